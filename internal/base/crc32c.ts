@@ -1,0 +1,68 @@
+import { crc32c as nativeCrc32c } from '@node-rs/crc32';
+
+/** Below this many bytes the call into native code costs more than it saves. */
+const nativeFromBytes = 1024;
+
+const tables = makeTables();
+
+function makeTables(): Uint32Array[] {
+  const first = new Uint32Array(256);
+  for (let i = 0; i < 256; i++) {
+    let c = i;
+    for (let k = 0; k < 8; k++) c = c & 1 ? (c >>> 1) ^ 0x82f63b78 : c >>> 1;
+    first[i] = c >>> 0;
+  }
+  const all = [first];
+  for (let t = 1; t < 8; t++) {
+    const table = new Uint32Array(256);
+    for (let i = 0; i < 256; i++) {
+      const p = all[t - 1]![i]!;
+      table[i] = (first[p & 0xff]! ^ (p >>> 8)) >>> 0;
+    }
+    all.push(table);
+  }
+  return all;
+}
+
+function tableCrc32c(seed: number, bytes: Uint8Array): number {
+  const [t0, t1, t2, t3, t4, t5, t6, t7] = tables as [
+    Uint32Array,
+    Uint32Array,
+    Uint32Array,
+    Uint32Array,
+    Uint32Array,
+    Uint32Array,
+    Uint32Array,
+    Uint32Array,
+  ];
+  let crc = seed >>> 0;
+  let i = 0;
+  for (; i + 8 <= bytes.length; i += 8) {
+    crc ^= bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24);
+    crc =
+      t7[crc & 0xff]! ^
+      t6[(crc >>> 8) & 0xff]! ^
+      t5[(crc >>> 16) & 0xff]! ^
+      t4[crc >>> 24]! ^
+      t3[bytes[i + 4]!]! ^
+      t2[bytes[i + 5]!]! ^
+      t1[bytes[i + 6]!]! ^
+      t0[bytes[i + 7]!]!;
+  }
+  for (; i < bytes.length; i++) crc = t0[(crc ^ bytes[i]!) & 0xff]! ^ (crc >>> 8);
+  return crc >>> 0;
+}
+
+/**
+ * CRC-32C (Castagnoli) as Ceph uses it: no inversion before or after, the caller gives the seed. The checksum of RFC 3720 is
+ * `~rawCrc32c(0xffffffff, bytes)`. Pieces chain: `rawCrc32c(rawCrc32c(seed, a), b)`.
+ */
+export function rawCrc32c(seed: number, bytes: Uint8Array): number {
+  if (bytes.length < nativeFromBytes) return tableCrc32c(seed, bytes);
+  return ~nativeCrc32c(bytes, ~seed >>> 0) >>> 0;
+}
+
+/** CRC-32C with the usual inversions (RFC 3720): for our own formats. */
+export function crc32c(bytes: Uint8Array): number {
+  return ~rawCrc32c(0xffffffff, bytes) >>> 0;
+}
