@@ -1,0 +1,93 @@
+import { describe, expect, test } from 'vitest';
+import { seededRandom } from '../base/random.ts';
+import { ConfigError, effectiveConfig } from './load.ts';
+import { parseSize } from './schema.ts';
+
+const facts = { hostname: 'Pi-4.local', ip: '192.168.1.4', freeBytes: 100 * 2 ** 30 };
+const load = (text: string) => effectiveConfig(text, 'appliance.yaml', facts);
+const problems = (text: string): string => {
+  try {
+    load(text);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message;
+    throw error;
+  }
+  throw new Error('was accepted');
+};
+
+describe('config', () => {
+  test('an empty file is one node with every role and three OSDs that fit on the disk', () => {
+    const config = load('');
+    expect(config.node).toEqual({ name: 'pi-4', ip: '192.168.1.4', labels: {} });
+    expect(config.roles).toEqual(['server', 'agent', 'mon', 'mgr', 'osd']);
+    expect(config.storage.osd).toEqual(
+      [0, 1, 2].map((id) => ({ id, file: `/var/lib/appliance/osd/osd.${id}.img`, size: 20 * 2 ** 30 })),
+    );
+    expect(config.storage.replication).toBe(3);
+    expect(config.cluster.dnsIP).toBe('10.43.0.10');
+  });
+
+  test('a byte-order mark and CRLF are tolerated', () => {
+    expect(load('\uFEFFnode:\r\n  name: a\r\n').node.name).toBe('a');
+  });
+
+  test.each([
+    ['nod:\n  name: a', 'appliance.yaml:1:1: nod: unknown key; did you mean node?'],
+    ['node:\n  nmae: a', 'appliance.yaml:2:3: node.nmae: unknown key; did you mean name?'],
+    [
+      'cluster:\n  podCIDR: 10.42.0.0',
+      'appliance.yaml:2:3: cluster.podCIDR: expected an IPv4 network such as 10.42.0.0/16',
+    ],
+    ['cluster:\n  podCIDR: 10.43.128.0/24', 'cluster.serviceCIDR: expected no overlap with podCIDR 10.43.128.0/24'],
+    [
+      'cluster:\n  dnsIP: 10.9.0.1',
+      'appliance.yaml:2:3: cluster.dnsIP: expected an address in serviceCIDR 10.43.0.0/16',
+    ],
+    ['storage:\n  osd: []', 'storage.osd: expected at least one OSD because roles has osd'],
+    [
+      'storage:\n  osd:\n  - {id: 1, file: /a, size: 1Gi}\n  - {id: 1, file: /b, size: 1Gi}',
+      'appliance.yaml:4:6: storage.osd[1].id: expected a free id, 1 is taken',
+    ],
+    ['storage:\n  osd:\n  - {}', 'storage.osd[0]: expected exactly one of file, directory and device'],
+    ['storage:\n  osd:\n  - {file: /a, size: 1Mi}', 'storage.osd[0].size: expected at least 512Mi'],
+    ['roles: [server, server]', 'roles: expected each role once'],
+    ['a: 1\na: 2', 'appliance.yaml:2:1: Map keys must be unique'],
+    ['dataDir: var', 'expected an absolute path'],
+    ['ports: {api: 70000}', 'ports.api'],
+  ])('%j is refused with its place', (text, expected) => {
+    expect(problems(text)).toContain(expected);
+  });
+
+  test('sizes', () => {
+    expect(parseSize('10Gi')).toBe(10 * 2 ** 30);
+    expect(parseSize('1.5G')).toBe(1.5e9);
+    expect(parseSize(4096)).toBe(4096);
+    expect(parseSize('ten')).toBeUndefined();
+  });
+
+  test('fuzz: damaged files are refused, never a crash', () => {
+    const random = seededRandom(Number(process.env.FUZZ_SEED ?? 1));
+    const base =
+      'node:\n  name: a\n  labels: {x: y}\nroles: [server, osd]\nstorage:\n  osd:\n  - {id: 0, file: /a, size: 1Gi}\ncluster: {podCIDR: 10.42.0.0/16}\n';
+    for (let round = 0; round < Number(process.env.FUZZ_ROUNDS ?? 2000); round++) {
+      const bytes = Buffer.from(base);
+      for (let i = 0; i <= random.uint32() % 8; i++) bytes[random.uint32() % bytes.length] = random.uint32() & 0xff;
+      const text = bytes.subarray(0, random.uint32() % (bytes.length + 1)).toString('utf8');
+      try {
+        load(text);
+      } catch (error) {
+        if (!(error instanceof ConfigError))
+          throw new Error(`seed round ${round}: ${JSON.stringify(text)}`, { cause: error });
+      }
+    }
+  });
+
+  test('an alias bomb is refused in bounded time', () => {
+    let text = 'a0: &a0 [x,x,x,x,x,x,x,x,x]\n';
+    for (let i = 1; i < 30; i++)
+      text += `a${i}: &a${i} [${Array(9)
+        .fill(`*a${i - 1}`)
+        .join(',')}]\n`;
+    expect(problems(text)).toContain('appliance.yaml:');
+  });
+});

@@ -1,0 +1,71 @@
+import { readFileSync, statfsSync } from 'node:fs';
+import { hostname, networkInterfaces } from 'node:os';
+import { dirname } from 'node:path';
+import { AppError, errorCode } from '../base/errors.ts';
+import type { Config } from './config.ts';
+import { effectiveConfig, type MachineFacts, parseConfigFile } from './load.ts';
+
+/** Where the configuration is when no `--config` is given. */
+export const defaultConfigPath = '/etc/appliance/appliance.yaml';
+
+/** Hexadecimal, little-endian, as /proc/net/route has it. */
+function routeInterface(): string | undefined {
+  let table: string;
+  try {
+    table = readFileSync('/proc/net/route', 'utf8');
+  } catch {
+    return undefined;
+  }
+  for (const line of table.split('\n').slice(1)) {
+    const fields = line.split('\t');
+    if (fields[1] === '00000000' && fields[7] === '00000000') return fields[0];
+  }
+  return undefined;
+}
+
+/** The address of the interface with the default route, else the first that is not loopback, else loopback. */
+function nodeAddress(): string {
+  const interfaces = networkInterfaces();
+  const preferred = routeInterface();
+  const names = Object.keys(interfaces).sort((a, b) => Number(b === preferred) - Number(a === preferred));
+  for (const name of names)
+    for (const address of interfaces[name] ?? [])
+      if (address.family === 'IPv4' && !address.internal) return address.address;
+  return '127.0.0.1';
+}
+
+function freeBytes(path: string): number {
+  for (let at = path; ; at = dirname(at)) {
+    try {
+      const stat = statfsSync(at);
+      return stat.bavail * stat.bsize;
+    } catch (error) {
+      if (errorCode(error) !== 'ENOENT' || at === '/') throw error;
+    }
+  }
+}
+
+export function machineFacts(dataDir: string): MachineFacts {
+  return { hostname: hostname(), ip: nodeAddress(), freeBytes: freeBytes(dataDir) };
+}
+
+/**
+ * The effective configuration of this machine from `path`. A missing file is an empty one when the path is the default, else an error
+ * that names it.
+ */
+export function loadConfig(path: string | undefined, overrides: { dataDir?: string } = {}): Config {
+  const file = path ?? defaultConfigPath;
+  let text = '';
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT' || path !== undefined)
+      throw new AppError('CONFIG', `cannot read the configuration ${file}`, {
+        cause: error,
+        hint: 'check the path given with --config',
+      });
+  }
+  const dataDir = overrides.dataDir ?? parseConfigFile(text, file).value.dataDir ?? '/var/lib/appliance';
+  const config = effectiveConfig(text, file, machineFacts(dataDir));
+  return overrides.dataDir === undefined ? config : { ...config, dataDir: overrides.dataDir };
+}
