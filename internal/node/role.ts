@@ -2,6 +2,9 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import type { Config } from '../config/config.ts';
+import type { Paths } from '../config/paths.ts';
+
+export type { Paths } from '../config/paths.ts';
 
 /** What a role's process is given. It must not read files or the environment for anything that is here. */
 export interface RoleContext {
@@ -28,28 +31,3 @@ export interface RoleHandle {
 
 /** The entry point of a role: resolves when the role serves. A throw is reported and the process ends. */
 export type StartRole = (context: RoleContext) => Promise<RoleHandle>;
-
-/** Every place on disk, derived from `dataDir` and `runDir` only (`internal/node/paths.ts`). */
-export interface Paths {
-  readonly dataDir: string;
-  readonly runDir: string;
-  /** Certificates, keys, kubeconfigs. */
-  readonly pki: string;
-  /** `store` of the control plane. */
-  readonly store: string;
-  /** containerd root, kubelet pods, volumes, plugins. */
-  readonly agent: string;
-  /** kubelet's sockets for CSI drivers: `<agent>/plugins/<driver>/csi.sock`. */
-  readonly plugins: string;
-  /** containerd's gRPC socket. */
-  readonly containerdSocket: string;
-  /** `ceph.conf`, keyrings; the mon's store in `mon`, OSDs in `osd.N`. */
-  readonly ceph: string;
-  readonly cephConf: string;
-  readonly adminKeyring: string;
-  keyring(entity: string): string;
-  instanceDir(instance: string): string;
-  readonly adminKubeconfig: string;
-  readonly logs: string;
-  readonly controlSocket: string;
-}

@@ -1,0 +1,50 @@
+/** Every place on disk, derived from `dataDir` and `runDir` only. */
+export interface Paths {
+  readonly dataDir: string;
+  readonly runDir: string;
+  /** Certificates, keys, kubeconfigs. */
+  readonly pki: string;
+  /** `store` of the control plane. */
+  readonly store: string;
+  /** containerd root, kubelet pods, volumes, plugins. */
+  readonly agent: string;
+  /** kubelet's sockets for CSI drivers: `<agent>/plugins/<driver>/csi.sock`. */
+  readonly plugins: string;
+  /** containerd's gRPC socket. */
+  readonly containerdSocket: string;
+  /** `ceph.conf`, keyrings; the mon's store in `mon`, OSDs in `osd.N`. */
+  readonly ceph: string;
+  readonly cephConf: string;
+  readonly adminKeyring: string;
+  keyring(entity: string): string;
+  instanceDir(instance: string): string;
+  readonly adminKubeconfig: string;
+  readonly logs: string;
+  readonly controlSocket: string;
+}
+
+/** The data directory of a node that says nothing else. */
+export const defaultDataDir = '/var/lib/appliance';
+
+/** Every place on disk of one appliance. Two of them share a machine when their directories (and network namespaces) differ. */
+export function nodePaths(dataDir: string, runDir: string): Paths {
+  const ceph = `${dataDir}/ceph`;
+  const agent = `${dataDir}/agent`;
+  return {
+    dataDir,
+    runDir,
+    pki: `${dataDir}/pki`,
+    store: `${dataDir}/store`,
+    agent,
+    plugins: `${agent}/plugins`,
+    containerdSocket: `${runDir}/containerd.sock`,
+    ceph,
+    cephConf: `${ceph}/ceph.conf`,
+    adminKeyring: `${ceph}/keyrings/client.admin.keyring`,
+    keyring: (entity) => `${ceph}/keyrings/${entity}.keyring`,
+    instanceDir: (instance) => `${dataDir}/instances/${instance}`,
+    adminKubeconfig: dataDir === defaultDataDir ? '/etc/appliance/kubeconfig' : `${dataDir}/kubeconfig`,
+    logs: `${dataDir}/logs`,
+    controlSocket: `${runDir}/control.sock`,
+  };
+}

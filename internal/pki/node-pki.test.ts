@@ -1,0 +1,78 @@
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createServer, connect } from 'node:tls';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { systemClock, systemRandom } from '../base/system.ts';
+import { effectiveConfig } from '../config/load.ts';
+import { nodePaths } from '../config/paths.ts';
+import { ensurePki } from './node-pki-system.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'pki-'));
+const paths = nodePaths(directory, join(directory, 'run'));
+const configFor = (ip: string) => effectiveConfig('', 'test', { hostname: 'n1', ip, freeBytes: 1e12 });
+const pem = (name: string) => readFileSync(`${paths.pki}/${name}`, 'utf8');
+
+beforeAll(() => ensurePki(configFor('192.168.7.1'), paths, systemClock, systemRandom));
+afterAll(() => rmSync(directory, { recursive: true }));
+
+describe('pki', () => {
+  test('private keys and the kubeconfig are for their owner only', () => {
+    for (const path of [
+      `${paths.pki}/server-ca.key`,
+      `${paths.pki}/service-account.key`,
+      `${paths.pki}/admin.key`,
+      paths.adminKubeconfig,
+    ])
+      expect(statSync(path).mode & 0o777).toBe(0o600);
+  });
+
+  test('a second start keeps every certificate; a new address reissues only what names it', async () => {
+    const before = ['server-ca', 'apiserver', 'admin'].map((name) => pem(`${name}.crt`));
+    await ensurePki(configFor('192.168.7.1'), paths, systemClock, systemRandom);
+    expect(['server-ca', 'apiserver', 'admin'].map((name) => pem(`${name}.crt`))).toEqual(before);
+    await ensurePki(configFor('192.168.7.2'), paths, systemClock, systemRandom);
+    const after = ['server-ca', 'apiserver', 'admin'].map((name) => pem(`${name}.crt`));
+    expect(after[0]).toBe(before[0]);
+    expect(after[1]).not.toBe(before[1]);
+    expect(after[2]).toBe(before[2]);
+  });
+
+  test('a certificate near its end is issued again', async () => {
+    const before = pem('admin.crt');
+    const later = { ...systemClock, now: () => systemClock.now() + 300 * 86_400_000 };
+    await ensurePki(configFor('192.168.7.2'), paths, later, systemRandom);
+    expect(pem('admin.crt')).not.toBe(before);
+    await ensurePki(configFor('192.168.7.2'), paths, systemClock, systemRandom);
+  });
+
+  test('the admin and the API server trust each other over TLS', async () => {
+    const server = createServer(
+      {
+        cert: pem('apiserver.crt'),
+        key: pem('apiserver.key'),
+        ca: pem('client-ca.crt'),
+        requestCert: true,
+        rejectUnauthorized: true,
+      },
+      (socket) => socket.end(String(socket.getPeerCertificate().subject.CN)),
+    );
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as { port: number };
+    const answer = await new Promise<string>((resolve, reject) => {
+      const socket = connect({
+        port,
+        host: '127.0.0.1',
+        ca: pem('server-ca.crt'),
+        cert: pem('admin.crt'),
+        key: pem('admin.key'),
+      });
+      let text = '';
+      socket.on('data', (chunk) => (text += String(chunk)));
+      socket.on('end', () => resolve(text));
+      socket.on('error', reject);
+    });
+    server.close();
+    expect(answer).toBe('system:admin');
+  });
+});
