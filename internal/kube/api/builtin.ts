@@ -1,0 +1,27 @@
+import type { SchemaSource } from '../machinery/openapi.ts';
+import { type KindTable, makeKindTable } from './kinds.ts';
+
+/** Every kind that this version serves. */
+export const builtinKinds: KindTable = makeKindTable([]);
+
+/** Definitions of the built-in types, structure only. */
+export const builtinSchemas: SchemaSource = {
+  definition(name) {
+    throw new Error(`no definition ${name}`);
+  },
+};
+
+export interface OpenApiDocuments {
+  /** `/openapi/v2` as JSON. */
+  v2Json(): Promise<Uint8Array>;
+  /** `/openapi/v2` as application/com.github.proto-openapi.spec.v2@v1.0+protobuf. */
+  v2Protobuf(): Promise<Uint8Array>;
+  /** `/openapi/v3`: paths -> {serverRelativeURL: '/openapi/v3/apis/apps/v1?hash=…'}. */
+  v3Index(): Promise<JsonV3Index>;
+  /** `/openapi/v3/<path>` (path `api/v1`, `apis/apps/v1`), or undefined. */
+  v3Json(path: string): Promise<Uint8Array | undefined>;
+}
+
+export interface JsonV3Index {
+  paths: Record<string, { serverRelativeURL: string }>;
+}
