@@ -18,8 +18,13 @@ export interface ObjectStat {
 }
 
 /**
- * One atomic group of changes: all of it is on disk, or none of it. Operations apply in order. `data` is a view: it must not change until the
- * transaction is committed; it is never copied before it is written.
+ * One atomic group of changes: all of it is on disk, or none of it. Operations apply in order. `data` (and every other byte array in it) is a
+ * view: it must not change until the transaction is committed; data is never copied before it is written.
+ *
+ * `touch`, `write`, `zero`, `truncate`, `set-xattrs`, `omap-set` and `omap-set-header` make the object when it is not there; what removes
+ * or clears does nothing to a missing one. A write of no bytes is a `touch`. `write` and `zero` behind the end grow the object, the gap reads as zeros. Impossible requests
+ * (`TransactionError`: unknown collection ENOENT, collection made twice EEXIST, removing one that holds objects ENOTEMPTY, `clone` or
+ * `clone-range` of a missing object ENOENT, a key over 4 KiB or a negative offset EINVAL) reject the whole transaction.
  */
 export interface Transaction {
   readonly ops: TransactionOp[];
@@ -36,15 +41,16 @@ export type TransactionOp =
   | { op: 'remove'; cid: CollectionId; key: ObjectKey }
   /** Copy-on-write: `to` becomes an exact copy of `from` (data, xattrs, omap); what `to` held is gone. */
   | { op: 'clone'; cid: CollectionId; from: ObjectKey; to: ObjectKey }
-  /** Shares `length` bytes at `offset` of `from` into `to` at the same offset. */
+  /** Shares `length` bytes at `offset` of `from` (cut at its size; holes included) into `to`, made when missing, at the same offset. */
   | { op: 'clone-range'; cid: CollectionId; from: ObjectKey; to: ObjectKey; offset: number; length: number }
   | { op: 'set-xattrs'; cid: CollectionId; key: ObjectKey; xattrs: ReadonlyMap<string, Uint8Array> }
   | { op: 'remove-xattr'; cid: CollectionId; key: ObjectKey; name: string }
   | { op: 'clear-xattrs'; cid: CollectionId; key: ObjectKey }
   | { op: 'omap-set'; cid: CollectionId; key: ObjectKey; entries: ReadonlyMap<string, Uint8Array> }
   | { op: 'omap-remove'; cid: CollectionId; key: ObjectKey; keys: readonly string[] }
-  /** Removes keys in [first, last). */
+  /** Removes keys in [first, last) in UTF-8 byte order. */
   | { op: 'omap-remove-range'; cid: CollectionId; key: ObjectKey; first: string; last: string }
+  /** Removes all keys and the header. */
   | { op: 'omap-clear'; cid: CollectionId; key: ObjectKey }
   | { op: 'omap-set-header'; cid: CollectionId; key: ObjectKey; header: Uint8Array };
 
@@ -55,14 +61,15 @@ export type TransactionOp =
 export interface ObjectStore {
   /**
    * Applies at once for readers; the promise resolves when it is on disk. Transactions become durable in the order queued. Rejects only
-   * when the disk fails or is full (`NoSpaceError`, checked before anything is applied: then nothing has changed).
+   * when the disk fails or is full (`NoSpaceError`, checked before anything is applied: then nothing has changed) or the transaction is
+   * impossible (`TransactionError`, likewise).
    */
   queue(transaction: Transaction): Promise<void>;
   collections(): CollectionId[];
   stat(cid: CollectionId, key: ObjectKey): ObjectStat | undefined;
   /** Bytes at [offset, offset+length) cut at the object's size; holes read as zeros. Undefined when the object is not there. */
   read(cid: CollectionId, key: ObjectKey, offset: number, length: number): Promise<Uint8Array | undefined>;
-  /** Allocated ranges inside [offset, offset+length), ascending, merged. */
+  /** Allocated ranges (4 KiB granularity) inside [offset, offset+length), cut at the object's size, ascending, merged. */
   extents(cid: CollectionId, key: ObjectKey, offset: number, length: number): { offset: number; length: number }[];
   xattr(cid: CollectionId, key: ObjectKey, name: string): Uint8Array | undefined;
   xattrs(cid: CollectionId, key: ObjectKey): Map<string, Uint8Array>;
@@ -77,8 +84,15 @@ export interface ObjectStore {
   /** Keys >= start in byte order, at most `limit`. */
   list(cid: CollectionId, start: ObjectKey, limit: number): ObjectKey[];
   statfs(): StoreStatfs;
+  /** Makes everything queued durable and ends. */
   close(): Promise<void>;
 }
+
+/** The most bytes an object key may have. */
+export const maxKeyBytes = 4096;
+
+/** Granularity of allocation and checksums, in bytes. */
+export const blockBytes = 4096;
 
 export interface StoreStatfs {
   totalBytes: number;
