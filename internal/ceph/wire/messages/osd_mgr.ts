@@ -1,0 +1,375 @@
+/**
+ * What OSDs report to the mgr: MPGStats, upstream's type number with our own body. Field names follow `pg_stat_t`, `object_stat_sum_t`
+ * and `osd_stat_t` (`src/osd/osd_types.h`), so that `pg dump` and `osd df` can show all of them.
+ */
+import { type Decoder, type Encoder, type UTime, utimeZero } from '../encoding.ts';
+import {
+  decodeEVersion,
+  decodePg,
+  type EVersion,
+  encodeEVersion,
+  encodePg,
+  eversionZero,
+  type PgId,
+} from '../types.ts';
+
+export const MSG_PGSTATS = 87;
+
+/** State bits of a PG (`PG_STATE_*`), in the order in which their names are joined by `+`. Bits above 31 make it a double. */
+export const pgStateNames: readonly (readonly [bit: number, name: string])[] = [
+  [2 ** 17, 'stale'],
+  [2 ** 0, 'creating'],
+  [2 ** 1, 'active'],
+  [2 ** 24, 'activating'],
+  [2 ** 2, 'clean'],
+  [2 ** 22, 'recovery_wait'],
+  [2 ** 28, 'recovery_toofull'],
+  [2 ** 14, 'recovering'],
+  [2 ** 30, 'forced_recovery'],
+  [2 ** 4, 'down'],
+  [2 ** 5, 'recovery_unfound'],
+  [2 ** 6, 'backfill_unfound'],
+  [2 ** 23, 'undersized'],
+  [2 ** 10, 'degraded'],
+  [2 ** 18, 'remapped'],
+  [2 ** 7, 'premerge'],
+  [2 ** 8, 'scrubbing'],
+  [2 ** 19, 'deep'],
+  [2 ** 11, 'inconsistent'],
+  [2 ** 12, 'peering'],
+  [2 ** 13, 'repair'],
+  [2 ** 15, 'backfill_wait'],
+  [2 ** 20, 'backfilling'],
+  [2 ** 31, 'forced_backfill'],
+  [2 ** 21, 'backfill_toofull'],
+  [2 ** 16, 'incomplete'],
+  [2 ** 25, 'peered'],
+  [2 ** 26, 'snaptrim'],
+  [2 ** 27, 'snaptrim_wait'],
+  [2 ** 29, 'snaptrim_error'],
+  [2 ** 32, 'failed_repair'],
+  [2 ** 33, 'laggy'],
+  [2 ** 34, 'wait'],
+];
+
+export const PG_CREATING = 2 ** 0;
+export const PG_ACTIVE = 2 ** 1;
+export const PG_CLEAN = 2 ** 2;
+export const PG_DOWN = 2 ** 4;
+export const PG_RECOVERY_UNFOUND = 2 ** 5;
+export const PG_BACKFILL_UNFOUND = 2 ** 6;
+export const PG_SCRUBBING = 2 ** 8;
+export const PG_DEGRADED = 2 ** 10;
+export const PG_INCONSISTENT = 2 ** 11;
+export const PG_PEERING = 2 ** 12;
+export const PG_REPAIR = 2 ** 13;
+export const PG_RECOVERING = 2 ** 14;
+export const PG_BACKFILL_WAIT = 2 ** 15;
+export const PG_INCOMPLETE = 2 ** 16;
+export const PG_STALE = 2 ** 17;
+export const PG_REMAPPED = 2 ** 18;
+export const PG_DEEP_SCRUB = 2 ** 19;
+export const PG_BACKFILLING = 2 ** 20;
+export const PG_BACKFILL_TOOFULL = 2 ** 21;
+export const PG_RECOVERY_WAIT = 2 ** 22;
+export const PG_UNDERSIZED = 2 ** 23;
+export const PG_ACTIVATING = 2 ** 24;
+export const PG_PEERED = 2 ** 25;
+export const PG_SNAPTRIM = 2 ** 26;
+
+/** Whether `bit` (a power of two, also above 2^31) is set in `state`. */
+export function hasPgState(state: number, bit: number): boolean {
+  return Math.floor(state / bit) % 2 === 1;
+}
+
+/** `active+clean`; `unknown` for 0 (`pg_state_string`). */
+export function pgStateText(state: number): string {
+  const names: string[] = [];
+  for (const [bit, name] of pgStateNames) if (hasPgState(state, bit)) names.push(name);
+  return names.length === 0 ? 'unknown' : names.join('+');
+}
+
+/** The sums of `object_stat_sum_t` that we keep; the names are upstream's without `num_`. */
+export const objectSumFields = [
+  'bytes',
+  'objects',
+  'objectClones',
+  'objectCopies',
+  'objectsMissingOnPrimary',
+  'objectsMissing',
+  'objectsDegraded',
+  'objectsMisplaced',
+  'objectsUnfound',
+  'objectsDirty',
+  'whiteouts',
+  'read',
+  'readKb',
+  'write',
+  'writeKb',
+  'scrubErrors',
+  'shallowScrubErrors',
+  'deepScrubErrors',
+  'objectsRecovered',
+  'bytesRecovered',
+  'keysRecovered',
+  'objectsOmap',
+  'largeOmapObjects',
+  'omapBytes',
+  'omapKeys',
+  'objectsRepaired',
+] as const;
+
+export type ObjectSums = { [K in (typeof objectSumFields)[number]]: number };
+
+export function zeroObjectSums(): ObjectSums {
+  const sums = {} as ObjectSums;
+  for (const field of objectSumFields) sums[field] = 0;
+  return sums;
+}
+
+/** Adds `b` to `a`. */
+export function addObjectSums(a: ObjectSums, b: Readonly<ObjectSums>): void {
+  for (const field of objectSumFields) a[field] += b[field];
+}
+
+export function encodeObjectSums(e: Encoder, sums: Readonly<ObjectSums>): void {
+  e.u8(objectSumFields.length);
+  for (const field of objectSumFields) e.s64(sums[field]);
+}
+
+export function decodeObjectSums(d: Decoder): ObjectSums {
+  const sums = zeroObjectSums();
+  const count = d.u8();
+  for (let i = 0; i < count; i++) {
+    const value = d.s64();
+    const field = objectSumFields[i];
+    if (field !== undefined) sums[field] = value;
+  }
+  return sums;
+}
+
+/** Times and epochs kept per PG by its primary; the names are those of `pg_stat_t`. */
+export const pgStampFields = [
+  'lastFresh',
+  'lastChange',
+  'lastActive',
+  'lastPeered',
+  'lastClean',
+  'lastBecameActive',
+  'lastBecamePeered',
+  'lastUnstale',
+  'lastUndegraded',
+  'lastFullsized',
+  'lastScrubStamp',
+  'lastDeepScrubStamp',
+  'lastCleanScrubStamp',
+] as const;
+
+export type PgStamps = { [K in (typeof pgStampFields)[number]]: UTime };
+
+export function zeroPgStamps(): PgStamps {
+  const stamps = {} as PgStamps;
+  for (const field of pgStampFields) stamps[field] = utimeZero;
+  return stamps;
+}
+
+/** `pg_stat_t`: reported by the primary only. */
+export interface PgStat extends PgStamps {
+  pg: PgId;
+  /** Bits of `pgStateNames`. */
+  state: number;
+  up: number[];
+  acting: number[];
+  upPrimary: number;
+  actingPrimary: number;
+  reportedEpoch: number;
+  /** Grows with every report of one epoch; a report not newer by (epoch, seq) is dropped. */
+  reportedSeq: number;
+  version: EVersion;
+  logStart: EVersion;
+  ondiskLogStart: EVersion;
+  logSize: number;
+  ondiskLogSize: number;
+  createdEpoch: number;
+  lastEpochClean: number;
+  mappingEpoch: number;
+  lastScrub: EVersion;
+  lastDeepScrub: EVersion;
+  snaptrimqLen: number;
+  /** OSDs that peering waits for. */
+  blockedBy: number[];
+  sums: ObjectSums;
+}
+
+export function emptyPgStat(pg: PgId): PgStat {
+  return {
+    ...zeroPgStamps(),
+    pg,
+    state: 0,
+    up: [],
+    acting: [],
+    upPrimary: -1,
+    actingPrimary: -1,
+    reportedEpoch: 0,
+    reportedSeq: 0,
+    version: eversionZero,
+    logStart: eversionZero,
+    ondiskLogStart: eversionZero,
+    logSize: 0,
+    ondiskLogSize: 0,
+    createdEpoch: 0,
+    lastEpochClean: 0,
+    mappingEpoch: 0,
+    lastScrub: eversionZero,
+    lastDeepScrub: eversionZero,
+    snaptrimqLen: 0,
+    blockedBy: [],
+    sums: zeroObjectSums(),
+  };
+}
+
+function osdList(e: Encoder, osds: readonly number[]): void {
+  e.list(osds, (x, osd) => x.s32(osd));
+}
+function readOsdList(d: Decoder): number[] {
+  return d.list((x) => x.s32(), 4);
+}
+
+export function encodePgStat(e: Encoder, s: PgStat): void {
+  e.struct(1, 1, () => {
+    encodePg(e, s.pg);
+    e.u64(s.state);
+    osdList(e, s.up);
+    osdList(e, s.acting);
+    e.s32(s.upPrimary).s32(s.actingPrimary).u32(s.reportedEpoch).u64(s.reportedSeq);
+    encodeEVersion(e, s.version);
+    encodeEVersion(e, s.logStart);
+    encodeEVersion(e, s.ondiskLogStart);
+    e.u64(s.logSize).u64(s.ondiskLogSize).u32(s.createdEpoch).u32(s.lastEpochClean).u32(s.mappingEpoch);
+    encodeEVersion(e, s.lastScrub);
+    encodeEVersion(e, s.lastDeepScrub);
+    e.u32(s.snaptrimqLen);
+    osdList(e, s.blockedBy);
+    for (const field of pgStampFields) e.utime(s[field]);
+    encodeObjectSums(e, s.sums);
+  });
+}
+
+export function decodePgStat(d: Decoder): PgStat {
+  return d.struct('pg_stat', 1, () => {
+    const s = emptyPgStat(decodePg(d));
+    s.state = d.u64();
+    s.up = readOsdList(d);
+    s.acting = readOsdList(d);
+    s.upPrimary = d.s32();
+    s.actingPrimary = d.s32();
+    s.reportedEpoch = d.u32();
+    s.reportedSeq = d.u64();
+    s.version = decodeEVersion(d);
+    s.logStart = decodeEVersion(d);
+    s.ondiskLogStart = decodeEVersion(d);
+    s.logSize = d.u64();
+    s.ondiskLogSize = d.u64();
+    s.createdEpoch = d.u32();
+    s.lastEpochClean = d.u32();
+    s.mappingEpoch = d.u32();
+    s.lastScrub = decodeEVersion(d);
+    s.lastDeepScrub = decodeEVersion(d);
+    s.snaptrimqLen = d.u32();
+    s.blockedBy = readOsdList(d);
+    for (const field of pgStampFields) s[field] = d.utime();
+    s.sums = decodeObjectSums(d);
+    return s;
+  });
+}
+
+/** `osd_stat_t`. Sizes in bytes. */
+export interface OsdStat {
+  totalBytes: number;
+  availableBytes: number;
+  /** Bytes of data that clients stored on this disk, replicas included. */
+  dataBytes: number;
+  /** Bytes allocated for them. */
+  allocatedBytes: number;
+  omapBytes: number;
+  metaBytes: number;
+  /** PGs of which this OSD holds a copy. */
+  pgs: number;
+  /** PGs that it leads. */
+  primaryPgs: number;
+  commitLatencyMs: number;
+  applyLatencyMs: number;
+  hbPeers: number[];
+  snapTrimQueueLen: number;
+}
+
+/** What one OSD's copies of a pool take on its disk. */
+export interface PoolUsage {
+  dataBytes: number;
+  allocatedBytes: number;
+  omapBytes: number;
+}
+
+export interface MPGStats {
+  fsid: string;
+  osdId: number;
+  /** The sender's map. */
+  epoch: number;
+  /** `up_from` of this incarnation: with `seq` it orders reports. */
+  upFrom: number;
+  seq: number;
+  osd: OsdStat;
+  pools: Map<number, PoolUsage>;
+  /** PGs whose statistics changed (all of them after connecting). */
+  pgs: PgStat[];
+}
+
+export function encodeMPGStats(e: Encoder, m: MPGStats): void {
+  e.struct(1, 1, () => {
+    e.uuid(m.fsid).s32(m.osdId).u32(m.epoch).u32(m.upFrom).u64(m.seq);
+    const o = m.osd;
+    e.struct(1, 1, () => {
+      e.u64(o.totalBytes).u64(o.availableBytes).u64(o.dataBytes).u64(o.allocatedBytes);
+      e.u64(o.omapBytes).u64(o.metaBytes).u32(o.pgs).u32(o.primaryPgs);
+      e.f64(o.commitLatencyMs).f64(o.applyLatencyMs);
+      osdList(e, o.hbPeers);
+      e.u32(o.snapTrimQueueLen);
+    });
+    e.numberMap(
+      m.pools,
+      (x, pool) => x.s64(pool),
+      (x, u) => x.u64(u.dataBytes).u64(u.allocatedBytes).u64(u.omapBytes),
+    );
+    e.list(m.pgs, encodePgStat);
+  });
+}
+
+export function decodeMPGStats(d: Decoder): MPGStats {
+  return d.struct('MPGStats', 1, () => ({
+    fsid: d.uuid(),
+    osdId: d.s32(),
+    epoch: d.u32(),
+    upFrom: d.u32(),
+    seq: d.u64(),
+    osd: d.struct('osd_stat', 1, () => ({
+      totalBytes: d.u64(),
+      availableBytes: d.u64(),
+      dataBytes: d.u64(),
+      allocatedBytes: d.u64(),
+      omapBytes: d.u64(),
+      metaBytes: d.u64(),
+      pgs: d.u32(),
+      primaryPgs: d.u32(),
+      commitLatencyMs: d.f64(),
+      applyLatencyMs: d.f64(),
+      hbPeers: readOsdList(d),
+      snapTrimQueueLen: d.u32(),
+    })),
+    pools: d.map(
+      (x) => x.s64(),
+      (x): PoolUsage => ({ dataBytes: x.u64(), allocatedBytes: x.u64(), omapBytes: x.u64() }),
+      32,
+    ),
+    pgs: d.list(decodePgStat, 200),
+  }));
+}

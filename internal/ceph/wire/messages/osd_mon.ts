@@ -1,0 +1,191 @@
+/**
+ * What OSDs say to the mon. The type numbers are upstream's (`src/msg/Message.h`); the bodies are our own, because only our daemons talk
+ * here: each is one versioned structure.
+ */
+import type { Decoder, Encoder } from '../encoding.ts';
+import { decodeAddrVec, decodePg, type EntityAddrVec, encodeAddrVec, encodePg, type PgId } from '../types.ts';
+
+export const MSG_OSD_BOOT = 71;
+export const MSG_OSD_FAILURE = 72;
+export const MSG_OSD_ALIVE = 73;
+export const MSG_OSD_MARK_ME_DOWN = 74;
+export const MSG_OSD_PGTEMP = 78;
+export const MSG_OSD_BEACON = 79;
+
+/** An OSD that has its map and its disk asks to be marked up. Answered by a map in which it is up with these addresses. */
+export interface MOSDBoot {
+  fsid: string;
+  osdId: number;
+  /** Identity of the store; the mon refuses an id that another disk holds. */
+  osdUuid: string;
+  /** Newest map the OSD has; the mon sends what follows. */
+  bootEpoch: number;
+  clientAddrs: EntityAddrVec;
+  clusterAddrs: EntityAddrVec;
+  hbBackAddrs: EntityAddrVec;
+  hbFrontAddrs: EntityAddrVec;
+  features: bigint;
+  /** Where the mon puts a new OSD in CRUSH (`create-or-move`). */
+  crush: { root: string; host: string; weightTiB: number };
+  /** What `ceph osd metadata` shows. */
+  metadata: Map<string, string>;
+}
+
+export function encodeMOSDBoot(e: Encoder, m: MOSDBoot): void {
+  e.struct(1, 1, () => {
+    e.uuid(m.fsid).s32(m.osdId).uuid(m.osdUuid).u32(m.bootEpoch);
+    encodeAddrVec(e, m.clientAddrs);
+    encodeAddrVec(e, m.clusterAddrs);
+    encodeAddrVec(e, m.hbBackAddrs);
+    encodeAddrVec(e, m.hbFrontAddrs);
+    e.u64b(m.features).string(m.crush.root).string(m.crush.host).f64(m.crush.weightTiB);
+    e.stringStringMap(m.metadata);
+  });
+}
+
+export function decodeMOSDBoot(d: Decoder): MOSDBoot {
+  return d.struct('MOSDBoot', 1, () => ({
+    fsid: d.uuid(),
+    osdId: d.s32(),
+    osdUuid: d.uuid(),
+    bootEpoch: d.u32(),
+    clientAddrs: decodeAddrVec(d),
+    clusterAddrs: decodeAddrVec(d),
+    hbBackAddrs: decodeAddrVec(d),
+    hbFrontAddrs: decodeAddrVec(d),
+    features: d.u64b(),
+    crush: { root: d.string(), host: d.string(), weightTiB: d.f64() },
+    metadata: d.stringStringMap(),
+  }));
+}
+
+/** The sender needs `up_thru >= wantUpThru` for itself before a PG may go active in this interval. */
+export interface MOSDAlive {
+  fsid: string;
+  osdId: number;
+  /** The sender's map. */
+  epoch: number;
+  wantUpThru: number;
+}
+
+export function encodeMOSDAlive(e: Encoder, m: MOSDAlive): void {
+  e.struct(1, 1, () => e.uuid(m.fsid).s32(m.osdId).u32(m.epoch).u32(m.wantUpThru));
+}
+
+export function decodeMOSDAlive(d: Decoder): MOSDAlive {
+  return d.struct('MOSDAlive', 1, () => ({ fsid: d.uuid(), osdId: d.s32(), epoch: d.u32(), wantUpThru: d.u32() }));
+}
+
+/**
+ * `failed`: no heartbeat for `failedForMs`. `immediate`: the connection was refused on the peer's own host, so its process is gone: one report is
+ * enough. `alive`: takes an earlier report back.
+ */
+export type FailureKind = 'failed' | 'immediate' | 'alive';
+const failureKinds: readonly FailureKind[] = ['failed', 'immediate', 'alive'];
+
+export interface MOSDFailure {
+  fsid: string;
+  reporter: number;
+  target: number;
+  /** The addresses that failed: a report on an earlier incarnation is void. */
+  targetAddrs: EntityAddrVec;
+  kind: FailureKind;
+  failedForMs: number;
+  /** The reporter's map. */
+  epoch: number;
+}
+
+export function encodeMOSDFailure(e: Encoder, m: MOSDFailure): void {
+  e.struct(1, 1, () => {
+    e.uuid(m.fsid).s32(m.reporter).s32(m.target);
+    encodeAddrVec(e, m.targetAddrs);
+    e.u8(failureKinds.indexOf(m.kind)).u64(Math.round(m.failedForMs)).u32(m.epoch);
+  });
+}
+
+export function decodeMOSDFailure(d: Decoder): MOSDFailure {
+  return d.struct('MOSDFailure', 1, () => ({
+    fsid: d.uuid(),
+    reporter: d.s32(),
+    target: d.s32(),
+    targetAddrs: decodeAddrVec(d),
+    kind: failureKinds[d.u8()] ?? 'failed',
+    failedForMs: d.u64(),
+    epoch: d.u32(),
+  }));
+}
+
+/** Asks for other acting sets while the OSDs of the up set are being filled; an empty list takes the request back. */
+export interface MOSDPGTemp {
+  fsid: string;
+  osdId: number;
+  epoch: number;
+  pgTemp: { pg: PgId; osds: number[] }[];
+}
+
+export function encodeMOSDPGTemp(e: Encoder, m: MOSDPGTemp): void {
+  e.struct(1, 1, () => {
+    e.uuid(m.fsid).s32(m.osdId).u32(m.epoch);
+    e.list(m.pgTemp, (x, item) => {
+      encodePg(x, item.pg);
+      x.list(item.osds, (y, osd) => y.s32(osd));
+    });
+  });
+}
+
+export function decodeMOSDPGTemp(d: Decoder): MOSDPGTemp {
+  return d.struct('MOSDPGTemp', 1, () => ({
+    fsid: d.uuid(),
+    osdId: d.s32(),
+    epoch: d.u32(),
+    pgTemp: d.list((x) => ({ pg: decodePg(x), osds: x.list((y) => y.s32(), 4) }), 21),
+  }));
+}
+
+/** An ordered stop: the sender waits a short while for a map in which it is down (that map is the acknowledgement). */
+export interface MOSDMarkMeDown {
+  fsid: string;
+  osdId: number;
+  /** The incarnation that stops. */
+  addrs: EntityAddrVec;
+  epoch: number;
+}
+
+export function encodeMOSDMarkMeDown(e: Encoder, m: MOSDMarkMeDown): void {
+  e.struct(1, 1, () => {
+    e.uuid(m.fsid).s32(m.osdId);
+    encodeAddrVec(e, m.addrs);
+    e.u32(m.epoch);
+  });
+}
+
+export function decodeMOSDMarkMeDown(d: Decoder): MOSDMarkMeDown {
+  return d.struct('MOSDMarkMeDown', 1, () => ({
+    fsid: d.uuid(),
+    osdId: d.s32(),
+    addrs: decodeAddrVec(d),
+    epoch: d.u32(),
+  }));
+}
+
+/** Sent about every 60 s (upstream's default is 300): an OSD that has no peers to report it is otherwise never found dead. */
+export interface MOSDBeacon {
+  fsid: string;
+  osdId: number;
+  epoch: number;
+  /** Oldest epoch at which all PGs that this OSD leads were clean: the mon may trim maps before it. */
+  minLastEpochClean: number;
+}
+
+export function encodeMOSDBeacon(e: Encoder, m: MOSDBeacon): void {
+  e.struct(1, 1, () => e.uuid(m.fsid).s32(m.osdId).u32(m.epoch).u32(m.minLastEpochClean));
+}
+
+export function decodeMOSDBeacon(d: Decoder): MOSDBeacon {
+  return d.struct('MOSDBeacon', 1, () => ({
+    fsid: d.uuid(),
+    osdId: d.s32(),
+    epoch: d.u32(),
+    minLastEpochClean: d.u32(),
+  }));
+}
