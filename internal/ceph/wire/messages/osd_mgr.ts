@@ -3,6 +3,7 @@
  * and `osd_stat_t` (`src/osd/osd_types.h`), so that `pg dump` and `osd df` can show all of them.
  */
 import { type Decoder, type Encoder, type UTime, utimeZero } from '../encoding.ts';
+import { frontCodec } from '../message.ts';
 import {
   decodeEVersion,
   decodePg,
@@ -373,3 +374,9 @@ export function decodeMPGStats(d: Decoder): MPGStats {
     pgs: d.list(decodePgStat, 200),
   }));
 }
+
+export const MPGStats = frontCodec<MPGStats>(
+  { type: MSG_PGSTATS, name: 'MPGStats', version: 1, compat: 1 },
+  encodeMPGStats,
+  decodeMPGStats,
+);

@@ -3,6 +3,7 @@
  * here: each is one versioned structure.
  */
 import type { Decoder, Encoder } from '../encoding.ts';
+import { frontCodec } from '../message.ts';
 import { decodeAddrVec, decodePg, type EntityAddrVec, encodeAddrVec, encodePg, type PgId } from '../types.ts';
 
 export const MSG_OSD_BOOT = 71;
@@ -189,3 +190,39 @@ export function decodeMOSDBeacon(d: Decoder): MOSDBeacon {
     minLastEpochClean: d.u32(),
   }));
 }
+
+export const MOSDBoot = frontCodec<MOSDBoot>(
+  { type: MSG_OSD_BOOT, name: 'MOSDBoot', version: 1, compat: 1 },
+  encodeMOSDBoot,
+  decodeMOSDBoot,
+);
+
+export const MOSDAlive = frontCodec<MOSDAlive>(
+  { type: MSG_OSD_ALIVE, name: 'MOSDAlive', version: 1, compat: 1 },
+  encodeMOSDAlive,
+  decodeMOSDAlive,
+);
+
+export const MOSDFailure = frontCodec<MOSDFailure>(
+  { type: MSG_OSD_FAILURE, name: 'MOSDFailure', version: 1, compat: 1 },
+  encodeMOSDFailure,
+  decodeMOSDFailure,
+);
+
+export const MOSDPGTemp = frontCodec<MOSDPGTemp>(
+  { type: MSG_OSD_PGTEMP, name: 'MOSDPGTemp', version: 1, compat: 1 },
+  encodeMOSDPGTemp,
+  decodeMOSDPGTemp,
+);
+
+export const MOSDMarkMeDown = frontCodec<MOSDMarkMeDown>(
+  { type: MSG_OSD_MARK_ME_DOWN, name: 'MOSDMarkMeDown', version: 1, compat: 1 },
+  encodeMOSDMarkMeDown,
+  decodeMOSDMarkMeDown,
+);
+
+export const MOSDBeacon = frontCodec<MOSDBeacon>(
+  { type: MSG_OSD_BEACON, name: 'MOSDBeacon', version: 1, compat: 1 },
+  encodeMOSDBeacon,
+  decodeMOSDBeacon,
+);
