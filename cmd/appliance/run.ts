@@ -1,0 +1,27 @@
+import type { LogLevel } from '../../internal/base/log.ts';
+import { systemLogger } from '../../internal/base/system.ts';
+import { loadConfig } from '../../internal/config/machine-system.ts';
+import { prepareNode } from '../../internal/node/prepare-system.ts';
+import { Supervisor } from '../../internal/node/supervisor-system.ts';
+import { buildVersion } from './version.ts';
+
+/** What systemd starts. SIGTERM ends the roles in order; containers and what backs their volumes live on and are taken over again. */
+export async function run(configPath: string | undefined): Promise<void> {
+  const config = loadConfig(configPath);
+  const level: { value: LogLevel } = { value: config.logLevel };
+  const log = systemLogger(level);
+  await prepareNode(config);
+  const supervisor = new Supervisor({ config, log, version: buildVersion() });
+  let asked = false;
+  const stop = (): void => {
+    if (asked) return;
+    asked = true;
+    log.info('stopping');
+    void supervisor.stop();
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  await supervisor.start(stop);
+  log.info('started', { node: config.node.name, roles: config.roles });
+  await supervisor.ended;
+}

@@ -1,0 +1,69 @@
+/**
+ * `npm run build`: dist/appliance-linux-x64 and dist/appliance-linux-arm64 with SHA-256 sums. `bun cmd/build/main.ts x64` makes one.
+ * The arm64 runtime and the arm64 build of the native checksum module come from the npm registry like every other dependency.
+ */
+import { createHash } from 'node:crypto';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { $ } from 'bun';
+
+const root = join(import.meta.dir, '../..');
+const dist = join(root, 'dist');
+const cache = join(root, 'node_modules/.cache/appliance');
+const architectures = {
+  x64: { npm: 'x64', bun: 'bun-linux-x64', runtime: '@oven/bun-linux-x64' },
+  arm64: { npm: 'arm64', bun: 'bun-linux-arm64', runtime: '@oven/bun-linux-aarch64' },
+} as const;
+type Architecture = keyof typeof architectures;
+
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  version: string;
+  dependencies: Record<string, string>;
+  devDependencies: Record<string, string>;
+};
+
+/** The npm package `name@version` unpacked in the cache. */
+async function npmPackage(name: string, version: string): Promise<string> {
+  const directory = join(cache, `${name.replace('/', '+')}@${version}`);
+  if (existsSync(join(directory, 'package/package.json'))) return join(directory, 'package');
+  rmSync(directory, { recursive: true, force: true });
+  mkdirSync(directory, { recursive: true });
+  await $`npm pack --silent --pack-destination ${directory} ${name}@${version}`.cwd(root).quiet();
+  await $`tar -xzf ${directory}/${name.replace('@', '').replace('/', '-')}-${version}.tgz -C ${directory}`;
+  return join(directory, 'package');
+}
+
+async function build(architecture: Architecture): Promise<void> {
+  const target = architectures[architecture];
+  const output = join(dist, `appliance-linux-${architecture}`);
+  const crc = `@node-rs/crc32-linux-${target.npm}-gnu`;
+  if (!existsSync(join(root, 'node_modules', crc))) {
+    // The bundler resolves the native module of the target by its own name; npm installs only the machine's.
+    cpSync(await npmPackage(crc, manifest.dependencies['@node-rs/crc32']!), join(root, 'node_modules', crc), {
+      recursive: true,
+    });
+  }
+  const runtime = join(await npmPackage(target.runtime, manifest.devDependencies.bun!), 'bin/bun');
+  const commit = (await $`git rev-parse --short HEAD`.cwd(root).nothrow().quiet().text()).trim() || 'unknown';
+  await $`${process.execPath} build --compile --minify --bytecode --format=esm --target=${target.bun} --compile-executable-path=${runtime} --define APPLIANCE_VERSION=${JSON.stringify(manifest.version)} --define APPLIANCE_COMMIT=${JSON.stringify(commit)} --outfile ${output} cmd/appliance/main.ts ${await workerFiles()}`
+    .cwd(root)
+    .quiet();
+  const bytes = readFileSync(output);
+  writeFileSync(
+    `${output}.sha256`,
+    `${createHash('sha256').update(bytes).digest('hex')}  appliance-linux-${architecture}\n`,
+  );
+  console.log(`${output}  ${(bytes.length / 1e6).toFixed(0)} MB`);
+}
+
+/** Worker entry points must be named to the compiler one by one. */
+async function workerFiles(): Promise<string[]> {
+  const found: string[] = [];
+  for await (const file of new Bun.Glob('internal/**/*-worker.ts').scan(root)) found.push(file);
+  return found.sort();
+}
+
+mkdirSync(dist, { recursive: true });
+const asked = process.argv.slice(2).filter((name): name is Architecture => name in architectures);
+for (const architecture of asked.length > 0 ? asked : (Object.keys(architectures) as Architecture[]))
+  await build(architecture);

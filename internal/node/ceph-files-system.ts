@@ -1,0 +1,56 @@
+import type { Clock } from '../base/clock.ts';
+import { makeDirectory, readFileIfThere, writeFileAtomic } from '../base/files-system.ts';
+import type { Random } from '../base/random.ts';
+import { uuid } from '../base/random.ts';
+import { formatKeyring } from '../ceph/auth/keyring.ts';
+import { newCryptoKey } from '../ceph/auth/crypto.ts';
+import type { Config } from '../config/config.ts';
+import type { Paths } from '../config/paths.ts';
+
+const all = 'allow *';
+
+/** The entities that exist from the first start, with their capabilities (as Rook and `ceph auth get-or-create` give them). */
+function entities(config: Config): Record<string, Record<string, string>> {
+  return {
+    'mon.': { mon: all },
+    'client.admin': { mon: all, osd: all, mgr: all, mds: all },
+    'mgr.a': { mon: 'allow profile mgr', osd: all, mds: all },
+    ...Object.fromEntries(
+      config.storage.osd.map((osd) => [`osd.${osd.id}`, { mon: 'allow profile osd', mgr: 'allow profile osd', osd: all }]),
+    ),
+    'client.csi-rbd-provisioner': { mon: 'profile rbd', mgr: 'allow rw', osd: 'profile rbd' },
+    'client.csi-rbd-node': { mon: 'profile rbd', osd: 'profile rbd' },
+  };
+}
+
+/**
+ * Writes ceph.conf and a keyring (0600) for every entity that has none yet, below `paths.ceph`. The mon imports the keyrings when it makes its
+ * store; later ones are made by `ceph auth`.
+ */
+export async function ensureCephFiles(config: Config, paths: Paths, clock: Clock, random: Random): Promise<void> {
+  if (!config.roles.includes('mon')) return;
+  makeDirectory(paths.ceph, 0o711);
+  makeDirectory(`${paths.ceph}/keyrings`);
+  const fsid = /^\s*fsid\s*=\s*(\S+)/m.exec(readFileIfThere(paths.cephConf) ?? '')?.[1] ?? uuid(random);
+  for (const [entity, caps] of Object.entries(entities(config))) {
+    const path = paths.keyring(entity);
+    if (readFileIfThere(path) !== undefined) continue;
+    const key = newCryptoKey(clock.now(), random);
+    writeFileAtomic(path, formatKeyring(new Map([[entity, { key, caps }]])), 0o600);
+  }
+  const conf = [
+    '[global]',
+    `fsid = ${fsid}`,
+    `mon host = [v2:${config.node.ip}:${config.ports.mon}]`,
+    'auth cluster required = cephx',
+    'auth service required = cephx',
+    'auth client required = cephx',
+    'ms bind ipv6 = false',
+    `keyring = ${paths.ceph}/keyrings/$name.keyring`,
+    'log file = /dev/null',
+    `admin socket = ${paths.runDir}/$cluster-$name.$pid.asok`,
+    '',
+  ].join('\n');
+  if (readFileIfThere(paths.cephConf) !== conf) writeFileAtomic(paths.cephConf, conf, 0o644);
+}
+

@@ -1,0 +1,79 @@
+import { readFileSync } from 'node:fs';
+import { errorText } from '../base/errors.ts';
+import type { LogLevel } from '../base/log.ts';
+import { systemClock, systemLogger, systemRandom } from '../base/system.ts';
+import type { Config } from '../config/config.ts';
+import { nodePaths } from '../config/paths.ts';
+import type { FromRole, ToRole } from './ipc.ts';
+import { roleEntry } from './role-table.ts';
+
+const healthEveryMs = 2000;
+
+/**
+ * The main program of a role's process: `appliance role <instance> <file>`, started by the supervisor, which passes the effective
+ * configuration in `file`. Ends when the supervisor asks or goes away.
+ */
+export async function runRoleProcess(instance: string, configFile: string): Promise<never> {
+  const config = JSON.parse(readFileSync(configFile, 'utf8')) as Config;
+  const level: { value: LogLevel } = { value: config.logLevel };
+  const log = systemLogger(level);
+  const stopping = new AbortController();
+  const tell = (message: FromRole): void => {
+    if (process.connected) process.send?.(message);
+  };
+  // Ctrl-C reaches the whole process group; the supervisor alone decides the order in which roles end.
+  process.on('SIGINT', () => undefined);
+  const entry = roleEntry(instance);
+  if (entry?.run.kind !== 'module') {
+    log.error('no such role', { instance });
+    process.exit(2);
+  }
+  const fail = (what: string, error: unknown): never => {
+    log.error(what, { error: errorText(error), stack: error instanceof Error ? error.stack : undefined });
+    tell({ t: 'failed', message: errorText(error) });
+    process.exit(1);
+  };
+  process.on('uncaughtException', (error) => fail('uncaught exception', error));
+  process.on('unhandledRejection', (error) => fail('unhandled rejection', error));
+
+  let handle: Awaited<ReturnType<Awaited<ReturnType<typeof entry.run.load>>['start']>> | undefined;
+  let ending = false;
+  const end = async (why: string): Promise<void> => {
+    if (ending) return;
+    ending = true;
+    log.info('stopping', { why });
+    stopping.abort();
+    try {
+      await handle?.stop();
+    } catch (error) {
+      fail('stop failed', error);
+    }
+    process.exit(0);
+  };
+  process.on('SIGTERM', () => void end('SIGTERM'));
+  process.on('disconnect', () => void end('the supervisor went away'));
+  process.on('message', (message: ToRole) => {
+    if (message.t === 'stop') void end('asked by the supervisor');
+    else level.value = message.level;
+  });
+  try {
+    const { start } = await entry.run.load();
+    handle = await start({
+      role: entry.role,
+      instance,
+      config,
+      paths: nodePaths(config.dataDir, config.runDir),
+      log,
+      clock: systemClock,
+      random: systemRandom,
+      stopping: stopping.signal,
+    });
+  } catch (error) {
+    fail('start failed', error);
+  }
+  tell({ t: 'ready' });
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, healthEveryMs));
+    if (handle) tell({ t: 'health', ...handle.health() });
+  }
+}

@@ -1,0 +1,52 @@
+import { statSync } from 'node:fs';
+import { AppError } from '../base/errors.ts';
+import { makeDirectory } from '../base/files-system.ts';
+import { systemClock, systemRandom } from '../base/system.ts';
+import type { Config } from '../config/config.ts';
+import { nodePaths } from '../config/paths.ts';
+import { ensurePki } from '../pki/node-pki-system.ts';
+import { ensureCephFiles } from './ceph-files-system.ts';
+
+/** Programs that a role cannot do without, and the Debian package that has each. */
+function neededPrograms(config: Config): { program: string; from: string }[] {
+  const all = [
+    { program: 'setpriv', from: 'util-linux' },
+    { program: 'setsid', from: 'util-linux' },
+  ];
+  if (config.roles.includes('agent'))
+    all.push(
+      { program: config.containerd.command, from: 'containerd' },
+      { program: 'runc', from: 'runc' },
+      { program: 'nft', from: 'nftables' },
+      { program: 'ip', from: 'iproute2' },
+    );
+  if (config.storage.osd.some((osd) => !('directory' in osd)))
+    all.push({ program: 'mkfs.ext4', from: 'e2fsprogs' }, { program: 'unshare', from: 'util-linux' });
+  return all;
+}
+
+/** Checks what the node needs of the machine, then makes its directories, certificates and Ceph files. Safe to repeat. */
+export async function prepareNode(config: Config): Promise<void> {
+  if (process.getuid?.() !== 0)
+    throw new AppError('ROOT', 'appliance must be started by root', {
+      hint: 'start it with sudo: it mounts, makes network interfaces and runs containers',
+    });
+  const missing = neededPrograms(config).filter(({ program }) => Bun.which(program) === null);
+  if (missing.length > 0)
+    throw new AppError('PREFLIGHT', `not found on PATH: ${missing.map(({ program }) => program).join(', ')}`, {
+      hint: `on Debian: apt-get install ${[...new Set(missing.map(({ from }) => from))].join(' ')}`,
+    });
+  if (
+    config.roles.includes('agent') &&
+    !config.containerd.cniBinDirs.some((dir) => statSync(`${dir}/bridge`, { throwIfNoEntry: false }))
+  )
+    throw new AppError('PREFLIGHT', `no CNI plug-in "bridge" in ${config.containerd.cniBinDirs.join(' or ')}`, {
+      hint: 'on Debian: apt-get install containernetworking-plugins',
+    });
+  const paths = nodePaths(config.dataDir, config.runDir);
+  makeDirectory(config.dataDir, 0o711);
+  makeDirectory(config.imagesDir);
+  makeDirectory(config.manifestsDir);
+  await ensurePki(config, paths, systemClock, systemRandom);
+  await ensureCephFiles(config, paths, systemClock, systemRandom);
+}

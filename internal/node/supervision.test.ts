@@ -1,0 +1,83 @@
+import { describe, expect, test } from 'vitest';
+import { type InstanceSpec, Supervision, unhealthyLimitMs } from './supervision.ts';
+
+const spec = (name: string, ...needs: string[]): InstanceSpec => ({ name, needs, stopDeadlineMs: 10_000 });
+const phases = (s: Supervision) => Object.fromEntries(s.status().map((i) => [i.name, i.phase]));
+
+function started(...specs: InstanceSpec[]): Supervision {
+  const s = new Supervision();
+  s.setInstances(specs, 0);
+  for (let i = 0; i < specs.length; i++) for (const action of s.step(0)) s.onReady(action.name, 0);
+  return s;
+}
+
+describe('supervision', () => {
+  test('starts what is needed first, the rest when that is ready; needs that are not on the node do not count', () => {
+    const s = new Supervision();
+    s.setInstances([spec('osd.0', 'mon', 'elsewhere'), spec('mon')], 0);
+    expect(s.step(0)).toEqual([{ do: 'start', name: 'mon' }]);
+    expect(s.step(10)).toEqual([]);
+    s.onReady('mon', 20);
+    expect(s.step(20)).toEqual([{ do: 'start', name: 'osd.0' }]);
+    expect(s.allReady).toBe(false);
+    s.onReady('osd.0', 30);
+    expect(s.allReady).toBe(true);
+  });
+
+  test('a death is told, and answered with a back-off that doubles to 30 s and falls back after a steady minute', () => {
+    const s = started(spec('mon'));
+    const delays: number[] = [];
+    let now = 1000;
+    for (let i = 0; i < 9; i++) {
+      s.onExit('mon', 'killed by SIGKILL', now);
+      expect(phases(s)).toEqual({ mon: 'back-off' });
+      const from = now;
+      while (s.step(now).length === 0) now += 100;
+      delays.push(now - from);
+      s.onReady('mon', now);
+    }
+    expect(delays).toEqual([500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
+    expect(s.status()[0]).toMatchObject({ restarts: 9, lastExit: 'killed by SIGKILL' });
+    now += 60_000;
+    s.onExit('mon', 'exit 1', now);
+    expect(s.step(now + 500)).toEqual([{ do: 'start', name: 'mon' }]);
+  });
+
+  test('while one instance restarts, those that need it keep running', () => {
+    const s = started(spec('mon'), spec('osd.0', 'mon'));
+    s.onExit('mon', 'exit 1', 10);
+    expect(phases(s)).toEqual({ mon: 'back-off', 'osd.0': 'running' });
+    expect(s.step(10)).toEqual([]);
+  });
+
+  test('an instance that stays unhealthy is killed once', () => {
+    const s = started(spec('mon'));
+    s.onHealth('mon', false, 'the loop stalls', 1000);
+    expect(s.step(unhealthyLimitMs)).toEqual([]);
+    expect(s.step(unhealthyLimitMs + 1)).toMatchObject([{ do: 'kill', name: 'mon' }]);
+    expect(s.step(unhealthyLimitMs + 2)).toEqual([]);
+  });
+
+  test('an ordered stop ends users before what they need and kills at the deadline', () => {
+    const s = started(spec('mon'), spec('osd.0', 'mon'));
+    s.stopAll();
+    expect(s.step(0)).toEqual([{ do: 'stop', name: 'osd.0' }]);
+    expect(s.step(10_001)).toMatchObject([{ do: 'kill', name: 'osd.0' }]);
+    s.onExit('osd.0', 'killed by SIGKILL', 10_002);
+    expect(s.step(10_002)).toEqual([{ do: 'stop', name: 'mon' }]);
+    expect(s.stopped).toBe(false);
+    s.onExit('mon', 'exit 0', 10_003);
+    expect(s.stopped).toBe(true);
+  });
+
+  test('instances come and go at run time', () => {
+    const s = started(spec('mon'));
+    s.setInstances([spec('mon'), spec('osd.7', 'mon')], 5);
+    expect(s.step(5)).toEqual([{ do: 'start', name: 'osd.7' }]);
+    s.onReady('osd.7', 6);
+    s.setInstances([spec('mon')], 7);
+    expect(s.step(7)).toEqual([{ do: 'stop', name: 'osd.7' }]);
+    s.onExit('osd.7', 'exit 0', 8);
+    expect(phases(s)).toEqual({ mon: 'running' });
+  });
+});

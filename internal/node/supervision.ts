@@ -1,0 +1,221 @@
+/**
+ * Which processes run and when they start, restart and stop: a state machine without I/O. The shell (`supervisor-system.ts`) reports
+ * events and carries out the actions that `step` returns. Instances may be added and removed while it runs.
+ */
+
+/** One process that ought to run. */
+export interface InstanceSpec {
+  /** `osd.2`; unique on the node. */
+  readonly name: string;
+  /** Names of instances that must have been ready before this one starts; those not on the node do not count. */
+  readonly needs: readonly string[];
+  /** How long an ordered stop may take before the process is killed. */
+  readonly stopDeadlineMs: number;
+}
+
+export type Phase = 'waiting' | 'starting' | 'running' | 'back-off' | 'stopping' | 'stopped';
+
+export interface InstanceStatus {
+  name: string;
+  phase: Phase;
+  /** When the phase began, on the monotonic clock. */
+  sinceMs: number;
+  restarts: number;
+  /** Why the last process ended, in words. */
+  lastExit: string | undefined;
+  healthy: boolean;
+  detail: string;
+}
+
+export type Action =
+  | { do: 'start'; name: string }
+  /** Ask for an ordered stop. */
+  | { do: 'stop'; name: string }
+  | { do: 'kill'; name: string; why: string };
+
+interface Instance extends InstanceStatus {
+  spec: InstanceSpec;
+  /** Was ready at least once since the node started: what needs it may start even while it restarts. */
+  readyOnce: boolean;
+  failures: number;
+  startAtMs: number;
+  lastHealthMs: number;
+  killed: boolean;
+  wanted: boolean;
+}
+
+const backOffFirstMs = 500;
+const backOffMaxMs = 30_000;
+/** A process that ran this long starts again with the first back-off. */
+const steadyMs = 60_000;
+/** A running process that reports no good health for so long is killed and started again. */
+export const unhealthyLimitMs = 60_000;
+
+export class Supervision {
+  readonly #instances = new Map<string, Instance>();
+  #stopping = false;
+
+  /** Replaces the set of wanted instances. What is no longer wanted is stopped and then forgotten. */
+  setInstances(specs: readonly InstanceSpec[], nowMs: number): void {
+    const names = new Set(specs.map((spec) => spec.name));
+    for (const instance of this.#instances.values()) if (!names.has(instance.name)) instance.wanted = false;
+    for (const spec of specs) {
+      const existing = this.#instances.get(spec.name);
+      if (existing) {
+        existing.spec = spec;
+        existing.wanted = true;
+        continue;
+      }
+      this.#instances.set(spec.name, {
+        name: spec.name,
+        spec,
+        phase: 'waiting',
+        sinceMs: nowMs,
+        restarts: 0,
+        lastExit: undefined,
+        healthy: false,
+        detail: 'waits to start',
+        readyOnce: false,
+        failures: 0,
+        startAtMs: nowMs,
+        lastHealthMs: nowMs,
+        killed: false,
+        wanted: true,
+      });
+    }
+  }
+
+  /** From now on everything stops, what others need last. */
+  stopAll(): void {
+    this.#stopping = true;
+  }
+
+  /** True when a stop was asked for and nothing runs any more. */
+  get stopped(): boolean {
+    return this.#stopping && [...this.#instances.values()].every((instance) => instance.phase === 'stopped');
+  }
+
+  status(): InstanceStatus[] {
+    return [...this.#instances.values()].map(({ name, phase, sinceMs, restarts, lastExit, healthy, detail }) => ({
+      name,
+      phase,
+      sinceMs,
+      restarts,
+      lastExit,
+      healthy,
+      detail,
+    }));
+  }
+
+  /** True when every wanted instance runs and is healthy. */
+  get allReady(): boolean {
+    return [...this.#instances.values()].every(
+      (instance) => !instance.wanted || (instance.phase === 'running' && instance.healthy),
+    );
+  }
+
+  onReady(name: string, nowMs: number): void {
+    const instance = this.#instances.get(name);
+    if (instance?.phase !== 'starting') return;
+    this.#enter(instance, 'running', nowMs);
+    instance.readyOnce = true;
+    instance.healthy = true;
+    instance.detail = 'running';
+    instance.lastHealthMs = nowMs;
+  }
+
+  onHealth(name: string, ok: boolean, detail: string, nowMs: number): void {
+    const instance = this.#instances.get(name);
+    if (instance?.phase !== 'running') return;
+    instance.healthy = ok;
+    instance.detail = detail;
+    if (ok) instance.lastHealthMs = nowMs;
+  }
+
+  /** The process ended, by whatever cause; `reason` is for people. */
+  onExit(name: string, reason: string, nowMs: number): void {
+    const instance = this.#instances.get(name);
+    if (!instance) return;
+    const ranMs = instance.phase === 'running' ? nowMs - instance.sinceMs : 0;
+    instance.healthy = false;
+    instance.lastExit = reason;
+    instance.killed = false;
+    if (this.#stopping || !instance.wanted) {
+      this.#enter(instance, 'stopped', nowMs);
+      instance.detail = 'stopped';
+      if (!instance.wanted) this.#instances.delete(name);
+      return;
+    }
+    instance.failures = ranMs >= steadyMs ? 1 : instance.failures + 1;
+    instance.restarts += 1;
+    const delay = Math.min(backOffMaxMs, backOffFirstMs * 2 ** Math.min(16, instance.failures - 1));
+    instance.startAtMs = nowMs + delay;
+    this.#enter(instance, 'back-off', nowMs);
+    instance.detail = `${reason}; starts again in ${(delay / 1000).toFixed(1)} s`;
+  }
+
+  /** What to do now. Call it after every event and about once a second. */
+  step(nowMs: number): Action[] {
+    const actions: Action[] = [];
+    for (const instance of [...this.#instances.values()]) {
+      if (this.#stopping || !instance.wanted) this.#stepStop(instance, nowMs, actions);
+      else this.#stepRun(instance, nowMs, actions);
+    }
+    return actions;
+  }
+
+  #stepRun(instance: Instance, nowMs: number, actions: Action[]): void {
+    if ((instance.phase === 'waiting' || instance.phase === 'back-off') && nowMs >= instance.startAtMs) {
+      const missing = instance.spec.needs.filter((need) => this.#instances.get(need)?.readyOnce === false);
+      if (missing.length > 0) {
+        instance.detail = `waits for ${missing.join(', ')}`;
+        return;
+      }
+      this.#enter(instance, 'starting', nowMs);
+      instance.detail = 'starting';
+      actions.push({ do: 'start', name: instance.name });
+    } else if (instance.phase === 'running' && !instance.killed && nowMs - instance.lastHealthMs > unhealthyLimitMs) {
+      instance.killed = true;
+      actions.push({
+        do: 'kill',
+        name: instance.name,
+        why: `no good health for ${unhealthyLimitMs / 1000} s: ${instance.detail}`,
+      });
+    }
+  }
+
+  #stepStop(instance: Instance, nowMs: number, actions: Action[]): void {
+    if (instance.phase === 'waiting' || instance.phase === 'back-off') {
+      this.#enter(instance, 'stopped', nowMs);
+      instance.detail = 'stopped';
+      if (!instance.wanted) this.#instances.delete(instance.name);
+      return;
+    }
+    if (instance.phase === 'starting' || instance.phase === 'running') {
+      const users = [...this.#instances.values()].filter(
+        (other) => other.phase !== 'stopped' && other.spec.needs.includes(instance.name),
+      );
+      if (this.#stopping && users.length > 0) return;
+      this.#enter(instance, 'stopping', nowMs);
+      instance.healthy = false;
+      instance.detail = 'stopping';
+      actions.push({ do: 'stop', name: instance.name });
+    } else if (
+      instance.phase === 'stopping' &&
+      !instance.killed &&
+      nowMs - instance.sinceMs > instance.spec.stopDeadlineMs
+    ) {
+      instance.killed = true;
+      actions.push({
+        do: 'kill',
+        name: instance.name,
+        why: `did not stop within ${instance.spec.stopDeadlineMs / 1000} s`,
+      });
+    }
+  }
+
+  #enter(instance: Instance, phase: Phase, nowMs: number): void {
+    instance.phase = phase;
+    instance.sinceMs = nowMs;
+  }
+}
