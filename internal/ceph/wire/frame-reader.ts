@@ -1,0 +1,269 @@
+import { DecodeError, emptyBytes } from '../../base/bytes.ts';
+import { rawCrc32c } from '../../base/crc32c.ts';
+import {
+  EPILOGUE_BYTES,
+  type Frame,
+  type FrameLimits,
+  LATE_COMPLETE,
+  LATE_MASK,
+  PREAMBLE_BYTES,
+  type Preamble,
+  readPreamble,
+} from './frame-format.ts';
+import { SECURE_BLOCK, SECURE_INLINE_BYTES } from './frame-writer.ts';
+import { GCM_TAG_BYTES, type SecureReceiver } from './secure.ts';
+
+const securePreambleBytes = PREAMBLE_BYTES + SECURE_INLINE_BYTES + GCM_TAG_BYTES;
+
+function padded(length: number): number {
+  return Math.ceil(length / SECURE_BLOCK) * SECURE_BLOCK;
+}
+
+/** What is being filled with the bytes that come next. */
+enum Part {
+  Banner,
+  Preamble,
+  Segment0,
+  Body,
+  Epilogue,
+}
+
+export interface FrameSink {
+  /** The banner's bytes, before any frame. */
+  banner(bytes: Uint8Array): void;
+  /**
+   * Asked before memory for a message is taken (sum of its segments). False stalls the reader until `resume()`; the rest of the chunk is kept.
+   */
+  admit(bytes: number): boolean;
+  frame(frame: Frame): void;
+}
+
+/**
+ * Cuts a stream of bytes into frames: each byte is copied once, from the chunk to the segment's own buffer of exact size. Throws DecodeError on the
+ * first wrong byte; after that the reader must not be used.
+ */
+export class FrameReader {
+  #part: Part = Part.Banner;
+  #target: Uint8Array;
+  #filled = 0;
+  readonly #small = new Uint8Array(512);
+  #preamble: Preamble | undefined;
+  #segments: Uint8Array[] = [];
+  /** Index of the segment that is filled (CRC mode). */
+  #index = 0;
+  #secure: SecureReceiver | undefined;
+  #inline: Uint8Array = emptyBytes;
+  #stalled: Uint8Array | undefined;
+  #admitted = true;
+  #stopped = false;
+
+  constructor(
+    bannerBytes: number,
+    readonly limits: FrameLimits,
+    readonly sink: FrameSink,
+  ) {
+    this.#target = this.#small.subarray(0, bannerBytes);
+    if (bannerBytes === 0) this.#expectPreamble();
+  }
+
+  /** From the next frame on, bytes are encrypted. Call it while handling the last plain frame. */
+  secure(receiver: SecureReceiver): void {
+    this.#secure = receiver;
+    if (this.#part === Part.Preamble) this.#expectPreamble();
+  }
+
+  /** No further frame is given out. */
+  stop(): void {
+    this.#stopped = true;
+    this.#stalled = undefined;
+  }
+
+  get stalled(): boolean {
+    return this.#stalled !== undefined;
+  }
+
+  feed(chunk: Uint8Array): void {
+    if (this.#stalled !== undefined) {
+      const joined = new Uint8Array(this.#stalled.length + chunk.length);
+      joined.set(this.#stalled);
+      joined.set(chunk, this.#stalled.length);
+      this.#stalled = joined;
+      return;
+    }
+    let at = 0;
+    while (at < chunk.length && !this.#stopped) {
+      const want = this.#target.length - this.#filled;
+      const have = chunk.length - at;
+      const take = Math.min(want, have);
+      this.#target.set(take === chunk.length ? chunk : chunk.subarray(at, at + take), this.#filled);
+      this.#filled += take;
+      at += take;
+      while (this.#filled === this.#target.length && !this.#stopped) {
+        this.#complete();
+        if (!this.#admitted) {
+          this.#stalled = chunk.slice(at);
+          return;
+        }
+      }
+    }
+  }
+
+  /** After a stall: asks `admit` again and goes on. */
+  resume(): void {
+    const rest = this.#stalled;
+    if (rest === undefined || this.#stopped) return;
+    this.#stalled = undefined;
+    this.#admitted = true;
+    this.#startBody();
+    if (!this.#admitted) {
+      this.#stalled = rest;
+      return;
+    }
+    while (this.#filled === this.#target.length && !this.#stopped) this.#complete();
+    if (rest.length > 0) this.feed(rest);
+  }
+
+  #expect(part: Part, target: Uint8Array): void {
+    this.#part = part;
+    this.#target = target;
+    this.#filled = 0;
+  }
+
+  #expectPreamble(): void {
+    this.#preamble = undefined;
+    this.#segments = [];
+    this.#expect(
+      Part.Preamble,
+      this.#small.subarray(0, this.#secure === undefined ? PREAMBLE_BYTES : securePreambleBytes),
+    );
+  }
+
+  #complete(): void {
+    switch (this.#part) {
+      case Part.Banner: {
+        const banner = this.#target.slice();
+        this.#expectPreamble();
+        this.sink.banner(banner);
+        return;
+      }
+      case Part.Preamble:
+        if (this.#secure === undefined) this.#preamble = readPreamble(this.#target, this.limits);
+        else {
+          const [head, inline] = this.#secure.open(this.#target, [PREAMBLE_BYTES, SECURE_INLINE_BYTES]);
+          this.#preamble = readPreamble(head!, this.limits);
+          this.#inline = inline!;
+        }
+        this.#startBody();
+        return;
+      case Part.Segment0:
+        if (this.#secure === undefined) this.#plainSegment0();
+        else this.#secureSegment0();
+        return;
+      case Part.Body:
+        if (this.#secure === undefined) {
+          this.#segments[this.#index] = this.#target;
+          this.#nextPlainSegment();
+        } else this.#secureBody();
+        return;
+      case Part.Epilogue:
+        this.#plainEpilogue();
+    }
+  }
+
+  #startBody(): void {
+    const { lengths } = this.#preamble!;
+    let total = 0;
+    for (const length of lengths) total += length;
+    this.#admitted = this.sink.admit(total);
+    if (!this.#admitted) return;
+    const first = lengths[0]!;
+    if (this.#secure === undefined) {
+      if (first === 0) {
+        this.#segments[0] = emptyBytes;
+        this.#index = 0;
+        this.#nextPlainSegment();
+      } else this.#expect(Part.Segment0, new Uint8Array(first + 4));
+      return;
+    }
+    if (first <= SECURE_INLINE_BYTES) {
+      this.#segments[0] = this.#inline.subarray(0, first);
+      this.#startSecureBody();
+    } else this.#expect(Part.Segment0, new Uint8Array(padded(first - SECURE_INLINE_BYTES) + GCM_TAG_BYTES));
+  }
+
+  #plainSegment0(): void {
+    const length = this.#target.length - 4;
+    const bytes = this.#target.subarray(0, length);
+    const stored = new DataView(this.#target.buffer, this.#target.byteOffset + length, 4).getUint32(0, true);
+    if (rawCrc32c(0xffff_ffff, bytes) !== stored) throw new DecodeError('frame segment 0: checksum mismatch');
+    this.#segments[0] = bytes;
+    this.#index = 0;
+    this.#nextPlainSegment();
+  }
+
+  #nextPlainSegment(): void {
+    const { lengths } = this.#preamble!;
+    for (;;) {
+      this.#index++;
+      if (this.#index >= lengths.length) break;
+      const length = lengths[this.#index]!;
+      if (length > 0) {
+        this.#expect(Part.Body, new Uint8Array(length));
+        return;
+      }
+      this.#segments[this.#index] = emptyBytes;
+    }
+    if (lengths.length > 1) this.#expect(Part.Epilogue, this.#small.subarray(0, EPILOGUE_BYTES));
+    else this.#deliver(false);
+  }
+
+  #plainEpilogue(): void {
+    const view = new DataView(this.#target.buffer, this.#target.byteOffset, EPILOGUE_BYTES);
+    const late = this.#target[0]! & LATE_MASK;
+    const aborted = late !== LATE_COMPLETE;
+    if (aborted && late !== 1) throw new DecodeError(`frame epilogue: status ${late}`);
+    if (!aborted)
+      for (let i = 1; i < this.#segments.length; i++)
+        if (rawCrc32c(0xffff_ffff, this.#segments[i]!) !== view.getUint32(1 + (i - 1) * 4, true))
+          throw new DecodeError(`frame segment ${i}: checksum mismatch`);
+    this.#deliver(aborted);
+  }
+
+  #secureSegment0(): void {
+    const first = this.#preamble!.lengths[0]!;
+    const [rest] = this.#secure!.open(this.#target, [this.#target.length - GCM_TAG_BYTES]);
+    const whole = new Uint8Array(first);
+    whole.set(this.#inline);
+    whole.set(rest!.subarray(0, first - SECURE_INLINE_BYTES), SECURE_INLINE_BYTES);
+    this.#segments[0] = whole;
+    this.#startSecureBody();
+  }
+
+  #startSecureBody(): void {
+    const { lengths } = this.#preamble!;
+    if (lengths.length === 1) {
+      this.#deliver(false);
+      return;
+    }
+    let total = SECURE_BLOCK + GCM_TAG_BYTES;
+    for (let i = 1; i < lengths.length; i++) total += padded(lengths[i]!);
+    this.#expect(Part.Body, new Uint8Array(total));
+  }
+
+  #secureBody(): void {
+    const { lengths } = this.#preamble!;
+    const parts = lengths.slice(1).map(padded);
+    const plain = this.#secure!.open(this.#target, [...parts, SECURE_BLOCK]);
+    for (let i = 1; i < lengths.length; i++) this.#segments[i] = plain[i - 1]!.subarray(0, lengths[i]!);
+    const late = plain[plain.length - 1]![0]! & LATE_MASK;
+    if (late !== LATE_COMPLETE && late !== 1) throw new DecodeError(`frame epilogue: status ${late}`);
+    this.#deliver(late !== LATE_COMPLETE);
+  }
+
+  #deliver(aborted: boolean): void {
+    const [a = emptyBytes, b = emptyBytes, c = emptyBytes, d = emptyBytes] = this.#segments;
+    const { tag } = this.#preamble!;
+    this.#expectPreamble();
+    this.sink.frame({ tag, segments: [a, b, c, d], aborted });
+  }
+}
