@@ -1,15 +1,11 @@
-import type { SchemaSource } from '../machinery/openapi.ts';
+import { coreKinds } from './kinds/core.ts';
+import { groupKinds } from './kinds/groups.ts';
 import { type KindTable, makeKindTable } from './kinds.ts';
 
 /** Every kind that this version serves. */
-export const builtinKinds: KindTable = makeKindTable([]);
+export const builtinKinds: KindTable = makeKindTable([...coreKinds, ...groupKinds]);
 
-/** Definitions of the built-in types, structure only. */
-export const builtinSchemas: SchemaSource = {
-  definition(name) {
-    throw new Error(`no definition ${name}`);
-  },
-};
+export { builtinSchemas } from './schema/structure.ts';
 
 export interface OpenApiDocuments {
   /** `/openapi/v2` as JSON. */

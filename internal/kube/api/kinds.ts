@@ -1,7 +1,7 @@
 import type { Random } from '../../base/random.ts';
 import type { JsonObject } from '../machinery/json.ts';
 import type { FieldError } from '../machinery/status.ts';
-import type { Printer } from '../machinery/table.ts';
+import { nameAndAge, type Printer } from '../machinery/table.ts';
 
 /**
  * The one table of kinds. Whatever serves, prints, validates or discovers a resource reads a row of it; a new kind is a new row.
@@ -104,9 +104,57 @@ export interface KindInfo {
   /** Which store the objects go to: Leases of nodes and Events are volatile on a single server (architecture.md, Control-plane store). */
   volatile: boolean;
   /**
-   * Where the objects are in the store: kinds served by two groups (events) share one place. Default: the kind itself.
+   * Where and how the objects are stored, for a kind that is another kind's second face (events.k8s.io). Absent: its own group and plural, as it is.
    */
-  storage?: { group: string; resource: string };
+  storage?: {
+    group: string;
+    resource: string;
+    /** To the stored form (apiVersion included). */
+    encode(object: JsonObject): JsonObject;
+    decode(object: JsonObject): JsonObject;
+  };
+}
+
+/** What a row must say; the rest has defaults. */
+export type KindRow = Pick<KindInfo, 'group' | 'version' | 'kind' | 'plural' | 'schema'> & Partial<KindInfo>;
+
+/** The `status` subresource that most kinds have. */
+export function statusSubresource(kind: string): SubresourceInfo {
+  return { kind, verbs: ['get', 'patch', 'update'] };
+}
+
+/** Scale of a workload whose selector is a LabelSelector. */
+export const scaleSubresource: SubresourceInfo = {
+  group: 'autoscaling',
+  version: 'v1',
+  kind: 'Scale',
+  verbs: ['get', 'patch', 'update'],
+  scale: { specReplicas: ['spec', 'replicas'], statusReplicas: ['status', 'replicas'], selector: ['spec', 'selector'] },
+};
+
+/** Completes a row of the table. */
+export function defineKind(row: KindRow): KindInfo {
+  return {
+    singular: row.kind.toLowerCase(),
+    listKind: `${row.kind}List`,
+    shortNames: [],
+    categories: [],
+    namespaced: true,
+    verbs: allVerbs,
+    virtual: false,
+    subresources: {},
+    printer: nameAndAge,
+    selectableFields: {},
+    strategy: {},
+    nameRule: 'subdomain',
+    volatile: false,
+    ...row,
+  };
+}
+
+/** A kind that is only created, never stored: a question to the server. */
+export function defineReview(row: KindRow): KindInfo {
+  return defineKind({ namespaced: false, verbs: ['create'], virtual: true, nameRule: 'any', ...row });
 }
 
 /** Looks kinds up. Built once; CRDs make a new table. */

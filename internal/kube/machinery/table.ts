@@ -1,4 +1,5 @@
-import type { JsonObject } from './json.ts';
+import { getPath, type JsonObject } from './json.ts';
+import { parseTime, formatTime } from './time.ts';
 
 /** A column of `kubectl get`. */
 export interface PrinterColumn {
@@ -15,6 +16,29 @@ export interface Printer {
   /** The cells of one object, in the order of the columns. `nowMs` is for ages. */
   row(object: JsonObject, nowMs: number): (string | number | boolean | null)[];
 }
+
+/** The columns of a kind that has no printer of its own (upstream's default table converter). */
+export const nameAndAge: Printer = {
+  columns: [
+    {
+      name: 'Name',
+      type: 'string',
+      format: 'name',
+      description: 'Name must be unique within a namespace. See the metadata of the object.',
+      priority: 0,
+    },
+    {
+      name: 'Created At',
+      type: 'date',
+      description: 'When the object was created, as the server saw it.',
+      priority: 0,
+    },
+  ],
+  row: (object) => {
+    const created = parseTime(getPath(object, 'metadata', 'creationTimestamp'));
+    return [String(getPath(object, 'metadata', 'name') ?? ''), created === undefined ? '' : formatTime(created)];
+  },
+};
 
 /** How rows carry their object: `includeObject` query parameter, default Metadata. */
 export type IncludeObject = 'None' | 'Metadata' | 'Object';
