@@ -38,6 +38,8 @@ export interface PeerIdentity {
    */
   readonly caps: string;
   readonly allowAll: boolean;
+  /** Mon only: answers a later request of the authentication protocol on this session (payload of MAuth). `result` is 0 or negative errno. */
+  readonly renew?: (payload: Uint8Array) => { result: number; payload: Uint8Array };
 }
 
 export interface SendOptions {
