@@ -16,7 +16,10 @@ function entities(config: Config): Record<string, Record<string, string>> {
     'client.admin': { mon: all, osd: all, mgr: all, mds: all },
     'mgr.a': { mon: 'allow profile mgr', osd: all, mds: all },
     ...Object.fromEntries(
-      config.storage.osd.map((osd) => [`osd.${osd.id}`, { mon: 'allow profile osd', mgr: 'allow profile osd', osd: all }]),
+      config.storage.osd.map((osd) => [
+        `osd.${osd.id}`,
+        { mon: 'allow profile osd', mgr: 'allow profile osd', osd: all },
+      ]),
     ),
     'client.csi-rbd-provisioner': { mon: 'profile rbd', mgr: 'allow rw', osd: 'profile rbd' },
     'client.csi-rbd-node': { mon: 'profile rbd', osd: 'profile rbd' },
@@ -53,4 +56,3 @@ export async function ensureCephFiles(config: Config, paths: Paths, clock: Clock
   ].join('\n');
   if (readFileIfThere(paths.cephConf) !== conf) writeFileAtomic(paths.cephConf, conf, 0o644);
 }
-

@@ -1,3 +1,4 @@
+import { writeFileAtomic } from '../base/files-system.ts';
 import type { Config } from '../config/config.ts';
 import type { Paths } from '../config/paths.ts';
 import type { StartRole } from './role.ts';
@@ -72,8 +73,12 @@ export const roleTable: readonly RoleEntry[] = [
     stopDeadlineMs: 20_000,
     run: {
       kind: 'program',
-      prepare: async (config, paths) =>
-        (await import('../kube/kubelet/containerd-system.ts')).prepareContainerd(config, paths),
+      prepare: async (config, paths) => {
+        const { containerdCommand } = await import('../kube/kubelet/containerd.ts');
+        const { argv, files } = containerdCommand(config, paths);
+        for (const file of files) writeFileAtomic(file.path, file.content, file.mode);
+        return argv;
+      },
       ready: async (_config, paths) => (await import('./probe-system.ts')).socketAnswers(paths.containerdSocket),
     },
   },

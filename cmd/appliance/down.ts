@@ -1,0 +1,32 @@
+import { AppError } from '../../internal/base/errors.ts';
+import { loadConfig } from '../../internal/config/machine-system.ts';
+import { nodePaths } from '../../internal/config/paths.ts';
+import { controlRequest } from '../../internal/node/control-system.ts';
+import { socketAnswers } from '../../internal/node/probe-system.ts';
+import { teardownLeftovers, teardownRest } from '../../internal/node/teardown-system.ts';
+import { createProgress } from './progress.ts';
+
+const patienceMs = 120_000;
+
+/** Stops a running node over its control socket, then removes what is left of it: also after the supervisor was killed. */
+export async function down(configPath: string | undefined): Promise<void> {
+  const config = loadConfig(configPath);
+  const paths = nodePaths(config.dataDir, config.runDir);
+  const progress = createProgress(process.stdout);
+  if (await controlRequest(paths.controlSocket, 'POST', '/stop')) {
+    const deadline = performance.now() + patienceMs;
+    progress.wait('stopping the node');
+    while (await socketAnswers(paths.controlSocket)) {
+      if (performance.now() > deadline)
+        throw new AppError('DOWN', `the node did not stop within ${patienceMs / 1000} s`, {
+          hint: `its log is ${paths.logs}; kill it and call \`appliance down\` again: it removes what is left`,
+        });
+      await Bun.sleep(200);
+    }
+    progress.done('the node stopped');
+  } else progress.line('no supervisor answers; removing what may be left');
+  await teardownLeftovers(config, progress.wait);
+  await teardownRest(config);
+  progress.done(`nothing of ${config.node.name} runs; the data stays in ${config.dataDir}`);
+  process.exit(0);
+}

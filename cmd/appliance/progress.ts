@@ -1,0 +1,40 @@
+import type { WriteStream } from 'node:tty';
+
+/** Progress for people: finished steps stay, the current one is redrawn on a terminal and printed once elsewhere. */
+export interface Progress {
+  line(text: string): void;
+  done(text: string): void;
+  wait(text: string): void;
+  clear(): void;
+}
+
+export function createProgress(out: WriteStream): Progress {
+  const live = out.isTTY === true && process.env.TERM !== 'dumb';
+  const color = live && process.env.NO_COLOR === undefined;
+  const began = performance.now();
+  let waiting = '';
+  const seconds = (): string => `${((performance.now() - began) / 1000).toFixed(1).padStart(5)} s`;
+  const clear = (): void => {
+    if (live && waiting) out.write('\r\x1b[2K');
+    waiting = '';
+  };
+  const line = (text: string): void => {
+    const again = waiting;
+    clear();
+    out.write(`${text}\n`);
+    if (again && live) wait(again);
+  };
+  const wait = (text: string): void => {
+    if (text === waiting) return;
+    clear();
+    waiting = text;
+    if (live) out.write(`${seconds()}  … ${text}`.slice(0, (out.columns || 80) - 1));
+    else out.write(`${seconds()}  … ${text}\n`);
+  };
+  return {
+    line,
+    wait,
+    clear,
+    done: (text) => line(`${seconds()}  ${color ? '\x1b[32m✓\x1b[0m' : '✓'} ${text}`),
+  };
+}

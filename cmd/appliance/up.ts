@@ -1,0 +1,140 @@
+import { AppError } from '../../internal/base/errors.ts';
+import { createLogger, type LogLevel } from '../../internal/base/log.ts';
+import { loadConfig } from '../../internal/config/machine-system.ts';
+import type { Config } from '../../internal/config/config.ts';
+import { nodePaths } from '../../internal/config/paths.ts';
+import { prepareNode } from '../../internal/node/prepare-system.ts';
+import { selfCommand } from '../../internal/node/self-system.ts';
+import { type NodeStatus, Supervisor } from '../../internal/node/supervisor-system.ts';
+import { teardownPods, teardownRest } from '../../internal/node/teardown-system.ts';
+import { createProgress } from './progress.ts';
+import type { StatusReport } from './status.ts';
+import { buildVersion } from './version.ts';
+
+/** After this long the screen is shown with what is not ready yet; the node goes on. */
+const patienceMs = 180_000;
+
+/** Starts the node in the foreground; returns when it has been stopped and cleaned up. */
+export async function up(configPath: string | undefined): Promise<void> {
+  const began = performance.now();
+  const config = loadConfig(configPath);
+  const paths = nodePaths(config.dataDir, config.runDir);
+  const progress = createProgress(process.stdout);
+  progress.line(
+    `appliance ${buildVersion()}: starting node ${config.node.name} (${config.node.ip}), roles ${config.roles.join(', ')}`,
+  );
+  await prepareNode(config);
+  progress.done('certificates, keys and directories');
+
+  const level: { value: LogLevel } = { value: 'warn' };
+  const log = createLogger({ write: (line) => progress.line(line.trimEnd()), now: () => Date.now(), level });
+  const seen = new Map<string, string>();
+  const onChange = (status: NodeStatus): void => {
+    for (const instance of status.instances) {
+      const before = seen.get(instance.name);
+      if (before === instance.phase) continue;
+      seen.set(instance.name, instance.phase);
+      if (status.stopping) {
+        if (instance.phase === 'stopped' && before !== undefined && before !== 'waiting')
+          progress.done(`${instance.name} stopped`);
+      } else if (instance.phase === 'running') progress.done(`${instance.name} runs`);
+    }
+    if (!status.stopping) {
+      const waiting = status.instances
+        .filter((instance) => instance.phase !== 'running')
+        .map((instance) => instance.name);
+      if (waiting.length > 0) progress.wait(`starting ${waiting.join(', ')}`);
+    }
+  };
+  const supervisor = new Supervisor({ config, log, version: buildVersion(), onChange });
+  const stopAsked = Promise.withResolvers<void>();
+  process.on('SIGTERM', () => stopAsked.resolve());
+  process.on('SIGINT', () => stopAsked.resolve());
+  process.on('SIGHUP', () => stopAsked.resolve());
+  await supervisor.start(() => stopAsked.resolve());
+
+  const stopping = stopAsked.promise.then(() => 'stop' as const);
+  const ready = await Promise.race([stopping, untilReady(config, configPath, supervisor, progress.wait)]);
+  if (ready !== 'stop') {
+    progress.clear();
+    process.stdout.write(screen(config, paths, ready, (performance.now() - began) / 1000));
+    await stopping;
+  }
+
+  progress.line('stopping: pods first, then Kubernetes, then storage');
+  await supervisor.stop(
+    supervisor
+      .status()
+      .instances.map((instance) => instance.name)
+      .filter((name) => name === 'agent' || name === 'edge'),
+  );
+  await teardownPods(config, progress.wait);
+  progress.done('pods stopped, volumes unmounted');
+  await supervisor.stop();
+  await teardownRest(config);
+  progress.done(`stopped; the data stays in ${config.dataDir}`);
+  process.exit(0);
+}
+
+async function untilReady(
+  config: Config,
+  configPath: string | undefined,
+  supervisor: Supervisor,
+  wait: (text: string) => void,
+): Promise<StatusReport | undefined> {
+  const deadline = performance.now() + patienceMs;
+  let report: StatusReport | undefined;
+  while (performance.now() < deadline) {
+    await Bun.sleep(supervisor.allReady ? 300 : 500);
+    if (!supervisor.allReady) continue;
+    report = await readStatus(configPath);
+    if (report?.ok) return report;
+    if (report) wait(report.problems[0] ?? `waiting for ${config.node.name}`);
+  }
+  return report;
+}
+
+/** Asks a process of its own, so that this one stays small: it lives as long as the node. */
+async function readStatus(configPath: string | undefined): Promise<StatusReport | undefined> {
+  const child = Bun.spawn([...selfCommand(), ...(configPath ? ['-c', configPath] : []), 'status', '-o', 'json'], {
+    stdout: 'pipe',
+    stderr: 'ignore',
+    timeout: 20_000,
+  });
+  const text = await new Response(child.stdout).text();
+  try {
+    return JSON.parse(text) as StatusReport;
+  } catch {
+    if (child.exitCode === 2) throw new AppError('STATUS', 'the node started but its configuration changed meanwhile');
+    return undefined;
+  }
+}
+
+function screen(
+  config: Config,
+  paths: ReturnType<typeof nodePaths>,
+  report: StatusReport | undefined,
+  seconds: number,
+): string {
+  const lines = [
+    '',
+    report?.ok
+      ? `Ready after ${seconds.toFixed(1)} s.`
+      : `Not ready after ${seconds.toFixed(0)} s; it goes on in the background of this screen:`,
+    ...(report?.sentences ?? ['nothing answers yet']).map((sentence) => `  ${sentence}`),
+    '',
+    `  Kubernetes API   https://${config.node.ip}:${config.ports.api}`,
+    `  Ceph monitor     v2:${config.node.ip}:${config.ports.mon}`,
+    '',
+    'Next, in another terminal:',
+    `  export KUBECONFIG=${paths.adminKubeconfig} CEPH_CONF=${paths.cephConf}`,
+    '  kubectl get nodes,pods -A -o wide',
+    '  kubectl apply -f examples/counter.yaml && kubectl -n counter rollout status statefulset/counter',
+    '  ceph -s',
+    '  appliance status',
+    '',
+    'Ctrl-C here, or `appliance down`, stops everything and keeps the data.',
+    '',
+  ];
+  return `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,34 @@
+import { serveCsi } from '../../csi/grpc-server.ts';
+import { identityService, rbdDriverName } from '../../csi/identity.ts';
+import { RbdNode } from '../../csi/rbd-node-system.ts';
+import { start as startKubelet } from '../../kube/kubelet/role.ts';
+import type { RoleContext, RoleHandle } from '../role.ts';
+
+/** Where the node side of the rbd driver keeps what it has staged. */
+export function csiStateDir(agentDir: string): string {
+  return `${agentDir}/csi/${rbdDriverName}`;
+}
+
+/** The node agent: the kubelet, and the node side of our CSI driver on its socket, as a driver's pod would serve it. */
+export async function start(context: RoleContext): Promise<RoleHandle> {
+  const { config, paths, log } = context;
+  const node = new RbdNode({
+    nodeId: config.node.name,
+    stateDir: csiStateDir(paths.agent),
+    cephConf: paths.cephConf,
+    log: log.with({ component: 'csi-rbd' }),
+  });
+  const driver = await serveCsi(
+    `${paths.plugins}/${rbdDriverName}/csi.sock`,
+    { Identity: identityService({ name: rbdDriverName, version: '1', controller: false }), Node: node.service() },
+    log,
+  );
+  const kubelet = await startKubelet(context);
+  return {
+    health: () => kubelet.health(),
+    stop: async () => {
+      await kubelet.stop();
+      await driver.close();
+    },
+  };
+}
