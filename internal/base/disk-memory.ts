@@ -1,4 +1,4 @@
-import { type Disk, type DiskFile, directAlignment, type OpenOptions } from './disk.ts';
+import { type Disk, type DiskFile, directAlignment, type OpenOptions, parentDirectory } from './disk.ts';
 import { AppError, assert } from './errors.ts';
 import type { Random } from './random.ts';
 
@@ -246,10 +246,10 @@ class SimulatedDisk implements MemoryDisk {
     if (node !== undefined && options.create && options.exclusive) throw new AppError('EEXIST', `${path} exists`);
     if (node === undefined) {
       if (!options.create) throw new AppError('ENOENT', `${path} does not exist`);
-      this.#needDirectory(parentOf(path));
+      this.#needDirectory(parentDirectory(path));
       const made = new Inode();
       node = made;
-      this.#change(parentOf(path), (names) => names.set(path, made));
+      this.#change(parentDirectory(path), (names) => names.set(path, made));
     }
     const alignment = options.direct ? (this.#options.directAlignment ?? directAlignment) : 1;
     return new SimulatedFile(this, path, node, alignment);
@@ -276,15 +276,15 @@ class SimulatedDisk implements MemoryDisk {
   async makeDirectory(path: string): Promise<void> {
     await this.step('other');
     const missing: string[] = [];
-    for (let at = path; !this.#names.has(at); at = parentOf(at)) missing.unshift(at);
-    for (const each of missing) this.#change(parentOf(each), (names) => names.set(each, 'directory'));
+    for (let at = path; !this.#names.has(at); at = parentDirectory(at)) missing.unshift(at);
+    for (const each of missing) this.#change(parentDirectory(each), (names) => names.set(each, 'directory'));
   }
 
   async rename(from: string, to: string): Promise<void> {
     await this.step('rename');
     const node = this.#inode(from);
-    this.#needDirectory(parentOf(to));
-    this.#change(parentOf(to), (names) => {
+    this.#needDirectory(parentDirectory(to));
+    this.#change(parentDirectory(to), (names) => {
       names.delete(from);
       names.set(to, node);
     });
@@ -292,7 +292,7 @@ class SimulatedDisk implements MemoryDisk {
 
   async remove(path: string): Promise<void> {
     await this.step('other');
-    if (this.#names.has(path)) this.#change(parentOf(path), (names) => names.delete(path));
+    if (this.#names.has(path)) this.#change(parentDirectory(path), (names) => names.delete(path));
   }
 
   async syncDirectory(path: string): Promise<void> {
@@ -459,9 +459,4 @@ function survive(inode: Inode, random: Random): Inode {
   }
   out.live = out.stable.copy();
   return out;
-}
-
-function parentOf(path: string): string {
-  const slash = path.lastIndexOf('/');
-  return slash <= 0 ? '/' : path.slice(0, slash);
 }

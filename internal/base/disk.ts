@@ -77,7 +77,6 @@ export async function readWholeFile(disk: Disk, path: string): Promise<Uint8Arra
 
 /** Replaces a small file so that after a crash the old or the new content is there, never a mixture. Durable when it resolves. */
 export async function writeWholeFile(disk: Disk, path: string, bytes: Uint8Array): Promise<void> {
-  const slash = path.lastIndexOf('/');
   const temporary = `${path}.new`;
   const file = await disk.open(temporary, { create: true });
   try {
@@ -88,5 +87,22 @@ export async function writeWholeFile(disk: Disk, path: string, bytes: Uint8Array
     await file.close();
   }
   await disk.rename(temporary, path);
-  await disk.syncDirectory(slash > 0 ? path.slice(0, slash) : '/');
+  await disk.syncDirectory(parentDirectory(path));
+}
+
+/** Makes a directory and its missing parents, all of them durable when it resolves. */
+export async function makeDurableDirectory(disk: Disk, path: string): Promise<void> {
+  const parents: string[] = [];
+  // The parent is synced also when the directory is there: a process that ended just after making it may not have done so.
+  for (let at = path; parents.length === 0 || (await disk.stat(at)) === undefined; at = parents.at(-1)!) {
+    parents.push(parentDirectory(at));
+    if (at === '/') break;
+  }
+  await disk.makeDirectory(path);
+  for (const parent of parents.reverse()) await disk.syncDirectory(parent);
+}
+
+export function parentDirectory(path: string): string {
+  const slash = path.lastIndexOf('/');
+  return slash <= 0 ? '/' : path.slice(0, slash);
 }
