@@ -1,0 +1,185 @@
+import { rbdDriverName } from '../csi/identity.ts';
+import type { Config } from '../config/config.ts';
+import type { KubeObject, ResourceRef } from '../kube/client/api.ts';
+
+/** Rook's names: the namespace, also the cluster id that CSI volumes carry. */
+export const rookNamespace = 'rook-ceph';
+/** The pool of Rook's example StorageClass. */
+export const blockPool = 'replicapool';
+export const blockStorageClass = 'rook-ceph-block';
+
+/** A key that CSI uses: the Ceph entity without `client.` and its base64 key. */
+export interface CsiUser {
+  userID: string;
+  userKey: string;
+}
+
+/** An object that must exist as it is here; fields that it does not name are left to others. */
+export interface Desired {
+  resource: ResourceRef;
+  object: KubeObject & Record<string, unknown>;
+}
+
+const core = (resource: string): ResourceRef => ({ group: '', version: 'v1', resource });
+
+function meta(name: string, namespace?: string): { name: string; namespace?: string; labels: Record<string, string> } {
+  return {
+    name,
+    ...(namespace === undefined ? {} : { namespace }),
+    labels: { 'app.kubernetes.io/managed-by': 'appliance' },
+  };
+}
+
+/** What the storage part brings: namespace, CSI credentials, driver and StorageClass, by the names that Rook gives them. */
+export function storageObjects(config: Config, users: { provisioner: CsiUser; node: CsiUser }): Desired[] {
+  const secret = (name: string, user: CsiUser): Desired => ({
+    resource: core('secrets'),
+    object: {
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: meta(name, rookNamespace),
+      type: 'kubernetes.io/rook',
+      data: Object.fromEntries(
+        Object.entries(user).map(([key, value]) => [key, Buffer.from(value).toString('base64')]),
+      ),
+    },
+  });
+  const secretParameters = (use: string, name: string): Record<string, string> => ({
+    [`csi.storage.k8s.io/${use}-secret-name`]: name,
+    [`csi.storage.k8s.io/${use}-secret-namespace`]: rookNamespace,
+  });
+  return [
+    { resource: core('namespaces'), object: { apiVersion: 'v1', kind: 'Namespace', metadata: meta(rookNamespace) } },
+    secret('rook-csi-rbd-provisioner', users.provisioner),
+    secret('rook-csi-rbd-node', users.node),
+    {
+      resource: core('configmaps'),
+      object: {
+        apiVersion: 'v1',
+        kind: 'ConfigMap',
+        metadata: meta('rook-ceph-csi-config', rookNamespace),
+        data: {
+          'csi-cluster-config-json': JSON.stringify([
+            { clusterID: rookNamespace, monitors: [`${config.node.ip}:${config.ports.mon}`], namespace: rookNamespace },
+          ]),
+        },
+      },
+    },
+    {
+      resource: { group: 'storage.k8s.io', version: 'v1', resource: 'csidrivers' },
+      object: {
+        apiVersion: 'storage.k8s.io/v1',
+        kind: 'CSIDriver',
+        metadata: meta(rbdDriverName),
+        spec: {
+          attachRequired: false,
+          podInfoOnMount: false,
+          fsGroupPolicy: 'File',
+          volumeLifecycleModes: ['Persistent'],
+        },
+      },
+    },
+    {
+      resource: { group: 'storage.k8s.io', version: 'v1', resource: 'storageclasses' },
+      object: {
+        apiVersion: 'storage.k8s.io/v1',
+        kind: 'StorageClass',
+        metadata: {
+          ...meta(blockStorageClass),
+          annotations: { 'storageclass.kubernetes.io/is-default-class': 'true' },
+        },
+        provisioner: rbdDriverName,
+        parameters: {
+          clusterID: rookNamespace,
+          pool: blockPool,
+          imageFormat: '2',
+          imageFeatures: 'layering',
+          ...secretParameters('provisioner', 'rook-csi-rbd-provisioner'),
+          ...secretParameters('node-stage', 'rook-csi-rbd-node'),
+          'csi.storage.k8s.io/fstype': 'ext4',
+        },
+        reclaimPolicy: 'Delete',
+        allowVolumeExpansion: false,
+        volumeBindingMode: 'Immediate',
+      },
+    },
+  ];
+}
+
+/** What the edge role needs: the cluster's DNS service in front of every node's DNS server, and leave to read what it answers from. */
+export function edgeObjects(config: Config, edgeUser: string): Desired[] {
+  const rbac = { group: 'rbac.authorization.k8s.io', version: 'v1' };
+  const ports = [
+    { name: 'dns', protocol: 'UDP' },
+    { name: 'dns-tcp', protocol: 'TCP' },
+  ];
+  return [
+    {
+      resource: core('services'),
+      object: {
+        apiVersion: 'v1',
+        kind: 'Service',
+        metadata: {
+          ...meta('kube-dns', 'kube-system'),
+          labels: {
+            'app.kubernetes.io/managed-by': 'appliance',
+            'k8s-app': 'kube-dns',
+            'kubernetes.io/cluster-service': 'true',
+            'kubernetes.io/name': 'CoreDNS',
+          },
+        },
+        spec: {
+          clusterIP: config.cluster.dnsIP,
+          type: 'ClusterIP',
+          ports: ports.map((port) => ({ ...port, port: 53, targetPort: config.ports.dns })),
+        },
+      },
+    },
+    {
+      resource: { group: 'discovery.k8s.io', version: 'v1', resource: 'endpointslices' },
+      object: {
+        apiVersion: 'discovery.k8s.io/v1',
+        kind: 'EndpointSlice',
+        metadata: {
+          ...meta(`kube-dns-${config.node.name}`, 'kube-system'),
+          labels: { 'kubernetes.io/service-name': 'kube-dns', 'endpointslice.kubernetes.io/managed-by': 'appliance' },
+        },
+        addressType: 'IPv4',
+        endpoints: [
+          {
+            addresses: [config.node.ip],
+            conditions: { ready: true, serving: true, terminating: false },
+            nodeName: config.node.name,
+          },
+        ],
+        ports: ports.map((port) => ({ ...port, port: config.ports.dns })),
+      },
+    },
+    {
+      resource: { ...rbac, resource: 'clusterroles' },
+      object: {
+        apiVersion: 'rbac.authorization.k8s.io/v1',
+        kind: 'ClusterRole',
+        metadata: meta('system:appliance:edge'),
+        rules: [
+          {
+            apiGroups: [''],
+            resources: ['services', 'endpoints', 'pods', 'namespaces', 'nodes'],
+            verbs: ['get', 'list', 'watch'],
+          },
+          { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['get', 'list', 'watch'] },
+        ],
+      },
+    },
+    {
+      resource: { ...rbac, resource: 'clusterrolebindings' },
+      object: {
+        apiVersion: 'rbac.authorization.k8s.io/v1',
+        kind: 'ClusterRoleBinding',
+        metadata: meta('system:appliance:edge'),
+        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'system:appliance:edge' },
+        subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: edgeUser }],
+      },
+    },
+  ];
+}
