@@ -48,3 +48,8 @@ export function resolve(source: SchemaSource, schema: Schema): Schema {
   }
   return at;
 }
+
+/** The schema of a struct's field; keys such as `constructor` are not mistaken for fields. */
+export function propertyOf(schema: Schema, key: string): Schema | undefined {
+  return schema.properties !== undefined && Object.hasOwn(schema.properties, key) ? schema.properties[key] : undefined;
+}
