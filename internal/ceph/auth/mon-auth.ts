@@ -250,7 +250,8 @@ function refused(result: number, reason: string): ServerAuthStep {
   return { kind: 'refused', result, reason };
 }
 
-/** The secret to make tickets with: the second newest when there are three (the newest is kept for later), else the first not expired. */
+/** The secret to make tickets with: the second oldest (the oldest still opens old tickets, the newest is spread in advance), unless it is expired. */
 export function currentSecret(secrets: readonly RotatingSecret[], nowMs: number): RotatingSecret | undefined {
-  return secrets.find((s) => s.expiresMs > nowMs) ?? secrets.at(-1);
+  const candidates = secrets.length > 1 ? secrets.slice(1) : secrets;
+  return candidates.find((s) => s.expiresMs > nowMs) ?? candidates.at(-1);
 }

@@ -56,6 +56,8 @@ export class FrameReader {
   #stalled: Uint8Array | undefined;
   #admitted = true;
   #stopped = false;
+  /** Sees every byte of completed parts, in order, for the handshake's signature. */
+  tap: ((bytes: Uint8Array) => void) | undefined;
 
   constructor(
     bannerBytes: number,
@@ -139,6 +141,7 @@ export class FrameReader {
   }
 
   #complete(): void {
+    this.tap?.(this.#target);
     switch (this.#part) {
       case Part.Banner: {
         const banner = this.#target.slice();
