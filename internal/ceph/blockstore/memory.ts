@@ -360,7 +360,7 @@ class Contents {
       }
       case 'set-xattrs': {
         const object = made(op.key);
-        for (const [name, value] of op.xattrs) object.xattrs.set(name, value.slice());
+        for (const [name, value] of op.xattrs) object.xattrs.set(name, new Uint8Array(value));
         break;
       }
       case 'remove-xattr':
@@ -371,7 +371,7 @@ class Contents {
         break;
       case 'omap-set': {
         const object = made(op.key);
-        for (const [name, value] of op.entries) object.omap.set(name, value.slice());
+        for (const [name, value] of op.entries) object.omap.set(name, new Uint8Array(value));
         break;
       }
       case 'omap-remove': {
@@ -392,7 +392,7 @@ class Contents {
         break;
       }
       case 'omap-set-header':
-        made(op.key).header = op.header.slice();
+        made(op.key).header = new Uint8Array(op.header);
         break;
     }
   }
