@@ -1,0 +1,265 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** A whole appliance in a network namespace and directories of its own, driven by unmodified clients. */
+
+export const root = join(import.meta.dirname, '../..');
+export const binary = join(root, `dist/appliance-linux-${process.arch}`);
+
+export interface Output {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs a command to its end; after `timeoutMs` it is killed and its code is 124. */
+export async function run(
+  argv: readonly string[],
+  options: { env?: Record<string, string>; input?: string; timeoutMs?: number; cwd?: string } = {},
+): Promise<Output> {
+  const child = Bun.spawn([...argv], {
+    stdin: options.input === undefined ? 'ignore' : new Blob([options.input]),
+    stdout: 'pipe',
+    stderr: 'pipe',
+    cwd: options.cwd ?? root,
+    env: { ...(process.env as Record<string, string>), ...options.env },
+    timeout: options.timeoutMs ?? 60_000,
+    killSignal: 'SIGKILL',
+  });
+  const [stdout, stderr] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
+  const code = await child.exited;
+  return { code: child.signalCode ? 124 : code, stdout, stderr };
+}
+
+/** Like `run`, and an error with everything printed when the command fails. */
+export async function must(argv: readonly string[], options: Parameters<typeof run>[1] = {}): Promise<string> {
+  const output = await run(argv, options);
+  if (output.code !== 0)
+    throw new Error(
+      `${argv.join(' ')}: exit ${output.code}\n${output.stdout.slice(-4000)}\n${output.stderr.slice(-4000)}`,
+    );
+  return output.stdout;
+}
+
+/** Repeats `check` until it gives something truthy. */
+export async function until<T>(
+  what: string,
+  timeoutMs: number,
+  check: () => Promise<T | undefined | false>,
+): Promise<T> {
+  const deadline = performance.now() + timeoutMs;
+  let last: unknown;
+  for (;;) {
+    try {
+      const value = await check();
+      if (value) return value;
+    } catch (error) {
+      last = error;
+    }
+    if (performance.now() > deadline) throw new Error(`${what}: not within ${timeoutMs / 1000} s`, { cause: last });
+    await Bun.sleep(250);
+  }
+}
+
+/** Everything of the machine that an appliance could leave behind, as sorted lines. */
+export interface Traces {
+  processes: string[];
+  mounts: string[];
+  namespaces: string[];
+  links: string[];
+  rules: string[];
+}
+
+export class TestNode {
+  readonly directory: string;
+  readonly namespace: string;
+  readonly configFile: string;
+  readonly ip = '10.98.0.1';
+  #up: Bun.Subprocess | undefined;
+
+  constructor(options: { directory?: string; config?: string } = {}) {
+    this.directory = options.directory ?? mkdtempSync(join(tmpdir(), 'node-'));
+    this.namespace = `appliance-${process.pid}-${Math.floor(Math.random() * 1e6)}`;
+    this.configFile = join(this.directory, 'appliance.yaml');
+    mkdirSync(this.directory, { recursive: true });
+    writeFileSync(
+      this.configFile,
+      [
+        'node:',
+        '  name: node-1',
+        `dataDir: ${this.directory}/data`,
+        `runDir: ${this.directory}/run`,
+        `imagesDir: ${root}/dist/images`,
+        options.config ?? '',
+        '',
+      ].join('\n'),
+    );
+  }
+
+  get data(): string {
+    return join(this.directory, 'data');
+  }
+  get kubeconfig(): string {
+    return join(this.data, 'kubeconfig');
+  }
+  get cephConf(): string {
+    return join(this.data, 'ceph/ceph.conf');
+  }
+
+  /** A namespace with one address and a default route, nothing else: no traffic leaves it. */
+  async makeNetwork(): Promise<void> {
+    const inside = (...argv: string[]) => must(['ip', '-n', this.namespace, ...argv]);
+    await must(['ip', 'netns', 'add', this.namespace]);
+    await inside('link', 'set', 'lo', 'up');
+    await inside('link', 'add', 'uplink', 'type', 'dummy');
+    await inside('addr', 'add', `${this.ip}/24`, 'dev', 'uplink');
+    await inside('link', 'set', 'uplink', 'up');
+    await inside('route', 'add', 'default', 'dev', 'uplink');
+  }
+
+  /** The command line that runs `argv` in the node's network (mounts stay the machine's). */
+  inside(...argv: string[]): string[] {
+    return ['nsenter', `--net=/run/netns/${this.namespace}`, '--', ...argv];
+  }
+
+  /** Starts `appliance up`; resolves with what it printed when the node is ready. */
+  async up(timeoutMs = 120_000): Promise<string> {
+    const child = Bun.spawn(this.inside(binary, '-c', this.configFile, 'up'), {
+      stdin: 'ignore',
+      stdout: 'pipe',
+      stderr: 'inherit',
+      env: { ...(process.env as Record<string, string>), NO_COLOR: '1' },
+    });
+    this.#up = child;
+    let text = '';
+    const reader = child.stdout.getReader();
+    const decoder = new TextDecoder();
+    const ready = Promise.withResolvers<string>();
+    const timer = setTimeout(
+      () => ready.reject(new Error(`up: not ready within ${timeoutMs / 1000} s:\n${text}\n${this.logs()}`)),
+      timeoutMs,
+    );
+    void (async () => {
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        text += decoder.decode(value);
+        if (/^Ready after/m.test(text) && text.includes('Ctrl-C here')) ready.resolve(text);
+        if (/^Not ready after/m.test(text) && text.includes('Ctrl-C here'))
+          ready.reject(new Error(`up:\n${text}\n${this.logs()}`));
+      }
+      ready.reject(new Error(`up ended:\n${text}\n${this.logs()}`));
+    })();
+    try {
+      return await ready.promise;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** The last lines of every role's log. */
+  logs(lines = 15): string {
+    const directory = join(this.data, 'logs');
+    if (!existsSync(directory)) return '';
+    return [...new Bun.Glob('*.log').scanSync(directory)]
+      .sort()
+      .map((name) => `--- ${name}\n${readFileSync(join(directory, name), 'utf8').split('\n').slice(-lines).join('\n')}`)
+      .join('\n');
+  }
+
+  get supervisorPid(): number {
+    // The child is nsenter, which replaced itself by the appliance.
+    return this.#up!.pid;
+  }
+
+  async waitForExit(): Promise<number> {
+    return this.#up!.exited;
+  }
+
+  appliance(...argv: string[]): Promise<Output> {
+    return run(this.inside(binary, '-c', this.configFile, ...argv), { timeoutMs: 180_000 });
+  }
+
+  async status(): Promise<{ instances: { name: string; pid?: number; phase: string }[] }> {
+    const text = await must([
+      'curl',
+      '-s',
+      '--unix-socket',
+      join(this.directory, 'run/control.sock'),
+      'http://appliance/status',
+    ]);
+    return JSON.parse(text) as { instances: { name: string; pid?: number; phase: string }[] };
+  }
+
+  kubectl(
+    argv: readonly string[],
+    options: { client?: 'kubectl-12' | 'kubectl-13'; input?: string; timeoutMs?: number } = {},
+  ): Promise<Output> {
+    return run(this.inside(join(root, '.cache/bin', options.client ?? 'kubectl-13'), ...argv), {
+      ...options,
+      env: { KUBECONFIG: this.kubeconfig, HOME: this.directory },
+    });
+  }
+
+  async mustKubectl(argv: readonly string[], options: Parameters<TestNode['kubectl']>[1] = {}): Promise<string> {
+    const output = await this.kubectl(argv, options);
+    if (output.code !== 0)
+      throw new Error(
+        `kubectl ${argv.join(' ')}: exit ${output.code}\n${output.stdout.slice(-3000)}\n${output.stderr.slice(-3000)}`,
+      );
+    return output.stdout;
+  }
+
+  /** `ceph`, `rados`, `rbd` with the configuration that the appliance wrote. */
+  tool(argv: readonly string[], options: { input?: string; timeoutMs?: number } = {}): Promise<Output> {
+    return run(this.inside(...argv), { ...options, env: { CEPH_CONF: this.cephConf, COLUMNS: '200' } });
+  }
+
+  async mustTool(argv: readonly string[], options: { input?: string; timeoutMs?: number } = {}): Promise<string> {
+    const output = await this.tool(argv, options);
+    if (output.code !== 0)
+      throw new Error(
+        `${argv.join(' ')}: exit ${output.code}\n${output.stdout.slice(-3000)}\n${output.stderr.slice(-3000)}`,
+      );
+    return output.stdout;
+  }
+
+  /** What of this node is on the machine now. */
+  async traces(): Promise<Traces> {
+    const processes: string[] = [];
+    for (const pid of new Bun.Glob('[0-9]*').scanSync({ cwd: '/proc', onlyFiles: false })) {
+      try {
+        const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+        if (command.includes(this.directory) && Number(pid) !== process.pid)
+          processes.push(`${pid} ${command.slice(0, 200)}`);
+      } catch {
+        // It ended meanwhile.
+      }
+    }
+    const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
+      .split('\n')
+      .filter((line) => line.includes(this.directory));
+    const loops = (await must(['losetup', '-l', '-n', '-O', 'NAME,BACK-FILE']))
+      .split('\n')
+      .filter((line) => line.includes(this.directory));
+    const links = (await must(['ip', '-n', this.namespace, '-o', 'link']))
+      .split('\n')
+      .filter((line) => line !== '' && !/: (lo|uplink):/.test(line));
+    const rules = (await must(this.inside('nft', 'list', 'ruleset'))).split('\n').filter((line) => line.trim() !== '');
+    const namespaces = (await run(['sh', '-c', 'ls /run/netns /var/run/netns 2>/dev/null | sort -u'])).stdout
+      .split('\n')
+      .filter((line) => line.startsWith('cni-'));
+    return { processes: processes.sort(), mounts: [...mounts, ...loops].sort(), namespaces, links, rules };
+  }
+
+  /** Removes everything, also after a failed test. */
+  async remove(): Promise<void> {
+    if (this.#up && this.#up.exitCode === null) {
+      await this.appliance('down');
+      this.#up.kill('SIGKILL');
+    }
+    await run(['ip', 'netns', 'del', this.namespace]);
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}

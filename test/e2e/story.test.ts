@@ -1,0 +1,348 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { must, root, run, TestNode, until } from './harness.ts';
+
+/** The story of the main job on a real machine: real containerd, kubectl, ceph, rados and rbd against the compiled executable. */
+
+const minute = 60_000;
+const clients = ['kubectl-13', 'kubectl-12'] as const;
+const node = new TestNode();
+const manifest = join(root, 'examples/counter.yaml');
+const inCounter = ['-n', 'counter'];
+
+/** Numbers that the counter acknowledged, as its log has them. */
+async function acknowledged(): Promise<number[]> {
+  const log = await node.mustKubectl([...inCounter, 'logs', 'counter-0', '-c', 'counter']);
+  return [...log.matchAll(/^ack (\d+)$/gm)].map((match) => Number(match[1]));
+}
+
+/** Checks every record of the file in the pod's volume: complete, in order, with the right checksum. Gives the last number. */
+async function checkRecords(atLeast: number): Promise<number> {
+  const text = await until('the records can be read', minute, async () => {
+    const output = await node.kubectl([
+      ...inCounter,
+      'exec',
+      'counter-0',
+      '-c',
+      'counter',
+      '--',
+      'cat',
+      '/data/records',
+    ]);
+    return output.code === 0 && output.stdout;
+  });
+  const lines = text.split('\n');
+  lines.pop();
+  lines.forEach((line, index) => {
+    const [number, time, sum] = line.split(' ');
+    const expected = new Bun.CryptoHasher('sha256').update(`${number} ${time} pepper`).digest('hex');
+    if (Number(number) !== index + 1 || sum !== expected)
+      throw new Error(`record ${index + 1} of ${lines.length} is damaged: ${line}`);
+  });
+  expect(lines.length).toBeGreaterThanOrEqual(atLeast);
+  return lines.length;
+}
+
+async function counterReady(): Promise<void> {
+  await node.mustKubectl([...inCounter, 'rollout', 'status', 'statefulset/counter', '--timeout=120s'], {
+    timeoutMs: 2 * minute,
+  });
+  await node.mustKubectl([...inCounter, 'wait', '--for=condition=Ready', 'pod/counter-0', '--timeout=120s'], {
+    timeoutMs: 2 * minute,
+  });
+}
+
+async function healthy(timeoutMs = minute): Promise<void> {
+  await until('HEALTH_OK with every PG active+clean', timeoutMs, async () => {
+    const status = JSON.parse(await node.mustTool(['ceph', '-s', '-f', 'json'])) as {
+      health: { status: string };
+      pgmap: { num_pgs: number; pgs_by_state: { state_name: string; count: number }[] };
+    };
+    const clean = status.pgmap.pgs_by_state.find((state) => state.state_name === 'active+clean')?.count ?? 0;
+    return status.health.status === 'HEALTH_OK' && clean === status.pgmap.num_pgs;
+  });
+}
+
+beforeAll(async () => {
+  await must(['sh', 'cmd/setup/busybox-image.sh', 'dist/images/busybox.tar']);
+  await must(['sh', 'test/setup/kubectl.sh', '.cache/bin'], { timeoutMs: 3 * minute });
+  await node.makeNetwork();
+}, 5 * minute);
+afterAll(() => node.remove(), 3 * minute);
+
+describe.sequential('story', () => {
+  test('up: the node is Ready and the storage healthy', { timeout: 3 * minute }, async () => {
+    const screen = await node.up(150_000);
+    expect(screen).toContain('Ready after');
+    expect(screen).toContain('kubectl apply -f examples/counter.yaml');
+    await healthy();
+  });
+
+  test.each(clients)('%s: reads nodes and pods', { timeout: minute }, async (client) => {
+    const text = await node.mustKubectl(['get', 'nodes,pods', '-A', '-o', 'wide'], { client });
+    expect(text).toMatch(/node\/node-1\s+Ready/);
+    expect(text).toContain(node.ip);
+  });
+
+  test('kubectl apply: the counter comes up on a volume', { timeout: 4 * minute }, async () => {
+    const text = await node.mustKubectl(['apply', '-f', manifest]);
+    expect(text).toContain('statefulset.apps/counter created');
+    await counterReady();
+    await until('20 records', minute, async () => (await acknowledged()).length >= 20);
+    await checkRecords(20);
+    expect(await node.mustKubectl([...inCounter, 'get', 'pvc'])).toMatch(
+      /data-counter-0\s+Bound\s+pvc-\S+\s+1Gi\s+RWO\s+rook-ceph-block/,
+    );
+  });
+
+  test.each(clients)('%s: apply again, describe, exec, logs -f, wait', { timeout: 2 * minute }, async (client) => {
+    expect(await node.mustKubectl(['apply', '-f', manifest], { client })).toContain(
+      'statefulset.apps/counter unchanged',
+    );
+    const described = await node.mustKubectl([...inCounter, 'describe', 'pod', 'counter-0'], { client });
+    expect(described).toContain('node-1');
+    expect(described).toMatch(/Started container counter/);
+    expect(
+      await node.mustKubectl([...inCounter, 'exec', 'counter-0', '-c', 'counter', '--', 'echo', 'hello'], { client }),
+    ).toBe('hello\n');
+    const echoed = await node.mustKubectl([...inCounter, 'exec', '-i', 'counter-0', '-c', 'counter', '--', 'cat'], {
+      client,
+      input: 'through stdin\n',
+    });
+    expect(echoed).toBe('through stdin\n');
+    const failed = await node.kubectl(
+      [...inCounter, 'exec', 'counter-0', '-c', 'counter', '--', 'sh', '-c', 'exit 7'],
+      { client },
+    );
+    expect(failed.code).toBe(7);
+    const followed = await run(
+      node.inside(
+        'timeout',
+        '5',
+        join(root, '.cache/bin', client),
+        ...inCounter,
+        'logs',
+        '-f',
+        '--tail=1',
+        'counter-0',
+        '-c',
+        'counter',
+      ),
+      {
+        env: { KUBECONFIG: node.kubeconfig },
+      },
+    );
+    expect([...followed.stdout.matchAll(/^ack \d+$/gm)].length).toBeGreaterThan(5);
+    await node.mustKubectl([...inCounter, 'wait', '--for=condition=Ready', 'pod/counter-0', '--timeout=10s'], {
+      client,
+    });
+  });
+
+  test('the service answers by name and by address from inside', { timeout: minute }, async () => {
+    const ip = (
+      await node.mustKubectl([...inCounter, 'get', 'service', 'counter', '-o', 'jsonpath={.spec.clusterIP}'])
+    ).trim();
+    expect(await node.mustTool(['curl', '-s', '-m', '10', `http://${ip}/records`])).toMatch(/^1 \d+ [0-9a-f]{64}\n/);
+    const byName = await node.mustKubectl([
+      ...inCounter,
+      'exec',
+      'counter-0',
+      '-c',
+      'counter',
+      '--',
+      'wget',
+      '-q',
+      '-O',
+      '-',
+      'http://counter.counter.svc.cluster.local/records',
+    ]);
+    expect(byName).toMatch(/^1 \d+ [0-9a-f]{64}\n/);
+  });
+
+  test('scale to 2 and back: each replica has a volume of its own', { timeout: 4 * minute }, async () => {
+    await node.mustKubectl([...inCounter, 'scale', 'statefulset/counter', '--replicas=2']);
+    await counterReady();
+    await node.mustKubectl([...inCounter, 'wait', '--for=condition=Ready', 'pod/counter-1', '--timeout=120s'], {
+      timeoutMs: 2 * minute,
+    });
+    await node.mustKubectl([...inCounter, 'scale', 'statefulset/counter', '--replicas=1']);
+    await node.mustKubectl([...inCounter, 'wait', '--for=delete', 'pod/counter-1', '--timeout=60s'], {
+      timeoutMs: 2 * minute,
+    });
+    await node.mustKubectl([...inCounter, 'delete', 'pvc', 'data-counter-1', '--timeout=60s'], {
+      timeoutMs: 2 * minute,
+    });
+    await until(
+      'the image of the deleted claim is gone',
+      minute,
+      async () => (await node.mustTool(['rbd', 'ls', 'replicapool'])).trim().split('\n').length === 1,
+    );
+  });
+
+  test('ceph: status, tree, df, pools', { timeout: 2 * minute }, async () => {
+    expect(await node.mustTool(['ceph', '-s'])).toMatch(/health: HEALTH_OK[\s\S]*osd: 3 osds: 3 up \(since .*\), 3 in/);
+    expect(await node.mustTool(['ceph', 'osd', 'tree'])).toMatch(/host node-1[\s\S]*osd\.0\s+up[\s\S]*osd\.2\s+up/);
+    expect(await node.mustTool(['ceph', 'df'])).toMatch(/RAW STORAGE[\s\S]*replicapool/);
+    await node.mustTool(['ceph', 'osd', 'pool', 'create', 'bench', '16']);
+    await node.mustTool(['ceph', 'osd', 'pool', 'application', 'enable', 'bench', 'test']);
+    await healthy();
+  });
+
+  test('rados: put, get, ls, stat, rm', { timeout: minute }, async () => {
+    const file = join(node.directory, 'object');
+    writeFileSync(file, Buffer.alloc(5_000_000, 'appliance '));
+    await node.mustTool(['rados', '-p', 'bench', 'put', 'one', file]);
+    await node.mustTool(['rados', '-p', 'bench', 'get', 'one', `${file}.back`]);
+    expect(readFileSync(`${file}.back`).equals(readFileSync(file))).toBe(true);
+    expect((await node.mustTool(['rados', '-p', 'bench', 'ls'])).trim()).toBe('one');
+    expect(await node.mustTool(['rados', '-p', 'bench', 'stat', 'one'])).toContain('size 5000000');
+    await node.mustTool(['rados', '-p', 'bench', 'rm', 'one']);
+    expect((await node.tool(['rados', '-p', 'bench', 'stat', 'one'])).stderr).toContain('No such file or directory');
+  });
+
+  test('rados bench: write, seq, rand', { timeout: 2 * minute }, async () => {
+    expect(
+      await node.mustTool(['rados', '-p', 'bench', 'bench', '5', 'write', '-b', '65536', '--no-cleanup']),
+    ).toContain('Total writes made');
+    expect(await node.mustTool(['rados', '-p', 'bench', 'bench', '3', 'seq'])).toContain('Total reads made');
+    expect(await node.mustTool(['rados', '-p', 'bench', 'bench', '3', 'rand'])).toContain('Total reads made');
+    await node.mustTool(['rados', '-p', 'bench', 'cleanup']);
+  });
+
+  test('rbd: create, info, ls, resize, bench, rm', { timeout: 2 * minute }, async () => {
+    await node.mustTool(['rbd', 'create', 'replicapool/disk', '--size', '64']);
+    expect(await node.mustTool(['rbd', 'info', 'replicapool/disk'])).toMatch(
+      /size 64 MiB in 16 objects[\s\S]*features: layering, exclusive-lock, object-map, fast-diff, deep-flatten/,
+    );
+    expect(await node.mustTool(['rbd', 'ls', 'replicapool'])).toContain('disk\n');
+    await node.mustTool(['rbd', 'resize', 'replicapool/disk', '--size', '128']);
+    expect(await node.mustTool(['rbd', 'info', 'replicapool/disk'])).toContain('size 128 MiB in 32 objects');
+    expect(
+      await node.mustTool([
+        'rbd',
+        'bench',
+        '--io-type',
+        'write',
+        '--io-size',
+        '4K',
+        '--io-total',
+        '4M',
+        'replicapool/disk',
+      ]),
+    ).toContain('elapsed');
+    await node.mustTool(['rbd', 'rm', 'replicapool/disk']);
+    expect(await node.mustTool(['rbd', 'ls', 'replicapool'])).not.toContain('disk');
+  });
+
+  test('kill -9 of the container: it starts again by itself on the same data', { timeout: 3 * minute }, async () => {
+    const last = (await acknowledged()).at(-1)!;
+    const before = await restarts();
+    await node.kubectl([...inCounter, 'exec', 'counter-0', '-c', 'counter', '--', 'sh', '-c', 'kill -9 -1; kill -9 1']);
+    const id = (
+      await node.mustKubectl([
+        ...inCounter,
+        'get',
+        'pod',
+        'counter-0',
+        '-o',
+        'jsonpath={.status.containerStatuses[?(@.name=="counter")].containerID}',
+      ])
+    ).replace('containerd://', '');
+    for (const pid of await containerPids(id)) process.kill(pid, 'SIGKILL');
+    await until('the container restarted', minute, async () => (await restarts()) > before);
+    await counterReady();
+    await checkRecords(last);
+  });
+
+  test.each(['mon', 'mgr', 'osd.1', 'server', 'containerd', 'agent', 'edge'])(
+    'kill -9 of %s: it comes back and nothing acknowledged is lost',
+    { timeout: 4 * minute },
+    async (name) => {
+      const last = (await acknowledged()).at(-1) ?? 0;
+      const pid = (await node.status()).instances.find((instance) => instance.name === name)?.pid;
+      expect(pid).toBeGreaterThan(1);
+      process.kill(pid!, 'SIGKILL');
+      await until(`${name} runs again`, minute, async () => {
+        const instance = (await node.status()).instances.find((one) => one.name === name);
+        return instance?.phase === 'running' && instance.pid !== pid;
+      });
+      await healthy(2 * minute);
+      await counterReady();
+      await checkRecords(last);
+    },
+  );
+
+  test('kill -9 of the supervisor and all: up again continues with the data', { timeout: 6 * minute }, async () => {
+    const file = join(node.directory, 'survivor');
+    writeFileSync(file, Buffer.alloc(300_000, 'survivor'));
+    await node.mustTool(['rados', '-p', 'bench', 'put', 'survivor', file]);
+    const last = (await acknowledged()).at(-1)!;
+    const pids = (await node.traces()).processes.map((line) => Number(line.split(' ')[0]));
+    for (const pid of [node.supervisorPid, ...pids])
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It died with its parent.
+      }
+    await node.up(150_000);
+    await healthy(2 * minute);
+    await counterReady();
+    await checkRecords(last);
+    await node.mustTool(['rados', '-p', 'bench', 'get', 'survivor', `${file}.back`]);
+    expect(readFileSync(`${file}.back`).equals(readFileSync(file))).toBe(true);
+  });
+
+  test('status tells it in words', { timeout: minute }, async () => {
+    const output = await node.appliance('status');
+    expect(output.code).toBe(0);
+    expect(output.stdout).toMatch(/node-1 is Ready/);
+    expect(output.stdout).toMatch(/storage is healthy/i);
+  });
+
+  test('down leaves nothing behind; up continues with the data', { timeout: 6 * minute }, async () => {
+    const last = (await acknowledged()).at(-1)!;
+    const output = await node.appliance('down');
+    expect(output.code, output.stdout + output.stderr).toBe(0);
+    await node.waitForExit();
+    expect(await node.traces()).toEqual({ processes: [], mounts: [], namespaces: [], links: [], rules: [] });
+    await node.up(150_000);
+    await counterReady();
+    await checkRecords(last);
+  });
+
+  test('kubectl delete takes it all away', { timeout: 3 * minute }, async () => {
+    await node.mustKubectl(['delete', '-f', manifest, '--timeout=120s'], { timeoutMs: 150_000 });
+    expect((await node.kubectl(['get', 'namespace', 'counter'])).stderr).toContain('not found');
+    await until(
+      'its image is gone',
+      minute,
+      async () => (await node.mustTool(['rbd', 'ls', 'replicapool'])).trim() === '',
+    );
+  });
+
+  test('Ctrl-C stops everything cleanly', { timeout: 2 * minute }, async () => {
+    process.kill(node.supervisorPid, 'SIGINT');
+    expect(await node.waitForExit()).toBe(0);
+    expect(await node.traces()).toEqual({ processes: [], mounts: [], namespaces: [], links: [], rules: [] });
+  });
+});
+
+async function restarts(): Promise<number> {
+  return Number(
+    await node.mustKubectl([
+      ...inCounter,
+      'get',
+      'pod',
+      'counter-0',
+      '-o',
+      'jsonpath={.status.containerStatuses[?(@.name=="counter")].restartCount}',
+    ]),
+  );
+}
+
+/** Processes whose cgroup is the container's. */
+async function containerPids(id: string): Promise<number[]> {
+  const text = await must(['sh', '-c', `grep -l ${id} /proc/[0-9]*/cgroup 2>/dev/null || true`]);
+  return [...text.matchAll(/\/proc\/(\d+)\//g)].map((match) => Number(match[1]));
+}
