@@ -1,17 +1,26 @@
 import { defineConfig } from 'vitest/config';
 
+const plugins = [
+  {
+    // Bun embeds `import text from './x.proto' with { type: 'text' }`; vite has to be told.
+    name: 'text-imports',
+    enforce: 'pre' as const,
+    transform: (code: string, id: string) => (/\.proto$/.test(id) ? `export default ${JSON.stringify(code)};` : undefined),
+  },
+];
+
+/** One after another, because each uses the whole machine. */
+const alone = { fileParallelism: false, testTimeout: 120_000 };
+
 export default defineConfig({
-  plugins: [
-    {
-      // Bun embeds `import text from './x.proto' with { type: 'text' }`; vite has to be told.
-      name: 'text-imports',
-      enforce: 'pre',
-      transform: (code, id) => (/\.proto$/.test(id) ? `export default ${JSON.stringify(code)};` : undefined),
-    },
-  ],
+  plugins,
   test: {
-    include: ['{cmd,internal}/**/*.test.ts', 'test/*.test.ts'],
-    testTimeout: 30_000,
     pool: 'threads',
+    projects: [
+      { plugins, test: { name: 'unit', include: ['{cmd,internal}/**/*.test.ts', 'test/*.test.ts', 'test/sim/**/*.test.ts', 'test/lossy/**/*.test.ts'], testTimeout: 60_000 } },
+      { plugins, test: { name: 'build', include: ['test/build/**/*.test.ts'], ...alone } },
+      { plugins, test: { name: 'story', include: ['test/e2e/**/*.test.ts', 'test/peers/**/*.test.ts'], ...alone } },
+      { plugins, test: { name: 'crash', include: ['test/crash/**/*.test.ts'], ...alone } },
+    ],
   },
 });

@@ -42,6 +42,7 @@ program
   .command('version')
   .description('print the version')
   .action(() => console.log(`appliance ${buildVersion()}`));
+program.command('self-test', { hidden: true }).action(async () => (await import('./self-test.ts')).selfTest());
 program
   .command('role <instance> <file>', { hidden: true })
   .action(async (instance: string, file: string) =>

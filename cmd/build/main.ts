@@ -45,7 +45,7 @@ async function build(architecture: Architecture): Promise<void> {
   }
   const runtime = join(await npmPackage(target.runtime, manifest.devDependencies.bun!), 'bin/bun');
   const commit = (await $`git rev-parse --short HEAD`.cwd(root).nothrow().quiet().text()).trim() || 'unknown';
-  await $`${process.execPath} build --compile --minify --bytecode --format=esm --target=${target.bun} --compile-executable-path=${runtime} --define APPLIANCE_VERSION=${JSON.stringify(manifest.version)} --define APPLIANCE_COMMIT=${JSON.stringify(commit)} --outfile ${output} cmd/appliance/main.ts ${await workerFiles()}`
+  await $`${process.execPath} build --compile --minify --bytecode --format=esm --splitting --target=${target.bun} --compile-executable-path=${runtime} --define APPLIANCE_VERSION=${JSON.stringify(manifest.version)} --define APPLIANCE_COMMIT=${JSON.stringify(commit)} --outfile ${output} cmd/appliance/main.ts ${await workerFiles()}`
     .cwd(root)
     .quiet();
   const bytes = readFileSync(output);

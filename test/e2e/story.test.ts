@@ -71,7 +71,7 @@ beforeAll(async () => {
 }, 5 * minute);
 afterAll(() => node.remove(), 3 * minute);
 
-describe.sequential('story', () => {
+describe('story', () => {
   test('up: the node is Ready and the storage healthy', { timeout: 3 * minute }, async () => {
     const screen = await node.up(150_000);
     expect(screen).toContain('Ready after');

@@ -1,0 +1,32 @@
+/** `summary.ts DIR FAILED`: adds up the suites' results; the last line is `N passed, N failed, N skipped`. Exit 1 when anything failed. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const [directory, failedFlag] = process.argv.slice(2) as [string, string];
+const total = { passed: 0, failed: 0, skipped: 0 };
+for (const name of [...new Bun.Glob('*.json').scanSync(directory)].sort()) {
+  const result = JSON.parse(readFileSync(join(directory, name), 'utf8')) as {
+    success: boolean;
+    numPassedTests: number;
+    numFailedTests: number;
+    numPendingTests: number;
+    testResults: {
+      name: string;
+      status: string;
+      message?: string;
+      assertionResults: { fullName: string; status: string }[];
+    }[];
+  };
+  total.passed += result.numPassedTests;
+  total.failed += result.numFailedTests;
+  total.skipped += result.numPendingTests;
+  for (const file of result.testResults) {
+    if (file.status === 'failed' && file.assertionResults.every((test) => test.status !== 'failed')) {
+      total.failed += 1;
+      console.log(`failed: ${file.name}: ${file.message ?? ''}`);
+    }
+    for (const test of file.assertionResults) if (test.status === 'failed') console.log(`failed: ${test.fullName}`);
+  }
+}
+console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+process.exit(total.failed > 0 || failedFlag !== '0' || total.passed === 0 ? 1 : 0);

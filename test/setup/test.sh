@@ -1,0 +1,48 @@
+#!/bin/sh
+# `npm test`: installs what the tests need (Debian packages, npm packages), checks the tree, builds both executables and runs the suites:
+# unit (beside the code), build (both executables), story (a whole node). `test.sh crash` runs the long crash rounds instead.
+# Arguments name suites; the default is check unit build story. The last line counts tests.
+set -eu
+cd "$(dirname "$0")/../.."
+[ "$(id -u)" = 0 ] || { echo "npm test: must be started by root: it makes network namespaces, mounts and containers" >&2; exit 1; }
+[ $# -gt 0 ] || set -- check unit build story
+
+sh cmd/setup/packages.sh containerd runc containernetworking-plugins nftables iproute2 e2fsprogs util-linux procps curl ceph-common ceph-base ceph-fuse rbd-fuse \
+  busybox-static qemu-user-static libc6-arm64-cross python3-rados python3-rbd
+sh cmd/setup/npm.sh
+PATH=$PWD/node_modules/.bin:$PATH
+results=$PWD/dist/test-results
+rm -rf "$results"
+mkdir -p "$results"
+failed=0
+
+suite() { # NAME ARGUMENTS OF VITEST
+  name=$1
+  shift
+  echo "== $name"
+  bun --bun node_modules/vitest/vitest.mjs run --pool=threads --reporter=default --reporter=json --outputFile.json="$results/$name.json" "$@" || failed=1
+}
+
+for wanted in "$@"; do
+  case $wanted in
+    check)
+      echo "== check"
+      tsc -p . && biome check . || failed=1
+      ;;
+    unit) suite unit --project unit ;;
+    build)
+      bun cmd/build/main.ts
+      suite build --project build
+      ;;
+    story)
+      [ -x dist/appliance-linux-x64 ] && [ "$*" != story ] || bun cmd/build/main.ts "$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')"
+      suite story --project story --bail 1
+      ;;
+    crash)
+      bun cmd/build/main.ts "$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')"
+      suite crash --project crash
+      ;;
+    *) echo "test.sh: unknown suite $wanted" >&2; exit 2 ;;
+  esac
+done
+bun test/setup/summary.ts "$results" "$failed"
