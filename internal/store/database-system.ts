@@ -1,0 +1,285 @@
+import { Database as Sqlite, type Statement } from 'bun:sqlite';
+import * as fs from 'node:fs';
+import { StoreDamagedError } from './errors.ts';
+import { type KeyRange, type KeyText, keyBytes, keyText } from './keys.ts';
+import type { Batch, LeaseRow, Mark, Meta, Rows, Version } from './rows.ts';
+
+/** Written to `meta`; a database of a higher one is refused. */
+const formatVersion = 1;
+
+/** `seq` of a row is revision * 2^20 + sub: computed in SQL, because it may pass 2^53. */
+const subBits = 20;
+export const maxSub = 2 ** subBits - 1;
+
+/** Higher than any revision: 2^43 - 1 still fits a signed 64-bit `seq`. */
+const anyRevision = 2 ** 42;
+
+/** Keys looked at in one step of a compaction. */
+const compactStepKeys = 500;
+
+type Cell = Uint8Array | number | string | null;
+type Row = Cell[];
+
+const schema = `
+CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS kv(
+  seq INTEGER PRIMARY KEY,
+  key BLOB NOT NULL,
+  create_rev INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  lease TEXT,
+  value BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS kv_key ON kv(key, seq, version);
+CREATE INDEX IF NOT EXISTS kv_lease ON kv(lease, key) WHERE lease IS NOT NULL;
+CREATE TABLE IF NOT EXISTS lease(id TEXT PRIMARY KEY, ttl INTEGER NOT NULL) WITHOUT ROWID;
+`;
+
+const columns = `key, seq >> ${subBits}, seq & ${maxSub}, create_rev, version, lease, value`;
+const newest = `SELECT max(seq) AS s FROM kv WHERE key >= ?1 AND (?2 IS NULL OR key < ?2) AND seq < ((?3 + 1) << ${subBits}) GROUP BY key`;
+
+/**
+ * The state on disk: one sqlite file in WAL mode. Commits are not synced (the log is the truth); a checkpoint syncs the WAL before it copies
+ * and the database after it, and sqlite syncs the WAL's header before it is used again (synchronous=NORMAL), so a power loss leaves a state
+ * that some batch wrote, never a mixture.
+ */
+export class Database implements Rows {
+  readonly #path: string;
+  readonly #db: Sqlite;
+  readonly #get: Statement;
+  readonly #at: Statement;
+  readonly #marks: Statement;
+  readonly #live: Statement;
+  readonly #count: Statement;
+  readonly #history: Statement;
+  readonly #leaseKeys: Statement;
+  #writer: Writer | undefined;
+
+  /** `cacheBytes` bounds sqlite's page cache. */
+  constructor(path: string, options: { cacheBytes: number }) {
+    this.#path = path;
+    this.#db = new Sqlite(path, { create: true, readwrite: true });
+    const db = this.#db;
+    db.run('PRAGMA busy_timeout = 10000');
+    db.run('PRAGMA journal_mode = WAL');
+    db.run('PRAGMA wal_autocheckpoint = 0');
+    db.run('PRAGMA synchronous = NORMAL');
+    db.run(`PRAGMA cache_size = -${Math.max(256, Math.floor(options.cacheBytes / 1024))}`);
+    const format = this.#prepareSchema();
+    if (format !== formatVersion)
+      throw new StoreDamagedError(
+        path,
+        `it has format ${format}, this version reads ${formatVersion}`,
+        'Start the version that wrote it, or a newer one.',
+      );
+    this.#get = db.prepare(
+      `SELECT ${columns} FROM kv WHERE key = ?1 AND seq < ((?2 + 1) << ${subBits}) ORDER BY seq DESC LIMIT 1`,
+    );
+    this.#at = db.prepare(`SELECT ${columns} FROM kv WHERE seq = (?1 << ${subBits}) | ?2`);
+    // Bare columns beside a lone max() come from the row of the maximum (sqlite.org/lang_select.html#bareagg).
+    this.#marks = db.prepare(
+      `SELECT key, s >> ${subBits}, s & ${maxSub}, version FROM (${newest.replace('AS s', 'AS s, key, version')})`,
+    );
+    this.#live = db.prepare(
+      `SELECT ${columns} FROM (${newest}) JOIN kv ON kv.seq = s WHERE version > 0 ORDER BY key LIMIT ?4`,
+    );
+    this.#count = db.prepare(`SELECT count(*) FROM (${newest.replace('AS s', ', version AS v')} HAVING v > 0)`);
+    this.#history = db.prepare(
+      `SELECT ${columns} FROM kv WHERE seq >= (?1 << ${subBits}) AND seq < (?2 << ${subBits}) ORDER BY seq LIMIT ?3`,
+    );
+    this.#leaseKeys = db.prepare('SELECT DISTINCT key FROM kv WHERE lease = ?1');
+  }
+
+  #prepareSchema(): number {
+    const known = this.#db.prepare("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").values() as Row[];
+    if (known[0]![0] === 0) {
+      this.#db.run('BEGIN IMMEDIATE');
+      this.#db.run(schema);
+      this.#db.run(`INSERT OR IGNORE INTO meta VALUES ('format', ${formatVersion})`);
+      this.#db.run('COMMIT');
+    }
+    const format = this.#db.prepare("SELECT value FROM meta WHERE name = 'format'").values() as Row[];
+    return (format[0]?.[0] as number | undefined) ?? 0;
+  }
+
+  meta(): Meta {
+    const rows = this.#db.prepare('SELECT name, value FROM meta').values() as Row[];
+    const all = new Map(rows.map(([name, value]) => [name as string, value as number]));
+    return {
+      appliedIndex: all.get('applied') ?? 0,
+      revision: all.get('revision') ?? 1,
+      compactRevision: all.get('compact') ?? 0,
+      reserved: all.get('reserved') ?? 0,
+    };
+  }
+
+  leases(): LeaseRow[] {
+    const rows = this.#db.prepare('SELECT id, ttl FROM lease').values() as Row[];
+    return rows.map(([id, ttl]) => ({ id: BigInt(id as string), ttlSeconds: ttl as number }));
+  }
+
+  get(key: KeyText, atRevision: number): Version | undefined {
+    const rows = this.#get.values(keyBytes(key), Math.min(atRevision, anyRevision)) as Row[];
+    return rows.length === 0 ? undefined : version(rows[0]!);
+  }
+
+  at(revision: number, sub: number): Version | undefined {
+    const rows = this.#at.values(revision, sub) as Row[];
+    return rows.length === 0 ? undefined : version(rows[0]!);
+  }
+
+  marks(range: KeyRange, atRevision: number): Mark[] {
+    const rows = this.#marks.values(...bounds(range), Math.min(atRevision, anyRevision)) as Row[];
+    return rows.map((row) => ({
+      key: keyText(row[0] as Uint8Array),
+      revision: row[1] as number,
+      sub: row[2] as number,
+      version: row[3] as number,
+    }));
+  }
+
+  live(range: KeyRange, atRevision: number, limit: number): Version[] {
+    const rows = this.#live.values(...bounds(range), Math.min(atRevision, anyRevision), limit || -1) as Row[];
+    return rows.map(version);
+  }
+
+  count(range: KeyRange, atRevision: number): number {
+    const rows = this.#count.values(...bounds(range), Math.min(atRevision, anyRevision)) as Row[];
+    return rows[0]![0] as number;
+  }
+
+  history(fromRevision: number, beforeRevision: number, limit: number): Version[] {
+    const before = Math.min(beforeRevision, anyRevision);
+    return (this.#history.values(Math.min(fromRevision, before), before, limit) as Row[]).map(version);
+  }
+
+  leaseKeys(lease: bigint): KeyText[] {
+    return (this.#leaseKeys.values(lease.toString()) as Row[]).map((row) => keyText(row[0] as Uint8Array));
+  }
+
+  write(batch: Batch): void {
+    this.#writer ??= new Writer(this.#db);
+    this.#writer.write(batch);
+  }
+
+  /** One step of removing what no read at `revision` or later can see; false when nothing is left to do. */
+  compactStep(revision: number): boolean {
+    this.#writer ??= new Writer(this.#db);
+    return this.#writer.compactStep(revision);
+  }
+
+  /** Everything written is on disk when it returns: the applied index that the database contains. */
+  checkpoint(): number {
+    const applied = this.meta().appliedIndex;
+    const rows = this.#db.prepare('PRAGMA wal_checkpoint(PASSIVE)').values() as Row[];
+    // Busy: another checkpoint runs, then nothing was synced by this one.
+    return rows[0]?.[0] === 0 ? applied : 0;
+  }
+
+  bytes(): { database: number; wal: number } {
+    const size = (path: string): number => fs.statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+    return { database: size(this.#path), wal: size(`${this.#path}-wal`) };
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+}
+
+/** The statements that change something; only the writing connection has them. */
+class Writer {
+  readonly #db: Sqlite;
+  readonly #insert: Statement;
+  readonly #setMeta: Statement;
+  readonly #setLease: Statement;
+  readonly #dropLease: Statement;
+  readonly #changedKeys: Statement;
+  readonly #dropOld: Statement;
+  readonly #dropDeleted: Statement;
+
+  constructor(db: Sqlite) {
+    this.#db = db;
+    this.#insert = db.prepare(`INSERT OR REPLACE INTO kv VALUES ((?1 << ${subBits}) | ?2, ?3, ?4, ?5, ?6, ?7)`);
+    this.#setMeta = db.prepare('INSERT OR REPLACE INTO meta VALUES (?1, ?2)');
+    this.#setLease = db.prepare('INSERT OR REPLACE INTO lease VALUES (?1, ?2)');
+    this.#dropLease = db.prepare('DELETE FROM lease WHERE id = ?1');
+    this.#changedKeys = db.prepare(
+      `SELECT seq >> ${subBits}, key FROM kv WHERE seq >= (?1 << ${subBits}) AND seq < ((?2 + 1) << ${subBits}) ORDER BY seq LIMIT ?3`,
+    );
+    const newestOf = `(SELECT max(seq) FROM kv WHERE key = ?1 AND seq < ((?2 + 1) << ${subBits}))`;
+    this.#dropOld = db.prepare(`DELETE FROM kv WHERE key = ?1 AND seq < ${newestOf}`);
+    // A delete at the compacted revision itself is kept: a watch may begin there.
+    this.#dropDeleted = db.prepare(
+      `DELETE FROM kv WHERE seq = ${newestOf} AND version = 0 AND seq < (?2 << ${subBits})`,
+    );
+  }
+
+  #transaction(work: () => void): void {
+    this.#db.run('BEGIN IMMEDIATE');
+    try {
+      work();
+      this.#db.run('COMMIT');
+    } catch (error) {
+      this.#db.run('ROLLBACK');
+      throw error;
+    }
+  }
+
+  write(batch: Batch): void {
+    this.#transaction(() => {
+      for (const { key, kv, sub } of batch.versions) {
+        const lease = kv.lease === 0n ? null : kv.lease.toString();
+        this.#insert.run(kv.modRevision, sub, keyBytes(key), kv.createRevision, kv.version, lease, kv.value);
+      }
+      for (const { id, ttlSeconds } of batch.leases) {
+        if (ttlSeconds > 0) this.#setLease.run(id.toString(), ttlSeconds);
+        else this.#dropLease.run(id.toString());
+      }
+      this.#setMeta.run('applied', batch.meta.appliedIndex);
+      this.#setMeta.run('revision', batch.meta.revision);
+      this.#setMeta.run('compact', batch.meta.compactRevision);
+      this.#setMeta.run('reserved', batch.meta.reserved);
+    });
+  }
+
+  compactStep(revision: number): boolean {
+    const done = this.#db.prepare("SELECT value FROM meta WHERE name = 'swept'").values() as Row[];
+    // The last swept revision again: a delete kept there may go now.
+    const from = (done[0]?.[0] as number | undefined) ?? 0;
+    if (from >= revision) return false;
+    const rows = this.#changedKeys.values(from, revision, compactStepKeys) as Row[];
+    let last = rows.length < compactStepKeys ? revision : (rows.at(-1)![0] as number);
+    // A revision with more changes than one step takes is swept whole.
+    const changed = last > from ? rows : (this.#changedKeys.values(from, from, maxSub + 1) as Row[]);
+    if (last === from && last < revision) last = from + 1;
+    this.#transaction(() => {
+      for (const row of changed) {
+        this.#dropOld.run(row[1] as Uint8Array, revision);
+        this.#dropDeleted.run(row[1] as Uint8Array, revision);
+      }
+      this.#setMeta.run('swept', last);
+    });
+    return last < revision;
+  }
+}
+
+function bounds(range: KeyRange): [Uint8Array, Uint8Array | null] {
+  return [keyBytes(range.first), range.end === undefined ? null : keyBytes(range.end)];
+}
+
+function version(row: Row): Version {
+  const bytes = row[0] as Uint8Array;
+  const lease = row[5] as string | null;
+  return {
+    key: keyText(bytes),
+    sub: row[2] as number,
+    kv: {
+      key: bytes,
+      value: row[6] as Uint8Array,
+      createRevision: row[3] as number,
+      modRevision: row[1] as number,
+      version: row[4] as number,
+      lease: lease === null ? 0n : BigInt(lease),
+    },
+  };
+}

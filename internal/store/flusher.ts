@@ -1,0 +1,147 @@
+import type { Clock, Timer } from '../base/clock.ts';
+import { errorText } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { Log } from './log.ts';
+import type { RowWriter } from './rows.ts';
+import type { State } from './state.ts';
+
+/** Changes are written to the database when there are this many, or after `flushAfterMs`. */
+const flushRows = 1000;
+const flushBytes = 1 << 20;
+
+/** A checkpoint follows when this much went to the log or the database since the last one, or after this time. */
+const checkpointBytes = 8 << 20;
+const checkpointAfterMs = 30 * 60_000;
+
+export interface FlusherOptions {
+  clock: Clock;
+  log: Logger;
+  entries: Log;
+  state: State;
+  writer: RowWriter;
+  flushAfterMs: number;
+  /** Everything up to this revision is in the database. */
+  onWritten(revision: number): void;
+  onFailed(error: unknown): void;
+}
+
+/**
+ * Brings applied changes to the database, and lets go of the log behind a checkpoint. Two orders hold under power loss: entries are on disk
+ * before the database contains their effect (or the database could be ahead of a log that lost its volatile tail), and log segments go only
+ * after the checkpoint that contains them is on disk.
+ */
+export class Flusher {
+  readonly #options: FlusherOptions;
+  #timer: Timer | undefined;
+  /** The job that runs, with everything that was asked for before it ends. */
+  #running: Promise<void> | undefined;
+  #again = false;
+  #compactTo = 0;
+  #compacted = 0;
+  #bytesAtCheckpoint = 0;
+  #checkpointAt: number;
+  #stopped = false;
+
+  constructor(options: FlusherOptions) {
+    this.#options = options;
+    this.#checkpointAt = options.clock.monotonic();
+    this.#compactTo = options.state.compactRevision;
+  }
+
+  /** Called after changes were applied. */
+  changed(): void {
+    if (this.#stopped) return;
+    const { state, clock, flushAfterMs } = this.#options;
+    if (state.pendingRows >= flushRows || state.pendingBytes >= flushBytes) this.#start();
+    else if (this.#timer === undefined && state.pendingEntries > 0)
+      this.#timer = clock.after(flushAfterMs, () => this.#start());
+  }
+
+  compact(revision: number): void {
+    this.#compactTo = Math.max(this.#compactTo, revision);
+    this.#start();
+  }
+
+  #start(): void {
+    if (this.#stopped) return;
+    if (this.#running !== undefined) {
+      this.#again = true;
+      return;
+    }
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#running = this.#run()
+      .catch((error: unknown) => {
+        this.#stopped = true;
+        this.#options.onFailed(error);
+      })
+      .finally(() => {
+        this.#running = undefined;
+        if (!this.#again) return this.changed();
+        this.#again = false;
+        this.#start();
+      });
+  }
+
+  async #run(): Promise<void> {
+    await this.#write();
+    if (this.#compactTo > this.#compacted) {
+      const to = this.#compactTo;
+      await this.#options.writer.compact(to);
+      this.#compacted = to;
+    }
+    if (this.#checkpointDue()) await this.#checkpoint();
+  }
+
+  async #write(): Promise<void> {
+    const { state, entries, writer, onWritten } = this.#options;
+    if (state.pendingEntries === 0) return;
+    const batch = state.takeBatch();
+    await entries.sync();
+    await writer.write(batch);
+    state.written(batch);
+    onWritten(batch.meta.revision);
+  }
+
+  #bytes(): number {
+    return this.#options.entries.status().bytesWritten + this.#options.writer.status().bytesWritten;
+  }
+
+  #checkpointDue(): boolean {
+    const bytes = this.#bytes() - this.#bytesAtCheckpoint;
+    return (
+      bytes >= checkpointBytes ||
+      (bytes > 0 && this.#options.clock.monotonic() - this.#checkpointAt >= checkpointAfterMs)
+    );
+  }
+
+  async #checkpoint(): Promise<void> {
+    const { clock, writer, entries, log } = this.#options;
+    this.#bytesAtCheckpoint = this.#bytes();
+    this.#checkpointAt = clock.monotonic();
+    const applied = await writer.checkpoint();
+    entries.truncatePrefix(applied + 1);
+    log.debug('store: checkpoint', { applied, ms: Math.round(clock.monotonic() - this.#checkpointAt) });
+  }
+
+  /** Writes out everything and makes a checkpoint; nothing is started afterwards. */
+  async close(): Promise<void> {
+    this.#timer?.cancel();
+    while (this.#running !== undefined) await this.#running;
+    if (this.#stopped) return;
+    this.#stopped = true;
+    try {
+      await this.#write();
+      await this.#checkpoint();
+    } catch (error) {
+      // The log has everything: the next start replays it.
+      this.#options.log.warn('store: not written out at the end', { error: errorText(error) });
+    }
+  }
+
+  /** Ends without writing: the log has everything. */
+  abandon(): void {
+    this.#stopped = true;
+    this.#timer?.cancel();
+  }
+}

@@ -1,0 +1,72 @@
+import type { KeyValue } from './api.ts';
+import type { KeyRange, KeyText } from './keys.ts';
+
+/** One key at one revision, as history keeps it. `kv.version` 0: the key was deleted at `kv.modRevision`. */
+export interface Version {
+  readonly key: KeyText;
+  readonly kv: KeyValue;
+  /** Place among the changes of the same revision. */
+  readonly sub: number;
+}
+
+/** A key's newest version without its value. */
+export interface Mark {
+  readonly key: KeyText;
+  readonly revision: number;
+  readonly sub: number;
+  /** 0: deleted. */
+  readonly version: number;
+}
+
+export interface LeaseRow {
+  readonly id: bigint;
+  /** 0 in a batch: the lease is gone. */
+  readonly ttlSeconds: number;
+}
+
+/** The scalars of the state; written in the same transaction as the rows they belong to. */
+export interface Meta {
+  /** Index of the newest log entry that is contained. */
+  appliedIndex: number;
+  revision: number;
+  compactRevision: number;
+  /** Highest revision that may have been handed out before it was on disk. */
+  reserved: number;
+}
+
+/** Changes in the order they were applied, written in one transaction. */
+export interface Batch {
+  readonly meta: Meta;
+  readonly versions: readonly Version[];
+  readonly leases: readonly LeaseRow[];
+}
+
+/**
+ * Reads of what has been written to the database. `atRevision` limits to versions with modRevision <= it. What has been compacted may be
+ * missing.
+ */
+export interface Rows {
+  get(key: KeyText, atRevision: number): Version | undefined;
+  at(revision: number, sub: number): Version | undefined;
+  /** The newest version of each key in the range, deleted ones too, in key order. */
+  marks(range: KeyRange, atRevision: number): Mark[];
+  /** Live keys in the range in key order, at most `limit` (0: all). */
+  live(range: KeyRange, atRevision: number, limit: number): Version[];
+  /** Number of live keys in the range. */
+  count(range: KeyRange, atRevision: number): number;
+  /** Changes of [fromRevision, beforeRevision) in order, at most `limit`. */
+  history(fromRevision: number, beforeRevision: number, limit: number): Version[];
+  /** Keys that had this lease in some version. */
+  leaseKeys(lease: bigint): KeyText[];
+}
+
+/** Writes, off the event loop where the implementation can. Calls are carried out in the order they are made. */
+export interface RowWriter {
+  write(batch: Batch): Promise<void>;
+  /** Everything written before is on disk when it resolves: the applied index of the newest batch contained. */
+  checkpoint(): Promise<number>;
+  /** Removes what no read at `revision` or later can see. */
+  compact(revision: number): Promise<void>;
+  status(): { databaseBytes: number; bytesWritten: number };
+  close(): Promise<void>;
+}

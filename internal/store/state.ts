@@ -1,0 +1,433 @@
+import { emptyBytes } from '../base/bytes.ts';
+import { assert } from '../base/errors.ts';
+import type {
+  Compare,
+  KeyValue,
+  PutRequest,
+  RangeRequest,
+  RangeResponse,
+  RequestOp,
+  ResponseOp,
+  TxnRequest,
+  TxnResponse,
+  WatchEvent,
+} from './api.ts';
+import type { Command } from './command.ts';
+import { CompactedError, FutureRevisionError, LeaseExistsError, LeaseNotFoundError } from './errors.ts';
+import { type KeyRange, type KeyText, keyBytes, keyRange, keyText, ownBytes } from './keys.ts';
+import { NewestCache, Overlay, versionBytes } from './overlay.ts';
+import type { Batch, LeaseRow, Meta, Rows, Version } from './rows.ts';
+
+export type CommandResult =
+  | { kind: 'op'; response: ResponseOp }
+  | { kind: 'txn'; response: TxnResponse }
+  | { kind: 'none' };
+
+/** What applying one command changed, for watches and leases. */
+export interface Applied {
+  result: CommandResult;
+  /** Set when the revision rose. */
+  events: WatchEvent[] | undefined;
+}
+
+/**
+ * The state machine: commands in, changes out, the same on every member. Reads of what is not in memory go to the database, synchronously.
+ * Memory: what is not written yet (bounded by the store's flushing), a cache of newest versions (bounded by bytes), the leases.
+ */
+export class State {
+  readonly #rows: Rows;
+  readonly #overlay = new Overlay();
+  readonly #cache: NewestCache;
+  readonly #leases = new Map<bigint, number>();
+  #pendingVersions: Version[] = [];
+  /** Applied index of the last batch taken. */
+  #takenIndex: number;
+  /** Bytes of the versions not taken yet. */
+  pendingBytes = 0;
+  #pendingLeases: LeaseRow[] = [];
+  #counted = { revision: 0, count: 0 };
+  revision: number;
+  compactRevision: number;
+  reserved: number;
+  appliedIndex: number;
+  /** Set while a command that may write is applied. */
+  #writing: { revision: number; sub: number; events: WatchEvent[] } | undefined;
+
+  constructor(rows: Rows, meta: Meta, leases: readonly LeaseRow[], cacheBytes: number) {
+    this.#rows = rows;
+    this.#cache = new NewestCache(cacheBytes);
+    this.revision = meta.revision;
+    this.compactRevision = meta.compactRevision;
+    this.reserved = meta.reserved;
+    this.appliedIndex = meta.appliedIndex;
+    this.#takenIndex = meta.appliedIndex;
+    for (const { id, ttlSeconds } of leases) this.#leases.set(id, ttlSeconds);
+  }
+
+  /** Bytes of what has not been taken for writing, or is being written. */
+  get unwrittenBytes(): number {
+    return this.#overlay.bytes;
+  }
+
+  get pendingRows(): number {
+    return this.#pendingVersions.length + this.#pendingLeases.length;
+  }
+
+  /** Entries applied since the last batch was taken. */
+  get pendingEntries(): number {
+    return this.appliedIndex - this.#takenIndex;
+  }
+
+  get leases(): ReadonlyMap<bigint, number> {
+    return this.#leases;
+  }
+
+  /** What was applied since the last call, to be written; `written` must follow when it is. */
+  takeBatch(): Batch {
+    const batch: Batch = {
+      meta: {
+        appliedIndex: this.appliedIndex,
+        revision: this.revision,
+        compactRevision: this.compactRevision,
+        reserved: this.reserved,
+      },
+      versions: this.#pendingVersions,
+      leases: this.#pendingLeases,
+    };
+    this.#pendingVersions = [];
+    this.#pendingLeases = [];
+    this.pendingBytes = 0;
+    this.#takenIndex = this.appliedIndex;
+    return batch;
+  }
+
+  written(batch: Batch): void {
+    this.#overlay.remove(batch.versions);
+  }
+
+  /** Applies the entry with this index. An error means that the command changed nothing. */
+  apply(index: number, command: Command): Applied {
+    assert(index === this.appliedIndex + 1, `entry ${index} applied after ${this.appliedIndex}`);
+    this.appliedIndex = index;
+    this.#writing = { revision: this.revision + 1, sub: 0, events: [] };
+    try {
+      const result = this.#execute(command);
+      const { events, revision } = this.#writing;
+      if (events.length === 0) return { result, events: undefined };
+      this.revision = revision;
+      return { result, events };
+    } finally {
+      this.#writing = undefined;
+    }
+  }
+
+  #execute(command: Command): CommandResult {
+    switch (command.kind) {
+      case 'op':
+        this.#check([command.op]);
+        return { kind: 'op', response: this.#operate(command.op) };
+      case 'txn': {
+        const path = this.#choose(command.txn);
+        this.#checkPath(path);
+        return { kind: 'txn', response: this.#run(path) };
+      }
+      case 'compact':
+        if (command.revision > this.revision) throw new FutureRevisionError(command.revision, this.revision);
+        if (command.revision <= this.compactRevision) throw new CompactedError(command.revision, this.compactRevision);
+        this.compactRevision = command.revision;
+        return { kind: 'none' };
+      case 'lease-grant':
+        if (this.#leases.has(command.id)) throw new LeaseExistsError(command.id);
+        this.#setLease(command.id, command.ttlSeconds);
+        return { kind: 'none' };
+      case 'lease-revoke': {
+        if (!this.#leases.has(command.id)) throw new LeaseNotFoundError(command.id);
+        for (const key of this.leaseKeys(command.id)) this.#deleteKey(key, this.newest(key)!);
+        this.#setLease(command.id, 0);
+        return { kind: 'none' };
+      }
+      case 'reserve':
+        this.reserved = command.to;
+        return { kind: 'none' };
+      case 'jump':
+        this.revision = command.to;
+        this.compactRevision = command.to;
+        this.reserved = 0;
+        return { kind: 'none' };
+    }
+  }
+
+  #setLease(id: bigint, ttlSeconds: number): void {
+    if (ttlSeconds > 0) this.#leases.set(id, ttlSeconds);
+    else this.#leases.delete(id);
+    this.#pendingLeases.push({ id, ttlSeconds });
+  }
+
+  /** The keys that have the lease now, sorted. */
+  leaseKeys(lease: bigint): KeyText[] {
+    const keys = new Set([...this.#rows.leaseKeys(lease), ...this.#overlay.leaseKeys(lease)]);
+    return [...keys].filter((key) => this.newest(key)?.lease === lease).sort();
+  }
+
+  /** A transaction that writes nothing whichever branch it takes. */
+  read(txn: TxnRequest): TxnResponse {
+    const path = this.#choose(txn);
+    this.#checkPath(path);
+    return this.#run(path);
+  }
+
+  // --- reads
+
+  countKeys(): number {
+    if (this.#counted.revision !== this.revision) {
+      const { count } = this.#live({ first: '', end: undefined, single: false }, this.revision, undefined);
+      this.#counted = { revision: this.revision, count };
+    }
+    return this.#counted.count;
+  }
+
+  /** The key's newest live version. */
+  newest(key: KeyText): KeyValue | undefined {
+    const cached = this.#cache.get(key);
+    if (cached !== undefined) return cached ?? undefined;
+    const found = this.#overlay.get(key, Number.POSITIVE_INFINITY) ?? this.#rows.get(key, Number.MAX_SAFE_INTEGER);
+    const live = found !== undefined && found.kv.version > 0 ? found.kv : undefined;
+    this.#cache.set(key, live ?? null);
+    return live;
+  }
+
+  /** The key's live version at a revision. */
+  keyAt(key: KeyText, revision: number): KeyValue | undefined {
+    const cached = this.#cache.get(key);
+    if (cached !== undefined && cached !== null && cached.modRevision <= revision) return cached;
+    const found = this.#overlay.get(key, revision) ?? this.#rows.get(key, revision);
+    return found !== undefined && found.kv.version > 0 ? found.kv : undefined;
+  }
+
+  /** The newest revision, inside a transaction with the changes it made so far. */
+  get #visibleRevision(): number {
+    return this.#writing?.events.length ? this.#writing.revision : this.revision;
+  }
+
+  range(request: RangeRequest): RangeResponse {
+    const newestRevision = this.#visibleRevision;
+    this.#checkRevision(request.revision);
+    const at = request.revision || newestRevision;
+    const range = keyRange(request);
+    const limit = request.limit ?? 0;
+    const wanted = request.countOnly ? undefined : limit;
+    const { versions, count } = range.single
+      ? one(at === newestRevision ? this.newest(range.first) : this.keyAt(range.first, at))
+      : this.#live(range, at, wanted);
+    const kvs = request.countOnly ? [] : request.keysOnly ? versions.map(withoutValue) : versions;
+    return { revision: newestRevision, kvs, count, more: !request.countOnly && count > kvs.length };
+  }
+
+  /** Live versions of a range at a revision, at most `limit` (0: all; undefined: none), and how many there are. */
+  #live(range: KeyRange, at: number, limit: number | undefined): { versions: KeyValue[]; count: number } {
+    const unwritten = this.#overlay.range(range, at);
+    if (unwritten.length === 0) {
+      const versions = limit === undefined ? [] : this.#rows.live(range, at, limit).map(({ kv }) => kv);
+      const complete = limit !== undefined && (limit === 0 || versions.length < limit);
+      return { versions, count: complete ? versions.length : this.#rows.count(range, at) };
+    }
+    const versions: KeyValue[] = [];
+    let count = 0;
+    let next = 0;
+    const room = (): boolean => limit !== undefined && (limit === 0 || versions.length < limit);
+    const take = (kv: KeyValue): void => {
+      if (kv.version === 0) return;
+      if (room()) versions.push(kv);
+      count++;
+    };
+    for (const mark of this.#rows.marks(range, at)) {
+      while (next < unwritten.length && unwritten[next]!.key < mark.key) take(unwritten[next++]!.kv);
+      if (next < unwritten.length && unwritten[next]!.key === mark.key) take(unwritten[next++]!.kv);
+      else if (mark.version > 0) {
+        if (room()) versions.push(this.#byMark(mark.key, mark.revision, mark.sub));
+        count++;
+      }
+    }
+    while (next < unwritten.length) take(unwritten[next++]!.kv);
+    return { versions, count };
+  }
+
+  #byMark(key: KeyText, revision: number, sub: number): KeyValue {
+    const cached = this.#cache.get(key);
+    if (cached && cached.modRevision === revision) return cached;
+    const found = this.#rows.at(revision, sub);
+    assert(found !== undefined, `row ${revision}/${sub} of an index entry is missing`);
+    return found.kv;
+  }
+
+  #checkRevision(revision: number | undefined): void {
+    if (revision === undefined || revision === 0) return;
+    if (revision > this.revision) throw new FutureRevisionError(revision, this.revision);
+    if (revision < this.compactRevision) throw new CompactedError(revision, this.compactRevision);
+  }
+
+  // --- writes
+
+  /** Everything that can fail is looked at before anything is changed. */
+  #check(ops: readonly RequestOp[]): void {
+    for (const op of ops) {
+      if (op.op === 'range') this.#checkRevision(op.request.revision);
+      else if (op.op === 'put') {
+        const lease = op.request.lease ?? 0n;
+        if (lease !== 0n && !this.#leases.has(lease)) throw new LeaseNotFoundError(lease);
+      }
+    }
+  }
+
+  #checkPath(path: TxnPath): void {
+    this.#check(path.ops);
+    for (const inner of path.inner) this.#checkPath(inner);
+  }
+
+  /** All comparisons, nested ones too, look at the state before the transaction (etcd apply.go). */
+  #choose(txn: TxnRequest): TxnPath {
+    const succeeded = txn.compare.every((compare) => this.#compare(compare));
+    const ops = succeeded ? txn.success : txn.failure;
+    const inner = ops.flatMap((op) => (op.op === 'txn' ? [this.#choose(op.request)] : []));
+    return { succeeded, ops, inner };
+  }
+
+  #compare(compare: Compare): boolean {
+    const range = keyRange(compare);
+    if (range.single) return holds(compare, this.newest(range.first));
+    const { versions } = this.#live(range, this.revision, 0);
+    if (versions.length > 0) return versions.every((kv) => holds(compare, kv));
+    // An empty range has nothing whose value could be compared; the rest compares with zero.
+    return holds(compare, undefined);
+  }
+
+  #run(path: TxnPath): TxnResponse {
+    let inner = 0;
+    const responses = path.ops.map((op): ResponseOp => {
+      if (op.op === 'txn') return { op: 'txn', response: this.#run(path.inner[inner++]!) };
+      return this.#operate(op);
+    });
+    return { revision: this.#visibleRevision, succeeded: path.succeeded, responses };
+  }
+
+  #operate(op: RequestOp): ResponseOp {
+    switch (op.op) {
+      case 'range':
+        return { op: 'range', response: this.range(op.request) };
+      case 'put': {
+        const prevKv = this.#put(op.request);
+        return {
+          op: 'put',
+          response: { revision: this.#writing!.revision, ...(op.request.prevKv && prevKv && { prevKv }) },
+        };
+      }
+      case 'delete': {
+        const range = keyRange(op.request);
+        const found = range.single
+          ? one(this.newest(range.first)).versions
+          : this.#live(range, this.#writing!.revision, 0).versions;
+        for (const kv of found) this.#deleteKey(keyText(kv.key), kv);
+        const writing = this.#writing!;
+        return {
+          op: 'delete',
+          response: {
+            revision: writing.events.length > 0 ? writing.revision : this.revision,
+            deleted: found.length,
+            prevKvs: op.request.prevKv ? found : [],
+          },
+        };
+      }
+      case 'txn':
+        throw new Error('a nested transaction is run by its parent');
+    }
+  }
+
+  #put(request: PutRequest): KeyValue | undefined {
+    const key = keyText(request.key);
+    const prev = this.newest(key);
+    const { revision } = this.#writing!;
+    const kv: KeyValue = {
+      key: ownBytes(request.key),
+      value: ownBytes(request.value),
+      createRevision: prev?.createRevision ?? revision,
+      modRevision: revision,
+      version: (prev?.version ?? 0) + 1,
+      lease: request.lease ?? 0n,
+    };
+    this.#change(key, kv, prev);
+    this.#cache.set(key, kv);
+    return prev;
+  }
+
+  #deleteKey(key: KeyText, prev: KeyValue): void {
+    const { revision } = this.#writing!;
+    const kv: KeyValue = {
+      key: keyBytes(key),
+      value: emptyBytes,
+      createRevision: 0,
+      modRevision: revision,
+      version: 0,
+      lease: 0n,
+    };
+    this.#change(key, kv, prev);
+    this.#cache.set(key, null);
+  }
+
+  #change(key: KeyText, kv: KeyValue, prev: KeyValue | undefined): void {
+    const writing = this.#writing!;
+    const version: Version = { key, kv, sub: writing.sub++ };
+    this.#overlay.add(version);
+    this.#pendingVersions.push(version);
+    this.pendingBytes += versionBytes(version);
+    writing.events.push({ type: kv.version === 0 ? 'delete' : 'put', kv, ...(prev && { prevKv: prev }) });
+  }
+}
+
+/** The branches that a transaction takes. */
+interface TxnPath {
+  succeeded: boolean;
+  ops: readonly RequestOp[];
+  /** Of the nested transactions among `ops`, in order. */
+  inner: TxnPath[];
+}
+
+function one(kv: KeyValue | undefined): { versions: KeyValue[]; count: number } {
+  return kv === undefined ? { versions: [], count: 0 } : { versions: [kv], count: 1 };
+}
+
+function withoutValue(kv: KeyValue): KeyValue {
+  return { ...kv, value: emptyBytes };
+}
+
+function holds(compare: Compare, kv: KeyValue | undefined): boolean {
+  const order = difference(compare, kv);
+  if (order === undefined) return false;
+  switch (compare.result) {
+    case 'equal':
+      return order === 0;
+    case 'not-equal':
+      return order !== 0;
+    case 'greater':
+      return order > 0;
+    case 'less':
+      return order < 0;
+  }
+}
+
+/** Sign of what is stored minus what was given; undefined when there is no value to compare. */
+function difference(compare: Compare, kv: KeyValue | undefined): number | undefined {
+  switch (compare.target) {
+    case 'value':
+      return kv === undefined ? undefined : Buffer.compare(kv.value, compare.value);
+    case 'version':
+      return (kv?.version ?? 0) - compare.value;
+    case 'create':
+      return (kv?.createRevision ?? 0) - compare.value;
+    case 'mod':
+      return (kv?.modRevision ?? 0) - compare.value;
+    case 'lease': {
+      const lease = kv?.lease ?? 0n;
+      return lease === compare.value ? 0 : lease > compare.value ? 1 : -1;
+    }
+  }
+}

@@ -1,0 +1,384 @@
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import { afterEach, describe, expect, test } from 'vitest';
+import type { Clock } from '../base/clock.ts';
+import { systemDisk } from '../base/disk-system.ts';
+import { silentLogger } from '../base/log.ts';
+import { type Random, seededRandom } from '../base/random.ts';
+import { systemClock } from '../base/system.ts';
+import type { Compare, RequestOp, Store, TxnRequest, WatchEvent } from './api.ts';
+import { CompactedError, FutureRevisionError, InvalidRequestError, LeaseNotFoundError } from './errors.ts';
+import { prefixEnd } from './keys.ts';
+import { openStore, type StoreOptions } from './store.ts';
+import { bytes, ManualClock, Model, plain } from './testing.ts';
+
+const made: string[] = [];
+const open = new Set<Store>();
+
+function directory(): string {
+  const dir = fs.mkdtempSync(`${os.tmpdir()}/store-test-`);
+  made.push(dir);
+  return `${dir}/store`;
+}
+
+async function start(dir: string, options: Partial<StoreOptions> = {}): Promise<Store> {
+  const store = await openStore({
+    dir,
+    disk: systemDisk,
+    clock: systemClock,
+    random: seededRandom(1),
+    log: silentLogger,
+    writer: 'inline',
+    segmentBytes: 1 << 20,
+    ...options,
+  });
+  open.add(store);
+  return store;
+}
+
+async function stop(store: Store): Promise<void> {
+  open.delete(store);
+  await store.close();
+}
+
+afterEach(async () => {
+  for (const store of open) await store.close();
+  open.clear();
+  for (const dir of made.splice(0)) fs.rmSync(dir, { recursive: true, force: true });
+});
+
+const put = (store: Store, key: string, value: string, lease?: bigint) =>
+  store.put({ key: bytes(key), value: bytes(value), ...(lease !== undefined && { lease }) });
+
+const get = async (store: Store, key: string, revision?: number) =>
+  plain((await store.range({ key: bytes(key), ...(revision !== undefined && { revision }) })).kvs);
+
+/** Collects what a watch is told. */
+function collect(store: Store, key: string, startRevision?: number, rangeEnd?: Uint8Array) {
+  const seen: [number, WatchEvent[]][] = [];
+  let ended: Error | undefined;
+  const watch = store.watch(
+    {
+      key: bytes(key),
+      prevKv: true,
+      ...(startRevision !== undefined && { startRevision }),
+      ...(rangeEnd && { rangeEnd }),
+    },
+    {
+      onEvents: (events, revision) => seen.push([revision, events]),
+      onEnd: (error) => {
+        ended = error;
+      },
+    },
+  );
+  return { seen, watch, ended: () => ended };
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  for (let i = 0; i < 2000 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 2));
+  expect(condition()).toBe(true);
+}
+
+describe('store', () => {
+  test('a put gives key, revisions and versions as etcd does', async () => {
+    const store = await start(directory());
+    expect(store.revision).toBe(1);
+    expect((await put(store, 'a', '1')).revision).toBe(2);
+    expect((await put(store, 'a', '2')).revision).toBe(3);
+    expect(await get(store, 'a')).toEqual([
+      { key: 'a', value: '2', createRevision: 2, modRevision: 3, version: 2, lease: '0n' },
+    ]);
+    expect(await get(store, 'a', 2)).toEqual([
+      { key: 'a', value: '1', createRevision: 2, modRevision: 2, version: 1, lease: '0n' },
+    ]);
+    const deleted = await store.delete({ key: bytes('a'), prevKv: true });
+    expect([deleted.revision, deleted.deleted, plain(deleted.prevKvs[0]!.value)]).toEqual([4, 1, '2']);
+    expect((await store.delete({ key: bytes('a') })).revision).toBe(4);
+    expect(await get(store, 'a')).toEqual([]);
+    await put(store, 'a', '3');
+    expect(await get(store, 'a')).toMatchObject([{ createRevision: 5, version: 1 }]);
+  });
+
+  test('a future revision, a compacted revision, an empty key and a key written twice are refused', async () => {
+    const store = await start(directory());
+    for (let i = 0; i < 5; i++) await put(store, 'a', `${i}`);
+    await expect(store.range({ key: bytes('a'), revision: 99 })).rejects.toBeInstanceOf(FutureRevisionError);
+    await store.compact(4);
+    await expect(store.range({ key: bytes('a'), revision: 3 })).rejects.toBeInstanceOf(CompactedError);
+    expect(await get(store, 'a', 4)).toMatchObject([{ value: '2' }]);
+    await expect(store.compact(4)).rejects.toBeInstanceOf(CompactedError);
+    await expect(store.compact(99)).rejects.toBeInstanceOf(FutureRevisionError);
+    await expect(put(store, '', 'x')).rejects.toBeInstanceOf(InvalidRequestError);
+    const one: RequestOp = { op: 'put', request: { key: bytes('k'), value: bytes('v') } };
+    const gone: RequestOp = { op: 'delete', request: { key: bytes('a'), rangeEnd: bytes('z') } };
+    for (const success of [
+      [one, one],
+      [one, gone],
+      [gone, one],
+      [gone, { op: 'txn' as const, request: { compare: [], success: [one], failure: [] } }],
+    ])
+      await expect(store.txn({ compare: [], success, failure: [] })).rejects.toThrow('duplicate key');
+    const either: RequestOp = { op: 'txn', request: { compare: [], success: [one], failure: [one] } };
+    expect((await store.txn({ compare: [], success: [either], failure: [one] })).succeeded).toBe(true);
+  });
+
+  test('a put with an unknown lease changes nothing, also in a transaction', async () => {
+    const store = await start(directory());
+    await expect(put(store, 'a', '1', 7n)).rejects.toBeInstanceOf(LeaseNotFoundError);
+    const puts = ['a', 'b'].map(
+      (key, i): RequestOp => ({
+        op: 'put',
+        request: { key: bytes(key), value: bytes('v'), lease: BigInt(7 * i) },
+      }),
+    );
+    await expect(store.txn({ compare: [], success: puts, failure: [] })).rejects.toBeInstanceOf(LeaseNotFoundError);
+    expect(store.revision).toBe(1);
+    expect(await get(store, 'a')).toEqual([]);
+  });
+
+  test('a watch from a revision is told everything once, from the database, from memory and live', async () => {
+    const store = await start(directory(), { recentBytes: 2000, flushAfterMs: 5 });
+    for (let i = 0; i < 1200; i++) void put(store, `k/${i % 7}`, `${i}`);
+    await put(store, 'other', 'x');
+    await until(() => (store.status().databaseBytes, true));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const watched = collect(store, 'k/', 2, prefixEnd(bytes('k/')));
+    const single = collect(store, 'k/3', 500);
+    for (let i = 1200; i < 1300; i++) await put(store, `k/${i % 7}`, `${i}`);
+    await until(() => watched.seen.length >= 1300);
+    expect(watched.seen.map(([, events]) => plain(events[0]!.kv.value))).toEqual(
+      Array.from({ length: 1300 }, (_, i) => `${i}`),
+    );
+    expect(plain(watched.seen[8]![1][0]!.prevKv)).toMatchObject({ value: '1', version: 1 });
+    expect(single.seen.every(([revision, events]) => revision >= 500 && plain(events[0]!.kv.key) === 'k/3')).toBe(true);
+    watched.watch.close();
+    await put(store, 'k/1', 'after close');
+    expect(watched.seen.length).toBe(1300);
+  });
+
+  test('a watch from a compacted revision ends with CompactedError, one from the future begins there', async () => {
+    const store = await start(directory());
+    for (let i = 0; i < 10; i++) await put(store, 'a', `${i}`);
+    await store.compact(8);
+    const old = collect(store, 'a', 7);
+    const edge = collect(store, 'a', 8);
+    const later = collect(store, 'a', 13);
+    await until(() => old.ended() !== undefined && edge.seen.length === 4);
+    expect(old.ended()).toBeInstanceOf(CompactedError);
+    expect((old.ended() as CompactedError).compactRevision).toBe(8);
+    await put(store, 'a', 'twelve');
+    await put(store, 'a', 'thirteen');
+    expect(later.seen.map(([revision]) => revision)).toEqual([13]);
+  });
+
+  test('a lease takes its keys with it when it expires, not before, and survives a restart', async () => {
+    const dir = directory();
+    const clock = new ManualClock();
+    let store = await start(dir, { clock });
+    const { id, ttlSeconds } = await store.leaseGrant(10);
+    expect(ttlSeconds).toBe(10);
+    await put(store, 'a', '1', id);
+    await put(store, 'b', '1', id);
+    await put(store, 'b', '2');
+    clock.advance(8000);
+    await store.leaseKeepAlive(id);
+    clock.advance(8000);
+    expect(plain(await store.leaseTimeToLive(id))).toEqual({ ttlSeconds: 2, grantedTtlSeconds: 10, keys: ['a'] });
+    await stop(store);
+    store = await start(dir, { clock });
+    expect(await store.leases()).toEqual([id]);
+    expect((await store.leaseTimeToLive(id)).ttlSeconds).toBe(10);
+    const watched = collect(store, 'a');
+    clock.advance(10_100);
+    await until(() => watched.seen.length === 1);
+    expect(watched.seen[0]![1][0]!.type).toBe('delete');
+    expect(await store.leases()).toEqual([]);
+    await expect(store.leaseKeepAlive(id)).rejects.toBeInstanceOf(LeaseNotFoundError);
+    expect(await get(store, 'b')).toMatchObject([{ value: '2' }]);
+  });
+
+  test('a lease does not expire because this process stood still', async () => {
+    const clock = new ManualClock();
+    const store = await start(directory(), { clock });
+    const { id } = await store.leaseGrant(5);
+    const stalled = clock as unknown as { monotonic(): number };
+    const real = clock.monotonic.bind(clock);
+    stalled.monotonic = () => real() + 60_000;
+    clock.advance(5000);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(await store.leases()).toEqual([id]);
+  });
+
+  test('after an unclean start revisions jump past reserved ones and older watches are told', async () => {
+    const dir = directory();
+    const first = await start(dir);
+    await put(first, 'a', '1');
+    const handedOut = await first.put({ key: bytes('b'), value: bytes('2') }, 'volatile');
+    expect(handedOut.revision).toBe(3);
+    const copy = directory();
+    fs.cpSync(dir, copy, { recursive: true });
+    const second = await start(copy);
+    expect(second.revision).toBeGreaterThan(10_000);
+    const old = collect(second, 'a', handedOut.revision + 1);
+    await until(() => old.ended() !== undefined);
+    expect(old.ended()).toBeInstanceOf(CompactedError);
+    const current = collect(second, 'c', second.revision + 1);
+    const next = await put(second, 'c', '3');
+    expect(next.revision).toBe(second.revision);
+    expect(current.seen.length).toBe(1);
+    expect(await get(second, 'a')).toMatchObject([{ value: '1', modRevision: 2 }]);
+    await stop(first);
+    const clean = await start(dir);
+    expect(clean.revision).toBe(3);
+  });
+
+  test('a damaged pair of database and journal is refused', async () => {
+    const dir = directory();
+    const store = await start(dir);
+    await put(store, 'a', '1');
+    await stop(store);
+    fs.rmSync(`${dir}/journal`, { recursive: true });
+    await expect(start(dir)).rejects.toThrow('no journal');
+  });
+
+  test('the thread writes the same database', async () => {
+    const dir = directory();
+    const store = await start(dir, { writer: 'worker', flushAfterMs: 5 });
+    for (let i = 0; i < 3000; i++) void store.put({ key: bytes(`k${i % 100}`), value: bytes(`${i}`) });
+    await put(store, 'end', 'x');
+    await store.compact(2500);
+    expect((await store.range({ key: bytes('k'), rangeEnd: bytes('l'), limit: 3 })).count).toBe(100);
+    await stop(store);
+    const again = await start(dir);
+    expect((await again.range({ key: bytes('k'), rangeEnd: bytes('l') })).count).toBe(100);
+    expect(await get(again, 'k99')).toMatchObject([{ value: '2999', version: 30 }]);
+  });
+});
+
+const keyCount = 40;
+
+function randomKey(random: Random): Uint8Array {
+  const n = random.uint32() % keyCount;
+  return bytes(`key/${String.fromCharCode(97 + (n % 3))}/${n}${n % 5 === 0 ? '\xff\0' : ''}`);
+}
+
+function randomRange(random: Random): { key: Uint8Array; rangeEnd?: Uint8Array } {
+  switch (random.uint32() % 5) {
+    case 0:
+      return { key: bytes('key/'), rangeEnd: prefixEnd(bytes('key/')) };
+    case 1:
+      return { key: randomKey(random), rangeEnd: bytes('\0') };
+    case 2: {
+      const ends = [randomKey(random), randomKey(random)];
+      return { key: ends[0]!, rangeEnd: ends[1]! };
+    }
+    default:
+      return { key: randomKey(random) };
+  }
+}
+
+function randomCompare(random: Random, revision: number): Compare {
+  const result = (['equal', 'greater', 'less', 'not-equal'] as const)[random.uint32() % 4]!;
+  const base = { ...randomRange(random), result };
+  const near = Math.max(0, revision - (random.uint32() % 20));
+  switch (random.uint32() % 5) {
+    case 0:
+      return { ...base, target: 'version', value: random.uint32() % 4 };
+    case 1:
+      return { ...base, target: 'create', value: near };
+    case 2:
+      return { ...base, target: 'mod', value: near };
+    case 3:
+      return { ...base, target: 'lease', value: 0n };
+    default:
+      return { ...base, target: 'value', value: bytes(`v${random.uint32() % 10}`) };
+  }
+}
+
+function randomOp(random: Random, revision: number, compacted: number, depth: number): RequestOp {
+  const n = random.uint32() % 10;
+  if (n < 4)
+    return {
+      op: 'put',
+      request: {
+        key: randomKey(random),
+        value: bytes(n === 0 ? `v${'x'.repeat(random.uint32() % 3000)}` : `v${random.uint32() % 10}`),
+        prevKv: random.uint32() % 2 === 0,
+      },
+    };
+  if (n < 6) return { op: 'delete', request: { ...randomRange(random), prevKv: random.uint32() % 2 === 0 } };
+  if (n < 7 && depth < 2) return { op: 'txn', request: randomTxn(random, revision, compacted, depth + 1) };
+  const old = compacted + (random.uint32() % (revision - compacted + 1));
+  return {
+    op: 'range',
+    request: {
+      ...randomRange(random),
+      limit: random.uint32() % 3 === 0 ? random.uint32() % 5 : 0,
+      keysOnly: random.uint32() % 4 === 0,
+      countOnly: random.uint32() % 5 === 0,
+      ...(random.uint32() % 2 === 0 && old > 0 && { revision: old }),
+    },
+  };
+}
+
+function randomTxn(random: Random, revision: number, compacted: number, depth = 0): TxnRequest {
+  const ops = (): RequestOp[] =>
+    Array.from({ length: random.uint32() % 4 }, () => randomOp(random, revision, compacted, depth));
+  const compare = Array.from({ length: random.uint32() % 3 }, () => randomCompare(random, revision));
+  return { compare, success: ops(), failure: ops() };
+}
+
+describe('store against a model', () => {
+  for (const seed of [1, 2, 3, 4])
+    test(`random transactions, restarts, crashes and compactions: seed ${seed}`, async () => {
+      const random = seededRandom(seed);
+      const model = new Model();
+      let dir = directory();
+      const options = { recentBytes: 20_000, flushAfterMs: 3, cacheBytes: 20_000, segmentBytes: 64 << 10 };
+      let store = await start(dir, options);
+      let compacted = 0;
+      for (let step = 0; step < 1500; step++) {
+        const what = random.uint32() % 200;
+        if (what === 0) {
+          await stop(store);
+          store = await start(dir, options);
+        } else if (what === 1) {
+          // A crash: what is on disk at this moment, without the end that `close` makes.
+          const copy = directory();
+          fs.cpSync(dir, copy, { recursive: true });
+          if (random.uint32() % 3 === 0)
+            for (const end of ['-wal', '-shm']) fs.rmSync(`${copy}/state.db${end}`, { force: true });
+          await stop(store);
+          dir = copy;
+          store = await start(dir, options);
+        } else if (what < 5 && model.revision > compacted + 10) {
+          compacted = model.revision - (random.uint32() % 10);
+          await store.compact(compacted);
+        } else if (what < 15) {
+          await new Promise((resolve) => setTimeout(resolve, random.uint32() % 8));
+        } else {
+          const txn = randomTxn(random, model.revision, compacted);
+          const answer = await store.txn(txn).catch((error: unknown) => error);
+          if (answer instanceof InvalidRequestError) continue;
+          if (answer instanceof Error) throw answer;
+          expect(plain(answer)).toEqual(plain(model.apply(txn)));
+        }
+      }
+      expect(store.revision).toBe(model.revision);
+      const from = Math.max(1, compacted);
+      const watched = collect(store, 'key/', from, prefixEnd(bytes('key/')));
+      const expected = model.events.filter(({ revision }) => revision >= from);
+      await until(() => watched.seen.length >= expected.length);
+      const known = (event: WatchEvent): unknown =>
+        plain(event.kv.modRevision - 1 >= compacted ? event : { type: event.type, kv: event.kv });
+      expect(watched.seen.map(([revision, events]) => [revision, events.map(known)])).toEqual(
+        expected.map(({ revision, events }) => [revision, events.map(known)]),
+      );
+      for (let revision = from; revision <= model.revision; revision += 7) {
+        const answer = await store.range({ key: bytes('key/'), rangeEnd: prefixEnd(bytes('key/')), revision });
+        expect(plain(answer.kvs)).toEqual(
+          plain(model.live({ key: bytes('key/'), rangeEnd: prefixEnd(bytes('key/')) }, revision)),
+        );
+      }
+    }, 120_000);
+});

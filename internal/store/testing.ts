@@ -1,0 +1,168 @@
+import type { Clock, Timer } from '../base/clock.ts';
+import type { Compare, KeyValue, RangeRequest, RequestOp, TxnRequest, TxnResponse, WatchEvent } from './api.ts';
+import { inRange, type KeyText, keyBytes, keyRange, keyText } from './keys.ts';
+
+/** A clock that tests move by hand. Timers due run in order inside `advance`. */
+export class ManualClock implements Clock {
+  #now = 1_000_000;
+  #timers: { at: number; order: number; fn: () => void }[] = [];
+  #order = 0;
+
+  now(): number {
+    return this.#now;
+  }
+  monotonic(): number {
+    return this.#now;
+  }
+  after(delayMs: number, fn: () => void): Timer {
+    const timer = { at: this.#now + delayMs, order: this.#order++, fn };
+    this.#timers.push(timer);
+    return {
+      cancel: () => {
+        this.#timers = this.#timers.filter((t) => t !== timer);
+      },
+    };
+  }
+  advance(ms: number): void {
+    const end = this.#now + ms;
+    for (;;) {
+      const due = this.#timers.filter((t) => t.at <= end).sort((a, b) => a.at - b.at || a.order - b.order)[0];
+      if (due === undefined) break;
+      this.#timers = this.#timers.filter((t) => t !== due);
+      this.#now = Math.max(this.#now, due.at);
+      due.fn();
+    }
+    this.#now = end;
+  }
+}
+
+/** A plain, slow twin of the store: every version of every key in an array. What the store answers is compared with it. */
+export class Model {
+  readonly versions: { key: KeyText; kv: KeyValue }[] = [];
+  readonly events: { revision: number; events: WatchEvent[] }[] = [];
+  revision = 1;
+
+  at(key: KeyText, revision: number): KeyValue | undefined {
+    for (let i = this.versions.length - 1; i >= 0; i--) {
+      const found = this.versions[i]!;
+      if (found.key === key && found.kv.modRevision <= revision) return found.kv.version === 0 ? undefined : found.kv;
+    }
+    return undefined;
+  }
+
+  live(request: RangeRequest, revision: number): KeyValue[] {
+    const range = keyRange(request);
+    const keys = new Set(this.versions.filter((v) => inRange(range, v.key)).map((v) => v.key));
+    return [...keys].sort().flatMap((key) => {
+      const kv = this.at(key, revision);
+      return kv === undefined ? [] : [kv];
+    });
+  }
+
+  apply(txn: TxnRequest): TxnResponse {
+    const events: WatchEvent[] = [];
+    const path = this.#path(txn);
+    const response = this.#run(path, events);
+    if (events.length > 0) {
+      this.revision++;
+      this.events.push({ revision: this.revision, events });
+    }
+    return response;
+  }
+
+  #path(txn: TxnRequest): { succeeded: boolean; ops: (Exclude<RequestOp, { op: 'txn' }> | Path)[] } {
+    const succeeded = txn.compare.every((compare) => this.#holds(compare));
+    const ops = (succeeded ? txn.success : txn.failure).map((op) => (op.op === 'txn' ? this.#path(op.request) : op));
+    return { succeeded, ops };
+  }
+
+  #holds(compare: Compare): boolean {
+    const found: (KeyValue | undefined)[] = this.live(compare, this.revision);
+    if (found.length === 0) {
+      if (compare.target === 'value') return false;
+      found.push(undefined);
+    }
+    return found.every((kv) => {
+      const stored =
+        compare.target === 'version'
+          ? (kv?.version ?? 0)
+          : compare.target === 'create'
+            ? (kv?.createRevision ?? 0)
+            : compare.target === 'mod'
+              ? (kv?.modRevision ?? 0)
+              : compare.target === 'lease'
+                ? (kv?.lease ?? 0n)
+                : keyText(kv!.value);
+      const given = compare.target === 'value' ? keyText(compare.value) : compare.value;
+      if (compare.result === 'equal') return stored === given;
+      if (compare.result === 'not-equal') return stored !== given;
+      return compare.result === 'greater' ? stored > given : stored < given;
+    });
+  }
+
+  #run(path: Path, events: WatchEvent[]): TxnResponse {
+    const next = this.revision + 1;
+    const responses = path.ops.map((op): TxnResponse['responses'][number] => {
+      if ('succeeded' in op) return { op: 'txn', response: this.#run(op, events) };
+      const visible = events.length > 0 ? next : this.revision;
+      if (op.op === 'range') {
+        const all = this.live(op.request, op.request.revision || visible);
+        const cut = op.request.countOnly ? [] : op.request.limit ? all.slice(0, op.request.limit) : all;
+        const kvs = op.request.keysOnly ? cut.map((kv) => ({ ...kv, value: new Uint8Array() })) : cut;
+        const more = !op.request.countOnly && all.length > kvs.length;
+        return { op: 'range', response: { revision: visible, kvs, count: all.length, more } };
+      }
+      if (op.op === 'put') {
+        const key = keyText(op.request.key);
+        const prev = this.at(key, next);
+        const kv: KeyValue = {
+          key: op.request.key,
+          value: op.request.value,
+          createRevision: prev?.createRevision ?? next,
+          modRevision: next,
+          version: (prev?.version ?? 0) + 1,
+          lease: op.request.lease ?? 0n,
+        };
+        this.versions.push({ key, kv });
+        events.push({ type: 'put', kv, ...(prev && { prevKv: prev }) });
+        return { op: 'put', response: { revision: next, ...(op.request.prevKv && prev && { prevKv: prev }) } };
+      }
+      const gone = this.live(op.request, next);
+      for (const prev of gone) {
+        const kv = {
+          key: prev.key,
+          value: new Uint8Array(),
+          createRevision: 0,
+          modRevision: next,
+          version: 0,
+          lease: 0n,
+        };
+        this.versions.push({ key: keyText(prev.key), kv });
+        events.push({ type: 'delete', kv, prevKv: prev });
+      }
+      const revision = events.length > 0 ? next : this.revision;
+      return {
+        op: 'delete',
+        response: { revision, deleted: gone.length, prevKvs: op.request.prevKv ? gone : [] },
+      };
+    });
+    return { revision: events.length > 0 ? next : this.revision, succeeded: path.succeeded, responses };
+  }
+}
+
+type Path = { succeeded: boolean; ops: (Exclude<RequestOp, { op: 'txn' }> | Path)[] };
+
+/** A form of any answer or event that two equal ones share. */
+export function plain(value: unknown): unknown {
+  return JSON.parse(
+    JSON.stringify(value, (_key, v: unknown) => {
+      if (typeof v === 'bigint') return `${v}n`;
+      if (v instanceof Uint8Array) return keyText(v);
+      return v;
+    }) ?? 'null',
+  );
+}
+
+export function bytes(text: string): Uint8Array {
+  return keyBytes(text);
+}
