@@ -240,6 +240,15 @@ export class State {
       if (room()) versions.push(kv);
       count++;
     };
+    if (limit === 0) {
+      for (const { key, kv } of this.#rows.live(range, at, 0)) {
+        while (next < unwritten.length && unwritten[next]!.key < key) take(unwritten[next++]!.kv);
+        if (next < unwritten.length && unwritten[next]!.key === key) take(unwritten[next++]!.kv);
+        else take(kv);
+      }
+      while (next < unwritten.length) take(unwritten[next++]!.kv);
+      return { versions, count };
+    }
     for (const mark of this.#rows.marks(range, at)) {
       while (next < unwritten.length && unwritten[next]!.key < mark.key) take(unwritten[next++]!.kv);
       if (next < unwritten.length && unwritten[next]!.key === mark.key) take(unwritten[next++]!.kv);

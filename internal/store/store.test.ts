@@ -1,7 +1,6 @@
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import { afterEach, describe, expect, test } from 'vitest';
-import type { Clock } from '../base/clock.ts';
 import { systemDisk } from '../base/disk-system.ts';
 import { silentLogger } from '../base/log.ts';
 import { type Random, seededRandom } from '../base/random.ts';
