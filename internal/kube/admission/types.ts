@@ -1,0 +1,78 @@
+import type { Random } from '../../base/random.ts';
+import type { UserInfo } from '../auth/identity.ts';
+import type { KindInfo } from '../api/kinds.ts';
+import type { JsonObject } from '../machinery/json.ts';
+
+export type Operation = 'CREATE' | 'UPDATE' | 'DELETE' | 'CONNECT';
+
+/** One request on its way to the store, as admission sees it. */
+export interface AdmissionRequest {
+  readonly operation: Operation;
+  readonly kind: KindInfo;
+  readonly subresource: string;
+  readonly namespace: string;
+  /** May be '' on create with generateName. */
+  readonly name: string;
+  /** The object to be written (for a subresource with a body of its own: that body). Plugins may change it in `admit`. */
+  readonly object: JsonObject | undefined;
+  readonly old: JsonObject | undefined;
+  readonly user: UserInfo;
+  readonly dryRun: boolean;
+  readonly warnings: string[];
+}
+
+/** What plugins may read. Reads are of the newest state. */
+export interface AdmissionReader {
+  get(group: string, resource: string, namespace: string, name: string): Promise<JsonObject | undefined>;
+  list(group: string, resource: string, namespace: string): Promise<JsonObject[]>;
+  /** Selectable fields of an object without parsing it; undefined when it does not exist. */
+  fields(
+    group: string,
+    resource: string,
+    namespace: string,
+    name: string,
+  ): Promise<Readonly<Record<string, string>> | undefined>;
+}
+
+export interface AdmissionContext {
+  readonly reader: AdmissionReader;
+  readonly random: Random;
+  now(): number;
+}
+
+/** A step of the chain. `admit` may change the object; `validate` only refuses, by throwing a StatusError. */
+export interface AdmissionPlugin {
+  readonly name: string;
+  admit?(request: AdmissionRequest, context: AdmissionContext): Promise<void> | void;
+  validate?(request: AdmissionRequest, context: AdmissionContext): Promise<void> | void;
+}
+
+/** The plugins in order. */
+export class AdmissionChain {
+  readonly #plugins: readonly AdmissionPlugin[];
+  readonly #context: AdmissionContext;
+
+  constructor(plugins: readonly AdmissionPlugin[], context: AdmissionContext) {
+    this.#plugins = plugins;
+    this.#context = context;
+  }
+
+  async admit(request: AdmissionRequest): Promise<void> {
+    for (const plugin of this.#plugins) {
+      const waiting = plugin.admit?.(request, this.#context);
+      if (waiting !== undefined) await waiting;
+    }
+  }
+
+  async validate(request: AdmissionRequest): Promise<void> {
+    for (const plugin of this.#plugins) {
+      const waiting = plugin.validate?.(request, this.#context);
+      if (waiting !== undefined) await waiting;
+    }
+  }
+}
+
+/** Whether the request is for this kind itself (or the given subresource). */
+export function isFor(request: AdmissionRequest, group: string, resource: string, subresource = ''): boolean {
+  return request.kind.group === group && request.kind.plural === resource && request.subresource === subresource;
+}

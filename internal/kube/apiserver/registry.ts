@@ -1,0 +1,261 @@
+import { utf8, utf8Text } from '../../base/bytes.ts';
+import { errorCode } from '../../base/errors.ts';
+import type { Compare, KeyValue, RequestOp, Store } from '../../store/api.ts';
+import type { KindInfo } from '../api/kinds.ts';
+import type { JsonObject } from '../machinery/json.ts';
+import { alreadyExists, badRequest, expired, failure, internalError } from '../machinery/status.ts';
+import type { Conversions } from './convert.ts';
+import { listPrefix, objectKey, prefixEnd, resourcePrefix } from './keys.ts';
+import { encodeRecord, StoredRecord } from './record.ts';
+import { type Selection, selects } from './selection.ts';
+
+/**
+ * What else a write does in the same transaction: allocation of addresses and ports. When `compare` fails the write does not happen and
+ * `SideConflict` is thrown, so that the allocator can choose again.
+ */
+export interface SideEffects {
+  readonly compare: readonly Compare[];
+  readonly ops: readonly RequestOp[];
+}
+
+export class SideConflict extends Error {}
+
+/** The object changed (or vanished) between reading and writing. */
+export class WriteConflict extends Error {
+  /** What is there now. */
+  readonly current: StoredRecord | undefined;
+  constructor(current: StoredRecord | undefined) {
+    super('the object was changed by another writer');
+    this.current = current;
+  }
+}
+
+export interface ListRequest {
+  readonly kind: KindInfo;
+  readonly namespace: string;
+  readonly selection: Selection;
+  /** 0: no limit. */
+  readonly limit: number;
+  /** Read at this revision; 0: the newest. */
+  readonly revision: number;
+  /** First key of the next page, relative to the list's prefix. */
+  readonly start: string;
+}
+
+export interface ListResult {
+  readonly revision: number;
+  readonly records: { readonly rest: string; readonly record: StoredRecord }[];
+  /** Set when there is more: where the next page starts, relative to the list's prefix. */
+  readonly next: string | undefined;
+  /** How many objects follow after this page, when that is known (no selector). */
+  readonly remaining: number | undefined;
+}
+
+const pageSize = 500;
+
+/** Objects in the store: bytes in, bytes out, optimistic concurrency, one transaction a write. */
+export class Registry {
+  readonly store: Store;
+  readonly conversions: Conversions;
+
+  constructor(store: Store, conversions: Conversions) {
+    this.store = store;
+    this.conversions = conversions;
+  }
+
+  async get(kind: KindInfo, namespace: string, name: string): Promise<StoredRecord | undefined> {
+    const response = await this.store.range({ key: utf8(objectKey(kind, namespace, name)) });
+    const kv = response.kvs[0];
+    return kv === undefined ? undefined : recordOf(kv);
+  }
+
+  /** The object in the kind's own form. */
+  async getObject(kind: KindInfo, namespace: string, name: string): Promise<JsonObject | undefined> {
+    const record = await this.get(kind, namespace, name);
+    return record === undefined ? undefined : this.objectOf(kind, record);
+  }
+
+  objectOf(kind: KindInfo, record: StoredRecord, revision?: number): JsonObject {
+    return this.conversions.fromStorage(kind, record.object(revision));
+  }
+
+  async list(request: ListRequest): Promise<ListResult> {
+    const { kind, namespace, selection, limit } = request;
+    const resource = resourcePrefix(kind);
+    const prefix = listPrefix(kind, namespace);
+    if (selection.onlyName !== undefined && (!kind.namespaced || namespace !== '')) {
+      return this.#listOne(request, objectKey(kind, namespace, selection.onlyName), resource);
+    }
+    const end = prefixEnd(prefix);
+    const records: ListResult['records'][number][] = [];
+    let key = prefix + request.start;
+    let revision = request.revision;
+    for (;;) {
+      const want = limit === 0 ? 0 : selection.all ? limit - records.length : Math.max(pageSize, limit);
+      const response = await this.#range({
+        key: utf8(key),
+        rangeEnd: end,
+        ...(want > 0 ? { limit: want } : {}),
+        ...(revision > 0 ? { revision } : {}),
+      });
+      if (revision === 0) revision = response.revision;
+      let last = '';
+      for (let i = 0; i < response.kvs.length; i++) {
+        const kv = response.kvs[i]!;
+        last = utf8Text(kv.key);
+        const rest = last.slice(resource.length);
+        const record = recordOf(kv);
+        if (!selects(selection, record, rest)) continue;
+        records.push({ rest, record });
+        if (limit > 0 && records.length === limit) {
+          const more = response.more || i + 1 < response.kvs.length;
+          if (!more) return { revision, records, next: undefined, remaining: undefined };
+          return {
+            revision,
+            records,
+            next: `${last.slice(prefix.length)}\0`,
+            remaining: selection.all ? response.count - response.kvs.length : undefined,
+          };
+        }
+      }
+      if (!response.more || response.kvs.length === 0) return { revision, records, next: undefined, remaining: undefined };
+      key = `${last}\0`;
+    }
+  }
+
+  async #listOne(request: ListRequest, key: string, resource: string): Promise<ListResult> {
+    const response = await this.#range({
+      key: utf8(key),
+      ...(request.revision > 0 ? { revision: request.revision } : {}),
+    });
+    const revision = request.revision > 0 ? request.revision : response.revision;
+    const kv = response.kvs[0];
+    const rest = key.slice(resource.length);
+    const record = kv === undefined ? undefined : recordOf(kv);
+    const found = record !== undefined && selects(request.selection, record, rest);
+    return { revision, records: found ? [{ rest, record }] : [], next: undefined, remaining: undefined };
+  }
+
+  async #range(request: Parameters<Store['range']>[0]): ReturnType<Store['range']> {
+    try {
+      return await this.store.range(request);
+    } catch (error) {
+      const code = errorCode(error) ?? '';
+      if (/COMPACTED/i.test(code))
+        throw expired(
+          'The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.',
+        );
+      if (/FUTURE/i.test(code)) throw tooLargeResourceVersion(request.revision ?? 0, this.store.revision);
+      throw error;
+    }
+  }
+
+  /** Throws 409 AlreadyExists, SideConflict. */
+  async create(
+    kind: KindInfo,
+    namespace: string,
+    name: string,
+    object: JsonObject,
+    side?: SideEffects,
+  ): Promise<StoredRecord> {
+    const key = utf8(objectKey(kind, namespace, name));
+    const value = this.#encode(kind, object);
+    const response = await this.store.txn(
+      {
+        compare: [{ key, target: 'create', result: 'equal', value: 0 }, ...(side?.compare ?? [])],
+        success: [{ op: 'put', request: { key, value } }, ...(side?.ops ?? [])],
+        failure: [{ op: 'range', request: { key, keysOnly: true } }],
+      },
+      durability(kind, namespace),
+    );
+    if (response.succeeded) return new StoredRecord(value, response.revision);
+    const found = response.responses[0];
+    if (found?.op === 'range' && found.response.kvs.length > 0)
+      throw alreadyExists({ group: kind.group, resource: kind.plural }, name);
+    throw new SideConflict();
+  }
+
+  /** Replaces the object if its revision is still `expected`. Throws WriteConflict, SideConflict. */
+  async update(
+    kind: KindInfo,
+    namespace: string,
+    name: string,
+    expected: number,
+    object: JsonObject,
+    side?: SideEffects,
+  ): Promise<StoredRecord> {
+    const value = this.#encode(kind, object);
+    const key = utf8(objectKey(kind, namespace, name));
+    const revision = await this.#write(kind, namespace, key, expected, { op: 'put', request: { key, value } }, side);
+    return new StoredRecord(value, revision);
+  }
+
+  /** Removes the object if its revision is still `expected`; gives the revision of the removal. Throws WriteConflict, SideConflict. */
+  async delete(
+    kind: KindInfo,
+    namespace: string,
+    name: string,
+    expected: number,
+    side?: SideEffects,
+  ): Promise<number> {
+    const key = utf8(objectKey(kind, namespace, name));
+    return this.#write(kind, namespace, key, expected, { op: 'delete', request: { key } }, side);
+  }
+
+  async #write(
+    kind: KindInfo,
+    namespace: string,
+    key: Uint8Array,
+    expected: number,
+    op: RequestOp,
+    side: SideEffects | undefined,
+  ): Promise<number> {
+    const response = await this.store.txn(
+      {
+        compare: [{ key, target: 'mod', result: 'equal', value: expected }, ...(side?.compare ?? [])],
+        success: [op, ...(side?.ops ?? [])],
+        failure: [{ op: 'range', request: { key } }],
+      },
+      durability(kind, namespace),
+    );
+    if (response.succeeded) return response.revision;
+    const found = response.responses[0];
+    const kv = found?.op === 'range' ? found.response.kvs[0] : undefined;
+    if (kv !== undefined && kv.modRevision === expected) throw new SideConflict();
+    throw new WriteConflict(kv === undefined ? undefined : recordOf(kv));
+  }
+
+  #encode(kind: KindInfo, object: JsonObject): Uint8Array {
+    const stored = this.conversions.toStorage(kind, object);
+    return encodeRecord(stored, this.conversions.selectableFields(kind, stored));
+  }
+}
+
+function recordOf(kv: KeyValue): StoredRecord {
+  try {
+    return new StoredRecord(kv.value, kv.modRevision);
+  } catch (error) {
+    throw internalError(`${utf8Text(kv.key)}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/** Leases outside kube-node-lease elect leaders: they are not volatile. */
+function durability(kind: KindInfo, namespace: string): 'volatile' | 'durable' {
+  if (!kind.volatile) return 'durable';
+  return kind.plural === 'leases' && namespace !== 'kube-node-lease' ? 'durable' : 'volatile';
+}
+
+/** A resourceVersion from a request. Throws 400. */
+export function parseRevision(text: string | null): number | undefined {
+  if (text === null || text === '') return undefined;
+  if (!/^\d{1,15}$/.test(text)) throw badRequest(`Invalid value: ${JSON.stringify(text)}: strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`);
+  return Number(text);
+}
+
+/** 504 with the cause that clients look for when they are ahead of the server. */
+export function tooLargeResourceVersion(asked: number, have: number): Error {
+  return failure(504, 'Timeout', `Timeout: Too large resource version: ${asked}, current: ${have}`, {
+    causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],
+    retryAfterSeconds: 1,
+  });
+}

@@ -1,0 +1,122 @@
+import { concatBytes, utf8 } from '../../base/bytes.ts';
+import { errorText } from '../../base/errors.ts';
+import type { Logger } from '../../base/log.ts';
+import { internalError, type Status, StatusError } from '../machinery/status.ts';
+
+/** Where a streaming answer goes. */
+export interface ReplySink {
+  write(bytes: Uint8Array): void;
+  /** Bytes that were written and not yet taken by the peer. */
+  backlog(): number;
+  end(): void;
+}
+
+/** Starts a stream and gives back what stops it; called once. */
+export type ReplyStream = (sink: ReplySink) => () => void;
+
+/**
+ * An answer before it meets a transport: pieces of bytes are written as they are, in order. The network shell takes it from the Response by
+ * `replyOf`; in-process callers get an ordinary body.
+ */
+export interface Reply {
+  readonly status: number;
+  readonly headers: Record<string, string>;
+  readonly body: Uint8Array[] | ReplyStream;
+  /** Texts of `Warning: 299` headers. */
+  readonly warnings?: readonly string[];
+}
+
+const replies = new WeakMap<Response, Reply>();
+
+/** The reply that a Response was made of, when `raw` was asked for. */
+export function replyOf(response: Response): Reply | undefined {
+  return replies.get(response);
+}
+
+/** Header values of the warnings, deduplicated, non-ASCII escaped (RFC 7234, section 5.5). At most 4 KiB in all. */
+export function warningHeaders(warnings: readonly string[] | undefined): string[] {
+  if (warnings === undefined || warnings.length === 0) return [];
+  const out: string[] = [];
+  let size = 0;
+  for (const text of new Set(warnings)) {
+    const clean = text
+      .slice(0, 256)
+      .replace(/[\u0000-\u001f\u007f]/g, ' ')
+      .replace(/[^\u0020-\u007e]/g, '?')
+      .replace(/[\\"]/g, '\\$&');
+    size += clean.length;
+    if (size > 4096) break;
+    out.push(`299 - "${clean}"`);
+  }
+  return out;
+}
+
+/** `raw`: leave the body out, the caller reads it with `replyOf`. */
+export function toResponse(reply: Reply, raw: boolean): Response {
+  if (raw) {
+    const response = new Response(null, { status: reply.status });
+    replies.set(response, reply);
+    return response;
+  }
+  const headers = new Headers(reply.headers);
+  for (const warning of warningHeaders(reply.warnings)) headers.append('warning', warning);
+  if (typeof reply.body !== 'function') {
+    const empty = reply.body.length === 0 || reply.status === 204 || reply.status === 304;
+    return new Response(empty ? null : concatBytes(reply.body), { status: reply.status, headers });
+  }
+  const start = reply.body;
+  let stop: (() => void) | undefined;
+  let ended = false;
+  const highWaterMark = 65536;
+  const body = new ReadableStream<Uint8Array>(
+    {
+      start(controller) {
+        stop = start({
+          write(bytes) {
+            if (!ended) controller.enqueue(bytes);
+          },
+          backlog: () => Math.max(0, highWaterMark - (controller.desiredSize ?? highWaterMark)),
+          end() {
+            if (ended) return;
+            ended = true;
+            controller.close();
+          },
+        });
+      },
+      cancel() {
+        ended = true;
+        stop?.();
+      },
+    },
+    { highWaterMark, size: (chunk) => chunk?.length ?? 0 },
+  );
+  return new Response(body, { status: reply.status, headers });
+}
+
+const jsonHeaders = { 'content-type': 'application/json' };
+
+export function jsonReply(value: unknown, status = 200): Reply {
+  return { status, headers: { ...jsonHeaders }, body: [utf8(JSON.stringify(value))] };
+}
+
+export function textReply(text: string, status = 200): Reply {
+  return {
+    status,
+    headers: { 'content-type': 'text/plain; charset=utf-8', 'x-content-type-options': 'nosniff' },
+    body: [utf8(text)],
+  };
+}
+
+/** Any failure as a Status; what is no StatusError is logged and told as an internal error. */
+export function errorStatus(error: unknown, log: Logger, what: string): Status {
+  if (error instanceof StatusError) return error.status;
+  log.error('request failed', { what, error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+  return internalError(errorText(error)).status;
+}
+
+export function statusReply(status: Status): Reply {
+  const reply = jsonReply(status, status.code ?? 500);
+  const retry = status.details?.retryAfterSeconds;
+  if (retry !== undefined) reply.headers['retry-after'] = String(retry);
+  return reply;
+}

@@ -1,0 +1,249 @@
+import { utf8 } from '../../base/bytes.ts';
+import { errorCode } from '../../base/errors.ts';
+import type { Clock, Timer } from '../../base/clock.ts';
+import type { Logger } from '../../base/log.ts';
+import type { Store, Watch, WatchEvent } from '../../store/api.ts';
+import { expired, type StatusError } from '../machinery/status.ts';
+import { prefixEnd, registryEnd, registryPrefix, splitKey } from './keys.ts';
+import { StoredRecord } from './record.ts';
+
+/** One change of one object. Shared by all watchers: `rendered` holds its bytes per form once somebody needed them. */
+export interface Change {
+  readonly revision: number;
+  readonly prefix: string;
+  /** `[namespace/]name`. */
+  readonly rest: string;
+  /** The object after the change; undefined when it was deleted. */
+  readonly current: StoredRecord | undefined;
+  /** The object before the change; undefined when it was created. */
+  readonly previous: StoredRecord | undefined;
+  readonly rendered: Map<string, Uint8Array>;
+}
+
+export interface Subscriber {
+  /** Changes in revision order; all of one call are newer than those of earlier calls. */
+  onChanges(changes: readonly Change[]): void;
+  /** The subscription ended by itself; the client has to list again when it is a 410. */
+  onEnd(error: StatusError): void;
+}
+
+export interface Subscription {
+  /** Everything up to this revision was delivered: what a bookmark may say. */
+  progress(): number;
+  close(): void;
+}
+
+interface Member {
+  prefix: string;
+  /** `namespace/` or '' for all. */
+  scope: string;
+  after: number;
+  subscriber: Subscriber;
+}
+
+const bytesMax = 16 * 1024 * 1024;
+const changesMax = 20_000;
+
+/**
+ * One watch on the store for everything, a bounded window of recent changes, and any number of subscribers: N watches of clients cost no watch of
+ * the store. A subscriber that starts before the window reads the store's history until it has caught up.
+ */
+export class WatchHub {
+  readonly #store: Store;
+  readonly #log: Logger;
+  readonly #clock: Clock;
+  readonly #members = new Map<string, Set<Member>>();
+  #window: Change[] = [];
+  #windowAt = 0;
+  #bytes = 0;
+  /** Changes of revisions up to this one may be missing in the window. */
+  #floor: number;
+  #revision: number;
+  #watch: Watch | undefined;
+  #retry: Timer | undefined;
+  #closed = false;
+
+  constructor(store: Store, clock: Clock, log: Logger) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#log = log;
+    this.#revision = store.revision;
+    this.#floor = this.#revision;
+    this.#open();
+  }
+
+  /** Every change up to this revision was handed to the subscribers. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  get subscribers(): number {
+    let count = 0;
+    for (const members of this.#members.values()) count += members.size;
+    return count;
+  }
+
+  #open(): void {
+    this.#watch = this.#store.watch(
+      { key: registryPrefix, rangeEnd: registryEnd, startRevision: this.#revision + 1, prevKv: true },
+      {
+        onEvents: (events, revision) => this.#take(events, revision),
+        onEnd: (error) => {
+          if (this.#closed) return;
+          this.#log.warn('watch on the store ended', { error });
+          this.#endAll(expired(`the watch on the store ended: ${error.message}`));
+          this.#retry = this.#clock.after(200, () => {
+            if (this.#closed) return;
+            this.#window = [];
+            this.#windowAt = 0;
+            this.#bytes = 0;
+            this.#revision = this.#store.revision;
+            this.#floor = this.#revision;
+            this.#open();
+          });
+        },
+      },
+    );
+  }
+
+  #take(events: readonly WatchEvent[], revision: number): void {
+    let byPrefix: Map<string, Change[]> | undefined;
+    for (const event of events) {
+      const change = toChange(event);
+      if (change === undefined) continue;
+      this.#window.push(change);
+      this.#bytes += sizeOf(change);
+      if (!this.#members.has(change.prefix)) continue;
+      byPrefix ??= new Map();
+      const list = byPrefix.get(change.prefix);
+      if (list === undefined) byPrefix.set(change.prefix, [change]);
+      else list.push(change);
+    }
+    this.#revision = Math.max(this.#revision, revision);
+    this.#trim();
+    if (byPrefix === undefined) return;
+    for (const [prefix, changes] of byPrefix)
+      for (const member of [...(this.#members.get(prefix) ?? [])]) deliver(member, changes);
+  }
+
+  #trim(): void {
+    while (this.#bytes > bytesMax || this.#window.length - this.#windowAt > changesMax) {
+      const oldest = this.#window[this.#windowAt++]!;
+      this.#bytes -= sizeOf(oldest);
+      this.#floor = oldest.revision;
+    }
+    if (this.#windowAt > 4096 && this.#windowAt * 2 > this.#window.length) {
+      this.#window = this.#window.slice(this.#windowAt);
+      this.#windowAt = 0;
+    }
+  }
+
+  /**
+   * Calls `subscriber` with every change below `prefix` (a resource's) and `scope` (`namespace/` or '') after revision `after`; those of the past at
+   * once, in this call, when the window still has them. Throws the 410 StatusError when they are forgotten.
+   */
+  subscribe(prefix: string, scope: string, after: number, subscriber: Subscriber): Subscription {
+    const member: Member = { prefix, scope, after, subscriber };
+    if (after < this.#floor) return this.#catchUp(member);
+    this.#join(member);
+    return { progress: () => Math.max(after, this.#revision), close: () => this.#leave(member) };
+  }
+
+  #join(member: Member): void {
+    const past: Change[] = [];
+    for (let i = this.#window.length - 1; i >= this.#windowAt; i--) {
+      const change = this.#window[i]!;
+      if (change.revision <= member.after) break;
+      if (change.prefix === member.prefix) past.push(change);
+    }
+    let members = this.#members.get(member.prefix);
+    if (members === undefined) this.#members.set(member.prefix, (members = new Set()));
+    members.add(member);
+    if (past.length > 0) deliver(member, past.reverse());
+  }
+
+  #leave(member: Member): void {
+    const members = this.#members.get(member.prefix);
+    members?.delete(member);
+    if (members?.size === 0) this.#members.delete(member.prefix);
+  }
+
+  /** Reads history from the store; joins the others with the first change that the window reaches back to. */
+  #catchUp(member: Member): Subscription {
+    if (member.after < this.#store.compactRevision) throw tooOld(member.after, this.#store.compactRevision);
+    let own: Watch | undefined;
+    let state: 'history' | 'joined' | 'closed' = 'history';
+    own = this.#store.watch(
+      { key: utf8(member.prefix), rangeEnd: prefixEnd(member.prefix), startRevision: member.after + 1, prevKv: true },
+      {
+        onEvents: (events, revision) => {
+          if (state !== 'history') return;
+          deliver(member, events.map(toChange).filter((change) => change !== undefined));
+          if (revision < this.#floor || revision > this.#revision) return;
+          state = 'joined';
+          own?.close();
+          this.#join(member);
+        },
+        onEnd: (error) => {
+          if (state !== 'history') return;
+          state = 'closed';
+          const compacted = errorCode(error) === 'COMPACTED' || /compacted/i.test(error.message);
+          member.subscriber.onEnd(compacted ? tooOld(member.after, this.#store.compactRevision) : expired(error.message));
+        },
+      },
+    );
+    return {
+      progress: () => (state === 'joined' ? this.#revision : member.after),
+      close: () => {
+        if (state === 'joined') this.#leave(member);
+        state = 'closed';
+        own?.close();
+      },
+    };
+  }
+
+  #endAll(error: StatusError): void {
+    const all = [...this.#members.values()].flatMap((members) => [...members]);
+    this.#members.clear();
+    for (const member of all) member.subscriber.onEnd(error);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#watch?.close();
+    this.#retry?.cancel();
+    this.#endAll(expired('the server is stopping'));
+  }
+}
+
+export function tooOld(asked: number, have: number): StatusError {
+  return expired(`too old resource version: ${asked} (${have})`);
+}
+
+function deliver(member: Member, changes: readonly Change[]): void {
+  const wanted = changes.filter((change) => change.revision > member.after && change.rest.startsWith(member.scope));
+  const last = changes.at(-1);
+  if (last !== undefined && last.revision > member.after) member.after = last.revision;
+  if (wanted.length > 0) member.subscriber.onChanges(wanted);
+}
+
+function toChange(event: WatchEvent): Change | undefined {
+  const where = splitKey(event.kv.key);
+  if (where === undefined) return undefined;
+  // Allocation marks and the like are no objects.
+  if (event.type === 'put' && event.kv.value[0] !== 0x4b) return undefined;
+  if (event.type === 'delete' && event.prevKv?.value[0] !== 0x4b) return undefined;
+  return {
+    revision: event.kv.modRevision,
+    prefix: where.prefix,
+    rest: where.rest,
+    current: event.type === 'put' ? new StoredRecord(event.kv.value, event.kv.modRevision) : undefined,
+    previous:
+      event.prevKv === undefined ? undefined : new StoredRecord(event.prevKv.value, event.prevKv.modRevision),
+    rendered: new Map(),
+  };
+}
+
+function sizeOf(change: Change): number {
+  return 200 + (change.current?.value.length ?? 0) + (change.previous?.value.length ?? 0);
+}

@@ -1,0 +1,398 @@
+/** POST, PUT and PATCH of objects and of subresources that write their parent. */
+import { randomName } from '../../base/random.ts';
+import { apiVersionOf, type KindInfo } from '../api/kinds.ts';
+import { beforeCreate, beforeUpdate, fillDefaults } from '../api/lifecycle.ts';
+import { type Decoded, decodeBody, decodeObject } from '../machinery/decode.ts';
+import { cloneJson, isObject, type Json, jsonEqual, type JsonObject } from '../machinery/json.ts';
+import { type FieldManagement, serverSideApply, trackUpdate } from '../machinery/managedfields.ts';
+import { applyJsonPatch, applyMergePatch, applyStrategicMergePatch } from '../machinery/patch.ts';
+import {
+  alreadyExists,
+  badRequest,
+  conflict,
+  generateNameConflict,
+  invalid,
+  isStatus,
+  notFound,
+  unsupportedMediaType,
+} from '../machinery/status.ts';
+import { formatTime } from '../machinery/time.ts';
+import {
+  admissionRequest,
+  checkDepth,
+  groupResource,
+  type RequestContext,
+  type WriteParameters,
+  writeParameters,
+} from './context.ts';
+import { SideConflict, WriteConflict } from './registry.ts';
+
+export interface Written {
+  /** The object as it is now, with resourceVersion, in the requested kind's form. */
+  readonly object: JsonObject;
+  readonly created: boolean;
+}
+
+const attemptsMax = 8;
+const retriesMax = 30;
+
+/** How a write finds its manager in metadata.managedFields. */
+export function management(context: RequestContext, parameters: WriteParameters): FieldManagement {
+  return {
+    schema: context.kind.schema,
+    source: context.core.schemas,
+    apiVersion: apiVersionOf(context.kind),
+    manager: parameters.fieldManager,
+    subresource: context.info.subresource,
+    time: formatTime(context.core.clock.now()),
+  };
+}
+
+/** Decodes a body of this kind: default kind and apiVersion, then they must match. */
+export function decodeKind(
+  context: RequestContext,
+  kind: Pick<KindInfo, 'group' | 'version' | 'kind' | 'schema'>,
+  body: Uint8Array,
+  fieldValidation: WriteParameters['fieldValidation'],
+): JsonObject {
+  const media = mediaType(context.headers.get('content-type'));
+  if (media.endsWith('json')) checkDepth(body);
+  const decoded = decodeBody(body, media, { schema: kind.schema, source: context.core.schemas, fieldValidation });
+  return accept(context, kind, decoded);
+}
+
+function accept(
+  context: RequestContext,
+  kind: Pick<KindInfo, 'group' | 'version' | 'kind'>,
+  decoded: Decoded,
+): JsonObject {
+  context.warnings.push(...decoded.warnings);
+  const { object } = decoded;
+  const apiVersion = apiVersionOf(kind);
+  object.apiVersion ??= apiVersion;
+  object.kind ??= kind.kind;
+  if (object.apiVersion !== apiVersion)
+    throw badRequest(
+      `the API version in the data (${String(object.apiVersion)}) does not match the expected API version (${apiVersion})`,
+    );
+  if (object.kind !== kind.kind)
+    throw badRequest(
+      `${kind.kind} in version ${JSON.stringify(kind.version)} cannot be handled as a ${kind.kind}: the kind in the data is ${JSON.stringify(object.kind)}`,
+    );
+  object.metadata ??= {};
+  if (!isObject(object.metadata)) throw badRequest('metadata is not an object');
+  return object;
+}
+
+export function mediaType(header: string | null): string {
+  const type = (header ?? '').split(';', 1)[0]!.trim().toLowerCase();
+  return type === '' || type === '*/*' ? 'application/json' : type;
+}
+
+function metadataOf(object: JsonObject): JsonObject {
+  return object.metadata as JsonObject;
+}
+
+function checkNamespace(context: RequestContext, object: JsonObject): void {
+  const metadata = metadataOf(object);
+  if (!context.kind.namespaced) return;
+  if (metadata.namespace === undefined || metadata.namespace === '') metadata.namespace = context.info.namespace;
+  if (metadata.namespace !== context.info.namespace)
+    throw badRequest('the namespace of the provided object does not match the namespace sent on the request');
+}
+
+/** POST to the collection. */
+export async function createFromBody(context: RequestContext): Promise<Written> {
+  const parameters = writeParameters(context, 'CreateOptions');
+  const object = decodeKind(context, context.kind, await context.body(), parameters.fieldValidation);
+  checkNamespace(context, object);
+  fillDefaults(context.kind, object);
+  const tracked = cloneJson(object);
+  if (context.kind.subresources.status !== undefined) delete tracked.status;
+  trackUpdate(undefined, tracked, management(context, parameters));
+  setManagedFields(object, tracked);
+  return { object: await persistNew(context, object, parameters.dryRun), created: true };
+}
+
+function setManagedFields(object: JsonObject, from: JsonObject): void {
+  const list = metadataOf(from).managedFields;
+  if (list === undefined) delete metadataOf(object).managedFields;
+  else metadataOf(object).managedFields = list;
+}
+
+/** Admission, strategy and store for a new object that has its defaults and managedFields. */
+export async function persistNew(context: RequestContext, object: JsonObject, dryRun: boolean): Promise<JsonObject> {
+  const { core, kind } = context;
+  const request = admissionRequest(context, 'CREATE', {
+    name: String(metadataOf(object).name ?? ''),
+    object,
+    old: undefined,
+    dryRun,
+  });
+  await core.admission.admit(request);
+  const { generateName, name } = metadataOf(object);
+  const generated = typeof generateName === 'string' && generateName !== '' && (name === undefined || name === '');
+  const namespace = kind.namespaced ? context.info.namespace : '';
+  beforeCreate(kind, object, { namespace: kind.namespaced ? namespace : undefined }, core.strategy);
+  if (kind.strategy.warnings !== undefined) context.warnings.push(...kind.strategy.warnings(object));
+  await core.admission.validate({ ...request, name: String(metadataOf(object).name) });
+  for (let attempt = 0; ; attempt++) {
+    const finalName = String(metadataOf(object).name);
+    const candidate = core.allocation.concerns(kind) ? cloneJson(object) : object;
+    const side = core.allocation.concerns(kind) ? await core.allocation.allocate(candidate, undefined) : undefined;
+    if (dryRun) {
+      if (!generated && (await core.registry.get(kind, namespace, finalName)) !== undefined)
+        throw alreadyExists(groupResource(kind), finalName);
+      return candidate;
+    }
+    try {
+      const record = await core.registry.create(kind, namespace, finalName, candidate, side);
+      metadataOf(candidate).resourceVersion = String(record.revision);
+      return candidate;
+    } catch (error) {
+      if (error instanceof SideConflict && attempt < attemptsMax) continue;
+      if (error instanceof SideConflict) throw core.allocation.exhausted(candidate);
+      if (!generated || !isStatus(error, 'AlreadyExists')) throw error;
+      if (attempt >= attemptsMax) throw generateNameConflict(groupResource(kind), finalName);
+      metadataOf(object).name = `${String(generateName)}${randomName(core.random)}`;
+    }
+  }
+}
+
+/** PUT of the object or of a subresource that writes it. */
+export async function replaceFromBody(context: RequestContext): Promise<Written> {
+  const { kind, info } = context;
+  const parameters = writeParameters(context, 'UpdateOptions');
+  const object = decodeKind(context, kind, await context.body(), parameters.fieldValidation);
+  checkNamespace(context, object);
+  const metadata = metadataOf(object);
+  metadata.name ??= info.name;
+  if (metadata.name !== info.name)
+    throw badRequest(
+      `the name of the object (${String(metadata.name)}) does not match the name on the URL (${info.name})`,
+    );
+  fillDefaults(kind, object);
+  return update(context, parameters, {
+    track: true,
+    change: () => cloneJson(object),
+    create: kind.strategy.allowCreateOnUpdate === true && info.subresource === '',
+  });
+}
+
+const patchTypes = [
+  'application/json-patch+json',
+  'application/merge-patch+json',
+  'application/strategic-merge-patch+json',
+  'application/apply-patch+yaml',
+];
+
+/** PATCH in its four forms. */
+export async function patchFromBody(context: RequestContext): Promise<Written> {
+  const { core, kind, info } = context;
+  const media = mediaType(context.headers.get('content-type'));
+  const parameters = writeParameters(context, 'PatchOptions');
+  const body = await context.body();
+  if (media === 'application/apply-patch+yaml') return apply(context, parameters, body);
+  if (!patchTypes.includes(media)) throw unsupportedMediaType(media, patchTypes);
+  if (context.query.has('force'))
+    throw invalid('meta.k8s.io', 'PatchOptions', '', [
+      { type: 'FieldValueForbidden', field: 'force', detail: 'Forbidden: may not be specified for non-apply patch' },
+    ]);
+  checkDepth(body);
+  let patch: Json;
+  try {
+    patch = JSON.parse(new TextDecoder().decode(body)) as Json;
+  } catch (error) {
+    throw badRequest(`error decoding patch: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  return update(context, parameters, {
+    track: true,
+    create: false,
+    change: (live) => {
+      if (live === undefined) throw notFound(groupResource(kind), info.name);
+      let patched: Json;
+      if (media === 'application/json-patch+json') patched = applyJsonPatch(cloneJson(live), patch);
+      else if (media === 'application/merge-patch+json') patched = applyMergePatch(cloneJson(live), patch);
+      else patched = applyStrategicMergePatch(cloneJson(live), patch, kind.schema, core.schemas);
+      const decoded = decodeObject(patched, {
+        schema: kind.schema,
+        source: core.schemas,
+        fieldValidation: parameters.fieldValidation,
+      });
+      context.warnings.length = 0;
+      const next = accept(context, kind, decoded);
+      if (metadataOf(next).name !== info.name)
+        throw invalid(kind.group, kind.kind, info.name, [
+          {
+            type: 'FieldValueInvalid',
+            field: 'metadata.name',
+            detail: `Invalid value: ${JSON.stringify(metadataOf(next).name ?? null)}: field is immutable`,
+          },
+        ]);
+      checkNamespace(context, next);
+      fillDefaults(kind, next);
+      return next;
+    },
+  });
+}
+
+async function apply(context: RequestContext, parameters: WriteParameters, body: Uint8Array): Promise<Written> {
+  const { kind, info, core } = context;
+  if (!parameters.namedManager)
+    throw invalid('meta.k8s.io', 'PatchOptions', '', [
+      { type: 'FieldValueRequired', field: 'fieldManager', detail: 'Required value: is required for apply patch' },
+    ]);
+  const decoded = decodeBody(body, 'application/apply-patch+yaml', {
+    schema: kind.schema,
+    source: core.schemas,
+    fieldValidation: parameters.fieldValidation,
+  });
+  const applied = accept(context, kind, decoded);
+  const metadata = metadataOf(applied);
+  metadata.name ??= info.name;
+  if (metadata.name !== info.name)
+    throw badRequest(
+      `the name of the object (${String(metadata.name)}) does not match the name on the URL (${info.name})`,
+    );
+  checkNamespace(context, applied);
+  if (Array.isArray(metadata.managedFields) && metadata.managedFields.length > 0)
+    throw badRequest('metadata.managedFields must be nil');
+  return update(context, parameters, {
+    track: false,
+    create: info.subresource === '',
+    change: (live) => {
+      if (live === undefined && metadata.uid !== undefined && metadata.uid !== '')
+        throw conflict(groupResource(kind), info.name, `uid mismatch: the provided object specified uid ${String(metadata.uid)}, and no existing object was found`);
+      const next = serverSideApply(live, cloneJson(applied), {
+        ...management(context, parameters),
+        force: parameters.force,
+      });
+      fillDefaults(kind, next);
+      return next;
+    },
+  });
+}
+
+export interface Update {
+  /** The new object from the live one (undefined: there is none). Called again after a lost race; must not change `live`. */
+  change(live: JsonObject | undefined): JsonObject;
+  /** Whether managedFields have to be computed from the difference. */
+  readonly track: boolean;
+  /** Whether a missing object is created. */
+  readonly create: boolean;
+}
+
+/** Reads, changes, checks and writes, again when another writer was faster, unless the client insisted on a resourceVersion. */
+export async function update(context: RequestContext, parameters: WriteParameters, change: Update): Promise<Written> {
+  const { core, kind, info } = context;
+  const namespace = kind.namespaced ? info.namespace : '';
+  let record = await core.registry.get(kind, namespace, info.name);
+  for (let attempt = 0; ; attempt++) {
+    if (record === undefined) {
+      if (!change.create) throw notFound(groupResource(kind), info.name);
+      return createThroughUpdate(context, parameters, change);
+    }
+    const live = core.registry.objectOf(kind, record);
+    const next = change.change(live);
+    const wanted = metadataOf(next).resourceVersion;
+    if (wanted !== undefined && wanted !== '' && wanted !== '0' && wanted !== metadataOf(live).resourceVersion)
+      throw conflict(groupResource(kind), info.name);
+    const request = admissionRequest(context, 'UPDATE', {
+      name: info.name,
+      object: next,
+      old: live,
+      dryRun: parameters.dryRun,
+    });
+    await core.admission.admit(request);
+    beforeUpdate(kind, info.subresource, next, live, core.strategy);
+    if (attempt === 0 && kind.strategy.warnings !== undefined) context.warnings.push(...kind.strategy.warnings(next));
+    await core.admission.validate(request);
+    if (change.track) trackUpdate(live, next, management(context, parameters));
+    metadataOf(next).resourceVersion = metadataOf(live).resourceVersion;
+    try {
+      return { object: await write(context, record.revision, next, live, parameters.dryRun), created: false };
+    } catch (error) {
+      if (error instanceof SideConflict && attempt < retriesMax) continue;
+      if (error instanceof SideConflict) throw core.allocation.exhausted(next);
+      if (!(error instanceof WriteConflict) || attempt >= retriesMax) throw error instanceof WriteConflict ? conflict(groupResource(kind), info.name) : error;
+      record = error.current;
+    }
+  }
+}
+
+async function createThroughUpdate(context: RequestContext, parameters: WriteParameters, change: Update): Promise<Written> {
+  const object = change.change(undefined);
+  const { resourceVersion } = metadataOf(object);
+  if (resourceVersion !== undefined && resourceVersion !== '' && resourceVersion !== '0')
+    throw notFound(groupResource(context.kind), context.info.name);
+  delete metadataOf(object).resourceVersion;
+  if (change.track) {
+    const tracked = cloneJson(object);
+    if (context.kind.subresources.status !== undefined) delete tracked.status;
+    trackUpdate(undefined, tracked, management(context, parameters));
+    setManagedFields(object, tracked);
+  }
+  try {
+    return { object: await persistNew(context, object, parameters.dryRun), created: true };
+  } catch (error) {
+    // Somebody created it meanwhile: it is an update now.
+    if (!isStatus(error, 'AlreadyExists')) throw error;
+    return update(context, parameters, { ...change, create: false });
+  }
+}
+
+/** Stores a checked update: nothing when nothing changed, a removal when the last finalizer of a deleted object went. */
+async function write(
+  context: RequestContext,
+  revision: number,
+  next: JsonObject,
+  live: JsonObject,
+  dryRun: boolean,
+): Promise<JsonObject> {
+  const { core, kind, info } = context;
+  const namespace = kind.namespaced ? info.namespace : '';
+  const metadata = metadataOf(next);
+  if (deletesNow(kind, next)) {
+    if (dryRun) return next;
+    const side = core.allocation.concerns(kind) ? core.allocation.release(live) : undefined;
+    const at = await core.registry.delete(kind, namespace, info.name, revision, side);
+    metadata.resourceVersion = String(at);
+    return next;
+  }
+  const candidate = core.allocation.concerns(kind) ? cloneJson(next) : next;
+  const side = core.allocation.concerns(kind) ? await core.allocation.allocate(candidate, live) : undefined;
+  if (sameContent(candidate, live)) return live;
+  if (dryRun) return candidate;
+  const record = await core.registry.update(kind, namespace, info.name, revision, candidate, side);
+  metadataOf(candidate).resourceVersion = String(record.revision);
+  return candidate;
+}
+
+/** Whether an object that is being deleted has nothing left that holds it. */
+function deletesNow(kind: KindInfo, object: JsonObject): boolean {
+  const metadata = metadataOf(object);
+  if (metadata.deletionTimestamp === undefined || metadata.deletionTimestamp === null) return false;
+  if (Array.isArray(metadata.finalizers) && metadata.finalizers.length > 0) return false;
+  if (kind.group === '' && kind.plural === 'namespaces') {
+    const finalizers = isObject(object.spec) ? object.spec.finalizers : undefined;
+    if (Array.isArray(finalizers) && finalizers.length > 0) return false;
+  }
+  const grace = metadata.deletionGracePeriodSeconds;
+  return grace === undefined || grace === null || grace === 0;
+}
+
+/** Equal but for the times of managedFields entries: such an update writes nothing. */
+function sameContent(a: JsonObject, b: JsonObject): boolean {
+  const left = metadataOf(a);
+  const right = metadataOf(b);
+  if (!jsonEqual(timeless(left.managedFields), timeless(right.managedFields))) return false;
+  return jsonEqual(
+    { ...a, metadata: { ...left, managedFields: undefined } },
+    { ...b, metadata: { ...right, managedFields: undefined } },
+  );
+}
+
+function timeless(list: Json | undefined): Json | undefined {
+  if (!Array.isArray(list)) return list;
+  return list.map((entry) => (isObject(entry) ? { ...entry, time: undefined } : entry));
+}
