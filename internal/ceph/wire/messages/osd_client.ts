@@ -268,18 +268,27 @@ export interface MWatchNotifyValue {
   cookie: bigint;
   version: number;
   notifyId: bigint;
+  /** What the notifier sent along (WATCH_NOTIFY). */
   payload: Uint8Array;
   returnCode: number;
   notifierGid: bigint;
+  /** Of WATCH_NOTIFY_COMPLETE: who answered what, who did not. Empty otherwise. */
+  data: Uint8Array;
 }
 
-export const MWatchNotify = frontCodec<MWatchNotifyValue>(
-  { type: 44, name: 'MWatchNotify', version: 3, compat: 1 },
-  (e, m) => {
+export const MWatchNotify: MessageCodec<MWatchNotifyValue> = {
+  type: 44,
+  name: 'MWatchNotify',
+  version: 3,
+  compat: 1,
+  encode: (m) => {
+    const e = new Encoder(64 + m.payload.length);
     e.u8(1).u8(m.opcode).u64b(m.cookie).u64(m.version).u64b(m.notifyId);
     e.blob(m.payload).s32(m.returnCode).u64b(m.notifierGid);
+    return m.data.length > 0 ? { front: e.finish(), data: [m.data] } : { front: e.finish() };
   },
-  (d, version) => {
+  decode: (parts) => {
+    const d = new Decoder(parts.front);
     d.u8();
     return {
       opcode: d.u8(),
@@ -287,11 +296,12 @@ export const MWatchNotify = frontCodec<MWatchNotifyValue>(
       version: d.u64(),
       notifyId: d.u64b(),
       payload: d.blob(),
-      returnCode: version >= 2 ? d.s32() : 0,
-      notifierGid: version >= 3 ? d.u64b() : 0n,
+      returnCode: parts.version >= 2 ? d.s32() : 0,
+      notifierGid: parts.version >= 3 ? d.u64b() : 0n,
+      data: parts.data,
     };
   },
-);
+};
 
 /** Defaults of a request: read or write flags, object and ops are the caller's. */
 export const blankOsdOp = Object.freeze({
