@@ -1,7 +1,7 @@
 import { randomName, uuid } from '../../base/random.ts';
 import { isObject, type Json, type JsonObject, jsonEqual } from '../machinery/json.ts';
 import { badRequest, conflict, invalid } from '../machinery/status.ts';
-import { formatTime } from '../machinery/time.ts';
+import { formatTime, parseTime } from '../machinery/time.ts';
 import { invalidValue } from '../machinery/validation.ts';
 import type { KindInfo, StrategyContext } from './kinds.ts';
 import { metadataErrors, metadataUpdateErrors } from './metadata.ts';
@@ -144,8 +144,10 @@ export function markDeleted(object: JsonObject, graceSeconds: number, nowMs: num
   const metadata = metadataOf(object);
   const at = formatTime(nowMs + graceSeconds * 1000);
   if (typeof metadata.deletionTimestamp === 'string') {
-    if (graceSeconds >= Number(metadata.deletionGracePeriodSeconds ?? 0)) return;
-    metadata.deletionTimestamp = at < metadata.deletionTimestamp ? at : metadata.deletionTimestamp;
+    const before = Number(metadata.deletionGracePeriodSeconds ?? 0);
+    if (graceSeconds >= before) return;
+    const started = (parseTime(metadata.deletionTimestamp) ?? nowMs) - before * 1000;
+    metadata.deletionTimestamp = formatTime(started + graceSeconds * 1000);
     metadata.deletionGracePeriodSeconds = graceSeconds;
     return;
   }
@@ -160,4 +162,10 @@ export function fieldReader(kind: KindInfo, field: string): ((object: JsonObject
   if (field === 'metadata.namespace' && kind.namespaced)
     return (object) => String((object.metadata as JsonObject | undefined)?.namespace ?? '');
   return Object.hasOwn(kind.selectableFields, field) ? kind.selectableFields[field] : undefined;
+}
+
+/** Top-level fields that a request to `subresource` cannot own in managedFields, because the server sets them back. */
+export function ignoredFields(kind: KindInfo, subresource: string): readonly string[] {
+  if (kind.subresources.status === undefined) return [];
+  return subresource === 'status' ? ['spec'] : ['status'];
 }
