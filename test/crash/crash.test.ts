@@ -26,17 +26,18 @@ class RadosLoad {
   acks = 0;
 
   constructor(round: number) {
-    this.#child = Bun.spawn(node.inside(python, script, node.cephConf, pool, 'write', String(seed + round)), {
+    const child = Bun.spawn(node.inside(python, script, node.cephConf, pool, 'write', String(seed + round)), {
       stdin: 'pipe',
       stdout: 'pipe',
       stderr: 'pipe',
     });
-    for (const [name, { tried }] of objects) this.#child.stdin.write(`${name} ${tried}\n`);
-    void this.#child.stdin.end();
+    for (const [name, { tried }] of objects) child.stdin.write(`${name} ${tried}\n`);
+    void child.stdin.end();
+    this.#child = child;
     this.#done = (async () => {
       let rest = '';
       const decoder = new TextDecoder();
-      for await (const chunk of this.#child.stdout) {
+      for await (const chunk of child.stdout) {
         const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
         rest = lines.pop()!;
         for (const line of lines) {
