@@ -29,6 +29,8 @@ interface HeldTicket {
   expiresMs: number;
 }
 
+const askAgainMs = 30_000;
+
 const noTicket: TicketBlob = { secretId: 0, blob: emptyBytes };
 
 /** The cephx state of one client: its secret, global id and tickets. Shared by all its connections. */
@@ -41,6 +43,7 @@ export class CephxClient {
   readonly #tickets = new Map<number, HeldTicket>();
   globalId = 0n;
   #serverChallenge = 0n;
+  #askedAtMs = 0;
   rotating: readonly RotatingSecret[] = [];
 
   constructor(options: { name: EntityName; key: CryptoKey; clock: Clock; random: Random; want: number }) {
@@ -59,6 +62,7 @@ export class CephxClient {
 
   #take(tickets: readonly GrantedTicket[]): void {
     const now = this.#clock.now();
+    this.#askedAtMs = now;
     for (const t of tickets) {
       const validity = utimeToMs(t.validity);
       this.#tickets.set(t.service, {
@@ -208,9 +212,11 @@ export class CephxClient {
     for (let service = 1; service <= this.#want; service <<= 1) {
       if ((this.#want & service & ~ENTITY_AUTH) === 0) continue;
       const ticket = this.#tickets.get(service);
-      if (ticket === undefined || ticket.renewAtMs <= now) due |= service;
+      // A ticket that the mon did not give (it has no secret of that service yet) is asked for again now and then.
+      if (ticket === undefined ? this.#askedAtMs + askAgainMs <= now : ticket.renewAtMs <= now) due |= service;
     }
     if (due === 0) return undefined;
+    this.#askedAtMs = now;
     e.u16(CEPHX_GET_PRINCIPAL_SESSION_KEY);
     encodeAuthorizer(e, {
       globalId: this.globalId,
