@@ -1,0 +1,80 @@
+import { describe, expect, test } from 'vitest';
+import { type Facts, report } from './status-report.ts';
+
+const instance = (name: string, more: object = {}) => ({
+  name,
+  phase: 'running' as const,
+  sinceMs: 0,
+  restarts: 0,
+  lastExit: undefined,
+  healthy: true,
+  detail: 'running',
+  pid: 1,
+  rssBytes: 10 << 20,
+  ...more,
+});
+const facts: Facts = {
+  configured: { name: 'n1', roles: ['mon'] },
+  supervisor: {
+    version: '1',
+    node: 'n1',
+    pid: 1,
+    upSeconds: 300,
+    stopping: false,
+    instances: [instance('mon'), instance('osd.0')],
+  },
+  kubernetes: {
+    nodes: [{ name: 'n1', ready: true, reason: '' }],
+    pods: [{ name: 'a/b', phase: 'Running', ready: true }],
+  },
+  storage: {
+    health: 'HEALTH_OK',
+    checks: [],
+    osds: { total: 3, up: 3, in: 3 },
+    pgs: { total: 32, clean: 32 },
+    usedBytes: 5 << 20,
+    totalBytes: 60 * 2 ** 30,
+  },
+};
+
+describe('status', () => {
+  test('all is well', () => {
+    const { ok, sentences } = report(facts);
+    expect(ok).toBe(true);
+    expect(sentences).toEqual([
+      'n1 has been up for 5 min; all of its 2 processes run (20 MiB resident, shared pages counted in each).',
+      'Node n1 is Ready.',
+      '1 pod, all ready.',
+      'Storage is healthy: 3 of 3 OSDs up, 32 of 32 placement groups clean, 5.0 MiB of 60 GiB used.',
+    ]);
+  });
+
+  test('nothing runs', () => {
+    expect(report({ ...facts, supervisor: undefined })).toMatchObject({ ok: false, sentences: ['n1 is not running.'] });
+  });
+
+  test('each trouble is named with its cause', () => {
+    const { ok, problems } = report({
+      ...facts,
+      supervisor: {
+        ...facts.supervisor!,
+        instances: [instance('mon', { phase: 'back-off', healthy: false, detail: 'exit 1; starts again in 2.0 s' })],
+      },
+      kubernetes: { error: 'connection refused' },
+      storage: {
+        health: 'HEALTH_WARN',
+        checks: [{ code: 'OSD_DOWN', summary: '1 osds down' }],
+        osds: { total: 3, up: 2, in: 3 },
+        pgs: { total: 8, clean: 0 },
+        usedBytes: 0,
+        totalBytes: 1,
+      },
+    });
+    expect(ok).toBe(false);
+    expect(problems).toEqual([
+      'mon is back-off: exit 1; starts again in 2.0 s.',
+      'Kubernetes does not answer: connection refused.',
+      'Storage: 1 osds down (OSD_DOWN).',
+    ]);
+  });
+});

@@ -1,0 +1,128 @@
+import type { NodeStatus } from '../../internal/node/supervisor-system.ts';
+
+/** What was found out about a node; a part that did not answer has an `error`. */
+export interface Facts {
+  configured: { name: string; roles: readonly string[] };
+  supervisor: NodeStatus | undefined;
+  kubernetes:
+    | {
+        nodes: { name: string; ready: boolean; reason: string }[];
+        pods: { name: string; phase: string; ready: boolean }[];
+      }
+    | { error: string }
+    | undefined;
+  storage:
+    | {
+        health: string;
+        checks: { code: string; summary: string }[];
+        osds: { total: number; up: number; in: number };
+        pgs: { total: number; clean: number };
+        usedBytes: number;
+        totalBytes: number;
+      }
+    | { error: string }
+    | undefined;
+}
+
+export interface StatusReport {
+  ok: boolean;
+  /** The whole story, a sentence each. */
+  sentences: string[];
+  /** What is not as it should be, the most important first. */
+  problems: string[];
+  facts: Facts;
+}
+
+function size(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let unit = 0;
+  let value = bytes;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${value < 10 && unit > 0 ? value.toFixed(1) : value.toFixed(0)} ${units[unit]}`;
+}
+
+function duration(seconds: number): string {
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86_400)} days`;
+}
+
+const plural = (count: number, one: string): string => `${count} ${one}${count === 1 ? '' : 's'}`;
+
+/** Tells facts in words. */
+export function report(facts: Facts): StatusReport {
+  const problems: string[] = [];
+  const sentences: string[] = [];
+  const { supervisor, kubernetes, storage } = facts;
+  if (!supervisor) {
+    const sentence = `${facts.configured.name} is not running.`;
+    return { ok: false, sentences: [sentence], problems: [sentence], facts };
+  }
+  const bad = supervisor.instances.filter((instance) => instance.phase !== 'running' || !instance.healthy);
+  for (const instance of bad)
+    problems.push(
+      `${instance.name} is ${instance.phase === 'running' ? 'not healthy' : instance.phase}: ${instance.detail}.`,
+    );
+  const memory = supervisor.instances.reduce((sum, instance) => sum + (instance.rssBytes ?? 0), 0);
+  const restarted = supervisor.instances.filter((instance) => instance.restarts > 0);
+  sentences.push(
+    `${supervisor.node} has been up for ${duration(supervisor.upSeconds)}; ${
+      bad.length === 0
+        ? `all of its ${supervisor.instances.length} processes run`
+        : `${bad.length} of its ${supervisor.instances.length} processes do not run well`
+    } (${size(memory)} resident, shared pages counted in each).`,
+  );
+  for (const instance of restarted)
+    sentences.push(
+      `${instance.name} was started again ${plural(instance.restarts, 'time')}; the last one ended with: ${instance.lastExit}.`,
+    );
+
+  if (kubernetes && 'error' in kubernetes) problems.push(`Kubernetes does not answer: ${kubernetes.error}.`);
+  else if (kubernetes) {
+    if (kubernetes.nodes.length === 0) problems.push('No node has registered with Kubernetes yet.');
+    for (const node of kubernetes.nodes) {
+      if (node.ready) sentences.push(`Node ${node.name} is Ready.`);
+      else problems.push(`Node ${node.name} is not Ready: ${node.reason}.`);
+    }
+    const unready = kubernetes.pods.filter((pod) => !pod.ready && pod.phase !== 'Succeeded');
+    sentences.push(
+      kubernetes.pods.length === 0
+        ? 'No pods run yet.'
+        : `${plural(kubernetes.pods.length, 'pod')}, ${
+            unready.length === 0
+              ? 'all ready'
+              : `${unready.length} not ready: ${unready
+                  .slice(0, 5)
+                  .map((pod) => `${pod.name} (${pod.phase})`)
+                  .join(', ')}`
+          }.`,
+    );
+  }
+
+  if (storage && 'error' in storage) problems.push(`Storage does not answer: ${storage.error}.`);
+  else if (storage) {
+    const state =
+      storage.health === 'HEALTH_OK'
+        ? 'healthy'
+        : storage.health === 'HEALTH_WARN'
+          ? 'usable, with warnings'
+          : 'in trouble';
+    const sentence = `Storage is ${state}: ${storage.osds.up} of ${plural(storage.osds.total, 'OSD')} up, ${storage.pgs.clean} of ${plural(storage.pgs.total, 'placement group')} clean, ${size(storage.usedBytes)} of ${size(storage.totalBytes)} used.`;
+    sentences.push(sentence);
+    if (storage.health !== 'HEALTH_OK')
+      problems.push(
+        ...(storage.checks.length > 0
+          ? storage.checks.map((check) => `Storage: ${check.summary} (${check.code}).`)
+          : [sentence]),
+      );
+    else if (storage.pgs.clean < storage.pgs.total)
+      problems.push(
+        `${storage.pgs.total - storage.pgs.clean} of ${plural(storage.pgs.total, 'placement group')} are not clean yet.`,
+      );
+  }
+  return { ok: problems.length === 0, sentences: [...sentences, ...problems], problems, facts };
+}
