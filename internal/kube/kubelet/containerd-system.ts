@@ -1,24 +1,19 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Config } from '../../config/config.ts';
+import type { Paths } from '../../config/paths.ts';
+import { containerdCommand, containerdPlaces } from './containerd.ts';
 
-const capSysResource = 24n;
-
-/** Whether this process may raise limits; without it containerd must not lower OOM scores below its own. */
-export function hasCapSysResource(): boolean {
-  try {
-    const match = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'));
-    return ((BigInt(`0x${match?.[1] ?? '0'}`) >> capSysResource) & 1n) === 1n;
-  } catch {
-    return false;
+/** Writes containerd's configuration and makes its directories; returns the command line that the supervisor runs. */
+export async function prepareContainerd(config: Config, paths: Paths): Promise<string[]> {
+  const { argv, files } = containerdCommand(config, paths);
+  const places = containerdPlaces(paths);
+  for (const dir of [places.root, places.state, places.cniConfDir, places.cniDataDir, dirname(paths.containerdSocket)])
+    await mkdir(dir, { recursive: true, mode: 0o711 });
+  for (const file of files) {
+    await mkdir(dirname(file.path), { recursive: true });
+    await writeFile(`${file.path}.new`, file.content, { mode: file.mode });
+    await rename(`${file.path}.new`, file.path);
   }
-}
-
-/** The first directory that holds the CNI plug-in `bridge`, else the first one named; containerd takes only one. */
-export function cniBinDir(dirs: readonly string[]): string {
-  return dirs.find((dir) => existsSync(join(dir, 'bridge'))) ?? dirs[0] ?? '/opt/cni/bin';
-}
-
-/** True where the kernel offers the unified hierarchy only (Debian's default). */
-export function cgroupV2(): boolean {
-  return existsSync('/sys/fs/cgroup/cgroup.controllers');
+  return argv;
 }

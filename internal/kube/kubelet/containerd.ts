@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Config } from '../../config/config.ts';
-import type { Paths } from '../../node/role.ts';
-import { cniBinDir, hasCapSysResource } from './containerd-system.ts';
+import type { Paths } from '../../config/paths.ts';
+import { cniBinDir, hasCapSysResource } from './machine-system.ts';
 import { pauseImage } from './pause/archive.ts';
 
 /** What containerd keeps and where, all under `paths.agent`. */

@@ -1,40 +1,24 @@
-import { AppError } from '../../../base/errors.ts';
+import { parseQuantity } from '../../machinery/quantity.ts';
 
-const suffixes: Record<string, number> = {
-  n: 1e-9,
-  u: 1e-6,
-  m: 1e-3,
-  '': 1,
-  k: 1e3,
-  M: 1e6,
-  G: 1e9,
-  T: 1e12,
-  P: 1e15,
-  E: 1e18,
-  Ki: 2 ** 10,
-  Mi: 2 ** 20,
-  Gi: 2 ** 30,
-  Ti: 2 ** 40,
-  Pi: 2 ** 50,
-  Ei: 2 ** 60,
-};
+const nanos = 1_000_000_000n;
 
-/** The number that a resource quantity stands for (apimachinery, resource.Quantity): `1250m` is 1.25, `64Mi` is 67108864. */
+function ceilDivide(value: bigint, by: bigint): bigint {
+  return value > 0n ? (value + by - 1n) / by : value / by;
+}
+
+/** The number that a resource quantity stands for: `1250m` is 1.25, `64Mi` is 67108864. */
 export function quantityValue(text: string | number): number {
-  const match = /^([+-]?(?:\d+\.?\d*|\.\d+))(?:[eE]([+-]?\d+)|([numkMGTPE]|[KMGTPE]i)?)$/.exec(String(text));
-  if (!match) throw new AppError('INVALID_QUANTITY', `"${text}" is not a quantity`);
-  const scale = match[2] === undefined ? suffixes[match[3] ?? '']! : 10 ** Number(match[2]);
-  return Number(match[1]) * scale;
+  return Number(parseQuantity(text).nano) / 1e9;
 }
 
 /** Thousandths, rounded up; the unit of cpu. */
 export function milliValue(text: string | number): number {
-  return Math.ceil(quantityValue(text) * 1000 - 1e-6);
+  return Number(ceilDivide(parseQuantity(text).nano, nanos / 1000n));
 }
 
 /** Whole units, rounded up; the unit of memory and storage. */
 export function wholeValue(text: string | number): number {
-  return Math.ceil(quantityValue(text) - 1e-6);
+  return Number(ceilDivide(parseQuantity(text).nano, nanos));
 }
 
 /** What `resourceFieldRef` shows: `value / divisor`, rounded up. */
