@@ -133,15 +133,19 @@ export function addObjectSums(a: ObjectSums, b: Readonly<ObjectSums>): void {
   for (const field of objectSumFields) a[field] += b[field];
 }
 
+/** A bit set of the fields that are not zero, then those: most are zero and every write carries the sums. */
 export function encodeObjectSums(e: Encoder, sums: Readonly<ObjectSums>): void {
-  e.u8(objectSumFields.length);
-  for (const field of objectSumFields) e.s64(sums[field]);
+  let present = 0;
+  for (let i = 0; i < objectSumFields.length; i++) if (sums[objectSumFields[i]!] !== 0) present |= 1 << i;
+  e.u32(present >>> 0);
+  for (const field of objectSumFields) if (sums[field] !== 0) e.s64(sums[field]);
 }
 
 export function decodeObjectSums(d: Decoder): ObjectSums {
   const sums = zeroObjectSums();
-  const count = d.u8();
-  for (let i = 0; i < count; i++) {
+  const present = d.u32();
+  for (let i = 0; i < 32; i++) {
+    if ((present & (1 << i)) === 0) continue;
     const value = d.s64();
     const field = objectSumFields[i];
     if (field !== undefined) sums[field] = value;
@@ -371,7 +375,7 @@ export function decodeMPGStats(d: Decoder): MPGStats {
       (x): PoolUsage => ({ dataBytes: x.u64(), allocatedBytes: x.u64(), omapBytes: x.u64() }),
       32,
     ),
-    pgs: d.list(decodePgStat, 200),
+    pgs: d.list(decodePgStat, 190),
   }));
 }
 

@@ -133,7 +133,7 @@ export const MOSDPGQuery = pgCodec<MOSDPGQuery>(
 );
 
 /**
- * From the primary: "you are up to date, activate" or news of the history. From a replica: "my activation is on disk" (`activated`).
+ * From the primary: news of the history (it went active, it is clean). From a replica: "my activation is on disk" (`activated`).
  */
 export interface MOSDPGInfo extends PgMessage {
   info: PgInfo;

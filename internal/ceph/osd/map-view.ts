@@ -1,0 +1,65 @@
+import type { EntityAddr, EntityAddrVec, PgId, SnapContext } from '../wire/types.ts';
+
+/** Where a PG lives in one epoch. */
+export interface Placement {
+  up: readonly number[];
+  upPrimary: number;
+  acting: readonly number[];
+  /** -1: none. */
+  actingPrimary: number;
+}
+
+/** What an OSD needs to know of a pool. */
+export interface PoolView {
+  readonly id: number;
+  readonly size: number;
+  readonly minSize: number;
+  readonly pgNum: number;
+  readonly pgpNum: number;
+  readonly erasure: boolean;
+  /** Epoch from which clients must send their operations again. */
+  readonly lastForceOpResend: number;
+  /** Full: by quota or because its OSDs are. */
+  readonly full: boolean;
+  readonly fullQuota: boolean;
+  /** Snapshots that the pool itself takes; undefined when clients manage snapshots or there are none. */
+  readonly poolSnaps: SnapContext | undefined;
+  readonly hasSelfManagedSnaps: boolean;
+  readonly applications: ReadonlyMap<string, ReadonlyMap<string, string>>;
+  readonly name: string;
+}
+
+/** One OSDMap as PGs see it. Answers for one epoch; never changes. */
+export interface MapView {
+  readonly epoch: number;
+  pool(id: number): PoolView | undefined;
+  pools(): Iterable<number>;
+  place(pg: PgId): Placement;
+  /** The PG that holds a name hash. */
+  pgOfHash(pool: number, hash: number): PgId;
+  exists(osd: number): boolean;
+  isUp(osd: number): boolean;
+  upFrom(osd: number): number;
+  upThru(osd: number): number;
+  downAt(osd: number): number;
+  lostAt(osd: number): number;
+  clientAddrs(osd: number): EntityAddrVec;
+  clusterAddrs(osd: number): EntityAddrVec;
+  heartbeatAddrs(osd: number): EntityAddrVec;
+  osds(): Iterable<number>;
+  hasFlag(flag: number): boolean;
+  isBlocklisted(addr: EntityAddr, nowMs: number): boolean;
+  isSnapRemoved(pool: number, snap: bigint): boolean;
+  readonly fullRatio: number;
+}
+
+/** Map flags (`CEPH_OSDMAP_*`). */
+export const MAP_NEARFULL = 1;
+export const MAP_FULL = 2;
+export const MAP_PAUSERD = 4;
+export const MAP_PAUSEWR = 8;
+export const MAP_NODOWN = 64;
+export const MAP_NOUP = 32;
+export const MAP_NOBACKFILL = 512;
+export const MAP_NORECOVER = 1024;
+export const MAP_NOREBALANCE = 16384;

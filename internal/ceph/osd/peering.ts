@@ -1,0 +1,638 @@
+import { assert } from '../../base/errors.ts';
+import type { TransactionOp } from '../blockstore/api.ts';
+import {
+  PG_ACTIVATING,
+  PG_ACTIVE,
+  PG_CLEAN,
+  PG_CREATING,
+  PG_DOWN,
+  PG_INCOMPLETE,
+  PG_PEERED,
+  PG_PEERING,
+  PG_REMAPPED,
+  PG_UNDERSIZED,
+} from '../wire/messages/osd_mgr.ts';
+import { MOSDPGInfo, MOSDPGLog, MOSDPGNotify, MOSDPGQuery, MOSDPGRemove } from '../wire/messages/osd_osd.ts';
+import { copyPgInfo, emptyPgInfo, type PgHistory, type PgInfo } from '../wire/messages/osd_pg.ts';
+import { compareEVersion, eversionText, eversionZero, hobjectMin } from '../wire/types.ts';
+import { chooseActing, findBestInfo } from './choose-acting.ts';
+import {
+  buildPrior,
+  intervalKey,
+  isNewInterval,
+  maybeWentRw,
+  mergeIntervals,
+  type PriorSet,
+  priorChangedBy,
+  trimIntervals,
+} from './intervals.ts';
+import type { MapView } from './map-view.ts';
+import { MissingSet } from './missing.ts';
+import { objectKey } from './object-key.ts';
+import type { Peer, PgCore } from './pg-core.ts';
+import { judgeReplica, mergeLog } from './pg-log.ts';
+import { completeUpTo } from './pg-meta.ts';
+
+/**
+ * Where a copy of a PG stands between two changes of its interval.
+ * Primary: get-info (who has what) -> get-log (take the best log over) -> get-missing (what do the others lack) -> wait-up-thru -> activating -> active;
+ * aside: down (a past interval cannot be asked), incomplete (no copy may speak for the PG), wait-acting (asked the mon for another acting set).
+ * Others: stray until the primary's log arrives, then replica.
+ */
+export type PeeringPhase =
+  | 'idle'
+  | 'get-info'
+  | 'down'
+  | 'get-log'
+  | 'incomplete'
+  | 'wait-acting'
+  | 'get-missing'
+  | 'wait-up-thru'
+  | 'activating'
+  | 'active'
+  | 'stray'
+  | 'replica';
+
+export interface PeeringHooks {
+  /** A new interval (or a new attempt in it) begins: nothing of the old one may be acknowledged. */
+  reset(): void;
+  /** The primary serves (or, with fewer copies than min_size, only recovers). */
+  active(): void;
+  /** A replica has taken the primary's log over. */
+  replicaActive(): void;
+  /** The copy is no longer needed. */
+  removeMe(): void;
+  /** News of a copy that peering did not wait for. */
+  foundStray(osd: number): void;
+}
+
+/** How many recent entries a copy gets that starts backfill, so that it can soon follow by log. */
+const backfillLogEntries = 250;
+
+/** `PeeringState` for replicated pools. */
+export class Peering {
+  phase: PeeringPhase = 'idle';
+  prior: PriorSet | undefined;
+  readonly #core: PgCore;
+  readonly #hooks: PeeringHooks;
+  /** OSDs whose answer the phase waits for. */
+  readonly #waiting = new Set<number>();
+  #logFrom = -1;
+  #localActivated = false;
+  #needsBegin = true;
+  /** `clock.monotonic` when the phase began or its questions were last repeated. */
+  #askedMs = 0;
+
+  constructor(core: PgCore, hooks: PeeringHooks) {
+    this.#core = core;
+    this.#hooks = hooks;
+  }
+
+  get waitingFor(): number[] {
+    return this.phase === 'down' ? [...(this.prior?.blockedBy.keys() ?? [])] : [...this.#waiting];
+  }
+
+  /** One map further. Call for each map in order, then `settle`. */
+  advance(next: MapView): void {
+    const core = this.#core;
+    const key = intervalKey(next, core.id);
+    const before = core.key;
+    if (isNewInterval(before, key)) {
+      const history = core.info.history;
+      if (history.sameIntervalSince < next.epoch && history.sameIntervalSince > 0)
+        core.meta.past.push({
+          first: history.sameIntervalSince,
+          last: next.epoch - 1,
+          up: [...before.up],
+          acting: [...before.acting],
+          upPrimary: before.upPrimary,
+          primary: before.actingPrimary,
+          maybeWentRw: maybeWentRw(before, history.sameIntervalSince, core.map),
+        });
+      const upChanged = before.up.length !== key.up.length || before.up.some((osd, i) => osd !== key.up[i]);
+      history.sameIntervalSince = next.epoch;
+      if (upChanged) history.sameUpSince = next.epoch;
+      if (before.actingPrimary !== key.actingPrimary) history.samePrimarySince = next.epoch;
+      core.meta.touchInfo();
+      core.meta.touchPast();
+      this.#needsBegin = true;
+    }
+    core.map = next;
+    core.key = key;
+    core.meta.epoch = next.epoch;
+  }
+
+  /** All maps are in: begins peering anew where needed. */
+  settle(): void {
+    const core = this.#core;
+    if (!this.#needsBegin && core.isPrimary && this.prior !== undefined && this.phase !== 'active') {
+      if (this.phase !== 'activating' && priorChangedBy(this.prior, core.map)) this.#needsBegin = true;
+    }
+    if (this.#needsBegin) {
+      this.#begin();
+      return;
+    }
+    if (this.phase === 'wait-up-thru') this.#checkUpThru();
+  }
+
+  #begin(): void {
+    const core = this.#core;
+    this.#needsBegin = false;
+    this.#waiting.clear();
+    this.prior = undefined;
+    core.peers.clear();
+    core.members = [];
+    core.backfillTargets.clear();
+    core.state = core.hasState(PG_CREATING) ? PG_CREATING : 0;
+    this.#hooks.reset();
+    core.flush();
+    if (core.key.up.length !== core.key.acting.length || core.key.up.some((osd, i) => osd !== core.key.acting[i]))
+      core.setState(PG_REMAPPED);
+    core.env.reportSoon();
+    if (core.isPrimary) {
+      core.setState(PG_PEERING);
+      this.#getInfo();
+      return;
+    }
+    this.phase = 'stray';
+    core.clearState(PG_CREATING);
+    if (core.key.actingPrimary >= 0) this.#notify(core.key.actingPrimary);
+  }
+
+  #notify(to: number): void {
+    const core = this.#core;
+    core.env.send(to, MOSDPGNotify, { ...core.head(), info: core.infoCopy(), past: core.meta.past });
+  }
+
+  #enter(phase: PeeringPhase): void {
+    this.phase = phase;
+    this.#askedMs = this.#core.env.clock.monotonic();
+    this.#core.env.log.debug('peering', { pg: this.#core.text, phase });
+  }
+
+  // --- primary -----------------------------------------------------------------------------------------------------------------
+
+  #getInfo(): void {
+    const core = this.#core;
+    this.#enter('get-info');
+    core.clearState(PG_DOWN);
+    core.clearState(PG_INCOMPLETE);
+    if (core.map.upThru(core.env.whoami) < core.interval) core.env.wantUpThru(core.interval);
+    this.#buildPrior();
+    this.#maybeGotInfo();
+  }
+
+  #buildPrior(): void {
+    const core = this.#core;
+    const { key } = core;
+    this.prior = buildPrior(core.map, core.meta.past, core.info.history, key.up, key.acting);
+    for (const osd of [...this.#waiting]) if (!this.prior.probe.has(osd)) this.#waiting.delete(osd);
+    for (const osd of this.prior.probe) {
+      if (osd === core.env.whoami || core.peers.has(osd) || this.#waiting.has(osd) || !core.map.isUp(osd)) continue;
+      this.#waiting.add(osd);
+      this.#query(osd, 'info');
+    }
+  }
+
+  #query(osd: number, kind: 'info' | 'log' | 'fulllog', since = eversionZero): void {
+    const core = this.#core;
+    core.env.send(osd, MOSDPGQuery, { ...core.head(), kind, since, history: { ...core.info.history } });
+  }
+
+  #maybeGotInfo(): void {
+    if (this.phase !== 'get-info' || this.#waiting.size > 0) return;
+    if (this.prior!.blocked) {
+      this.#enter('down');
+      this.#core.setState(PG_DOWN);
+      return;
+    }
+    this.#getLog();
+  }
+
+  #getLog(): void {
+    const core = this.#core;
+    const { key } = core;
+    const infos = core.peerInfos();
+    const best = findBestInfo(infos, core.env.whoami);
+    if (best === undefined) {
+      this.#enter('incomplete');
+      core.setState(PG_INCOMPLETE);
+      return;
+    }
+    const choice = chooseActing(infos, best, key.upPrimary, key.up, key.acting, key.size);
+    const { want } = choice;
+    if (want.length !== key.acting.length || want.some((osd, i) => osd !== key.acting[i])) {
+      this.#enter('wait-acting');
+      const same = want.length === key.up.length && want.every((osd, i) => osd === key.up[i]);
+      core.env.wantPgTemp(core.id, same ? [] : want);
+      return;
+    }
+    core.backfillTargets.clear();
+    for (const osd of choice.backfill) core.backfillTargets.add(osd);
+    core.members = [...want, ...choice.backfill].filter((osd) => osd !== core.env.whoami);
+    this.#enter('get-log');
+    if (best === core.env.whoami) {
+      this.#getMissing();
+      return;
+    }
+    this.#logFrom = best;
+    this.#query(best, 'log', core.info.lastUpdate);
+  }
+
+  #gotMasterLog(from: number, m: MOSDPGLog): void {
+    const core = this.#core;
+    const { meta } = core;
+    if (compareEVersion(m.log.tail, m.info.logTail) > 0 && !meta.log.holds(m.log.tail)) {
+      // The stretch does not begin at an entry of ours: see all of it before taking anything back.
+      this.#query(from, 'fulllog');
+      return;
+    }
+    const ops = this.#takeLog(m);
+    const { info } = core;
+    info.lastEpochStarted = Math.max(info.lastEpochStarted, m.info.lastEpochStarted);
+    info.lastIntervalStarted = Math.max(info.lastIntervalStarted, m.info.lastIntervalStarted);
+    info.sums = { ...m.info.sums };
+    this.#mergeHistory(m.info.history);
+    core.peers.set(from, { info: copyPgInfo(m.info), missing: MissingSet.of(m.missing), activated: false });
+    core.env.commit([...ops, ...meta.writeOps()]);
+    this.#getMissing();
+  }
+
+  /** Merges a log into ours and gives the removals it asks for. */
+  #takeLog(m: MOSDPGLog): TransactionOp[] {
+    const { meta, info } = this.#core;
+    const merged = mergeLog(meta.log, meta.missing, m.log, info.lastBackfill);
+    meta.merged(merged.rewoundTo, merged.added);
+    info.lastUpdate = meta.log.head;
+    info.lastUserVersion = Math.max(info.lastUserVersion, m.info.lastUserVersion);
+    info.lastComplete = completeUpTo(meta.log, meta.missing, info.lastUpdate);
+    if (merged.rewoundTo !== undefined || merged.added.length > 0)
+      this.#core.env.log.info('took log over', {
+        pg: this.#core.text,
+        head: eversionText(meta.log.head),
+        added: merged.added.length,
+        rewoundTo: merged.rewoundTo === undefined ? '' : eversionText(merged.rewoundTo),
+        missing: meta.missing.size,
+      });
+    return merged.remove.map((oid) => ({ op: 'remove', cid: meta.cid, key: objectKey(oid) }));
+  }
+
+  #getMissing(): void {
+    const core = this.#core;
+    const { log } = core.meta;
+    this.#enter('get-missing');
+    this.#waiting.clear();
+    for (const osd of core.members) {
+      const peer = core.peers.get(osd);
+      assert(peer !== undefined, `pg ${core.text}: member osd.${osd} without info`);
+      const { info } = peer;
+      const whole = compareEVersion(info.lastUpdate, info.lastComplete) === 0;
+      if (
+        info.lastUpdate.version === 0 ||
+        compareEVersion(info.lastUpdate, log.tail) < 0 ||
+        (!info.lastBackfill.max && info.lastBackfill.name === '') ||
+        (whole && compareEVersion(info.lastUpdate, core.info.lastUpdate) === 0 && log.holds(info.lastUpdate))
+      ) {
+        peer.missing = new MissingSet();
+        continue;
+      }
+      this.#waiting.add(osd);
+      this.#query(osd, 'log', { epoch: info.lastEpochStarted, version: 0 });
+    }
+    this.#maybeGotMissing();
+  }
+
+  #gotReplicaLog(from: number, m: MOSDPGLog): void {
+    const core = this.#core;
+    const missing = MissingSet.of(m.missing);
+    const info = copyPgInfo(m.info);
+    const common = judgeReplica(core.meta.log, m.log, missing, info.lastBackfill);
+    if (core.meta.log.holds(common)) {
+      if (compareEVersion(common, info.lastUpdate) < 0) info.lastUpdate = common;
+    } else {
+      // Its log shares nothing with ours: it must be filled from the start.
+      info.lastUpdate = eversionZero;
+      info.lastBackfill = hobjectMin;
+      core.backfillTargets.add(from);
+    }
+    core.peers.set(from, { info, missing, activated: false });
+    this.#waiting.delete(from);
+    this.#maybeGotMissing();
+  }
+
+  #maybeGotMissing(): void {
+    if (this.phase !== 'get-missing' || this.#waiting.size > 0) return;
+    this.#checkUpThru();
+  }
+
+  #checkUpThru(): void {
+    const core = this.#core;
+    if (core.map.upThru(core.env.whoami) >= core.interval) {
+      this.#activate();
+      return;
+    }
+    if (this.phase !== 'wait-up-thru') this.#enter('wait-up-thru');
+    core.env.wantUpThru(core.interval);
+  }
+
+  #activate(): void {
+    const core = this.#core;
+    const { info, meta } = core;
+    const { log } = meta;
+    this.#enter('activating');
+    this.#localActivated = false;
+    core.setState(PG_ACTIVATING);
+    info.lastEpochStarted = core.map.epoch;
+    info.lastIntervalStarted = core.interval;
+    info.lastComplete = completeUpTo(log, meta.missing, info.lastUpdate);
+    meta.touchInfo();
+    if (core.key.acting.length < core.key.size) core.setState(PG_UNDERSIZED);
+
+    for (const osd of core.members) {
+      const peer = core.peers.get(osd)!;
+      const theirs = peer.info;
+      const restart =
+        compareEVersion(log.tail, theirs.lastUpdate) > 0 ||
+        (!theirs.lastBackfill.max && theirs.lastBackfill.name === '') ||
+        (core.backfillTargets.has(osd) && theirs.lastBackfill.max);
+      if (restart && !(theirs.lastUpdate.version === 0 && info.lastUpdate.version === 0)) {
+        this.#activateFromNothing(osd, peer);
+        continue;
+      }
+      const segment = log.segment(theirs.lastUpdate);
+      core.env.send(osd, MOSDPGLog, {
+        ...core.head(),
+        info: core.infoCopy(),
+        log: segment,
+        missing: [],
+        past: meta.past,
+        activate: 'log',
+      });
+      const missing = peer.missing!;
+      for (const entry of segment.entries)
+        if (theirs.lastBackfill.max || Buffer.compare(objectKey(entry.oid), objectKey(theirs.lastBackfill)) <= 0)
+          missing.addNext(entry);
+      theirs.lastUpdate = info.lastUpdate;
+      theirs.lastComplete = completeUpTo(log, missing, info.lastUpdate);
+      if (!theirs.lastBackfill.max) core.backfillTargets.add(osd);
+    }
+
+    const interval = core.interval;
+    core.flush(() => {
+      if (core.interval !== interval || this.phase !== 'activating') return;
+      this.#localActivated = true;
+      this.#maybeAllActivated();
+    });
+  }
+
+  #activateFromNothing(osd: number, peer: Peer): void {
+    const core = this.#core;
+    const { log } = core.meta;
+    core.backfillTargets.add(osd);
+    const info = core.infoCopy();
+    info.lastBackfill = hobjectMin;
+    info.lastComplete = info.lastUpdate;
+    const cut = log.trimPoint(backfillLogEntries);
+    const segment = log.segment(cut);
+    info.logTail = segment.tail;
+    segment.dups = core.meta.oldEntries(core.env.store);
+    if (cut !== undefined) segment.dups.push(...log.all().filter((e) => compareEVersion(e.version, cut) <= 0));
+    core.env.send(osd, MOSDPGLog, {
+      ...core.head(),
+      info: copyPgInfo(info),
+      log: segment,
+      missing: [],
+      past: core.meta.past,
+      activate: 'backfill',
+    });
+    peer.info = info;
+    peer.missing = new MissingSet();
+  }
+
+  #maybeAllActivated(): void {
+    const core = this.#core;
+    if (this.phase !== 'activating' || !this.#localActivated) return;
+    for (const osd of core.members) if (!core.peers.get(osd)!.activated) return;
+    const { history } = core.info;
+    history.lastEpochStarted = core.info.lastEpochStarted;
+    history.lastIntervalStarted = core.info.lastIntervalStarted;
+    core.meta.touchInfo();
+    core.flush();
+    this.#enter('active');
+    core.clearState(PG_CREATING);
+    core.clearState(PG_PEERING);
+    core.clearState(PG_ACTIVATING);
+    core.setState(core.key.acting.length >= core.key.minSize ? PG_ACTIVE : PG_PEERED);
+    this.shareInfo();
+    this.#hooks.active();
+  }
+
+  /** Tells the members what the history has become. */
+  shareInfo(): void {
+    const core = this.#core;
+    for (const osd of core.members)
+      core.env.send(osd, MOSDPGInfo, { ...core.head(), info: core.infoCopy(), activated: false });
+  }
+
+  /** Everything is where it belongs (`try_mark_clean`). */
+  markClean(): void {
+    const core = this.#core;
+    if (this.phase !== 'active' || core.hasState(PG_CLEAN)) return;
+    core.setState(PG_CLEAN);
+    const { history } = core.info;
+    history.lastEpochClean = core.map.epoch;
+    history.lastIntervalClean = core.interval;
+    core.meta.past = [];
+    core.meta.touchInfo();
+    core.meta.touchPast();
+    core.flush();
+    this.shareInfo();
+    for (const osd of core.peers.keys()) if (!core.members.includes(osd)) core.env.send(osd, MOSDPGRemove, core.head());
+  }
+
+  /** The backfilled copies could serve now: asks for the acting set that CRUSH wants. True when it was asked for. */
+  wantUp(): boolean {
+    const core = this.#core;
+    const { key } = core;
+    if (key.acting.length === key.up.length && key.acting.every((osd, i) => osd === key.up[i])) return false;
+    const best = findBestInfo(core.peerInfos(), core.env.whoami) ?? core.env.whoami;
+    const { want } = chooseActing(core.peerInfos(), best, key.upPrimary, key.up, key.acting, key.size);
+    if (want.length === key.acting.length && want.every((osd, i) => osd === key.acting[i])) return false;
+    const same = want.length === key.up.length && want.every((osd, i) => osd === key.up[i]);
+    core.env.wantPgTemp(core.id, same ? [] : want);
+    return true;
+  }
+
+  /** Asks a stray for its log, to learn which objects it can give. */
+  queryStray(osd: number): void {
+    this.#query(osd, 'fulllog');
+  }
+
+  // --- messages ----------------------------------------------------------------------------------------------------------------
+
+  onNotify(from: number, m: MOSDPGNotify): void {
+    const core = this.#core;
+    if (!core.isPrimary) return;
+    const known = core.peers.get(from);
+    if (this.phase === 'active' || this.phase === 'activating') {
+      if (known !== undefined) return;
+      core.peers.set(from, { info: m.info, missing: undefined, activated: false });
+      if (core.hasState(PG_CLEAN)) core.env.send(from, MOSDPGRemove, core.head());
+      else this.#hooks.foundStray(from);
+      return;
+    }
+    core.peers.set(from, { info: m.info, missing: undefined, activated: false });
+    this.#waiting.delete(from);
+    const before = core.info.history.lastEpochStarted;
+    const oldest = core.meta.past[0]?.first;
+    core.meta.past = mergeIntervals(core.meta.past, m.past);
+    this.#mergeHistory(m.info.history);
+    if (core.info.history.lastEpochStarted !== before || core.meta.past[0]?.first !== oldest) {
+      core.meta.touchPast();
+      core.flush();
+      // What was asked on the ground of an older history may be too little or too much.
+      if (this.phase === 'get-info') this.#buildPrior();
+      else if (known === undefined) this.#restart();
+    }
+    if (this.phase === 'get-info') this.#maybeGotInfo();
+    else if (this.phase === 'incomplete' || this.phase === 'down') this.#restart();
+  }
+
+  /** Peers again in the same interval, keeping what others told. */
+  #restart(): void {
+    this.#waiting.clear();
+    this.#getInfo();
+  }
+
+  onQuery(from: number, m: MOSDPGQuery): void {
+    const core = this.#core;
+    this.#mergeHistory(m.history);
+    if (m.kind === 'info') {
+      this.#notify(from);
+      return;
+    }
+    const { meta } = core;
+    core.env.send(from, MOSDPGLog, {
+      ...core.head(),
+      info: core.infoCopy(),
+      log: m.kind === 'log' ? meta.log.segment(m.since) : meta.log.segment(),
+      missing: meta.missing.list(),
+      past: meta.past,
+      activate: 'no',
+    });
+  }
+
+  onLog(from: number, m: MOSDPGLog): void {
+    if (m.activate !== 'no') {
+      if (from === this.#core.key.actingPrimary && !this.#core.isPrimary) this.#activateReplica(from, m);
+      return;
+    }
+    if (this.phase === 'get-log' && from === this.#logFrom) this.#gotMasterLog(from, m);
+    else if (this.phase === 'get-missing' && this.#waiting.has(from)) this.#gotReplicaLog(from, m);
+    else if (this.phase === 'active' && !this.#core.members.includes(from)) this.#gotStrayLog(from, m);
+  }
+
+  #gotStrayLog(from: number, m: MOSDPGLog): void {
+    const core = this.#core;
+    const missing = MissingSet.of(m.missing);
+    const info = copyPgInfo(m.info);
+    const common = judgeReplica(core.meta.log, m.log, missing, info.lastBackfill);
+    if (compareEVersion(common, info.lastUpdate) < 0) info.lastUpdate = common;
+    core.peers.set(from, { info, missing, activated: false });
+    this.#hooks.foundStray(from);
+  }
+
+  #activateReplica(primary: number, m: MOSDPGLog): void {
+    const core = this.#core;
+    const { meta } = core;
+    let ops: TransactionOp[] = [];
+    if (m.activate === 'backfill') {
+      const { history } = meta.info;
+      meta.info = copyPgInfo(m.info);
+      meta.info.history = history;
+      meta.replaceLog(m.log);
+    } else {
+      ops = this.#takeLog(m);
+      meta.info.sums = { ...m.info.sums };
+    }
+    const { info } = meta;
+    info.lastEpochStarted = m.info.lastEpochStarted;
+    info.lastIntervalStarted = m.info.lastIntervalStarted;
+    this.#mergeHistory(m.info.history);
+    meta.past = mergeIntervals(meta.past, m.past);
+    meta.touchInfo();
+    meta.touchPast();
+    this.#enter('replica');
+    this.#hooks.replicaActive();
+    const interval = core.interval;
+    core.env.commit([...ops, ...meta.writeOps()], () => {
+      if (core.interval !== interval || this.phase !== 'replica') return;
+      core.env.send(primary, MOSDPGInfo, { ...core.head(), info: core.infoCopy(), activated: true });
+    });
+  }
+
+  onInfo(from: number, m: MOSDPGInfo): void {
+    const core = this.#core;
+    if (core.isPrimary) {
+      const peer = core.peers.get(from);
+      if (!m.activated || peer === undefined || !core.members.includes(from)) return;
+      peer.activated = true;
+      this.#maybeAllActivated();
+      return;
+    }
+    if (from !== core.key.actingPrimary) return;
+    this.#mergeHistory(m.info.history);
+    core.flush();
+  }
+
+  onRemove(from: number): void {
+    if (
+      from === this.#core.key.actingPrimary &&
+      !this.#core.isActing &&
+      !this.#core.key.up.includes(this.#core.env.whoami)
+    )
+      this.#hooks.removeMe();
+  }
+
+  #mergeHistory(other: PgHistory): void {
+    const { meta } = this.#core;
+    const { history } = meta.info;
+    let changed = false;
+    for (const field of mergedFields)
+      if (history[field] < other[field]) {
+        history[field] = other[field];
+        changed = true;
+      }
+    if (history.epochCreated === 0) history.epochCreated = other.epochCreated;
+    if (!changed) return;
+    meta.touchInfo();
+    const trimmed = trimIntervals(meta.past, history);
+    if (trimmed.length !== meta.past.length) {
+      meta.past = trimmed;
+      meta.touchPast();
+    }
+  }
+
+  /** Repeats questions that got no answer for long; every few seconds. */
+  tick(): void {
+    const core = this.#core;
+    const nowMs = core.env.clock.monotonic();
+    if (!core.isPrimary || nowMs - this.#askedMs < repeatMs) return;
+    this.#askedMs = nowMs;
+    if (this.phase === 'get-info') for (const osd of this.#waiting) this.#query(osd, 'info');
+    else if (this.phase === 'get-log') this.#query(this.#logFrom, 'log', core.info.lastUpdate);
+    else if (this.phase === 'get-missing')
+      for (const osd of this.#waiting)
+        this.#query(osd, 'log', { epoch: core.peers.get(osd)!.info.lastEpochStarted, version: 0 });
+    else if (this.phase === 'wait-up-thru') core.env.wantUpThru(core.interval);
+    else if (this.phase === 'wait-acting') this.#restart();
+  }
+}
+
+const repeatMs = 10_000;
+const mergedFields = ['lastEpochStarted', 'lastIntervalStarted', 'lastEpochClean', 'lastIntervalClean'] as const;
+
+/** The info of a copy that is not there. */
+export function absentInfo(history: PgHistory): PgInfo {
+  return { ...emptyPgInfo(), history: { ...history } };
+}

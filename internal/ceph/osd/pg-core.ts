@@ -1,0 +1,102 @@
+import { PG_CREATING } from '../wire/messages/osd_mgr.ts';
+import { copyPgInfo, type PgInfo } from '../wire/messages/osd_pg.ts';
+import { compareEVersion, compareHObject, type EVersion, type HObject, type PgId, pgText } from '../wire/types.ts';
+import { type IntervalKey, intervalKey } from './intervals.ts';
+import type { MapView } from './map-view.ts';
+import type { MissingSet } from './missing.ts';
+import type { PgEnv } from './pg-env.ts';
+import type { PgMeta } from './pg-meta.ts';
+
+/** What the primary knows of another copy. */
+export interface Peer {
+  info: PgInfo;
+  /** Undefined: not known (its log was not fetched). */
+  missing: MissingSet | undefined;
+  /** It has taken our log over, on disk. */
+  activated: boolean;
+}
+
+/** The state of one PG on one OSD that its parts share: peering, operations, replication, recovery, backfill. */
+export class PgCore {
+  readonly id: PgId;
+  readonly text: string;
+  readonly meta: PgMeta;
+  readonly env: PgEnv;
+  map: MapView;
+  /** Placement in `map`. */
+  key: IntervalKey;
+  /** State bits of `osd_mgr.ts`, kept by the parts; a double because bits go beyond 31. */
+  state = PG_CREATING;
+  /** The primary's knowledge; empty elsewhere. */
+  readonly peers = new Map<number, Peer>();
+  /** While active, the primary's replicas and backfill targets (without itself). */
+  members: number[] = [];
+  readonly backfillTargets = new Set<number>();
+
+  constructor(meta: PgMeta, env: PgEnv, map: MapView) {
+    this.id = meta.pg;
+    this.text = pgText(meta.pg);
+    this.meta = meta;
+    this.env = env;
+    this.map = map;
+    this.key = intervalKey(map, meta.pg);
+  }
+
+  get info(): PgInfo {
+    return this.meta.info;
+  }
+  get isPrimary(): boolean {
+    return this.key.actingPrimary === this.env.whoami;
+  }
+  get isActing(): boolean {
+    return this.key.acting.includes(this.env.whoami);
+  }
+  /** First epoch of the present interval. */
+  get interval(): number {
+    return this.info.history.sameIntervalSince;
+  }
+
+  /** Head of every message about this PG. */
+  head(): { pg: PgId; epoch: number; interval: number } {
+    return { pg: this.id, epoch: this.map.epoch, interval: this.interval };
+  }
+
+  hasState(bit: number): boolean {
+    return Math.floor(this.state / bit) % 2 === 1;
+  }
+  setState(bit: number): void {
+    if (!this.hasState(bit)) {
+      this.state += bit;
+      this.env.reportSoon();
+    }
+  }
+  clearState(bit: number): void {
+    if (this.hasState(bit)) {
+      this.state -= bit;
+      this.env.reportSoon();
+    }
+  }
+
+  /** Whether a copy holds the object in at least the version `need`. */
+  peerHas(osd: number, oid: HObject, need: EVersion): boolean {
+    const peer = this.peers.get(osd);
+    if (peer?.missing === undefined || peer.missing.has(oid)) return false;
+    return compareHObject(oid, peer.info.lastBackfill) <= 0 && compareEVersion(peer.info.lastUpdate, need) >= 0;
+  }
+
+  peerInfos(): Map<number, PgInfo> {
+    const infos = new Map<number, PgInfo>([[this.env.whoami, this.info]]);
+    for (const [osd, peer] of this.peers) infos.set(osd, peer.info);
+    return infos;
+  }
+
+  infoCopy(): PgInfo {
+    return copyPgInfo(this.info);
+  }
+
+  /** Writes down what changed in info, log and missing set. */
+  flush(done?: () => void): void {
+    const ops = this.meta.writeOps();
+    if (ops.length > 0 || done !== undefined) this.env.commit(ops, done);
+  }
+}

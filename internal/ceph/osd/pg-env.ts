@@ -1,0 +1,28 @@
+import type { Clock } from '../../base/clock.ts';
+import type { Logger } from '../../base/log.ts';
+import type { ObjectStore, TransactionOp } from '../blockstore/api.ts';
+import type { MessageCodec } from '../wire/message.ts';
+import type { PgId } from '../wire/types.ts';
+
+/** What a PG asks of the OSD around it. A PG has no other way out, so that a simulation can run whole clusters of them in one process. */
+export interface PgEnv {
+  readonly whoami: number;
+  readonly store: ObjectStore;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Sends to another OSD: delivered once and in order while both stay up in the map. */
+  send<T>(osd: number, codec: MessageCodec<T>, body: T): void;
+  /**
+   * Queues a transaction; `done` is called when it is on disk. A failing disk ends the OSD: there is no other way to keep the promise that what was
+   * acknowledged stays. Without `done` nobody waits.
+   */
+  commit(ops: TransactionOp[], done?: () => void): void;
+  /** Asks the mon for `up_thru >= epoch`. */
+  wantUpThru(epoch: number): void;
+  /** Asks the mon for another acting set; an empty list takes the request back. */
+  wantPgTemp(pg: PgId, osds: readonly number[]): void;
+  /** The PG's state or statistics changed enough to be told at once. */
+  reportSoon(): void;
+  /** Places for recovery work, bounded over the whole OSD; `start` is called when one is free. Gives a way to withdraw or give back. */
+  reserve(start: () => void): () => void;
+}

@@ -1,0 +1,301 @@
+import { assert } from '../../base/errors.ts';
+import type { LogEntry, LogSegment } from '../wire/messages/osd_pg.ts';
+import {
+  compareEVersion,
+  compareHObject,
+  type EVersion,
+  eversionText,
+  eversionZero,
+  type HObject,
+  type RequestId,
+} from '../wire/types.ts';
+import type { MissingSet } from './missing.ts';
+import { objectId } from './object-key.ts';
+
+/** A request's identity as a map key. */
+export function requestKey(id: RequestId): string {
+  return `${id.name.type}.${id.name.num}.${id.inc}:${id.tid}`;
+}
+
+function sameVersion(a: EVersion, b: EVersion): boolean {
+  return a.version === b.version && a.epoch === b.epoch;
+}
+
+/**
+ * The log of a PG in memory: what is newer than `tail`, by version, by object and by request. Versions grow by one or more with each entry; two
+ * copies of a log that hold the same (epoch, version) hold the same entries up to it.
+ */
+export class PgLog {
+  #entries: LogEntry[] = [];
+  /** Entries before this index are trimmed; the array is cut when half of it is. */
+  #start = 0;
+  #tail: EVersion = eversionZero;
+  #head: EVersion = eversionZero;
+  readonly #byObject = new Map<string, LogEntry>();
+  readonly #byRequest = new Map<string, LogEntry>();
+
+  get head(): EVersion {
+    return this.#head;
+  }
+  get tail(): EVersion {
+    return this.#tail;
+  }
+  get length(): number {
+    return this.#entries.length - this.#start;
+  }
+
+  /** Takes over a stretch of log as the whole log. */
+  reset(segment: { tail: EVersion; head: EVersion; entries: readonly LogEntry[] }): void {
+    this.#entries = [];
+    this.#start = 0;
+    this.#byObject.clear();
+    this.#byRequest.clear();
+    this.#tail = segment.tail;
+    this.#head = segment.tail;
+    for (const entry of segment.entries) this.append(entry);
+    this.#head = segment.head;
+  }
+
+  append(entry: LogEntry): void {
+    assert(
+      entry.version.version > this.#head.version,
+      `log entry ${eversionText(entry.version)} after head ${eversionText(this.#head)}`,
+    );
+    this.#entries.push(entry);
+    this.#head = entry.version;
+    this.#index(entry);
+  }
+
+  #index(entry: LogEntry): void {
+    if (entry.op !== 'error') this.#byObject.set(objectId(entry.oid), entry);
+    if (entry.reqid !== undefined) this.#byRequest.set(requestKey(entry.reqid), entry);
+  }
+
+  #unindex(entry: LogEntry): void {
+    if (entry.op !== 'error') {
+      const id = objectId(entry.oid);
+      if (this.#byObject.get(id) === entry) this.#byObject.delete(id);
+    }
+    if (entry.reqid !== undefined) {
+      const key = requestKey(entry.reqid);
+      if (this.#byRequest.get(key) === entry) this.#byRequest.delete(key);
+    }
+  }
+
+  /** Forgets entries up to `to` inclusive; gives those forgotten. */
+  trim(to: EVersion): LogEntry[] {
+    let at = this.#start;
+    while (at < this.#entries.length && compareEVersion(this.#entries[at]!.version, to) <= 0) {
+      this.#unindex(this.#entries[at]!);
+      at++;
+    }
+    if (at === this.#start) return [];
+    const gone = this.#entries.slice(this.#start, at);
+    this.#start = at;
+    this.#tail = gone[gone.length - 1]!.version;
+    if (this.#start > 64 && this.#start * 2 > this.#entries.length) {
+      this.#entries = this.#entries.slice(this.#start);
+      this.#start = 0;
+    }
+    return gone;
+  }
+
+  /** The version at which `keep` entries are left when the log is trimmed to it; undefined when it is no longer than that. */
+  trimPoint(keep: number): EVersion | undefined {
+    const excess = this.length - keep;
+    return excess <= 0 ? undefined : this.#entries[this.#start + excess - 1]!.version;
+  }
+
+  /** Takes the newest entries back, down to `to` exclusive; oldest first. */
+  rewind(to: EVersion): LogEntry[] {
+    const gone: LogEntry[] = [];
+    while (this.#entries.length > this.#start) {
+      const last = this.#entries[this.#entries.length - 1]!;
+      if (compareEVersion(last.version, to) <= 0) break;
+      this.#entries.pop();
+      gone.push(last);
+    }
+    this.#head = to;
+    if (gone.length > 0) {
+      for (const entry of gone) this.#unindex(entry);
+      // An older entry of the same object or request may have been hidden.
+      for (const entry of gone) this.#reindexObject(entry.oid);
+    }
+    return gone.reverse();
+  }
+
+  #reindexObject(oid: HObject): void {
+    const id = objectId(oid);
+    for (let i = this.#entries.length - 1; i >= this.#start; i--) {
+      const entry = this.#entries[i]!;
+      if (entry.op !== 'error' && objectId(entry.oid) === id) {
+        this.#byObject.set(id, entry);
+        return;
+      }
+    }
+  }
+
+  request(key: string): LogEntry | undefined {
+    return this.#byRequest.get(key);
+  }
+
+  /** Newest entry of an object. */
+  latest(oid: HObject): LogEntry | undefined {
+    return this.#byObject.get(objectId(oid));
+  }
+
+  /** Index of the first entry newer than `version`. */
+  #indexAfter(version: EVersion): number {
+    let low = this.#start;
+    let high = this.#entries.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (compareEVersion(this.#entries[middle]!.version, version) <= 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** Entries newer than `version`. */
+  after(version: EVersion): LogEntry[] {
+    return this.#entries.slice(this.#indexAfter(version));
+  }
+
+  all(): LogEntry[] {
+    return this.#entries.slice(this.#start);
+  }
+
+  /** What is newer than `since`. Its tail is a version that this log really holds: the newest not newer than `since`, else our tail. */
+  segment(since: EVersion = this.#tail): LogSegment {
+    const from = this.#indexAfter(since);
+    const tail = from > this.#start ? this.#entries[from - 1]!.version : this.#tail;
+    return { tail, head: this.#head, entries: this.#entries.slice(from), dups: [] };
+  }
+
+  /** Whether this log holds exactly this version: as an entry, or as its tail. */
+  holds(version: EVersion): boolean {
+    if (sameVersion(version, this.#tail)) return true;
+    let low = this.#start;
+    let high = this.#entries.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#entries[middle]!.version.version < version.version) low = middle + 1;
+      else high = middle;
+    }
+    const found = this.#entries[low];
+    return found !== undefined && sameVersion(found.version, version);
+  }
+}
+
+/** The newest version that both a log and a segment of another copy hold; the newer of their tails when they share no entry. */
+export function commonVersion(log: PgLog, other: { tail: EVersion; entries: readonly LogEntry[] }): EVersion {
+  for (let i = other.entries.length - 1; i >= 0; i--) {
+    const version = other.entries[i]!.version;
+    if (log.holds(version)) return version;
+    if (compareEVersion(version, log.tail) <= 0) break;
+  }
+  return compareEVersion(log.tail, other.tail) > 0 ? log.tail : other.tail;
+}
+
+/** What taking a log over asks of the store. */
+export interface MergeResult {
+  /** Objects to remove: deleted by new entries, or changed by entries that the cluster never acknowledged. */
+  remove: HObject[];
+  added: LogEntry[];
+  /** Everything newer than this was taken back before `added` came. */
+  rewoundTo: EVersion | undefined;
+}
+
+/**
+ * Entries that only this copy has: works out, object by object, what is missing now (PGLog's "merge divergent entries"). Replicated pools cannot undo a
+ * change, so a changed object is removed and fetched in the version that the authoritative log has.
+ */
+export function mergeDivergent(
+  divergent: readonly LogEntry[],
+  log: { latest(oid: HObject): LogEntry | undefined },
+  missing: MissingSet,
+  lastBackfill: HObject,
+  remove: (oid: HObject) => void,
+): void {
+  const byObject = new Map<string, LogEntry[]>();
+  for (const entry of divergent) {
+    if (entry.op === 'error') continue;
+    const id = objectId(entry.oid);
+    const list = byObject.get(id);
+    if (list === undefined) byObject.set(id, [entry]);
+    else list.push(entry);
+  }
+  for (const list of byObject.values()) {
+    const first = list[0]!;
+    const { oid, prior } = first;
+    if (compareHObject(oid, lastBackfill) > 0) {
+      missing.delete(oid);
+      continue;
+    }
+    const item = missing.get(oid);
+    const latest = log.latest(oid);
+    if (latest !== undefined && compareEVersion(latest.version, first.version) >= 0) {
+      // The authoritative log changed it too: its version counts, and what is here is of no use.
+      remove(oid);
+      if (item !== undefined) missing.set(oid, item.need, eversionZero);
+      continue;
+    }
+    if (first.op === 'clone' || prior.version === 0) {
+      missing.delete(oid);
+      remove(oid);
+      continue;
+    }
+    if (item !== undefined) {
+      if (sameVersion(item.have, prior)) missing.delete(oid);
+      else missing.set(oid, prior, item.have);
+      continue;
+    }
+    remove(oid);
+    missing.set(oid, prior, eversionZero);
+  }
+}
+
+/**
+ * Takes an authoritative stretch of log over into `log`, whose copy is complete up to `lastBackfill`. The stretch must meet the log: its tail is not
+ * newer than our head.
+ */
+export function mergeLog(log: PgLog, missing: MissingSet, other: LogSegment, lastBackfill: HObject): MergeResult {
+  assert(
+    compareEVersion(other.tail, log.head) <= 0,
+    `log from ${eversionText(other.tail)} does not meet ours up to ${eversionText(log.head)}`,
+  );
+  const common = commonVersion(log, other);
+  const result: MergeResult = { remove: [], added: [], rewoundTo: undefined };
+  let divergent: LogEntry[] = [];
+  if (compareEVersion(common, log.head) < 0) {
+    divergent = log.rewind(common);
+    result.rewoundTo = common;
+  }
+  const remove = (oid: HObject): void => void result.remove.push(oid);
+  for (const entry of other.entries) {
+    if (compareEVersion(entry.version, common) <= 0) continue;
+    log.append(entry);
+    result.added.push(entry);
+    if (entry.op === 'error' || compareHObject(entry.oid, lastBackfill) > 0) continue;
+    missing.addNext(entry);
+    if (entry.op === 'delete') remove(entry.oid);
+  }
+  mergeDivergent(divergent, log, missing, lastBackfill, remove);
+  return result;
+}
+
+/**
+ * What a replica will lack once it has taken our log over: its own missing set, corrected for entries that only it has. Gives the version up to which its
+ * log agrees with ours.
+ */
+export function judgeReplica(log: PgLog, other: LogSegment, missing: MissingSet, lastBackfill: HObject): EVersion {
+  const common = commonVersion(log, other);
+  const agreed = other.entries.filter((entry) => compareEVersion(entry.version, common) <= 0);
+  const divergent = other.entries.filter((entry) => compareEVersion(entry.version, common) > 0);
+  if (divergent.length > 0) {
+    const theirs = new PgLog();
+    theirs.reset({ tail: other.tail, head: common, entries: agreed });
+    mergeDivergent(divergent, theirs, missing, lastBackfill, () => undefined);
+  }
+  return common;
+}

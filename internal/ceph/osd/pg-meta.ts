@@ -1,0 +1,319 @@
+import type { CollectionId, ObjectStore, TransactionOp } from '../blockstore/api.ts';
+import { bytesFromText, Decoder, Encoder } from '../wire/encoding.ts';
+import { decodeObjectSums, encodeObjectSums } from '../wire/messages/osd_mgr.ts';
+import {
+  decodeLogEntry,
+  decodePastIntervals,
+  decodePgInfo,
+  emptyPgInfo,
+  encodeLogEntry,
+  encodePastIntervals,
+  encodePgInfo,
+  type LogEntry,
+  type MissingItem,
+  type PastInterval,
+  type PgInfo,
+} from '../wire/messages/osd_pg.ts';
+import {
+  compareEVersion,
+  decodeEVersion,
+  decodeHObject,
+  type EVersion,
+  encodeEVersion,
+  encodeHObject,
+  eversionZero,
+  type PgId,
+  pgText,
+} from '../wire/types.ts';
+import { MissingSet } from './missing.ts';
+import { metaKey } from './object-key.ts';
+import { PgLog, requestKey } from './pg-log.ts';
+
+/**
+ * What an OSD keeps about a PG beside its objects, and how it lies on disk: omap rows of the PG's own object, changed in the same transaction as the
+ * objects they speak of.
+ *   i  info    f  the part of info that changes with every write    p  past intervals    e  map epoch of the last interval check
+ *   l<version>  log entries; those up to the log's tail only serve to recognise repeated requests    m<object>  missing objects
+ */
+const ROW_INFO = 'i';
+const ROW_FAST = 'f';
+const ROW_PAST = 'p';
+const ROW_EPOCH = 'e';
+const LOG_PREFIX = 'l';
+const LOG_END = 'm';
+const MISSING_PREFIX = 'm';
+const MISSING_END = 'n';
+
+/** Older entries kept on disk to recognise repeated requests. */
+export const dupEntries = 3000;
+/** Rows are removed in batches of at least this many. */
+const dupTrimBatch = 250;
+
+function logRow(version: number): string {
+  return LOG_PREFIX + version.toString().padStart(15, '0');
+}
+
+export class PgMeta {
+  readonly pg: PgId;
+  readonly cid: CollectionId;
+  info: PgInfo = emptyPgInfo();
+  past: PastInterval[] = [];
+  /** Newest map that this PG has been taken through. */
+  epoch = 0;
+  readonly log = new PgLog();
+  readonly missing = new MissingSet();
+
+  #dirtyInfo = false;
+  #dirtyFast = false;
+  #dirtyPast = false;
+  #dirtyMissing = new Set<string>();
+  #addedRows: LogEntry[] = [];
+  /** Rows newer than this are to be removed before new ones are written. */
+  #rewindRows: EVersion | undefined;
+  #clearRows = false;
+  /** Rows up to this version number are gone. */
+  #rowsGone = 0;
+  #dups: Map<string, LogEntry> | undefined;
+
+  constructor(pg: PgId) {
+    this.pg = pg;
+    this.cid = pgText(pg);
+    this.missing.onChange = (id) => this.#dirtyMissing.add(id);
+  }
+
+  touchInfo(): void {
+    this.#dirtyInfo = true;
+  }
+  touchFast(): void {
+    this.#dirtyFast = true;
+  }
+  touchPast(): void {
+    this.#dirtyPast = true;
+  }
+
+  /** A new entry at the head. The caller sets `info.lastUpdate` and the rest of info. */
+  append(entry: LogEntry): void {
+    this.log.append(entry);
+    this.#addedRows.push(entry);
+    this.#dirtyFast = true;
+  }
+
+  /** Notes what `mergeLog` did to the log. */
+  merged(rewoundTo: EVersion | undefined, added: readonly LogEntry[]): void {
+    if (rewoundTo !== undefined) this.#rewindRows = rewoundTo;
+    this.#addedRows.push(...added);
+    this.#dirtyInfo = true;
+    this.#dups = undefined;
+  }
+
+  /** Takes over a whole log (start of backfill). */
+  replaceLog(log: { tail: EVersion; head: EVersion; entries: readonly LogEntry[]; dups: readonly LogEntry[] }): void {
+    this.log.reset(log);
+    this.missing.clear();
+    this.#clearRows = true;
+    this.#rewindRows = undefined;
+    this.#addedRows = [...log.dups, ...log.entries];
+    this.#rowsGone = 0;
+    this.#dups = undefined;
+    this.#dirtyInfo = true;
+  }
+
+  /** Forgets entries up to `to` in memory; on disk they stay for a while to recognise repeated requests. */
+  trim(to: EVersion): void {
+    if (compareEVersion(to, this.log.tail) <= 0) return;
+    const gone = this.log.trim(to);
+    if (gone.length === 0) return;
+    this.info.logTail = this.log.tail;
+    this.#dirtyFast = true;
+    if (this.#dups !== undefined)
+      for (const e of gone) if (e.reqid !== undefined) this.#dups.set(requestKey(e.reqid), e);
+    if (this.#dups !== undefined && this.#dups.size > 2 * dupEntries) this.#dups = undefined;
+  }
+
+  /** The entry of a request that is in the log, or was until not long ago. The older part is read from disk and kept. */
+  findRequest(key: string, store: ObjectStore, alsoOld: boolean): LogEntry | undefined {
+    const recent = this.log.request(key);
+    if (recent !== undefined || !alsoOld) return recent;
+    if (this.#dups === undefined) {
+      this.#dups = new Map();
+      for (const entry of this.oldEntries(store))
+        if (entry.reqid !== undefined) this.#dups.set(requestKey(entry.reqid), entry);
+    }
+    return this.#dups.get(key);
+  }
+
+  /** Gives the memory of `findRequest` back. */
+  dropDupCache(): void {
+    this.#dups = undefined;
+  }
+
+  /** Entries up to the log's tail that are still on disk. */
+  oldEntries(store: ObjectStore): LogEntry[] {
+    const out: LogEntry[] = [];
+    for (const [, value] of rows(store, this.cid, LOG_PREFIX)) {
+      const entry = decodeLogEntry(new Decoder(value), this.pg.pool);
+      if (compareEVersion(entry.version, this.log.tail) > 0) break;
+      out.push(entry);
+    }
+    return out;
+  }
+
+  /** Creates the collection with its rows. */
+  createOps(): TransactionOp[] {
+    this.#dirtyInfo = true;
+    this.#dirtyPast = true;
+    return [{ op: 'create-collection', cid: this.cid }, ...this.writeOps()];
+  }
+
+  /** Store operations for everything that changed since the last call: they belong into the transaction of the change. */
+  writeOps(): TransactionOp[] {
+    const { cid } = this;
+    const ops: TransactionOp[] = [];
+    const set = new Map<string, Uint8Array>();
+    if (this.#clearRows) {
+      ops.push({ op: 'omap-remove-range', cid, key: metaKey, first: LOG_PREFIX, last: MISSING_END });
+      this.#clearRows = false;
+    } else if (this.#rewindRows !== undefined) {
+      const first = logRow(this.#rewindRows.version + 1);
+      ops.push({ op: 'omap-remove-range', cid, key: metaKey, first, last: LOG_END });
+    }
+    this.#rewindRows = undefined;
+    for (const entry of this.#addedRows) {
+      const e = new Encoder(160);
+      encodeLogEntry(e, entry);
+      set.set(logRow(entry.version.version), e.finish());
+    }
+    this.#addedRows = [];
+    const keepFrom = this.log.tail.version - dupEntries;
+    if (keepFrom - this.#rowsGone > dupTrimBatch) {
+      ops.push({ op: 'omap-remove-range', cid, key: metaKey, first: LOG_PREFIX, last: logRow(keepFrom) });
+      this.#rowsGone = keepFrom;
+    }
+    if (this.#dirtyMissing.size > 0) {
+      const remove: string[] = [];
+      for (const id of this.#dirtyMissing) {
+        const item = this.missing.items.get(id);
+        if (item === undefined) remove.push(missingRow(id));
+        else set.set(missingRow(id), encodeMissingItem(item));
+      }
+      if (remove.length > 0) ops.push({ op: 'omap-remove', cid, key: metaKey, keys: remove });
+      this.#dirtyMissing.clear();
+    }
+    if (this.#dirtyInfo) {
+      const e = new Encoder(512);
+      encodePgInfo(e, this.info);
+      set.set(ROW_INFO, e.finish());
+      set.set(ROW_EPOCH, new Encoder(4).u32(this.epoch).finish());
+      this.#dirtyFast = true;
+    }
+    if (this.#dirtyPast) {
+      const e = new Encoder(64);
+      encodePastIntervals(e, this.past);
+      set.set(ROW_PAST, e.finish());
+    }
+    if (this.#dirtyFast) set.set(ROW_FAST, encodeFast(this.info));
+    this.#dirtyInfo = false;
+    this.#dirtyFast = false;
+    this.#dirtyPast = false;
+    if (set.size > 0) ops.push({ op: 'omap-set', cid, key: metaKey, entries: set });
+    return ops;
+  }
+
+  /** Reads a PG as it was left. Undefined when its rows are not there (its creation did not reach the disk). */
+  static load(store: ObjectStore, pg: PgId): PgMeta | undefined {
+    const meta = new PgMeta(pg);
+    const fixed = store.omapGet(meta.cid, metaKey, [ROW_INFO, ROW_FAST, ROW_PAST, ROW_EPOCH]);
+    const info = fixed.get(ROW_INFO);
+    if (info === undefined) return undefined;
+    meta.info = decodePgInfo(new Decoder(info));
+    const fast = fixed.get(ROW_FAST);
+    if (fast !== undefined) decodeFast(fast, meta.info);
+    const past = fixed.get(ROW_PAST);
+    if (past !== undefined) meta.past = decodePastIntervals(new Decoder(past));
+    meta.epoch = new Decoder(fixed.get(ROW_EPOCH)!).u32();
+    const entries: LogEntry[] = [];
+    for (const [, value] of rows(store, meta.cid, LOG_PREFIX)) {
+      const entry = decodeLogEntry(new Decoder(value), pg.pool);
+      if (compareEVersion(entry.version, meta.info.logTail) > 0) entries.push(entry);
+    }
+    meta.log.reset({ tail: meta.info.logTail, head: meta.info.lastUpdate, entries });
+    meta.#rowsGone = Math.max(0, meta.info.logTail.version - dupEntries - dupTrimBatch);
+    for (const [, value] of rows(store, meta.cid, MISSING_PREFIX)) {
+      const item = decodeMissingItem(value);
+      meta.missing.items.set(missingId(item), item);
+    }
+    return meta;
+  }
+
+  /** True for a copy that has never held anything. */
+  get empty(): boolean {
+    return this.info.lastUpdate.version === 0;
+  }
+}
+
+/** Hex: object names may hold zero bytes and worse. */
+function missingRow(id: string): string {
+  return MISSING_PREFIX + Buffer.from(bytesFromText(id)).toString('hex');
+}
+
+function missingId(item: MissingItem): string {
+  return MissingSet.of([item]).items.keys().next().value!;
+}
+
+function* rows(store: ObjectStore, cid: CollectionId, prefix: string): Generator<[string, Uint8Array]> {
+  let after: string | undefined;
+  for (;;) {
+    const page = store.omapList(cid, metaKey, { prefix, limit: 512, ...(after === undefined ? {} : { after }) });
+    yield* page.entries;
+    if (!page.more || page.entries.length === 0) return;
+    after = page.entries[page.entries.length - 1]![0];
+  }
+}
+
+function encodeFast(info: PgInfo): Uint8Array {
+  const e = new Encoder(160);
+  e.u8(1);
+  encodeEVersion(e, info.lastUpdate);
+  encodeEVersion(e, info.lastComplete);
+  encodeEVersion(e, info.logTail);
+  e.u64(info.lastUserVersion);
+  encodeObjectSums(e, info.sums);
+  return e.finish();
+}
+
+function decodeFast(bytes: Uint8Array, info: PgInfo): void {
+  const d = new Decoder(bytes);
+  if (d.u8() !== 1) throw new RangeError('PG info of an unknown version');
+  info.lastUpdate = decodeEVersion(d);
+  info.lastComplete = decodeEVersion(d);
+  info.logTail = decodeEVersion(d);
+  info.lastUserVersion = d.u64();
+  info.sums = decodeObjectSums(d);
+}
+
+function encodeMissingItem(item: MissingItem): Uint8Array {
+  const e = new Encoder(128);
+  e.u8(1);
+  encodeHObject(e, item.oid);
+  encodeEVersion(e, item.need);
+  encodeEVersion(e, item.have);
+  return e.finish();
+}
+
+function decodeMissingItem(bytes: Uint8Array): MissingItem {
+  const d = new Decoder(bytes);
+  if (d.u8() !== 1) throw new RangeError('missing object of an unknown version');
+  return { oid: decodeHObject(d), need: decodeEVersion(d), have: decodeEVersion(d) };
+}
+
+/** Where a copy's completeness stands: everything up to this version is here. */
+export function completeUpTo(log: PgLog, missing: MissingSet, lastUpdate: EVersion): EVersion {
+  const oldest = missing.oldestNeed();
+  if (oldest === undefined) return lastUpdate;
+  let complete = eversionZero;
+  for (const entry of log.all()) {
+    if (compareEVersion(entry.version, oldest) >= 0) break;
+    complete = entry.version;
+  }
+  return complete;
+}
