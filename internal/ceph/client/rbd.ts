@@ -1,7 +1,7 @@
 import type { Random } from '../../base/random.ts';
 import { AppError } from '../../base/errors.ts';
 import { Decoder, Encoder } from '../wire/encoding.ts';
-import { EBUSY, ENOENT, type IoCtx, isRadosError, RadosError } from './rados-api.ts';
+import { EBUSY, EEXIST, ENOENT, ENOTEMPTY, type IoCtx, isRadosError, RadosError } from './rados-api.ts';
 
 /**
  * Images of an rbd pool, made and removed step by step as librbd does it (`src/librbd/image/CreateRequest.cc`, `RemoveRequest.cc`), so that `rbd`
@@ -36,6 +36,15 @@ const strings = (...values: string[]): Uint8Array => {
 async function imageId(ioctx: IoCtx, name: string): Promise<string | undefined> {
   try {
     return new Decoder(await ioctx.exec(idObject(name), 'rbd', 'get_id')).string();
+  } catch (error) {
+    if (isRadosError(error, ENOENT)) return undefined;
+    throw error;
+  }
+}
+
+async function directoryId(ioctx: IoCtx, name: string): Promise<string | undefined> {
+  try {
+    return new Decoder(await ioctx.exec(directory, 'rbd', 'dir_get_id', strings(name))).string();
   } catch (error) {
     if (isRadosError(error, ENOENT)) return undefined;
     throw error;
@@ -84,8 +93,11 @@ export async function createImage(
       );
     return existing;
   }
-  // As librbd: the client's number and 32 random bits, in hexadecimal.
-  const id = (await imageId(ioctx, name)) ?? `${options.globalId.toString(16)}${options.random.uint32().toString(16)}`;
+  // An attempt that ended half way has left its id in one of these. A new one is as librbd's: the client's number and 32 random bits in hexadecimal.
+  const id =
+    (await imageId(ioctx, name)) ??
+    (await directoryId(ioctx, name)) ??
+    `${options.globalId.toString(16)}${options.random.uint32().toString(16)}`;
   await tolerate(
     ioctx.operate(directory, [{ op: 'exec', cls: 'rbd', method: 'dir_add_image', input: strings(name, id) }]),
     -17,
@@ -95,7 +107,7 @@ export async function createImage(
       { op: 'create', exclusive: true },
       { op: 'exec', cls: 'rbd', method: 'set_id', input: strings(id) },
     ]),
-    -17,
+    EEXIST,
   );
   const prefix = `rbd_data.${id}`;
   const create = new Encoder()
@@ -121,7 +133,7 @@ export async function createImage(
  */
 export async function removeImage(ioctx: IoCtx, name: string): Promise<void> {
   const info = await imageInfo(ioctx, name);
-  const id = info?.id ?? (await imageId(ioctx, name));
+  const id = info?.id ?? (await imageId(ioctx, name)) ?? (await directoryId(ioctx, name));
   if (info) {
     const header = headerObject(info.id);
     const watchers = await ioctx.listWatchers(header);
@@ -132,7 +144,7 @@ export async function removeImage(ioctx: IoCtx, name: string): Promise<void> {
       );
     const snapContext = new Decoder(await ioctx.exec(header, 'rbd', 'get_snapcontext'));
     snapContext.u64b();
-    if (snapContext.u32() > 0) throw new RadosError(-39, `image ${ioctx.pool}/${name} has snapshots`);
+    if (snapContext.u32() > 0) throw new RadosError(ENOTEMPTY, `image ${ioctx.pool}/${name} has snapshots`);
     await removeData(ioctx, info);
     await tolerate(ioctx.remove(`rbd_object_map.${info.id}`), ENOENT);
     await tolerate(ioctx.remove(header), ENOENT);
