@@ -2,7 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import type { CryptoKey } from '../auth/api.ts';
-import type { ClientAuth, Connection, Messenger } from '../wire/messenger.ts';
+import type { ClientAuth, Connection, Dispatcher, Messenger } from '../wire/messenger.ts';
 import type { Message, MessageCodec } from '../wire/message.ts';
 import type { EntityAddrVec, EntityName } from '../wire/types.ts';
 import type { RotatingSecret } from '../auth/api.ts';
@@ -24,6 +24,8 @@ export interface MonClientOptions {
   monModes?: readonly number[];
   /** Connection modes to other daemons; default crc, secure. */
   modes?: readonly number[];
+  /** Gets what happens on connections of `messenger` that do not lead to a mon (those that RadosClient or a daemon dials through it). */
+  dispatcher?: Dispatcher;
 }
 
 export interface CommandResult {
@@ -59,13 +61,8 @@ export interface MonClient {
   onSession(fn: () => void): void;
   /** To the current mon; queued while there is none. For messages that may be lost with the mon. */
   send<T>(codec: MessageCodec<T>, value: T): void;
-  /** A request with a tid and its answer; sent again to another mon when this one is lost (mon requests are idempotent). */
-  request<A, B>(
-    codec: MessageCodec<A>,
-    value: A,
-    reply: MessageCodec<B>,
-    options?: { timeoutMs?: number; data?: Uint8Array },
-  ): Promise<B>;
+  /** A request with a tid and its answer (rejects after `timeoutMs`, default 60 s); sent again to another mon when this one is lost (mon requests are idempotent). */
+  request<A, B>(codec: MessageCodec<A>, value: A, reply: MessageCodec<B>, timeoutMs?: number): Promise<B>;
   command(command: Record<string, unknown>, input?: Uint8Array, timeoutMs?: number): Promise<CommandResult>;
   /** Newest committed version of a map (`osdmap`, `mgrmap`, ...). */
   version(what: string): Promise<{ newest: number; oldest: number }>;

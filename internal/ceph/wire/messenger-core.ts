@@ -352,7 +352,9 @@ export class MessengerCore implements Messenger, SessionOwner {
     }
     let policy: ConnectionPolicy = this.#o.acceptPolicy?.(link.peerType) ?? 'stateless-server';
     if ((ident.flags & IDENT_LOSSY) !== 0n) policy = 'stateless-server';
-    const session = new Session(this, policy, true, { type: link.peerType, num: ident.num }, ident.addrs);
+    // A client that is on its way to its first global id says -1: the one it has just been given is its number.
+    const num = ident.num < 0 && link.identity !== undefined ? Number(link.identity.globalId) : ident.num;
+    const session = new Session(this, policy, true, { type: link.peerType, num }, ident.addrs);
     session.identity = link.identity;
     session.features = ident.supported & FEATURES_PACIFIC;
     if (policy === 'lossless-peer') {
