@@ -1,0 +1,101 @@
+import { ByteReader, ByteWriter, utf8, utf8Text } from '../../base/bytes.ts';
+import { assert } from '../../base/errors.ts';
+import { blockBytes } from './api.ts';
+import { BlockTable } from './blocktable.ts';
+import type { BlockImage } from './image.ts';
+
+const onodeVersion = 1;
+const noBytes = new Uint8Array(0);
+
+export interface Collection {
+  /** Stands for the name in the index. */
+  readonly id: number;
+  readonly cid: string;
+  objects: number;
+}
+
+/** Everything about one object except its data and omap. */
+export class Onode {
+  readonly collection: Collection;
+  /** The key, one character a byte. */
+  readonly name: string;
+  /** Generation of the catalog in which it may be changed in place; an older one belongs to a checkpoint. */
+  generation: number;
+  exists = true;
+  size = 0;
+  table = new BlockTable();
+  xattrs = new Map<string, Uint8Array>();
+  /** 0 when it has none. */
+  omapId = 0;
+  omapHeader: Uint8Array = noBytes;
+  /** Blocks whose checksum is not known yet, because what they are merged with is being read. */
+  unresolved: Map<number, BlockImage> | undefined;
+  /** Bytes of its row in the index, 0 when it has none. */
+  rowBytes = 0;
+
+  constructor(collection: Collection, name: string, generation: number) {
+    this.collection = collection;
+    this.name = name;
+    this.generation = generation;
+  }
+
+  get memoryBytes(): number {
+    let bytes = 400 + this.name.length + this.table.memoryBytes + this.omapHeader.length;
+    for (const [name, value] of this.xattrs) bytes += 100 + name.length + value.length;
+    return bytes;
+  }
+
+  /** Bytes of data that a client stored: what is mapped, cut at the size. */
+  get storedBytes(): number {
+    const tail = this.size % blockBytes;
+    const cut = tail !== 0 && this.table.physical(Math.floor(this.size / blockBytes)) !== 0 ? blockBytes - tail : 0;
+    return this.table.mapped * blockBytes - cut;
+  }
+
+  copy(generation: number, name = this.name): Onode {
+    const out = new Onode(this.collection, name, generation);
+    out.exists = this.exists;
+    out.size = this.size;
+    out.table = this.table.copy();
+    out.xattrs = new Map(this.xattrs);
+    out.omapId = this.omapId;
+    out.omapHeader = this.omapHeader;
+    out.rowBytes = this.rowBytes;
+    if (this.unresolved !== undefined && this.unresolved.size > 0) {
+      out.unresolved = new Map(this.unresolved);
+      for (const image of this.unresolved.values()) image.holders.push(out);
+    }
+    return out;
+  }
+
+  encode(): Uint8Array {
+    assert(!this.unresolved || this.unresolved.size === 0, `object with unknown checksums in a checkpoint`);
+    const writer = new ByteWriter(128 + this.table.mapped * 4);
+    writer.u8(onodeVersion).u64(this.size).u64(this.omapId);
+    writer.u32(this.omapHeader.length).bytes(this.omapHeader);
+    writer.u16(this.xattrs.size);
+    for (const [name, value] of this.xattrs) {
+      const text = utf8(name);
+      writer.u16(text.length).bytes(text).u32(value.length).bytes(value);
+    }
+    this.table.encode(writer);
+    return writer.finish();
+  }
+
+  static decode(collection: Collection, name: string, generation: number, row: Uint8Array): Onode {
+    const reader = new ByteReader(row);
+    const version = reader.u8();
+    assert(version === onodeVersion, `an object's row has format version ${version}`);
+    const out = new Onode(collection, name, generation);
+    out.size = reader.u64();
+    out.omapId = reader.u64();
+    out.omapHeader = new Uint8Array(reader.bytes(reader.u32()));
+    for (let n = reader.u16(); n > 0; n--) {
+      const name = utf8Text(reader.bytes(reader.u16()));
+      out.xattrs.set(name, new Uint8Array(reader.bytes(reader.u32())));
+    }
+    out.table = BlockTable.decode(reader);
+    out.rowBytes = row.length;
+    return out;
+  }
+}
