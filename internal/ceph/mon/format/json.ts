@@ -84,8 +84,8 @@ const escapes: Readonly<Record<string, string>> = {
 function quoted(text: string): string {
   let out = '"';
   for (const c of text) {
-    const escape = escapes[c];
-    if (escape !== undefined) out += escape;
+    const known = escapes[c];
+    if (known !== undefined) out += known;
     else if (c < ' ' || c === '\x7f') out += `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`;
     else out += c;
   }

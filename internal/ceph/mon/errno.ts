@@ -1,0 +1,26 @@
+import { AppError } from '../../base/errors.ts';
+
+/** Numbers of Linux errors that mons answer with (negative on the wire). */
+export const EPERM = 1;
+export const ENOENT = 2;
+export const EIO = 5;
+export const EAGAIN = 11;
+export const EACCES = 13;
+export const EBUSY = 16;
+export const EEXIST = 17;
+export const EINVAL = 22;
+export const ERANGE = 34;
+export const ENOTEMPTY = 39;
+export const ENOTSUP = 95;
+export const ETIMEDOUT = 110;
+
+/** A command or request that is refused: `errno` goes to the client as negative code, the message as its status line. */
+export class Refusal extends AppError {
+  constructor(
+    readonly errno: number,
+    message: string,
+    readonly output = '',
+  ) {
+    super('REFUSED', message);
+  }
+}
