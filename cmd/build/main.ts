@@ -59,7 +59,7 @@ async function build(architecture: Architecture): Promise<void> {
 /** Worker entry points must be named to the compiler one by one. */
 async function workerFiles(): Promise<string[]> {
   const found: string[] = [];
-  for await (const file of new Bun.Glob('internal/**/*-worker.ts').scan(root)) found.push(file);
+  for await (const file of new Bun.Glob('internal/**/*.worker.ts').scan(root)) found.push(file);
   return found.sort();
 }
 
