@@ -1,5 +1,6 @@
 import { utf8, utf8Text } from '../../base/bytes.ts';
 import { errorCode } from '../../base/errors.ts';
+import type { Clock } from '../../base/clock.ts';
 import type { Compare, KeyValue, RequestOp, Store } from '../../store/api.ts';
 import type { KindInfo } from '../api/kinds.ts';
 import type { JsonObject } from '../machinery/json.ts';
@@ -53,14 +54,37 @@ export interface ListResult {
 
 const pageSize = 500;
 
+const eventPrefix = '/registry/core/events/';
+const eventSeconds = 3600;
+const leaseReuseSeconds = 180;
+
 /** Objects in the store: bytes in, bytes out, optimistic concurrency, one transaction a write. */
 export class Registry {
   readonly store: Store;
   readonly conversions: Conversions;
 
-  constructor(store: Store, conversions: Conversions) {
+  readonly #clock: Clock;
+  #eventLease: { id: Promise<bigint>; until: number } | undefined;
+
+  constructor(store: Store, conversions: Conversions, clock: Clock) {
     this.store = store;
     this.conversions = conversions;
+    this.#clock = clock;
+  }
+
+  /** Events live an hour. They share leases, a new one every three minutes, as upstream's lease manager does. */
+  async #leaseFor(kind: KindInfo): Promise<{ lease?: bigint }> {
+    if (resourcePrefix(kind) !== eventPrefix) return {};
+    const now = this.#clock.monotonic();
+    if (this.#eventLease === undefined || now > this.#eventLease.until) {
+      const id = this.store.leaseGrant(eventSeconds + leaseReuseSeconds).then((lease) => lease.id);
+      const entry = { id, until: now + leaseReuseSeconds * 1000 };
+      this.#eventLease = entry;
+      id.catch(() => {
+        if (this.#eventLease === entry) this.#eventLease = undefined;
+      });
+    }
+    return { lease: await this.#eventLease.id };
   }
 
   async get(kind: KindInfo, namespace: string, name: string): Promise<StoredRecord | undefined> {
@@ -163,7 +187,7 @@ export class Registry {
     const response = await this.store.txn(
       {
         compare: [{ key, target: 'create', result: 'equal', value: 0 }, ...(side?.compare ?? [])],
-        success: [{ op: 'put', request: { key, value } }, ...(side?.ops ?? [])],
+        success: [{ op: 'put', request: { key, value, ...(await this.#leaseFor(kind)) } }, ...(side?.ops ?? [])],
         failure: [{ op: 'range', request: { key, keysOnly: true } }],
       },
       durability(kind, namespace),
@@ -186,7 +210,8 @@ export class Registry {
   ): Promise<StoredRecord> {
     const value = this.#encode(kind, object);
     const key = utf8(objectKey(kind, namespace, name));
-    const revision = await this.#write(kind, namespace, key, expected, { op: 'put', request: { key, value } }, side);
+    const put: RequestOp = { op: 'put', request: { key, value, ...(await this.#leaseFor(kind)) } };
+    const revision = await this.#write(kind, namespace, key, expected, put, side);
     return new StoredRecord(value, revision);
   }
 

@@ -82,8 +82,11 @@ export function parseRequest(method: string, path: string, query: URLSearchParam
     name = parts[at + 1] ?? '';
     subresource = parts[at + 2] ?? '';
   }
-  if (name === '' && verb === 'get') verb = isTrue(query.get('watch')) ? 'watch' : 'list';
-  else if (name === '' && verb === 'delete') verb = 'deletecollection';
+  if (name === '' && (verb === 'get' || verb === 'watch')) {
+    if (verb === 'get') verb = isTrue(query.get('watch')) ? 'watch' : 'list';
+    // A list or watch of one name is authorized as that name (kubelets watch single secrets so).
+    name = exactName(query.get('fieldSelector'));
+  } else if (name === '' && verb === 'delete') verb = 'deletecollection';
   else if (name !== '' && verb === 'get' && subresource === '' && isTrue(query.get('watch'))) verb = 'watch';
   let rest = restParts.slice(restAt).join('/');
   if (rest !== '' && path.endsWith('/')) rest += '/';
@@ -91,5 +94,15 @@ export function parseRequest(method: string, path: string, query: URLSearchParam
 }
 
 export function isTrue(value: string | null): boolean {
-  return value === '' || value === '1' || value === 'true' || value === 'True' || value === 't';
+  return value === '1' || value === '' || value === 'true' || value === 'True' || value === 't';
+}
+
+/** The name that a field selector pins, or ''. */
+function exactName(fieldSelector: string | null): string {
+  if (fieldSelector === null || !fieldSelector.includes('metadata.name')) return '';
+  for (const term of fieldSelector.split(',')) {
+    const match = /^metadata\.name==?([^=\\]+)$/.exec(term);
+    if (match !== null) return match[1]!;
+  }
+  return '';
 }

@@ -1,0 +1,190 @@
+import type { Clock } from '../../base/clock.ts';
+import { errorText } from '../../base/errors.ts';
+import type { Logger } from '../../base/log.ts';
+import type { Random } from '../../base/random.ts';
+import { parseCidr } from '../../config/cidr.ts';
+import type { Store } from '../../store/api.ts';
+import { namespaceLifecycle } from '../admission/namespace-lifecycle.ts';
+import { nodeRestriction } from '../admission/node-restriction.ts';
+import { defaultTolerationSeconds, priority, runtimeClass } from '../admission/pod-defaults.ts';
+import { rbacEscalation } from '../admission/rbac-escalation.ts';
+import { serviceAccount } from '../admission/service-account.ts';
+import { ServiceAllocation, serviceDefaults } from '../admission/service-allocation.ts';
+import { defaultStorageClass, storageProtection } from '../admission/storage.ts';
+import { AdmissionChain } from '../admission/types.ts';
+import type { OpenApiDocuments } from '../api/builtin.ts';
+import type { KindTable } from '../api/kinds.ts';
+import { Authorizer } from '../auth/authorizer.ts';
+import { RbacPolicy } from '../auth/rbac.ts';
+import { ServiceAccountTokens } from '../auth/service-account-tokens.ts';
+import type { SchemaSource } from '../machinery/openapi.ts';
+import { ApiApp, type ApiEnv } from './app.ts';
+import { bootstrap } from './bootstrap.ts';
+import { Compactor } from './compactor.ts';
+import type { Core } from './context.ts';
+import { Conversions } from './convert.ts';
+import { KubeletClient } from './kubelet-client-shell.ts';
+import { type Listener, listen } from './listener-server.ts';
+import { Lookups } from './lookups.ts';
+import { RbacFeed } from './rbac-feed.ts';
+import { Registry } from './registry.ts';
+import { WatchHub } from './watch-hub.ts';
+
+export type { ApiEnv } from './app.ts';
+
+/** Certificates and keys as PEM text. */
+export interface ApiServerPki {
+  /** Serving certificate (with chain) and key. */
+  readonly server: { readonly cert: string; readonly key: string };
+  /** CA that signed the client certificates that are believed. */
+  readonly clientCa: string;
+  /** CA of aggregation-layer clients; published for extension servers. */
+  readonly requestHeaderCa?: string;
+  /** CA that signed kubelets' serving certificates. */
+  readonly kubeletCa: string;
+  /** What this server shows to kubelets. */
+  readonly kubeletClient: { readonly cert: string; readonly key: string };
+  /** Service-account signing: PKCS #8 key and the public keys that are believed, the key's own first. ES256. */
+  readonly serviceAccount: { readonly key: string; readonly publicKeys: readonly string[] };
+}
+
+export interface ApiServerConfig {
+  readonly serviceCIDR: string;
+  readonly nodePortRange: readonly [number, number];
+  /** Cluster domain: part of the token issuer. */
+  readonly domain: string;
+  /** Where pods and nodes reach this server. */
+  readonly advertiseAddress: string;
+  readonly port: number;
+}
+
+export interface ApiServerOptions {
+  readonly store: Store;
+  readonly kinds: KindTable;
+  readonly schemas: SchemaSource;
+  readonly openapi: OpenApiDocuments;
+  readonly pki: ApiServerPki;
+  readonly config: ApiServerConfig;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+export interface ApiServer {
+  /** Answers a request in process. Authorization applies to `env.identity` as to anybody. */
+  fetch(request: Request, env?: ApiEnv): Promise<Response>;
+  /** Takes connections. `port` 0 chooses one. */
+  listen(options: { port: number; host: string }): Promise<Listener>;
+  /** Empty when it is ready to serve, else why not. */
+  notReady(): string;
+  /** Ends watches, timers and connections; the store stays open. */
+  close(): Promise<void>;
+}
+
+/** Builds the API server over an open store, writes the objects that every cluster has, and is ready when it resolves. */
+export async function createApiServer(options: ApiServerOptions): Promise<ApiServer> {
+  const { store, kinds, clock, random, log, pki, config } = options;
+  const hub = new WatchHub(store, clock, log);
+  const registry = new Registry(store, new Conversions(kinds), clock);
+  const lookups = new Lookups(kinds, registry);
+  const policy = new RbacPolicy();
+  const authorizer = new Authorizer(policy, lookups);
+  const issuer = `https://kubernetes.default.svc.${config.domain}`;
+  const tokens = await ServiceAccountTokens.create({
+    privateKey: pki.serviceAccount.key,
+    publicKeys: pki.serviceAccount.publicKeys,
+    issuer,
+    audiences: [issuer],
+    subjects: lookups,
+    random,
+    now: () => clock.now(),
+  });
+  const admission = new AdmissionChain(
+    [
+      namespaceLifecycle,
+      serviceAccount,
+      nodeRestriction,
+      priority,
+      defaultTolerationSeconds,
+      runtimeClass,
+      defaultStorageClass,
+      storageProtection,
+      serviceDefaults,
+      rbacEscalation(authorizer),
+    ],
+    { reader: lookups, random, now: () => clock.now() },
+  );
+  const core: Core = {
+    kinds,
+    schemas: options.schemas,
+    registry,
+    hub,
+    admission,
+    authorizer,
+    tokens,
+    allocation: new ServiceAllocation({
+      store,
+      serviceCidr: parseCidr(config.serviceCIDR),
+      nodePorts: config.nodePortRange,
+      random,
+    }),
+    strategy: { now: () => clock.now(), random },
+    clock,
+    random,
+    log,
+  };
+  let started = false;
+  const nodes = new KubeletClient({ ...pki.kubeletClient, ca: pki.kubeletCa }, log);
+  const app = new ApiApp({
+    core,
+    nodes,
+    openapi: options.openapi,
+    serverAddress: `${config.advertiseAddress}:${config.port}`,
+    checks: [
+      { name: 'ping', check: () => '' },
+      { name: 'etcd', check: () => '' },
+      { name: 'poststarthook/rbac/bootstrap-roles', check: () => (started ? '' : 'not finished') },
+    ],
+  });
+  const rbac = new RbacFeed({ policy, registry, hub, kinds, clock, log });
+  const compactor = new Compactor(store, clock, log);
+  const listeners: Listener[] = [];
+  try {
+    await rbac.start();
+    await bootstrap(app, {
+      serviceCidr: config.serviceCIDR,
+      advertiseAddress: config.advertiseAddress,
+      port: config.port,
+      clientCa: pki.clientCa,
+      requestHeaderCa: pki.requestHeaderCa,
+    });
+  } catch (error) {
+    rbac.close();
+    hub.close();
+    throw error;
+  }
+  started = true;
+  compactor.start();
+  return {
+    fetch: (request, env) => app.fetch(request, env),
+    async listen({ port, host }) {
+      const listener = await listen(
+        app,
+        nodes,
+        { port, host, cert: pki.server.cert, key: pki.server.key, clientCa: pki.clientCa },
+        () => clock.now(),
+        log,
+      );
+      listeners.push(listener);
+      return listener;
+    },
+    notReady: () => (started ? '' : 'default roles are not written yet'),
+    async close() {
+      compactor.close();
+      rbac.close();
+      hub.close();
+      for (const listener of listeners)
+        await listener.close().catch((error: unknown) => log.debug('closing the listener', { error: errorText(error) }));
+    },
+  };
+}

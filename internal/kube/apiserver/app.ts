@@ -1,0 +1,215 @@
+/** The request path: authentication, impersonation, authorization, limits, then documents or resources. A hono app over pure handlers. */
+import { Hono } from 'hono';
+import { authenticate, impersonate } from '../auth/authenticator.ts';
+import { forbiddenText } from '../auth/authorizer.ts';
+import type { Attributes, UserInfo } from '../auth/identity.ts';
+import { badRequest, failure, forbidden, tooManyRequests } from '../machinery/status.ts';
+import { emptyLog, connectTarget, type KubeletTarget } from './connect.ts';
+import { type Core, readBody, type RequestContext } from './context.ts';
+import { documentHandlers, type DocumentOptions, openapiV3 } from './documents.ts';
+import { Metrics } from './metrics.ts';
+import { errorStatus, type Reply, statusReply, textReply, toResponse } from './reply.ts';
+import { parseRequest, type RequestInfo } from './request-info.ts';
+import { pathNotFound, serveResource } from './resources.ts';
+
+/** What a transport passes with a request. */
+export interface ApiEnv {
+  /** Set by in-process callers: who they are. Never set it from anything that came over a network. */
+  identity?: UserInfo;
+  /** The user of a verified client certificate. */
+  certificate?: UserInfo;
+  /** The transport writes the body itself: see `replyOf`. */
+  raw?: boolean;
+}
+
+/** GETs of a kubelet's answers (logs). */
+export interface NodeGateway {
+  get(target: KubeletTarget): Promise<Reply>;
+}
+
+export interface AppOptions extends Omit<DocumentOptions, 'metrics'> {
+  readonly core: Core;
+  readonly nodes: NodeGateway;
+}
+
+const readsMax = 400;
+const writesMax = 200;
+/** Paths that must answer before anybody can be asked who may see them. */
+const alwaysAllowed = new Set(['/healthz', '/livez', '/readyz']);
+
+export interface Authorized {
+  readonly info: RequestInfo;
+  readonly user: UserInfo;
+  readonly url: URL;
+}
+
+export class ApiApp {
+  readonly #core: Core;
+  readonly #nodes: NodeGateway;
+  readonly #options: AppOptions;
+  readonly #handlers: ReturnType<typeof documentHandlers>;
+  readonly #hono = new Hono<{ Bindings: ApiEnv }>();
+  readonly metrics = new Metrics();
+  #reads = 0;
+  #writes = 0;
+
+  constructor(options: AppOptions) {
+    this.#core = options.core;
+    this.#nodes = options.nodes;
+    this.#options = options;
+    this.#handlers = documentHandlers(options.core, { ...options, metrics: () => this.#metricsText() });
+    this.#hono.all('*', async (c) => toResponse(await this.#serve(c.req.raw, c.env), c.env.raw === true));
+  }
+
+  /** Answers one request. In-process callers set `env.identity`; never throws. */
+  fetch(request: Request, env: ApiEnv = {}): Promise<Response> {
+    return Promise.resolve(this.#hono.fetch(request, env));
+  }
+
+  #metricsText(): string {
+    const { hub, registry } = this.#core;
+    const status = registry.store.status();
+    this.metrics.inflight = this.#reads + this.#writes;
+    return this.metrics.text({
+      apiserver_watchers: hub.subscribers,
+      apiserver_store_revision: status.revision,
+      apiserver_store_keys: status.keys,
+      apiserver_store_database_bytes: status.databaseBytes,
+      apiserver_store_written_bytes: status.bytesWritten,
+    });
+  }
+
+  async #serve(request: Request, env: ApiEnv): Promise<Reply> {
+    const started = this.#core.clock.monotonic();
+    let info: RequestInfo | undefined;
+    let reply: Reply;
+    try {
+      const url = new URL(request.url);
+      info = parseRequest(request.method, url.pathname, url.searchParams);
+      if (info === undefined) throw badRequest('the path is not valid percent-encoding');
+      reply = await this.#limited(request, env, url, info);
+    } catch (error) {
+      const status = errorStatus(error, this.#core.log, `${request.method} ${request.url.slice(0, 300)}`);
+      reply = statusReply(status);
+    }
+    const known = info?.isResource === true && this.#kind(info) !== undefined;
+    const seconds = (this.#core.clock.monotonic() - started) / 1000;
+    this.metrics.count(info?.verb ?? '', known ? info!.group : '', known ? info!.resource : '', reply.status, seconds);
+    return reply;
+  }
+
+  async #limited(request: Request, env: ApiEnv, url: URL, info: RequestInfo): Promise<Reply> {
+    const long = info.verb === 'watch' || info.subresource === 'log' || info.subresource === 'exec';
+    if (long || env.identity !== undefined || alwaysAllowed.has(info.path)) return this.#answer(request, env, url, info);
+    const reads = info.verb === 'get' || info.verb === 'list' || !info.isResource;
+    if (reads ? this.#reads >= readsMax : this.#writes >= writesMax)
+      throw tooManyRequests('Too many requests, please try again later.', 1);
+    if (reads) this.#reads++;
+    else this.#writes++;
+    try {
+      return await this.#answer(request, env, url, info);
+    } finally {
+      if (reads) this.#reads--;
+      else this.#writes--;
+    }
+  }
+
+  /** Who asks, and whether they may. Throws 401, 403. */
+  async authorize(request: Request, env: ApiEnv, info: RequestInfo): Promise<UserInfo> {
+    const { tokens, authorizer } = this.#core;
+    const who = await authenticate(
+      {
+        ...(env.identity === undefined ? {} : { identity: env.identity }),
+        ...(env.certificate === undefined ? {} : { certificate: env.certificate }),
+        authorization: request.headers.get('authorization'),
+      },
+      tokens,
+    );
+    const user = await impersonate(who, request.headers, authorizer);
+    if (alwaysAllowed.has(info.path)) return user;
+    await this.#check(user, info, info.verb);
+    return user;
+  }
+
+  async #check(user: UserInfo, info: RequestInfo, verb: string): Promise<void> {
+    const attributes: Attributes = {
+      user,
+      verb,
+      resourceRequest: info.isResource,
+      group: info.group,
+      version: info.version,
+      resource: info.resource,
+      subresource: info.subresource,
+      namespace: info.namespace,
+      name: info.name,
+      path: info.path,
+    };
+    const decision = await this.#core.authorizer.authorize(attributes);
+    if (decision.allowed) return;
+    const why = forbiddenText(attributes) + (decision.reason === '' ? '' : `: ${decision.reason}`);
+    if (!info.isResource) throw failure(403, 'Forbidden', `forbidden: ${why}`, {});
+    throw forbidden({ group: info.group, resource: info.resource }, info.name, why);
+  }
+
+  #kind(info: RequestInfo): RequestContext['kind'] | undefined {
+    return this.#core.kinds.byResource(info.group, info.version, info.resource);
+  }
+
+  #context(request: Request, url: URL, info: RequestInfo, user: UserInfo): RequestContext {
+    const kind = this.#kind(info);
+    if (kind === undefined) throw pathNotFound();
+    let body: Promise<Uint8Array> | undefined;
+    return {
+      core: this.#core,
+      info,
+      kind,
+      user,
+      query: url.searchParams,
+      headers: request.headers,
+      body: () => (body ??= readBody(request)),
+      warnings: [],
+    };
+  }
+
+  async #answer(request: Request, env: ApiEnv, url: URL, info: RequestInfo): Promise<Reply> {
+    const user = await this.authorize(request, env, info);
+    if (!info.isResource) {
+      const path = info.path.length > 1 && info.path.endsWith('/') ? info.path.slice(0, -1) : info.path;
+      const handler = Object.hasOwn(this.#handlers, path) ? this.#handlers[path] : undefined;
+      if (request.method !== 'GET' && request.method !== 'HEAD') throw handler === undefined ? pathNotFound() : failure(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource', {});
+      if (handler !== undefined) return handler(request, url);
+      const document = await openapiV3(path, this.#options.openapi);
+      if (document === undefined) throw pathNotFound();
+      return document;
+    }
+    return serveResource(this.#context(request, url, info, user), async (context) => {
+      if (info.subresource !== 'log') throw badRequest('Upgrade request required');
+      if (info.verb !== 'get') throw failure(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource', {});
+      const target = await connectTarget(context);
+      return target === emptyLog ? textReply('') : this.#nodes.get(target);
+    });
+  }
+
+  /**
+   * Where an upgraded connection (exec, attach, portforward over SPDY or WebSocket) has to go, after the same checks as any request. A Reply is the
+   * refusal. Running something in a pod needs `create`, whatever the method (KEP-4006: WebSockets come as GET).
+   */
+  async upgradeTarget(request: Request, env: ApiEnv): Promise<KubeletTarget | Reply> {
+    try {
+      const url = new URL(request.url);
+      const info = parseRequest(request.method, url.pathname, url.searchParams);
+      if (info === undefined) throw badRequest('the path is not valid percent-encoding');
+      const user = await this.authorize(request, env, info);
+      if (!info.isResource || !upgradable.has(info.subresource)) throw badRequest('this path does not upgrade');
+      if (info.verb === 'get') await this.#check(user, info, 'create');
+      const context = this.#context(request, url, info, user);
+      if (context.kind.subresources[info.subresource] === undefined) throw pathNotFound();
+      const target = await connectTarget(context);
+      return target === emptyLog ? textReply('') : target;
+    } catch (error) {
+      return statusReply(errorStatus(error, this.#core.log, `upgrade ${request.url.slice(0, 300)}`));
+    }
+  }
+}
+
+const upgradable = new Set(['exec', 'attach', 'portforward']);

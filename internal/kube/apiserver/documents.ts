@@ -1,0 +1,145 @@
+/** Paths that are no resources: discovery, OpenAPI, version, health, keys of the token issuer. */
+import type { OpenApiDocuments } from '../api/builtin.ts';
+import type { JsonObject } from '../machinery/json.ts';
+import { notAcceptable } from '../machinery/status.ts';
+import type { Core } from './context.ts';
+import { aggregated, coreVersions, groupList, groupOf, resourceList, wantsAggregated } from './discovery.ts';
+import { negotiate, parseAccept } from './negotiation.ts';
+import { documentReply } from './render.ts';
+import { jsonReply, type Reply, textReply } from './reply.ts';
+import { pathNotFound } from './resources.ts';
+
+export interface HealthCheck {
+  readonly name: string;
+  /** Empty when it is well, else why not. */
+  check(): string;
+}
+
+export interface DocumentOptions {
+  readonly openapi: OpenApiDocuments;
+  readonly checks: readonly HealthCheck[];
+  /** `host:port` that clients reach this server by. */
+  readonly serverAddress: string;
+  metrics(): string;
+}
+
+export type Handler = (request: Request, url: URL) => Promise<Reply> | Reply;
+
+/** The version of Kubernetes whose behaviour this is. Major and minor are digits only. */
+export const versionInfo = {
+  major: '1',
+  minor: '36',
+  gitVersion: 'v1.36.0+appliance',
+  gitCommit: '',
+  gitTreeState: 'clean',
+  buildDate: '2026-04-22T00:00:00Z',
+  goVersion: 'bun1.4.5',
+  compiler: 'bun',
+  platform: `linux/${process.arch === 'x64' ? 'amd64' : process.arch}`,
+};
+
+function health(checks: readonly HealthCheck[], kind: string): Handler {
+  return (_request, url) => {
+    const excluded = new Set(url.searchParams.getAll('exclude').flatMap((text) => text.split(',')));
+    const lines: string[] = [];
+    let well = true;
+    for (const { name, check } of checks) {
+      if (excluded.has(name)) {
+        lines.push(`[+]${name} excluded: ok`);
+        continue;
+      }
+      const why = check();
+      if (why === '') lines.push(`[+]${name} ok`);
+      else {
+        well = false;
+        lines.push(`[-]${name} failed: ${why}`);
+      }
+    }
+    if (well && !url.searchParams.has('verbose')) return textReply('ok');
+    return textReply(`${lines.join('\n')}\n${kind} check ${well ? 'passed' : 'failed'}\n`, well ? 200 : 500);
+  };
+}
+
+/** Every path with its handler. Paths end without a slash; `*` stands for one part. */
+export function documentHandlers(core: Core, options: DocumentOptions): Record<string, Handler> {
+  const { kinds } = core;
+  const document = (request: Request, value: JsonObject | undefined): Reply => {
+    const form = negotiate(request.headers.get('accept'), false);
+    if (value === undefined) throw pathNotFound();
+    return documentReply(value, form, 200, []);
+  };
+  const discover = (request: Request, isCore: boolean, old: () => JsonObject): Reply => {
+    const wanted = wantsAggregated(request.headers.get('accept'));
+    if (wanted === undefined) return document(request, old());
+    const reply = jsonReply(aggregated(kinds, isCore, wanted.version));
+    reply.headers['content-type'] = wanted.contentType;
+    reply.headers.vary = 'Accept';
+    return reply;
+  };
+  const handlers: Record<string, Handler> = {
+    '/api': (request) => discover(request, true, () => coreVersions(kinds, options.serverAddress)),
+    '/apis': (request) => discover(request, false, () => groupList(kinds)),
+    '/version': () => jsonReply(versionInfo),
+    '/metrics': () => ({
+      status: 200,
+      headers: { 'content-type': 'text/plain; version=0.0.4' },
+      body: [Buffer.from(options.metrics())],
+    }),
+    '/openapi/v2': (request) => openapiV2(request, options.openapi),
+    '/openapi/v3': async () => jsonReply(await options.openapi.v3Index()),
+    '/.well-known/openid-configuration': () =>
+      jsonReply({
+        issuer: core.tokens.issuer,
+        jwks_uri: `https://${options.serverAddress}/openid/v1/jwks`,
+        response_types_supported: ['id_token'],
+        subject_types_supported: ['public'],
+        id_token_signing_alg_values_supported: ['ES256'],
+      }),
+    '/openid/v1/jwks': () => {
+      const reply = jsonReply(core.tokens.jwks());
+      reply.headers['content-type'] = 'application/jwk-set+json';
+      return reply;
+    },
+  };
+  for (const kind of ['healthz', 'livez', 'readyz']) {
+    handlers[`/${kind}`] = health(options.checks, kind);
+    for (const one of options.checks) handlers[`/${kind}/${one.name}`] = health([one], kind);
+  }
+  handlers['/'] = () => jsonReply({ paths: Object.keys(handlers).filter((path) => path !== '/').sort() });
+  for (const { group, versions } of kinds.groups()) {
+    if (group !== '') handlers[`/apis/${group}`] = (request) => document(request, groupOf(kinds, group));
+    for (const version of versions) {
+      const path = group === '' ? `/api/${version}` : `/apis/${group}/${version}`;
+      handlers[path] = (request) => document(request, resourceList(kinds, group, version));
+    }
+  }
+  return handlers;
+}
+
+/** `/openapi/v3/<path>`; undefined for another path. */
+export async function openapiV3(path: string, openapi: OpenApiDocuments): Promise<Reply | undefined> {
+  if (!path.startsWith('/openapi/v3/')) return undefined;
+  const body = await openapi.v3Json(path.slice('/openapi/v3/'.length));
+  if (body === undefined) throw pathNotFound();
+  return { status: 200, headers: { 'content-type': 'application/json' }, body: [body] };
+}
+
+const protobufV2 = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf';
+
+async function openapiV2(request: Request, openapi: OpenApiDocuments): Promise<Reply> {
+  const json = async (): Promise<Reply> => ({
+    status: 200,
+    headers: { 'content-type': 'application/json' },
+    body: [await openapi.v2Json()],
+  });
+  const accept = request.headers.get('accept');
+  if (accept === null || accept === '') return json();
+  for (const { type } of parseAccept(accept)) {
+    // Clients spell the @ in both ways.
+    if (type.replace('%40', '@') === protobufV2)
+      return { status: 200, headers: { 'content-type': protobufV2 }, body: [await openapi.v2Protobuf()] };
+    if (type === 'application/json' || type === '*/*' || type === 'application/*') return json();
+  }
+  throw notAcceptable(['application/json', protobufV2]);
+}
+

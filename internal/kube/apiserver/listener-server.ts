@@ -1,0 +1,257 @@
+/** The network shell: HTTP/2 and HTTP/1.1 with client certificates on one port, streams with back-pressure, upgrades handed to kubelets. */
+import http2 from 'node:http2';
+import type { Duplex } from 'node:stream';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { errorText } from '../../base/errors.ts';
+import type { Logger } from '../../base/log.ts';
+import { type CertificateUser, certificateUser, type PeerSocket } from '../auth/client-certificates-shell.ts';
+import type { UserInfo } from '../auth/identity.ts';
+import type { ApiApp, ApiEnv } from './app.ts';
+import { bodyBytesMax } from './context.ts';
+import type { KubeletClient } from './kubelet-client-shell.ts';
+import { type Reply, replyOf, type ReplySink, warningHeaders } from './reply.ts';
+
+export interface ListenOptions {
+  readonly port: number;
+  readonly host: string;
+  /** Serving certificate chain and key, PEM. */
+  readonly cert: string;
+  readonly key: string;
+  /** CAs of client certificates, PEM. */
+  readonly clientCa: string;
+}
+
+export interface Listener {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+type Incoming = http2.Http2ServerRequest | IncomingMessage;
+/** Both kinds of response have what is used here. */
+type Outgoing = ServerResponse;
+
+/** Headers that an upgrade passes on; never the client's credentials. */
+const passedOn = ['connection', 'upgrade', 'x-stream-protocol-version', 'user-agent', 'origin'];
+
+export async function listen(app: ApiApp, nodes: KubeletClient, options: ListenOptions, now: () => number, log: Logger): Promise<Listener> {
+  const users = new WeakMap<object, CertificateUser | null>();
+  const userOf = (socket: object): UserInfo | undefined => {
+    let known = users.get(socket);
+    if (known === undefined) {
+      known = certificateUser(socket as PeerSocket) ?? null;
+      users.set(socket, known);
+    }
+    if (known === null || now() < known.notBefore || now() > known.notAfter) return undefined;
+    return known.user;
+  };
+  const envOf = (socket: object): ApiEnv => {
+    const certificate = userOf(socket);
+    return certificate === undefined ? { raw: true } : { raw: true, certificate };
+  };
+  const sockets = new Set<Duplex>();
+  const server = http2.createSecureServer({
+    allowHTTP1: true,
+    requestCert: true,
+    rejectUnauthorized: false,
+    ca: options.clientCa,
+    cert: options.cert,
+    key: options.key,
+    settings: { maxConcurrentStreams: 1000, initialWindowSize: 1024 * 1024 },
+    maxSessionMemory: 64,
+  });
+  server.on('connection', (socket: Duplex) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  server.on('secureConnection', (socket: Duplex) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  server.on('sessionError', (error: Error) => log.debug('http2 session', { error: errorText(error) }));
+  server.on('tlsClientError', (error: Error) => log.debug('tls', { error: errorText(error) }));
+  server.on('request', (incoming: Incoming, response: http2.Http2ServerResponse | ServerResponse) => {
+    const outgoing = response as Outgoing;
+    serve(app, incoming, outgoing, envOf).catch((error: unknown) => {
+      log.debug('request broke off', { error: errorText(error) });
+      outgoing.destroy();
+    });
+  });
+  server.on('upgrade', (incoming: IncomingMessage, socket: Duplex, head: Uint8Array) => {
+    socket.on('error', () => socket.destroy());
+    upgrade(app, nodes, incoming, socket, head, envOf(incoming.socket)).catch((error: unknown) => {
+      log.debug('upgrade broke off', { error: errorText(error) });
+      socket.destroy();
+    });
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.port, options.host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  server.on('error', (error: Error) => log.warn('listener', { error: errorText(error) }));
+  const address = server.address();
+  return {
+    port: typeof address === 'object' && address !== null ? address.port : options.port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of sockets) socket.destroy();
+        // Bun does not always report the end of destroyed TLS sockets to close().
+        setTimeout(resolve, 200).unref();
+      }),
+  };
+}
+
+function socketOf(incoming: Incoming): object {
+  return 'stream' in incoming && incoming.httpVersionMajor === 2 ? (incoming.stream.session?.socket ?? incoming) : incoming.socket;
+}
+
+function headersOf(incoming: Incoming): Headers {
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(incoming.headers)) {
+    if (name.startsWith(':') || value === undefined) continue;
+    if (Array.isArray(value)) for (const one of value) headers.append(name, one);
+    else headers.set(name, value);
+  }
+  return headers;
+}
+
+/** The whole body, or undefined when it is larger than any request may be. */
+function collect(incoming: Incoming): Promise<Uint8Array | undefined> {
+  return new Promise((resolve, reject) => {
+    const pieces: Uint8Array[] = [];
+    let size = 0;
+    incoming.on('data', (piece: Uint8Array) => {
+      size += piece.length;
+      if (size <= bodyBytesMax) pieces.push(piece);
+      else {
+        incoming.pause();
+        resolve(undefined);
+      }
+    });
+    incoming.on('end', () => resolve(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces)));
+    incoming.on('error', reject);
+    incoming.on('aborted', () => reject(new Error('aborted')));
+  });
+}
+
+function requestOf(incoming: Incoming, method: string, body: Uint8Array | undefined): Request {
+  const url = new URL(incoming.url ?? '/', 'https://apiserver');
+  const headers = headersOf(incoming);
+  if (body === undefined || body.length === 0 || method === 'GET' || method === 'HEAD') return new Request(url, { method, headers });
+  return new Request(url, { method, headers, body: body as Uint8Array<ArrayBuffer> });
+}
+
+const statusJson = (code: number, reason: string, message: string): string =>
+  JSON.stringify({ kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, reason, code });
+
+async function serve(app: ApiApp, incoming: Incoming, outgoing: Outgoing, envOf: (socket: object) => ApiEnv): Promise<void> {
+  const method = incoming.method ?? 'GET';
+  let request: Request;
+  try {
+    const body = method === 'GET' || method === 'HEAD' ? undefined : await collect(incoming);
+    if (body === undefined && method !== 'GET' && method !== 'HEAD') {
+      outgoing.writeHead(413, { 'content-type': 'application/json' });
+      outgoing.end(statusJson(413, 'RequestEntityTooLarge', `Request entity too large: limit is ${bodyBytesMax}`));
+      return;
+    }
+    request = requestOf(incoming, method, body);
+  } catch (error) {
+    if (outgoing.headersSent) throw error;
+    outgoing.writeHead(400, { 'content-type': 'application/json' });
+    outgoing.end(statusJson(400, 'BadRequest', errorText(error)));
+    return;
+  }
+  const response = await app.fetch(request, envOf(socketOf(incoming)));
+  const reply = replyOf(response);
+  if (reply === undefined) {
+    outgoing.writeHead(response.status, Object.fromEntries(response.headers));
+    outgoing.end(Buffer.from(await response.arrayBuffer()));
+    return;
+  }
+  send(reply, outgoing, method === 'HEAD', incoming.httpVersionMajor === 1);
+}
+
+function send(reply: Reply, outgoing: Outgoing, headOnly: boolean, http1: boolean): void {
+  const headers: Record<string, string | string[]> = { ...reply.headers };
+  const warnings = warningHeaders(reply.warnings);
+  if (warnings.length > 0) headers.warning = warnings;
+  if (typeof reply.body !== 'function') {
+    let length = 0;
+    for (const piece of reply.body) length += piece.length;
+    headers['content-length'] = String(length);
+    outgoing.writeHead(reply.status, headers);
+    if (!headOnly) {
+      const last = reply.body.length - 1;
+      for (let i = 0; i < last; i++) outgoing.write(reply.body[i]!);
+      if (last >= 0) outgoing.end(reply.body[last]);
+      else outgoing.end();
+    } else outgoing.end();
+    return;
+  }
+  if (http1) headers['transfer-encoding'] = 'chunked';
+  outgoing.writeHead(reply.status, headers);
+  outgoing.flushHeaders();
+  let ended = false;
+  let queued = 0;
+  const sink: ReplySink = {
+    write(bytes) {
+      if (ended) return;
+      queued += bytes.length;
+      outgoing.write(bytes, () => {
+        queued -= bytes.length;
+      });
+    },
+    backlog: () => queued,
+    end() {
+      if (ended) return;
+      ended = true;
+      outgoing.end();
+    },
+  };
+  const stop = reply.body(sink);
+  outgoing.on('close', () => {
+    ended = true;
+    stop();
+  });
+}
+
+async function upgrade(app: ApiApp, nodes: KubeletClient, incoming: IncomingMessage, socket: Duplex, head: Uint8Array, env: ApiEnv): Promise<void> {
+  const method = incoming.method ?? 'GET';
+  const target = await app.upgradeTarget(requestOf(incoming, method, undefined), env);
+  const refuse = (reply: Reply): void => {
+    const body = typeof reply.body === 'function' ? Buffer.alloc(0) : Buffer.concat(reply.body);
+    const headers = { ...reply.headers, 'content-length': String(body.length), connection: 'close' };
+    let text = `HTTP/1.1 ${reply.status} ${reply.status === 403 ? 'Forbidden' : 'Error'}\r\n`;
+    for (const [name, value] of Object.entries(headers)) text += `${name}: ${value}\r\n`;
+    socket.write(`${text}\r\n`);
+    socket.end(body);
+  };
+  if ('body' in target) return refuse(target);
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(incoming.headers)) {
+    if (value === undefined || !(passedOn.includes(name) || name.startsWith('sec-websocket-'))) continue;
+    headers[name] = sanitized(name, Array.isArray(value) ? value.join(', ') : value);
+  }
+  try {
+    await nodes.upgrade(target, method, headers, socket, head);
+  } catch (error) {
+    refuse({
+      status: 500,
+      headers: { 'content-type': 'application/json' },
+      body: [Buffer.from(statusJson(500, 'InternalError', `error dialing backend: ${errorText(error)}`))],
+    });
+  }
+}
+
+/** A bearer token may travel as a WebSocket sub-protocol (browsers): it stays here. */
+function sanitized(name: string, value: string): string {
+  if (name !== 'sec-websocket-protocol') return value;
+  return value
+    .split(',')
+    .map((one) => one.trim())
+    .filter((one) => !one.startsWith('base64url.bearer.authorization.k8s.io.'))
+    .join(', ');
+}

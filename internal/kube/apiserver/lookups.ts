@@ -1,0 +1,96 @@
+/** What authentication, the Node authorizer and admission read from the registry: always the newest state. */
+import type { AdmissionReader } from '../admission/types.ts';
+import type { KindInfo, KindTable } from '../api/kinds.ts';
+import type { NodeGraph } from '../auth/node-authorizer.ts';
+import type { TokenSubjects } from '../auth/service-account-tokens.ts';
+import { everything } from '../machinery/selectors.ts';
+import { getPath, isObject, type JsonObject } from '../machinery/json.ts';
+import type { Registry } from './registry.ts';
+import { selectAll } from './selection.ts';
+
+export class Lookups implements AdmissionReader, NodeGraph, TokenSubjects {
+  readonly #kinds = new Map<string, KindInfo>();
+  readonly #registry: Registry;
+
+  constructor(kinds: KindTable, registry: Registry) {
+    this.#registry = registry;
+    for (const kind of kinds.all) {
+      const key = `${kind.group}/${kind.plural}`;
+      if (!this.#kinds.has(key)) this.#kinds.set(key, kind);
+    }
+  }
+
+  async get(group: string, resource: string, namespace: string, name: string): Promise<JsonObject | undefined> {
+    const kind = this.#kinds.get(`${group}/${resource}`);
+    return kind === undefined ? undefined : this.#registry.getObject(kind, namespace, name);
+  }
+
+  async list(group: string, resource: string, namespace: string): Promise<JsonObject[]> {
+    const kind = this.#kinds.get(`${group}/${resource}`);
+    if (kind === undefined) return [];
+    const { records } = await this.#registry.list({ kind, namespace, selection: selectAll, limit: 0, revision: 0, start: '' });
+    return records.map(({ record }) => this.#registry.objectOf(kind, record));
+  }
+
+  async fields(
+    group: string,
+    resource: string,
+    namespace: string,
+    name: string,
+  ): Promise<Readonly<Record<string, string>> | undefined> {
+    const kind = this.#kinds.get(`${group}/${resource}`);
+    const record = kind === undefined ? undefined : await this.#registry.get(kind, namespace, name);
+    return record === undefined ? undefined : (record.header.f ?? {});
+  }
+
+  async podsOnNode(node: string, namespace: string): Promise<JsonObject[]> {
+    const kind = this.#kinds.get('/pods');
+    if (kind === undefined) return [];
+    const { records } = await this.#registry.list({
+      kind,
+      namespace,
+      selection: {
+        labels: everything,
+        fields: [{ field: 'spec.nodeName', operator: '=', value: node }],
+        all: false,
+        onlyName: undefined,
+      },
+      limit: 0,
+      revision: 0,
+      start: '',
+    });
+    return records.map(({ record }) => this.#registry.objectOf(kind, record));
+  }
+
+  async claimOfVolume(volume: string): Promise<{ namespace: string; name: string } | undefined> {
+    const claim = getPath(await this.get('', 'persistentvolumes', '', volume), 'spec', 'claimRef');
+    if (!isObject(claim)) return undefined;
+    return { namespace: String(claim.namespace), name: String(claim.name) };
+  }
+
+  async nodeOfAttachment(name: string): Promise<string | undefined> {
+    const node = getPath(await this.get('storage.k8s.io', 'volumeattachments', '', name), 'spec', 'nodeName');
+    return typeof node === 'string' ? node : undefined;
+  }
+
+  serviceAccountUid(namespace: string, name: string): Promise<string | undefined> {
+    return this.#uid('serviceaccounts', namespace, name);
+  }
+
+  podUid(namespace: string, name: string): Promise<string | undefined> {
+    return this.#uid('pods', namespace, name);
+  }
+
+  secretUid(namespace: string, name: string): Promise<string | undefined> {
+    return this.#uid('secrets', namespace, name);
+  }
+
+  nodeUid(name: string): Promise<string | undefined> {
+    return this.#uid('nodes', '', name);
+  }
+
+  async #uid(resource: string, namespace: string, name: string): Promise<string | undefined> {
+    const uid = getPath(await this.get('', resource, namespace, name), 'metadata', 'uid');
+    return typeof uid === 'string' ? uid : undefined;
+  }
+}
