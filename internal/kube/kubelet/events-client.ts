@@ -1,0 +1,1 @@
+export { EventRecorder, type EventSubject } from '../client/events.ts';
