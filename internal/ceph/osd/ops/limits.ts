@@ -1,0 +1,26 @@
+/** Bounds on operations; upstream's option and default beside each. */
+
+/** `osd_max_write_size`. */
+export const maxWriteBytes = 90 * 2 ** 20;
+/** `osd_max_object_size`. */
+export const maxObjectBytes = 128 * 2 ** 20;
+/** `osd_max_object_name_len`. */
+export const maxNameBytes = 2048;
+/** `osd_max_object_namespace_len`. */
+export const maxNamespaceBytes = 256;
+/** `osd_max_attr_name_len`. */
+export const maxXattrNameBytes = 100;
+/** `osd_max_attr_size` is unlimited upstream, bounded by its store; ours keeps them in memory. */
+export const maxXattrBytes = 64 * 1024;
+/** `osd_max_omap_entries_per_request`. */
+export const maxOmapEntries = 1024;
+/** `osd_max_omap_bytes_per_request` is 1 GiB upstream; a reply is built in memory. */
+export const maxOmapBytes = 64 * 2 ** 20;
+/** `osd_max_pgls`. */
+export const maxListEntries = 1024;
+/** `osd_max_write_op_reply_len`. */
+export const maxWriteReplyBytes = 64;
+/** `osd_client_watch_timeout`, seconds. */
+export const defaultWatchTimeoutSec = 30;
+/** `osd_default_notify_timeout`, seconds. */
+export const defaultNotifyTimeoutSec = 30;
