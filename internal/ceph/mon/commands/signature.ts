@@ -127,11 +127,16 @@ function scalar(argument: Argument, raw: unknown): string | number | boolean {
   switch (argument.type) {
     case 'CephInt':
     case 'CephFloat': {
-      const value = typeof raw === 'number' ? raw : typeof raw === 'string' && raw.trim() !== '' ? Number(raw) : Number.NaN;
-      if (!Number.isFinite(value) || (argument.type === 'CephInt' && !Number.isSafeInteger(value))) throw bad(argument, raw);
+      const value =
+        typeof raw === 'number' ? raw : typeof raw === 'string' && raw.trim() !== '' ? Number(raw) : Number.NaN;
+      if (!Number.isFinite(value) || (argument.type === 'CephInt' && !Number.isSafeInteger(value)))
+        throw bad(argument, raw);
       const [low, high] = argument.range ?? [undefined, undefined];
       if ((low !== undefined && value < low) || (high !== undefined && value > high))
-        throw new Refusal(EINVAL, `'${argument.name}' is ${value}: not in the range ${low}${high === undefined ? ' and up' : ` to ${high}`}`);
+        throw new Refusal(
+          EINVAL,
+          `'${argument.name}' is ${value}: not in the range ${low}${high === undefined ? ' and up' : ` to ${high}`}`,
+        );
       return value;
     }
     case 'CephBool':

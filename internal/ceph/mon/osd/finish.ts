@@ -1,0 +1,49 @@
+import { applyIncremental } from '../../maps/apply.ts';
+import { OSD_OUT, OSD_UP } from '../../maps/constants.ts';
+import type { OsdMapIncremental } from '../../maps/incremental.ts';
+import type { OsdMap } from '../../maps/osdmap.ts';
+import { Placement } from '../../maps/placement.ts';
+import type { UTime } from '../../wire/encoding.ts';
+
+/** What every increment gets before it is written: time stamps, and the removal of temporary mappings that mean nothing any more. */
+export function finishIncremental(inc: OsdMapIncremental, map: OsdMap, now: UTime): void {
+  if (changesUp(inc)) inc.newLastUpChange = now;
+  if (changesIn(inc, map)) inc.newLastInChange = now;
+  dropPools(inc, map);
+  dropTemps(inc, map);
+}
+
+function changesUp(inc: OsdMapIncremental): boolean {
+  if (inc.newUpClient.size > 0) return true;
+  for (const bits of inc.newState.values()) if (bits === 0 || (bits & OSD_UP) !== 0) return true;
+  return false;
+}
+
+function changesIn(inc: OsdMapIncremental, map: OsdMap): boolean {
+  for (const [osd, weight] of inc.newWeight) if ((weight === OSD_OUT) !== map.isOut(osd)) return true;
+  return false;
+}
+
+function dropPools(inc: OsdMapIncremental, map: OsdMap): void {
+  if (inc.oldPools.size === 0) return;
+  const gone = (pool: number): boolean => inc.oldPools.has(pool);
+  for (const [{ pool, seed }] of map.pgTemp.entries()) if (gone(pool)) inc.newPgTemp.set(pool, seed, []);
+  for (const [{ pool, seed }] of map.primaryTemp.entries()) if (gone(pool)) inc.newPrimaryTemp.set(pool, seed, -1);
+  for (const [{ pool, seed }] of map.pgUpmap.entries()) if (gone(pool)) inc.oldPgUpmap.set(pool, seed, true);
+  for (const [{ pool, seed }] of map.pgUpmapItems.entries()) if (gone(pool)) inc.oldPgUpmapItems.set(pool, seed, true);
+}
+
+/** A pg_temp of OSDs that are all gone, or that says what CRUSH says anyway, is taken back (`OSDMap::clean_temps`). */
+function dropTemps(inc: OsdMapIncremental, map: OsdMap): void {
+  if (map.pgTemp.size === 0 && inc.newPgTemp.size === 0) return;
+  const next = applyIncremental(map, inc);
+  if (next.pgTemp.size === 0) return;
+  const placement = new Placement(next);
+  for (const [{ pool, seed }, osds] of next.pgTemp.entries()) {
+    const { up } = placement.mapPg(pool, seed);
+    const same = osds.length === up.length && osds.every((osd, i) => osd === up[i]);
+    if (!same && osds.some((osd) => next.isUp(osd))) continue;
+    inc.newPgTemp.set(pool, seed, []);
+    if (next.primaryTemp.get(pool, seed) !== undefined) inc.newPrimaryTemp.set(pool, seed, -1);
+  }
+}
