@@ -41,14 +41,21 @@ export const nodeRestriction: AdmissionPlugin = {
       throw forbidden({ group: request.kind.group, resource: request.kind.plural }, request.name, why);
     };
     if (request.kind.group === '' && request.kind.plural === 'pods') {
-      await checkPod(request, node, refuse, async () => request.old ?? reader.get('', 'pods', request.namespace, request.name));
+      await checkPod(
+        request,
+        node,
+        refuse,
+        async () => request.old ?? reader.get('', 'pods', request.namespace, request.name),
+      );
     } else if (request.kind.group === '' && request.kind.plural === 'nodes') checkNode(request, node, refuse);
     else if (isFor(request, 'coordination.k8s.io', 'leases')) {
       if (request.namespace !== 'kube-node-lease')
         refuse('can only access leases in the "kube-node-lease" system namespace');
-      if ((request.name || name(request.object)) !== node) refuse('can only access node lease with the same name as the requesting node');
+      if ((request.name || name(request.object)) !== node)
+        refuse('can only access node lease with the same name as the requesting node');
     } else if (isFor(request, 'storage.k8s.io', 'csinodes')) {
-      if ((request.name || name(request.object)) !== node) refuse('can only access CSINode with the same name as the requesting node');
+      if ((request.name || name(request.object)) !== node)
+        refuse('can only access CSINode with the same name as the requesting node');
     } else if (isFor(request, '', 'serviceaccounts', 'token')) {
       const ref = getPath(request.object, 'spec', 'boundObjectRef');
       if (!isObject(ref) || ref.kind !== 'Pod' || !ref.name) refuse('node requested token not bound to a pod');
@@ -80,12 +87,15 @@ async function checkPod(
   const pod = request.object;
   if (getPath(pod, 'metadata', 'annotations', 'kubernetes.io/config.mirror') === undefined)
     refuse(`pod does not have "kubernetes.io/config.mirror" annotation, node "${node}" can only create mirror pods`);
-  if (getPath(pod, 'spec', 'nodeName') !== node) refuse(`node "${node}" can only create pods with spec.nodeName set to itself`);
+  if (getPath(pod, 'spec', 'nodeName') !== node)
+    refuse(`node "${node}" can only create pods with spec.nodeName set to itself`);
   const volumes = getPath(pod, 'spec', 'volumes');
   if (
     Array.isArray(volumes) &&
     volumes.some(
-      (volume) => isObject(volume) && ['secret', 'configMap', 'persistentVolumeClaim', 'projected'].some((type) => volume[type] !== undefined),
+      (volume) =>
+        isObject(volume) &&
+        ['secret', 'configMap', 'persistentVolumeClaim', 'projected'].some((type) => volume[type] !== undefined),
     )
   )
     refuse(`node "${node}" can not create pods that reference API objects`);

@@ -93,15 +93,15 @@ export const runtimeClass: AdmissionPlugin = {
     const found = await reader.get('node.k8s.io', 'runtimeclasses', '', spec.runtimeClassName);
     const pods = { group: '', resource: 'pods' };
     if (found === undefined)
-      throw forbidden(
-        pods,
-        request.name,
-        `pod rejected: RuntimeClass "${spec.runtimeClassName}" not found`,
-      );
+      throw forbidden(pods, request.name, `pod rejected: RuntimeClass "${spec.runtimeClassName}" not found`);
     const overhead = isObject(found.overhead) ? found.overhead.podFixed : undefined;
     if (isObject(overhead)) {
       if (isObject(spec.overhead) && JSON.stringify(spec.overhead) !== JSON.stringify(overhead))
-        throw forbidden(pods, request.name, 'pod rejected: Pod’s Overhead doesn’t match RuntimeClass’s defined Overhead');
+        throw forbidden(
+          pods,
+          request.name,
+          'pod rejected: Pod’s Overhead doesn’t match RuntimeClass’s defined Overhead',
+        );
       spec.overhead = { ...overhead };
     }
     if (!isObject(found.scheduling)) return;
@@ -113,6 +113,9 @@ export const runtimeClass: AdmissionPlugin = {
       spec.nodeSelector = { ...own, ...found.scheduling.nodeSelector };
     }
     if (Array.isArray(found.scheduling.tolerations))
-      spec.tolerations = [...(Array.isArray(spec.tolerations) ? spec.tolerations : []), ...found.scheduling.tolerations];
+      spec.tolerations = [
+        ...(Array.isArray(spec.tolerations) ? spec.tolerations : []),
+        ...found.scheduling.tolerations,
+      ];
   },
 };

@@ -41,22 +41,35 @@ export function rbacEscalation(authorizer: Authorizer): AdmissionPlugin {
         );
       };
       if (kind.plural === 'roles' || kind.plural === 'clusterroles') {
-        if (old !== undefined && jsonEqual(old.rules, object.rules) && jsonEqual(old.aggregationRule, object.aggregationRule)) return;
+        if (
+          old !== undefined &&
+          jsonEqual(old.rules, object.rules) &&
+          jsonEqual(old.aggregationRule, object.aggregationRule)
+        )
+          return;
         if (await may(request, 'escalate', kind.plural, name)) return;
-        const everything: PolicyRule[] = [{ verbs: ['*'], apiGroups: ['*'], resources: ['*'] }, { verbs: ['*'], nonResourceURLs: ['*'] }];
-        const wanted = object.aggregationRule === undefined ? ((object.rules ?? []) as unknown as PolicyRule[]) : everything;
+        const everything: PolicyRule[] = [
+          { verbs: ['*'], apiGroups: ['*'], resources: ['*'] },
+          { verbs: ['*'], nonResourceURLs: ['*'] },
+        ];
+        const wanted =
+          object.aggregationRule === undefined ? ((object.rules ?? []) as unknown as PolicyRule[]) : everything;
         if (!rulesCover(held, wanted)) refuse();
         return;
       }
       const reference = isObject(object.roleRef) ? object.roleRef : {};
-      if (old !== undefined && jsonEqual(old.roleRef, object.roleRef) && jsonEqual(old.subjects, object.subjects)) return;
+      if (old !== undefined && jsonEqual(old.roleRef, object.roleRef) && jsonEqual(old.subjects, object.subjects))
+        return;
       const resource = reference.kind === 'Role' ? 'roles' : 'clusterroles';
       if (await may(request, 'bind', resource, String(reference.name))) return;
       const rules = authorizer.policy.roleRules(String(reference.kind), request.namespace, String(reference.name));
       if (rules === undefined)
-        throw forbidden({ group, resource: kind.plural }, name, `the role ${JSON.stringify(reference.name)} does not exist`);
+        throw forbidden(
+          { group, resource: kind.plural },
+          name,
+          `the role ${JSON.stringify(reference.name)} does not exist`,
+        );
       if (!rulesCover(held, rules)) refuse();
     },
   };
 }
-

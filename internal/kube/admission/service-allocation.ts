@@ -48,7 +48,8 @@ function taken(spec: JsonObject): Taken {
   const ports = new Set<number>();
   const list = Array.isArray(spec.clusterIPs) ? spec.clusterIPs : [];
   for (const ip of [spec.clusterIP, ...list]) if (typeof ip === 'string' && isIPv4(ip)) ips.add(ip);
-  for (const port of portsOf(spec)) if (typeof port.nodePort === 'number' && port.nodePort > 0) ports.add(port.nodePort);
+  for (const port of portsOf(spec))
+    if (typeof port.nodePort === 'number' && port.nodePort > 0) ports.add(port.nodePort);
   if (typeof spec.healthCheckNodePort === 'number' && spec.healthCheckNodePort > 0) ports.add(spec.healthCheckNodePort);
   return { ips, ports };
 }
@@ -93,7 +94,9 @@ export class ServiceAllocation {
     await this.#fillClusterIps(service, spec, before);
     await this.#fillNodePorts(service, spec, before);
     const after = taken(spec);
-    const owner = utf8(`${String(getPath(service, 'metadata', 'namespace'))}/${String(getPath(service, 'metadata', 'name'))}`);
+    const owner = utf8(
+      `${String(getPath(service, 'metadata', 'namespace'))}/${String(getPath(service, 'metadata', 'name'))}`,
+    );
     const allocation: Allocation = { compare: [], ops: [] };
     const take = (key: string): void => {
       allocation.compare.push({ key: utf8(key), target: 'create', result: 'equal', value: 0 });
@@ -285,14 +288,16 @@ function carryOver(spec: JsonObject, old: JsonObject): void {
       if (old.clusterIPs !== undefined) spec.clusterIPs = old.clusterIPs;
     }
   }
-  if (typeOf(old) === 'ExternalName' !== (typeOf(spec) === 'ExternalName') && typeOf(spec) === 'ExternalName') {
+  if ((typeOf(old) === 'ExternalName') !== (typeOf(spec) === 'ExternalName') && typeOf(spec) === 'ExternalName') {
     delete spec.clusterIP;
     delete spec.clusterIPs;
   }
   if (spec.ipFamilyPolicy === undefined && old.ipFamilyPolicy !== undefined) spec.ipFamilyPolicy = old.ipFamilyPolicy;
   if (spec.ipFamilies === undefined && old.ipFamilies !== undefined) spec.ipFamilies = old.ipFamilies;
   if (needsNodePort(spec) && needsNodePort(old)) {
-    const known = new Map(portsOf(old).map((port) => [`${String(port.protocol ?? 'TCP')}/${String(port.port)}`, port.nodePort]));
+    const known = new Map(
+      portsOf(old).map((port) => [`${String(port.protocol ?? 'TCP')}/${String(port.port)}`, port.nodePort]),
+    );
     const used = new Set(portsOf(spec).map((port) => port.nodePort));
     for (const port of portsOf(spec)) {
       if (typeof port.nodePort === 'number' && port.nodePort > 0) continue;
@@ -300,6 +305,11 @@ function carryOver(spec: JsonObject, old: JsonObject): void {
       if (nodePort !== undefined && !used.has(nodePort)) port.nodePort = nodePort;
     }
   }
-  if (needsHealthPort(spec) && needsHealthPort(old) && spec.healthCheckNodePort === undefined && old.healthCheckNodePort !== undefined)
+  if (
+    needsHealthPort(spec) &&
+    needsHealthPort(old) &&
+    spec.healthCheckNodePort === undefined &&
+    old.healthCheckNodePort !== undefined
+  )
     spec.healthCheckNodePort = old.healthCheckNodePort;
 }

@@ -184,7 +184,9 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       rbac.close();
       hub.close();
       for (const listener of listeners)
-        await listener.close().catch((error: unknown) => log.debug('closing the listener', { error: errorText(error) }));
+        await listener
+          .close()
+          .catch((error: unknown) => log.debug('closing the listener', { error: errorText(error) }));
     },
   };
 }

@@ -100,7 +100,8 @@ export class ApiApp {
 
   async #limited(request: Request, env: ApiEnv, url: URL, info: RequestInfo): Promise<Reply> {
     const long = info.verb === 'watch' || info.subresource === 'log' || info.subresource === 'exec';
-    if (long || env.identity !== undefined || alwaysAllowed.has(info.path)) return this.#answer(request, env, url, info);
+    if (long || env.identity !== undefined || alwaysAllowed.has(info.path))
+      return this.#answer(request, env, url, info);
     const reads = info.verb === 'get' || info.verb === 'list' || !info.isResource;
     if (reads ? this.#reads >= readsMax : this.#writes >= writesMax)
       throw tooManyRequests('Too many requests, please try again later.', 1);
@@ -176,7 +177,10 @@ export class ApiApp {
     if (!info.isResource) {
       const path = info.path.length > 1 && info.path.endsWith('/') ? info.path.slice(0, -1) : info.path;
       const handler = Object.hasOwn(this.#handlers, path) ? this.#handlers[path] : undefined;
-      if (request.method !== 'GET' && request.method !== 'HEAD') throw handler === undefined ? pathNotFound() : failure(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource', {});
+      if (request.method !== 'GET' && request.method !== 'HEAD')
+        throw handler === undefined
+          ? pathNotFound()
+          : failure(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource', {});
       if (handler !== undefined) return handler(request, url);
       const document = await openapiV3(path, this.#options.openapi);
       if (document === undefined) throw pathNotFound();
@@ -184,7 +188,8 @@ export class ApiApp {
     }
     return serveResource(this.#context(request, url, info, user), async (context) => {
       if (info.subresource !== 'log') throw badRequest('Upgrade request required');
-      if (info.verb !== 'get') throw failure(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource', {});
+      if (info.verb !== 'get')
+        throw failure(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource', {});
       const target = await connectTarget(context);
       return target === emptyLog ? textReply('') : this.#nodes.get(target);
     });

@@ -47,7 +47,11 @@ class Caller {
   }
 
   /** Creates what is missing; when it is there, `repair` may give a corrected object to write. */
-  async ensure(collection: string, object: JsonObject, repair?: (live: JsonObject) => JsonObject | undefined): Promise<void> {
+  async ensure(
+    collection: string,
+    object: JsonObject,
+    repair?: (live: JsonObject) => JsonObject | undefined,
+  ): Promise<void> {
     const name = String((object.metadata as JsonObject).name);
     const live = await this.find(`${collection}/${encodeURIComponent(name)}`);
     if (live === undefined) {
@@ -71,8 +75,16 @@ export async function bootstrap(app: ApiApp, options: BootstrapOptions): Promise
 
 async function priorityClasses(caller: Caller): Promise<void> {
   const classes: [string, number, string][] = [
-    ['system-cluster-critical', 2_000_000_000, 'Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.'],
-    ['system-node-critical', 2_000_001_000, 'Used for system critical pods that must not be moved from their current node.'],
+    [
+      'system-cluster-critical',
+      2_000_000_000,
+      'Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.',
+    ],
+    [
+      'system-node-critical',
+      2_000_001_000,
+      'Used for system critical pods that must not be moved from their current node.',
+    ],
   ];
   for (const [name, value, description] of classes)
     await caller.ensure('/apis/scheduling.k8s.io/v1/priorityclasses', {
@@ -110,14 +122,25 @@ async function authenticationConfig(caller: Caller, options: BootstrapOptions): 
 async function kubernetesService(caller: Caller, options: BootstrapOptions): Promise<void> {
   const clusterIP = cidrAddress(parseCidr(options.serviceCidr), 1);
   const ports = [{ name: 'https', port: 443, protocol: 'TCP', targetPort: options.port }];
-  const metadata = { name: 'kubernetes', namespace: 'default', labels: { component: 'apiserver', provider: 'kubernetes' } };
+  const metadata = {
+    name: 'kubernetes',
+    namespace: 'default',
+    labels: { component: 'apiserver', provider: 'kubernetes' },
+  };
   await caller.ensure(
     '/api/v1/namespaces/default/services',
     {
       apiVersion: 'v1',
       kind: 'Service',
       metadata,
-      spec: { type: 'ClusterIP', clusterIP, ports, sessionAffinity: 'None', ipFamilyPolicy: 'SingleStack', ipFamilies: ['IPv4'] },
+      spec: {
+        type: 'ClusterIP',
+        clusterIP,
+        ports,
+        sessionAffinity: 'None',
+        ipFamilyPolicy: 'SingleStack',
+        ipFamilies: ['IPv4'],
+      },
     },
     (live) => {
       const spec = isObject(live.spec) ? live.spec : {};
@@ -125,11 +148,18 @@ async function kubernetesService(caller: Caller, options: BootstrapOptions): Pro
     },
   );
   const addresses = [options.advertiseAddress];
-  const subsets = [{ addresses: addresses.map((ip) => ({ ip })), ports: [{ name: 'https', port: options.port, protocol: 'TCP' }] }];
+  const subsets = [
+    { addresses: addresses.map((ip) => ({ ip })), ports: [{ name: 'https', port: options.port, protocol: 'TCP' }] },
+  ];
   const skipMirror = { 'endpointslice.kubernetes.io/skip-mirror': 'true' };
   await caller.ensure(
     '/api/v1/namespaces/default/endpoints',
-    { apiVersion: 'v1', kind: 'Endpoints', metadata: { name: 'kubernetes', namespace: 'default', labels: skipMirror }, subsets },
+    {
+      apiVersion: 'v1',
+      kind: 'Endpoints',
+      metadata: { name: 'kubernetes', namespace: 'default', labels: skipMirror },
+      subsets,
+    },
     (live) => (jsonEqual(live.subsets, subsets) ? undefined : { ...live, subsets }),
   );
   const endpoints = [{ addresses, conditions: { ready: true } }];
@@ -145,11 +175,18 @@ async function kubernetesService(caller: Caller, options: BootstrapOptions): Pro
       ports: slicePorts,
     },
     (live) =>
-      jsonEqual(live.endpoints, endpoints) && jsonEqual(live.ports, slicePorts) ? undefined : { ...live, endpoints, ports: slicePorts },
+      jsonEqual(live.endpoints, endpoints) && jsonEqual(live.ports, slicePorts)
+        ? undefined
+        : { ...live, endpoints, ports: slicePorts },
   );
 }
 
-const plurals = { ClusterRole: 'clusterroles', Role: 'roles', ClusterRoleBinding: 'clusterrolebindings', RoleBinding: 'rolebindings' };
+const plurals = {
+  ClusterRole: 'clusterroles',
+  Role: 'roles',
+  ClusterRoleBinding: 'clusterrolebindings',
+  RoleBinding: 'rolebindings',
+};
 const base = '/apis/rbac.authorization.k8s.io/v1';
 
 /** Creates missing roles and bindings; adds missing rules and subjects to those that are not opted out (docs: rbac, "Auto-reconciliation"). */

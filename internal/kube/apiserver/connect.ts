@@ -34,7 +34,8 @@ async function kubeletOf(context: RequestContext, nodeName: string, path: string
       break;
     }
   }
-  if (host === undefined) throw internalError(`no preferred addresses found for node ${JSON.stringify(nodeName)}; known addresses: []`);
+  if (host === undefined)
+    throw internalError(`no preferred addresses found for node ${JSON.stringify(nodeName)}; known addresses: []`);
   const port = getPath(node, 'status', 'daemonEndpoints', 'kubeletEndpoint', 'Port');
   return { node: nodeName, host, port: typeof port === 'number' && port > 0 ? port : kubeletPort, path };
 }
@@ -56,12 +57,22 @@ function chooseContainer(pod: JsonObject, asked: string): string {
     if (init.length > 0) text += ` or one of the init containers: [${init.join(' ')}]`;
     throw badRequest(text);
   }
-  if (![...main, ...init, ...ephemeral].includes(asked)) throw badRequest(`container ${asked} is not valid for pod ${name}`);
+  if (![...main, ...init, ...ephemeral].includes(asked))
+    throw badRequest(`container ${asked} is not valid for pod ${name}`);
   return asked;
 }
 
 const encode = encodeURIComponent;
-const logParameters = ['follow', 'previous', 'sinceSeconds', 'sinceTime', 'timestamps', 'tailLines', 'limitBytes', 'stream'];
+const logParameters = [
+  'follow',
+  'previous',
+  'sinceSeconds',
+  'sinceTime',
+  'timestamps',
+  'tailLines',
+  'limitBytes',
+  'stream',
+];
 
 function logQuery(query: URLSearchParams): string {
   const out = new URLSearchParams();
@@ -69,7 +80,11 @@ function logQuery(query: URLSearchParams): string {
     const value = query.get(name);
     if (value === null || value === '') continue;
     if ((name === 'tailLines' || name === 'limitBytes' || name === 'sinceSeconds') && !/^\d{1,15}$/.test(value))
-      throw failure(422, 'Invalid', `PodLogOptions "" is invalid: ${name}: Invalid value: ${JSON.stringify(value)}: must be a whole number`);
+      throw failure(
+        422,
+        'Invalid',
+        `PodLogOptions "" is invalid: ${name}: Invalid value: ${JSON.stringify(value)}: must be a whole number`,
+      );
     out.set(name, value);
   }
   const text = out.toString();
@@ -101,7 +116,12 @@ export async function connectTarget(context: RequestContext): Promise<KubeletTar
   const pod = await core.registry.getObject(kind, info.namespace, info.name);
   if (pod === undefined) throw notFound(groupResource(kind), info.name);
   if (info.subresource !== 'log') {
-    const admission = admissionRequest(context, 'CONNECT', { name: info.name, object: undefined, old: undefined, dryRun: false });
+    const admission = admissionRequest(context, 'CONNECT', {
+      name: info.name,
+      object: undefined,
+      old: undefined,
+      dryRun: false,
+    });
     await core.admission.admit(admission);
     await core.admission.validate(admission);
   }
@@ -113,7 +133,8 @@ export async function connectTarget(context: RequestContext): Promise<KubeletTar
     if (typeof nodeName !== 'string' || nodeName === '') return emptyLog;
     return kubeletOf(context, nodeName, `/containerLogs/${where}/${encode(container)}${parameters}`);
   }
-  if (typeof nodeName !== 'string' || nodeName === '') throw badRequest(`pod ${info.name} does not have a host assigned`);
+  if (typeof nodeName !== 'string' || nodeName === '')
+    throw badRequest(`pod ${info.name} does not have a host assigned`);
   const phase = getPath(pod, 'status', 'phase');
   switch (info.subresource) {
     case 'exec':
@@ -127,7 +148,9 @@ export async function connectTarget(context: RequestContext): Promise<KubeletTar
     }
     case 'portforward': {
       const ports = query.getAll('ports').flatMap((text) => text.split(','));
-      const parameters = new URLSearchParams(ports.filter((port) => /^\d{1,5}$/.test(port)).map((port): [string, string] => ['port', port]));
+      const parameters = new URLSearchParams(
+        ports.filter((port) => /^\d{1,5}$/.test(port)).map((port): [string, string] => ['port', port]),
+      );
       const text = parameters.toString();
       return kubeletOf(context, nodeName, `/portForward/${where}${text === '' ? '' : `?${text}`}`);
     }

@@ -102,21 +102,37 @@ export interface WriteParameters {
 const validations: readonly string[] = ['Ignore', 'Warn', 'Strict'];
 
 /** The query parameters of writes (metav1.CreateOptions, UpdateOptions, PatchOptions). Throws 422. */
-export function writeParameters(context: RequestContext, options: 'CreateOptions' | 'UpdateOptions' | 'PatchOptions'): WriteParameters {
+export function writeParameters(
+  context: RequestContext,
+  options: 'CreateOptions' | 'UpdateOptions' | 'PatchOptions',
+): WriteParameters {
   const { query } = context;
   const refuse = (field: string, type: 'FieldValueNotSupported' | 'FieldValueInvalid', detail: string): never => {
     throw invalid('meta.k8s.io', options, '', [{ type, field, detail }]);
   };
   const dryRuns = query.getAll('dryRun').filter((value) => value !== '');
   for (const value of dryRuns)
-    if (value !== 'All') refuse('dryRun', 'FieldValueNotSupported', `Unsupported value: ${JSON.stringify(value)}: supported values: "All"`);
+    if (value !== 'All')
+      refuse(
+        'dryRun',
+        'FieldValueNotSupported',
+        `Unsupported value: ${JSON.stringify(value)}: supported values: "All"`,
+      );
   const fieldValidation = query.get('fieldValidation') ?? '';
   if (fieldValidation !== '' && !validations.includes(fieldValidation))
-    refuse('fieldValidation', 'FieldValueNotSupported', `Unsupported value: ${JSON.stringify(fieldValidation)}: supported values: "Ignore", "Strict", "Warn"`);
+    refuse(
+      'fieldValidation',
+      'FieldValueNotSupported',
+      `Unsupported value: ${JSON.stringify(fieldValidation)}: supported values: "Ignore", "Strict", "Warn"`,
+    );
   const manager = query.get('fieldManager') ?? '';
   if (manager.length > 128) refuse('fieldManager', 'FieldValueInvalid', 'Too long: may not be more than 128 bytes');
   if (/[^\x20-\x7e\u00a0-\uffff]/.test(manager))
-    refuse('fieldManager', 'FieldValueInvalid', `Invalid value: ${JSON.stringify(manager)}: should contain only printable characters`);
+    refuse(
+      'fieldManager',
+      'FieldValueInvalid',
+      `Invalid value: ${JSON.stringify(manager)}: should contain only printable characters`,
+    );
   return {
     dryRun: dryRuns.length > 0,
     fieldManager: manager !== '' ? manager : managerOfAgent(context.headers.get('user-agent')),
@@ -128,7 +144,10 @@ export function writeParameters(context: RequestContext, options: 'CreateOptions
 
 /** Upstream's default manager: the agent's name up to the first slash. */
 function managerOfAgent(agent: string | null): string {
-  const name = (agent ?? '').split('/', 1)[0]!.replace(/[^\x20-\x7e]/g, '').slice(0, 128);
+  const name = (agent ?? '')
+    .split('/', 1)[0]!
+    .replace(/[^\x20-\x7e]/g, '')
+    .slice(0, 128);
   return name === '' ? 'unknown' : name;
 }
 

@@ -40,7 +40,9 @@ export function groupList(kinds: KindTable): JsonObject {
 /** GET /apis/<group> */
 export function groupOf(kinds: KindTable, name: string): JsonObject | undefined {
   const found = kinds.groups().find(({ group }) => group === name && group !== '');
-  return found === undefined ? undefined : { kind: 'APIGroup', apiVersion: 'v1', ...groupDocument(name, found.versions) };
+  return found === undefined
+    ? undefined
+    : { kind: 'APIGroup', apiVersion: 'v1', ...groupDocument(name, found.versions) };
 }
 
 const storageHashes = new Map<string, string>();

@@ -105,7 +105,12 @@ export function documentHandlers(core: Core, options: DocumentOptions): Record<s
     handlers[`/${kind}`] = health(options.checks, kind);
     for (const one of options.checks) handlers[`/${kind}/${one.name}`] = health([one], kind);
   }
-  handlers['/'] = () => jsonReply({ paths: Object.keys(handlers).filter((path) => path !== '/').sort() });
+  handlers['/'] = () =>
+    jsonReply({
+      paths: Object.keys(handlers)
+        .filter((path) => path !== '/')
+        .sort(),
+    });
   for (const { group, versions } of kinds.groups()) {
     if (group !== '') handlers[`/apis/${group}`] = (request) => document(request, groupOf(kinds, group));
     for (const version of versions) {
@@ -124,7 +129,11 @@ export async function openapiV3(path: string, openapi: OpenApiDocuments): Promis
   return { status: 200, headers: { 'content-type': 'application/json' }, body: [body] };
 }
 
-const protobufV2 = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf';
+/** What clients ask for, and the valid media type that is answered, as upstream. */
+const protobufV2 = [
+  'application/com.github.proto-openapi.spec.v2@v1.0+protobuf',
+  'application/com.github.proto-openapi.spec.v2.v1.0+protobuf',
+];
 
 async function openapiV2(request: Request, openapi: OpenApiDocuments): Promise<Reply> {
   const json = async (): Promise<Reply> => ({
@@ -135,11 +144,9 @@ async function openapiV2(request: Request, openapi: OpenApiDocuments): Promise<R
   const accept = request.headers.get('accept');
   if (accept === null || accept === '') return json();
   for (const { type } of parseAccept(accept)) {
-    // Clients spell the @ in both ways.
-    if (type.replace('%40', '@') === protobufV2)
-      return { status: 200, headers: { 'content-type': protobufV2 }, body: [await openapi.v2Protobuf()] };
+    if (protobufV2.includes(type))
+      return { status: 200, headers: { 'content-type': protobufV2[1]! }, body: [await openapi.v2Protobuf()] };
     if (type === 'application/json' || type === '*/*' || type === 'application/*') return json();
   }
-  throw notAcceptable(['application/json', protobufV2]);
+  throw notAcceptable(['application/json', ...protobufV2]);
 }
-

@@ -25,7 +25,14 @@ export class Feed {
   #subscription: Subscription | undefined;
   #closed = false;
 
-  constructor(options: { registry: Registry; hub: WatchHub; kind: KindInfo; handler: FeedHandler; clock: Clock; log: Logger }) {
+  constructor(options: {
+    registry: Registry;
+    hub: WatchHub;
+    kind: KindInfo;
+    handler: FeedHandler;
+    clock: Clock;
+    log: Logger;
+  }) {
     this.#registry = options.registry;
     this.#hub = options.hub;
     this.#kind = options.kind;

@@ -20,9 +20,14 @@ const headBytesMax = 64 * 1024;
 const errorBytesMax = 64 * 1024;
 
 function unreachable(target: KubeletTarget, error: unknown): Error {
-  return failure(500, 'InternalError', `Get "https://${target.host}:${target.port}${target.path}": ${errorText(error)}`, {
-    causes: [{ message: errorText(error) }],
-  });
+  return failure(
+    500,
+    'InternalError',
+    `Get "https://${target.host}:${target.port}${target.path}": ${errorText(error)}`,
+    {
+      causes: [{ message: errorText(error) }],
+    },
+  );
 }
 
 export class KubeletClient {
@@ -34,7 +39,14 @@ export class KubeletClient {
     this.#log = log;
   }
 
-  #tls(target: KubeletTarget): { host: string; port: number; cert: string; key: string; ca: string; servername: string } {
+  #tls(target: KubeletTarget): {
+    host: string;
+    port: number;
+    cert: string;
+    key: string;
+    ca: string;
+    servername: string;
+  } {
     return { host: target.host, port: target.port, ...this.#credentials, servername: target.node };
   }
 
@@ -53,7 +65,9 @@ export class KubeletClient {
           });
           response.on('end', () => {
             const text = Buffer.concat(pieces).toString('utf8').trim();
-            reject(failure(status, status === 404 ? 'NotFound' : status === 400 ? 'BadRequest' : 'InternalError', text));
+            reject(
+              failure(status, status === 404 ? 'NotFound' : status === 400 ? 'BadRequest' : 'InternalError', text),
+            );
           });
           response.on('error', reject);
           return;
@@ -96,7 +110,13 @@ export class KubeletClient {
    * Passes an upgraded connection through, byte by byte: the request head goes to the kubelet, what it answers goes to the client. Rejects with a
    * StatusError as long as nothing was sent to the client.
    */
-  upgrade(target: KubeletTarget, method: string, headers: Record<string, string>, client: Duplex, head: Uint8Array): Promise<void> {
+  upgrade(
+    target: KubeletTarget,
+    method: string,
+    headers: Record<string, string>,
+    client: Duplex,
+    head: Uint8Array,
+  ): Promise<void> {
     return new Promise((resolve, reject) => {
       const upstream = tls.connect({ ...this.#tls(target), ALPNProtocols: ['http/1.1'] });
       let answered = false;

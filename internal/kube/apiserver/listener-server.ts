@@ -33,7 +33,13 @@ type Outgoing = ServerResponse;
 /** Headers that an upgrade passes on; never the client's credentials. */
 const passedOn = ['connection', 'upgrade', 'x-stream-protocol-version', 'user-agent', 'origin'];
 
-export async function listen(app: ApiApp, nodes: KubeletClient, options: ListenOptions, now: () => number, log: Logger): Promise<Listener> {
+export async function listen(
+  app: ApiApp,
+  nodes: KubeletClient,
+  options: ListenOptions,
+  now: () => number,
+  log: Logger,
+): Promise<Listener> {
   const users = new WeakMap<object, CertificateUser | null>();
   const userOf = (socket: object): UserInfo | undefined => {
     let known = users.get(socket);
@@ -105,7 +111,9 @@ export async function listen(app: ApiApp, nodes: KubeletClient, options: ListenO
 }
 
 function socketOf(incoming: Incoming): object {
-  return 'stream' in incoming && incoming.httpVersionMajor === 2 ? (incoming.stream.session?.socket ?? incoming) : incoming.socket;
+  return 'stream' in incoming && incoming.httpVersionMajor === 2
+    ? (incoming.stream.session?.socket ?? incoming)
+    : incoming.socket;
 }
 
 function headersOf(incoming: Incoming): Headers {
@@ -138,16 +146,22 @@ function collect(incoming: Incoming): Promise<Uint8Array | undefined> {
 }
 
 function requestOf(incoming: Incoming, method: string, body: Uint8Array | undefined): Request {
-  const url = new URL(incoming.url ?? '/', 'https://apiserver');
+  const url = new URL(incoming.url ?? '/', 'https://apiserver').href;
   const headers = headersOf(incoming);
-  if (body === undefined || body.length === 0 || method === 'GET' || method === 'HEAD') return new Request(url, { method, headers });
+  if (body === undefined || body.length === 0 || method === 'GET' || method === 'HEAD')
+    return new Request(url, { method, headers });
   return new Request(url, { method, headers, body: body as Uint8Array<ArrayBuffer> });
 }
 
 const statusJson = (code: number, reason: string, message: string): string =>
   JSON.stringify({ kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, reason, code });
 
-async function serve(app: ApiApp, incoming: Incoming, outgoing: Outgoing, envOf: (socket: object) => ApiEnv): Promise<void> {
+async function serve(
+  app: ApiApp,
+  incoming: Incoming,
+  outgoing: Outgoing,
+  envOf: (socket: object) => ApiEnv,
+): Promise<void> {
   const method = incoming.method ?? 'GET';
   let request: Request;
   try {
@@ -218,7 +232,14 @@ function send(reply: Reply, outgoing: Outgoing, headOnly: boolean, http1: boolea
   });
 }
 
-async function upgrade(app: ApiApp, nodes: KubeletClient, incoming: IncomingMessage, socket: Duplex, head: Uint8Array, env: ApiEnv): Promise<void> {
+async function upgrade(
+  app: ApiApp,
+  nodes: KubeletClient,
+  incoming: IncomingMessage,
+  socket: Duplex,
+  head: Uint8Array,
+  env: ApiEnv,
+): Promise<void> {
   const method = incoming.method ?? 'GET';
   const target = await app.upgradeTarget(requestOf(incoming, method, undefined), env);
   const refuse = (reply: Reply): void => {

@@ -28,7 +28,14 @@ export class Lookups implements AdmissionReader, NodeGraph, TokenSubjects {
   async list(group: string, resource: string, namespace: string): Promise<JsonObject[]> {
     const kind = this.#kinds.get(`${group}/${resource}`);
     if (kind === undefined) return [];
-    const { records } = await this.#registry.list({ kind, namespace, selection: selectAll, limit: 0, revision: 0, start: '' });
+    const { records } = await this.#registry.list({
+      kind,
+      namespace,
+      selection: selectAll,
+      limit: 0,
+      revision: 0,
+      start: '',
+    });
     return records.map(({ record }) => this.#registry.objectOf(kind, record));
   }
 

@@ -11,7 +11,8 @@ export class Metrics {
     this.#requests.set(key, (this.#requests.get(key) ?? 0) + 1);
     if (verb === 'watch') return;
     let duration = this.#durations.get(verb);
-    if (duration === undefined) this.#durations.set(verb, (duration = { count: 0, sum: 0, buckets: bounds.map(() => 0) }));
+    if (duration === undefined)
+      this.#durations.set(verb, (duration = { count: 0, sum: 0, buckets: bounds.map(() => 0) }));
     duration.count++;
     duration.sum += seconds;
     for (let i = 0; i < bounds.length; i++) if (seconds <= bounds[i]!) duration.buckets[i]! += 1;
@@ -28,7 +29,10 @@ export class Metrics {
       out.push(`apiserver_request_duration_seconds_sum{verb="${verb}"} ${sum}`);
       out.push(`apiserver_request_duration_seconds_count{verb="${verb}"} ${count}`);
     }
-    out.push('# TYPE apiserver_current_inflight_requests gauge', `apiserver_current_inflight_requests ${this.inflight}`);
+    out.push(
+      '# TYPE apiserver_current_inflight_requests gauge',
+      `apiserver_current_inflight_requests ${this.inflight}`,
+    );
     for (const [name, value] of Object.entries(gauges)) out.push(`# TYPE ${name} gauge`, `${name} ${value}`);
     return `${out.join('\n')}\n`;
   }

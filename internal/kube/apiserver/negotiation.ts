@@ -24,7 +24,11 @@ export function parseAccept(accept: string): MediaRange[] {
       const parameters: Record<string, string> = {};
       for (const item of rest) {
         const eq = item.indexOf('=');
-        if (eq > 0) parameters[item.slice(0, eq).trim()] = item.slice(eq + 1).trim().replace(/^"|"$/g, '');
+        if (eq > 0)
+          parameters[item.slice(0, eq).trim()] = item
+            .slice(eq + 1)
+            .trim()
+            .replace(/^"|"$/g, '');
       }
       const q = parameters.q === undefined ? 1 : Number(parameters.q);
       return { type: type.trim().toLowerCase(), parameters, q: Number.isFinite(q) ? q : 0, index };
@@ -50,7 +54,11 @@ export function negotiate(accept: string | null, transforms: boolean): Negotiate
   }
   let result: Negotiated | StatusError = notAcceptable(
     transforms
-      ? [...accepted, 'application/json;as=Table;v=v1;g=meta.k8s.io', 'application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io']
+      ? [
+          ...accepted,
+          'application/json;as=Table;v=v1;g=meta.k8s.io',
+          'application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io',
+        ]
       : accepted,
   );
   for (const range of parseAccept(accept)) {
@@ -75,6 +83,7 @@ function accept1(range: MediaRange, transforms: boolean): Negotiated | undefined
   if (as === undefined) return { format, as: 'object', metaVersion: 'v1' };
   if (!transforms || g !== 'meta.k8s.io' || (v !== 'v1' && v !== 'v1beta1')) return undefined;
   if (as === 'Table') return { format, as: 'table', metaVersion: v };
-  if (as === 'PartialObjectMetadata' || as === 'PartialObjectMetadataList') return { format, as: 'partial', metaVersion: v };
+  if (as === 'PartialObjectMetadata' || as === 'PartialObjectMetadataList')
+    return { format, as: 'partial', metaVersion: v };
   return undefined;
 }

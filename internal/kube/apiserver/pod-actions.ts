@@ -30,7 +30,11 @@ export function setCondition(object: JsonObject, condition: JsonObject): void {
   if (index < 0) list.push(condition);
   else {
     const same = list[index]!.status === condition.status;
-    list[index] = { ...list[index], ...condition, ...(same ? { lastTransitionTime: list[index]!.lastTransitionTime } : {}) };
+    list[index] = {
+      ...list[index],
+      ...condition,
+      ...(same ? { lastTransitionTime: list[index]!.lastTransitionTime } : {}),
+    };
   }
   object.status.conditions = list;
 }
@@ -53,7 +57,8 @@ async function changePod(
       await core.registry.update(kind, info.namespace, name, record.revision, pod);
       return pod;
     } catch (error) {
-      if (!(error instanceof WriteConflict) || attempt > 30) throw error instanceof WriteConflict ? conflict(pods, name) : error;
+      if (!(error instanceof WriteConflict) || attempt > 30)
+        throw error instanceof WriteConflict ? conflict(pods, name) : error;
       record = error.current;
     }
   }
@@ -77,32 +82,54 @@ export async function bind(context: RequestContext): Promise<Status> {
   const target = isObject(binding.target) ? binding.target : {};
   if (target.kind !== undefined && target.kind !== '' && target.kind !== 'Node')
     throw invalid('', 'Binding', name, [
-      { type: 'FieldValueNotSupported', field: 'target.kind', detail: `Unsupported value: ${JSON.stringify(target.kind)}: supported values: "Node", "<empty>"` },
+      {
+        type: 'FieldValueNotSupported',
+        field: 'target.kind',
+        detail: `Unsupported value: ${JSON.stringify(target.kind)}: supported values: "Node", "<empty>"`,
+      },
     ]);
   if (typeof target.name !== 'string' || target.name === '')
-    throw invalid('', 'Binding', name, [{ type: 'FieldValueRequired', field: 'target.name', detail: 'Required value' }]);
+    throw invalid('', 'Binding', name, [
+      { type: 'FieldValueRequired', field: 'target.name', detail: 'Required value' },
+    ]);
   const node = target.name;
-  const admission = admissionRequest(
-    { ...context, info: { ...info, subresource: 'binding' } },
-    'CREATE',
-    { name, object: binding, old: undefined, dryRun: parameters.dryRun },
-  );
+  const admission = admissionRequest({ ...context, info: { ...info, subresource: 'binding' } }, 'CREATE', {
+    name,
+    object: binding,
+    old: undefined,
+    dryRun: parameters.dryRun,
+  });
   await core.admission.admit(admission);
   await core.admission.validate(admission);
   await changePod(context, name, parameters.dryRun, (pod) => {
     const podMetadata = pod.metadata as JsonObject;
     if (typeof metadata.uid === 'string' && metadata.uid !== '' && metadata.uid !== podMetadata.uid)
-      throw conflict(pods, name, `Precondition failed: UID in precondition: ${metadata.uid}, UID in object meta: ${String(podMetadata.uid)}`);
+      throw conflict(
+        pods,
+        name,
+        `Precondition failed: UID in precondition: ${metadata.uid}, UID in object meta: ${String(podMetadata.uid)}`,
+      );
     if (podMetadata.deletionTimestamp !== undefined && podMetadata.deletionTimestamp !== null)
-      throw conflict({ group: '', resource: 'pods/binding' }, name, `pod ${name} is being deleted, cannot be assigned to a host`);
+      throw conflict(
+        { group: '', resource: 'pods/binding' },
+        name,
+        `pod ${name} is being deleted, cannot be assigned to a host`,
+      );
     if (!isObject(pod.spec)) pod.spec = {};
     if (typeof pod.spec.nodeName === 'string' && pod.spec.nodeName !== '')
-      throw conflict({ group: '', resource: 'pods/binding' }, name, `pod ${name} is already assigned to node ${JSON.stringify(pod.spec.nodeName)}`);
+      throw conflict(
+        { group: '', resource: 'pods/binding' },
+        name,
+        `pod ${name} is already assigned to node ${JSON.stringify(pod.spec.nodeName)}`,
+      );
     if (Array.isArray(pod.spec.schedulingGates) && pod.spec.schedulingGates.length > 0)
       throw conflict({ group: '', resource: 'pods/binding' }, name, `pod ${name} has non-empty .spec.schedulingGates`);
     pod.spec.nodeName = node;
     if (isObject(metadata.annotations) && Object.keys(metadata.annotations).length > 0)
-      podMetadata.annotations = { ...(isObject(podMetadata.annotations) ? podMetadata.annotations : {}), ...metadata.annotations };
+      podMetadata.annotations = {
+        ...(isObject(podMetadata.annotations) ? podMetadata.annotations : {}),
+        ...metadata.annotations,
+      };
     setCondition(pod, {
       type: 'PodScheduled',
       status: 'True',
@@ -135,7 +162,12 @@ export async function evict(context: RequestContext): Promise<Status> {
   );
   const name = String(getPath(eviction, 'metadata', 'name') ?? info.name);
   if (name !== info.name) throw badRequest('name in URL does not match name in Eviction object');
-  const admission = admissionRequest(context, 'CREATE', { name, object: eviction, old: undefined, dryRun: parameters.dryRun });
+  const admission = admissionRequest(context, 'CREATE', {
+    name,
+    object: eviction,
+    old: undefined,
+    dryRun: parameters.dryRun,
+  });
   await core.admission.admit(admission);
   await core.admission.validate(admission);
   const pod = await core.registry.getObject(context.kind, info.namespace, name);
@@ -144,7 +176,8 @@ export async function evict(context: RequestContext): Promise<Status> {
   const dryRun = parameters.dryRun || (Array.isArray(options.dryRun) && options.dryRun.length > 0);
   const phase = getPath(pod, 'status', 'phase');
   const deleting = getPath(pod, 'metadata', 'deletionTimestamp');
-  const free = phase === 'Succeeded' || phase === 'Failed' || phase === 'Pending' || (deleting !== undefined && deleting !== null);
+  const free =
+    phase === 'Succeeded' || phase === 'Failed' || phase === 'Pending' || (deleting !== undefined && deleting !== null);
   if (!free) await takeFromBudget(context, pod, name, dryRun);
   if (!free)
     await changePod(context, name, dryRun, (live) =>
@@ -194,13 +227,23 @@ async function takeFromBudget(context: RequestContext, pod: JsonObject, name: st
       );
     if (matching.length === 0) return;
     if (matching.length > 1)
-      throw failure(500, 'InternalError', 'This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.');
+      throw failure(
+        500,
+        'InternalError',
+        'This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.',
+      );
     const { record, budget } = matching[0]!;
     const ready = getPath(pod, 'status', 'conditions');
-    const isReady = Array.isArray(ready) && ready.some((one) => isObject(one) && one.type === 'Ready' && one.status === 'True');
+    const isReady =
+      Array.isArray(ready) && ready.some((one) => isObject(one) && one.type === 'Ready' && one.status === 'True');
     const status = isObject(budget.status) ? budget.status : {};
     const policy = getPath(budget, 'spec', 'unhealthyPodEvictionPolicy');
-    if (!isReady && (policy === 'AlwaysAllow' || Number(status.currentHealthy ?? 0) >= Math.max(1, Number(status.desiredHealthy ?? 0)))) return;
+    if (
+      !isReady &&
+      (policy === 'AlwaysAllow' ||
+        Number(status.currentHealthy ?? 0) >= Math.max(1, Number(status.desiredHealthy ?? 0)))
+    )
+      return;
     const budgetName = String(getPath(budget, 'metadata', 'name'));
     if (Number(status.observedGeneration ?? 0) < Number(getPath(budget, 'metadata', 'generation') ?? 0))
       throw refusal(`The disruption budget ${budgetName} is still being processed by the server.`, 10);
@@ -213,7 +256,11 @@ async function takeFromBudget(context: RequestContext, pod: JsonObject, name: st
     const disrupted = isObject(status.disruptedPods) ? status.disruptedPods : {};
     const kept = Object.entries(disrupted).filter(([, at]) => now - (parseTime(at) ?? 0) < disruptedPodMs);
     if (kept.length > disruptedPodsMax)
-      throw failure(403, 'Forbidden', `pod disruption budget ${budgetName} has too many disrupted pods: ${kept.length}`);
+      throw failure(
+        403,
+        'Forbidden',
+        `pod disruption budget ${budgetName} has too many disrupted pods: ${kept.length}`,
+      );
     const next = cloneJson(budget);
     next.status = {
       ...status,
@@ -225,7 +272,8 @@ async function takeFromBudget(context: RequestContext, pod: JsonObject, name: st
       await core.registry.update(kind, info.namespace, budgetName, record.revision, next);
       return;
     } catch (error) {
-      if (!(error instanceof WriteConflict) || attempt > 20) throw error instanceof WriteConflict ? conflict(groupResource(kind), budgetName) : error;
+      if (!(error instanceof WriteConflict) || attempt > 20)
+        throw error instanceof WriteConflict ? conflict(groupResource(kind), budgetName) : error;
     }
   }
 }

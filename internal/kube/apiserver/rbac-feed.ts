@@ -23,7 +23,14 @@ export class RbacFeed {
   #aggregation: Timer | undefined;
   #closed = false;
 
-  constructor(options: { policy: RbacPolicy; registry: Registry; hub: WatchHub; kinds: KindTable; clock: Clock; log: Logger }) {
+  constructor(options: {
+    policy: RbacPolicy;
+    registry: Registry;
+    hub: WatchHub;
+    kinds: KindTable;
+    clock: Clock;
+    log: Logger;
+  }) {
     const { policy, kinds } = options;
     this.#policy = policy;
     this.#registry = options.registry;
@@ -35,8 +42,11 @@ export class RbacFeed {
       return found;
     };
     this.#clusterRoleKind = kind('clusterroles');
-    const feed = (plural: string, set: (object: JsonObject) => void, remove: (namespace: string, name: string) => void): Feed =>
-      new Feed({ ...options, kind: kind(plural), handler: { set, remove } });
+    const feed = (
+      plural: string,
+      set: (object: JsonObject) => void,
+      remove: (namespace: string, name: string) => void,
+    ): Feed => new Feed({ ...options, kind: kind(plural), handler: { set, remove } });
     const setRole = (object: JsonObject): void => policy.setRole(object as unknown as RoleObject);
     const setBinding = (object: JsonObject): void => policy.setBinding(object as unknown as BindingObject);
     const removeRole = (namespace: string, name: string): void => policy.deleteRole(namespace, name);

@@ -44,7 +44,8 @@ function decodeToken(text: string): ContinueToken {
   }
   const { v, rv, start } = (value ?? {}) as { v?: unknown; rv?: unknown; start?: unknown };
   if (v !== 'meta.k8s.io/v1') throw bad(`server does not recognize this encoded version "${String(v)}"`);
-  if (typeof rv !== 'number' || !Number.isSafeInteger(rv) || rv === 0) throw bad('incorrect encoded start resourceVersion (version meta.k8s.io/v1)');
+  if (typeof rv !== 'number' || !Number.isSafeInteger(rv) || rv === 0)
+    throw bad('incorrect encoded start resourceVersion (version meta.k8s.io/v1)');
   if (typeof start !== 'string' || start === '') throw bad('encoded start key empty (version meta.k8s.io/v1)');
   return { rv, start };
 }
@@ -55,7 +56,9 @@ function listPosition(query: URLSearchParams, newest: number): { revision: numbe
   const match = query.get('resourceVersionMatch') ?? '';
   const asked = parseRevision(query.get('resourceVersion'));
   const refuse = (detail: string): never => {
-    throw invalid('meta.k8s.io', 'ListOptions', '', [{ type: 'FieldValueForbidden', field: 'resourceVersionMatch', detail: `Forbidden: ${detail}` }]);
+    throw invalid('meta.k8s.io', 'ListOptions', '', [
+      { type: 'FieldValueForbidden', field: 'resourceVersionMatch', detail: `Forbidden: ${detail}` },
+    ]);
   };
   if (match !== '') {
     if (match !== 'Exact' && match !== 'NotOlderThan')
@@ -110,5 +113,14 @@ export async function list(context: RequestContext): Promise<Reply> {
     ...(result.next === undefined ? {} : { continue: encodeToken({ rv: result.revision, start: result.next }) }),
     ...(result.remaining === undefined || result.remaining === 0 ? {} : { remainingItemCount: result.remaining }),
   };
-  return listReply(core.registry, kind, result.records, metadata, form, includeObjectOf(query), core.clock.now(), context.warnings);
+  return listReply(
+    core.registry,
+    kind,
+    result.records,
+    metadata,
+    form,
+    includeObjectOf(query),
+    core.clock.now(),
+    context.warnings,
+  );
 }

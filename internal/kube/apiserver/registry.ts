@@ -142,7 +142,8 @@ export class Registry {
           };
         }
       }
-      if (!response.more || response.kvs.length === 0) return { revision, records, next: undefined, remaining: undefined };
+      if (!response.more || response.kvs.length === 0)
+        return { revision, records, next: undefined, remaining: undefined };
       key = `${last}\0`;
     }
   }
@@ -216,13 +217,7 @@ export class Registry {
   }
 
   /** Removes the object if its revision is still `expected`; gives the revision of the removal. Throws WriteConflict, SideConflict. */
-  async delete(
-    kind: KindInfo,
-    namespace: string,
-    name: string,
-    expected: number,
-    side?: SideEffects,
-  ): Promise<number> {
+  async delete(kind: KindInfo, namespace: string, name: string, expected: number, side?: SideEffects): Promise<number> {
     const key = utf8(objectKey(kind, namespace, name));
     return this.#write(kind, namespace, key, expected, { op: 'delete', request: { key } }, side);
   }
@@ -273,7 +268,10 @@ function durability(kind: KindInfo, namespace: string): 'volatile' | 'durable' {
 /** A resourceVersion from a request. Throws 400. */
 export function parseRevision(text: string | null): number | undefined {
   if (text === null || text === '') return undefined;
-  if (!/^\d{1,15}$/.test(text)) throw badRequest(`Invalid value: ${JSON.stringify(text)}: strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`);
+  if (!/^\d{1,15}$/.test(text))
+    throw badRequest(
+      `Invalid value: ${JSON.stringify(text)}: strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`,
+    );
   return Number(text);
 }
 

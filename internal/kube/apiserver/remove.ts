@@ -136,7 +136,12 @@ export async function removeObject(context: RequestContext, name: string, reques
     if (record === undefined) throw notFound(groupResource(kind), name);
     const live = core.registry.objectOf(kind, record);
     checkPreconditions(kind, name, live, request);
-    const admission = admissionRequest(context, 'DELETE', { name, object: undefined, old: live, dryRun: request.dryRun });
+    const admission = admissionRequest(context, 'DELETE', {
+      name,
+      object: undefined,
+      old: live,
+      dryRun: request.dryRun,
+    });
     await core.admission.admit(admission);
     await core.admission.validate(admission);
     try {
@@ -186,7 +191,8 @@ async function removeOnce(
     const had = typeof metadata.deletionGracePeriodSeconds === 'number' ? metadata.deletionGracePeriodSeconds : 0;
     if (requested === undefined || grace > had) grace = had;
   }
-  const namespaceHeld = isNamespace && isObject(next.spec) && Array.isArray(next.spec.finalizers) && next.spec.finalizers.length > 0;
+  const namespaceHeld =
+    isNamespace && isObject(next.spec) && Array.isArray(next.spec.finalizers) && next.spec.finalizers.length > 0;
   const held = finalizersOf(next).length > 0 || namespaceHeld;
   if (!held && grace === 0) {
     if (!request.dryRun) {

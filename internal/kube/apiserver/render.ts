@@ -29,12 +29,23 @@ export function reply(pieces: Uint8Array[], form: Negotiated, status: number, wa
 }
 
 /** An object, Status or other document that is never a table. */
-export function documentReply(value: JsonObject | Status, form: Negotiated, status: number, warnings: readonly string[]): Reply {
+export function documentReply(
+  value: JsonObject | Status,
+  form: Negotiated,
+  status: number,
+  warnings: readonly string[],
+): Reply {
   return reply([encode(value, form)], form, status, warnings);
 }
 
 /** One object in the negotiated shape. */
-export function transform(kind: KindInfo, object: JsonObject, form: Negotiated, include: IncludeObject, nowMs: number): JsonObject {
+export function transform(
+  kind: KindInfo,
+  object: JsonObject,
+  form: Negotiated,
+  include: IncludeObject,
+  nowMs: number,
+): JsonObject {
   if (form.as === 'object') return object;
   if (form.as === 'partial') return { ...partialMetadata(object), apiVersion: `meta.k8s.io/${form.metaVersion}` };
   const metadata = object.metadata as JsonObject;
@@ -49,7 +60,12 @@ export function transform(kind: KindInfo, object: JsonObject, form: Negotiated, 
 }
 
 /** A stored object as JSON bytes in the kind's form, not parsed unless it is stored in another. */
-export function recordPieces(registry: Registry, kind: KindInfo, record: StoredRecord, revision?: number): Uint8Array[] {
+export function recordPieces(
+  registry: Registry,
+  kind: KindInfo,
+  record: StoredRecord,
+  revision?: number,
+): Uint8Array[] {
   if (registry.conversions.isNative(kind)) return record.pieces(revision);
   return [utf8(JSON.stringify(registry.objectOf(kind, record, revision)))];
 }

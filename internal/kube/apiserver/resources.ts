@@ -43,7 +43,13 @@ const verbHandlers: Record<string, (context: RequestContext) => Promise<Reply>> 
     const form = negotiate(context.headers.get('accept'), true);
     const removed = await deleteOne(context);
     const body = removed.isObject
-      ? transform(context.kind, removed.body as JsonObject, form, includeObjectOf(context.query), context.core.clock.now())
+      ? transform(
+          context.kind,
+          removed.body as JsonObject,
+          form,
+          includeObjectOf(context.query),
+          context.core.clock.now(),
+        )
       : removed.body;
     return documentReply(body, form, removed.accepted ? 202 : 200, context.warnings);
   },
@@ -105,7 +111,12 @@ async function serveSubresource(context: RequestContext, connect: Connect): Prom
   const form = negotiate(context.headers.get('accept'), writesParent(kind, info.subresource));
   switch (info.subresource) {
     case 'scale':
-      return documentReply(info.verb === 'get' ? await getScale(context) : await writeScale(context), form, 200, context.warnings);
+      return documentReply(
+        info.verb === 'get' ? await getScale(context) : await writeScale(context),
+        form,
+        200,
+        context.warnings,
+      );
     case 'binding':
       return documentReply(await bind(context), form, 201, context.warnings);
     case 'eviction':

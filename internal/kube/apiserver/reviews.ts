@@ -11,7 +11,8 @@ import { decodeKind } from './write.ts';
 
 type Review = (context: RequestContext, object: JsonObject, spec: JsonObject) => Promise<JsonObject>;
 
-const strings = (value: unknown): string[] => (Array.isArray(value) ? value.filter((one): one is string => typeof one === 'string') : []);
+const strings = (value: unknown): string[] =>
+  Array.isArray(value) ? value.filter((one): one is string => typeof one === 'string') : [];
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 
 function userJson(user: UserInfo): JsonObject {
@@ -19,7 +20,9 @@ function userJson(user: UserInfo): JsonObject {
     username: user.name,
     ...(user.uid === undefined ? {} : { uid: user.uid }),
     groups: [...user.groups],
-    ...(user.extra === undefined ? {} : { extra: Object.fromEntries(Object.entries(user.extra).map(([key, list]) => [key, [...list]])) }),
+    ...(user.extra === undefined
+      ? {}
+      : { extra: Object.fromEntries(Object.entries(user.extra).map(([key, list]) => [key, [...list]])) }),
   };
 }
 
@@ -32,7 +35,12 @@ const tokenReview: Review = async ({ core }, _object, spec) => {
   return { authenticated: true, user: userJson(result.user), audiences: result.audiences };
 };
 
-async function access(context: RequestContext, spec: JsonObject, user: UserInfo, namespace?: string): Promise<JsonObject> {
+async function access(
+  context: RequestContext,
+  spec: JsonObject,
+  user: UserInfo,
+  namespace?: string,
+): Promise<JsonObject> {
   const resource = isObject(spec.resourceAttributes) ? spec.resourceAttributes : undefined;
   const path = isObject(spec.nonResourceAttributes) ? spec.nonResourceAttributes : undefined;
   if ((resource === undefined) === (path === undefined))
@@ -63,7 +71,11 @@ function reviewedUser(context: RequestContext, spec: JsonObject): UserInfo {
   const groups = strings(spec.groups);
   if (name === '' && groups.length === 0)
     throw invalid('authorization.k8s.io', context.kind.kind, '', [
-      { type: 'FieldValueInvalid', field: 'spec.user', detail: 'Invalid value: "": at least one of user or group must be specified' },
+      {
+        type: 'FieldValueInvalid',
+        field: 'spec.user',
+        detail: 'Invalid value: "": at least one of user or group must be specified',
+      },
     ]);
   const extra: Record<string, string[]> = {};
   if (isObject(spec.extra)) for (const key in spec.extra) extra[key] = strings(spec.extra[key]);
@@ -85,7 +97,9 @@ const rules: Review = async (context, _object, spec) => {
         resources: list(rule.resources),
         ...(rule.resourceNames?.length ? { resourceNames: list(rule.resourceNames) } : {}),
       })),
-    nonResourceRules: all.filter(isPath).map((rule) => ({ verbs: list(rule.verbs), nonResourceURLs: list(rule.nonResourceURLs) })),
+    nonResourceRules: all
+      .filter(isPath)
+      .map((rule) => ({ verbs: list(rule.verbs), nonResourceURLs: list(rule.nonResourceURLs) })),
     incomplete: false,
   };
 };
@@ -141,7 +155,12 @@ export async function requestToken(context: RequestContext): Promise<JsonObject>
   );
   const account = await core.registry.getObject(kind, info.namespace, info.name);
   if (account === undefined) throw notFound(groupResource(kind), info.name);
-  const admission = admissionRequest(context, 'CREATE', { name: info.name, object: request, old: undefined, dryRun: parameters.dryRun });
+  const admission = admissionRequest(context, 'CREATE', {
+    name: info.name,
+    object: request,
+    old: undefined,
+    dryRun: parameters.dryRun,
+  });
   await core.admission.admit(admission);
   await core.admission.validate(admission);
   const spec = isObject(request.spec) ? request.spec : {};
@@ -149,8 +168,10 @@ export async function requestToken(context: RequestContext): Promise<JsonObject>
     throw invalid('authentication.k8s.io', 'TokenRequest', info.name, [{ type: 'FieldValueInvalid', field, detail }]);
   };
   const seconds = typeof spec.expirationSeconds === 'number' ? spec.expirationSeconds : secondsDefault;
-  if (seconds < secondsMin) refuse('spec.expirationSeconds', `Invalid value: ${seconds}: may not specify a duration less than 10 minutes`);
-  if (seconds > secondsMax) refuse('spec.expirationSeconds', `Invalid value: ${seconds}: may not specify a duration larger than 2^32 seconds`);
+  if (seconds < secondsMin)
+    refuse('spec.expirationSeconds', `Invalid value: ${seconds}: may not specify a duration less than 10 minutes`);
+  if (seconds > secondsMax)
+    refuse('spec.expirationSeconds', `Invalid value: ${seconds}: may not specify a duration larger than 2^32 seconds`);
   const audiences = strings(spec.audiences);
   if (audiences.length === 0) audiences.push(...core.tokens.audiences);
   const uid = String(getPath(account, 'metadata', 'uid'));
@@ -167,7 +188,12 @@ export async function requestToken(context: RequestContext): Promise<JsonObject>
       namespace: info.namespace,
       creationTimestamp: formatTime(core.clock.now()),
     },
-    spec: { ...spec, audiences, expirationSeconds: Math.min(seconds, secondsServed), boundObjectRef: spec.boundObjectRef ?? null },
+    spec: {
+      ...spec,
+      audiences,
+      expirationSeconds: Math.min(seconds, secondsServed),
+      boundObjectRef: spec.boundObjectRef ?? null,
+    },
     status: { token, expirationTimestamp: formatTime(expires) },
   };
 }
@@ -180,17 +206,26 @@ async function boundTo(context: RequestContext, reference: unknown): Promise<Bou
   const kindName = text(reference.kind) as BoundReference['kind'];
   const plural = { Pod: 'pods', Secret: 'secrets', Node: 'nodes' }[kindName];
   const kind = plural === undefined ? undefined : core.kinds.byResource('', 'v1', plural);
-  if (kind === undefined) throw badRequest(`cannot bind token for serviceaccount "${info.name}" to object of type ${text(reference.apiVersion)}/${kindName}`);
+  if (kind === undefined)
+    throw badRequest(
+      `cannot bind token for serviceaccount "${info.name}" to object of type ${text(reference.apiVersion)}/${kindName}`,
+    );
   const name = text(reference.name);
   const object = await core.registry.getObject(kind, kind.namespaced ? info.namespace : '', name);
   if (object === undefined) throw notFound(groupResource(kind), name);
   const uid = String(getPath(object, 'metadata', 'uid'));
   if (text(reference.uid) !== '' && reference.uid !== uid)
-    throw conflict(groupResource(kind), name, `the UID in the bound object reference (${text(reference.uid)}) does not match the UID in record. The object might have been deleted and then recreated`);
+    throw conflict(
+      groupResource(kind),
+      name,
+      `the UID in the bound object reference (${text(reference.uid)}) does not match the UID in record. The object might have been deleted and then recreated`,
+    );
   if (kindName === 'Node') return { node: { name, uid } };
   if (kindName === 'Secret') return { secret: { name, uid } };
   if (getPath(object, 'spec', 'serviceAccountName') !== info.name)
-    throw badRequest(`cannot bind token to pod ${JSON.stringify(name)}: it runs as service account ${JSON.stringify(getPath(object, 'spec', 'serviceAccountName') ?? '')}`);
+    throw badRequest(
+      `cannot bind token to pod ${JSON.stringify(name)}: it runs as service account ${JSON.stringify(getPath(object, 'spec', 'serviceAccountName') ?? '')}`,
+    );
   const nodeName = text(getPath(object, 'spec', 'nodeName'));
   const nodes = core.kinds.byResource('', 'v1', 'nodes');
   const node = nodeName === '' || nodes === undefined ? undefined : await core.registry.getObject(nodes, '', nodeName);
@@ -199,4 +234,3 @@ async function boundTo(context: RequestContext, reference: unknown): Promise<Bou
     ...(node === undefined ? {} : { node: { name: nodeName, uid: String(getPath(node, 'metadata', 'uid')) } }),
   };
 }
-

@@ -98,7 +98,11 @@ export async function writeScale(context: RequestContext): Promise<JsonObject> {
 }
 
 function scalePatch(media: string, body: Uint8Array, context: RequestContext): (scale: JsonObject) => JsonObject {
-  const accepted = ['application/json-patch+json', 'application/merge-patch+json', 'application/strategic-merge-patch+json'];
+  const accepted = [
+    'application/json-patch+json',
+    'application/merge-patch+json',
+    'application/strategic-merge-patch+json',
+  ];
   if (!accepted.includes(media)) throw unsupportedMediaType(media, accepted);
   checkDepth(body);
   let patch: Json;
@@ -112,7 +116,8 @@ function scalePatch(media: string, body: Uint8Array, context: RequestContext): (
     if (media === accepted[0]) patched = applyJsonPatch(scale, patch);
     else if (media === accepted[1]) patched = applyMergePatch(scale, patch);
     else patched = applyStrategicMergePatch(scale, patch, scaleKind.schema, context.core.schemas);
-    return decodeObject(patched, { schema: scaleKind.schema, source: context.core.schemas, fieldValidation: 'Ignore' }).object;
+    return decodeObject(patched, { schema: scaleKind.schema, source: context.core.schemas, fieldValidation: 'Ignore' })
+      .object;
   };
 }
 

@@ -52,7 +52,12 @@ export interface TestServer {
   readonly listener: Listener | undefined;
   readonly dir: string;
   /** In-process request as `system:masters`, or as `as`. */
-  call(method: string, path: string, body?: unknown, options?: CallOptions): Promise<{ status: number; body: any_; headers: Headers }>;
+  call(
+    method: string,
+    path: string,
+    body?: unknown,
+    options?: CallOptions,
+  ): Promise<{ status: number; body: any_; headers: Headers }>;
   close(): Promise<void>;
 }
 
@@ -75,11 +80,24 @@ const noOpenApi = {
 };
 
 export async function startTestServer(
-  options: { port?: number; dir?: string; log?: Logger; openapi?: Parameters<typeof createApiServer>[0]['openapi']; pki?: TestPki } = {},
+  options: {
+    port?: number;
+    dir?: string;
+    log?: Logger;
+    openapi?: Parameters<typeof createApiServer>[0]['openapi'];
+    pki?: TestPki;
+  } = {},
 ): Promise<TestServer> {
   const dir = options.dir ?? (await mkdtemp(`${tmpdir()}/apiserver-test-`));
   const log = options.log ?? silentLogger;
-  const store = await openStore({ dir: `${dir}/store`, disk: systemDisk, clock: systemClock, random: systemRandom, log, writer: 'inline' });
+  const store = await openStore({
+    dir: `${dir}/store`,
+    disk: systemDisk,
+    clock: systemClock,
+    random: systemRandom,
+    log,
+    writer: 'inline',
+  });
   const pki = options.pki ?? (await makeTestPki());
   const signing = await makeSigningKey();
   const api = await createApiServer({

@@ -178,7 +178,10 @@ export class WatchHub {
       {
         onEvents: (events, revision) => {
           if (state !== 'history') return;
-          deliver(member, events.map(toChange).filter((change) => change !== undefined));
+          deliver(
+            member,
+            events.map(toChange).filter((change) => change !== undefined),
+          );
           if (revision < this.#floor || revision > this.#revision) return;
           state = 'joined';
           own?.close();
@@ -188,7 +191,9 @@ export class WatchHub {
           if (state !== 'history') return;
           state = 'closed';
           const compacted = errorCode(error) === 'COMPACTED' || /compacted/i.test(error.message);
-          member.subscriber.onEnd(compacted ? tooOld(member.after, this.#store.compactRevision) : expired(error.message));
+          member.subscriber.onEnd(
+            compacted ? tooOld(member.after, this.#store.compactRevision) : expired(error.message),
+          );
         },
       },
     );
@@ -238,8 +243,7 @@ function toChange(event: WatchEvent): Change | undefined {
     prefix: where.prefix,
     rest: where.rest,
     current: event.type === 'put' ? new StoredRecord(event.kv.value, event.kv.modRevision) : undefined,
-    previous:
-      event.prevKv === undefined ? undefined : new StoredRecord(event.prevKv.value, event.prevKv.modRevision),
+    previous: event.prevKv === undefined ? undefined : new StoredRecord(event.prevKv.value, event.prevKv.modRevision),
     rendered: new Map(),
   };
 }

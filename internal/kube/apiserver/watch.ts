@@ -41,7 +41,9 @@ function position(query: URLSearchParams): Position {
   const send = query.get('sendInitialEvents');
   const bookmarks = isTrue(query.get('allowWatchBookmarks'));
   const refuse = (field: string, detail: string): never => {
-    throw invalid('meta.k8s.io', 'ListOptions', '', [{ type: 'FieldValueForbidden', field, detail: `Forbidden: ${detail}` }]);
+    throw invalid('meta.k8s.io', 'ListOptions', '', [
+      { type: 'FieldValueForbidden', field, detail: `Forbidden: ${detail}` },
+    ]);
   };
   if (send !== null && match !== 'NotOlderThan')
     refuse('resourceVersionMatch', 'sendInitialEvents requires setting resourceVersionMatch to NotOlderThan');
@@ -52,7 +54,12 @@ function position(query: URLSearchParams): Position {
     return { after: fromNow ? undefined : asked, initialEvents: fromNow, bookmarks, endBookmark: false };
   }
   const initialEvents = isTrue(send);
-  return { after: initialEvents ? undefined : asked || undefined, initialEvents, bookmarks, endBookmark: initialEvents && bookmarks };
+  return {
+    after: initialEvents ? undefined : asked || undefined,
+    initialEvents,
+    bookmarks,
+    endBookmark: initialEvents && bookmarks,
+  };
 }
 
 export async function watch(context: RequestContext): Promise<Reply> {
@@ -104,7 +111,13 @@ class Watcher {
   #subscription: Subscription | undefined;
   #timers: { cancel(): void }[] = [];
 
-  constructor(context: RequestContext, form: Negotiated, selection: Selection, include: IncludeObject, sink: ReplySink) {
+  constructor(
+    context: RequestContext,
+    form: Negotiated,
+    selection: Selection,
+    include: IncludeObject,
+    sink: ReplySink,
+  ) {
     this.#context = context;
     this.#form = form;
     this.#selection = selection;
@@ -112,7 +125,12 @@ class Watcher {
     this.#sink = sink;
   }
 
-  run(initial: { rest: string; record: StoredRecord }[], after: number, where: Position, timeoutMs: number): () => void {
+  run(
+    initial: { rest: string; record: StoredRecord }[],
+    after: number,
+    where: Position,
+    timeoutMs: number,
+  ): () => void {
     const { core, kind, info } = this.#context;
     const chunks = new Chunks();
     for (const { record } of initial) chunks.add(this.#event('ADDED', record, record.revision));
@@ -180,7 +198,8 @@ class Watcher {
   #event(type: EventType, record: StoredRecord, revision: number): Uint8Array {
     const { core, kind } = this.#context;
     const head = utf8(`{"type":"${type}","object":`);
-    if (this.#form.as === 'object') return concatBytes([head, ...recordPieces(core.registry, kind, record, revision), newline]);
+    if (this.#form.as === 'object')
+      return concatBytes([head, ...recordPieces(core.registry, kind, record, revision), newline]);
     const object = core.registry.objectOf(kind, record, revision);
     return concatBytes([head, utf8(JSON.stringify(this.#shape(object))), newline]);
   }
@@ -241,4 +260,3 @@ class Watcher {
     if (end) this.#sink.end();
   }
 }
-

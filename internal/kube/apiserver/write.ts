@@ -262,7 +262,11 @@ async function apply(context: RequestContext, parameters: WriteParameters, body:
     create: info.subresource === '',
     change: (live) => {
       if (live === undefined && metadata.uid !== undefined && metadata.uid !== '')
-        throw conflict(groupResource(kind), info.name, `uid mismatch: the provided object specified uid ${String(metadata.uid)}, and no existing object was found`);
+        throw conflict(
+          groupResource(kind),
+          info.name,
+          `uid mismatch: the provided object specified uid ${String(metadata.uid)}, and no existing object was found`,
+        );
       const next = serverSideApply(live, cloneJson(applied), {
         ...management(context, parameters),
         force: parameters.force,
@@ -314,13 +318,18 @@ export async function update(context: RequestContext, parameters: WriteParameter
     } catch (error) {
       if (error instanceof SideConflict && attempt < retriesMax) continue;
       if (error instanceof SideConflict) throw core.allocation.exhausted(next);
-      if (!(error instanceof WriteConflict) || attempt >= retriesMax) throw error instanceof WriteConflict ? conflict(groupResource(kind), info.name) : error;
+      if (!(error instanceof WriteConflict) || attempt >= retriesMax)
+        throw error instanceof WriteConflict ? conflict(groupResource(kind), info.name) : error;
       record = error.current;
     }
   }
 }
 
-async function createThroughUpdate(context: RequestContext, parameters: WriteParameters, change: Update): Promise<Written> {
+async function createThroughUpdate(
+  context: RequestContext,
+  parameters: WriteParameters,
+  change: Update,
+): Promise<Written> {
   const object = change.change(undefined);
   const { resourceVersion } = metadataOf(object);
   if (resourceVersion !== undefined && resourceVersion !== '' && resourceVersion !== '0')

@@ -34,7 +34,11 @@ const valuesMax = 64;
  */
 export async function impersonate(user: UserInfo, headers: Headers, authorizer: Authorizer): Promise<UserInfo> {
   const name = headers.get('impersonate-user') ?? '';
-  const groups = (headers.get('impersonate-group') ?? '').split(',').map((group) => group.trim()).filter(Boolean).slice(0, valuesMax);
+  const groups = (headers.get('impersonate-group') ?? '')
+    .split(',')
+    .map((group) => group.trim())
+    .filter(Boolean)
+    .slice(0, valuesMax);
   const uid = headers.get('impersonate-uid') ?? '';
   const extra: Record<string, string[]> = {};
   headers.forEach((value, key) => {
@@ -46,7 +50,13 @@ export async function impersonate(user: UserInfo, headers: Headers, authorizer: 
       throw forbidden({ group: '', resource: 'users' }, '', 'requested impersonation without a user');
     return user;
   }
-  const check = async (group: string, resource: string, one: string, namespace = '', subresource = ''): Promise<void> => {
+  const check = async (
+    group: string,
+    resource: string,
+    one: string,
+    namespace = '',
+    subresource = '',
+  ): Promise<void> => {
     const attributes = {
       user,
       verb: 'impersonate',
@@ -70,8 +80,14 @@ export async function impersonate(user: UserInfo, headers: Headers, authorizer: 
   for (const [key, values] of Object.entries(extra))
     for (const value of values) await check('authentication.k8s.io', 'userextras', value, '', key);
   const all = [...groups];
-  if (account !== null && groups.length === 0) all.push('system:serviceaccounts', `system:serviceaccounts:${account[1]}`);
-  const as: UserInfo = { name, groups: all, ...(uid === '' ? {} : { uid }), ...(Object.keys(extra).length === 0 ? {} : { extra }) };
+  if (account !== null && groups.length === 0)
+    all.push('system:serviceaccounts', `system:serviceaccounts:${account[1]}`);
+  const as: UserInfo = {
+    name,
+    groups: all,
+    ...(uid === '' ? {} : { uid }),
+    ...(Object.keys(extra).length === 0 ? {} : { extra }),
+  };
   if (name !== anonymousUser.name) return authenticated(as);
   return { ...as, groups: all.includes('system:unauthenticated') ? all : [...all, 'system:unauthenticated'] };
 }

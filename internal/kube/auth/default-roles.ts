@@ -9,7 +9,8 @@ const write = 'create delete deletecollection patch update';
 const read = 'get list watch';
 const events = 'create patch update @ core events.k8s.io | events';
 
-const apps = 'daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale statefulsets statefulsets/scale';
+const apps =
+  'daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale statefulsets statefulsets/scale';
 
 interface RoleText {
   readonly rules: readonly string[];
@@ -94,16 +95,16 @@ const plain: Record<string, RoleText> = {
     rules: ['approve @ certificates.k8s.io | signers | kubernetes.io/legacy-unknown'],
   },
   'system:discovery': {
-    rules: [
-      'url get | /api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/',
-    ],
+    rules: ['url get | /api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/'],
   },
   'system:monitoring': {
     rules: ['url get | /healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*'],
   },
   'system:public-info-viewer': { rules: ['url get | /healthz /livez /readyz /version /version/'] },
   'system:service-account-issuer-discovery': {
-    rules: ['url get | /.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/'],
+    rules: [
+      'url get | /.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/',
+    ],
   },
   'system:heapster': {
     rules: [`${read} @ core | events namespaces nodes pods`, `${read} @ extensions | deployments`],
@@ -155,7 +156,11 @@ const plain: Record<string, RoleText> = {
     ],
   },
   'system:kubelet-api-admin': {
-    rules: [`${read} @ core | nodes`, 'proxy @ core | nodes', '* @ core | nodes/log nodes/metrics nodes/proxy nodes/stats nodes/configz nodes/healthz nodes/pods'],
+    rules: [
+      `${read} @ core | nodes`,
+      'proxy @ core | nodes',
+      '* @ core | nodes/log nodes/metrics nodes/proxy nodes/stats nodes/configz nodes/healthz nodes/pods',
+    ],
   },
   'system:node': {
     rules: [
@@ -331,11 +336,7 @@ const controllers: Record<string, readonly string[]> = {
     'watch @ core | events',
     events,
   ],
-  'pod-garbage-collector': [
-    'list watch delete @ core | pods',
-    `${read} @ core | nodes`,
-    'patch @ core | pods/status',
-  ],
+  'pod-garbage-collector': ['list watch delete @ core | pods', `${read} @ core | nodes`, 'patch @ core | pods/status'],
   'pv-protection-controller': [`update ${read} @ core | persistentvolumes`, events],
   'pvc-protection-controller': [`update ${read} @ core | persistentvolumeclaims`, `${read} @ core | pods`, events],
   'replicaset-controller': [
@@ -413,7 +414,11 @@ export interface BootstrapObject {
   roleRef?: { apiGroup: string; kind: string; name: string };
 }
 
-function metadata(name: string, labels: Readonly<Record<string, string>> = {}, namespace?: string): BootstrapObject['metadata'] {
+function metadata(
+  name: string,
+  labels: Readonly<Record<string, string>> = {},
+  namespace?: string,
+): BootstrapObject['metadata'] {
   return {
     name,
     ...(namespace === undefined ? {} : { namespace }),

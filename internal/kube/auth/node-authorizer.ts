@@ -42,10 +42,8 @@ export async function authorizeNode(attributes: Attributes, graph: NodeGraph): P
   const no = (reason: string): Decision => ({ allowed: false, reason });
   const { group, resource, subresource, namespace, name, verb } = attributes;
   const referenced = async (check: (spec: JsonObject) => boolean): Promise<Decision> => {
-    if (namespace === '' || name === '')
-      return no(`can only ${verb} individual resources of this type`);
-    for (const pod of await graph.podsOnNode(node, namespace))
-      if (isObject(pod.spec) && check(pod.spec)) return yes;
+    if (namespace === '' || name === '') return no(`can only ${verb} individual resources of this type`);
+    for (const pod of await graph.podsOnNode(node, namespace)) if (isObject(pod.spec) && check(pod.spec)) return yes;
     return no(`no relationship found between node '${node}' and this object`);
   };
   if (group === '') {
@@ -83,13 +81,21 @@ function claims(spec: JsonObject, name: string): boolean {
 /** Whether a pod refers to the secret or configMap: in volumes, env, envFrom, image pull secrets, CSI and projected sources. */
 function references(spec: JsonObject, resource: 'secrets' | 'configmaps', name: string): boolean {
   const secret = resource === 'secrets';
-  if (secret && Array.isArray(spec.imagePullSecrets) && spec.imagePullSecrets.some((one) => getPath(one, 'name') === name))
+  if (
+    secret &&
+    Array.isArray(spec.imagePullSecrets) &&
+    spec.imagePullSecrets.some((one) => getPath(one, 'name') === name)
+  )
     return true;
   for (const volume of Array.isArray(spec.volumes) ? spec.volumes : []) {
-    if (secret ? getPath(volume, 'secret', 'secretName') === name : getPath(volume, 'configMap', 'name') === name) return true;
+    if (secret ? getPath(volume, 'secret', 'secretName') === name : getPath(volume, 'configMap', 'name') === name)
+      return true;
     if (secret && getPath(volume, 'csi', 'nodePublishSecretRef', 'name') === name) return true;
     const sources = getPath(volume, 'projected', 'sources');
-    if (Array.isArray(sources) && sources.some((source) => getPath(source, secret ? 'secret' : 'configMap', 'name') === name))
+    if (
+      Array.isArray(sources) &&
+      sources.some((source) => getPath(source, secret ? 'secret' : 'configMap', 'name') === name)
+    )
       return true;
   }
   for (const list of [spec.initContainers, spec.containers, spec.ephemeralContainers]) {
@@ -101,7 +107,10 @@ function references(spec: JsonObject, resource: 'secrets' | 'configmaps', name: 
       )
         return true;
       const from = getPath(container, 'envFrom');
-      if (Array.isArray(from) && from.some((one) => getPath(one, secret ? 'secretRef' : 'configMapRef', 'name') === name))
+      if (
+        Array.isArray(from) &&
+        from.some((one) => getPath(one, secret ? 'secretRef' : 'configMapRef', 'name') === name)
+      )
         return true;
     }
   }

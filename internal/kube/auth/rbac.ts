@@ -173,7 +173,10 @@ export class RbacPolicy {
     if (attributes.user.groups.includes(mastersGroup)) return { allowed: true, reason: '' };
     for (const { rules, binding } of this.#applicable(attributes.user, attributes.namespace)) {
       if (rules.some((rule) => ruleAllows(rule, attributes)))
-        return { allowed: true, reason: `RBAC: allowed by ${bindingText(binding)} of ${binding.roleText} to ${subjectText(binding, attributes.user)}` };
+        return {
+          allowed: true,
+          reason: `RBAC: allowed by ${bindingText(binding)} of ${binding.roleText} to ${subjectText(binding, attributes.user)}`,
+        };
     }
     return { allowed: false, reason: '' };
   }
@@ -221,7 +224,10 @@ function subjectText(binding: Binding, user: UserInfo): string {
   for (const subject of binding.described) {
     if (subject.kind === 'User' && subject.name === user.name) return `User "${subject.name}"`;
     if (subject.kind === 'Group' && user.groups.includes(subject.name)) return `Group "${subject.name}"`;
-    if (subject.kind === 'ServiceAccount' && user.name === `system:serviceaccount:${subject.namespace ?? binding.namespace}:${subject.name}`)
+    if (
+      subject.kind === 'ServiceAccount' &&
+      user.name === `system:serviceaccount:${subject.namespace ?? binding.namespace}:${subject.name}`
+    )
       return `ServiceAccount "${subject.name}/${subject.namespace ?? binding.namespace}"`;
   }
   return `User "${user.name}"`;

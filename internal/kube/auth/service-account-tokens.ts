@@ -99,7 +99,11 @@ export class ServiceAccountTokens {
     return { keys: [...this.#publicKeys.values()].map(({ jwk }) => jwk) };
   }
 
-  async issue(claims: TokenClaims, audiences: readonly string[], seconds: number): Promise<{ token: string; expires: number }> {
+  async issue(
+    claims: TokenClaims,
+    audiences: readonly string[],
+    seconds: number,
+  ): Promise<{ token: string; expires: number }> {
     const now = Math.floor(this.#now() / 1000);
     const kubernetes: KubernetesClaim = {
       namespace: claims.namespace,
@@ -139,7 +143,10 @@ export class ServiceAccountTokens {
     audiences: readonly string[],
     now: number,
   ): Promise<{ result: TokenResult; expires: number }> {
-    const fail = (error: string): { result: TokenResult; expires: number } => ({ result: { error }, expires: now + trustMs });
+    const fail = (error: string): { result: TokenResult; expires: number } => ({
+      result: { error },
+      expires: now + trustMs,
+    });
     let payload: Awaited<ReturnType<typeof jwtVerify>>['payload'];
     try {
       const { kid } = decodeProtectedHeader(token);
@@ -156,7 +163,10 @@ export class ServiceAccountTokens {
     }
     const have = typeof payload.aud === 'string' ? [payload.aud] : (payload.aud ?? []);
     const common = have.filter((audience) => audiences.includes(audience));
-    if (common.length === 0) return fail(`token audiences ${JSON.stringify(have)} is invalid for the target audiences ${JSON.stringify(audiences)}`);
+    if (common.length === 0)
+      return fail(
+        `token audiences ${JSON.stringify(have)} is invalid for the target audiences ${JSON.stringify(audiences)}`,
+      );
     const claim = payload['kubernetes.io'] as KubernetesClaim | undefined;
     const { namespace, serviceaccount } = claim ?? {};
     if (!namespace || !serviceaccount?.name || !serviceaccount.uid) return fail('token has no service account');
@@ -179,7 +189,10 @@ export class ServiceAccountTokens {
       if (claim.node.uid) extra['authentication.kubernetes.io/node-uid'] = [claim.node.uid];
     }
     return {
-      result: { user: serviceAccountUser(namespace, serviceaccount.name, serviceaccount.uid, extra), audiences: common },
+      result: {
+        user: serviceAccountUser(namespace, serviceaccount.name, serviceaccount.uid, extra),
+        audiences: common,
+      },
       expires: (payload.exp ?? 0) * 1000,
     };
   }
