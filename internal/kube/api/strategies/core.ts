@@ -1,0 +1,224 @@
+import { isObject, type JsonObject, jsonEqual } from '../../machinery/json.ts';
+import type { FieldError } from '../../machinery/status.ts';
+import { forbiddenField } from '../../machinery/validation.ts';
+import { child, objects } from '../defaults/helpers.ts';
+import {
+  claimDefaults,
+  endpointsDefaults,
+  namespaceDefaults,
+  nodeDefaults,
+  secretDefaults,
+  serviceDefaults,
+  volumeDefaults,
+} from '../defaults/kinds.ts';
+import { podDefaults } from '../defaults/pod.ts';
+import type { Strategy } from '../kinds.ts';
+import { qosClass } from '../qos.ts';
+import {
+  configMapErrors,
+  configMapUpdateErrors,
+  endpointsErrors,
+  eventErrors,
+  nodeErrors,
+  nodeUpdateErrors,
+  secretErrors,
+  secretUpdateErrors,
+  serviceErrors,
+  serviceUpdateErrors,
+} from '../validation/core.ts';
+import { podErrors, podUpdateErrors } from '../validation/pod.ts';
+import { claimErrors, claimUpdateErrors, volumeErrors, volumeUpdateErrors } from '../validation/storage.ts';
+
+/** How objects of the core group come to be and change (pkg/registry/core/…/strategy.go). */
+function specOf(object: JsonObject): JsonObject {
+  return isObject(object.spec) ? object.spec : {};
+}
+
+/** Default grace period of a pod: what the request says, else the pod's; none for a pod without node or already ended. */
+function podGrace(pod: JsonObject, requested: number | undefined): number {
+  const status = isObject(pod.status) ? pod.status : {};
+  const spec = specOf(pod);
+  let seconds =
+    requested ?? (typeof spec.terminationGracePeriodSeconds === 'number' ? spec.terminationGracePeriodSeconds : 0);
+  if (typeof spec.nodeName !== 'string' || spec.nodeName === '') seconds = 0;
+  if (status.phase === 'Failed' || status.phase === 'Succeeded') seconds = 0;
+  return seconds < 0 ? 1 : seconds;
+}
+
+function ephemeralContainerErrors(pod: JsonObject, old: JsonObject): FieldError[] {
+  const before = objects(specOf(old).ephemeralContainers);
+  const after = objects(specOf(pod).ephemeralContainers);
+  for (const container of before) {
+    const kept = after.find((other) => other.name === container.name);
+    if (kept === undefined || !jsonEqual(kept, container))
+      return [
+        forbiddenField(
+          'spec.ephemeralContainers',
+          `existing ephemeral containers ${JSON.stringify(container.name)} may not be removed or changed`,
+        ),
+      ];
+  }
+  return [];
+}
+
+export const podStrategy: Strategy = {
+  defaults: podDefaults,
+  generation: true,
+  prepareForCreate(pod) {
+    const spec = child(pod, 'spec');
+    const gated = objects(spec.schedulingGates).length > 0;
+    pod.status = {
+      phase: 'Pending',
+      ...(gated
+        ? {
+            conditions: [
+              {
+                type: 'PodScheduled',
+                status: 'False',
+                reason: 'SchedulingGated',
+                message: 'Scheduling is blocked due to non-empty scheduling gates',
+                lastProbeTime: null,
+                lastTransitionTime: (pod.metadata as JsonObject | undefined)?.creationTimestamp ?? null,
+              },
+            ],
+          }
+        : {}),
+      qosClass: qosClass(spec),
+    };
+  },
+  validate: podErrors,
+  validateUpdate: podUpdateErrors,
+  subresources: {
+    status: {
+      prepareForUpdate(pod, old) {
+        // Status writers have no say in who owns the pod.
+        const owners = (old.metadata as JsonObject).ownerReferences;
+        const metadata = child(pod, 'metadata');
+        if (owners === undefined) delete metadata.ownerReferences;
+        else metadata.ownerReferences = owners;
+        const before = isObject(old.status) ? old.status : {};
+        const status = child(pod, 'status');
+        if (status.qosClass === undefined && before.qosClass !== undefined) status.qosClass = before.qosClass;
+      },
+    },
+    ephemeralcontainers: {
+      prepareForUpdate(pod, old) {
+        const wanted = specOf(pod).ephemeralContainers;
+        pod.spec = { ...specOf(old), ...(wanted === undefined ? {} : { ephemeralContainers: wanted }) };
+        if (old.status !== undefined) pod.status = old.status;
+      },
+      validateUpdate: ephemeralContainerErrors,
+    },
+  },
+  gracePeriodSeconds: podGrace,
+};
+
+export const serviceStrategy: Strategy = {
+  defaults: serviceDefaults,
+  prepareForCreate(service) {
+    service.status = { loadBalancer: {} };
+  },
+  prepareForUpdate(service, old) {
+    const spec = child(service, 'spec');
+    const before = specOf(old);
+    // A client that leaves the addresses out means to keep them.
+    if (spec.type !== 'ExternalName' && before.type !== 'ExternalName') {
+      for (const field of ['clusterIP', 'clusterIPs', 'ipFamilies', 'ipFamilyPolicy'])
+        if ((spec[field] === undefined || spec[field] === '') && before[field] !== undefined)
+          spec[field] = before[field];
+    }
+  },
+  validate: serviceErrors,
+  validateUpdate: serviceUpdateErrors,
+};
+
+export const claimStrategy: Strategy = {
+  defaults: claimDefaults,
+  prepareForCreate(claim) {
+    claim.status = { phase: 'Pending' };
+  },
+  validate: claimErrors,
+  validateUpdate: claimUpdateErrors,
+};
+
+export const volumeStrategy: Strategy = {
+  defaults: volumeDefaults,
+  prepareForCreate(volume, context) {
+    volume.status = {
+      phase: 'Pending',
+      lastPhaseTransitionTime: new Date(Math.floor(context.now() / 1000) * 1000).toISOString().replace('.000', ''),
+    };
+  },
+  validate: volumeErrors,
+  validateUpdate: volumeUpdateErrors,
+  subresources: {
+    status: {
+      prepareForUpdate(volume, old, context) {
+        const phase = isObject(volume.status) ? volume.status.phase : undefined;
+        const before = isObject(old.status) ? old.status.phase : undefined;
+        if (phase !== before)
+          child(volume, 'status').lastPhaseTransitionTime = new Date(Math.floor(context.now() / 1000) * 1000)
+            .toISOString()
+            .replace('.000', '');
+      },
+    },
+  },
+};
+
+export const namespaceStrategy: Strategy = {
+  defaults: namespaceDefaults,
+  prepareForCreate(namespace) {
+    const finalizers = specOf(namespace).finalizers;
+    namespace.spec = {
+      finalizers:
+        Array.isArray(finalizers) && finalizers.includes('kubernetes')
+          ? finalizers
+          : [...(Array.isArray(finalizers) ? finalizers : []), 'kubernetes'],
+    };
+    namespace.status = { phase: 'Active' };
+  },
+  prepareForUpdate(namespace, old) {
+    // spec.finalizers changes through /finalize only.
+    namespace.spec = specOf(old);
+  },
+  subresources: {
+    status: {
+      prepareForUpdate(namespace, old) {
+        namespace.spec = specOf(old);
+      },
+    },
+    finalize: {
+      prepareForUpdate(namespace, old) {
+        if (old.status !== undefined) namespace.status = old.status;
+      },
+    },
+  },
+};
+
+export const nodeStrategy: Strategy = {
+  defaults: nodeDefaults,
+  // Kubelets register with their status.
+  prepareForCreate: () => undefined,
+  validate: nodeErrors,
+  validateUpdate: nodeUpdateErrors,
+};
+
+export const configMapStrategy: Strategy = { validate: configMapErrors, validateUpdate: configMapUpdateErrors };
+
+export const secretStrategy: Strategy = {
+  defaults: secretDefaults,
+  validate: secretErrors,
+  validateUpdate: secretUpdateErrors,
+};
+
+export const endpointsStrategy: Strategy = {
+  defaults: endpointsDefaults,
+  validate: endpointsErrors,
+  allowCreateOnUpdate: true,
+};
+
+export const eventStrategy: Strategy = {
+  validate: eventErrors,
+  validateUpdate: eventErrors,
+  allowCreateOnUpdate: true,
+};
