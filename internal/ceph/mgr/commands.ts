@@ -1,0 +1,171 @@
+import type { CommandDescription } from '../mon/commands/table.ts';
+
+const FLAG_MGR = 8;
+const FLAG_POLL = 16;
+
+/** Signature and help of one command that the mgr executes. */
+export interface MgrCommand {
+  readonly signature: string;
+  readonly help: string;
+  readonly module: string;
+  readonly perm: string;
+  readonly poll?: boolean;
+}
+
+const pgid = 'name=pgid,type=CephPgid';
+const pgids = 'name=pgid,type=CephPgid,n=N';
+const states = 'name=states,type=CephString,n=N,req=false';
+const pools = 'name=who,type=CephPoolname,n=N';
+
+/** The commands that the mgr executes, with upstream's signatures. `handlers.ts` has what each does. */
+export const mgrCommands: readonly MgrCommand[] = [
+  { signature: 'pg stat', help: 'count placement groups by state', module: 'pg', perm: 'r' },
+  {
+    signature:
+      'pg dump name=dumpcontents,type=CephChoices,strings=all|summary|sum|delta|pools|osds|pgs|pgs_brief,n=N,req=false',
+    help: 'show everything known of placement groups; in plain form all but the sums of pools',
+    module: 'pg',
+    perm: 'r',
+  },
+  {
+    signature: 'pg dump_json name=dumpcontents,type=CephChoices,strings=all|summary|sum|pools|osds|pgs,n=N,req=false',
+    help: 'show everything known of placement groups as JSON',
+    module: 'pg',
+    perm: 'r',
+  },
+  { signature: 'pg dump_pools_json', help: 'show what is known of pools as JSON', module: 'pg', perm: 'r' },
+  {
+    signature: `pg ls-by-pool name=poolstr,type=CephString ${states}`,
+    help: 'list placement groups of a pool',
+    module: 'pg',
+    perm: 'r',
+  },
+  {
+    signature: `pg ls-by-primary name=osd,type=CephOsdName name=pool,type=CephInt,req=false ${states}`,
+    help: 'list placement groups that an OSD leads',
+    module: 'pg',
+    perm: 'r',
+  },
+  {
+    signature: `pg ls-by-osd name=osd,type=CephOsdName name=pool,type=CephInt,req=false ${states}`,
+    help: 'list placement groups that an OSD holds',
+    module: 'pg',
+    perm: 'r',
+  },
+  {
+    signature: `pg ls name=pool,type=CephInt,req=false ${states}`,
+    help: 'list placement groups by pool and state',
+    module: 'pg',
+    perm: 'r',
+  },
+  {
+    signature:
+      'pg dump_stuck name=stuckops,type=CephChoices,strings=inactive|unclean|stale|undersized|degraded,n=N,req=false name=threshold,type=CephInt,req=false',
+    help: 'show placement groups that have been in a bad state for long',
+    module: 'pg',
+    perm: 'r',
+  },
+  {
+    signature: 'pg debug name=debugop,type=CephChoices,strings=unfound_objects_exist|degraded_pgs_exist',
+    help: 'answer one question about placement groups',
+    module: 'pg',
+    perm: 'r',
+  },
+  { signature: `pg scrub ${pgid}`, help: 'scrub a placement group now', module: 'pg', perm: 'rw' },
+  { signature: `pg deep-scrub ${pgid}`, help: 'deep-scrub a placement group now', module: 'pg', perm: 'rw' },
+  { signature: `pg repair ${pgid}`, help: 'repair a placement group now', module: 'pg', perm: 'rw' },
+  { signature: `pg force-recovery ${pgids}`, help: 'recover these before others', module: 'pg', perm: 'rw' },
+  { signature: `pg force-backfill ${pgids}`, help: 'backfill these before others', module: 'pg', perm: 'rw' },
+  { signature: `pg cancel-force-recovery ${pgids}`, help: 'back to normal recovery order', module: 'pg', perm: 'rw' },
+  { signature: `pg cancel-force-backfill ${pgids}`, help: 'back to normal backfill order', module: 'pg', perm: 'rw' },
+  { signature: 'osd perf', help: 'show how fast OSDs commit', module: 'osd', perm: 'r' },
+  {
+    signature:
+      'osd df name=output_method,type=CephChoices,strings=plain|tree,req=false name=filter_by,type=CephChoices,strings=class|name,req=false name=filter,type=CephString,req=false',
+    help: 'show how full OSDs are',
+    module: 'osd',
+    perm: 'r',
+  },
+  { signature: 'osd blocked-by', help: 'count placement groups that wait for an OSD', module: 'osd', perm: 'r' },
+  {
+    signature: 'osd pool stats name=pool_name,type=CephPoolname,req=false',
+    help: 'show what is going on in pools',
+    module: 'osd',
+    perm: 'r',
+  },
+  { signature: `osd pool scrub ${pools}`, help: 'scrub pools now', module: 'osd', perm: 'rw' },
+  { signature: `osd pool deep-scrub ${pools}`, help: 'deep-scrub pools now', module: 'osd', perm: 'rw' },
+  { signature: `osd pool repair ${pools}`, help: 'repair pools now', module: 'osd', perm: 'rw' },
+  {
+    signature:
+      'osd destroy name=id,type=CephOsdName name=force,type=CephBool,req=false name=yes_i_really_mean_it,type=CephBool,req=false',
+    help: 'mark an OSD destroyed: its id stays, its data and keys are gone',
+    module: 'osd',
+    perm: 'rw',
+  },
+  {
+    signature:
+      'osd purge name=id,type=CephOsdName name=force,type=CephBool,req=false name=yes_i_really_mean_it,type=CephBool,req=false',
+    help: 'remove everything that is known of an OSD',
+    module: 'osd',
+    perm: 'rw',
+  },
+  {
+    signature: 'osd safe-to-destroy name=ids,type=CephString,n=N',
+    help: 'tell whether OSDs can go without less redundancy',
+    module: 'osd',
+    perm: 'r',
+  },
+  {
+    signature: 'osd ok-to-stop name=ids,type=CephString,n=N name=max,type=CephInt,req=false',
+    help: 'tell whether OSDs can stop without stopping clients',
+    module: 'osd',
+    perm: 'r',
+  },
+  { signature: 'osd scrub name=who,type=CephString', help: 'scrub what OSDs lead', module: 'osd', perm: 'rw' },
+  {
+    signature: 'osd deep-scrub name=who,type=CephString',
+    help: 'deep-scrub what OSDs lead',
+    module: 'osd',
+    perm: 'rw',
+  },
+  { signature: 'osd repair name=who,type=CephString', help: 'repair what OSDs lead', module: 'osd', perm: 'rw' },
+  { signature: 'service dump', help: 'show the map of services', module: 'service', perm: 'r' },
+  { signature: 'service status', help: 'show what services report', module: 'service', perm: 'r' },
+  {
+    signature: 'osd status name=bucket,type=CephString,req=false',
+    help: 'show OSDs with what clients do on them',
+    module: 'mgr',
+    perm: 'r',
+  },
+  {
+    signature: 'osd pool autoscale-status name=format,type=CephString,req=false',
+    help: 'show pools with what their PG count should be',
+    module: 'mgr',
+    perm: 'r',
+  },
+  { signature: 'balancer status', help: 'show whether PGs are moved to even out OSDs', module: 'mgr', perm: 'r' },
+  { signature: 'device ls', help: 'list devices', module: 'mgr', perm: 'r' },
+  { signature: 'crash ls', help: 'list crashes of daemons', module: 'mgr', perm: 'r' },
+  { signature: 'crash ls-new', help: 'list crashes that nobody has looked at', module: 'mgr', perm: 'r' },
+  { signature: 'crash stat', help: 'count crashes', module: 'mgr', perm: 'r' },
+  { signature: 'progress', help: 'show what is being done', module: 'mgr', perm: 'r' },
+  { signature: 'progress json', help: 'show what is being done as JSON', module: 'mgr', perm: 'r' },
+  { signature: 'telemetry status', help: 'show that nothing is sent anywhere', module: 'mgr', perm: 'r' },
+  {
+    signature: 'iostat name=width,type=CephInt,req=false name=print_header,type=CephBool,req=false',
+    help: 'show what clients read and write',
+    module: 'mgr',
+    perm: 'r',
+    poll: true,
+  },
+];
+
+/** What the mon lists beside its own commands, so that the `ceph` tool sends them to the mgr. */
+export const mgrCommandDescriptions: readonly CommandDescription[] = mgrCommands.map((command) => ({
+  signature: command.signature,
+  help: command.help,
+  module: command.module,
+  perm: command.perm,
+  flags: FLAG_MGR | (command.poll === true ? FLAG_POLL : 0),
+}));
