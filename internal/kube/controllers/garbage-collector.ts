@@ -79,7 +79,7 @@ export function garbageCollector(context: ControllerContext): void {
 
   const queue = context.queue('garbage-collector', (uid) => reconcile(uid), 8);
 
-  for (const kind of kinds.all()) {
+  for (const kind of kinds.all) {
     if (kind.virtual || ignored.has(kind.plural) || !kind.verbs.includes('list') || !kind.verbs.includes('delete'))
       continue;
     const ref: ResourceRef = { group: kind.group, version: kind.version, resource: kind.plural };

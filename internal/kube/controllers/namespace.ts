@@ -20,8 +20,7 @@ export function namespaceController(context: ControllerContext): void {
     if (namespace.metadata.deletionTimestamp) queue.add(namespace.metadata.name);
   };
   namespaces.handle({ onAdd: wanted, onUpdate: wanted });
-  const resources: ResourceRef[] = kinds
-    .all()
+  const resources: ResourceRef[] = kinds.all
     .filter((kind) => kind.namespaced && !kind.virtual && kind.verbs.includes('list') && kind.verbs.includes('delete'))
     .map((kind) => ({ group: kind.group, version: kind.version, resource: kind.plural }));
 
