@@ -166,15 +166,21 @@ export class PodVolumes {
     await rm(directory, { recursive: true, force: true });
   }
 
-  /** Undoes every mount of a pod and removes its directory. Repeats safely; throws when something is still mounted. */
-  async tearDown(uid: string): Promise<void> {
+  /** Undoes every mount of a pod that has ended and removes what its volumes held; termination messages stay. */
+  async unmount(uid: string): Promise<void> {
     const directory = join(this.#options.podsDir, uid);
     await this.unmountSubpaths(uid);
     const csi = join(directory, 'volumes', 'kubernetes.io~csi');
     for (const name of await list(csi)) await this.#options.csi.tearDown(join(csi, name));
     await unmountTree(directory);
+    for (const sub of ['volumes', 'plugins']) await rm(join(directory, sub), { recursive: true, force: true });
     this.#options.tokens.forget(uid);
-    await rm(directory, { recursive: true, force: true });
+  }
+
+  /** Undoes every mount of a pod and removes its directory. Repeats safely; throws when something is still mounted. */
+  async tearDown(uid: string): Promise<void> {
+    await this.unmount(uid);
+    await rm(join(this.#options.podsDir, uid), { recursive: true, force: true });
   }
 
   /** Pods that have a directory on this node. */
