@@ -1,23 +1,20 @@
 import { coreKinds } from './kinds/core.ts';
 import { groupKinds } from './kinds/groups.ts';
 import { type KindTable, makeKindTable } from './kinds.ts';
+import { type OpenApiDocuments, openApiDocuments } from './openapi/documents.ts';
+import type { Docs } from './openapi/v2.ts';
+import { builtinSchemas } from './schema/structure.ts';
+
+export type { JsonV3Index, OpenApiDocuments } from './openapi/documents.ts';
+export { builtinSchemas };
 
 /** Every kind that this version serves. */
 export const builtinKinds: KindTable = makeKindTable([...coreKinds, ...groupKinds]);
 
-export { builtinSchemas } from './schema/structure.ts';
-
-export interface OpenApiDocuments {
-  /** `/openapi/v2` as JSON. */
-  v2Json(): Promise<Uint8Array>;
-  /** `/openapi/v2` as application/com.github.proto-openapi.spec.v2@v1.0+protobuf. */
-  v2Protobuf(): Promise<Uint8Array>;
-  /** `/openapi/v3`: paths -> {serverRelativeURL: '/openapi/v3/apis/apps/v1?hash=…'}. */
-  v3Index(): Promise<JsonV3Index>;
-  /** `/openapi/v3/<path>` (path `api/v1`, `apis/apps/v1`), or undefined. */
-  v3Json(path: string): Promise<Uint8Array | undefined>;
-}
-
-export interface JsonV3Index {
-  paths: Record<string, { serverRelativeURL: string }>;
-}
+/** OpenAPI of the built-in kinds. The texts are a module of their own that is loaded with the first document. */
+export const builtinOpenApi: OpenApiDocuments = openApiDocuments({
+  kinds: builtinKinds,
+  source: builtinSchemas,
+  loadDocs: async () => (await import('./schema/docs.json')).default as Docs,
+  version: 'v1.36.0',
+});
