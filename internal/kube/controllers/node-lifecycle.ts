@@ -32,8 +32,7 @@ export function evictionDelayMs(pod: Pod, taints: readonly Taint[]): number | un
     const fitting = (pod.spec?.tolerations ?? []).filter((toleration) => tolerates(toleration, taint));
     if (fitting.length === 0) return 0;
     const bounds = fitting.map((toleration) => toleration.tolerationSeconds).filter((seconds) => seconds !== undefined);
-    if (bounds.length > 0)
-      delay = Math.min(delay ?? Number.MAX_SAFE_INTEGER, Math.max(0, ...[Math.min(...bounds)]) * 1000);
+    if (bounds.length > 0) delay = Math.min(delay ?? Number.MAX_SAFE_INTEGER, Math.max(0, Math.min(...bounds)) * 1000);
   }
   return delay;
 }
