@@ -11,8 +11,10 @@ export class Metrics {
     this.#requests.set(key, (this.#requests.get(key) ?? 0) + 1);
     if (verb === 'watch') return;
     let duration = this.#durations.get(verb);
-    if (duration === undefined)
-      this.#durations.set(verb, (duration = { count: 0, sum: 0, buckets: bounds.map(() => 0) }));
+    if (duration === undefined) {
+      duration = { count: 0, sum: 0, buckets: bounds.map(() => 0) };
+      this.#durations.set(verb, duration);
+    }
     duration.count++;
     duration.sum += seconds;
     for (let i = 0; i < bounds.length; i++) if (seconds <= bounds[i]!) duration.buckets[i]! += 1;

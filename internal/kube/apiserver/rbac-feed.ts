@@ -14,7 +14,6 @@ const group = 'rbac.authorization.k8s.io';
 /** Keeps the policy equal to the stored roles and bindings, and aggregated ClusterRoles equal to the union of what they select. */
 export class RbacFeed {
   readonly #feeds: Feed[];
-  readonly #policy: RbacPolicy;
   readonly #registry: Registry;
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -32,7 +31,6 @@ export class RbacFeed {
     log: Logger;
   }) {
     const { policy, kinds } = options;
-    this.#policy = policy;
     this.#registry = options.registry;
     this.#clock = options.clock;
     this.#log = options.log;

@@ -77,7 +77,7 @@ function listPosition(query: URLSearchParams, newest: number): { revision: numbe
     if (asked !== undefined && asked !== 0)
       throw badRequest('specifying resource version is not allowed when using continue');
     const { rv, start } = decodeToken(token);
-    return { revision: rv < 0 ? 0 : rv, start };
+    return { revision: Math.max(0, rv), start };
   }
   if (asked !== undefined && asked > newest) throw tooLargeResourceVersion(asked, newest);
   return { revision: match === 'Exact' ? asked! : 0, start: '' };

@@ -3,12 +3,11 @@ import type { KindInfo } from '../api/kinds.ts';
 import { markDeleted } from '../api/lifecycle.ts';
 import { isObject, type JsonObject } from '../machinery/json.ts';
 import { badRequest, conflict, invalid, isStatus, notFound, type Status, success } from '../machinery/status.ts';
-import { decodeBody } from '../machinery/decode.ts';
-import { admissionRequest, checkDepth, groupResource, type RequestContext } from './context.ts';
+import { admissionRequest, groupResource, type RequestContext } from './context.ts';
 import { WriteConflict } from './registry.ts';
 import type { StoredRecord } from './record.ts';
 import { parseSelection } from './selection.ts';
-import { mediaType } from './write.ts';
+import { decodeAny } from './write.ts';
 
 /** metav1.DeleteOptions as far as it is served. */
 export interface DeleteRequest {
@@ -45,13 +44,7 @@ export async function deleteRequest(context: RequestContext): Promise<DeleteRequ
   const { query } = context;
   let options: JsonObject = {};
   if (body.length > 0) {
-    const media = mediaType(context.headers.get('content-type'));
-    if (media.endsWith('json')) checkDepth(body);
-    options = decodeBody(body, media, {
-      schema: 'io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions',
-      source: context.core.schemas,
-      fieldValidation: 'Ignore',
-    }).object;
+    options = decodeAny(context, 'io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions', body, 'Ignore').object;
     if (options.kind !== undefined && options.kind !== 'DeleteOptions')
       throw badRequest(`decoded object cannot be converted to DeleteOptions: kind is ${JSON.stringify(options.kind)}`);
   } else {
@@ -202,6 +195,7 @@ async function removeOnce(
     return { ...gone(kind, next, name), accepted: false };
   }
   markDeleted(next, grace, core.clock.now());
+  if (isNamespace) delete metadata.deletionGracePeriodSeconds;
   if (isNamespace && !deleting) next.status = { ...(isObject(next.status) ? next.status : {}), phase: 'Terminating' };
   const accepted = request.propagation === 'Foreground' || request.propagation === 'Orphan';
   if (JSON.stringify(next) === JSON.stringify(live)) return { body: live, isObject: true, accepted };

@@ -41,8 +41,7 @@ export function warningHeaders(warnings: readonly string[] | undefined): string[
   for (const text of new Set(warnings)) {
     const clean = text
       .slice(0, 256)
-      .replace(/[\u0000-\u001f\u007f]/g, ' ')
-      .replace(/[^\u0020-\u007e]/g, '?')
+      .replace(/[^ -~]/g, (c) => (c < ' ' ? ' ' : '?'))
       .replace(/[\\"]/g, '\\$&');
     size += clean.length;
     if (size > 4096) break;

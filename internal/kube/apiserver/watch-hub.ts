@@ -157,7 +157,10 @@ export class WatchHub {
       if (change.prefix === member.prefix) past.push(change);
     }
     let members = this.#members.get(member.prefix);
-    if (members === undefined) this.#members.set(member.prefix, (members = new Set()));
+    if (members === undefined) {
+      members = new Set();
+      this.#members.set(member.prefix, members);
+    }
     members.add(member);
     if (past.length > 0) deliver(member, past.reverse());
   }

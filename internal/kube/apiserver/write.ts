@@ -1,4 +1,5 @@
 /** POST, PUT and PATCH of objects and of subresources that write their parent. */
+import { DecodeError } from '../../base/bytes.ts';
 import { randomName } from '../../base/random.ts';
 import { apiVersionOf, type KindInfo } from '../api/kinds.ts';
 import { beforeCreate, beforeUpdate, fillDefaults } from '../api/lifecycle.ts';
@@ -25,6 +26,7 @@ import {
   type WriteParameters,
   writeParameters,
 } from './context.ts';
+import { decodeProtobuf, protobufMediaType } from './protobuf/decode.ts';
 import { SideConflict, WriteConflict } from './registry.ts';
 
 export interface Written {
@@ -55,10 +57,28 @@ export function decodeKind(
   body: Uint8Array,
   fieldValidation: WriteParameters['fieldValidation'],
 ): JsonObject {
+  return accept(context, kind, decodeAny(context, kind.schema, body, fieldValidation));
+}
+
+/** A body in any of the encodings that are served, as an object of the definition `schema`. Throws 400, 415. */
+export function decodeAny(
+  context: RequestContext,
+  schema: string,
+  body: Uint8Array,
+  fieldValidation: WriteParameters['fieldValidation'],
+): Decoded {
   const media = mediaType(context.headers.get('content-type'));
+  const options = { schema, source: context.core.schemas, fieldValidation };
+  if (media === protobufMediaType) {
+    try {
+      return decodeObject(decodeProtobuf(body, schema, context.core.schemas), options);
+    } catch (error) {
+      if (error instanceof DecodeError) throw badRequest(error.message);
+      throw error;
+    }
+  }
   if (media.endsWith('json')) checkDepth(body);
-  const decoded = decodeBody(body, media, { schema: kind.schema, source: context.core.schemas, fieldValidation });
-  return accept(context, kind, decoded);
+  return decodeBody(body, media, options);
 }
 
 function accept(
