@@ -125,9 +125,22 @@ export function replicaSetUpdateErrors(set: JsonObject, old: JsonObject): FieldE
   return [...replicaSetErrors(set), ...immutableSelector(set, old)];
 }
 
+/** The template may mount what its claim templates will give it: for the check those are volumes too. */
+function withClaimVolumes(spec: JsonObject): JsonObject {
+  const template = isObject(spec.template) ? spec.template : {};
+  const podSpec = isObject(template.spec) ? template.spec : {};
+  const own = objects(podSpec.volumes);
+  const names = own.map((volume) => volume.name);
+  const claims = objects(spec.volumeClaimTemplates)
+    .map((claim) => (isObject(claim.metadata) ? claim.metadata.name : undefined))
+    .filter((name) => name !== undefined && !names.includes(name))
+    .map((name): JsonObject => ({ name: name!, persistentVolumeClaim: { claimName: name! } }));
+  return { ...spec, template: { ...template, spec: { ...podSpec, volumes: [...own, ...claims] } } };
+}
+
 export function statefulSetErrors(set: JsonObject): FieldError[] {
   const spec = specOf(set);
-  const errors = commonErrors(spec, 'statefulset');
+  const errors = commonErrors(withClaimVolumes(spec), 'statefulset');
   if (spec.podManagementPolicy !== 'OrderedReady' && spec.podManagementPolicy !== 'Parallel')
     errors.push(notSupported('spec.podManagementPolicy', spec.podManagementPolicy ?? '', ['OrderedReady', 'Parallel']));
   const strategy = isObject(spec.updateStrategy) ? spec.updateStrategy : {};
