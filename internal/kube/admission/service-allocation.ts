@@ -3,7 +3,7 @@ import type { Random } from '../../base/random.ts';
 import { type Cidr, cidrAddress, cidrContains, ipv4Number, isIPv4 } from '../../config/cidr.ts';
 import type { Compare, RequestOp, Store } from '../../store/api.ts';
 import type { KindInfo } from '../api/kinds.ts';
-import { getPath, isObject, type JsonObject } from '../machinery/json.ts';
+import { getPath, isObject, type JsonObject, jsonEqual } from '../machinery/json.ts';
 import { internalError, invalid, type StatusError } from '../machinery/status.ts';
 import type { AdmissionPlugin } from './types.ts';
 
@@ -256,7 +256,10 @@ export const serviceDefaults: AdmissionPlugin = {
     if (request.kind.group !== '' || request.kind.plural !== 'services' || request.subresource !== '') return;
     if (request.object === undefined) return;
     const spec = specOf(request.object);
-    if (request.operation === 'UPDATE') carryOver(spec, specOf(request.old));
+    if (request.operation === 'UPDATE') {
+      carryOver(spec, specOf(request.old));
+      dropOfOldType(spec, specOf(request.old));
+    }
     if (request.operation === 'CREATE' || request.operation === 'UPDATE') fillFamilies(spec);
   },
 };
@@ -288,10 +291,6 @@ function carryOver(spec: JsonObject, old: JsonObject): void {
       if (old.clusterIPs !== undefined) spec.clusterIPs = old.clusterIPs;
     }
   }
-  if ((typeOf(old) === 'ExternalName') !== (typeOf(spec) === 'ExternalName') && typeOf(spec) === 'ExternalName') {
-    delete spec.clusterIP;
-    delete spec.clusterIPs;
-  }
   if (spec.ipFamilyPolicy === undefined && old.ipFamilyPolicy !== undefined) spec.ipFamilyPolicy = old.ipFamilyPolicy;
   if (spec.ipFamilies === undefined && old.ipFamilies !== undefined) spec.ipFamilies = old.ipFamilies;
   if (needsNodePort(spec) && needsNodePort(old)) {
@@ -312,4 +311,23 @@ function carryOver(spec: JsonObject, old: JsonObject): void {
     old.healthCheckNodePort !== undefined
   )
     spec.healthCheckNodePort = old.healthCheckNodePort;
+}
+
+/** A change of type takes along what only the old type has, where the client did not change it itself. */
+function dropOfOldType(spec: JsonObject, old: JsonObject): void {
+  const unchanged = (key: string): boolean => jsonEqual(spec[key], old[key]);
+  if (typeOf(old) !== 'ExternalName' && typeOf(spec) === 'ExternalName') {
+    for (const key of ['clusterIP', 'clusterIPs', 'ipFamilies', 'ipFamilyPolicy']) if (unchanged(key)) delete spec[key];
+  }
+  if (needsNodePort(old) && !needsNodePort(spec)) {
+    const numbers = (of: JsonObject): unknown[] => portsOf(of).map((port) => port.nodePort ?? 0);
+    if (jsonEqual(numbers(spec), numbers(old))) for (const port of portsOf(spec)) delete port.nodePort;
+  }
+  if (needsHealthPort(old) && !needsHealthPort(spec) && unchanged('healthCheckNodePort'))
+    delete spec.healthCheckNodePort;
+  if (typeOf(old) === 'LoadBalancer' && typeOf(spec) !== 'LoadBalancer') {
+    for (const key of ['allocateLoadBalancerNodePorts', 'loadBalancerClass']) if (unchanged(key)) delete spec[key];
+  }
+  const external = (of: JsonObject): boolean => ['NodePort', 'LoadBalancer'].includes(typeOf(of));
+  if (external(old) && !external(spec) && unchanged('externalTrafficPolicy')) delete spec.externalTrafficPolicy;
 }

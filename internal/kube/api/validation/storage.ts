@@ -1,5 +1,6 @@
 import { isObject, type JsonObject, jsonEqual } from '../../machinery/json.ts';
 import { compareQuantities, tryQuantity } from '../../machinery/quantity.ts';
+import { qualifiedNameErrors } from '../../machinery/selectors.ts';
 import type { FieldError } from '../../machinery/status.ts';
 import {
   dns1123SubdomainErrors,
@@ -166,7 +167,7 @@ export function storageClassErrors(storageClass: JsonObject): FieldError[] {
   const provisioner = String(storageClass.provisioner ?? '');
   if (provisioner === '') errors.push(required('provisioner'));
   else
-    for (const why of dns1123SubdomainErrors(provisioner.toLowerCase().replace(/^kubernetes\.io\//, '')))
+    for (const why of qualifiedNameErrors(provisioner.toLowerCase()))
       errors.push(invalidValue('provisioner', provisioner, why));
   if (!['Delete', 'Retain'].includes(String(storageClass.reclaimPolicy)))
     errors.push(notSupported('reclaimPolicy', storageClass.reclaimPolicy ?? '', ['Delete', 'Retain']));
