@@ -154,7 +154,7 @@ export function statefulSetController(context: ControllerContext): void {
         },
         data: { spec: { template: { ...template, $patch: 'replace' } } },
         revision: (newest?.revision ?? 0) + 1,
-      } as RevisionObject;
+      } as unknown as RevisionObject;
       try {
         update = await client.create<RevisionObject>(controllerRevisionsRef, object);
       } catch (error) {
