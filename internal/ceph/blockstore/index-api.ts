@@ -1,3 +1,5 @@
+import type { Disk } from '../../base/disk.ts';
+
 /**
  * The ordered tables under the catalog: sqlite in production (`index-sqlite.ts`), a log on the injected disk in simulations (`index-log.ts`).
  * Reads are immediate; a batch is atomic, and durable when `write` resolves. While a batch is being written reads may show its rows or the
@@ -12,6 +14,8 @@ export interface Index {
   write(changes: Iterable<IndexChange>): Promise<void>;
   /** Size on disk, in bytes. */
   bytes(): number;
+  /** Keys and values of the table `omap`, in bytes. */
+  omapBytes(): number;
   close(): Promise<void>;
 }
 
@@ -24,4 +28,4 @@ export type IndexChange =
   /** Removes from <= key < to. */
   | { table: IndexTable; from: Uint8Array; to: Uint8Array };
 
-export type OpenIndex = (dir: string) => Promise<Index>;
+export type OpenIndex = (disk: Disk, dir: string, cacheBytes: number) => Promise<Index>;

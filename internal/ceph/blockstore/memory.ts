@@ -351,7 +351,7 @@ class Contents {
         const from = source(op.from);
         const to = made(op.to);
         const end = Math.min(op.offset + op.length, from.size);
-        if (end <= op.offset) break;
+        if (end <= op.offset || from === to || keyString(op.from) === keyString(op.to)) break;
         to.erase(op.offset, end);
         for (const range of from.extents(op.offset, end - op.offset))
           to.write(range.offset, from.read(range.offset, range.length));

@@ -30,8 +30,10 @@ export class Onode {
   omapHeader: Uint8Array = noBytes;
   /** Blocks whose checksum is not known yet, because what they are merged with is being read. */
   unresolved: Map<number, BlockImage> | undefined;
-  /** Bytes of its row in the index, 0 when it has none. */
-  rowBytes = 0;
+  /** Counts changes, so that a reader sees whether what it looked up still holds. */
+  version = 0;
+  /** What the cache counts for it, in bytes. */
+  countedBytes = 0;
 
   constructor(collection: Collection, name: string, generation: number) {
     this.collection = collection;
@@ -60,7 +62,7 @@ export class Onode {
     out.xattrs = new Map(this.xattrs);
     out.omapId = this.omapId;
     out.omapHeader = this.omapHeader;
-    out.rowBytes = this.rowBytes;
+    out.version = this.version;
     if (this.unresolved !== undefined && this.unresolved.size > 0) {
       out.unresolved = new Map(this.unresolved);
       for (const image of this.unresolved.values()) image.holders.push(out);
@@ -95,7 +97,6 @@ export class Onode {
       out.xattrs.set(name, new Uint8Array(reader.bytes(reader.u32())));
     }
     out.table = BlockTable.decode(reader);
-    out.rowBytes = row.length;
     return out;
   }
 }

@@ -1,0 +1,487 @@
+import { ByteReader, ByteWriter, utf8, utf8Text } from '../../base/bytes.ts';
+import { assert } from '../../base/errors.ts';
+import { Allocator, type Run } from './allocator.ts';
+import type { BlockRun } from './blocktable.ts';
+import type { Index, IndexChange } from './index-api.ts';
+import { Omaps } from './omap.ts';
+import { type Collection, Onode } from './onode.ts';
+import { keyBytes } from './order.ts';
+import { Share } from './share.ts';
+
+const stateVersion = 1;
+const stateKey = utf8('state');
+const collectionPrefix = utf8('collection/');
+
+/** Sums over the store that are kept with the index. */
+interface Totals {
+  nextCollection: number;
+  nextOmap: number;
+  nextShare: number;
+  objects: number;
+  storedBytes: number;
+}
+
+/** What one checkpoint writes: the state as of one transaction, untouched by later ones. */
+export interface Snapshot {
+  onodes: Map<string, Onode>;
+  shares: Map<number, Share>;
+  space: Map<number, Uint8Array | undefined>;
+  droppedOmaps: IndexChange[];
+  rows: IndexChange[];
+}
+
+/**
+ * All metadata of the store: what the index holds, under what is changed since. Changes happen in place in the current generation; what an
+ * older generation, a checkpoint being written, refers to is copied first. Nothing here waits or writes.
+ */
+export class Catalog {
+  readonly allocator: Allocator;
+  readonly omaps: Omaps;
+  readonly #index: Index;
+  readonly #collections = new Map<string, Collection>();
+  /** Every object in memory, the least recently used first; a removed one stays until the index knows. */
+  readonly #onodes = new Map<string, Onode>();
+  readonly #cacheLimitBytes: number;
+  #cacheBytes = 0;
+  #generation = 1;
+  #dirty = new Map<string, Onode>();
+  #frozen = new Map<string, Onode>();
+  readonly #shares = new Map<number, Share>();
+  #dirtyShares = new Map<number, Share>();
+  #frozenShares = new Map<number, Share>();
+  #dirtyCollections = new Set<string>();
+  #droppedOmaps: number[] = [];
+  readonly #totals: Totals = { nextCollection: 1, nextOmap: 1, nextShare: 1, objects: 0, storedBytes: 0 };
+  /** Blocks that the transaction being applied gave up. */
+  freed: Run[] = [];
+
+  /** Journal index of the last transaction that the index holds, 0 for a new store. */
+  appliedIndex = 0;
+
+  /** Loads collections, counters and the map of free space. */
+  constructor(index: Index, totalBlocks: number, cacheLimitBytes: number) {
+    this.#index = index;
+    this.#cacheLimitBytes = cacheLimitBytes;
+    this.allocator = new Allocator(totalBlocks);
+    this.omaps = new Omaps(index);
+    this.#load();
+  }
+
+  #load(): void {
+    const row = this.#index.get('meta', stateKey);
+    if (row === undefined) return;
+    const reader = new ByteReader(row);
+    const version = reader.u8();
+    assert(version === stateVersion, `the index has format version ${version}`);
+    this.appliedIndex = reader.u64();
+    const t = this.#totals;
+    t.nextCollection = reader.u64();
+    t.nextOmap = reader.u64();
+    t.nextShare = reader.u64();
+    t.objects = reader.u64();
+    t.storedBytes = reader.u64();
+    const end = collectionPrefix.slice();
+    end[end.length - 1]!++;
+    for (const [key, value] of this.#index.range('meta', collectionPrefix, end, 2 ** 31)) {
+      const each = new ByteReader(value);
+      this.#addCollection({
+        cid: utf8Text(key.subarray(collectionPrefix.length)),
+        id: each.u32(),
+        objects: each.u64(),
+      });
+    }
+    for (const [key, value] of this.#index.range('space', number(0), number(2 ** 32), 2 ** 31))
+      this.allocator.load(new DataView(key.buffer, key.byteOffset).getUint32(4), value);
+    this.allocator.takeDirty();
+  }
+
+  // --- looking up
+
+  get objects(): number {
+    return this.#totals.objects;
+  }
+
+  get storedBytes(): number {
+    return this.#totals.storedBytes;
+  }
+
+  /** Memory that is bound until the next checkpoint, in bytes, about. */
+  get dirtyBytes(): number {
+    return this.omaps.dirtyBytes + this.#dirty.size * 1024;
+  }
+
+  get memoryBytes(): number {
+    return this.omaps.memoryBytes + this.#cacheBytes + this.allocator.memoryBytes;
+  }
+
+  collectionNames(): string[] {
+    return [...this.#collections.keys()].sort();
+  }
+
+  collection(cid: string): Collection | undefined {
+    return this.#collections.get(cid);
+  }
+
+  find(collection: Collection, name: string): Onode | undefined {
+    const id = `${collection.id}/${name}`;
+    const cached = this.#onodes.get(id);
+    if (cached !== undefined) {
+      this.#onodes.delete(id);
+      this.#onodes.set(id, cached);
+      return cached.exists ? cached : undefined;
+    }
+    const row = this.#index.get('objects', objectKey(collection.id, name));
+    if (row === undefined) return undefined;
+    const onode = Onode.decode(collection, name, 0, row);
+    this.#remember(id, onode);
+    return onode;
+  }
+
+  /** Names >= start in byte order, at most `limit`. */
+  list(collection: Collection, start: string, limit: number): string[] {
+    const changed = new Set<string>();
+    for (const level of [this.#dirty, this.#frozen])
+      for (const onode of level.values())
+        if (onode.collection === collection && onode.name >= start) changed.add(onode.name);
+    const added = [...changed].filter((name) => this.find(collection, name) !== undefined).sort();
+    const out: string[] = [];
+    const end = number32(collection.id + 1);
+    let from = objectKey(collection.id, start);
+    let next = 0;
+    for (;;) {
+      const keys = this.#index.keys('objects', from, end, limit);
+      for (const key of keys) {
+        const name = Buffer.from(key.buffer, key.byteOffset + 4, key.length - 4).toString('latin1');
+        if (changed.has(name)) continue;
+        while (next < added.length && added[next]! < name) out.push(added[next++]!);
+        out.push(name);
+        if (out.length >= limit) return out.slice(0, limit);
+      }
+      if (keys.length < limit) break;
+      const last = keys.at(-1)!;
+      from = new Uint8Array(last.length + 1);
+      from.set(last);
+    }
+    out.push(...added.slice(next));
+    return out.slice(0, limit);
+  }
+
+  // --- changing
+
+  createCollection(cid: string): void {
+    this.#addCollection({ cid, id: this.#totals.nextCollection++, objects: 0 });
+    this.#dirtyCollections.add(cid);
+  }
+
+  removeCollection(cid: string): void {
+    const collection = this.#collections.get(cid);
+    assert(collection !== undefined && collection.objects === 0, `collection ${cid} cannot be removed`);
+    this.#collections.delete(cid);
+    this.#dirtyCollections.add(cid);
+  }
+
+  /** The object to change, made when it is not there. */
+  make(collection: Collection, name: string): Onode {
+    const onode = this.find(collection, name);
+    if (onode !== undefined) return this.#own(onode);
+    this.#totals.objects++;
+    collection.objects++;
+    this.#dirtyCollections.add(collection.cid);
+    return this.#put(new Onode(collection, name, this.#generation));
+  }
+
+  /** The object to change, if it is there. */
+  change(collection: Collection, name: string): Onode | undefined {
+    const onode = this.find(collection, name);
+    return onode && this.#own(onode);
+  }
+
+  remove(onode: Onode): void {
+    onode = this.#own(onode);
+    this.unmap(onode, 0, Number.MAX_SAFE_INTEGER);
+    this.clearOmap(onode);
+    this.#totals.objects--;
+    onode.collection.objects--;
+    this.#dirtyCollections.add(onode.collection.cid);
+    const gone = new Onode(onode.collection, onode.name, this.#generation);
+    gone.exists = false;
+    gone.version = onode.version + 1;
+    this.#put(gone);
+  }
+
+  setSize(onode: Onode, size: number): void {
+    const before = onode.storedBytes;
+    onode.size = size;
+    this.#totals.storedBytes += onode.storedBytes - before;
+  }
+
+  /** Puts a run of newly allocated blocks under [logical, logical + run.count); what was there is given up. */
+  map(onode: Onode, logical: number, run: Run, crcs: ArrayLike<number>): void {
+    const before = onode.storedBytes;
+    this.#giveUp(onode, logical, logical + run.count);
+    for (let i = 0; i < run.count; i++) onode.table.set(logical + i, run.start + i, crcs[i]!, 0);
+    this.#totals.storedBytes += onode.storedBytes - before;
+  }
+
+  /** The blocks keep their place and get other content. */
+  setCrcs(onode: Onode, logical: number, crcs: ArrayLike<number>): void {
+    for (let i = 0; i < crcs.length; i++) {
+      onode.unresolved?.delete(logical + i);
+      onode.table.setCrc(logical + i, crcs[i]!);
+    }
+  }
+
+  /** Blocks [first, end) become holes. */
+  unmap(onode: Onode, first: number, end: number): void {
+    const before = onode.storedBytes;
+    this.#giveUp(onode, first, end);
+    this.#totals.storedBytes += onode.storedBytes - before;
+  }
+
+  /** `name` becomes a copy of `from` that shares its blocks. */
+  clone(from: Onode, name: string): void {
+    from = this.#own(from);
+    if (from.name === name) return;
+    const old = this.find(from.collection, name);
+    const share = new Share(this.#totals.nextShare, this.#generation);
+    const runs: BlockRun[] = [];
+    from.table.forEachRun(0, Number.MAX_SAFE_INTEGER, (run) => runs.push(run));
+    for (const run of runs) this.#share(from, run, share);
+    this.#addShare(share);
+    const version = (old?.version ?? 0) + 1;
+    const copy = from.copy(this.#generation, name);
+    if (old !== undefined) this.remove(old);
+    copy.version = version + 1;
+    copy.omapId = 0;
+    this.#totals.objects++;
+    this.#totals.storedBytes += copy.storedBytes;
+    copy.collection.objects++;
+    this.#dirtyCollections.add(copy.collection.cid);
+    this.#put(copy);
+    if (from.omapId !== 0) {
+      copy.omapId = this.#totals.nextOmap++;
+      for (const [key, value] of this.omaps.all(from.omapId)) this.omaps.set(copy.omapId, key, value);
+    }
+  }
+
+  /** Blocks [first, end) of `to` become those of `from`, holes included. */
+  cloneBlocks(from: Onode, to: Onode, first: number, end: number): void {
+    from = this.#own(from);
+    const before = to.storedBytes;
+    const runs: BlockRun[] = [];
+    from.table.forEachRun(first, end, (run) => runs.push(run));
+    const share = new Share(this.#totals.nextShare, this.#generation);
+    for (const run of runs) this.#share(from, run, share);
+    this.#addShare(share);
+    this.#giveUp(to, first, end);
+    for (const run of runs)
+      for (let block = run.logical; block < run.logical + run.count; block++) {
+        to.table.set(block, from.table.physical(block), from.table.crc(block), from.table.share(block));
+        const image = from.unresolved?.get(block);
+        if (image === undefined) continue;
+        to.unresolved ??= new Map();
+        to.unresolved.set(block, image);
+        image.holders.push(to);
+      }
+    this.#totals.storedBytes += to.storedBytes - before;
+  }
+
+  omapId(onode: Onode): number {
+    if (onode.omapId === 0) onode.omapId = this.#totals.nextOmap++;
+    return onode.omapId;
+  }
+
+  clearOmap(onode: Onode): void {
+    onode.omapHeader = new Uint8Array(0);
+    if (onode.omapId === 0) return;
+    this.#droppedOmaps.push(onode.omapId);
+    onode.omapId = 0;
+  }
+
+  #addCollection(collection: Collection): void {
+    this.#collections.set(collection.cid, collection);
+  }
+
+  /** One more user for the blocks of a run of `from`; those without a share enter `fresh`. */
+  #share(from: Onode, run: BlockRun, fresh: Share): void {
+    const blocks = { start: run.physical, count: run.count };
+    if (run.share !== 0) {
+      this.#ownShare(run.share).retain(blocks);
+      return;
+    }
+    fresh.add(blocks, 2);
+    for (let i = 0; i < run.count; i++)
+      from.table.set(run.logical + i, run.physical + i, from.table.crc(run.logical + i), fresh.id);
+  }
+
+  #addShare(share: Share): void {
+    if (share.empty) return;
+    this.#totals.nextShare++;
+    this.#shares.set(share.id, share);
+    this.#dirtyShares.set(share.id, share);
+  }
+
+  #ownShare(id: number): Share {
+    let share = this.#shares.get(id);
+    if (share === undefined) {
+      const row = this.#index.get('shares', number(id));
+      assert(row !== undefined, `share ${id} is not in the index`);
+      share = Share.decode(id, this.#generation, new ByteReader(row));
+    } else if (share.generation !== this.#generation) share = share.copy(this.#generation);
+    this.#shares.set(id, share);
+    this.#dirtyShares.set(id, share);
+    return share;
+  }
+
+  #giveUp(onode: Onode, first: number, end: number): void {
+    if (onode.table.mapped === 0) return;
+    const runs: BlockRun[] = [];
+    onode.table.forEachRun(first, end, (run) => runs.push(run));
+    for (const run of runs) {
+      const blocks = { start: run.physical, count: run.count };
+      for (const gone of run.share === 0 ? [blocks] : this.#ownShare(run.share).release(blocks)) {
+        this.allocator.free(gone);
+        this.freed.push(gone);
+      }
+      for (let i = 0; i < run.count; i++) {
+        onode.table.clear(run.logical + i);
+        onode.unresolved?.delete(run.logical + i);
+      }
+    }
+  }
+
+  /** The version of an object that the current generation may change. */
+  #own(onode: Onode): Onode {
+    if (onode.generation === this.#generation) {
+      onode.version++;
+      return onode;
+    }
+    const copy = onode.copy(this.#generation);
+    copy.version++;
+    return this.#put(copy);
+  }
+
+  #put(onode: Onode): Onode {
+    const id = `${onode.collection.id}/${onode.name}`;
+    this.#dirty.set(id, onode);
+    this.#remember(id, onode);
+    return onode;
+  }
+
+  #remember(id: string, onode: Onode): void {
+    const old = this.#onodes.get(id);
+    if (old !== undefined) {
+      this.#cacheBytes -= old.countedBytes;
+      this.#onodes.delete(id);
+    }
+    onode.countedBytes = onode.memoryBytes;
+    this.#cacheBytes += onode.countedBytes;
+    this.#onodes.set(id, onode);
+    if (this.#cacheBytes > this.#cacheLimitBytes) this.#evict();
+  }
+
+  #evict(): void {
+    let looks = 64;
+    for (const [id, onode] of this.#onodes) {
+      if (this.#cacheBytes <= this.#cacheLimitBytes || looks-- === 0) return;
+      if (this.#dirty.has(id) || this.#frozen.has(id)) {
+        // Out of the way of the next search.
+        this.#onodes.delete(id);
+        this.#onodes.set(id, onode);
+        continue;
+      }
+      this.#onodes.delete(id);
+      this.#cacheBytes -= onode.countedBytes;
+    }
+  }
+
+  // --- checkpoints
+
+  /** Takes the state as it is now; one snapshot at a time. `appliedIndex` is the journal index of the last transaction in it. */
+  freeze(appliedIndex: number): Snapshot {
+    assert(this.#frozen.size === 0 && this.#frozenShares.size === 0, 'two checkpoints at once');
+    this.#generation++;
+    this.#frozen = this.#dirty;
+    this.#dirty = new Map();
+    this.#frozenShares = this.#dirtyShares;
+    this.#dirtyShares = new Map();
+    this.omaps.freeze();
+    const rows: IndexChange[] = [];
+    for (const cid of this.#dirtyCollections) {
+      const key = new Uint8Array([...collectionPrefix, ...utf8(cid)]);
+      const collection = this.#collections.get(cid);
+      const value = collection && new ByteWriter(16).u32(collection.id).u64(collection.objects).finish();
+      rows.push({ table: 'meta', key, value });
+    }
+    this.#dirtyCollections = new Set();
+    const t = this.#totals;
+    const state = new ByteWriter(64).u8(stateVersion).u64(appliedIndex);
+    state.u64(t.nextCollection).u64(t.nextOmap).u64(t.nextShare).u64(t.objects).u64(t.storedBytes);
+    rows.push({ table: 'meta', key: stateKey, value: state.finish() });
+    const dropped = this.#droppedOmaps.map((id) => this.omaps.drop(id));
+    this.#droppedOmaps = [];
+    return {
+      onodes: this.#frozen,
+      shares: this.#frozenShares,
+      space: this.allocator.takeDirty(),
+      droppedOmaps: dropped,
+      rows,
+    };
+  }
+
+  /** The rows of a snapshot; drawn after everything in it is on disk in the journal. */
+  *changes(snapshot: Snapshot): Generator<IndexChange> {
+    for (const onode of snapshot.onodes.values())
+      yield {
+        table: 'objects',
+        key: objectKey(onode.collection.id, onode.name),
+        value: onode.exists ? onode.encode() : undefined,
+      };
+    yield* this.omaps.frozenChanges();
+    yield* snapshot.droppedOmaps;
+    for (const share of snapshot.shares.values()) {
+      const writer = new ByteWriter();
+      if (!share.empty) share.encode(writer);
+      yield { table: 'shares', key: number(share.id), value: share.empty ? undefined : writer.finish() };
+    }
+    for (const [index, bits] of snapshot.space) yield { table: 'space', key: number(index), value: bits };
+    yield* snapshot.rows;
+  }
+
+  /** The index holds the snapshot. */
+  thaw(): void {
+    for (const [id, onode] of this.#frozen) {
+      if (onode.exists || this.#onodes.get(id) !== onode) continue;
+      this.#onodes.delete(id);
+      this.#cacheBytes -= onode.countedBytes;
+    }
+    this.#frozen = new Map();
+    // Shares are looked up rarely: what is not changed is read again when it is needed.
+    for (const [id, share] of this.#frozenShares) if (this.#shares.get(id) === share) this.#shares.delete(id);
+    this.#frozenShares = new Map();
+    this.omaps.thaw();
+    this.#evict();
+  }
+}
+
+/** Collection big-endian, then the key: objects of one collection stand together in the order of their keys. */
+function objectKey(collection: number, name: string): Uint8Array {
+  const out = new Uint8Array(4 + name.length);
+  new DataView(out.buffer).setUint32(0, collection);
+  out.set(keyBytes(name), 4);
+  return out;
+}
+
+function number32(value: number): Uint8Array {
+  const out = new Uint8Array(4);
+  new DataView(out.buffer).setUint32(0, value);
+  return out;
+}
+
+function number(value: number): Uint8Array {
+  const out = new Uint8Array(8);
+  const view = new DataView(out.buffer);
+  view.setUint32(0, Math.floor(value / 0x1_0000_0000));
+  view.setUint32(4, value % 0x1_0000_0000);
+  return out;
+}
