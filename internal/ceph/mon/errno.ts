@@ -24,3 +24,35 @@ export class Refusal extends AppError {
     super('REFUSED', message);
   }
 }
+
+const errnoByCode: Readonly<Record<string, number>> = {
+  EPERM,
+  ENOENT,
+  EIO,
+  EAGAIN,
+  EACCES,
+  EBUSY,
+  EEXIST,
+  ENOTDIR: 20,
+  EINVAL,
+  ERANGE,
+  ENOTEMPTY,
+  ELOOP: 40,
+  EOVERFLOW: 75,
+  ENOTSUP,
+  EOPNOTSUPP: ENOTSUP,
+  EALREADY: 114,
+  BAD_CAPS: EINVAL,
+  KEYRING: EINVAL,
+  DECODE: EINVAL,
+};
+
+/** Any expected failure as a refusal; throws what is a defect. */
+export function refusalOf(error: unknown): Refusal {
+  if (error instanceof Refusal) return error;
+  if (error instanceof AppError) {
+    const errno = errnoByCode[error.code];
+    if (errno !== undefined) return new Refusal(errno, error.message);
+  }
+  throw error;
+}

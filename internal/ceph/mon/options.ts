@@ -1,0 +1,219 @@
+import { type ConfigState, type ConfigTarget, effectiveConfig } from './config-state.ts';
+import { EINVAL, ENOENT, Refusal } from './errno.ts';
+
+type OptionType = 'int' | 'uint' | 'size' | 'float' | 'bool' | 'str' | 'secs' | 'debug';
+
+/** A configuration option that some daemon or client of the cluster acts on. */
+export interface Option {
+  name: string;
+  type: OptionType;
+  /** As `config get` shows it. */
+  initial: string;
+  level: 'basic' | 'advanced' | 'dev';
+  description: string;
+  /** Takes effect without a restart. */
+  runtime: boolean;
+}
+
+const table: readonly (readonly [string, OptionType, string, Option['level'], string])[] = [
+  ['mon_allow_pool_delete', 'bool', 'false', 'advanced', 'Pools may be deleted.'],
+  ['mon_allow_pool_size_one', 'bool', 'false', 'advanced', 'Pools without redundancy may be made.'],
+  ['mon_max_pg_per_osd', 'uint', '250', 'advanced', 'PGs that an OSD may get on average when pools are made or grow.'],
+  ['mon_max_pool_pg_num', 'uint', '65536', 'advanced', 'Largest pg_num of a pool.'],
+  [
+    'mon_osd_down_out_interval',
+    'int',
+    '600',
+    'advanced',
+    'Seconds after which an OSD that is down is marked out; 0: never.',
+  ],
+  [
+    'mon_osd_down_out_subtree_limit',
+    'str',
+    'rack',
+    'advanced',
+    'OSDs of a whole subtree of this type that is down are not marked out.',
+  ],
+  ['mon_osd_min_in_ratio', 'float', '0.750000', 'advanced', 'Share of OSDs that must stay in.'],
+  ['mon_osd_min_up_ratio', 'float', '0.300000', 'advanced', 'Share of OSDs that must stay up.'],
+  ['mon_osd_min_down_reporters', 'uint', '2', 'advanced', 'Reporters from different subtrees that are believed.'],
+  [
+    'mon_osd_reporter_subtree_level',
+    'str',
+    'host',
+    'advanced',
+    'Type of the subtrees that count as different reporters.',
+  ],
+  ['mon_osd_report_timeout', 'int', '900', 'advanced', 'Seconds without a beacon after which an OSD is marked down.'],
+  ['mon_mgr_beacon_grace', 'secs', '30', 'advanced', 'Seconds without a beacon after which a mgr is failed.'],
+  ['mon_warn_on_pool_no_app', 'bool', 'true', 'dev', 'Warn of pools that are in use without an application.'],
+  ['mon_warn_on_pool_no_redundancy', 'bool', 'true', 'advanced', 'Warn of pools of size 1.'],
+  ['mon_warn_on_osd_down_out_interval_zero', 'bool', 'true', 'advanced', 'Warn when OSDs that are down never go out.'],
+  ['mon_warn_on_pool_pg_num_not_power_of_two', 'bool', 'true', 'dev', 'Warn of a pg_num that is no power of two.'],
+  ['mon_cluster_log_level', 'str', 'info', 'advanced', 'Lowest level that `ceph -w` and the log on disk show.'],
+  ['mon_min_osdmap_epochs', 'int', '500', 'advanced', 'OSDMaps that are always kept.'],
+  [
+    'mon_mgr_mkfs_grace',
+    'int',
+    '120',
+    'dev',
+    'Seconds after the cluster was made in which a missing mgr is no warning.',
+  ],
+  ['mon_health_detail_to_clog', 'bool', 'true', 'dev', 'Write changes of health to the cluster log.'],
+  ['osd_pool_default_size', 'uint', '3', 'advanced', 'Copies of new pools.'],
+  [
+    'osd_pool_default_min_size',
+    'uint',
+    '0',
+    'advanced',
+    'Copies that must be there for I/O in new pools; 0: size - size/2.',
+  ],
+  ['osd_pool_default_pg_num', 'uint', '32', 'advanced', 'pg_num of new pools.'],
+  ['osd_pool_default_pgp_num', 'uint', '0', 'advanced', 'pgp_num of new pools; 0: as pg_num.'],
+  ['osd_pool_default_crush_rule', 'int', '-1', 'advanced', 'Rule of new pools; -1: the first one.'],
+  ['osd_pool_default_pg_autoscale_mode', 'str', 'off', 'advanced', 'Autoscale mode of new pools.'],
+  ['osd_pool_default_flags', 'int', '0', 'dev', 'Flags of new pools.'],
+  ['osd_crush_chooseleaf_type', 'int', '1', 'dev', 'Failure domain of the first rule.'],
+  ['osd_crush_update_on_start', 'bool', 'true', 'advanced', 'OSDs place themselves in CRUSH when they start.'],
+  ['osd_heartbeat_grace', 'int', '20', 'advanced', 'Seconds without an answer after which a peer is reported.'],
+  ['osd_heartbeat_interval', 'int', '6', 'dev', 'Seconds between pings of peers.'],
+  ['osd_max_backfills', 'uint', '1', 'advanced', 'Backfills and recoveries of one OSD at a time.'],
+  [
+    'osd_recovery_max_active',
+    'uint',
+    '0',
+    'advanced',
+    'Objects that one OSD recovers at a time; 0: by the kind of disk.',
+  ],
+  ['osd_recovery_sleep', 'float', '0.000000', 'advanced', 'Seconds between recovery operations.'],
+  ['osd_recovery_op_priority', 'uint', '3', 'advanced', 'Weight of recovery against clients.'],
+  ['osd_client_op_priority', 'uint', '63', 'advanced', 'Weight of clients against recovery.'],
+  ['osd_scrub_begin_hour', 'int', '0', 'advanced', 'Hour from which scrubs may start.'],
+  ['osd_scrub_end_hour', 'int', '0', 'advanced', 'Hour from which scrubs may not start.'],
+  ['osd_scrub_min_interval', 'float', '86400.000000', 'advanced', 'Seconds between scrubs of a PG at least.'],
+  ['osd_scrub_max_interval', 'float', '604800.000000', 'advanced', 'Seconds between scrubs of a PG at most.'],
+  ['osd_deep_scrub_interval', 'float', '604800.000000', 'advanced', 'Seconds between deep scrubs of a PG.'],
+  ['osd_memory_target', 'size', '4294967296', 'basic', 'Memory that an OSD tries to stay within.'],
+  ['osd_max_write_size', 'size', '90', 'advanced', 'Largest write in megabytes.'],
+  ['osd_client_message_size_cap', 'size', '524288000', 'advanced', 'Bytes of client requests in memory.'],
+  ['osd_beacon_report_interval', 'int', '300', 'dev', 'Seconds between beacons.'],
+  ['osd_mclock_max_capacity_iops_hdd', 'float', '315.000000', 'basic', 'What a rotating disk can do.'],
+  ['osd_mclock_max_capacity_iops_ssd', 'float', '21500.000000', 'basic', 'What a solid-state disk can do.'],
+  ['mgr_tick_period', 'secs', '2', 'advanced', 'Seconds between beacons of the mgr.'],
+  ['mgr_stats_period', 'int', '5', 'basic', 'Seconds between reports to the mgr.'],
+  [
+    'auth_allow_insecure_global_id_reclaim',
+    'bool',
+    'false',
+    'advanced',
+    'Old clients may take a global id again without proof.',
+  ],
+  ['auth_mon_ticket_ttl', 'float', '259200.000000', 'advanced', 'Seconds that a ticket for the mons is valid.'],
+  ['auth_service_ticket_ttl', 'float', '3600.000000', 'advanced', 'Seconds that a ticket for other services is valid.'],
+  [
+    'rbd_default_features',
+    'str',
+    'layering,exclusive-lock,object-map,fast-diff,deep-flatten',
+    'advanced',
+    'Features of new images.',
+  ],
+  ['rbd_default_order', 'uint', '22', 'advanced', 'Object size of new images as a power of two.'],
+  ['rbd_default_data_pool', 'str', '', 'advanced', 'Data pool of new images.'],
+  ['rbd_default_stripe_count', 'uint', '0', 'advanced', 'Stripe count of new images.'],
+  ['rbd_default_stripe_unit', 'size', '0', 'advanced', 'Stripe unit of new images.'],
+  ['rbd_cache', 'bool', 'true', 'advanced', 'Clients cache.'],
+  ['rbd_cache_size', 'size', '33554432', 'advanced', 'Cache of an image at a client.'],
+  ['rbd_cache_max_dirty', 'size', '25165824', 'advanced', 'Dirty bytes in that cache.'],
+  ['rbd_cache_policy', 'str', 'writearound', 'advanced', 'Kind of that cache.'],
+  ['rbd_concurrent_management_ops', 'uint', '10', 'advanced', 'Objects that one command works on at a time.'],
+  ['rbd_read_from_replica_policy', 'str', 'default', 'basic', 'Where clients read.'],
+  ['rados_osd_op_timeout', 'secs', '0', 'advanced', 'Seconds after which clients give up an operation.'],
+  ['rados_mon_op_timeout', 'secs', '0', 'advanced', 'Seconds after which clients give up a mon request.'],
+  ['client_mount_timeout', 'secs', '300', 'dev', 'Seconds that a client waits for the cluster.'],
+  ['objecter_inflight_ops', 'uint', '1024', 'advanced', 'Operations of a client in flight.'],
+  ['objecter_inflight_op_bytes', 'size', '104857600', 'advanced', 'Bytes of them.'],
+  ['ms_client_mode', 'str', 'crc secure', 'basic', 'Connection modes of clients.'],
+  ['ms_mon_client_mode', 'str', 'secure crc', 'basic', 'Connection modes of clients to the mons.'],
+  ['debug_mon', 'debug', '1/5', 'dev', 'Log level of mons.'],
+  ['debug_osd', 'debug', '1/5', 'dev', 'Log level of OSDs.'],
+  ['debug_mgr', 'debug', '2/5', 'dev', 'Log level of the mgr.'],
+  ['debug_ms', 'debug', '0/0', 'dev', 'Log level of the messenger.'],
+  ['debug_rbd', 'debug', '0/5', 'dev', 'Log level of rbd.'],
+  ['debug_rados', 'debug', '0/5', 'dev', 'Log level of librados.'],
+  ['debug_objecter', 'debug', '0/1', 'dev', 'Log level of the objecter.'],
+  ['debug_client', 'debug', '0/5', 'dev', 'Log level of CephFS clients.'],
+  ['log_to_file', 'bool', 'true', 'basic', 'Daemons log to files.'],
+  ['log_to_stderr', 'bool', 'true', 'basic', 'Daemons log to standard error.'],
+];
+
+export const options: ReadonlyMap<string, Option> = new Map(
+  table.map(([name, type, initial, level, description]) => [
+    name,
+    { name, type, initial, level, description, runtime: true },
+  ]),
+);
+
+/** An option by its name with spaces, hyphens or underscores. */
+export function optionName(text: string): string {
+  return text.replaceAll('-', '_').replaceAll(' ', '_');
+}
+
+/** The value as it is kept, checked against the option's type. Errors: EINVAL as upstream words it. */
+export function parseOption(option: Option, text: string): string {
+  const bad = (why: string): Refusal => new Refusal(EINVAL, `error parsing value: ${why}`);
+  switch (option.type) {
+    case 'int':
+    case 'uint':
+    case 'secs':
+      if (!/^-?\d+$/.test(text)) throw bad(`Expected option value to be integer, got '${text}'`);
+      if (option.type !== 'int' && text.startsWith('-')) throw bad(`Value '${text}' is below minimum 0`);
+      return text;
+    case 'size': {
+      const match = /^(\d+)(?:([KMGTPE])(?:i?B)?|B)?$/i.exec(text);
+      if (match === null) throw bad(`strict_iecstrtoll: value "${text}" is no size`);
+      const power = match[2] === undefined ? 0 : 'KMGTPE'.indexOf(match[2].toUpperCase()) + 1;
+      return String(BigInt(match[1]!) * 1024n ** BigInt(power));
+    }
+    case 'float': {
+      const value = Number(text);
+      if (text.trim() === '' || !Number.isFinite(value)) throw bad(`strict_strtod: value '${text}' is no number`);
+      return value.toFixed(6);
+    }
+    case 'bool':
+      if (/^(true|yes|on|1)$/i.test(text)) return 'true';
+      if (/^(false|no|off|0)$/i.test(text)) return 'false';
+      throw bad(`Expected option value to be bool, got '${text}'`);
+    case 'debug':
+      if (!/^\d+(\/\d+)?$/.test(text)) throw bad(`value must take the form N or N/M, where N and M are integers`);
+      return text.includes('/') ? text : `${text}/${text}`;
+    case 'str':
+      return text;
+  }
+}
+
+/** The value of an option for an entity: as set, else its default. Errors: ENOENT for an option that is not known. */
+export function optionValue(config: ConfigState, target: ConfigTarget, name: string): string {
+  const set = effectiveConfig(config, target).get(name);
+  if (set !== undefined) return set.value;
+  const option = options.get(name);
+  if (option === undefined) throw new Refusal(ENOENT, `unrecognized key '${name}'`);
+  return option.initial;
+}
+
+/** The mon's own settings. */
+export class MonOptions {
+  readonly #values: ReadonlyMap<string, { value: string }>;
+
+  constructor(config: ConfigState, name: string) {
+    this.#values = effectiveConfig(config, { entity: `mon.${name}` });
+  }
+  text(name: string): string {
+    return this.#values.get(name)?.value ?? options.get(name)?.initial ?? '';
+  }
+  number(name: string): number {
+    return Number(this.text(name));
+  }
+  flag(name: string): boolean {
+    return this.text(name) === 'true';
+  }
+}
