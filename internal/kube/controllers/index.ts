@@ -1,0 +1,42 @@
+import type { Clock } from '../../base/clock.ts';
+import type { Logger } from '../../base/log.ts';
+import type { Random } from '../../base/random.ts';
+import type { KindTable } from '../api/kinds.ts';
+import type { KubeClient } from '../client/api.ts';
+import { runControllers } from './context.ts';
+import { deploymentController } from './deployment.ts';
+import { endpointSliceController } from './endpoint-slice.ts';
+import { garbageCollector } from './garbage-collector.ts';
+import { namespaceController } from './namespace.ts';
+import { nodeLifecycleController } from './node-lifecycle.ts';
+import { persistentVolumeController, type VolumeProvisioner } from './persistent-volume.ts';
+import { replicaSetController } from './replica-set.ts';
+import { serviceAccountController } from './service-account.ts';
+import { statefulSetController } from './stateful-set.ts';
+
+/** Runs every controller until `stop`. `rootCa` is what pods trust the API server by. */
+export function startControllers(options: {
+  client: KubeClient;
+  kinds: KindTable;
+  clock: Clock;
+  random: Random;
+  log: Logger;
+  host: string;
+  rootCa: string;
+  provisioners: readonly VolumeProvisioner[];
+}): { stop(): Promise<void> } {
+  return runControllers(
+    [
+      garbageCollector,
+      namespaceController,
+      serviceAccountController(options.rootCa),
+      nodeLifecycleController,
+      persistentVolumeController(options.provisioners),
+      replicaSetController,
+      deploymentController,
+      statefulSetController,
+      endpointSliceController,
+    ],
+    options,
+  );
+}
