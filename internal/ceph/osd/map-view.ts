@@ -51,6 +51,8 @@ export interface MapView {
   isBlocklisted(addr: EntityAddr, nowMs: number): boolean;
   isSnapRemoved(pool: number, snap: bigint): boolean;
   readonly fullRatio: number;
+  /** `require_osd_release` and `require_min_compat_client`. */
+  readonly releases: { osd: number; minCompatClient: number };
 }
 
 /** Map flags (`CEPH_OSDMAP_*`). */

@@ -1,5 +1,6 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
+import type { Random } from '../../base/random.ts';
 import type { ObjectStore, TransactionOp } from '../blockstore/api.ts';
 import type { MessageCodec } from '../wire/message.ts';
 import type { PgId } from '../wire/types.ts';
@@ -9,6 +10,7 @@ export interface PgEnv {
   readonly whoami: number;
   readonly store: ObjectStore;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Logger;
   /** Sends to another OSD: delivered once and in order while both stay up in the map. */
   send<T>(osd: number, codec: MessageCodec<T>, body: T): void;

@@ -120,6 +120,10 @@ export class ObjectContexts {
     return made;
   }
 
+  get size(): number {
+    return this.#byId.size;
+  }
+
   peek(oid: HObject): ObjectContext | undefined {
     return this.#byId.get(objectId(oid));
   }

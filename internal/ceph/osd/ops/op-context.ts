@@ -1,3 +1,4 @@
+import type { Random } from '../../../base/random.ts';
 import type { CollectionId, ObjectStore, TransactionOp } from '../../blockstore/api.ts';
 import type { UTime } from '../../wire/encoding.ts';
 import type { MOSDOpValue } from '../../wire/messages/osd_client.ts';
@@ -15,6 +16,7 @@ export interface OpHost {
   readonly cid: CollectionId;
   readonly pool: number;
   nowMs(): number;
+  readonly random: Random;
   /** The object context of another object of the PG (COPY_FROM, ROLLBACK to a clone). */
   context(oid: HObject): ObjectContext;
   /** The clone that serves a snapshot, or the head; undefined: the object did not exist then. */
@@ -22,13 +24,21 @@ export interface OpHost {
   watcher(obc: ObjectContext, name: EntityNum, cookie: bigint): Watcher | undefined;
   nextNotifyId(): bigint;
   readonly classes: ClassRunner;
+  /** `require_osd_release` and `require_min_compat_client` of the map. */
+  releases(): { osd: number; minCompatClient: number };
 }
 
 /** Object classes, as the interpreter calls them. */
 export interface ClassRunner {
   readonly lookup: MethodLookup;
   /** Runs a method; a negative number is an errno. */
-  call(ctx: OpContext, name: string, method: string, input: Uint8Array): ClassResult | Promise<ClassResult>;
+  call(
+    ctx: OpContext,
+    opIndex: number,
+    name: string,
+    method: string,
+    input: Uint8Array,
+  ): ClassResult | Promise<ClassResult>;
 }
 
 export interface ClassResult {
@@ -40,8 +50,7 @@ export interface ClassResult {
 export interface Requester {
   name: EntityNum;
   addr: EntityAddr;
-  /** What the entity is called by its keys: `client.admin`. */
-  entity: string;
+  features: bigint;
 }
 
 /** One op with its result. */

@@ -1,0 +1,82 @@
+import {
+  OSD_FLAG_BALANCE_READS,
+  OSD_FLAG_FULL_FORCE,
+  OSD_FLAG_FULL_TRY,
+  OSD_FLAG_LOCALIZE_READS,
+  OSD_FLAG_PARALLELEXEC,
+} from '../wire/messages/osd_client.ts';
+import { PG_ACTIVE } from '../wire/messages/osd_mgr.ts';
+import { OP, WATCH_OP_PING } from '../wire/messages/osd_op.ts';
+import { type HObject, SNAP_HEAD } from '../wire/types.ts';
+import { maxObjectKeyBytes } from './object-key.ts';
+import type { OpRequest } from './op-request.ts';
+import { EAGAIN, EBLOCKLISTED, EDQUOT, EINVAL, EMSGSIZE, ENAMETOOLONG, ENOSPC, EPERM } from './ops/errno.ts';
+import { maxNameBytes, maxNamespaceBytes, maxWriteBytes } from './ops/limits.ts';
+import type { PgCore } from './pg-core.ts';
+
+/**
+ * What becomes of a request before its object is looked at: a negative errno answers it, `drop` leaves it to the client to send it again, `wait` holds it
+ * until the PG serves, `pg` is about the PG itself, an object goes on.
+ */
+export type Verdict = number | 'drop' | 'wait' | 'pg' | HObject;
+
+function byteLength(text: string): number {
+  return Buffer.byteLength(text);
+}
+
+/** Requests that only give space back pass a full cluster. */
+function onlyFrees(request: OpRequest): boolean {
+  return request.message.ops.every(
+    (op) =>
+      op.op === OP.DELETE ||
+      op.op === OP.TRUNCATE ||
+      op.op === OP.ZERO ||
+      (op.op === OP.WATCH && op.watchOp !== WATCH_OP_PING),
+  );
+}
+
+/** Checks in the order of `PrimaryLogPG::do_op`. */
+export function admit(core: PgCore, request: OpRequest, diskFull: boolean): Verdict {
+  const { message, kinds, client } = request;
+  const { flags, locator, oid } = message;
+  if ((flags & OSD_FLAG_PARALLELEXEC) !== 0) return EINVAL;
+  const pool = core.map.pool(core.id.pool);
+  if (!client.open || pool === undefined) return 'drop';
+  if (message.epoch < pool.lastForceOpResend || message.epoch < core.info.history.samePrimarySince) return 'drop';
+  if (!core.isPrimary) {
+    // A replica may be behind: it refers readers to the primary.
+    const anyCopy = (flags & (OSD_FLAG_BALANCE_READS | OSD_FLAG_LOCALIZE_READS)) !== 0 && !kinds.mayWrite;
+    return anyCopy && core.isActing ? EAGAIN : 'drop';
+  }
+  if (!core.hasState(PG_ACTIVE)) return 'wait';
+  const { nspace } = locator;
+  if (!client.allowed(pool, nspace, oid, kinds)) return EPERM;
+  if (kinds.pgOp) return 'pg';
+  const nameBytes = byteLength(oid);
+  const keyBytes = locator.key === '' ? 0 : byteLength(locator.key);
+  const nspaceBytes = nspace === '' ? 0 : byteLength(nspace);
+  if (nameBytes > maxNameBytes || keyBytes > maxNameBytes || nspaceBytes > maxNamespaceBytes) return ENAMETOOLONG;
+  if (nameBytes + keyBytes + nspaceBytes > maxObjectKeyBytes - 64) return ENAMETOOLONG;
+  if (oid === '') return EINVAL;
+  if (core.map.isBlocklisted(client.requester.addr, core.env.clock.now())) return EBLOCKLISTED;
+  if (kinds.mayWrite) {
+    if (message.snapId !== SNAP_HEAD) return EINVAL;
+    let bytes = 0;
+    for (const op of message.ops) bytes += op.input.length;
+    if (bytes > maxWriteBytes) return EMSGSIZE;
+    if ((diskFull || pool.full) && (flags & OSD_FLAG_FULL_FORCE) === 0 && !onlyFrees(request)) {
+      // Without FULL_TRY the client holds its writes back as soon as its map says full, and sends them again when it no longer does.
+      if ((flags & OSD_FLAG_FULL_TRY) === 0) return 'drop';
+      return pool.fullQuota ? EDQUOT : ENOSPC;
+    }
+  }
+  return {
+    key: locator.key === oid ? '' : locator.key,
+    name: oid,
+    snap: SNAP_HEAD,
+    hash: message.hash,
+    max: false,
+    nspace,
+    pool: core.id.pool,
+  };
+}

@@ -1,0 +1,576 @@
+import { assert } from '../../base/errors.ts';
+import type { TransactionOp } from '../blockstore/api.ts';
+import {
+  type MOSDOpReplyValue,
+  OSD_FLAG_ACK,
+  OSD_FLAG_ENFORCE_SNAPC,
+  OSD_FLAG_ONDISK,
+  OSD_FLAG_ONNVRAM,
+  OSD_FLAG_ORDERSNAP,
+  OSD_FLAG_RETURNVEC,
+} from '../wire/messages/osd_client.ts';
+import { PG_ACTIVE } from '../wire/messages/osd_mgr.ts';
+import { OP } from '../wire/messages/osd_op.ts';
+import type { LogEntry, OpReturn } from '../wire/messages/osd_pg.ts';
+import { type EntityNum, type EVersion, eversionZero, type HObject, SNAP_DIR, SNAP_HEAD } from '../wire/types.ts';
+import { admit } from './admission.ts';
+import {
+  encodeObjectInfo,
+  encodeSnapSet,
+  infoXattr,
+  type ObjectInfo,
+  type SnapSet,
+  snapsetXattr,
+  type WatchInfo,
+} from './object-info.ts';
+import { objectKey } from './object-key.ts';
+import type { OpRequest } from './op-request.ts';
+import { objectClasses } from './ops/class-context.ts';
+import * as errno from './ops/errno.ts';
+import { runOps } from './ops/interpreter.ts';
+import { maxWriteReplyBytes } from './ops/limits.ts';
+import { type LockMode, type ObjectContext, ObjectContexts } from './ops/object-context.ts';
+import { OpContext, type OpHost, type OpResult } from './ops/op-context.ts';
+import { effectiveSnapContext, makeWriteable, resolveSnap, validSnapContext } from './ops/snap-ops.ts';
+import type { PgCore } from './pg-core.ts';
+import { listObjects } from './pg-list.ts';
+import type { Replication } from './replication.ts';
+import { WatchHub } from './watch.ts';
+
+/** What the engine asks of recovery. */
+export interface RecoveryGate {
+  /** Calls `ready` once the object may be read here (true: it may now). */
+  readable(oid: HObject, ready: () => void): boolean;
+  /** Calls `ready` once the object may be written, which all members must be able to follow (true: it may now). */
+  writable(oid: HObject, ready: () => void): boolean;
+}
+
+/** Whether the OSD's disk can take more. */
+export interface FullState {
+  full(): boolean;
+}
+
+/**
+ * Requests of clients on one PG: admission in upstream's order (`PrimaryLogPG::do_op`), per-object order, execution, replication, reply. A request is
+ * in `#open` from its arrival to its reply; when a new interval begins all of them start over, in the order of their arrival.
+ */
+export class OpEngine {
+  readonly watches: WatchHub;
+  readonly contexts: ObjectContexts;
+  readonly #core: PgCore;
+  readonly #replication: Replication;
+  readonly #gate: RecoveryGate;
+  readonly #full: FullState;
+  readonly #open = new Set<OpRequest>();
+  #waitingForActive: OpRequest[] = [];
+  /** Writes that are not on all disks yet, by request: repeats of them wait for the same moment. */
+  readonly #pendingByRequest = new Map<string, (() => void)[]>();
+  readonly #host: OpHost;
+  #notifyCount = 0;
+  /** Grows with each reset: what was started before it is void. */
+  #generation = 0;
+
+  constructor(core: PgCore, replication: Replication, gate: RecoveryGate, full: FullState) {
+    this.#core = core;
+    this.#replication = replication;
+    this.#gate = gate;
+    this.#full = full;
+    this.contexts = new ObjectContexts(core.env.store, core.meta.cid);
+    this.watches = new WatchHub(core.env.clock, (watcher) => this.#watchExpired(watcher.obc, watcher.info));
+    this.#host = {
+      store: core.env.store,
+      cid: core.meta.cid,
+      pool: core.id.pool,
+      nowMs: () => core.env.clock.now(),
+      random: core.env.random,
+      context: (oid) => this.contexts.get(oid),
+      contextAt: (head, snap) => this.#contextAt(head, snap),
+      watcher: (obc, name, cookie) => this.watches.find(obc, name, cookie),
+      nextNotifyId: () => (BigInt(core.map.epoch) << 32n) | BigInt(++this.#notifyCount),
+      classes: objectClasses,
+      releases: () => core.map.releases,
+    };
+  }
+
+  /** Requests not answered yet. */
+  get open(): ReadonlySet<OpRequest> {
+    return this.#open;
+  }
+
+  handle(request: OpRequest): void {
+    this.#open.add(request);
+    this.#admit(request);
+  }
+
+  /** A new interval: everything starts over where we are still primary, and is the client's to repeat where not. */
+  reset(): void {
+    this.#generation++;
+    this.#pendingByRequest.clear();
+    this.contexts.clear();
+    this.watches.reset();
+    const requests = [...this.#open];
+    this.#waitingForActive = [];
+    if (this.#core.isPrimary) {
+      this.#waitingForActive = requests.sort((a, b) => a.sequence - b.sequence);
+      for (const request of requests) request.stage = 'waiting for peering';
+    } else {
+      for (const request of requests) this.#drop(request);
+    }
+  }
+
+  /** The PG serves: takes up what waited. */
+  resume(): void {
+    const requests = this.#waitingForActive;
+    this.#waitingForActive = [];
+    for (const request of requests) this.#admit(request);
+  }
+
+  /** A connection is gone: nobody waits for the answers to what has not begun. */
+  clientClosed(client: OpRequest['client']): void {
+    this.#waitingForActive = this.#waitingForActive.filter((request) => {
+      if (request.client !== client) return true;
+      this.#drop(request);
+      return false;
+    });
+    this.watches.clientClosed(client);
+  }
+
+  #drop(request: OpRequest): void {
+    this.#open.delete(request);
+    request.drop();
+  }
+
+  // --- admission ---------------------------------------------------------------------------------------------------------------
+
+  #admit(request: OpRequest): void {
+    const verdict = admit(this.#core, request, this.#full.full());
+    if (typeof verdict === 'number') this.#fail(request, verdict);
+    else if (verdict === 'drop') this.#drop(request);
+    else if (verdict === 'pg') this.#pgOp(request);
+    else if (verdict === 'wait') {
+      request.stage = 'waiting for peering';
+      this.#waitingForActive.push(request);
+    } else this.#locate(request, verdict);
+  }
+
+  #locate(request: OpRequest, head: HObject): void {
+    const { message, kinds } = request;
+    const retry = this.#guard(() => this.#locate(request, head));
+    if (!this.#gate.readable(head, retry)) {
+      request.stage = 'waiting for missing object';
+      return;
+    }
+    if (kinds.mayWrite && !this.#gate.writable(head, retry)) {
+      request.stage = 'waiting for degraded object';
+      return;
+    }
+    if (kinds.mayWrite && this.#duplicate(request)) return;
+    const lists = message.ops.some((op) => op.op === OP.LIST_SNAPS);
+    if (message.snapId === SNAP_DIR && !(lists && message.ops.length === 1)) {
+      this.#fail(request, errno.EINVAL);
+      return;
+    }
+
+    const headContext = this.contexts.get(head);
+    let target: ObjectContext | undefined = headContext;
+    if (message.snapId !== SNAP_HEAD && message.snapId !== SNAP_DIR) {
+      target = this.#contextAt(headContext, message.snapId);
+      if (target !== undefined && target !== headContext && !this.#gate.readable(target.oid, retry)) {
+        request.stage = 'waiting for missing clone';
+        return;
+      }
+    }
+    const seenAs = message.snapId === SNAP_DIR ? headContext.inStore : target?.exists === true;
+    if (!kinds.mayWrite && (target === undefined || !seenAs)) {
+      // The lock orders it behind writes under way.
+      const at = target ?? headContext;
+      at.lock('read', () => {
+        at.unlock('read');
+        const now = message.snapId === SNAP_HEAD && at.exists;
+        if (now) this.#lockAndRun(request, at);
+        else this.#fail(request, errno.ENOENT, at.info.userVersion);
+      });
+      return;
+    }
+    this.#lockAndRun(request, target!);
+  }
+
+  #contextAt(head: ObjectContext, snap: bigint): ObjectContext | undefined {
+    if (snap === SNAP_HEAD || snap === SNAP_DIR) return head;
+    const clone = resolveSnap(head.snapset, head.exists, snap);
+    if (clone === undefined) return undefined;
+    return clone === 'head' ? head : this.contexts.get({ ...head.oid, snap: clone });
+  }
+
+  /** Makes a callback void once a new interval has begun. */
+  #guard(fn: () => void): () => void {
+    const generation = this.#generation;
+    return () => {
+      if (generation === this.#generation) fn();
+    };
+  }
+
+  /** A repeated write gets the answer of the first; true when it is one. */
+  #duplicate(request: OpRequest): boolean {
+    const pending = this.#pendingByRequest.get(request.key);
+    if (pending !== undefined) {
+      request.stage = 'waiting for the first try of this request';
+      pending.push(this.#guard(() => this.#duplicate(request)));
+      return true;
+    }
+    const entry = this.#core.meta.findRequest(request.key, this.#core.env.store, request.message.retry > 0);
+    if (entry === undefined) return false;
+    const results = request.message.ops.map(
+      (op, i): OpResult => ({
+        op,
+        rval: entry.returns?.[i]?.rval ?? 0,
+        out: entry.returns?.[i] === undefined ? [] : [entry.returns[i].data],
+      }),
+    );
+    this.#reply(request, entry.returnCode, results, entry.version, entry.userVersion);
+    return true;
+  }
+
+  // --- execution ---------------------------------------------------------------------------------------------------------------
+
+  #lockAndRun(request: OpRequest, obc: ObjectContext): void {
+    const { kinds } = request;
+    const mode: LockMode = !kinds.mayWrite ? 'read' : kinds.mayRead ? 'exclusive' : 'write';
+    request.stage = 'waiting for rw locks';
+    obc.lock(mode, () => this.#run(request, obc, mode));
+  }
+
+  #run(request: OpRequest, obc: ObjectContext, mode: LockMode): void {
+    const { message, kinds } = request;
+    request.stage = 'started';
+    const pool = this.#core.map.pool(this.#core.id.pool);
+    const snapContext = effectiveSnapContext(
+      { seq: message.snapSeq, snaps: message.snaps },
+      pool?.poolSnaps,
+      (message.flags & OSD_FLAG_ENFORCE_SNAPC) !== 0,
+    );
+    if (kinds.mayWrite) {
+      let refused = 0;
+      if (!validSnapContext(snapContext)) refused = errno.EINVAL;
+      else if ((message.flags & OSD_FLAG_ORDERSNAP) !== 0 && snapContext.seq < obc.snapset.seq)
+        refused = errno.EOLDSNAPC;
+      // The first try may have finished while this one waited for the lock.
+      const done = this.#duplicate(request);
+      if (!done && refused < 0) this.#fail(request, refused, obc.info.userVersion);
+      if (done || refused < 0) {
+        obc.unlock(mode);
+        return;
+      }
+    }
+    const ctx = new OpContext(this.#host, obc, message, request.client.requester, request.id, snapContext);
+    const generation = this.#generation;
+    const rval = runOps(ctx);
+    if (typeof rval === 'number') {
+      this.#finish(request, ctx, mode, rval);
+      return;
+    }
+    rval.then(
+      (value) => {
+        if (generation === this.#generation) this.#finish(request, ctx, mode, value);
+      },
+      (error: unknown) => {
+        // A defect of an op's code: the request fails, the PG lives.
+        this.#core.env.log.error('operation failed', { pg: this.#core.text, oid: message.oid, error });
+        if (generation !== this.#generation) return;
+        this.#fail(request, errno.EIO);
+        obc.unlock(mode);
+      },
+    );
+  }
+
+  #finish(request: OpRequest, ctx: OpContext, mode: LockMode, rval: number): void {
+    const { obc } = ctx;
+    let result = rval;
+    const mayWrite = request.kinds.mayWrite;
+    const writes = mayWrite && rval >= 0 && (ctx.modified || ctx.ops.length > 0);
+    if (!writes) {
+      if (mayWrite) {
+        this.#logResult(request, ctx, mode, rval);
+        return;
+      }
+      const { userVersion } = obc.info;
+      addReads(this.#core.info.sums, ctx);
+      if (rval >= 0) this.#sideEffects(request, ctx, userVersion);
+      this.#reply(request, rval, ctx.results, eversionZero, userVersion);
+      obc.unlock(mode);
+      return;
+    }
+    const wantsReturns = (request.message.flags & OSD_FLAG_RETURNVEC) !== 0;
+    if (wantsReturns) {
+      for (const { out } of ctx.results) {
+        let length = 0;
+        for (const piece of out) length += piece.length;
+        if (length > maxWriteReplyBytes) result = errno.EOVERFLOW;
+      }
+      if (result === errno.EOVERFLOW) {
+        this.#fail(request, result);
+        obc.unlock(mode);
+        return;
+      }
+    } else result = 0;
+    this.#write(request, ctx, mode, result, wantsReturns);
+  }
+
+  #write(request: OpRequest, ctx: OpContext, mode: LockMode, result: number, wantsReturns: boolean): void {
+    const { obc } = ctx;
+    const core = this.#core;
+    const entries: LogEntry[] = [];
+    const head: TransactionOp[] = [];
+    const { snapset, made } = makeWriteable(ctx);
+    const replication = this.#replication;
+    if (made !== undefined) {
+      const version = replication.nextVersion();
+      entries.push({
+        op: 'clone',
+        oid: made.oid,
+        version,
+        prior: obc.info.version,
+        userVersion: obc.info.userVersion,
+        reqid: undefined,
+        mtime: obc.info.mtime,
+        returnCode: 0,
+        returns: undefined,
+      });
+      const key = objectKey(made.oid);
+      const cid = core.meta.cid;
+      const info: ObjectInfo = { ...obc.info, version, watchers: [] };
+      head.push({ op: 'clone', cid, from: obc.key, to: key });
+      head.push({ op: 'remove-xattr', cid, key, name: snapsetXattr });
+      head.push({ op: 'set-xattrs', cid, key, xattrs: new Map([[infoXattr, encodeObjectInfo(info)]]) });
+      this.contexts.forget(made.oid);
+    }
+    const version = replication.nextVersion(entries.length);
+    let { userVersion } = ctx.info;
+    if (ctx.userModified) userVersion = Math.max(core.info.lastUserVersion, userVersion) + 1;
+    if (ctx.userModified && version.version > userVersion) userVersion = version.version;
+    const info: ObjectInfo = {
+      ...ctx.info,
+      version,
+      userVersion,
+      mtime: ctx.userModified ? ctx.mtime : ctx.info.mtime,
+    };
+    if (ctx.inStore) {
+      const xattrs = new Map([[infoXattr, encodeObjectInfo(info)]]);
+      if (snapset.seq !== 0n) xattrs.set(snapsetXattr, encodeSnapSet(snapset));
+      ctx.ops.push({ op: 'set-xattrs', cid: core.meta.cid, key: obc.key, xattrs });
+    }
+    const returns: OpReturn[] | undefined = wantsReturns
+      ? ctx.results.map((r) => ({ rval: r.rval, data: r.out[0] ?? new Uint8Array(0) }))
+      : undefined;
+    entries.push({
+      op: ctx.inStore ? 'modify' : 'delete',
+      oid: obc.oid,
+      version,
+      prior: obc.inStore ? obc.info.version : eversionZero,
+      userVersion,
+      reqid: request.id,
+      mtime: info.mtime,
+      returnCode: result,
+      returns,
+    });
+    const results = wantsReturns ? ctx.results : ctx.results.map(({ op }): OpResult => ({ op, out: [], rval: 0 }));
+    this.#submit(obc, entries, [...head, ...ctx.ops], ctx, { info, inStore: ctx.inStore, snapset }, request.key, () => {
+      this.#sideEffects(request, ctx, userVersion);
+      if (!ctx.exists) this.watches.removeAll(obc);
+      this.#reply(request, result, results, version, userVersion);
+      obc.unlock(mode);
+    });
+    request.stage = 'waiting for sub ops';
+  }
+
+  /** Puts a change into the object's context, the log and the stores. */
+  #submit(
+    obc: ObjectContext,
+    entries: LogEntry[],
+    ops: TransactionOp[],
+    ctx: OpContext | undefined,
+    after: { info: ObjectInfo; inStore: boolean; snapset: SnapSet },
+    requestKey: string | undefined,
+    committed: () => void,
+  ): void {
+    obc.info = after.info;
+    obc.inStore = after.inStore;
+    obc.snapset = after.inStore ? after.snapset : { seq: 0n, clones: [] };
+    if (ctx !== undefined) {
+      const { sums } = this.#core.info;
+      for (const field of changedSums) sums[field] += ctx.delta[field];
+    }
+    if (requestKey !== undefined) this.#pendingByRequest.set(requestKey, []);
+    this.#replication.submit(
+      obc.oid,
+      entries,
+      ops,
+      this.#guard(() => {
+        const repeats = requestKey === undefined ? undefined : this.#pendingByRequest.get(requestKey);
+        if (requestKey !== undefined) this.#pendingByRequest.delete(requestKey);
+        committed();
+        for (const repeat of repeats ?? []) repeat();
+      }),
+    );
+  }
+
+  /** A write that failed or changed nothing: its result is logged, so that a repeat gets the same answer. */
+  #logResult(request: OpRequest, ctx: OpContext, mode: LockMode, rval: number): void {
+    const { obc } = ctx;
+    if (rval === errno.EAGAIN) {
+      this.#reply(request, rval, ctx.results, eversionZero, obc.info.userVersion);
+      obc.unlock(mode);
+      return;
+    }
+    const version = this.#replication.nextVersion();
+    const { userVersion } = obc.info;
+    const wantsReturns = (request.message.flags & OSD_FLAG_RETURNVEC) !== 0;
+    const entry: LogEntry = {
+      op: 'error',
+      oid: obc.oid,
+      version,
+      prior: eversionZero,
+      userVersion,
+      reqid: request.id,
+      mtime: ctx.mtime,
+      returnCode: rval,
+      returns: wantsReturns
+        ? ctx.results.map((r) => ({
+            rval: r.rval,
+            data: (r.out[0] ?? new Uint8Array(0)).subarray(0, maxWriteReplyBytes),
+          }))
+        : undefined,
+    };
+    const after = { info: obc.info, inStore: obc.inStore, snapset: obc.snapset };
+    this.#submit(obc, [entry], [], undefined, after, request.key, () => {
+      if (rval >= 0) this.#sideEffects(request, ctx, userVersion);
+      this.#reply(request, rval, ctx.results, version, userVersion);
+      obc.unlock(mode);
+    });
+    request.stage = 'waiting for sub ops';
+  }
+
+  #sideEffects(request: OpRequest, ctx: OpContext, userVersion: number): void {
+    const { effects, obc } = ctx;
+    if (effects === undefined) return;
+    for (const { info, pings } of effects.watch) this.watches.connect(obc, info, request.client, pings);
+    for (const { name, cookie } of effects.unwatch) this.watches.remove(obc, name, cookie, false);
+    for (const notify of effects.notify) this.watches.notify(obc, notify, request.client, userVersion);
+    for (const ack of effects.notifyAck) this.watches.ack(obc, request.client.name, ack.id, ack.cookie, ack.reply);
+  }
+
+  /** Takes a silent watcher out of the object's info (`handle_watch_timeout`). */
+  #watchExpired(obc: ObjectContext, info: WatchInfo): void {
+    const core = this.#core;
+    if (!core.isPrimary || !core.hasState(PG_ACTIVE)) return;
+    const run = this.#guard(() => {
+      if (!this.#gate.writable(obc.oid, run)) return;
+      obc.lock('write', () => this.#removeWatcher(obc, info));
+    });
+    run();
+  }
+
+  #removeWatcher(obc: ObjectContext, info: WatchInfo): void {
+    const same = (w: { name: EntityNum; cookie: bigint }): boolean =>
+      w.cookie === info.cookie && w.name.type === info.name.type && w.name.num === info.name.num;
+    const live = this.watches.find(obc, info.name, info.cookie);
+    if (
+      !obc.exists ||
+      !obc.info.watchers.some(same) ||
+      (live !== undefined && live.deadlineMs > this.#core.env.clock.monotonic())
+    ) {
+      obc.unlock('write');
+      return;
+    }
+    const version = this.#replication.nextVersion();
+    const after: ObjectInfo = { ...obc.info, version, watchers: obc.info.watchers.filter((w) => !same(w)) };
+    const entry: LogEntry = {
+      op: 'modify',
+      oid: obc.oid,
+      version,
+      prior: obc.info.version,
+      userVersion: after.userVersion,
+      reqid: undefined,
+      mtime: after.mtime,
+      returnCode: 0,
+      returns: undefined,
+    };
+    const ops: TransactionOp[] = [
+      {
+        op: 'set-xattrs',
+        cid: this.#core.meta.cid,
+        key: obc.key,
+        xattrs: new Map([[infoXattr, encodeObjectInfo(after)]]),
+      },
+    ];
+    this.#submit(obc, [entry], ops, undefined, { info: after, inStore: true, snapset: obc.snapset }, undefined, () => {
+      obc.unlock('write');
+      this.watches.remove(obc, info.name, info.cookie, true);
+    });
+  }
+
+  #pgOp(request: OpRequest): void {
+    const results: OpResult[] = [];
+    let result = 0;
+    for (const op of request.message.ops) {
+      const answer = listObjects(this.#core, op, request.message.locator.nspace);
+      result = answer.rval;
+      results.push({ op, rval: answer.rval, out: answer.out.length > 0 ? [answer.out] : [] });
+      if (result < 0) break;
+    }
+    this.#reply(request, result, results, eversionZero, this.#core.info.lastUserVersion);
+  }
+
+  // --- replies -----------------------------------------------------------------------------------------------------------------
+
+  #fail(request: OpRequest, result: number, userVersion = 0): void {
+    const results = request.message.ops.map((op): OpResult => ({ op, out: [], rval: 0 }));
+    this.#reply(request, result, results, eversionZero, userVersion);
+  }
+
+  #reply(
+    request: OpRequest,
+    result: number,
+    results: readonly OpResult[],
+    version: EVersion,
+    userVersion: number,
+  ): void {
+    const { message } = request;
+    const value: MOSDOpReplyValue = {
+      oid: message.oid,
+      pg: this.#core.id,
+      flags: (message.flags & ~(OSD_FLAG_ACK | OSD_FLAG_ONNVRAM | OSD_FLAG_ONDISK)) | OSD_FLAG_ACK | OSD_FLAG_ONDISK,
+      result,
+      badReplayVersion: userVersion === 0 ? version : { epoch: version.epoch, version: userVersion },
+      epoch: this.#core.map.epoch,
+      ops: results.length === message.ops.length ? results : fillResults(request, results),
+      retry: message.retry,
+      replayVersion: version,
+      userVersion,
+    };
+    assert(this.#open.delete(request) || request.replied, 'reply to a request that is not open');
+    request.reply(value);
+  }
+}
+
+/** Ops behind the one that failed have no result. */
+function fillResults(request: OpRequest, results: readonly OpResult[]): OpResult[] {
+  return request.message.ops.map((op, i): OpResult => results[i] ?? { op, out: [], rval: 0 });
+}
+
+const changedSums = [
+  'bytes',
+  'objects',
+  'objectClones',
+  'whiteouts',
+  'objectsOmap',
+  'read',
+  'readKb',
+  'write',
+  'writeKb',
+] as const;
+
+function addReads(sums: { read: number; readKb: number }, ctx: OpContext): void {
+  sums.read += ctx.delta.read;
+  sums.readKb += ctx.delta.readKb;
+}

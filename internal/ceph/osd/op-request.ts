@@ -1,0 +1,75 @@
+import type { MOSDOpReplyValue, MOSDOpValue } from '../wire/messages/osd_client.ts';
+import type { RequestId } from '../wire/types.ts';
+import type { OpKinds } from './ops/classify.ts';
+import type { Requester } from './ops/op-context.ts';
+import type { WatchClient } from './watch.ts';
+
+/** A client's connection as PGs see it. */
+export interface OpClient extends WatchClient {
+  readonly requester: Requester;
+  readonly open: boolean;
+  sendReply(value: MOSDOpReplyValue, tid: number): void;
+  /** Whether its capabilities allow this; `write` and class methods included. */
+  allowed(
+    pool: { name: string; applications: ReadonlyMap<string, ReadonlyMap<string, string>> },
+    nspace: string,
+    oid: string,
+    kinds: OpKinds,
+  ): boolean;
+}
+
+/** A request from its arrival to its reply. */
+export class OpRequest {
+  readonly client: OpClient;
+  readonly message: MOSDOpValue;
+  readonly tid: number;
+  readonly id: RequestId;
+  /** `requestKey(id)`. */
+  readonly key: string;
+  readonly kinds: OpKinds;
+  /** Grows with arrival. */
+  readonly sequence: number;
+  readonly receivedMs: number;
+  /** What it waits for, in words, for `dump_ops_in_flight`. */
+  stage = 'queued';
+  replied = false;
+  readonly #finished: () => void;
+
+  constructor(
+    fields: {
+      client: OpClient;
+      message: MOSDOpValue;
+      tid: number;
+      id: RequestId;
+      key: string;
+      kinds: OpKinds;
+      sequence: number;
+      receivedMs: number;
+    },
+    finished: () => void,
+  ) {
+    this.client = fields.client;
+    this.message = fields.message;
+    this.tid = fields.tid;
+    this.id = fields.id;
+    this.key = fields.key;
+    this.kinds = fields.kinds;
+    this.sequence = fields.sequence;
+    this.receivedMs = fields.receivedMs;
+    this.#finished = finished;
+  }
+
+  reply(value: MOSDOpReplyValue): void {
+    if (this.replied) return;
+    this.replied = true;
+    this.client.sendReply(value, this.tid);
+    this.#finished();
+  }
+
+  /** Ends it without an answer: the client will send it again, here or elsewhere. */
+  drop(): void {
+    if (this.replied) return;
+    this.replied = true;
+    this.#finished();
+  }
+}

@@ -1,0 +1,119 @@
+import { DecodeError } from '../../../base/bytes.ts';
+import { errorCode } from '../../../base/errors.ts';
+import { OP, OP_FLAG_FAILOK, type OsdOp } from '../../wire/messages/osd_op.ts';
+import { callTarget } from './classify.ts';
+import * as data from './data-ops.ts';
+import { EINVAL, EIO, EOPNOTSUPP, EOVERFLOW, ERANGE } from './errno.ts';
+import * as omap from './omap-ops.ts';
+import type { OpContext, OpResult } from './op-context.ts';
+import { rollback } from './snap-ops.ts';
+import * as watch from './watch-ops.ts';
+import * as xattr from './xattr-ops.ts';
+
+/** Runs one op: a result of 0 or more, or a negative errno. Output goes into `result.out`. */
+type OpHandler = (ctx: OpContext, op: OsdOp, result: OpResult, index: number) => number | Promise<number>;
+
+function assertVersion(ctx: OpContext, op: OsdOp): number {
+  const version = op.assertVersion;
+  if (version === 0) return EINVAL;
+  if (version < ctx.info.userVersion) return ERANGE;
+  return version > ctx.info.userVersion ? EOVERFLOW : 0;
+}
+
+function call(ctx: OpContext, op: OsdOp, result: OpResult, index: number): number | Promise<number> {
+  const target = callTarget(op);
+  if (target === undefined) return EINVAL;
+  const answer = ctx.host.classes.call(ctx, index, target.name, target.method, target.input);
+  const take = ({ rval, out }: { rval: number; out: Uint8Array }): number => {
+    if (out.length > 0) result.out = [out];
+    return rval;
+  };
+  return answer instanceof Promise ? answer.then(take) : take(answer);
+}
+
+/** One line an op code. What is not here is EOPNOTSUPP. */
+const handlers: ReadonlyMap<number, OpHandler> = new Map<number, OpHandler>([
+  [OP.READ, data.read],
+  [OP.SYNC_READ, data.read],
+  [OP.SPARSE_READ, data.sparseRead],
+  [OP.MAPEXT, data.mapExtents],
+  [OP.STAT, data.stat],
+  [OP.CHECKSUM, data.checksum],
+  [OP.CMPEXT, data.compareExtent],
+  [OP.ASSERT_VER, assertVersion],
+  [OP.WRITE, data.write],
+  [OP.WRITEFULL, data.writeFull],
+  [OP.WRITESAME, data.writeSame],
+  [OP.APPEND, data.append],
+  [OP.TRUNCATE, data.truncate],
+  [OP.ZERO, data.zero],
+  [OP.CREATE, data.create],
+  [OP.DELETE, data.remove],
+  [OP.SETALLOCHINT, data.setAllocHint],
+  [OP.GETXATTR, xattr.getXattr],
+  [OP.GETXATTRS, xattr.getXattrs],
+  [OP.CMPXATTR, xattr.compareXattr],
+  [OP.SETXATTR, xattr.setXattr],
+  [OP.RMXATTR, xattr.removeXattr],
+  [OP.RESETXATTRS, xattr.resetXattrs],
+  [OP.OMAPGETKEYS, omap.omapKeys],
+  [OP.OMAPGETVALS, omap.omapVals],
+  [OP.OMAPGETHEADER, omap.omapHeader],
+  [OP.OMAPGETVALSBYKEYS, omap.omapValsByKeys],
+  [OP.OMAP_CMP, omap.omapCompare],
+  [OP.OMAPSETVALS, omap.omapSet],
+  [OP.OMAPSETHEADER, omap.omapSetHeader],
+  [OP.OMAPCLEAR, omap.omapClear],
+  [OP.OMAPRMKEYS, omap.omapRemove],
+  [OP.OMAPRMKEYRANGE, omap.omapRemoveRange],
+  [OP.WATCH, watch.watch],
+  [OP.NOTIFY, watch.notify],
+  [OP.NOTIFY_ACK, watch.notifyAck],
+  [OP.LIST_WATCHERS, watch.listWatchers],
+  [OP.LIST_SNAPS, watch.listSnaps],
+  [OP.ROLLBACK, rollback],
+  [OP.CALL, call],
+]);
+
+/** A failure to run an op as its errno: bad input is EINVAL, a damaged block EIO; anything else is a defect and thrown on. */
+function failure(error: unknown): number {
+  if (error instanceof DecodeError) return EINVAL;
+  if (errorCode(error) === 'CHECKSUM') return EIO;
+  throw error;
+}
+
+/**
+ * Runs the ops of a request one after another over its object. The first negative result ends it, unless the op carries FAILOK. Stays synchronous
+ * until an op has to wait for data.
+ */
+export function runOps(ctx: OpContext, from = 0): number | Promise<number> {
+  const { ops } = ctx.message;
+  let last = from === 0 ? 0 : ctx.results[from - 1]!.rval;
+  for (let i = from; i < ops.length; i++) {
+    const op = ops[i]!;
+    const result: OpResult = { op, out: [], rval: 0 };
+    ctx.results[i] = result;
+    const handler = handlers.get(op.op);
+    let rval: number | Promise<number>;
+    try {
+      rval = handler === undefined ? EOPNOTSUPP : handler(ctx, op, result, i);
+    } catch (error) {
+      rval = failure(error);
+    }
+    if (typeof rval !== 'number') {
+      return rval.catch(failure).then((value) => {
+        if (settle(result, value)) return value;
+        return runOps(ctx, i + 1);
+      });
+    }
+    if (settle(result, rval)) return rval;
+    last = result.rval < 0 ? 0 : rval;
+  }
+  return last;
+}
+
+/** Notes an op's result; true: it ends the request. */
+function settle(result: OpResult, rval: number): boolean {
+  result.rval = rval;
+  return rval < 0 && (result.op.flags & OP_FLAG_FAILOK) === 0;
+}

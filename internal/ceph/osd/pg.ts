@@ -1,0 +1,242 @@
+import {
+  PG_ACTIVE,
+  PG_BACKFILL_WAIT,
+  PG_BACKFILLING,
+  PG_CLEAN,
+  PG_DEGRADED,
+  type PgStat,
+} from '../wire/messages/osd_mgr.ts';
+import type {
+  MOSDPGBackfill,
+  MOSDPGInfo,
+  MOSDPGLog,
+  MOSDPGNotify,
+  MOSDPGPull,
+  MOSDPGPush,
+  MOSDPGPushReply,
+  MOSDPGQuery,
+  MOSDPGScan,
+  MOSDRepOp,
+  MOSDRepOpReply,
+} from '../wire/messages/osd_osd.ts';
+import type { PgHistory } from '../wire/messages/osd_pg.ts';
+import { hobjectMax, type PgId } from '../wire/types.ts';
+import { Backfill } from './backfill.ts';
+import type { MapView } from './map-view.ts';
+import { type FullState, OpEngine } from './op-engine.ts';
+import type { OpClient, OpRequest } from './op-request.ts';
+import { objectId } from './object-key.ts';
+import { Peering } from './peering.ts';
+import { PgCore } from './pg-core.ts';
+import type { PgEnv } from './pg-env.ts';
+import { PgMeta } from './pg-meta.ts';
+import { PgReporter } from './pg-stats.ts';
+import { Recovery } from './recovery.ts';
+import { type LogLimits, Replication } from './replication.ts';
+
+export interface PgOptions {
+  full: FullState;
+  logLimits: () => LogLimits;
+  /** The copy is no longer needed on this OSD. */
+  removeMe: () => void;
+}
+
+/** One PG on one OSD: its parts and how they follow each other. */
+export class Pg {
+  readonly core: PgCore;
+  readonly peering: Peering;
+  readonly engine: OpEngine;
+  readonly replication: Replication;
+  readonly recovery: Recovery;
+  readonly backfill: Backfill;
+  readonly #reporter = new PgReporter();
+
+  constructor(meta: PgMeta, env: PgEnv, map: MapView, options: PgOptions) {
+    this.core = new PgCore(meta, env, map);
+    this.replication = new Replication(this.core, options.logLimits);
+    this.recovery = new Recovery(this.core, {
+      objectChanged: (oid) => this.engine.contexts.forget(oid),
+      recovered: () => this.#recovered(),
+      searchStrays: () => this.#searchStrays(),
+    });
+    this.backfill = new Backfill(this.core, this.replication, this.recovery, { backfilled: () => this.#backfilled() });
+    this.engine = new OpEngine(this.core, this.replication, this.recovery, options.full);
+    this.peering = new Peering(this.core, {
+      reset: () => this.#reset(),
+      active: () => this.#active(),
+      replicaActive: () => this.engine.contexts.clear(),
+      removeMe: options.removeMe,
+      foundStray: (osd) => this.#foundStray(osd),
+    });
+  }
+
+  /** A copy that never was: `history` says since when the PG exists. */
+  static create(pg: PgId, env: PgEnv, map: MapView, history: PgHistory, options: PgOptions): Pg {
+    const meta = new PgMeta(pg);
+    meta.info.history = { ...history };
+    meta.info.lastBackfill = hobjectMax;
+    meta.epoch = map.epoch;
+    const made = new Pg(meta, env, map, options);
+    env.commit(meta.createOps());
+    return made;
+  }
+
+  get id(): PgId {
+    return this.core.id;
+  }
+
+  /** Takes the PG through one map; call `settle` after the last. */
+  advance(map: MapView): void {
+    this.peering.advance(map);
+  }
+  settle(): void {
+    this.peering.settle();
+  }
+
+  #reset(): void {
+    this.replication.reset();
+    this.backfill.reset();
+    this.recovery.reset();
+    this.engine.reset();
+  }
+
+  #active(): void {
+    if (this.core.hasState(PG_ACTIVE)) this.engine.resume();
+    this.recovery.start();
+  }
+
+  #recovered(): void {
+    this.backfill.start();
+  }
+
+  #backfilled(): void {
+    const { core } = this;
+    core.clearState(PG_BACKFILLING);
+    core.clearState(PG_BACKFILL_WAIT);
+    core.clearState(PG_DEGRADED);
+    if (this.peering.wantUp()) return;
+    if (core.key.acting.length === core.key.size) this.peering.markClean();
+  }
+
+  #searchStrays(): void {
+    const { core } = this;
+    for (const [osd, peer] of core.peers)
+      if (peer.missing === undefined && core.map.isUp(osd)) this.peering.queryStray(osd);
+  }
+
+  #foundStray(osd: number): void {
+    if (this.recovery.unfound === 0) return;
+    if (this.core.peers.get(osd)?.missing === undefined) this.peering.queryStray(osd);
+    else this.recovery.retryUnfound();
+  }
+
+  handleOp(request: OpRequest): void {
+    this.engine.handle(request);
+  }
+
+  clientClosed(client: OpClient): void {
+    this.engine.clientClosed(client);
+  }
+
+  onNotify(from: number, m: MOSDPGNotify): void {
+    this.peering.onNotify(from, m);
+  }
+  onQuery(from: number, m: MOSDPGQuery): void {
+    this.peering.onQuery(from, m);
+  }
+  onLog(from: number, m: MOSDPGLog): void {
+    this.peering.onLog(from, m);
+  }
+  onInfo(from: number, m: MOSDPGInfo): void {
+    this.peering.onInfo(from, m);
+  }
+  onRemove(from: number): void {
+    this.peering.onRemove(from);
+  }
+
+  /** True while this copy follows the given primary. */
+  #follows(from: number): boolean {
+    return this.peering.phase === 'replica' && this.core.key.actingPrimary === from;
+  }
+
+  onRepOp(from: number, m: MOSDRepOp): void {
+    if (!this.#follows(from)) return;
+    this.replication.onRepOp(from, m);
+    if (this.engine.contexts.size > 0) for (const entry of m.entries) this.engine.contexts.forget(entry.oid);
+  }
+  onRepOpReply(from: number, m: MOSDRepOpReply): void {
+    if (this.peering.phase === 'active') this.replication.onReply(from, m);
+  }
+  onPull(from: number, m: MOSDPGPull): void {
+    this.recovery.onPull(from, m);
+  }
+  onPush(from: number, m: MOSDPGPush): void {
+    if (m.pulled ? this.peering.phase === 'active' : this.#follows(from)) this.recovery.onPush(from, m);
+  }
+  onPushReply(from: number, m: MOSDPGPushReply): void {
+    if (this.peering.phase !== 'active') return;
+    for (const item of m.items)
+      if (!this.recovery.onPushReply(from, item.oid, item.result, item.after))
+        this.backfill.onPushReply(from, item.oid, item.result, item.after);
+  }
+  onScan(from: number, m: MOSDPGScan): void {
+    if (m.op === 'get' ? this.#follows(from) : this.peering.phase === 'active') this.backfill.onScan(from, m);
+  }
+  onBackfill(from: number, m: MOSDPGBackfill): void {
+    if (m.op === 'ack' ? this.peering.phase === 'active' : this.#follows(from)) this.backfill.onBackfill(from, m);
+  }
+
+  tick(): void {
+    this.peering.tick();
+  }
+
+  stat(nowMs: number): PgStat {
+    return this.#reporter.report(this.core, this.recovery.unfound, this.peering.waitingFor, nowMs);
+  }
+
+  /** What `ceph pg <id> query` shows of it. */
+  query(): Record<string, unknown> {
+    const { core } = this;
+    const { info } = core;
+    return {
+      state: core.state,
+      epoch: core.map.epoch,
+      up: core.key.up,
+      acting: core.key.acting,
+      phase: this.peering.phase,
+      info: {
+        pgid: core.text,
+        last_update: `${info.lastUpdate.epoch}'${info.lastUpdate.version}`,
+        last_complete: `${info.lastComplete.epoch}'${info.lastComplete.version}`,
+        log_tail: `${info.logTail.epoch}'${info.logTail.version}`,
+        last_user_version: info.lastUserVersion,
+        last_backfill: info.lastBackfill.max ? 'MAX' : objectId(info.lastBackfill),
+        history: {
+          epoch_created: info.history.epochCreated,
+          last_epoch_started: info.history.lastEpochStarted,
+          last_interval_started: info.history.lastIntervalStarted,
+          last_epoch_clean: info.history.lastEpochClean,
+          last_interval_clean: info.history.lastIntervalClean,
+          same_up_since: info.history.sameUpSince,
+          same_interval_since: info.history.sameIntervalSince,
+          same_primary_since: info.history.samePrimarySince,
+        },
+      },
+      missing: core.meta.missing.size,
+      unfound: this.recovery.unfound,
+      blocked_by: this.peering.waitingFor,
+      past_intervals: core.meta.past,
+    };
+  }
+
+  /** Ends it in memory: timers, waiting requests. */
+  shutdown(): void {
+    this.#reset();
+    for (const request of [...this.engine.open]) request.drop();
+  }
+
+  /** True when nothing is to be done for it any more. */
+  get clean(): boolean {
+    return this.core.hasState(PG_CLEAN);
+  }
+}

@@ -1,0 +1,379 @@
+import type { Timer } from '../../base/clock.ts';
+import { errorText } from '../../base/errors.ts';
+import { PG_DEGRADED, PG_RECOVERING, PG_RECOVERY_UNFOUND, PG_RECOVERY_WAIT } from '../wire/messages/osd_mgr.ts';
+import {
+  MOSDPGPull,
+  MOSDPGPush,
+  MOSDPGPushReply,
+  type PushCursor,
+  type PushItem,
+  pushStart,
+} from '../wire/messages/osd_osd.ts';
+import { compareEVersion, type EVersion, eversionZero, type HObject } from '../wire/types.ts';
+import { MAP_NORECOVER } from './map-view.ts';
+import { isDone, pieceOps, readPiece } from './object-copy.ts';
+import { objectId } from './object-key.ts';
+import type { PgCore } from './pg-core.ts';
+import { completeUpTo } from './pg-meta.ts';
+
+/** Objects under way at once in one PG, beyond those that a client waits for. */
+const maxActive = 4;
+/** How long a missing object waits before its other possible holders are asked again. */
+const unfoundRetryMs = 5000;
+
+/** One object on its way: first to the primary (pull), then to the members that lack it (push). */
+interface ObjectRecovery {
+  oid: HObject;
+  need: EVersion;
+  /** The OSD it is pulled from; -1: it is here. */
+  from: number;
+  pushing: Set<number>;
+}
+
+export interface RecoveryHooks {
+  /** The object came in or changed behind its context. */
+  objectChanged(oid: HObject): void;
+  /** Nothing is missing anywhere any more. */
+  recovered(): void;
+  /** Strays may have what nobody else has. */
+  searchStrays(): void;
+}
+
+/**
+ * Log recovery: what the log says is missing is pulled by the primary and pushed to the members. Objects that clients wait for come first. Also
+ * the receiving side on every copy.
+ */
+export class Recovery {
+  readonly #core: PgCore;
+  readonly #hooks: RecoveryHooks;
+  readonly #active = new Map<string, ObjectRecovery>();
+  readonly #waiters = new Map<string, (() => void)[]>();
+  readonly #unfound = new Set<string>();
+  #running = false;
+  #release: (() => void) | undefined;
+  #retry: Timer | undefined;
+  #generation = 0;
+  /** Writes that backfill holds back: given by Backfill. */
+  blockedByBackfill: (id: string) => boolean = () => false;
+
+  constructor(core: PgCore, hooks: RecoveryHooks) {
+    this.#core = core;
+    this.#hooks = hooks;
+  }
+
+  get unfound(): number {
+    return this.#unfound.size;
+  }
+
+  // --- gate --------------------------------------------------------------------------------------------------------------------
+
+  /** True when the object is here; else `ready` is called when it is. */
+  readable(oid: HObject, ready: () => void): boolean {
+    const item = this.#core.meta.missing.get(oid);
+    if (item === undefined) return true;
+    this.#wait(objectId(oid), ready);
+    this.#recover(oid, item.need);
+    return false;
+  }
+
+  /** True when every member can follow a write of the object; else `ready` is called when they can. */
+  writable(oid: HObject, ready: () => void): boolean {
+    const id = objectId(oid);
+    if (this.blockedByBackfill(id)) {
+      this.#wait(id, ready);
+      return false;
+    }
+    const core = this.#core;
+    const own = core.meta.missing.get(oid);
+    let need = own?.need ?? this.#active.get(id)?.need;
+    for (const osd of core.members) need ??= core.peers.get(osd)!.missing!.get(oid)?.need;
+    if (need === undefined) return true;
+    this.#wait(id, ready);
+    this.#recover(oid, need);
+    return false;
+  }
+
+  #wait(id: string, ready: () => void): void {
+    const list = this.#waiters.get(id);
+    if (list === undefined) this.#waiters.set(id, [ready]);
+    else list.push(ready);
+  }
+
+  /** Lets those go on who wait for the object. */
+  wake(id: string): void {
+    const list = this.#waiters.get(id);
+    if (list === undefined) return;
+    this.#waiters.delete(id);
+    for (const ready of list) ready();
+  }
+
+  // --- life --------------------------------------------------------------------------------------------------------------------
+
+  reset(): void {
+    this.#generation++;
+    this.#active.clear();
+    this.#waiters.clear();
+    this.#unfound.clear();
+    this.#running = false;
+    this.#retry?.cancel();
+    this.#retry = undefined;
+    this.#release?.();
+    this.#release = undefined;
+  }
+
+  /** The primary serves: begins when something is missing, or reports that nothing is. */
+  start(): void {
+    if (!this.#anyMissing()) {
+      this.#hooks.recovered();
+      return;
+    }
+    const core = this.#core;
+    core.setState(PG_DEGRADED);
+    if (core.map.hasFlag(MAP_NORECOVER)) return;
+    core.setState(PG_RECOVERY_WAIT);
+    const generation = this.#generation;
+    this.#release = core.env.reserve(() => {
+      if (generation !== this.#generation) return;
+      core.clearState(PG_RECOVERY_WAIT);
+      core.setState(PG_RECOVERING);
+      this.#running = true;
+      this.#kick();
+    });
+  }
+
+  #anyMissing(): boolean {
+    const core = this.#core;
+    if (core.meta.missing.size > 0) return true;
+    return core.members.some((osd) => core.peers.get(osd)!.missing!.size > 0);
+  }
+
+  #kick(): void {
+    if (!this.#running) return;
+    const core = this.#core;
+    if (this.#active.size < maxActive) {
+      for (const item of core.meta.missing.items.values()) {
+        if (this.#active.size >= maxActive) break;
+        this.#recover(item.oid, item.need);
+      }
+      for (const osd of core.members)
+        for (const item of core.peers.get(osd)!.missing!.items.values()) {
+          if (this.#active.size >= maxActive) break;
+          this.#recover(item.oid, item.need);
+        }
+    }
+    if (this.#active.size > 0) return;
+    if (!this.#anyMissing()) {
+      this.#running = false;
+      core.clearState(PG_RECOVERING);
+      core.clearState(PG_RECOVERY_UNFOUND);
+      this.#release?.();
+      this.#release = undefined;
+      this.#hooks.recovered();
+    } else if (this.#unfound.size > 0) {
+      core.setState(PG_RECOVERY_UNFOUND);
+      this.#hooks.searchStrays();
+      this.#retry ??= core.env.clock.after(unfoundRetryMs, () => {
+        this.#retry = undefined;
+        this.retryUnfound();
+      });
+    }
+  }
+
+  /** A copy that may have what was not found has shown up. */
+  retryUnfound(): void {
+    if (this.#unfound.size === 0) return;
+    this.#unfound.clear();
+    const core = this.#core;
+    for (const id of this.#waiters.keys()) {
+      const item = core.meta.missing.items.get(id);
+      if (item !== undefined) this.#recover(item.oid, item.need);
+    }
+    this.#kick();
+  }
+
+  // --- primary -----------------------------------------------------------------------------------------------------------------
+
+  #recover(oid: HObject, need: EVersion): void {
+    const id = objectId(oid);
+    if (this.#active.has(id) || this.#unfound.has(id)) return;
+    const core = this.#core;
+    const op: ObjectRecovery = { oid, need, from: -1, pushing: new Set() };
+    const own = core.meta.missing.get(oid);
+    if (own === undefined) {
+      this.#active.set(id, op);
+      this.#pushToMembers(op);
+      return;
+    }
+    op.need = own.need;
+    const source = this.#source(oid, own.need);
+    if (source === undefined) {
+      this.#unfound.add(id);
+      core.env.log.warn('object not found on any OSD that is up', { pg: core.text, oid: oid.name });
+      this.#hooks.searchStrays();
+      return;
+    }
+    op.from = source;
+    this.#active.set(id, op);
+    this.#pull(op, pushStart);
+  }
+
+  #source(oid: HObject, need: EVersion): number | undefined {
+    const core = this.#core;
+    for (const osd of core.peers.keys()) if (core.map.isUp(osd) && core.peerHas(osd, oid, need)) return osd;
+    return undefined;
+  }
+
+  #pull(op: ObjectRecovery, from: PushCursor): void {
+    const core = this.#core;
+    core.env.send(op.from, MOSDPGPull, { ...core.head(), items: [{ oid: op.oid, need: op.need, from }] });
+  }
+
+  #pushToMembers(op: ObjectRecovery): void {
+    const core = this.#core;
+    for (const osd of core.members) if (core.peers.get(osd)!.missing!.has(op.oid)) op.pushing.add(osd);
+    if (op.pushing.size === 0) {
+      this.#finish(op);
+      return;
+    }
+    for (const osd of op.pushing) this.#push(op, osd, pushStart);
+  }
+
+  #push(op: ObjectRecovery, osd: number, from: PushCursor): void {
+    this.sendPiece(op.oid, osd, from, false);
+  }
+
+  /** Sends a piece of an object of ours; failures of the disk are left to the OSD. */
+  sendPiece(oid: HObject, osd: number, from: PushCursor, pulled: boolean): void {
+    const core = this.#core;
+    const generation = this.#generation;
+    readPiece(core.env.store, core.meta.cid, oid, from).then(
+      (item) => {
+        if (generation === this.#generation) core.env.send(osd, MOSDPGPush, { ...core.head(), pulled, items: [item] });
+      },
+      (error: unknown) => {
+        core.env.log.error('cannot read an object for recovery', {
+          pg: core.text,
+          oid: oid.name,
+          error: errorText(error),
+        });
+        if (generation !== this.#generation) return;
+        const item: PushItem = {
+          oid,
+          version: eversionZero,
+          found: false,
+          size: 0,
+          before: from,
+          after: from,
+          xattrs: new Map(),
+          omapHeader: new Uint8Array(0),
+          omap: new Map(),
+          extents: [],
+          data: [],
+        };
+        if (pulled) core.env.send(osd, MOSDPGPush, { ...core.head(), pulled, items: [item] });
+      },
+    );
+  }
+
+  #finish(op: ObjectRecovery): void {
+    const id = objectId(op.oid);
+    this.#active.delete(id);
+    const { sums } = this.#core.info;
+    sums.objectsRecovered++;
+    this.#core.env.reportSoon();
+    this.wake(id);
+    this.#kick();
+  }
+
+  // --- messages ----------------------------------------------------------------------------------------------------------------
+
+  /** The primary wants objects of ours. */
+  onPull(from: number, m: MOSDPGPull): void {
+    for (const item of m.items) this.sendPiece(item.oid, from, item.from, true);
+  }
+
+  onPush(from: number, m: MOSDPGPush): void {
+    for (const item of m.items) {
+      if (m.pulled) this.#onPulled(from, item);
+      else this.#onPushed(from, item);
+    }
+  }
+
+  /** The primary receives what it asked for. */
+  #onPulled(from: number, item: PushItem): void {
+    const core = this.#core;
+    const id = objectId(item.oid);
+    const op = this.#active.get(id);
+    if (op === undefined || op.from !== from) return;
+    if (!item.found || compareEVersion(item.version, op.need) !== 0) {
+      core.env.log.warn('a copy does not have the object it should', { pg: core.text, osd: from, oid: item.oid.name });
+      core.peers.get(from)?.missing?.set(item.oid, op.need, eversionZero);
+      this.#active.delete(id);
+      this.#recover(item.oid, op.need);
+      this.#kick();
+      return;
+    }
+    const ops = pieceOps(core.meta.cid, item);
+    if (!isDone(item.after)) {
+      core.env.commit(ops);
+      this.#pull(op, item.after);
+      return;
+    }
+    this.#complete(item.oid);
+    core.env.commit([...ops, ...core.meta.writeOps()]);
+    this.#hooks.objectChanged(item.oid);
+    op.from = -1;
+    this.#pushToMembers(op);
+    // Readers need not wait for the other copies.
+    if (this.#active.has(id)) this.wake(id);
+  }
+
+  #complete(oid: HObject): void {
+    const { meta, info } = this.#core;
+    if (!meta.missing.delete(oid)) return;
+    info.lastComplete = completeUpTo(meta.log, meta.missing, info.lastUpdate);
+    meta.touchFast();
+  }
+
+  /** A replica or backfill target receives a piece from the primary. */
+  #onPushed(from: number, item: PushItem): void {
+    const core = this.#core;
+    const reply = (result: number): void =>
+      core.env.send(from, MOSDPGPushReply, {
+        ...core.head(),
+        items: [{ oid: item.oid, version: item.version, result, after: item.after }],
+      });
+    if (!item.found) {
+      reply(-2);
+      return;
+    }
+    const ops = pieceOps(core.meta.cid, item);
+    if (isDone(item.after)) {
+      this.#complete(item.oid);
+      ops.push(...core.meta.writeOps());
+      this.#hooks.objectChanged(item.oid);
+    }
+    const { interval } = core;
+    core.env.commit(ops, () => {
+      if (core.interval === interval) reply(0);
+    });
+  }
+
+  /** A member has a piece on its disk. False: it was not ours to recover (backfill asks next). */
+  onPushReply(from: number, oid: HObject, result: number, after: PushCursor): boolean {
+    const op = this.#active.get(objectId(oid));
+    if (op === undefined || !op.pushing.has(from)) return false;
+    if (result === 0 && !isDone(after)) {
+      this.#push(op, from, after);
+      return true;
+    }
+    const peer = this.#core.peers.get(from);
+    if (result === 0 && peer?.missing !== undefined) {
+      peer.missing.delete(oid);
+      peer.info.lastComplete = completeUpTo(this.#core.meta.log, peer.missing, peer.info.lastUpdate);
+    }
+    op.pushing.delete(from);
+    if (op.pushing.size === 0) this.#finish(op);
+    return true;
+  }
+}
