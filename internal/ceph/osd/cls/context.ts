@@ -42,6 +42,8 @@ export interface ClassContext {
   readonly clientFeatures: bigint;
   /** The OSD's clock. */
   now(): UTime;
+  /** Random bytes of the OSD's source. */
+  random(count: number): Uint8Array;
   /** Object version that users see (`user_version`) before this request. */
   readonly userVersion: number;
   /** Position of this call in the request's list of operations. */

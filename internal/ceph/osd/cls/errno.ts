@@ -4,6 +4,7 @@ export {
   EAGAIN,
   EBUSY,
   ECANCELED,
+  EDQUOT,
   EEXIST,
   EINVAL,
   EIO,
@@ -14,13 +15,9 @@ export {
   ERANGE,
 } from '../ops/errno.ts';
 
-/** More negative error numbers, of classes only. */
-export const EROFS = -30;
-export const EDOM = -33;
-export const ESTALE = -116;
+/** More negative error numbers of Linux, of classes only. */
 export const ENOEXEC = -8;
-export const EUCLEAN = -117;
-export const ENOTEMPTY = -39;
-export const EINPROGRESS = -115;
-export const EILSEQ = -84;
-export const ESHUTDOWN = -108;
+export const EBADF = -9;
+export const EXDEV = -18;
+export const ENOSYS = -38;
+export const ESTALE = -116;

@@ -1,9 +1,14 @@
 import { DecodeError, emptyBytes } from '../../../base/bytes.ts';
 import { type ClassContext, ClassFailure, type ClassMethod, type ClassMethods, type ClassOutput } from './context.ts';
 import { EINVAL } from './errno.ts';
+import { lockMethods } from './lock.ts';
+import { rbdMethods } from './rbd.ts';
 
 /** Every class that OSDs know. One line a class. */
-const classes: ReadonlyMap<string, ClassMethods> = new Map<string, ClassMethods>([]);
+const classes: ReadonlyMap<string, ClassMethods> = new Map([
+  ['lock', lockMethods],
+  ['rbd', rbdMethods],
+]);
 
 /** A method with its flags; undefined (EOPNOTSUPP) when class or method are unknown. */
 export function findClassMethod(className: string, method: string): ClassMethod | undefined {
