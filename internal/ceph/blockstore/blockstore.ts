@@ -167,7 +167,6 @@ class Store implements BlockStore {
   #checkpoints = 0;
   #checkpointTook = 0;
   #loggedBytes = 0;
-  #loggedBeforeCheckpoint = 0;
   #checksumErrors = 0;
   /** Free bytes of the file system below the data file, when it is sparse. */
   #hostAvailable = Number.POSITIVE_INFINITY;
@@ -400,7 +399,6 @@ class Store implements BlockStore {
   async #writeCheckpoint(): Promise<void> {
     const began = this.#options.clock.monotonic();
     const index = this.#appliedIndex;
-    this.#loggedBeforeCheckpoint = this.#loggedBytes;
     this.#loggedBytes = 0;
     const snapshot = this.#catalog.freeze(index);
     // Transactions that wait in `#pump` are part of it.
@@ -410,7 +408,6 @@ class Store implements BlockStore {
     await this.#index.write(this.#catalog.changes(snapshot));
     this.#catalog.thaw();
     this.#journal.reclaim(index + 1);
-    this.#loggedBeforeCheckpoint = 0;
     this.#checkpointIndex = index;
     this.#checkpoints++;
     this.#checkpointTook = this.#options.clock.monotonic() - began;
@@ -536,7 +533,7 @@ class Store implements BlockStore {
     try {
       if (!this.#failed) {
         await this.#whenCommitted(this.#appliedIndex);
-        while (this.#checkpointing) await this.#checkpointing;
+        while (this.#checkpointing !== undefined) await this.#checkpointing;
         await this.checkpoint();
       }
     } finally {
