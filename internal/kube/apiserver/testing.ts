@@ -79,6 +79,38 @@ const noOpenApi = {
   v3Json: () => Promise.resolve(undefined),
 };
 
+/** An API server over an open store. */
+export async function startApi(
+  store: Store,
+  pki: TestPki,
+  options: { port?: number; log?: Logger; openapi?: Parameters<typeof createApiServer>[0]['openapi'] } = {},
+): Promise<ApiServer> {
+  const signing = await makeSigningKey();
+  return createApiServer({
+    store,
+    kinds: builtinKinds,
+    schemas: builtinSchemas,
+    openapi: options.openapi ?? noOpenApi,
+    pki: {
+      server: pki.server,
+      clientCa: pki.clientCa.cert,
+      kubeletCa: pki.serverCa.cert,
+      kubeletClient: pki.kubeletClient,
+      serviceAccount: { key: signing.key, publicKeys: [signing.publicKey] },
+    },
+    config: {
+      serviceCIDR: '10.43.0.0/16',
+      nodePortRange: [30000, 32767],
+      domain: 'cluster.local',
+      advertiseAddress: '127.0.0.1',
+      port: options.port || 6443,
+    },
+    clock: systemClock,
+    random: systemRandom,
+    log: options.log ?? silentLogger,
+  });
+}
+
 export async function startTestServer(
   options: {
     port?: number;
@@ -99,30 +131,7 @@ export async function startTestServer(
     writer: 'inline',
   });
   const pki = options.pki ?? (await makeTestPki());
-  const signing = await makeSigningKey();
-  const api = await createApiServer({
-    store,
-    kinds: builtinKinds,
-    schemas: builtinSchemas,
-    openapi: options.openapi ?? noOpenApi,
-    pki: {
-      server: pki.server,
-      clientCa: pki.clientCa.cert,
-      kubeletCa: pki.serverCa.cert,
-      kubeletClient: pki.kubeletClient,
-      serviceAccount: { key: signing.key, publicKeys: [signing.publicKey] },
-    },
-    config: {
-      serviceCIDR: '10.43.0.0/16',
-      nodePortRange: [30000, 32767],
-      domain: 'cluster.local',
-      advertiseAddress: '127.0.0.1',
-      port: options.port ?? 6443,
-    },
-    clock: systemClock,
-    random: systemRandom,
-    log,
-  });
+  const api = await startApi(store, pki, options);
   const listener = options.port === undefined ? undefined : await api.listen({ port: options.port, host: '127.0.0.1' });
   return {
     api,
