@@ -15,11 +15,16 @@ import {
   noSnaps,
   SNAP_HEAD,
   type SnapContext,
+  addrText,
+  decodeAddr,
+  decodeEntityNum,
+  entityNumText,
 } from '../wire/types.ts';
 import { EINVAL, ENOENT, RadosError } from './errors.ts';
 import type { Lingers, NotifyHandler, NotifyResult, ObjectPlace, Watch } from './linger.ts';
 import type { MapFollower } from './map-follower.ts';
 import type { Objecter } from './objecter.ts';
+import type { IoCtx, RadosOp, Watcher } from './rados-api.ts';
 
 /** Namespace of a listing that shows all namespaces. */
 export const ALL_NAMESPACES = '\u0001';
@@ -61,9 +66,10 @@ function lengthOf(pieces: readonly Uint8Array[]): number {
 }
 
 /** I/O in one pool and namespace. Failures are RadosErrors with the errno; no method retries what the cluster refused. */
-export class IoCtx {
-  readonly pool: number;
-  readonly poolName: string;
+export class PoolIo implements IoCtx {
+  /** Its name, as it was when this was made. */
+  readonly pool: string;
+  readonly poolId: number;
   readonly nspace: string;
   readonly #objecter: Objecter;
   readonly #lingers: Lingers;
@@ -78,45 +84,56 @@ export class IoCtx {
     this.#objecter = parts.objecter;
     this.#lingers = parts.lingers;
     this.#maps = parts.maps;
-    this.pool = pool.id;
-    this.poolName = pool.name;
+    this.poolId = pool.id;
+    this.pool = pool.name;
     this.nspace = options.nspace ?? '';
     this.#options = options;
   }
 
   /** The same pool with other options. */
-  with(options: IoCtxOptions): IoCtx {
-    return new IoCtx(
+  with(options: IoCtxOptions): PoolIo {
+    return new PoolIo(
       { objecter: this.#objecter, lingers: this.#lingers, maps: this.#maps },
-      { id: this.pool, name: this.poolName },
+      { id: this.poolId, name: this.pool },
       { ...this.#options, ...options },
     );
+  }
+
+  /** Steps as values; a class method among them is taken to write when any other step writes. */
+  async operate(oid: string, steps: readonly RadosOp[]): Promise<Uint8Array[]> {
+    const ops = steps.map(opOf);
+    const reply = await this.run(
+      oid,
+      ops.map((o) => o.op),
+      ops.some((o) => o.write),
+    );
+    return steps.map((_, i) => concatBytes(reply.ops[i]?.out ?? []));
+  }
+
+  /** Names of the objects of the namespace. */
+  async *listObjects(): AsyncGenerator<string> {
+    for await (const entry of this.list()) yield entry.name;
   }
 
   // --- vectors of ops ------------------------------------------------------------------------------------------------------------
 
   /** All ops atomically; throws when the result is negative. */
-  async operate(
+  async run(
     oid: string,
     ops: readonly OsdOp[],
     write: boolean,
     options: OperateOptions = {},
   ): Promise<MOSDOpReplyValue> {
-    const reply = await this.tryOperate(oid, ops, write, options);
-    if (reply.result < 0) throw new RadosError(-reply.result, this.#what(oid, ops));
+    const reply = await this.tryRun(oid, ops, write, options);
+    if (reply.result < 0) throw new RadosError(reply.result, this.#what(oid, ops));
     return reply;
   }
 
   /** The same, but a negative result is the caller's to judge. */
-  tryOperate(
-    oid: string,
-    ops: readonly OsdOp[],
-    write: boolean,
-    options: OperateOptions = {},
-  ): Promise<MOSDOpReplyValue> {
+  tryRun(oid: string, ops: readonly OsdOp[], write: boolean, options: OperateOptions = {}): Promise<MOSDOpReplyValue> {
     if (oid === '') return Promise.reject(new RadosError(EINVAL, 'an object needs a name'));
     return this.#objecter.submit({
-      pool: this.pool,
+      pool: this.poolId,
       oid,
       nspace: this.nspace,
       key: options.key ?? '',
@@ -130,16 +147,16 @@ export class IoCtx {
 
   #what(oid: string, ops: readonly OsdOp[]): string {
     const name = this.nspace === '' ? oid : `${this.nspace}/${oid}`;
-    return `${ops.map((o) => o.name).join('+')} of ${this.poolName}/${name}`;
+    return `${ops.map((o) => o.name).join('+')} of ${this.pool}/${name}`;
   }
 
   async #read(oid: string, op: OsdOp): Promise<Uint8Array> {
-    const reply = await this.operate(oid, [op], false);
+    const reply = await this.run(oid, [op], false);
     return outOf(reply);
   }
 
   async #write(oid: string, ...ops: OsdOp[]): Promise<void> {
-    await this.operate(oid, ops, true);
+    await this.run(oid, ops, true);
   }
 
   // --- data ----------------------------------------------------------------------------------------------------------------------
@@ -149,17 +166,16 @@ export class IoCtx {
     return this.#read(oid, OsdOp.extent(OP.READ, offset, length));
   }
 
-  async stat(oid: string): Promise<{ size: number; mtimeMs: number }> {
-    const d = new Decoder(await this.#read(oid, OsdOp.make(OP.STAT)));
+  async stat(oid: string): Promise<{ size: number; mtimeMs: number } | undefined> {
+    const reply = await this.tryRun(oid, [OsdOp.make(OP.STAT)], false);
+    if (reply.result === ENOENT) return undefined;
+    if (reply.result < 0) throw new RadosError(reply.result, this.#what(oid, [OsdOp.make(OP.STAT)]));
+    const d = new Decoder(outOf(reply));
     return { size: d.u64(), mtimeMs: utimeToMs(d.utime()) };
   }
 
-  /** False instead of ENOENT. */
   async exists(oid: string): Promise<boolean> {
-    const reply = await this.tryOperate(oid, [OsdOp.make(OP.STAT)], false);
-    if (reply.result === -ENOENT) return false;
-    if (reply.result < 0) throw new RadosError(-reply.result, this.#what(oid, [OsdOp.make(OP.STAT)]));
-    return true;
+    return (await this.stat(oid)) !== undefined;
   }
 
   write(oid: string, data: Bytes, offset = 0): Promise<void> {
@@ -189,9 +205,9 @@ export class IoCtx {
   /** True when it was there. */
   async removeIfThere(oid: string): Promise<boolean> {
     const ops = [OsdOp.make(OP.DELETE)];
-    const { result } = await this.tryOperate(oid, ops, true);
-    if (result < 0 && result !== -ENOENT) throw new RadosError(-result, this.#what(oid, ops));
-    return result !== -ENOENT;
+    const { result } = await this.tryRun(oid, ops, true);
+    if (result < 0 && result !== ENOENT) throw new RadosError(result, this.#what(oid, ops));
+    return result !== ENOENT;
   }
 
   // --- xattrs --------------------------------------------------------------------------------------------------------------------
@@ -211,27 +227,23 @@ export class IoCtx {
 
   // --- omap ----------------------------------------------------------------------------------------------------------------------
 
-  /** Entries with keys behind `after`, at most `max` (the OSD may give fewer: see `more`). */
+  /** Entries with keys behind `after`, at most `limit` (the OSD may give fewer: see `more`). */
   async omapList(
     oid: string,
-    options: { after?: string; prefix?: string; max?: number } = {},
-  ): Promise<{ entries: Map<string, Uint8Array>; more: boolean }> {
-    const input = encoded((e) =>
-      e
-        .string(options.after ?? '')
-        .u64(options.max ?? 1024)
-        .string(options.prefix ?? ''),
-    );
+    after: string,
+    limit: number,
+    prefix = '',
+  ): Promise<{ entries: [string, Uint8Array][]; more: boolean }> {
+    const input = encoded((e) => e.string(after).u64(limit).string(prefix));
     const d = new Decoder(await this.#read(oid, OsdOp.make(OP.OMAPGETVALS, [input])));
-    return { entries: d.stringMap((x) => x.blob()), more: d.remaining > 0 && d.bool() };
+    return { entries: [...d.stringMap((x) => x.blob())], more: d.remaining > 0 && d.bool() };
   }
   async omapGet(oid: string, keys: readonly string[]): Promise<Map<string, Uint8Array>> {
     const input = encoded((e) => e.stringSet(keys));
     return new Decoder(await this.#read(oid, OsdOp.make(OP.OMAPGETVALSBYKEYS, [input]))).stringMap((d) => d.blob());
   }
   omapSet(oid: string, entries: ReadonlyMap<string, Uint8Array>): Promise<void> {
-    const input = encoded((e) => e.stringMap(entries, (x, v) => x.blob(v)), 1024);
-    return this.#write(oid, OsdOp.make(OP.OMAPSETVALS, [input]));
+    return this.#write(oid, omapSetOp(entries));
   }
   omapRemove(oid: string, keys: readonly string[]): Promise<void> {
     return this.#write(oid, OsdOp.make(OP.OMAPRMKEYS, [encoded((e) => e.stringSet(keys))]));
@@ -250,8 +262,8 @@ export class IoCtx {
 
   /** Calls a method that only reads; its output. */
   async exec(oid: string, className: string, method: string, input: Uint8Array = emptyBytes): Promise<Uint8Array> {
-    const reply = await this.tryOperate(oid, [OsdOp.call(className, method, input)], false);
-    if (reply.result < 0) throw new RadosError(-reply.result, `${className}.${method} of ${this.poolName}/${oid}`);
+    const reply = await this.tryRun(oid, [OsdOp.call(className, method, input)], false);
+    if (reply.result < 0) throw new RadosError(reply.result, `${className}.${method} of ${this.pool}/${oid}`);
     return outOf(reply);
   }
 
@@ -263,12 +275,12 @@ export class IoCtx {
     input: Uint8Array = emptyBytes,
     before: readonly OsdOp[] = [],
   ): Promise<void> {
-    const reply = await this.tryOperate(oid, [...before, OsdOp.call(className, method, input)], true);
-    if (reply.result < 0) throw new RadosError(-reply.result, `${className}.${method} of ${this.poolName}/${oid}`);
+    const reply = await this.tryRun(oid, [...before, OsdOp.call(className, method, input)], true);
+    if (reply.result < 0) throw new RadosError(reply.result, `${className}.${method} of ${this.pool}/${oid}`);
   }
 
   #place(oid: string): ObjectPlace {
-    return { pool: this.pool, oid, key: '', nspace: this.nspace };
+    return { pool: this.poolId, oid, key: '', nspace: this.nspace };
   }
 
   watch(oid: string, handler: NotifyHandler, onLost: (errno: number) => void, timeoutSec = 0): Promise<Watch> {
@@ -278,15 +290,16 @@ export class IoCtx {
     return this.#lingers.notify(this.#place(oid), payload, timeoutMs);
   }
 
-  async listWatchers(oid: string): Promise<{ entity: string; cookie: bigint; timeoutSec: number }[]> {
+  async listWatchers(oid: string): Promise<Watcher[]> {
     const d = new Decoder(await this.#read(oid, OsdOp.make(OP.LIST_WATCHERS)));
     return d.struct('obj_list_watch_response_t', 1, (x) =>
       x.list(
         (y) =>
-          y.struct('watch_item_t', 2, (z) => {
-            const type = z.u8();
-            const num = z.s64();
-            return { entity: `${type === 8 ? 'client' : type}.${num}`, cookie: z.u64b(), timeoutSec: z.u32() };
+          y.struct('watch_item_t', 2, (z): Watcher => {
+            const entity = entityNumText(decodeEntityNum(z));
+            const cookie = z.u64b();
+            z.u32();
+            return { entity, cookie, address: addrText(decodeAddr(z)) };
           }),
         6,
       ),
@@ -302,7 +315,7 @@ export class IoCtx {
       const input = encoded((e) => encodeHObject(e, cursor));
       const ops = [OsdOp.pgls(OP.PGNLS, listChunk, this.#maps.epoch, [input])];
       const reply = await this.#objecter.submit({
-        pool: this.pool,
+        pool: this.poolId,
         oid: '',
         nspace: this.nspace,
         key: '',
@@ -313,12 +326,54 @@ export class IoCtx {
         hash: cursor.hash,
         ...(this.#options.timeoutMs === undefined ? undefined : { timeoutMs: this.#options.timeoutMs }),
       });
-      if (reply.result < 0) throw new RadosError(-reply.result, `listing of ${this.poolName}`);
+      if (reply.result < 0) throw new RadosError(reply.result, `listing of ${this.pool}`);
       const page = decodePage(outOf(reply));
       yield* page.entries;
       cursor = page.handle;
     }
   }
+}
+
+/** Our form of a step of `IoCtx.operate`. */
+function opOf(step: RadosOp): { op: OsdOp; write: boolean } {
+  switch (step.op) {
+    case 'create':
+      return { op: OsdOp.make(OP.CREATE, [], step.exclusive ? OP_FLAG_EXCL : 0), write: true };
+    case 'exec':
+      return { op: OsdOp.call(step.cls, step.method, step.input), write: false };
+    case 'read':
+      return { op: OsdOp.extent(OP.READ, step.offset, step.length), write: false };
+    case 'stat':
+      return { op: OsdOp.make(OP.STAT), write: false };
+    case 'write':
+      return { op: OsdOp.extent(OP.WRITE, step.offset, step.data.length, [step.data]), write: true };
+    case 'write-full':
+      return { op: OsdOp.extent(OP.WRITEFULL, 0, step.data.length, [step.data]), write: true };
+    case 'append':
+      return { op: OsdOp.extent(OP.APPEND, 0, step.data.length, [step.data]), write: true };
+    case 'truncate':
+      return { op: OsdOp.extent(OP.TRUNCATE, step.size, 0), write: true };
+    case 'zero':
+      return { op: OsdOp.extent(OP.ZERO, step.offset, step.length), write: true };
+    case 'remove':
+      return { op: OsdOp.make(OP.DELETE), write: true };
+    case 'get-xattr':
+      return { op: OsdOp.xattr(OP.GETXATTR, step.name, emptyBytes), write: false };
+    case 'set-xattr':
+      return { op: OsdOp.xattr(OP.SETXATTR, step.name, step.value), write: true };
+    case 'remove-xattr':
+      return { op: OsdOp.xattr(OP.RMXATTR, step.name, emptyBytes), write: true };
+    case 'omap-get':
+      return { op: OsdOp.make(OP.OMAPGETVALSBYKEYS, [encoded((e) => e.stringSet(step.keys))]), write: false };
+    case 'omap-set':
+      return { op: omapSetOp(step.entries), write: true };
+    case 'omap-remove':
+      return { op: OsdOp.make(OP.OMAPRMKEYS, [encoded((e) => e.stringSet(step.keys))]), write: true };
+  }
+}
+
+function omapSetOp(entries: ReadonlyMap<string, Uint8Array>): OsdOp {
+  return OsdOp.make(OP.OMAPSETVALS, [encoded((e) => e.stringMap(entries, (x, v) => x.blob(v)), 1024)]);
 }
 
 function outOf(reply: MOSDOpReplyValue): Uint8Array {

@@ -119,7 +119,7 @@ export class Lingers {
     state.registering = false;
     if (reply.result < 0) {
       this.#watches.delete(cookie);
-      throw new RadosError(-reply.result, `watch of ${place.oid}`);
+      throw new RadosError(reply.result, `watch of ${place.oid}`);
     }
     state.circumstances = this.#objecter.circumstances(place);
     this.#schedulePing();
@@ -171,7 +171,7 @@ export class Lingers {
         this.#request(state.place, OsdOp.notify(cookie, [input]), OSD_FLAG_READ),
       );
       state.sending = false;
-      if (reply.result < 0) throw new RadosError(-reply.result, `notify of ${state.place.oid}`);
+      if (reply.result < 0) throw new RadosError(reply.result, `notify of ${state.place.oid}`);
       const out = reply.ops[0]?.out[0];
       if (out !== undefined && out.length >= 8) state.notifyId = new Decoder(out).u64b();
       state.circumstances = this.#objecter.circumstances(state.place);
@@ -236,7 +236,7 @@ export class Lingers {
     try {
       const reply = await this.#objecter.submit(this.#request(watch.place, op, OSD_FLAG_WRITE));
       watch.registering = false;
-      if (reply.result < 0) this.#lost(watch, -reply.result);
+      if (reply.result < 0) this.#lost(watch, reply.result);
       else watch.circumstances = this.#objecter.circumstances(watch.place);
     } catch (error) {
       watch.registering = false;
@@ -257,7 +257,7 @@ export class Lingers {
     const op = OsdOp.watch(watch.cookie, WATCH_OP_PING, 0, watch.generation);
     try {
       const { result } = await this.#objecter.submit(this.#request(watch.place, op, OSD_FLAG_READ));
-      if (result === -ENOTCONN && !watch.registering) this.#lost(watch, ENOTCONN);
+      if (result === ENOTCONN && !watch.registering) this.#lost(watch, ENOTCONN);
     } catch {
       // The client was closed, or the pool is gone: the next map tells.
     }

@@ -1,23 +1,4 @@
-import { AppError } from '../../base/errors.ts';
-
-/** A request that the cluster answered with an error. `errno` is negative: -2 not there, -17 exists, -16 busy. */
-export class RadosError extends AppError {
-  readonly errno: number;
-  constructor(errno: number, what: string) {
-    super(`RADOS${errno}`, `${what}: error ${errno}`);
-    this.errno = errno;
-  }
-}
-
-export const ENOENT = -2;
-export const EBUSY = -16;
-export const EEXIST = -17;
-export const ENOTEMPTY = -39;
-
-/** Whether `error` is that answer. */
-export function isRadosError(error: unknown, errno: number): error is RadosError {
-  return error instanceof RadosError && error.errno === errno;
-}
+export { EBUSY, EEXIST, ENOENT, ENOTEMPTY, isRadosError, RadosError } from './errors.ts';
 
 /** One step of an atomic operation on one object. */
 export type RadosOp =

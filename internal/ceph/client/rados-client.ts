@@ -14,7 +14,8 @@ import {
 import type { CommandResult, MonClient, MonClientOptions } from './api.ts';
 import { DaemonCommands } from './daemon-commands.ts';
 import { ENOENT, RadosError } from './errors.ts';
-import { IoCtx, type IoCtxOptions } from './ioctx.ts';
+import { type IoCtxOptions, PoolIo } from './ioctx.ts';
+import type { RadosClient } from './rados-api.ts';
 import { Lingers } from './linger.ts';
 import { MapFollower } from './map-follower.ts';
 import { createMonClient } from './mon-client.ts';
@@ -23,7 +24,7 @@ import { Objecter } from './objecter.ts';
 export type RadosClientOptions = Omit<MonClientOptions, 'dispatcher' | 'rotatingService'>;
 
 /** A client of a cluster: ours or a real one. */
-export class RadosClient {
+export class Rados implements RadosClient {
   readonly mon: MonClient;
   readonly #maps: MapFollower;
   readonly #objecter: Objecter;
@@ -65,6 +66,10 @@ export class RadosClient {
     await this.#maps.atLeast(1);
   }
 
+  get globalId(): bigint {
+    return this.mon.globalId;
+  }
+
   get map(): OsdMap {
     return this.#maps.map;
   }
@@ -75,7 +80,7 @@ export class RadosClient {
   }
 
   /** I/O in a pool, by name or id; RadosError ENOENT when there is none, also in the newest map. */
-  async ioctx(pool: string | number, options: IoCtxOptions = {}): Promise<IoCtx> {
+  async ioctx(pool: string | number, options: IoCtxOptions = {}): Promise<PoolIo> {
     const find = (): { id: number; name: string } | undefined => {
       const id = typeof pool === 'number' ? pool : this.map.poolId(pool);
       const name = id === undefined ? undefined : this.map.poolNames.get(id);
@@ -87,7 +92,13 @@ export class RadosClient {
       found = find();
     }
     if (found === undefined) throw new RadosError(ENOENT, `pool ${pool}`);
-    return new IoCtx({ objecter: this.#objecter, lingers: this.#lingers, maps: this.#maps }, found, options);
+    return new PoolIo({ objecter: this.#objecter, lingers: this.#lingers, maps: this.#maps }, found, options);
+  }
+
+  /** A pool's name; asks for the newest map before it says that there is none. */
+  async poolName(id: number): Promise<string | undefined> {
+    if (!this.map.poolNames.has(id)) await this.#maps.latest();
+    return this.map.poolNames.get(id);
   }
 
   /** A mon command; see `check` for those that must succeed. */
@@ -133,7 +144,7 @@ export class RadosClient {
   async #poolOp(pool: number, op: number, snapId: bigint): Promise<Uint8Array | undefined> {
     const value = { version: this.map.epoch, fsid: this.mon.fsid, pool, op, snapId, name: '', crushRule: 0 };
     const reply = await this.mon.request(MPoolOp, value, MPoolOpReply);
-    if (reply.code < 0) throw new RadosError(-reply.code, `snapshot operation on pool ${pool}`);
+    if (reply.code < 0) throw new RadosError(reply.code, `snapshot operation on pool ${pool}`);
     await this.#maps.atLeast(reply.epoch);
     return reply.data;
   }
@@ -147,8 +158,8 @@ export class RadosClient {
 }
 
 /** A connected client. Rejects when no mon answers in time or the key is refused. */
-export async function connectRados(options: RadosClientOptions, timeoutMs?: number): Promise<RadosClient> {
-  const client = new RadosClient(options);
+export async function connectRados(options: RadosClientOptions, timeoutMs?: number): Promise<Rados> {
+  const client = new Rados(options);
   try {
     await client.start(timeoutMs);
     return client;

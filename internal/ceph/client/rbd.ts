@@ -9,12 +9,16 @@ import { EBUSY, EEXIST, ENOENT, ENOTEMPTY, type IoCtx, isRadosError, RadosError 
  */
 
 export const RBD_FEATURE_LAYERING = 1;
+export const RBD_FEATURE_OBJECT_MAP = 8;
 /** Objects of 4 MiB. */
 const defaultOrder = 22;
 const directory = 'rbd_directory';
-const idObject = (name: string): string => `rbd_id.${name}`;
-const headerObject = (id: string): string => `rbd_header.${id}`;
-const dataObject = (prefix: string, index: number): string => `${prefix}.${index.toString(16).padStart(16, '0')}`;
+/** The object that leads from an image's name to its id. */
+export const idObject = (name: string): string => `rbd_id.${name}`;
+export const headerObject = (id: string): string => `rbd_header.${id}`;
+export const objectMapObject = (id: string): string => `rbd_object_map.${id}`;
+export const dataObject = (prefix: string, index: number): string =>
+  `${prefix}.${index.toString(16).padStart(16, '0')}`;
 const noSnap = -2n;
 /** Data objects removed at once. */
 const removeInFlight = 16;
@@ -33,18 +37,10 @@ const strings = (...values: string[]): Uint8Array => {
   return e.finish();
 };
 
-async function imageId(ioctx: IoCtx, name: string): Promise<string | undefined> {
+/** Undefined when there is no image of that name. */
+export async function imageId(ioctx: IoCtx, name: string): Promise<string | undefined> {
   try {
     return new Decoder(await ioctx.exec(idObject(name), 'rbd', 'get_id')).string();
-  } catch (error) {
-    if (isRadosError(error, ENOENT)) return undefined;
-    throw error;
-  }
-}
-
-async function directoryId(ioctx: IoCtx, name: string): Promise<string | undefined> {
-  try {
-    return new Decoder(await ioctx.exec(directory, 'rbd', 'dir_get_id', strings(name))).string();
   } catch (error) {
     if (isRadosError(error, ENOENT)) return undefined;
     throw error;
@@ -75,6 +71,15 @@ export async function imageInfo(ioctx: IoCtx, name: string): Promise<RbdImageInf
   }
 }
 
+/** The client's number and 32 random bits, in hexadecimal, at most 14 characters. */
+function newImageId(globalId: bigint, random: Random): string {
+  return `${globalId.toString(16)}${random.uint32().toString(16)}`.slice(-14);
+}
+
+export function objectCount(sizeBytes: number, order: number): number {
+  return Math.ceil(sizeBytes / 2 ** order);
+}
+
 /**
  * Makes an image. Repeating it for an image that is there with the same size is no error, and one that was half made before a crash is completed,
  * so that a caller may retry.
@@ -82,7 +87,17 @@ export async function imageInfo(ioctx: IoCtx, name: string): Promise<RbdImageInf
 export async function createImage(
   ioctx: IoCtx,
   name: string,
-  options: { sizeBytes: number; features?: number; globalId: bigint; random: Random },
+  options: {
+    sizeBytes: number;
+    /** Default: layering alone, which every client understands. */
+    features?: number;
+    /** Objects are 2^order bytes; default 22. */
+    order?: number;
+    /** Where the data objects go, with RBD_FEATURE_DATA_POOL; default the image's own pool. */
+    dataPoolId?: number;
+    globalId: bigint;
+    random: Random;
+  },
 ): Promise<RbdImageInfo> {
   const existing = await imageInfo(ioctx, name);
   if (existing) {
@@ -93,14 +108,10 @@ export async function createImage(
       );
     return existing;
   }
-  // An attempt that ended half way has left its id in one of these. A new one is as librbd's: the client's number and 32 random bits in hexadecimal.
-  const id =
-    (await imageId(ioctx, name)) ??
-    (await directoryId(ioctx, name)) ??
-    `${options.globalId.toString(16)}${options.random.uint32().toString(16)}`;
+  const id = (await imageId(ioctx, name)) ?? newImageId(options.globalId, options.random);
   await tolerate(
     ioctx.operate(directory, [{ op: 'exec', cls: 'rbd', method: 'dir_add_image', input: strings(name, id) }]),
-    -17,
+    EEXIST,
   );
   await tolerate(
     ioctx.operate(idObject(name), [
@@ -109,12 +120,18 @@ export async function createImage(
     ]),
     EEXIST,
   );
-  const prefix = `rbd_data.${id}`;
-  const create = new Encoder()
-    .u64(options.sizeBytes)
-    .u8(defaultOrder)
-    .u64(options.features ?? RBD_FEATURE_LAYERING);
-  create.string(prefix).u64b(-1n);
+  const { features = RBD_FEATURE_LAYERING, order = defaultOrder, dataPoolId = -1 } = options;
+  const prefix = dataPoolId < 0 ? `rbd_data.${id}` : `rbd_data.${ioctx.poolId}.${id}`;
+  // Before the header: an image that is there has its object map.
+  if ((features & RBD_FEATURE_OBJECT_MAP) !== 0) {
+    const size = new Encoder().u64(objectCount(options.sizeBytes, order)).u8(0).finish();
+    await ioctx.operate(objectMapObject(id), [
+      { op: 'create', exclusive: false },
+      { op: 'exec', cls: 'rbd', method: 'object_map_resize', input: size },
+    ]);
+  }
+  const create = new Encoder().u64(options.sizeBytes).u8(order).u64(features);
+  create.string(prefix).s64(dataPoolId);
   await ioctx.operate(headerObject(id), [
     { op: 'create', exclusive: true },
     { op: 'exec', cls: 'rbd', method: 'create', input: create.finish() },
@@ -133,7 +150,7 @@ export async function createImage(
  */
 export async function removeImage(ioctx: IoCtx, name: string): Promise<void> {
   const info = await imageInfo(ioctx, name);
-  const id = info?.id ?? (await imageId(ioctx, name)) ?? (await directoryId(ioctx, name));
+  const id = info?.id ?? (await imageId(ioctx, name));
   if (info) {
     const header = headerObject(info.id);
     const watchers = await ioctx.listWatchers(header);
@@ -145,11 +162,15 @@ export async function removeImage(ioctx: IoCtx, name: string): Promise<void> {
     const snapContext = new Decoder(await ioctx.exec(header, 'rbd', 'get_snapcontext'));
     snapContext.u64b();
     if (snapContext.u32() > 0) throw new RadosError(ENOTEMPTY, `image ${ioctx.pool}/${name} has snapshots`);
-    await removeData(ioctx, info);
-    await tolerate(ioctx.remove(`rbd_object_map.${info.id}`), ENOENT);
-    await tolerate(ioctx.remove(header), ENOENT);
+    await removeData(ioctx, info, () => true);
   }
-  if (id === undefined) return;
+  if (id !== undefined) await removeTraces(ioctx, name, id);
+}
+
+/** What is left of an image when its data is gone. May be repeated after a crash: the name goes last. */
+export async function removeTraces(ioctx: IoCtx, name: string, id: string): Promise<void> {
+  await tolerate(ioctx.remove(objectMapObject(id)), ENOENT);
+  await tolerate(ioctx.remove(headerObject(id)), ENOENT);
   await tolerate(
     ioctx.operate(directory, [{ op: 'exec', cls: 'rbd', method: 'dir_remove_image', input: strings(name, id) }]),
     ENOENT,
@@ -157,11 +178,19 @@ export async function removeImage(ioctx: IoCtx, name: string): Promise<void> {
   await tolerate(ioctx.remove(idObject(name)), ENOENT);
 }
 
-async function removeData(ioctx: IoCtx, info: RbdImageInfo): Promise<void> {
-  const count = Math.ceil(info.sizeBytes / 2 ** info.order);
+/** Removes the data objects that may exist. */
+export async function removeData(
+  ioctx: IoCtx,
+  info: { sizeBytes: number; order: number; objectPrefix: string },
+  mayExist: (index: number) => boolean,
+): Promise<void> {
+  const count = objectCount(info.sizeBytes, info.order);
   let next = 0;
   const worker = async (): Promise<void> => {
-    while (next < count) await tolerate(ioctx.remove(dataObject(info.objectPrefix, next++)), ENOENT);
+    while (next < count) {
+      const index = next++;
+      if (mayExist(index)) await tolerate(ioctx.remove(dataObject(info.objectPrefix, index)), ENOENT);
+    }
   };
   await Promise.all(Array.from({ length: Math.min(removeInFlight, count) }, worker));
 }
