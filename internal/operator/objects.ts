@@ -183,3 +183,38 @@ export function edgeObjects(config: Config, edgeUser: string): Desired[] {
     },
   ];
 }
+
+/** The group that our controllers act in. */
+export const controllersGroup = 'system:appliance:controllers';
+
+/** What the controllers may do: every object of every kind, as a garbage collector must, but not escalate, bind or impersonate. */
+export function controllerObjects(): Desired[] {
+  const rbac = { group: 'rbac.authorization.k8s.io', version: 'v1' };
+  return [
+    {
+      resource: { ...rbac, resource: 'clusterroles' },
+      object: {
+        apiVersion: 'rbac.authorization.k8s.io/v1',
+        kind: 'ClusterRole',
+        metadata: meta(controllersGroup),
+        rules: [
+          {
+            apiGroups: ['*'],
+            resources: ['*'],
+            verbs: ['get', 'list', 'watch', 'create', 'update', 'patch', 'delete'],
+          },
+        ],
+      },
+    },
+    {
+      resource: { ...rbac, resource: 'clusterrolebindings' },
+      object: {
+        apiVersion: 'rbac.authorization.k8s.io/v1',
+        kind: 'ClusterRoleBinding',
+        metadata: meta(controllersGroup),
+        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: controllersGroup },
+        subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'Group', name: controllersGroup }],
+      },
+    },
+  ];
+}

@@ -21,6 +21,14 @@ const retryMs = 1000;
 /** Objects and the pool are looked after again so often: a user's `kubectl delete` of them heals. */
 const resyncMs = 300_000;
 
+/** Applies an object server-side, overriding others where they differ. */
+export async function applyObject(client: KubeClient, { resource, object }: Desired): Promise<void> {
+  await client.patch(resource, object.metadata.name, object.metadata.namespace, 'apply', object, {
+    fieldManager,
+    force: true,
+  });
+}
+
 /** One thing to bring about; `ensure` is repeated until it succeeds, and then at every resync. */
 interface Task {
   what: string;
@@ -43,12 +51,7 @@ export function startOperator(options: {
   let pending: string | undefined = 'starts';
   const tasks: Task[] = options.objects.map(({ resource, object }) => ({
     what: `${object.kind} ${object.metadata.namespace ? `${object.metadata.namespace}/` : ''}${object.metadata.name}`,
-    ensure: async () => {
-      await client.patch(resource, object.metadata.name, object.metadata.namespace, 'apply', object, {
-        fieldManager,
-        force: true,
-      });
-    },
+    ensure: () => applyObject(client, { resource, object }),
   }));
   const { mon } = options;
   if (mon) tasks.push({ what: `pool ${blockPool}`, ensure: async () => ensureBlockPool(await mon()) });
