@@ -21,3 +21,4 @@ export const EBADF = -9;
 export const EXDEV = -18;
 export const ENOSYS = -38;
 export const ESTALE = -116;
+export const EBADMSG = -74;

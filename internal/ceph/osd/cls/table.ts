@@ -1,13 +1,21 @@
 import { DecodeError, emptyBytes } from '../../../base/bytes.ts';
 import { type ClassContext, ClassFailure, type ClassMethod, type ClassMethods, type ClassOutput } from './context.ts';
 import { EINVAL } from './errno.ts';
+import { helloMethods } from './hello.ts';
 import { lockMethods } from './lock.ts';
+import { numopsMethods } from './numops.ts';
 import { rbdMethods } from './rbd.ts';
+import { refcountMethods } from './refcount.ts';
+import { versionMethods } from './version.ts';
 
 /** Every class that OSDs know. One line a class. */
 const classes: ReadonlyMap<string, ClassMethods> = new Map([
+  ['hello', helloMethods],
   ['lock', lockMethods],
+  ['numops', numopsMethods],
   ['rbd', rbdMethods],
+  ['refcount', refcountMethods],
+  ['version', versionMethods],
 ]);
 
 /** A method with its flags; undefined (EOPNOTSUPP) when class or method are unknown. */

@@ -1,0 +1,129 @@
+import { describe, expect, test } from 'vitest';
+import { utf8, utf8Text } from '../../../base/bytes.ts';
+import { Decoder, encoded } from '../../wire/encoding.ts';
+import { callOn, MemoryObject } from './memory.testing.ts';
+import { classNames, findClassMethod } from './table.ts';
+
+const lockOp = (type: number, cookie: string, flags = 0, tag = '', durationSec = 0): Uint8Array =>
+  encoded((e) =>
+    e.struct(1, 1, () =>
+      e.string('l').u8(type).string(cookie).string(tag).string('why').u32(durationSec).u32(0).u8(flags),
+    ),
+  );
+const unlockOp = (cookie: string): Uint8Array => encoded((e) => e.struct(1, 1, () => e.string('l').string(cookie)));
+
+describe('class lock', () => {
+  const as = (num: number) => (ctx: { client: { type: number; num: number } }) => {
+    ctx.client = { type: 8, num };
+  };
+
+  test('exclusive: a second locker is busy, the same one exists, unlock lets the next one in', async () => {
+    const o = new MemoryObject();
+    expect((await callOn(o, 'lock', 'lock', lockOp(1, 'a'), as(1))).rval).toBe(0);
+    expect((await callOn(o, 'lock', 'lock', lockOp(1, 'a'), as(1))).rval).toBe(-17);
+    expect((await callOn(o, 'lock', 'lock', lockOp(1, 'a', 1), as(1))).rval).toBe(0);
+    expect((await callOn(o, 'lock', 'lock', lockOp(1, 'b'), as(2))).rval).toBe(-16);
+    expect((await callOn(o, 'lock', 'unlock', unlockOp('x'), as(1))).rval).toBe(-2);
+    expect((await callOn(o, 'lock', 'unlock', unlockOp('a'), as(1))).rval).toBe(0);
+    expect((await callOn(o, 'lock', 'lock', lockOp(1, 'b'), as(2))).rval).toBe(0);
+  });
+
+  test('shared: many lockers with one tag; expired ones do not count; must-renew needs a lock', async () => {
+    const o = new MemoryObject();
+    expect((await callOn(o, 'lock', 'lock', lockOp(2, 'a', 2), as(1))).rval).toBe(-2);
+    expect((await callOn(o, 'lock', 'lock', lockOp(2, 'a', 0, 't', 10), as(1))).rval).toBe(0);
+    expect((await callOn(o, 'lock', 'lock', lockOp(2, 'b', 0, 't'), as(2))).rval).toBe(0);
+    expect((await callOn(o, 'lock', 'lock', lockOp(2, 'c', 0, 'u'), as(3))).rval).toBe(-16);
+    const info = await callOn(
+      o,
+      'lock',
+      'get_info',
+      encoded((e) => e.struct(1, 1, () => e.string('l'))),
+      (ctx) => {
+        ctx.time = { sec: ctx.time.sec + 11, nsec: 0 };
+      },
+    );
+    const d = new Decoder(info.out);
+    d.open('lock_info_t', 1);
+    expect(d.u32()).toBe(1);
+  });
+
+  test('ephemeral: the object goes with the lock', async () => {
+    const o = new MemoryObject();
+    await callOn(o, 'lock', 'lock', lockOp(3, 'a'), as(1));
+    expect(o.exists).toBe(true);
+    expect((await callOn(o, 'lock', 'unlock', unlockOp('a'), as(1))).rval).toBe(0);
+    expect(o.exists).toBe(false);
+  });
+});
+
+describe('small classes', () => {
+  test('hello', async () => {
+    const o = new MemoryObject();
+    expect(utf8Text((await callOn(o, 'hello', 'say_hello', utf8('you'))).out)).toBe('Hello, you!');
+    expect((await callOn(o, 'hello', 'record_hello', utf8(''))).rval).toBe(0);
+    expect((await callOn(o, 'hello', 'record_hello', utf8(''))).rval).toBe(-17);
+    await callOn(o, 'hello', 'turn_it_to_11', utf8(''));
+    expect(utf8Text((await callOn(o, 'hello', 'replay', utf8(''))).out)).toBe('HELLO, WORLD!');
+  });
+
+  test('numops keeps ten digits', async () => {
+    const o = new MemoryObject();
+    const call = (method: string, value: string): Promise<{ rval: number }> =>
+      callOn(
+        o,
+        'numops',
+        method,
+        encoded((e) => e.string('k').string(value)),
+      );
+    await call('add', '10.5');
+    await call('mul', '-3');
+    expect(utf8Text(o.omap.get('k')!)).toBe('-31.5');
+    expect((await call('add', 'x')).rval).toBe(-22);
+    await call('mul', '1e30');
+    expect(utf8Text(o.omap.get('k')!)).toBe('-3.15e+31');
+  });
+
+  test('refcount: the last put removes the object; a retired tag puts nothing', async () => {
+    const o = new MemoryObject();
+    o.exists = true;
+    const op = (tag: string): Uint8Array => encoded((e) => e.struct(1, 1, () => e.string(tag).bool(true)));
+    await callOn(o, 'refcount', 'get', op('a'));
+    await callOn(o, 'refcount', 'put', op('a'));
+    expect(o.exists).toBe(true);
+    await callOn(o, 'refcount', 'put', op('a'));
+    expect(o.exists).toBe(true);
+    await callOn(o, 'refcount', 'put', op('b'));
+    expect(o.exists).toBe(false);
+  });
+
+  test('garbage is EINVAL for every method that decodes, never a crash', async () => {
+    let seed = 12345;
+    const random = (): number => {
+      seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
+      return seed >>> 8;
+    };
+    const known = [
+      'lock',
+      'unlock',
+      'create',
+      'snapshot_add',
+      'object_map_update',
+      'object_map_resize',
+      'dir_add_image',
+    ];
+    for (let i = 0; i < 3000; i++) {
+      const input = Uint8Array.from({ length: random() % 60 }, () => random() & 0xff);
+      for (const name of classNames())
+        for (const method of known) {
+          if (findClassMethod(name, method) === undefined) continue;
+          const o = new MemoryObject();
+          o.exists = random() % 2 === 0;
+          o.data = Uint8Array.from({ length: random() % 60 }, () => random() & 0xff);
+          const { rval } = await callOn(o, name, method, input);
+          expect(Number.isInteger(rval)).toBe(true);
+        }
+    }
+    expect(findClassMethod('rbd', 'toString')).toBeUndefined();
+  });
+});
