@@ -44,6 +44,9 @@ program
   .action(() => console.log(`appliance ${buildVersion()}`));
 program.command('self-test', { hidden: true }).action(async () => (await import('./self-test.ts')).selfTest());
 program
+  .command('teardown <part> <file>', { hidden: true })
+  .action(async (part: 'pods' | 'network', file: string) => (await import('./teardown.ts')).teardown(part, file));
+program
   .command('role <instance> <file>', { hidden: true })
   .action(async (instance: string, file: string) =>
     (await import('../../internal/node/child-system.ts')).runRoleProcess(instance, file),

@@ -1,0 +1,32 @@
+import { readFileSync } from 'node:fs';
+import { systemLogger } from '../../internal/base/system.ts';
+import type { Config } from '../../internal/config/config.ts';
+import { nodePaths } from '../../internal/config/paths.ts';
+import { RbdNode } from '../../internal/csi/rbd-node-system.ts';
+import { cleanupNetwork } from '../../internal/kube/network/teardown-system.ts';
+import { stopAllPods } from '../../internal/kube/kubelet/teardown.ts';
+import { csiStateDir } from '../../internal/node/roles/agent.ts';
+import type { TeardownPart } from '../../internal/node/teardown-system.ts';
+
+/** One part of taking a node down; see `internal/node/teardown-system.ts`. */
+export async function teardown(part: TeardownPart, configFile: string): Promise<never> {
+  const config = JSON.parse(readFileSync(configFile, 'utf8')) as Config;
+  const paths = nodePaths(config.dataDir, config.runDir);
+  const log = systemLogger({ value: 'warn' });
+  if (part === 'network') await cleanupNetwork(config, paths);
+  else {
+    await stopAllPods(config, paths);
+    const volumes = new RbdNode({
+      nodeId: config.node.name,
+      stateDir: csiStateDir(paths.agent),
+      cephConf: paths.cephConf,
+      log,
+    });
+    const failures = await volumes.unstageAll();
+    if (failures.length > 0) {
+      console.error(failures.join('\n'));
+      process.exit(1);
+    }
+  }
+  process.exit(0);
+}

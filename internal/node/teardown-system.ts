@@ -1,0 +1,106 @@
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { AppError } from '../base/errors.ts';
+import { makeDirectory, writeFileAtomic } from '../base/files-system.ts';
+import type { Config } from '../config/config.ts';
+import { nodePaths } from '../config/paths.ts';
+import { socketAnswers } from './probe-system.ts';
+import { roleTable } from './role-table.ts';
+import { selfCommand } from './self-system.ts';
+
+/** What `up` and `down` do so that nothing of a node is left: each part in a process of its own, so that the caller stays small. */
+
+const podsTimeoutMs = 90_000;
+const networkTimeoutMs = 30_000;
+
+/** The parts that `appliance teardown PART FILE` carries out. */
+export type TeardownPart = 'pods' | 'network';
+
+/** Stops and removes every container and sandbox, unmounts and detaches every volume. containerd must be running. */
+export async function teardownPods(config: Config, wait: (text: string) => void): Promise<void> {
+  if (!config.roles.includes('agent')) return;
+  wait('stopping pods and unmounting volumes');
+  await runPart('pods', config, podsTimeoutMs);
+}
+
+/** The same when the node's supervisor was killed: containerd is started for it if it is not there, and what still runs is ended. */
+export async function teardownLeftovers(config: Config, wait: (text: string) => void): Promise<void> {
+  const paths = nodePaths(config.dataDir, config.runDir);
+  await killStrays(config);
+  if (!config.roles.includes('agent')) return;
+  const entry = roleTable.find((one) => one.role === 'containerd')!;
+  if (entry.run.kind !== 'program') return;
+  wait('looking for containers');
+  makeDirectory(config.runDir);
+  makeDirectory(paths.logs);
+  const argv = await entry.run.prepare(config, paths);
+  const containerd = Bun.spawn(['setsid', 'setpriv', '--pdeathsig', 'KILL', ...argv], {
+    stdin: 'ignore',
+    stdout: 'ignore',
+    stderr: Bun.file(`${paths.logs}/containerd.log`),
+  });
+  try {
+    const deadline = performance.now() + 20_000;
+    while (!(await socketAnswers(paths.containerdSocket))) {
+      if (performance.now() > deadline || containerd.exitCode !== null)
+        throw new AppError('CONTAINERD', 'containerd does not start, so containers cannot be removed', {
+          hint: `its log is ${paths.logs}/containerd.log`,
+        });
+      await Bun.sleep(100);
+    }
+    await teardownPods(config, wait);
+  } finally {
+    containerd.kill('SIGTERM');
+    await containerd.exited;
+  }
+}
+
+/** Removes the network's traces and the run directory. Nothing may run any more. */
+export async function teardownRest(config: Config): Promise<void> {
+  if (config.roles.includes('agent')) await runPart('network', config, networkTimeoutMs);
+  rmSync(config.runDir, { recursive: true, force: true });
+}
+
+async function runPart(part: TeardownPart, config: Config, timeoutMs: number): Promise<void> {
+  makeDirectory(config.runDir);
+  const file = `${config.runDir}/teardown.json`;
+  writeFileAtomic(file, JSON.stringify(config), 0o600);
+  const child = Bun.spawn(['setsid', ...selfCommand(), 'teardown', part, file], {
+    stdin: 'ignore',
+    stdout: 'ignore',
+    stderr: 'pipe',
+    timeout: timeoutMs,
+    killSignal: 'SIGKILL',
+  });
+  const text = await new Response(child.stderr).text();
+  const code = await child.exited;
+  if (code !== 0)
+    throw new AppError(
+      'TEARDOWN',
+      `removing ${part} ${child.signalCode ? `did not end within ${timeoutMs / 1000} s` : 'failed'}: ${text.trim().split('\n').slice(-5).join('; ')}`,
+    );
+}
+
+/** Roles' processes whose supervisor is gone end by themselves; those that do not within a second are killed. */
+async function killStrays(config: Config): Promise<void> {
+  const marks = [`${config.runDir}/effective.json`, nodePaths(config.dataDir, config.runDir).agent];
+  const strays = (): number[] =>
+    readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+      .filter((name) => {
+        try {
+          const argv = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0');
+          return (
+            argv.includes(marks[0]!) ||
+            (argv[0]?.endsWith('containerd') === true && argv.some((argument) => argument.startsWith(marks[1]!)))
+          );
+        } catch {
+          return false;
+        }
+      })
+      .map(Number);
+  for (let round = 0; round < 10; round++) {
+    if (strays().length === 0) return;
+    await Bun.sleep(100);
+  }
+  for (const pid of strays()) process.kill(pid, 'SIGKILL');
+}
