@@ -116,3 +116,17 @@ function checkNode(request: AdmissionRequest, node: string, refuse: (why: string
   if (!jsonEqual(getPath(request.object, 'spec', 'taints') ?? [], getPath(request.old, 'spec', 'taints') ?? []))
     refuse(`node "${node}" is not allowed to modify taints`);
 }
+
+/** TaintNodesByCondition: a new node takes no pods until the node controller has seen it ready. */
+export const taintNewNodes: AdmissionPlugin = {
+  name: 'TaintNodesByCondition',
+  admit(request) {
+    if (request.operation !== 'CREATE' || !isFor(request, '', 'nodes') || request.object === undefined) return;
+    const node = request.object;
+    if (!isObject(node.spec)) node.spec = {};
+    const taints = Array.isArray(node.spec.taints) ? node.spec.taints : [];
+    const key = 'node.kubernetes.io/not-ready';
+    if (taints.some((taint) => isObject(taint) && taint.key === key && taint.effect === 'NoSchedule')) return;
+    node.spec.taints = [...taints, { key, effect: 'NoSchedule' }];
+  },
+};

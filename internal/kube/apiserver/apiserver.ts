@@ -5,7 +5,7 @@ import type { Random } from '../../base/random.ts';
 import { parseCidr } from '../../config/cidr.ts';
 import type { Store } from '../../store/api.ts';
 import { namespaceLifecycle } from '../admission/namespace-lifecycle.ts';
-import { nodeRestriction } from '../admission/node-restriction.ts';
+import { nodeRestriction, taintNewNodes } from '../admission/node-restriction.ts';
 import { defaultTolerationSeconds, priority, runtimeClass } from '../admission/pod-defaults.ts';
 import { rbacEscalation } from '../admission/rbac-escalation.ts';
 import { serviceAccount } from '../admission/service-account.ts';
@@ -104,6 +104,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       namespaceLifecycle,
       serviceAccount,
       nodeRestriction,
+      taintNewNodes,
       priority,
       defaultTolerationSeconds,
       runtimeClass,

@@ -155,7 +155,10 @@ export class RbacPolicy {
     if (namespace === '') this.#clusterBindings.set(binding.name, binding);
     else {
       let inNamespace = this.#bindings.get(namespace);
-      if (inNamespace === undefined) this.#bindings.set(namespace, (inNamespace = new Map()));
+      if (inNamespace === undefined) {
+        inNamespace = new Map();
+        this.#bindings.set(namespace, inNamespace);
+      }
       inNamespace.set(binding.name, binding);
     }
   }
