@@ -1,8 +1,11 @@
 import type { KubeObject, ResourceRef } from '../client/api.ts';
 import { namespacesRef } from '../client/resources.ts';
 import { isStatus } from '../machinery/status.ts';
+import { parseTime } from '../machinery/time.ts';
 import type { ControllerContext } from './context.ts';
 
+/** A deletion is acted on after so long: whoever deletes a namespace and its content together gets to finish (upstream's grace period). */
+const graceMs = 5000;
 /** How often a namespace whose content is still ending is looked at. */
 const retryMs = 500;
 
@@ -13,11 +16,13 @@ interface Namespace extends KubeObject {
 
 /** Empties a namespace that is being deleted, then takes its `kubernetes` finalizer away (kube-controller-manager's namespace controller). */
 export function namespaceController(context: ControllerContext): void {
-  const { client, kinds } = context;
+  const { client, clock, kinds } = context;
   const namespaces = context.informers.of<Namespace>(namespacesRef);
   const queue = context.queue('namespace', reconcile);
   const wanted = (namespace: Namespace): void => {
-    if (namespace.metadata.deletionTimestamp) queue.add(namespace.metadata.name);
+    if (!namespace.metadata.deletionTimestamp) return;
+    const since = parseTime(namespace.metadata.deletionTimestamp) ?? clock.now();
+    queue.addAfter(namespace.metadata.name, Math.max(0, Math.min(graceMs, since + graceMs - clock.now())));
   };
   namespaces.handle({ onAdd: wanted, onUpdate: wanted });
   const resources: ResourceRef[] = kinds.all
