@@ -19,6 +19,7 @@ const copiedBytes = 2048;
 /** Turns records into a vector for one write. One write is in flight at a time, so the headers' memory is used again. */
 export class BatchEncoder {
   #arena = new Uint8Array(64 * 1024);
+  #view = new DataView(this.#arena.buffer);
 
   encode(batch: readonly QueuedRecord[], segment: SegmentHeader, epoch: number, durable: number): Uint8Array[] {
     let need = 0;
@@ -26,8 +27,10 @@ export class BatchEncoder {
       need += recordBytes(0) + 8;
       for (const piece of record.pieces) if (piece.length <= copiedBytes) need += piece.length;
     }
-    if (this.#arena.length < need || this.#arena.length > Math.max(4 * need, 1024 * 1024))
+    if (this.#arena.length < need || this.#arena.length > Math.max(4 * need, 1024 * 1024)) {
       this.#arena = new Uint8Array(Math.max(64 * 1024, need));
+      this.#view = new DataView(this.#arena.buffer);
+    }
 
     const salt = recordSalt(segment);
     const arena = this.#arena;
@@ -53,7 +56,9 @@ export class BatchEncoder {
       arena.fill(0, at, at + padding);
       at += padding;
       encodeRecordHeader(
-        arena.subarray(header, header + recordHeaderBytes),
+        arena,
+        this.#view,
+        header,
         { length: record.length, type: record.type, index: record.index, durable, epoch, payloadCrc: crc },
         salt,
       );

@@ -102,20 +102,25 @@ export function recordBytes(payloadLength: number): number {
   return bytes + ((recordAlignment - (bytes % recordAlignment)) % recordAlignment);
 }
 
-/** Writes a record's header into `into` (recordHeaderBytes long). */
-export function encodeRecordHeader(into: Uint8Array, record: RecordHeader, salt: number): void {
-  const view = new DataView(into.buffer, into.byteOffset, into.byteLength);
-  view.setUint32(0, recordMagic, true);
-  view.setUint32(4, record.length, true);
-  setU64(view, 8, record.index);
-  setU64(view, 16, record.durable);
-  view.setUint32(24, record.epoch, true);
-  view.setUint16(28, record.type, true);
-  view.setUint16(30, 0, true);
-  view.setUint32(32, record.payloadCrc, true);
-  view.setUint32(36, 0, true);
-  view.setUint32(40, 0, true);
-  view.setUint32(44, rawCrc32c(salt, into.subarray(0, 44)), true);
+/** Writes a record's header at `at` of `into`; `view` is over the same bytes. */
+export function encodeRecordHeader(
+  into: Uint8Array,
+  view: DataView,
+  at: number,
+  record: RecordHeader,
+  salt: number,
+): void {
+  view.setUint32(at, recordMagic, true);
+  view.setUint32(at + 4, record.length, true);
+  setU64(view, at + 8, record.index);
+  setU64(view, at + 16, record.durable);
+  view.setUint32(at + 24, record.epoch, true);
+  view.setUint16(at + 28, record.type, true);
+  view.setUint16(at + 30, 0, true);
+  view.setUint32(at + 32, record.payloadCrc, true);
+  view.setUint32(at + 36, 0, true);
+  view.setUint32(at + 40, 0, true);
+  view.setUint32(at + 44, rawCrc32c(salt, into.subarray(at, at + 44)), true);
 }
 
 /** The header of a record, or undefined when these bytes are not one of this segment. */

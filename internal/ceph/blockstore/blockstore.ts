@@ -26,6 +26,7 @@ import type { OmapListOptions } from './omap.ts';
 import type { Onode } from './onode.ts';
 import { keyBytes, keyString } from './order.ts';
 import { finishMerges, readObject } from './reader.ts';
+import { RecordWriter } from './record-writer.ts';
 import { blockCrc, type Translated, translate } from './translate.ts';
 import { validate } from './validate.ts';
 
@@ -147,6 +148,7 @@ class Store implements BlockStore {
   readonly #journal: Journal;
   readonly #catalog: Catalog;
   readonly #data: DataFile;
+  readonly #writer = new RecordWriter();
   readonly #deferredMaxBytes: number;
   readonly #checkpointMs: number;
   /** A checkpoint begins when this much was logged, or bound in memory, since the last; writes wait at four times as much. */
@@ -248,6 +250,7 @@ class Store implements BlockStore {
     const translated = translate(transaction, {
       catalog: this.#catalog,
       data: this.#data,
+      writer: this.#writer,
       index,
       deferredMaxBytes: this.#deferredMaxBytes,
     });

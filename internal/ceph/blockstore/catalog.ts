@@ -5,7 +5,9 @@ import type { BlockRun } from './blocktable.ts';
 import type { Index, IndexChange } from './index-api.ts';
 import { Omaps } from './omap.ts';
 import { type Collection, Onode } from './onode.ts';
-import { keyBytes } from './order.ts';
+import { OnodeCache } from './onode-cache.ts';
+import { keyBytes, putU32 } from './order.ts';
+import { RecordWriter } from './record-writer.ts';
 import { Share } from './share.ts';
 
 const stateVersion = 1;
@@ -23,7 +25,7 @@ interface Totals {
 
 /** What one checkpoint writes: the state as of one transaction, untouched by later ones. */
 export interface Snapshot {
-  onodes: Map<string, Onode>;
+  onodes: ReadonlySet<Onode>;
   shares: Map<number, Share>;
   space: Map<number, Uint8Array | undefined>;
   droppedOmaps: IndexChange[];
@@ -39,19 +41,17 @@ export class Catalog {
   readonly omaps: Omaps;
   readonly #index: Index;
   readonly #collections = new Map<string, Collection>();
-  /** Every object in memory, the least recently used first; a removed one stays until the index knows. */
-  readonly #onodes = new Map<string, Onode>();
-  readonly #cacheLimitBytes: number;
-  #cacheBytes = 0;
+  readonly #cache: OnodeCache;
   #generation = 1;
-  #dirty = new Map<string, Onode>();
-  #frozen = new Map<string, Onode>();
+  #dirty = new Set<Onode>();
+  #frozen: ReadonlySet<Onode> = new Set<Onode>();
   readonly #shares = new Map<number, Share>();
   #dirtyShares = new Map<number, Share>();
   #frozenShares = new Map<number, Share>();
   #dirtyCollections = new Set<string>();
   #droppedOmaps: number[] = [];
   readonly #totals: Totals = { nextCollection: 1, nextOmap: 1, nextShare: 1, objects: 0, storedBytes: 0 };
+  readonly #rowWriter = new RecordWriter();
   /** Blocks that the transaction being applied gave up. */
   freed: Run[] = [];
 
@@ -61,7 +61,7 @@ export class Catalog {
   /** Loads collections, counters and the map of free space. */
   constructor(index: Index, totalBlocks: number, cacheLimitBytes: number) {
     this.#index = index;
-    this.#cacheLimitBytes = cacheLimitBytes;
+    this.#cache = new OnodeCache(cacheLimitBytes);
     this.allocator = new Allocator(totalBlocks);
     this.omaps = new Omaps(index);
     this.#load();
@@ -84,11 +84,8 @@ export class Catalog {
     end[end.length - 1]!++;
     for (const [key, value] of this.#index.range('meta', collectionPrefix, end, 2 ** 31)) {
       const each = new ByteReader(value);
-      this.#addCollection({
-        cid: utf8Text(key.subarray(collectionPrefix.length)),
-        id: each.u32(),
-        objects: each.u64(),
-      });
+      const cid = utf8Text(key.subarray(collectionPrefix.length));
+      this.#addCollection({ cid, id: each.u32(), objects: each.u64(), onodes: new Map() });
     }
     for (const [key, value] of this.#index.range('space', number(0), number(2 ** 32), 2 ** 31))
       this.allocator.load(new DataView(key.buffer, key.byteOffset).getUint32(4), value);
@@ -111,7 +108,7 @@ export class Catalog {
   }
 
   get memoryBytes(): number {
-    return this.omaps.memoryBytes + this.#cacheBytes + this.allocator.memoryBytes;
+    return this.omaps.memoryBytes + this.#cache.bytes + this.allocator.memoryBytes;
   }
 
   collectionNames(): string[] {
@@ -123,17 +120,15 @@ export class Catalog {
   }
 
   find(collection: Collection, name: string): Onode | undefined {
-    const id = `${collection.id}/${name}`;
-    const cached = this.#onodes.get(id);
+    const cached = collection.onodes.get(name);
     if (cached !== undefined) {
-      this.#onodes.delete(id);
-      this.#onodes.set(id, cached);
+      this.#cache.use(cached);
       return cached.exists ? cached : undefined;
     }
     const row = this.#index.get('objects', objectKey(collection.id, name));
     if (row === undefined) return undefined;
     const onode = Onode.decode(collection, name, 0, row);
-    this.#remember(id, onode);
+    this.#cache.add(onode);
     return onode;
   }
 
@@ -141,8 +136,7 @@ export class Catalog {
   list(collection: Collection, start: string, limit: number): string[] {
     const changed = new Set<string>();
     for (const level of [this.#dirty, this.#frozen])
-      for (const onode of level.values())
-        if (onode.collection === collection && onode.name >= start) changed.add(onode.name);
+      for (const onode of level) if (onode.collection === collection && onode.name >= start) changed.add(onode.name);
     const added = [...changed].filter((name) => this.find(collection, name) !== undefined).sort();
     const out: string[] = [];
     const end = number32(collection.id + 1);
@@ -169,7 +163,7 @@ export class Catalog {
   // --- changing
 
   createCollection(cid: string): void {
-    this.#addCollection({ cid, id: this.#totals.nextCollection++, objects: 0 });
+    this.#addCollection({ cid, id: this.#totals.nextCollection++, objects: 0, onodes: new Map() });
     this.#dirtyCollections.add(cid);
   }
 
@@ -361,38 +355,16 @@ export class Catalog {
     return this.#put(copy);
   }
 
+  /** The newest version of an object, changed in this generation. */
   #put(onode: Onode): Onode {
-    const id = `${onode.collection.id}/${onode.name}`;
-    this.#dirty.set(id, onode);
-    this.#remember(id, onode);
-    return onode;
-  }
-
-  #remember(id: string, onode: Onode): void {
-    const old = this.#onodes.get(id);
+    const old = onode.collection.onodes.get(onode.name);
     if (old !== undefined) {
-      this.#cacheBytes -= old.countedBytes;
-      this.#onodes.delete(id);
+      this.#dirty.delete(old);
+      this.#cache.remove(old);
     }
-    onode.countedBytes = onode.memoryBytes;
-    this.#cacheBytes += onode.countedBytes;
-    this.#onodes.set(id, onode);
-    if (this.#cacheBytes > this.#cacheLimitBytes) this.#evict();
-  }
-
-  #evict(): void {
-    let looks = 64;
-    for (const [id, onode] of this.#onodes) {
-      if (this.#cacheBytes <= this.#cacheLimitBytes || looks-- === 0) return;
-      if (this.#dirty.has(id) || this.#frozen.has(id)) {
-        // Out of the way of the next search.
-        this.#onodes.delete(id);
-        this.#onodes.set(id, onode);
-        continue;
-      }
-      this.#onodes.delete(id);
-      this.#cacheBytes -= onode.countedBytes;
-    }
+    this.#dirty.add(onode);
+    this.#cache.add(onode);
+    return onode;
   }
 
   // --- checkpoints
@@ -402,7 +374,7 @@ export class Catalog {
     assert(this.#frozen.size === 0 && this.#frozenShares.size === 0, 'two checkpoints at once');
     this.#generation++;
     this.#frozen = this.#dirty;
-    this.#dirty = new Map();
+    this.#dirty = new Set();
     this.#frozenShares = this.#dirtyShares;
     this.#dirtyShares = new Map();
     this.omaps.freeze();
@@ -431,11 +403,11 @@ export class Catalog {
 
   /** The rows of a snapshot; drawn after everything in it is on disk in the journal. */
   *changes(snapshot: Snapshot): Generator<IndexChange> {
-    for (const onode of snapshot.onodes.values())
+    for (const onode of snapshot.onodes)
       yield {
         table: 'objects',
         key: objectKey(onode.collection.id, onode.name),
-        value: onode.exists ? onode.encode() : undefined,
+        value: onode.exists ? onode.encode(this.#rowWriter) : undefined,
       };
     yield* this.omaps.frozenChanges();
     yield* snapshot.droppedOmaps;
@@ -450,38 +422,35 @@ export class Catalog {
 
   /** The index holds the snapshot. */
   thaw(): void {
-    for (const [id, onode] of this.#frozen) {
-      if (onode.exists || this.#onodes.get(id) !== onode) continue;
-      this.#onodes.delete(id);
-      this.#cacheBytes -= onode.countedBytes;
-    }
-    this.#frozen = new Map();
+    for (const onode of this.#frozen)
+      if (!onode.exists && onode.collection.onodes.get(onode.name) === onode) this.#cache.remove(onode);
+    this.#frozen = new Set();
     // Shares are looked up rarely: what is not changed is read again when it is needed.
     for (const [id, share] of this.#frozenShares) if (this.#shares.get(id) === share) this.#shares.delete(id);
     this.#frozenShares = new Map();
     this.omaps.thaw();
-    this.#evict();
+    // What was changed before the current generation began is in the index.
+    this.#cache.unpin(this.#generation - 1);
   }
 }
 
 /** Collection big-endian, then the key: objects of one collection stand together in the order of their keys. */
 function objectKey(collection: number, name: string): Uint8Array {
   const out = new Uint8Array(4 + name.length);
-  new DataView(out.buffer).setUint32(0, collection);
+  putU32(out, 0, collection);
   out.set(keyBytes(name), 4);
   return out;
 }
 
 function number32(value: number): Uint8Array {
   const out = new Uint8Array(4);
-  new DataView(out.buffer).setUint32(0, value);
+  putU32(out, 0, value);
   return out;
 }
 
 function number(value: number): Uint8Array {
   const out = new Uint8Array(8);
-  const view = new DataView(out.buffer);
-  view.setUint32(0, Math.floor(value / 0x1_0000_0000));
-  view.setUint32(4, value % 0x1_0000_0000);
+  putU32(out, 0, Math.floor(value / 0x1_0000_0000));
+  putU32(out, 4, value);
   return out;
 }

@@ -1,4 +1,4 @@
-import { type ByteReader, ByteWriter, DecodeError, utf8, utf8Text } from '../../base/bytes.ts';
+import { type ByteReader, DecodeError, emptyBytes, utf8, utf8Text } from '../../base/bytes.ts';
 import { assert } from '../../base/errors.ts';
 import type { Run } from './allocator.ts';
 import { blockBytes } from './api.ts';
@@ -6,6 +6,7 @@ import type { Catalog } from './catalog.ts';
 import type { BlockImage } from './image.ts';
 import type { Collection, Onode } from './onode.ts';
 import { keyBytes, keyString } from './order.ts';
+import { RecordWriter } from './record-writer.ts';
 
 /** Journal record type of a transaction. */
 export const transactionRecord = 1;
@@ -40,7 +41,7 @@ const code = {
 
 export class Effects {
   readonly #catalog: Catalog;
-  readonly #writer = new ByteWriter(512);
+  readonly #writer: RecordWriter;
   /** Places in the record that wait for a checksum. */
   readonly #patches: { at: number; image: BlockImage }[] = [];
   readonly images: BlockImage[] = [];
@@ -48,10 +49,14 @@ export class Effects {
   #collection: Collection | undefined;
   #name = '';
   #recordSelected = '';
+  #record: Uint8Array = emptyBytes;
 
-  constructor(catalog: Catalog) {
+  /** `writer` is used until `record`; one transaction at a time. */
+  constructor(catalog: Catalog, writer: RecordWriter) {
     this.#catalog = catalog;
-    this.#writer.u8(recordVersion);
+    this.#writer = writer;
+    writer.begin();
+    writer.u8(recordVersion);
   }
 
   createCollection(cid: string): void {
@@ -99,7 +104,8 @@ export class Effects {
 
   /** New blocks; `images` when they get their content by way of the journal. */
   map(logical: number, run: Run, crcs: ArrayLike<number>, images?: readonly BlockImage[]): void {
-    const writer = this.#begin(code.map).u32(logical).u32(run.start).u32(run.count);
+    const writer = this.#begin(code.map);
+    writer.u32(logical).u32(run.start).u32(run.count);
     const onode = this.#make();
     this.#catalog.map(onode, logical, run, crcs);
     this.#checksums(writer, onode, logical, crcs, images);
@@ -107,7 +113,8 @@ export class Effects {
 
   /** Blocks that stay where they are get other content, by way of the journal. */
   content(logical: number, crcs: ArrayLike<number>, images: readonly BlockImage[]): void {
-    const writer = this.#begin(code.content).u32(logical).u32(crcs.length);
+    const writer = this.#begin(code.content);
+    writer.u32(logical).u32(crcs.length);
     const onode = this.#make();
     this.#catalog.setCrcs(onode, logical, crcs);
     this.#checksums(writer, onode, logical, crcs, images);
@@ -213,16 +220,25 @@ export class Effects {
     this.#make().omapHeader = new Uint8Array(header);
   }
 
-  /** The record's pieces, when every image has its bytes. */
-  record(): Uint8Array[] {
+  /** Ends the record, apart from checksums that are not known yet. */
+  finish(): void {
     const writer = this.#writer;
     writer.u8(code.end).u32(this.images.length);
     for (const image of this.images) writer.u32(image.physical);
-    for (const { at, image } of this.#patches) writer.patchU32(at, image.crc);
-    return [writer.finish(), ...this.images.map((image) => image.bytes!)];
+    this.#record = writer.end();
   }
 
-  #begin(effect: number): ByteWriter {
+  /** The record's pieces, when every image has its bytes. */
+  record(): Uint8Array[] {
+    const record = this.#record;
+    if (this.#patches.length > 0) {
+      const view = new DataView(record.buffer, record.byteOffset);
+      for (const { at, image } of this.#patches) view.setUint32(at, image.crc, true);
+    }
+    return [record, ...this.images.map((image) => image.bytes!)];
+  }
+
+  #begin(effect: number): RecordWriter {
     const selected = `${this.#cid}\0${this.#name}`;
     if (selected !== this.#recordSelected) {
       this.#writer.u8(code.select);
@@ -230,7 +246,8 @@ export class Effects {
       this.#name8(this.#writer, this.#name);
       this.#recordSelected = selected;
     }
-    return this.#writer.u8(effect);
+    this.#writer.u8(effect);
+    return this.#writer;
   }
 
   #make(): Onode {
@@ -242,7 +259,7 @@ export class Effects {
   }
 
   #checksums(
-    writer: ByteWriter,
+    writer: RecordWriter,
     onode: Onode,
     logical: number,
     crcs: ArrayLike<number>,
@@ -253,7 +270,7 @@ export class Effects {
       if (image !== undefined) {
         this.images.push(image);
         if (image.bytes === undefined) {
-          this.#patches.push({ at: writer.size, image });
+          this.#patches.push({ at: writer.recordSize, image });
           onode.unresolved ??= new Map();
           onode.unresolved.set(logical + i, image);
           image.holders.push(onode);
@@ -268,7 +285,7 @@ export class Effects {
     this.#writer.u16(bytes.length).bytes(bytes);
   }
 
-  #name8(writer: ByteWriter, name: string): void {
+  #name8(writer: RecordWriter, name: string): void {
     writer.u16(name.length).bytes(keyBytes(name));
   }
 }
@@ -284,7 +301,7 @@ export function replayTransaction(
 ): void {
   const version = reader.u8();
   if (version !== recordVersion) throw new DecodeError(`a transaction of format version ${version}`);
-  const effects = new Effects(catalog);
+  const effects = new Effects(catalog, new RecordWriter());
   const text = (): string => utf8Text(reader.bytes(reader.u16()));
   const name = (): string => keyString(reader.bytes(reader.u16()));
   const crcs = (count: number): number[] => {

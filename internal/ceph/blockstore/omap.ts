@@ -1,6 +1,6 @@
 import { utf8, utf8Text } from '../../base/bytes.ts';
 import type { Index, IndexChange } from './index-api.ts';
-import { compareUtf8, lowerBound } from './order.ts';
+import { compareUtf8, lowerBound, putU32 } from './order.ts';
 
 /** Rows asked from the index at once. */
 const pageRows = 128;
@@ -213,9 +213,8 @@ function* indexRows(index: Index, id: number, start: string, page: number): Gene
 function rowKey(id: number, key: string): Uint8Array {
   const text = utf8(key);
   const out = new Uint8Array(8 + text.length);
-  const view = new DataView(out.buffer);
-  view.setUint32(0, Math.floor(id / 0x1_0000_0000));
-  view.setUint32(4, id % 0x1_0000_0000);
+  putU32(out, 0, Math.floor(id / 0x1_0000_0000));
+  putU32(out, 4, id);
   out.set(text, 8);
   return out;
 }

@@ -1,8 +1,9 @@
-import { ByteReader, ByteWriter, utf8, utf8Text } from '../../base/bytes.ts';
+import { ByteReader, utf8, utf8Text } from '../../base/bytes.ts';
 import { assert } from '../../base/errors.ts';
 import { blockBytes } from './api.ts';
 import { BlockTable } from './blocktable.ts';
 import type { BlockImage } from './image.ts';
+import type { RecordWriter } from './record-writer.ts';
 
 const onodeVersion = 1;
 const noBytes = new Uint8Array(0);
@@ -12,6 +13,8 @@ export interface Collection {
   readonly id: number;
   readonly cid: string;
   objects: number;
+  /** Those in memory; a removed one stays until the index knows. */
+  readonly onodes: Map<string, Onode>;
 }
 
 /** Everything about one object except its data and omap. */
@@ -34,6 +37,9 @@ export class Onode {
   version = 0;
   /** What the cache counts for it, in bytes. */
   countedBytes = 0;
+  /** Neighbours in the cache's order of use. */
+  newer: Onode | undefined;
+  older: Onode | undefined;
 
   constructor(collection: Collection, name: string, generation: number) {
     this.collection = collection;
@@ -70,9 +76,9 @@ export class Onode {
     return out;
   }
 
-  encode(): Uint8Array {
+  encode(writer: RecordWriter): Uint8Array {
     assert(!this.unresolved || this.unresolved.size === 0, `object with unknown checksums in a checkpoint`);
-    const writer = new ByteWriter(128 + this.table.mapped * 4);
+    writer.begin();
     writer.u8(onodeVersion).u64(this.size).u64(this.omapId);
     writer.u32(this.omapHeader.length).bytes(this.omapHeader);
     writer.u16(this.xattrs.size);
@@ -81,7 +87,7 @@ export class Onode {
       writer.u16(text.length).bytes(text).u32(value.length).bytes(value);
     }
     this.table.encode(writer);
-    return writer.finish();
+    return writer.end();
   }
 
   static decode(collection: Collection, name: string, generation: number, row: Uint8Array): Onode {

@@ -7,6 +7,7 @@ import { Effects } from './effects.ts';
 import { BlockImage, type BlockSource } from './image.ts';
 import type { Onode } from './onode.ts';
 import { keyString } from './order.ts';
+import type { RecordWriter } from './record-writer.ts';
 
 /** Data that is written straight to new blocks. */
 export interface DirectWrite {
@@ -35,20 +36,24 @@ export interface Translated {
   merges: Merge[];
 }
 
+export interface TranslateContext {
+  catalog: Catalog;
+  data: DataFile;
+  writer: RecordWriter;
+  /** Journal index that the record will have. */
+  index: number;
+  deferredMaxBytes: number;
+}
+
 export function blockCrc(bytes: Uint8Array): number {
   return rawCrc32c(0xffffffff, bytes);
 }
 
-/**
- * Applies a validated transaction to the catalog: decides where data goes and does each step's effects at once.
- * `index` is the journal index its record will have.
- */
-export function translate(
-  transaction: Transaction,
-  context: { catalog: Catalog; data: DataFile; index: number; deferredMaxBytes: number },
-): Translated {
+/** Applies a validated transaction to the catalog: decides where data goes and does each step's effects at once. */
+export function translate(transaction: Transaction, context: TranslateContext): Translated {
   const translator = new Translator(context);
   for (const op of transaction.ops) translator.apply(op);
+  translator.effects.finish();
   return translator;
 }
 
@@ -61,12 +66,12 @@ class Translator implements Translated {
   readonly #index: number;
   readonly #deferredMaxBytes: number;
 
-  constructor(context: { catalog: Catalog; data: DataFile; index: number; deferredMaxBytes: number }) {
+  constructor(context: TranslateContext) {
     this.#catalog = context.catalog;
     this.#data = context.data;
     this.#index = context.index;
     this.#deferredMaxBytes = context.deferredMaxBytes;
-    this.effects = new Effects(context.catalog);
+    this.effects = new Effects(context.catalog, context.writer);
   }
 
   apply(op: TransactionOp): void {
