@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../../base/clock.ts';
 import { AppError } from '../../base/errors.ts';
-import { Decoder } from '../wire/encoding.ts';
+import { decodeMgrMap } from '../maps/mgrmap.ts';
 import type { Message, MessageCodec } from '../wire/message.ts';
 import {
   type CommandReplyValue,
@@ -12,7 +12,7 @@ import {
 } from '../wire/messages/command.ts';
 import { MMgrMap } from '../wire/messages/mgr.ts';
 import type { Connection, Messenger } from '../wire/messenger.ts';
-import { decodeAddrVec, ENTITY_MGR, ENTITY_OSD, type EntityAddrVec } from '../wire/types.ts';
+import { ENTITY_MGR, ENTITY_OSD, type EntityAddrVec } from '../wire/types.ts';
 import type { CommandResult, MonClient } from './api.ts';
 
 interface Pending {
@@ -43,15 +43,9 @@ export class DaemonCommands {
   }
 
   #onMgrMap(bytes: Uint8Array): void {
-    const d = new Decoder(bytes);
-    const opened = d.open('MgrMap', 11);
-    const epoch = d.u32();
-    const addrs = decodeAddrVec(d);
-    d.u64b();
-    const available = d.bool();
-    d.close(opened);
-    this.#mon.got('mgrmap', epoch);
-    this.#mgrAddrs = available ? addrs : [];
+    const map = decodeMgrMap(bytes);
+    this.#mon.got('mgrmap', map.epoch);
+    this.#mgrAddrs = map.available ? map.activeAddrs : [];
     if (this.#mgrAddrs.length === 0) return;
     for (const wake of this.#mgrWaiters.splice(0)) wake();
   }

@@ -3,6 +3,7 @@ import type { Timer } from '../../base/clock.ts';
 import { AppError, errorText } from '../../base/errors.ts';
 import type { RotatingSecret } from '../auth/api.ts';
 import { CephxClient } from '../auth/client-auth.ts';
+import { decodeMonMap } from '../maps/monmap.ts';
 import { type Message, type MessageCodec, MessageHandlers } from '../wire/message.ts';
 import { MMonCommand, MMonCommandAck } from '../wire/messages/command.ts';
 import {
@@ -36,7 +37,6 @@ import {
   entityNameText,
 } from '../wire/types.ts';
 import type { CommandResult, MonClient, MonClientOptions } from './api.ts';
-import { monMapAddrs } from './mon-addrs.ts';
 
 const tickMs = 5_000;
 const keepaliveMs = 10_000;
@@ -266,11 +266,11 @@ class MonClientCore implements MonClient {
   }
 
   #takeMonMap(bytes: Uint8Array): void {
-    const map = monMapAddrs(bytes);
+    const map = decodeMonMap(bytes);
     if (map.epoch < this.#monmapEpoch) return;
     this.#fsid = map.fsid;
     this.#monmapEpoch = map.epoch;
-    if (map.addrs.length > 0) this.#monAddrs = map.addrs;
+    if (map.mons.length > 0) this.#monAddrs = map.mons.map((mon) => mon.addrs);
     this.got('monmap', map.epoch);
     this.#checkStarted();
   }

@@ -1,0 +1,245 @@
+import { describe, expect, test } from 'vitest';
+import { concatBytes, DecodeError } from '../../base/bytes.ts';
+import { silentLogger } from '../../base/log.ts';
+import { type Random, seededRandom } from '../../base/random.ts';
+import { systemClock } from '../../base/system.ts';
+import { FEATURES_PACIFIC } from './features.ts';
+import {
+  BANNER_BYTES,
+  checkBanner,
+  encodeBanner,
+  encodeClientIdent,
+  encodeHello,
+  type Frame,
+  TAG_ACK,
+  TAG_CLIENT_IDENT,
+  TAG_HELLO,
+  TAG_MESSAGE,
+} from './frame-format.ts';
+import { FrameReader } from './frame-reader.ts';
+import { crcFrame, segmentOf } from './frame-writer.ts';
+import { Message, type MessageCodec } from './message.ts';
+import * as command from './messages/command.ts';
+import * as fs from './messages/fs.ts';
+import * as log from './messages/log.ts';
+import * as mgr from './messages/mgr.ts';
+import * as mon from './messages/mon.ts';
+import * as stats from './messages/mon_stats.ts';
+import * as osd from './messages/osd_client.ts';
+import { MessengerCore } from './messenger-core.ts';
+import { haveRecorded, recordedConnections } from './recorded.testing.ts';
+import type { Network, Transport, TransportHandlers } from './transport.ts';
+import { addrV2, blankAddr, ENTITY_MON } from './types.ts';
+
+/** How many random inputs each test makes; `FUZZ_COUNT=1000000` for a long run, `FUZZ_SEED` for another path. */
+const count = Number(process.env.FUZZ_COUNT ?? 3000);
+const seed = Number(process.env.FUZZ_SEED ?? 1);
+
+const codecs: MessageCodec<unknown>[] = [];
+for (const family of [command, fs, log, mgr, mon, stats, osd])
+  for (const value of Object.values(family))
+    if (typeof value === 'object' && value !== null && 'encode' in value && 'type' in value)
+      codecs.push(value as MessageCodec<unknown>);
+
+/** Changes a few bytes, or the length; sometimes plants a big number where a count may be. */
+function mutate(random: Random, bytes: Uint8Array): Uint8Array {
+  const out = bytes.slice(0, random.uint32() % 4 === 0 ? random.uint32() % (bytes.length + 1) : bytes.length);
+  for (let i = random.uint32() % 6; i >= 0 && out.length > 0; i--) {
+    const at = random.uint32() % out.length;
+    if (random.uint32() % 3 === 0 && at + 4 <= out.length)
+      new DataView(out.buffer, out.byteOffset).setUint32(
+        at,
+        [0xffff_ffff, 0x7fff_ffff, 0x1000_0000, 0][random.uint32() % 4]!,
+        true,
+      );
+    else out[at] = random.uint32() & 0xff;
+  }
+  return out;
+}
+
+function expectDecodeError(work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+  }
+}
+
+function samples(): Message[] {
+  const found: Message[] = [];
+  if (!haveRecorded) return found;
+  for (const scenario of [
+    '01-cephx-ceph-s',
+    '04-rados-put-get-ls-rm',
+    '07-watch-notify',
+    '08-selfmanaged-snap',
+    '15-ceph-w',
+    '14-tell',
+  ])
+    for (const connection of recordedConnections(scenario))
+      for (const stream of [connection.c2s, connection.s2c]) {
+        const reader = new FrameReader(
+          BANNER_BYTES,
+          { maxFrontBytes: 1 << 26, maxDataBytes: 1 << 26 },
+          {
+            banner: checkBanner,
+            admit: () => true,
+            frame: (f) => {
+              if (f.tag !== TAG_MESSAGE || f.segments[1].length > 100_000) return;
+              const view = new DataView(f.segments[0].buffer, f.segments[0].byteOffset);
+              const header = {
+                type: view.getUint16(16, true),
+                version: view.getUint16(20, true),
+                compat: 0,
+                seq: 0,
+                tid: 0,
+                priority: 0,
+              };
+              found.push(
+                new Message(
+                  header,
+                  { front: f.segments[1], middle: f.segments[2], data: f.segments[3] },
+                  FEATURES_PACIFIC,
+                ),
+              );
+            },
+          },
+        );
+        reader.feed(stream);
+      }
+  return found;
+}
+
+describe('parsers under random bytes throw DecodeError and nothing else', () => {
+  test('messages: pure noise', () => {
+    const random = seededRandom(seed);
+    for (let i = 0; i < count; i++) {
+      const codec = codecs[random.uint32() % codecs.length]!;
+      const front = random.bytes(random.uint32() % 300);
+      const data = random.bytes(random.uint32() % 64);
+      const header = { type: codec.type, version: random.uint32() % 12, compat: 1, seq: 0, tid: 0, priority: 0 };
+      expectDecodeError(() => new Message(header, { front, data }, FEATURES_PACIFIC).decode(codec));
+    }
+  });
+
+  test.skipIf(!haveRecorded)('messages: recorded ones, damaged', () => {
+    const random = seededRandom(seed + 1);
+    const all = samples();
+    expect(all.length).toBeGreaterThan(50);
+    const byType = new Map(codecs.map((c) => [c.type, c]));
+    for (let i = 0; i < count; i++) {
+      const sample = all[random.uint32() % all.length]!;
+      const codec = byType.get(sample.type);
+      if (codec === undefined) continue;
+      const damaged = new Message(
+        { type: sample.type, version: sample.version, compat: 1, seq: 0, tid: 0, priority: 0 },
+        { front: mutate(random, sample.front), data: mutate(random, sample.data) },
+        FEATURES_PACIFIC,
+      );
+      expectDecodeError(() => {
+        const value = damaged.decode(codec);
+        // What was understood can be written.
+        codec.encode(value, FEATURES_PACIFIC);
+      });
+    }
+  });
+
+  test('frames: a stream damaged anywhere, cut anywhere', () => {
+    const random = seededRandom(seed + 2);
+    const limits = { maxFrontBytes: 1 << 20, maxDataBytes: 1 << 20 };
+    for (let i = 0; i < count; i++) {
+      const pieces = [encodeBanner()];
+      for (let n = random.uint32() % 4; n >= 0; n--)
+        pieces.push(
+          ...crcFrame(TAG_MESSAGE, segmentOf(random.bytes(41)), random.bytes(random.uint32() % 200), undefined, [
+            random.bytes(random.uint32() % 200),
+          ]),
+        );
+      const stream = mutate(random, concatBytes(pieces));
+      const got: Frame[] = [];
+      let admitted = 0;
+      const reader = new FrameReader(BANNER_BYTES, limits, {
+        banner: checkBanner,
+        admit: (bytes) => {
+          admitted += bytes;
+          return true;
+        },
+        frame: (f) => got.push(f),
+      });
+      expectDecodeError(() => {
+        for (let at = 0; at < stream.length; ) {
+          const step = 1 + (random.uint32() % 64);
+          reader.feed(stream.subarray(at, at + step));
+          at += step;
+        }
+      });
+      expect(admitted).toBeLessThan(8 << 20);
+    }
+  });
+
+  test('a listening messenger: strangers say anything, it closes on them and keeps nothing', async () => {
+    const random = seededRandom(seed + 3);
+    let accept: ((transport: Transport) => TransportHandlers) | undefined;
+    const network: Network = {
+      listen: async (_ip, port, a) => {
+        accept = a;
+        return { port, close: () => undefined };
+      },
+      dial: async () => undefined,
+    };
+    const messenger = new MessengerCore(
+      {
+        entity: { type: ENTITY_MON, num: 0 },
+        clock: systemClock,
+        random,
+        log: silentLogger,
+        dispatcher: { onMessage: () => expect.unreachable() },
+        serverAuth: { methods: [2], modes: () => [1], session: () => undefined },
+      },
+      network,
+    );
+    await messenger.listen({ ip: '127.0.0.1', port: 1, nonce: 0 });
+    const ident = encodeClientIdent({
+      addrs: [addrV2('127.0.0.1', 0, 5)],
+      target: addrV2('127.0.0.1', 1),
+      num: 1,
+      globalSeq: 1n,
+      supported: FEATURES_PACIFIC,
+      required: 0n,
+      flags: 1n,
+      cookie: 1n,
+    });
+    for (let i = 0; i < count; i++) {
+      let closed = false;
+      const transport: Transport = {
+        remoteIp: '127.0.0.1',
+        remotePort: 2,
+        localIp: '127.0.0.1',
+        localPort: 1,
+        write: (bytes) => bytes.length,
+        pause: () => undefined,
+        resume: () => undefined,
+        close: () => {
+          closed = true;
+        },
+      };
+      const handlers = accept!(transport);
+      const good = [
+        encodeBanner(),
+        ...crcFrame(TAG_HELLO, segmentOf(encodeHello({ entityType: 8, peerAddr: blankAddr }))),
+        ...crcFrame(1 + (random.uint32() % TAG_ACK), segmentOf(random.bytes(random.uint32() % 100))),
+        ...crcFrame(TAG_CLIENT_IDENT, segmentOf(ident)),
+        random.bytes(random.uint32() % 200),
+      ];
+      const stream = random.uint32() % 2 === 0 ? concatBytes(good) : mutate(random, concatBytes(good));
+      for (let at = 0; at < stream.length && !closed; ) {
+        const step = 1 + (random.uint32() % 100);
+        handlers.onData(stream.subarray(at, at + step));
+        at += step;
+      }
+      if (!closed) handlers.onClose('gone');
+    }
+    expect([...messenger.connections].length).toBe(0);
+    await messenger.close();
+  });
+});
