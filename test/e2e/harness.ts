@@ -112,7 +112,8 @@ export class TestNode {
     const inside = (...argv: string[]) => must(['ip', '-n', this.namespace, ...argv]);
     await must(['ip', 'netns', 'add', this.namespace]);
     await inside('link', 'set', 'lo', 'up');
-    await inside('link', 'add', 'uplink', 'type', 'dummy');
+    await inside('link', 'add', 'uplink', 'type', 'veth', 'peer', 'name', 'uplink-peer');
+    await inside('link', 'set', 'uplink-peer', 'up');
     await inside('addr', 'add', `${this.ip}/24`, 'dev', 'uplink');
     await inside('link', 'set', 'uplink', 'up');
     await inside('route', 'add', 'default', 'dev', 'uplink');
@@ -245,7 +246,7 @@ export class TestNode {
       .filter((line) => line.includes(this.directory));
     const links = (await must(['ip', '-n', this.namespace, '-o', 'link']))
       .split('\n')
-      .filter((line) => line !== '' && !/: (lo|uplink):/.test(line));
+      .filter((line) => line !== '' && !/: (lo|uplink|uplink-peer)[:@]/.test(line));
     const rules = (await must(this.inside('nft', 'list', 'ruleset'))).split('\n').filter((line) => line.trim() !== '');
     const namespaces = (await run(['sh', '-c', 'ls /run/netns /var/run/netns 2>/dev/null | sort -u'])).stdout
       .split('\n')
