@@ -58,7 +58,7 @@ export class ApiApp {
     this.#nodes = options.nodes;
     this.#options = options;
     this.#handlers = documentHandlers(options.core, { ...options, metrics: () => this.#metricsText() });
-    this.#hono.all('*', async (c) => toResponse(await this.#serve(c.req.raw, c.env), c.env.raw === true));
+    this.#hono.all('*', async (c) => toResponse(await this.#serve(c.req.raw, c.env), c.env.raw === true, c.req.raw.signal));
   }
 
   /** Answers one request. In-process callers set `env.identity`; never throws. */

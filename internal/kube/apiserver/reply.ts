@@ -50,8 +50,8 @@ export function warningHeaders(warnings: readonly string[] | undefined): string[
   return out;
 }
 
-/** `raw`: leave the body out, the caller reads it with `replyOf`. */
-export function toResponse(reply: Reply, raw: boolean): Response {
+/** `raw`: leave the body out, the caller reads it with `replyOf`. `signal` ends a stream, as an aborted fetch does. */
+export function toResponse(reply: Reply, raw: boolean, signal?: AbortSignal): Response {
   if (raw) {
     const response = new Response(null, { status: reply.status });
     replies.set(response, reply);
@@ -66,10 +66,24 @@ export function toResponse(reply: Reply, raw: boolean): Response {
   const start = reply.body;
   let stop: (() => void) | undefined;
   let ended = false;
+  const abandon = (): void => {
+    ended = true;
+    stop?.();
+  };
   const highWaterMark = 65536;
   const body = new ReadableStream<Uint8Array>(
     {
       start(controller) {
+        if (signal?.aborted) return controller.error(signal.reason);
+        signal?.addEventListener(
+          'abort',
+          () => {
+            if (ended) return;
+            abandon();
+            controller.error(signal.reason);
+          },
+          { once: true },
+        );
         stop = start({
           write(bytes) {
             if (!ended) controller.enqueue(bytes);
@@ -82,10 +96,7 @@ export function toResponse(reply: Reply, raw: boolean): Response {
           },
         });
       },
-      cancel() {
-        ended = true;
-        stop?.();
-      },
+      cancel: abandon,
     },
     { highWaterMark, size: (chunk) => chunk?.length ?? 0 },
   );
