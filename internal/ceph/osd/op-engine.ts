@@ -102,6 +102,12 @@ export class OpEngine {
     this.#admit(request);
   }
 
+  /** Answers a request that cannot be run at all. */
+  refuse(request: OpRequest, result: number): void {
+    this.#open.add(request);
+    this.#fail(request, result);
+  }
+
   /** A new interval: everything starts over where we are still primary, and is the client's to repeat where not. */
   reset(): void {
     this.#generation++;

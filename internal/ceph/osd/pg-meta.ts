@@ -60,6 +60,8 @@ export class PgMeta {
   past: PastInterval[] = [];
   /** Newest map that this PG has been taken through. */
   epoch = 0;
+  /** `epoch` as it is on disk: maps from there on are needed when the PG is loaded. */
+  writtenEpoch = 0;
   readonly log = new PgLog();
   readonly missing = new MissingSet();
 
@@ -204,6 +206,7 @@ export class PgMeta {
       encodePgInfo(e, this.info);
       set.set(ROW_INFO, e.finish());
       set.set(ROW_EPOCH, new Encoder(4).u32(this.epoch).finish());
+      this.writtenEpoch = this.epoch;
       this.#dirtyFast = true;
     }
     if (this.#dirtyPast) {
@@ -231,6 +234,7 @@ export class PgMeta {
     const past = fixed.get(ROW_PAST);
     if (past !== undefined) meta.past = decodePastIntervals(new Decoder(past));
     meta.epoch = new Decoder(fixed.get(ROW_EPOCH)!).u32();
+    meta.writtenEpoch = meta.epoch;
     const entries: LogEntry[] = [];
     for (const [, value] of rows(store, meta.cid, LOG_PREFIX)) {
       const entry = decodeLogEntry(new Decoder(value), pg.pool);

@@ -19,7 +19,7 @@ import type {
   MOSDRepOp,
   MOSDRepOpReply,
 } from '../wire/messages/osd_osd.ts';
-import type { PgHistory } from '../wire/messages/osd_pg.ts';
+import type { PastInterval, PgHistory } from '../wire/messages/osd_pg.ts';
 import { hobjectMax, type PgId } from '../wire/types.ts';
 import { Backfill } from './backfill.ts';
 import type { MapView } from './map-view.ts';
@@ -71,10 +71,18 @@ export class Pg {
   }
 
   /** A copy that never was: `history` says since when the PG exists. */
-  static create(pg: PgId, env: PgEnv, map: MapView, history: PgHistory, options: PgOptions): Pg {
+  static create(
+    pg: PgId,
+    env: PgEnv,
+    map: MapView,
+    history: PgHistory,
+    past: readonly PastInterval[],
+    options: PgOptions,
+  ): Pg {
     const meta = new PgMeta(pg);
     meta.info.history = { ...history };
     meta.info.lastBackfill = hobjectMax;
+    meta.past = [...past];
     meta.epoch = map.epoch;
     const made = new Pg(meta, env, map, options);
     env.commit(meta.createOps());
@@ -186,8 +194,14 @@ export class Pg {
     if (m.op === 'ack' ? this.peering.phase === 'active' : this.#follows(from)) this.backfill.onBackfill(from, m);
   }
 
+  /** Every few seconds. Writes the map epoch down now and then, so that old maps can go. */
   tick(): void {
     this.peering.tick();
+    const { core } = this;
+    if (core.map.epoch - core.meta.writtenEpoch > 100) {
+      core.meta.touchInfo();
+      core.flush();
+    }
   }
 
   stat(nowMs: number): PgStat {

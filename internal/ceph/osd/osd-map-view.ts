@@ -1,0 +1,120 @@
+import { MAP_FULL } from '../maps/constants.ts';
+import { intervalContains } from '../maps/intervals.ts';
+import type { OsdMap } from '../maps/osdmap.ts';
+import { Placement } from '../maps/placement.ts';
+import {
+  isErasure,
+  type PgPool,
+  POOL_FULL,
+  POOL_FULL_QUOTA,
+  POOL_POOL_SNAPS,
+  POOL_SELFMANAGED_SNAPS,
+} from '../maps/pool.ts';
+import type { EntityAddr, EntityAddrVec, PgId, SnapContext } from '../wire/types.ts';
+import type { MapView, Placement as PgPlacement, PoolView } from './map-view.ts';
+
+function poolView(id: number, pool: PgPool, map: OsdMap): PoolView {
+  const poolSnaps: SnapContext | undefined =
+    pool.flags & POOL_POOL_SNAPS && pool.snaps.size > 0
+      ? { seq: pool.snapSeq, snaps: [...pool.snaps.keys()].sort((a, b) => (a < b ? 1 : -1)) }
+      : pool.flags & POOL_POOL_SNAPS
+        ? { seq: pool.snapSeq, snaps: [] }
+        : undefined;
+  return {
+    id,
+    size: pool.size,
+    minSize: pool.minSize,
+    pgNum: pool.pgNum,
+    pgpNum: pool.pgpNum,
+    erasure: isErasure(pool),
+    lastForceOpResend: pool.lastForceOpResend,
+    full: (pool.flags & (POOL_FULL | POOL_FULL_QUOTA)) !== 0 || map.hasFlag(MAP_FULL),
+    fullQuota: (pool.flags & POOL_FULL_QUOTA) !== 0,
+    poolSnaps,
+    hasSelfManagedSnaps: (pool.flags & POOL_SELFMANAGED_SNAPS) !== 0,
+    applications: pool.applications,
+    name: map.poolNames.get(id) ?? '',
+  };
+}
+
+/** The cluster's OSD map as PGs see it. */
+export class OsdMapView implements MapView {
+  readonly map: OsdMap;
+  readonly placement: Placement;
+  readonly #pools = new Map<number, PoolView>();
+
+  constructor(map: OsdMap, previous?: OsdMapView) {
+    this.map = map;
+    this.placement = new Placement(map, previous?.placement);
+  }
+
+  get epoch(): number {
+    return this.map.epoch;
+  }
+
+  pool(id: number): PoolView | undefined {
+    let view = this.#pools.get(id);
+    if (view !== undefined) return view;
+    const pool = this.map.pools.get(id);
+    if (pool === undefined) return undefined;
+    view = poolView(id, pool, this.map);
+    this.#pools.set(id, view);
+    return view;
+  }
+
+  pools(): Iterable<number> {
+    return this.map.pools.keys();
+  }
+  place(pg: PgId): PgPlacement {
+    return this.placement.mapPg(pg.pool, pg.seed);
+  }
+  pgOfHash(pool: number, hash: number): PgId {
+    return { pool, seed: this.placement.seedOf(pool, hash) };
+  }
+  exists(osd: number): boolean {
+    return this.map.exists(osd);
+  }
+  isUp(osd: number): boolean {
+    return this.map.isUp(osd);
+  }
+  upFrom(osd: number): number {
+    return this.map.infoOf(osd).upFrom;
+  }
+  upThru(osd: number): number {
+    return this.map.infoOf(osd).upThru;
+  }
+  downAt(osd: number): number {
+    return this.map.infoOf(osd).downAt;
+  }
+  lostAt(osd: number): number {
+    return this.map.infoOf(osd).lostAt;
+  }
+  clientAddrs(osd: number): EntityAddrVec {
+    return this.map.clientAddrsOf(osd);
+  }
+  clusterAddrs(osd: number): EntityAddrVec {
+    return this.map.clusterAddrsOf(osd);
+  }
+  heartbeatAddrs(osd: number): EntityAddrVec {
+    return this.map.hbBackAddrs[osd] ?? [];
+  }
+  osds(): Iterable<number> {
+    return this.map.osds();
+  }
+  hasFlag(flag: number): boolean {
+    return this.map.hasFlag(flag);
+  }
+  isBlocklisted(addr: EntityAddr): boolean {
+    return this.map.isBlocklisted(addr);
+  }
+  isSnapRemoved(pool: number, snap: bigint): boolean {
+    const queue = this.map.removedSnapsQueue.get(pool);
+    return queue !== undefined && intervalContains(queue, snap);
+  }
+  get fullRatio(): number {
+    return this.map.fullRatio;
+  }
+  get releases(): { osd: number; minCompatClient: number } {
+    return { osd: this.map.requireOsdRelease, minCompatClient: this.map.requireMinCompatClient };
+  }
+}

@@ -1,0 +1,557 @@
+import type { Clock, Timer } from '../../base/clock.ts';
+import { errorText } from '../../base/errors.ts';
+import type { Logger } from '../../base/log.ts';
+import type { Random } from '../../base/random.ts';
+import type { ObjectStore, TransactionOp } from '../blockstore/api.ts';
+import type { MessageCodec } from '../wire/message.ts';
+import { type MOSDOpValue, requestIdOf } from '../wire/messages/osd_client.ts';
+import type { PgStat } from '../wire/messages/osd_mgr.ts';
+import { MOSDAlive, MOSDPGTemp } from '../wire/messages/osd_mon.ts';
+import {
+  MOSDPGBackfill,
+  MOSDPGInfo,
+  MOSDPGLog,
+  MOSDPGNotify,
+  MOSDPGPull,
+  MOSDPGPush,
+  MOSDPGPushReply,
+  MOSDPGQuery,
+  MOSDPGRemove,
+  MOSDPGScan,
+  MOSDRepOp,
+  MOSDRepOpReply,
+  type PgMessage,
+} from '../wire/messages/osd_osd.ts';
+import { emptyPgHistory, type PastInterval, type PgHistory } from '../wire/messages/osd_pg.ts';
+import { type EntityAddrVec, parsePg, type PgId, pgText, sameAddrs } from '../wire/types.ts';
+import { intervalKey, isNewInterval, maybeWentRw } from './intervals.ts';
+import type { MapView } from './map-view.ts';
+import { firstObjectKey, firstTempKey } from './object-key.ts';
+import { type OpClient, OpRequest } from './op-request.ts';
+import { classify } from './ops/classify.ts';
+import { objectClasses } from './ops/class-context.ts';
+import { absentInfo } from './peering.ts';
+import { Pg, type PgOptions } from './pg.ts';
+import type { PgEnv } from './pg-env.ts';
+import { requestKey } from './pg-log.ts';
+import { PgMeta } from './pg-meta.ts';
+import { PgRemover } from './pg-remover.ts';
+
+/** The maps that the OSD keeps. */
+export interface MapHistory {
+  readonly oldest: number;
+  readonly newest: number;
+  get(epoch: number): MapView | undefined;
+  /** Epoch in which a pool first appeared, when all maps since then are known here. */
+  poolCreated(pool: number): number | undefined;
+}
+
+/** What the OSD asks of its surroundings: network, mon, the process. */
+export interface OsdHost {
+  readonly whoami: number;
+  readonly fsid: string;
+  readonly store: ObjectStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly maps: MapHistory;
+  /** To another OSD at the address that `map` gives it. */
+  sendOsd<T>(osd: number, codec: MessageCodec<T>, body: T): void;
+  sendMon<T>(codec: MessageCodec<T>, body: T): void;
+  /** Statistics should be sent soon. */
+  reportSoon(): void;
+  /** The disk failed: nothing more can be promised. */
+  fatal(error: unknown): void;
+  full(): boolean;
+  /** Whether the map shows this very incarnation up: only then does it speak. */
+  isMe(map: MapView): boolean;
+  /** Tells a client of the maps since `epoch`. */
+  shareMaps(client: OpClient, epoch: number): void;
+}
+
+/** PGs that recover or backfill at once on one OSD. */
+const recoverySlots = 3;
+/** Log entries kept in memory over all PGs of an OSD. */
+const logBudgetEntries = 60_000;
+const pgTempDelayMs = 50;
+
+/** One OSD: its PGs, who gets which message, which maps they have seen. Deterministic over its host. */
+export class Osd {
+  readonly pgs = new Map<string, Pg>();
+  readonly #host: OsdHost;
+  readonly #env: PgEnv;
+  readonly #remover: PgRemover;
+  #map: MapView | undefined;
+  #waitingForMap: { epoch: number; run: () => void }[] = [];
+  #sequence = 0;
+  #upThruWanted = 0;
+  readonly #pgTempWanted = new Map<string, { pg: PgId; osds: readonly number[] }>();
+  #pgTempTimer: Timer | undefined;
+  #slotsUsed = 0;
+  /** Set once a map has shown us up: before that an older incarnation's duties are not ours. */
+  #everUp = false;
+  readonly #slotQueue: { start: () => void; state: 'waiting' | 'running' | 'done' }[] = [];
+  #stopped = false;
+  /** Requests of clients not answered yet, over all PGs and those that wait for a map. */
+  opsInFlight = 0;
+
+  constructor(host: OsdHost) {
+    this.#host = host;
+    this.#remover = new PgRemover(host.store, host.clock, (ops, done) => this.#commit(ops, done));
+    this.#env = {
+      whoami: host.whoami,
+      store: host.store,
+      clock: host.clock,
+      random: host.random,
+      log: host.log,
+      send: (osd, codec, body) => {
+        if (!this.#stopped && this.#map?.isUp(osd)) host.sendOsd(osd, codec, body);
+      },
+      commit: (ops, done) => this.#commit(ops, done),
+      wantUpThru: (epoch) => this.#wantUpThru(epoch),
+      wantPgTemp: (pg, osds) => this.#wantPgTemp(pg, osds),
+      reportSoon: () => host.reportSoon(),
+      reserve: (start) => this.#reserve(start),
+    };
+  }
+
+  get map(): MapView | undefined {
+    return this.#map;
+  }
+
+  // --- start and stop ------------------------------------------------------------------------------------------------------------
+
+  /** Loads the PGs from the store and takes them through the maps that are known. */
+  load(): void {
+    const { store, maps, log } = this.#host;
+    for (const cid of store.collections()) {
+      const id = parsePg(cid);
+      if (id === undefined) continue;
+      const meta = PgMeta.load(store, id);
+      const from = meta === undefined ? undefined : (maps.get(meta.epoch) ?? maps.get(maps.oldest));
+      if (meta === undefined || from === undefined) {
+        log.info('removing what is left of a PG', { pg: cid });
+        this.#remover.add(cid);
+        continue;
+      }
+      const temps = store.list(cid, firstTempKey, 4096).filter((key) => Buffer.compare(key, firstObjectKey) < 0);
+      if (temps.length > 0) this.#commit(temps.map((key) => ({ op: 'remove', cid, key }) as const));
+      const pg = new Pg(meta, this.#env, from, this.#pgOptions(cid));
+      this.pgs.set(cid, pg);
+    }
+    if (maps.newest > 0) this.advanceTo(maps.newest);
+    log.info('PGs loaded', { pgs: this.pgs.size, epoch: maps.newest });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#pgTempTimer?.cancel();
+    for (const pg of this.pgs.values()) pg.shutdown();
+    this.#waitingForMap = [];
+  }
+
+  #pgOptions(cid: string): PgOptions {
+    return {
+      full: this.#host,
+      logLimits: () => {
+        const share = Math.floor(logBudgetEntries / Math.max(1, this.pgs.size));
+        return { clean: Math.min(500, Math.max(100, share)), degraded: Math.min(5000, Math.max(250, share)) };
+      },
+      removeMe: () => this.#removePg(cid),
+    };
+  }
+
+  #commit(ops: TransactionOp[], done?: () => void): void {
+    if (this.#stopped) return;
+    this.#host.store.queue({ ops }).then(
+      () => {
+        if (!this.#stopped) done?.();
+      },
+      (error: unknown) => {
+        if (!this.#stopped) this.#host.fatal(error);
+      },
+    );
+  }
+
+  // --- maps ------------------------------------------------------------------------------------------------------------------------
+
+  /** New maps up to `epoch` are in the history: takes everything through them. */
+  advanceTo(epoch: number): void {
+    const { maps, whoami, log } = this.#host;
+    for (const pg of this.pgs.values()) {
+      for (let e = pg.core.map.epoch + 1; e <= epoch; e++) {
+        const map = maps.get(e);
+        if (map?.pool(pg.id.pool) === undefined) continue;
+        pg.advance(map);
+      }
+    }
+    const map = maps.get(epoch);
+    if (map === undefined || (this.#map !== undefined && map.epoch <= this.#map.epoch)) return;
+    this.#map = map;
+    for (const [cid, pg] of [...this.pgs]) if (map.pool(pg.id.pool) === undefined) this.#removePg(cid);
+    const up = this.#host.isMe(map);
+    if (up && !this.#everUp) log.info('up', { epoch });
+    this.#everUp ||= up;
+    if (!this.#everUp) return;
+    if (up) this.#createPgs(map, whoami);
+    for (const pg of this.pgs.values()) pg.settle();
+    if (this.#upThruWanted > map.upThru(whoami)) this.#sendAlive();
+    this.#resendPgTemp();
+    this.#runWaiting();
+  }
+
+  #runWaiting(): void {
+    if (this.#waitingForMap.length === 0) return;
+    const { epoch } = this.#map!;
+    const ready = this.#waitingForMap.filter((w) => w.epoch <= epoch);
+    this.#waitingForMap = this.#waitingForMap.filter((w) => w.epoch > epoch);
+    for (const { run } of ready) run();
+  }
+
+  #whenMap(epoch: number, run: () => void): void {
+    if (this.#map !== undefined && this.#map.epoch >= epoch) run();
+    else this.#waitingForMap.push({ epoch, run });
+  }
+
+  /** Makes the PGs that this OSD leads and does not have: those of new pools, or of pools that had no OSDs until now. */
+  #createPgs(map: MapView, whoami: number): void {
+    for (const id of map.pools()) {
+      const pool = map.pool(id)!;
+      if (pool.erasure) continue;
+      for (let seed = 0; seed < pool.pgNum; seed++) {
+        const pg = { pool: id, seed };
+        if (map.place(pg).actingPrimary !== whoami || this.pgs.has(pgText(pg))) continue;
+        const created = this.#host.maps.poolCreated(id);
+        // Without its whole history it may exist elsewhere: its members tell us of it.
+        if (created !== undefined) this.#createPg(pg, map, created);
+      }
+    }
+  }
+
+  #createPg(pg: PgId, map: MapView, created: number): void {
+    const { maps } = this.#host;
+    const history: PgHistory = {
+      ...emptyPgHistory(),
+      epochCreated: created,
+      sameIntervalSince: created,
+      sameUpSince: created,
+      samePrimarySince: created,
+    };
+    const past: PastInterval[] = [];
+    let last = maps.get(created);
+    if (last === undefined) return;
+    let key = intervalKey(last, pg);
+    for (let epoch = created + 1; epoch <= map.epoch; epoch++) {
+      const next = maps.get(epoch);
+      if (next === undefined) continue;
+      const nextKey = intervalKey(next, pg);
+      if (isNewInterval(key, nextKey)) {
+        past.push({
+          first: history.sameIntervalSince,
+          last: epoch - 1,
+          up: [...key.up],
+          acting: [...key.acting],
+          upPrimary: key.upPrimary,
+          primary: key.actingPrimary,
+          maybeWentRw: maybeWentRw(key, history.sameIntervalSince, last),
+        });
+        history.sameIntervalSince = epoch;
+        if (key.up.length !== nextKey.up.length || key.up.some((osd, i) => osd !== nextKey.up[i]))
+          history.sameUpSince = epoch;
+        if (key.actingPrimary !== nextKey.actingPrimary) history.samePrimarySince = epoch;
+      }
+      key = nextKey;
+      last = next;
+    }
+    this.#makePg(pg, map, history, past);
+  }
+
+  #makePg(id: PgId, map: MapView, history: PgHistory, past: readonly PastInterval[]): Pg {
+    const cid = pgText(id);
+    this.#remover.forget(cid);
+    const pg = Pg.create(id, this.#env, map, history, past, this.#pgOptions(cid));
+    this.pgs.set(cid, pg);
+    return pg;
+  }
+
+  #removePg(cid: string): void {
+    const pg = this.pgs.get(cid);
+    if (pg === undefined) return;
+    pg.shutdown();
+    this.pgs.delete(cid);
+    this.#remover.add(cid);
+    this.#host.reportSoon();
+  }
+
+  #wantUpThru(epoch: number): void {
+    if (epoch <= this.#upThruWanted) return;
+    this.#upThruWanted = epoch;
+    this.#sendAlive();
+  }
+
+  #sendAlive(): void {
+    this.#host.sendMon(MOSDAlive, {
+      fsid: this.#host.fsid,
+      osdId: this.#host.whoami,
+      epoch: this.#map?.epoch ?? 0,
+      wantUpThru: this.#upThruWanted,
+    });
+  }
+
+  #wantPgTemp(pg: PgId, osds: readonly number[]): void {
+    this.#pgTempWanted.set(pgText(pg), { pg, osds });
+    this.#pgTempTimer ??= this.#host.clock.after(pgTempDelayMs, () => {
+      this.#pgTempTimer = undefined;
+      this.#sendPgTemp();
+    });
+  }
+
+  #sendPgTemp(): void {
+    if (this.#pgTempWanted.size === 0 || this.#stopped) return;
+    this.#host.sendMon(MOSDPGTemp, {
+      fsid: this.#host.fsid,
+      osdId: this.#host.whoami,
+      epoch: this.#map?.epoch ?? 0,
+      pgTemp: [...this.#pgTempWanted.values()].map(({ pg, osds }) => ({ pg, osds: [...osds] })),
+    });
+  }
+
+  /** Forgets requests that a map has granted or made void. */
+  #resendPgTemp(): void {
+    for (const [cid, { pg, osds }] of this.#pgTempWanted) {
+      const place = this.#map!.place(pg);
+      const want = osds.length === 0 ? place.up : osds;
+      const granted = place.acting.length === want.length && place.acting.every((osd, i) => osd === want[i]);
+      if (granted || place.actingPrimary !== this.#host.whoami) this.#pgTempWanted.delete(cid);
+    }
+  }
+
+  /** The mon session is new: what is still wanted is asked for again. */
+  monSession(): void {
+    if (this.#map !== undefined && this.#upThruWanted > this.#map.upThru(this.#host.whoami)) this.#sendAlive();
+    this.#sendPgTemp();
+  }
+
+  #reserve(start: () => void): () => void {
+    const slot: { start: () => void; state: 'waiting' | 'running' | 'done' } = { start, state: 'waiting' };
+    this.#slotQueue.push(slot);
+    this.#fillSlots();
+    return () => {
+      if (slot.state === 'running') this.#slotsUsed--;
+      slot.state = 'done';
+      this.#fillSlots();
+    };
+  }
+
+  #fillSlots(): void {
+    while (this.#slotsUsed < recoverySlots && this.#slotQueue.length > 0) {
+      const slot = this.#slotQueue.shift()!;
+      if (slot.state !== 'waiting') continue;
+      slot.state = 'running';
+      this.#slotsUsed++;
+      // Not from inside the PG that asks.
+      this.#host.clock.after(0, () => {
+        if (slot.state === 'running' && !this.#stopped) slot.start();
+      });
+    }
+  }
+
+  // --- messages of other OSDs --------------------------------------------------------------------------------------------------
+
+  /** A message about a PG from `osd.from` at `addrs`; `type` says which. False: not of this kind. */
+  onPeer(from: number, addrs: EntityAddrVec, type: number, body: PgMessage): boolean {
+    if (!peerTypes.has(type)) return false;
+    this.#whenMap(body.epoch, () => {
+      try {
+        this.#peer(from, addrs, type, body);
+      } catch (error) {
+        // A broken invariant of one PG: this OSD must not go on as if it held.
+        this.#host.log.error('message could not be handled', {
+          from,
+          pg: pgText(body.pg),
+          type,
+          error: errorText(error),
+        });
+        this.#host.fatal(error);
+      }
+    });
+    return true;
+  }
+
+  #peer(from: number, addrs: EntityAddrVec, type: number, m: PgMessage): void {
+    const map = this.#map!;
+    if (!this.#everUp) return;
+    // Another incarnation of that OSD sent it.
+    if (!map.isUp(from) || !sameAddrs(map.clusterAddrs(from), addrs) || map.upFrom(from) > m.epoch) return;
+    const cid = pgText(m.pg);
+    const pg = this.pgs.get(cid) ?? this.#absent(from, type, m, map);
+    if (pg === undefined || m.interval < pg.core.interval) return;
+    switch (type) {
+      case MOSDRepOp.type:
+        pg.onRepOp(from, m as MOSDRepOp);
+        break;
+      case MOSDRepOpReply.type:
+        pg.onRepOpReply(from, m as MOSDRepOpReply);
+        break;
+      case MOSDPGNotify.type:
+        pg.onNotify(from, m as MOSDPGNotify);
+        break;
+      case MOSDPGQuery.type:
+        pg.onQuery(from, m as MOSDPGQuery);
+        break;
+      case MOSDPGInfo.type:
+        pg.onInfo(from, m as MOSDPGInfo);
+        break;
+      case MOSDPGLog.type:
+        pg.onLog(from, m as MOSDPGLog);
+        break;
+      case MOSDPGRemove.type:
+        pg.onRemove(from);
+        break;
+      case MOSDPGPull.type:
+        pg.onPull(from, m as MOSDPGPull);
+        break;
+      case MOSDPGPush.type:
+        pg.onPush(from, m as MOSDPGPush);
+        break;
+      case MOSDPGPushReply.type:
+        pg.onPushReply(from, m as MOSDPGPushReply);
+        break;
+      case MOSDPGScan.type:
+        pg.onScan(from, m as MOSDPGScan);
+        break;
+      case MOSDPGBackfill.type:
+        pg.onBackfill(from, m as MOSDPGBackfill);
+        break;
+    }
+  }
+
+  /** A message about a PG that is not here: it may be ours to make, or to say that we have nothing. */
+  #absent(from: number, type: number, m: PgMessage, map: MapView): Pg | undefined {
+    const pool = map.pool(m.pg.pool);
+    if (pool === undefined || m.pg.seed >= pool.pgNum) return undefined;
+    const place = map.place(m.pg);
+    if (type === MOSDPGQuery.type) {
+      const query = m as MOSDPGQuery;
+      const info = absentInfo(query.history);
+      const head = { pg: m.pg, epoch: map.epoch, interval: query.history.sameIntervalSince };
+      if (query.kind === 'info') this.#env.send(from, MOSDPGNotify, { ...head, info, past: [] });
+      else
+        this.#env.send(from, MOSDPGLog, {
+          ...head,
+          info,
+          log: { tail: info.logTail, head: info.lastUpdate, entries: [], dups: [] },
+          missing: [],
+          past: [],
+          activate: 'no',
+        });
+      return undefined;
+    }
+    if (type === MOSDPGLog.type && (m as MOSDPGLog).activate !== 'no' && place.actingPrimary === from) {
+      const { info, past } = m as MOSDPGLog;
+      const pg = this.#makePg(m.pg, map, historyNow(info.history, m.interval), past);
+      pg.settle();
+      return pg;
+    }
+    if (type === MOSDPGNotify.type && place.actingPrimary === this.#host.whoami) {
+      const { info, past } = m as MOSDPGNotify;
+      const pg = this.#makePg(m.pg, map, historyNow(info.history, m.interval), past);
+      pg.settle();
+      return pg;
+    }
+    return undefined;
+  }
+
+  // --- clients -----------------------------------------------------------------------------------------------------------------
+
+  /** A request of a client; `finished` is called when it is answered or dropped. */
+  onClientOp(client: OpClient, message: MOSDOpValue, tid: number, finished: () => void): void {
+    this.opsInFlight++;
+    const done = (): void => {
+      this.opsInFlight--;
+      finished();
+    };
+    this.#whenMap(message.epoch, () => {
+      if (this.#stopped || !client.open) done();
+      else this.#clientOp(client, message, tid, done);
+    });
+  }
+
+  #clientOp(client: OpClient, message: MOSDOpValue, tid: number, done: () => void): void {
+    const map = this.#map!;
+    if (message.epoch < map.epoch) this.#host.shareMaps(client, message.epoch);
+    const pg = this.pgs.get(pgText(message.pg));
+    if (pg === undefined) {
+      // Not here: the client finds out where from its newer map, or sends again when the PG is made.
+      done();
+      return;
+    }
+    const id = requestIdOf(message, client.name, tid);
+    const kinds = classify(message.ops, objectClasses.lookup);
+    const request = new OpRequest(
+      {
+        client,
+        message,
+        tid,
+        id,
+        key: requestKey(id),
+        kinds: typeof kinds === 'number' ? { mayRead: true, mayWrite: false, pgOp: false, classes: undefined } : kinds,
+        sequence: ++this.#sequence,
+        receivedMs: this.#host.clock.monotonic(),
+      },
+      done,
+    );
+    if (typeof kinds === 'number') pg.engine.refuse(request, kinds);
+    else pg.handleOp(request);
+  }
+
+  clientClosed(client: OpClient): void {
+    for (const pg of this.pgs.values()) pg.clientClosed(client);
+  }
+
+  // --- statistics and housekeeping ---------------------------------------------------------------------------------------------
+
+  /** Statistics of the PGs that this OSD leads. */
+  stats(): PgStat[] {
+    const nowMs = this.#host.clock.now();
+    const stats: PgStat[] = [];
+    for (const pg of this.pgs.values()) if (pg.core.isPrimary) stats.push(pg.stat(nowMs));
+    return stats;
+  }
+
+  /** Every few seconds. */
+  tick(): void {
+    for (const pg of this.pgs.values()) pg.tick();
+  }
+
+  /** Oldest map that a PG may still ask for when it is loaded again. */
+  oldestMapNeeded(): number {
+    let oldest = this.#map?.epoch ?? 0;
+    for (const pg of this.pgs.values()) {
+      oldest = Math.min(oldest, pg.core.meta.writtenEpoch);
+    }
+    return oldest;
+  }
+}
+
+/** The history of a PG that is made here because others have it. */
+function historyNow(history: PgHistory, interval: number): PgHistory {
+  return { ...history, sameIntervalSince: interval };
+}
+
+const peerTypes: ReadonlySet<number> = new Set(
+  [
+    MOSDRepOp,
+    MOSDRepOpReply,
+    MOSDPGNotify,
+    MOSDPGQuery,
+    MOSDPGInfo,
+    MOSDPGLog,
+    MOSDPGRemove,
+    MOSDPGPull,
+    MOSDPGPush,
+    MOSDPGPushReply,
+    MOSDPGScan,
+    MOSDPGBackfill,
+  ].map((codec) => codec.type),
+);

@@ -1,0 +1,473 @@
+import { silentLogger, type Logger } from '../../../base/log.ts';
+import type { Clock, Timer } from '../../../base/clock.ts';
+import { type Random, seededRandom } from '../../../base/random.ts';
+import { crushHash2 } from '../../crush/hash.ts';
+import { type MemoryStore, memoryStore } from '../../blockstore/memory.ts';
+import { concatBytes, emptyBytes } from '../../../base/bytes.ts';
+import type { MessageCodec } from '../../wire/message.ts';
+import { FEATURES_PACIFIC } from '../../wire/features.ts';
+import { MOSDAlive, MOSDPGTemp } from '../../wire/messages/osd_mon.ts';
+import type { PgMessage } from '../../wire/messages/osd_osd.ts';
+import { addrV2, type EntityAddrVec, type PgId, pgText } from '../../wire/types.ts';
+import type { MapView, Placement, PoolView } from '../map-view.ts';
+import { type MapHistory, Osd, type OsdHost } from '../osd.ts';
+import type { OpClient } from '../op-request.ts';
+
+interface SimEvent {
+  at: number;
+  sequence: number;
+  run: () => void;
+  cancelled: boolean;
+}
+
+/** Time and order of everything in a simulated cluster. */
+export class SimScheduler implements Clock {
+  timeMs = 0;
+  #sequence = 0;
+  readonly #events: SimEvent[] = [];
+
+  now(): number {
+    return 1_700_000_000_000 + this.timeMs;
+  }
+  monotonic(): number {
+    return this.timeMs;
+  }
+  after(delayMs: number, fn: () => void): Timer {
+    const event = { at: this.timeMs + Math.max(0, delayMs), sequence: this.#sequence++, run: fn, cancelled: false };
+    this.#push(event);
+    return { cancel: () => (event.cancelled = true) };
+  }
+
+  #push(event: SimEvent): void {
+    const heap = this.#events;
+    heap.push(event);
+    let i = heap.length - 1;
+    while (i > 0) {
+      const parent = (i - 1) >> 1;
+      if (before(heap[parent]!, heap[i]!)) break;
+      [heap[parent], heap[i]] = [heap[i]!, heap[parent]!];
+      i = parent;
+    }
+  }
+
+  #pop(): SimEvent | undefined {
+    const heap = this.#events;
+    const top = heap[0];
+    const last = heap.pop();
+    if (top === undefined || last === undefined || heap.length === 0) return top;
+    heap[0] = last;
+    let i = 0;
+    for (;;) {
+      let least = i;
+      for (const child of [2 * i + 1, 2 * i + 2])
+        if (child < heap.length && before(heap[child]!, heap[least]!)) least = child;
+      if (least === i) return top;
+      [heap[least], heap[i]] = [heap[i]!, heap[least]!];
+      i = least;
+    }
+  }
+
+  /** Runs events until `untilMs`, or until `done` says so. */
+  async run(untilMs: number, done: () => boolean = () => false): Promise<void> {
+    while (this.#events.length > 0 && this.#events[0]!.at <= untilMs && !done()) {
+      const event = this.#pop()!;
+      this.timeMs = event.at;
+      if (event.cancelled) continue;
+      event.run();
+      for (let i = 0; i < 6; i++) await null;
+    }
+    if (!done()) this.timeMs = Math.max(this.timeMs, untilMs);
+  }
+}
+
+function before(a: { at: number; sequence: number }, b: { at: number; sequence: number }): boolean {
+  return a.at < b.at || (a.at === b.at && a.sequence <= b.sequence);
+}
+
+export interface SimOptions {
+  seed: number;
+  osds: number;
+  size: number;
+  minSize: number;
+  pgNum: number;
+  log?: Logger;
+}
+
+interface OsdState {
+  up: boolean;
+  nonce: number;
+  upFrom: number;
+  upThru: number;
+  downAt: number;
+}
+
+export const simPool = 1;
+
+export class SimMap implements MapView {
+  readonly epoch: number;
+  readonly #options: SimOptions;
+  readonly states: readonly OsdState[];
+  readonly pgTemp: ReadonlyMap<string, readonly number[]>;
+  readonly poolExists: boolean;
+
+  constructor(
+    epoch: number,
+    options: SimOptions,
+    states: readonly OsdState[],
+    pgTemp: ReadonlyMap<string, readonly number[]>,
+    poolExists: boolean,
+  ) {
+    this.epoch = epoch;
+    this.#options = options;
+    this.states = states;
+    this.pgTemp = pgTemp;
+    this.poolExists = poolExists;
+  }
+
+  pool(id: number): PoolView | undefined {
+    if (id !== simPool || !this.poolExists) return undefined;
+    const { size, minSize, pgNum } = this.#options;
+    return {
+      id,
+      size,
+      minSize,
+      pgNum,
+      pgpNum: pgNum,
+      erasure: false,
+      lastForceOpResend: 0,
+      full: false,
+      fullQuota: false,
+      poolSnaps: undefined,
+      hasSelfManagedSnaps: false,
+      applications: new Map(),
+      name: 'sim',
+    };
+  }
+  pools(): Iterable<number> {
+    return this.poolExists ? [simPool] : [];
+  }
+  place(pg: PgId): Placement {
+    const order = this.states
+      .map((_, osd) => osd)
+      .sort((a, b) => crushHash2(pg.seed, a) - crushHash2(pg.seed, b))
+      .slice(0, this.#options.size);
+    const up = order.filter((osd) => this.states[osd]!.up);
+    const temp = this.pgTemp.get(pgText(pg))?.filter((osd) => this.states[osd]!.up);
+    const acting = temp !== undefined && temp.length > 0 ? temp : up;
+    return { up, upPrimary: up[0] ?? -1, acting, actingPrimary: acting[0] ?? -1 };
+  }
+  pgOfHash(pool: number, hash: number): PgId {
+    return { pool, seed: hash % this.#options.pgNum };
+  }
+  exists(osd: number): boolean {
+    return this.states[osd] !== undefined;
+  }
+  isUp(osd: number): boolean {
+    return this.states[osd]?.up === true;
+  }
+  upFrom(osd: number): number {
+    return this.states[osd]?.upFrom ?? 0;
+  }
+  upThru(osd: number): number {
+    return this.states[osd]?.upThru ?? 0;
+  }
+  downAt(osd: number): number {
+    return this.states[osd]?.downAt ?? 0;
+  }
+  lostAt(): number {
+    return 0;
+  }
+  clientAddrs(osd: number): EntityAddrVec {
+    return this.clusterAddrs(osd);
+  }
+  clusterAddrs(osd: number): EntityAddrVec {
+    return [addrV2('10.0.0.1', 6800 + osd, this.states[osd]?.nonce ?? 0)];
+  }
+  heartbeatAddrs(osd: number): EntityAddrVec {
+    return this.clusterAddrs(osd);
+  }
+  osds(): Iterable<number> {
+    return this.states.keys();
+  }
+  hasFlag(): boolean {
+    return false;
+  }
+  isBlocklisted(): boolean {
+    return false;
+  }
+  isSnapRemoved(): boolean {
+    return false;
+  }
+  fullRatio = 0.95;
+  releases = { osd: 16, minCompatClient: 12 };
+}
+
+/** One simulated OSD process and its disk. */
+export class SimOsd {
+  readonly id: number;
+  store: MemoryStore;
+  osd: Osd | undefined;
+  /** Grows with each start: its address. */
+  nonce = 0;
+  newestMap = 0;
+  fatal: unknown;
+
+  constructor(id: number, store: MemoryStore) {
+    this.id = id;
+    this.store = store;
+  }
+}
+
+/** A cluster of OSDs with a mon, a network that delays, reorders across pairs and parts, and disks that lose what was not committed. */
+export class SimCluster {
+  readonly scheduler = new SimScheduler();
+  readonly random: Random;
+  readonly osds: SimOsd[] = [];
+  readonly maps: SimMap[] = [];
+  readonly options: SimOptions;
+  readonly #log: Logger;
+  /** Pairs `a-b` that cannot talk now, with what waits. */
+  readonly #parted = new Map<string, (() => void)[]>();
+  readonly #lastDelivery = new Map<string, number>();
+  /** Told of every new map after a while. */
+  onMap: ((map: SimMap) => void) | undefined;
+  messages = 0;
+  /** Test hook: true swallows a message. */
+  dropMessage: ((from: number, to: number, type: number) => boolean) | undefined;
+
+  constructor(options: SimOptions) {
+    this.options = options;
+    this.random = seededRandom(options.seed);
+    this.#log = options.log ?? silentLogger;
+    for (let id = 0; id < options.osds; id++) this.osds.push(new SimOsd(id, memoryStore({ commit: 'manual' })));
+    const states = this.osds.map(() => ({ up: false, nonce: 0, upFrom: 0, upThru: 0, downAt: 0 }));
+    this.maps.push(new SimMap(0, options, states, new Map(), false));
+    this.#publish(new SimMap(1, options, states, new Map(), true));
+  }
+
+  get map(): SimMap {
+    return this.maps[this.maps.length - 1]!;
+  }
+
+  chance(probability: number): boolean {
+    return this.random.float() < probability;
+  }
+  between(low: number, high: number): number {
+    return low + this.random.float() * (high - low);
+  }
+
+  // --- mon ---------------------------------------------------------------------------------------------------------------------
+
+  #publish(map: SimMap): void {
+    this.maps.push(map);
+    for (const osd of this.osds) this.#deliverMap(osd, map.epoch);
+    this.scheduler.after(this.between(1, 50), () => this.onMap?.(map));
+  }
+
+  #deliverMap(osd: SimOsd, epoch: number): void {
+    const { nonce } = osd;
+    this.scheduler.after(this.between(1, 40), () => {
+      if (osd.osd === undefined || osd.nonce !== nonce || osd.newestMap >= epoch) return;
+      osd.newestMap = epoch;
+      osd.osd.advanceTo(epoch);
+      const state = this.maps[epoch]!.states[osd.id]!;
+      // Marked down although it lives: it asks to be taken back.
+      if (!state.up && epoch === this.map.epoch) this.#boot(osd);
+    });
+  }
+
+  #change(edit: (states: OsdState[], temp: Map<string, readonly number[]>) => void): void {
+    const states = this.map.states.map((state) => ({ ...state }));
+    const temp = new Map(this.map.pgTemp);
+    edit(states, temp);
+    this.#publish(new SimMap(this.map.epoch + 1, this.options, states, temp, true));
+  }
+
+  #boot(osd: SimOsd): void {
+    const { nonce } = osd;
+    this.scheduler.after(this.between(5, 100), () => {
+      if (osd.osd === undefined || osd.nonce !== nonce) return;
+      const state = this.map.states[osd.id]!;
+      if (state.up && state.nonce === nonce) return;
+      if (state.up) this.markDown(osd.id);
+      this.#change((states) => {
+        const epoch = this.map.epoch + 1;
+        states[osd.id] = { ...states[osd.id]!, up: true, nonce, upFrom: epoch };
+      });
+    });
+  }
+
+  markDown(id: number): void {
+    if (!this.map.isUp(id)) return;
+    this.#change((states, temp) => {
+      states[id] = { ...states[id]!, up: false, downAt: this.map.epoch + 1 };
+      for (const [pg, osds] of temp) {
+        const left = osds.filter((osd) => osd !== id);
+        if (left.length === 0) temp.delete(pg);
+        else temp.set(pg, left);
+      }
+    });
+  }
+
+  #onMon(from: SimOsd, codec: MessageCodec<unknown>, body: unknown): void {
+    const { nonce } = from;
+    this.scheduler.after(this.between(1, 30), () => {
+      const state = this.map.states[from.id]!;
+      if (!state.up || state.nonce !== nonce) return;
+      if (codec.type === MOSDAlive.type) {
+        const want = (body as MOSDAlive).wantUpThru;
+        if (state.upThru < want) this.#change((states) => (states[from.id]!.upThru = want));
+      } else if (codec.type === MOSDPGTemp.type) {
+        this.#change((_states, temp) => {
+          for (const { pg, osds } of (body as MOSDPGTemp).pgTemp) {
+            if (this.map.place(pg).actingPrimary !== from.id) continue;
+            if (osds.length === 0) temp.delete(pgText(pg));
+            else temp.set(pgText(pg), osds);
+          }
+        });
+      }
+    });
+  }
+
+  // --- network -----------------------------------------------------------------------------------------------------------------
+
+  part(a: number, b: number): void {
+    for (const key of [`${a}-${b}`, `${b}-${a}`]) if (!this.#parted.has(key)) this.#parted.set(key, []);
+  }
+  heal(): void {
+    const all = [...this.#parted.values()].flat();
+    this.#parted.clear();
+    for (const run of all) run();
+  }
+
+  /** Delivers in order per pair, after a random time. */
+  deliver(from: string, to: string, run: () => void): void {
+    const channel = `${from}>${to}`;
+    const slow = this.chance(0.02) ? this.between(20, 400) : this.between(0.1, 8);
+    const at = Math.max(this.scheduler.timeMs + slow, (this.#lastDelivery.get(channel) ?? 0) + 0.001);
+    this.#lastDelivery.set(channel, at);
+    this.scheduler.after(at - this.scheduler.timeMs, run);
+  }
+
+  #sendOsd<T>(from: SimOsd, to: number, codec: MessageCodec<T>, body: T): void {
+    this.messages++;
+    const target = this.osds[to]!;
+    const map = this.maps[from.newestMap]!;
+    const targetNonce = map.states[to]!.nonce;
+    const fromNonce = from.nonce;
+    if (this.dropMessage?.(from.id, to, codec.type)) return;
+    const encoded = codec.encode(body, FEATURES_PACIFIC);
+    const parts = {
+      version: codec.version,
+      compat: codec.compat,
+      front: encoded.front.slice(),
+      middle: emptyBytes,
+      data: concatBytes(encoded.data ?? []).slice(),
+      features: FEATURES_PACIFIC,
+    };
+    const arrive = (): void => {
+      if (target.osd === undefined || target.nonce !== targetNonce) return;
+      if (from.nonce !== fromNonce) return;
+      target.osd.onPeer(
+        from.id,
+        [addrV2('10.0.0.1', 6800 + from.id, fromNonce)],
+        codec.type,
+        codec.decode(parts) as PgMessage,
+      );
+    };
+    const send = (): void => {
+      const parted = this.#parted.get(`${from.id}-${to}`);
+      if (parted !== undefined) parted.push(send);
+      else this.deliver(`osd${from.id}.${fromNonce}`, `osd${to}.${targetNonce}`, arrive);
+    };
+    const parted = this.#parted.get(`${from.id}-${to}`);
+    if (parted !== undefined) parted.push(send);
+    else send();
+  }
+
+  // --- processes ---------------------------------------------------------------------------------------------------------------
+
+  start(id: number): void {
+    const sim = this.osds[id]!;
+    if (sim.osd !== undefined) return;
+    sim.nonce++;
+    const { nonce } = sim;
+    const alive = (): boolean => sim.nonce === nonce && sim.osd !== undefined;
+    const history: MapHistory = {
+      oldest: 1,
+      get newest() {
+        return sim.newestMap;
+      },
+      get: (epoch) => (epoch >= 1 && epoch <= sim.newestMap ? this.maps[epoch] : undefined),
+      poolCreated: () => 1,
+    };
+    const host: OsdHost = {
+      whoami: id,
+      fsid: '00000000-0000-0000-0000-000000000001',
+      store: sim.store,
+      clock: {
+        now: () => this.scheduler.now(),
+        monotonic: () => this.scheduler.monotonic(),
+        after: (ms, fn) => this.scheduler.after(ms, () => alive() && fn()),
+      },
+      random: this.random,
+      log: this.#log.with({ osd: id }),
+      maps: history,
+      sendOsd: (to, codec, body) => alive() && this.#sendOsd(sim, to, codec, body),
+      sendMon: (codec, body) => alive() && this.#onMon(sim, codec as MessageCodec<unknown>, body),
+      reportSoon: () => undefined,
+      fatal: (error) => {
+        sim.fatal ??= error;
+      },
+      full: () => false,
+      isMe: (map) => map.isUp(id) && (map as SimMap).states[id]!.nonce === nonce,
+      shareMaps: (client: OpClient) => (client as unknown as { behind(): void }).behind(),
+    };
+    sim.osd = new Osd(host);
+    sim.osd.load();
+    if (sim.newestMap < this.map.epoch) this.#deliverMap(sim, this.map.epoch);
+    this.#boot(sim);
+    this.#commitLoop(sim, nonce);
+    this.#tickLoop(sim, nonce);
+  }
+
+  /** The disk: commits some of what is queued, after a while. */
+  #commitLoop(sim: SimOsd, nonce: number): void {
+    this.scheduler.after(this.between(0.5, 6), () => {
+      if (sim.nonce !== nonce || sim.osd === undefined) return;
+      if (sim.store.uncommitted > 0) sim.store.commit(1 + (this.random.uint32() % sim.store.uncommitted));
+      this.#commitLoop(sim, nonce);
+    });
+  }
+
+  #tickLoop(sim: SimOsd, nonce: number): void {
+    this.scheduler.after(1000, () => {
+      if (sim.nonce !== nonce || sim.osd === undefined) return;
+      sim.osd.tick();
+      sim.osd.stats();
+      this.#tickLoop(sim, nonce);
+    });
+  }
+
+  /** kill -9 and loss of what was not on disk. */
+  crash(id: number): void {
+    const sim = this.osds[id]!;
+    if (sim.osd === undefined) return;
+    sim.osd.stop();
+    sim.osd = undefined;
+    sim.nonce++;
+    sim.store = sim.store.crash();
+  }
+
+  /** Every PG active and clean in its newest interval, with all OSDs up. */
+  allClean(): boolean {
+    for (let seed = 0; seed < this.options.pgNum; seed++) {
+      const pg = { pool: simPool, seed };
+      const { actingPrimary } = this.map.place(pg);
+      const primary = this.osds[actingPrimary]?.osd;
+      const found = primary?.pgs.get(pgText(pg));
+      if (found === undefined || !found.clean || found.core.map.epoch !== this.map.epoch) return false;
+    }
+    return true;
+  }
+}
