@@ -34,7 +34,9 @@ export interface StrategyContext {
 export interface Strategy {
   /** Fills defaults; also applied to objects read from an older writer and to every result of a patch. */
   defaults?(object: JsonObject): void;
-  /** Drops what a client may not set on create (status). Default: delete `status` when the kind has a status subresource. */
+  /** Whether a new object may come with a status (nodes register with theirs). Else it is dropped when there is a status subresource. */
+  statusOnCreate?: boolean;
+  /** Sets and drops what a client may not choose on create. */
   prepareForCreate?(object: JsonObject, context: StrategyContext): void;
   validate?(object: JsonObject): FieldError[];
   /** Keeps from `old` what a client may not change through the main resource. Default: keep the old status when there is a status subresource. */

@@ -51,7 +51,7 @@ export function beforeCreate(
     throw badRequest('resourceVersion should not be set on objects to be created');
   for (const field of ['deletionTimestamp', 'deletionGracePeriodSeconds', 'selfLink', 'resourceVersion', 'generation'])
     delete metadata[field];
-  if (kind.subresources.status !== undefined) delete object.status;
+  if (kind.subresources.status !== undefined && kind.strategy.statusOnCreate !== true) delete object.status;
   kind.strategy.prepareForCreate?.(object, context);
   if (kind.strategy.generation === true) metadata.generation = 1;
   metadata.creationTimestamp = formatTime(context.now());

@@ -197,8 +197,7 @@ export const namespaceStrategy: Strategy = {
 
 export const nodeStrategy: Strategy = {
   defaults: nodeDefaults,
-  // Kubelets register with their status.
-  prepareForCreate: () => undefined,
+  statusOnCreate: true,
   validate: nodeErrors,
   validateUpdate: nodeUpdateErrors,
 };
