@@ -10,7 +10,7 @@ import type { Paths } from '../../config/paths.ts';
 import type { KubeClient } from '../client/api.ts';
 import { Checkpoints } from './checkpoint-shell.ts';
 import { CriClient } from './cri/cri-client.ts';
-import { EventRecorder } from './events-client.ts';
+import { EventRecorder } from '../client/events.ts';
 import { ImageManager } from './images/image-manager-shell.ts';
 import { Limiter } from './limiter.ts';
 import { Cgroups } from './node/cgroups-shell.ts';
@@ -41,6 +41,8 @@ export interface KubeletOptions {
   readonly podCIDR: string;
   /** Why the pod network is not usable yet, undefined when it is. */
   readonly networkProblem: () => string | undefined;
+  /** A pod's status is different: its address or its ports may be. */
+  readonly podsChanged?: () => void;
 }
 
 /** The parts of a running kubelet that its HTTPS server shows. */
@@ -127,7 +129,10 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
       ephemeralStorage: quantityValue(offered['ephemeral-storage']!),
     },
     limit: (work) => limiter.run(work),
-    report: (pod, status) => statuses.report(pod, status),
+    report: (pod, status) => {
+      statuses.report(pod, status);
+      options.podsChanged?.();
+    },
     confirmDeleted: (pod, status) => statuses.confirmDeleted(pod, status),
     forget: (uid) => {
       statuses.forget(uid);

@@ -3,7 +3,7 @@ import type { Logger } from '../../../base/log.ts';
 import type { Random } from '../../../base/random.ts';
 import type { PodStatus } from '../../api/types.ts';
 import type { CriClient } from '../cri/cri-client.ts';
-import type { EventRecorder, EventSubject } from '../events-client.ts';
+import type { EventRecorder, EventSubject } from '../../client/events.ts';
 import type { ImageManager } from '../images/image-manager-shell.ts';
 import type { Cgroups } from '../node/cgroups-shell.ts';
 import type { ObjectCache } from '../object-cache-client.ts';

@@ -1,1 +1,0 @@
-export { EventRecorder, type EventSubject } from '../client/events.ts';
