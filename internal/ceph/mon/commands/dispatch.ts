@@ -1,0 +1,147 @@
+import { utf8 } from '../../../base/bytes.ts';
+import { MCommand, MCommandReply, MMonCommand, MMonCommandAck } from '../../wire/messages/command.ts';
+import { LOG_DEBUG, LOG_INFO } from '../../wire/messages/log.ts';
+import { EACCES, EINVAL, ENOTSUP, Refusal, refusalOf } from '../errno.ts';
+import type { OutputFormat } from '../format/json.ts';
+import type { Mon } from '../mon.ts';
+import type { Session } from '../session.ts';
+import { readArguments } from './signature.ts';
+import { type Command, type CommandAnswer, type CommandTable, FLAG_MGR } from './table.ts';
+
+/** What a command's handler works on. */
+export interface CommandContext {
+  readonly mon: Mon;
+  readonly session: Session;
+  /** What `ceph -i` read. */
+  readonly input: Uint8Array;
+}
+
+export type MonCommands = CommandTable<CommandContext>;
+
+interface Answer {
+  code: number;
+  status: string;
+  output: Uint8Array;
+}
+
+const formats: ReadonlySet<string> = new Set(['plain', 'json', 'json-pretty', 'json_pretty']);
+
+/** Answers MMonCommand (`ceph ...`) and MCommand (`ceph tell mon.a ...`). */
+export function handleCommands(mon: Mon, table: MonCommands): void {
+  mon.handlers
+    .on(MMonCommand, async (session, { command, input }, { tid }) => {
+      const answer = await run(mon, table, session, command, input, false);
+      const version = mon.state.osdmap.epoch;
+      session.connection.send(MMonCommandAck, { ...answer, command, version }, { tid });
+    })
+    .on(MCommand, async (session, { command, input }, { tid }) => {
+      const answer = await run(mon, table, session, command, input, true);
+      session.connection.send(MCommandReply, answer, { tid });
+    });
+}
+
+function parse(command: readonly string[]): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(command.join(''));
+  } catch {
+    throw new Refusal(EINVAL, 'bad or missing json');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new Refusal(EINVAL, 'command is no object');
+  return value as Record<string, unknown>;
+}
+
+async function run(
+  mon: Mon,
+  table: MonCommands,
+  session: Session,
+  words: readonly string[],
+  input: Uint8Array,
+  tell: boolean,
+): Promise<Answer> {
+  let answer: CommandAnswer;
+  try {
+    answer = await execute(mon, table, session, parse(words), words, input, tell);
+  } catch (error) {
+    let refusal: Refusal;
+    try {
+      refusal = refusalOf(error);
+    } catch {
+      mon.log.error('a command failed', { error, command: words.join(' ').slice(0, 200) });
+      refusal = new Refusal(EINVAL, 'the command failed inside the mon; its log says why');
+    }
+    return { code: -refusal.errno, status: refusal.message, output: utf8(refusal.output) };
+  }
+  const { code = 0, status = '', output = '' } = answer;
+  return { code, status, output: typeof output === 'string' ? utf8(output) : output };
+}
+
+async function execute(
+  mon: Mon,
+  table: MonCommands,
+  session: Session,
+  given: Record<string, unknown>,
+  words: readonly string[],
+  input: Uint8Array,
+  tell: boolean,
+): Promise<CommandAnswer> {
+  const prefix = given['prefix'];
+  if (typeof prefix !== 'string') throw new Refusal(EINVAL, 'command has no prefix');
+  if (prefix === 'get_command_descriptions') return { output: table.descriptions(tell) };
+  const format = (given['format'] ?? 'plain') as string;
+  const candidates = table.find(prefix);
+  if (candidates.length === 0) throw new Refusal(EINVAL, 'command not known');
+  const command = choose(candidates, given);
+  if ((command.flags & FLAG_MGR) !== 0)
+    throw new Refusal(ENOTSUP, `'${prefix}' is executed by the mgr: send it there (mgr_command)`);
+  if (!formats.has(format)) throw new Refusal(EINVAL, `format '${format}' is not supported: plain, json, json-pretty`);
+  check(mon, session, command, prefix, given, words);
+  const shaped: OutputFormat = format === 'json' ? 'json' : format === 'plain' ? 'plain' : 'json-pretty';
+  return await command.handler!({ mon, session, input }, readArguments(command.signature, given), shaped);
+}
+
+/** Of commands with the same words the first that the arguments fit. */
+function choose(
+  candidates: readonly Command<CommandContext>[],
+  given: Readonly<Record<string, unknown>>,
+): Command<CommandContext> {
+  for (const command of candidates) {
+    const missing = command.signature.arguments.some(({ name, required }) => required && given[name] === undefined);
+    if (!missing) return command;
+  }
+  return candidates[0]!;
+}
+
+/** Capabilities, and a line of the audit log. Errors: EACCES. */
+function check(
+  mon: Mon,
+  session: Session,
+  command: Command<CommandContext>,
+  prefix: string,
+  given: Readonly<Record<string, unknown>>,
+  words: readonly string[],
+): void {
+  const args = new Map<string, string>();
+  for (const [name, value] of Object.entries(given)) {
+    if (name === 'prefix' || name === 'format') continue;
+    args.set(name, Array.isArray(value) ? value.join(' ') : String(value));
+  }
+  const caps = given['caps'];
+  // `auth get-or-create x mon 'allow r'`: profiles limit what may be given by the names caps_mon and the like.
+  if (Array.isArray(caps))
+    for (let i = 0; i + 1 < caps.length; i += 2) args.set(`caps_${caps[i]}`, String(caps[i + 1]));
+  const allowed = session.may(command.module, command.perm, prefix, args);
+  const from = session.connection.peerAddrs[0];
+  const who = `from='client.${session.connection.identity?.globalId ?? '?'} ${from === undefined ? '' : `${from.ip}:${from.port}/${from.nonce}`}' entity='${session.entity}'`;
+  const changes = /[wx]/.test(command.perm);
+  const secret = prefix.startsWith('config-key') || prefix.startsWith('auth import');
+  const text = secret ? JSON.stringify({ prefix, key: given['key'] }) : words.join('').slice(0, 2000);
+  const line = mon.line(
+    changes && allowed ? LOG_INFO : LOG_DEBUG,
+    `${who} cmd=[${text}]: ${allowed ? 'dispatch' : 'access denied'}`,
+    'audit',
+  );
+  mon.background('audit log', (draft) => draft.log(line));
+  if (!allowed) throw new Refusal(EACCES, 'access denied');
+}

@@ -1,0 +1,261 @@
+import { fullLocation } from '../crush/build.ts';
+import {
+  MAP_FULL,
+  MAP_NOBACKFILL,
+  MAP_NODEEP_SCRUB,
+  MAP_NODOWN,
+  MAP_NOIN,
+  MAP_NOOUT,
+  MAP_NOREBALANCE,
+  MAP_NORECOVER,
+  MAP_NOSCRUB,
+  MAP_NOSNAPTRIM,
+  MAP_NOTIERAGENT,
+  MAP_NOUP,
+  MAP_PAUSERD,
+  MAP_PAUSEWR,
+  flagList,
+  flagText,
+  mapFlagNames,
+  OSD_NODOWN,
+  OSD_NOIN,
+  OSD_NOOUT,
+  OSD_NOUP,
+  osdStateNames,
+} from '../maps/constants.ts';
+import type { OsdMap } from '../maps/osdmap.ts';
+import { POOL_FULL, POOL_FULL_QUOTA } from '../maps/pool.ts';
+import { utimeToMs } from '../wire/encoding.ts';
+import type { MMonMgrReportValue } from '../wire/messages/mgr_mon.ts';
+import type { MonOptions } from './options.ts';
+import type { HealthMute, MonState } from './state.ts';
+
+export type Severity = 'HEALTH_OK' | 'HEALTH_WARN' | 'HEALTH_ERR';
+
+/** One health check as `ceph health` shows it. */
+export interface HealthCheck {
+  code: string;
+  severity: 'HEALTH_WARN' | 'HEALTH_ERR';
+  summary: string;
+  count: number;
+  detail: readonly string[];
+}
+
+export interface Health {
+  status: Severity;
+  /** Sorted by code; muted ones too. */
+  checks: readonly HealthCheck[];
+  mutes: readonly HealthMute[];
+}
+
+export interface HealthInput {
+  state: MonState;
+  digest: MMonMgrReportValue | undefined;
+  options: MonOptions;
+  nowMs: number;
+}
+
+/** Flags of the map that a person set and that change what the cluster does. */
+const warnFlags =
+  MAP_FULL |
+  MAP_PAUSERD |
+  MAP_PAUSEWR |
+  MAP_NOUP |
+  MAP_NODOWN |
+  MAP_NOIN |
+  MAP_NOOUT |
+  MAP_NOBACKFILL |
+  MAP_NORECOVER |
+  MAP_NOSCRUB |
+  MAP_NODEEP_SCRUB |
+  MAP_NOTIERAGENT |
+  MAP_NOSNAPTRIM |
+  MAP_NOREBALANCE;
+
+/** All checks: the mon's own and those that the mgr reports, with the mutes applied. */
+export function health(input: HealthInput): Health {
+  const checks = [
+    ...osdChecks(input.state.osdmap, input.options),
+    ...poolChecks(input),
+    ...mgrChecks(input),
+    ...(input.digest?.checks ?? []),
+  ];
+  checks.sort((a, b) => (a.code < b.code ? -1 : a.code > b.code ? 1 : 0));
+  const muted = new Set(input.state.mutes.map(({ code }) => code));
+  const heard = checks.filter(({ code }) => !muted.has(code));
+  const status = heard.some(({ severity }) => severity === 'HEALTH_ERR')
+    ? 'HEALTH_ERR'
+    : heard.length > 0
+      ? 'HEALTH_WARN'
+      : 'HEALTH_OK';
+  return { status, checks, mutes: input.state.mutes };
+}
+
+function warn(code: string, summary: string, count: number, detail: readonly string[] = []): HealthCheck {
+  return { code, severity: 'HEALTH_WARN', summary, count, detail };
+}
+
+function location(map: OsdMap, osd: number): string {
+  // From the root down, as upstream's map of types orders it: by name of the type, root last would be wrong.
+  const path = fullLocation(map.crush, osd).reverse();
+  return path.map(([type, name]) => `${type}=${name}`).join(',');
+}
+
+function osdChecks(map: OsdMap, options: MonOptions): HealthCheck[] {
+  const out: HealthCheck[] = [];
+  const osds = map.osds();
+  if (osds.length < options.number('osd_pool_default_size'))
+    out.push(
+      warn(
+        'TOO_FEW_OSDS',
+        `OSD count ${osds.length} < osd_pool_default_size ${options.number('osd_pool_default_size')}`,
+        options.number('osd_pool_default_size') - osds.length,
+      ),
+    );
+  const down = osds.filter((osd) => !map.isUp(osd) && map.isIn(osd));
+  out.push(...subtreesDown(map, down));
+  if (down.length > 0)
+    out.push(
+      warn(
+        'OSD_DOWN',
+        `${down.length} osds down`,
+        down.length,
+        down.map((osd) => `osd.${osd} (${location(map, osd)}) is down`),
+      ),
+    );
+  const flags = map.flags & warnFlags;
+  if (flags !== 0) {
+    const names = flagText(flags, mapFlagNames);
+    out.push(warn('OSDMAP_FLAGS', `${names} flag(s) set`, flagList(flags, mapFlagNames).length));
+  }
+  out.push(...flaggedOsds(map));
+  if (options.number('mon_osd_down_out_interval') === 0 && options.flag('mon_warn_on_osd_down_out_interval_zero'))
+    out.push(
+      warn('OSD_NO_DOWN_OUT_INTERVAL', 'mon_osd_down_out_interval is 0', 1, [
+        'mon.a has mon_osd_down_out_interval set to 0',
+      ]),
+    );
+  if (map.fullRatio < map.backfillfullRatio || map.backfillfullRatio < map.nearfullRatio)
+    out.push({
+      code: 'OSD_OUT_OF_ORDER_FULL',
+      severity: 'HEALTH_ERR',
+      summary: 'full ratio(s) out of order',
+      count: 1,
+      detail: [
+        `full_ratio (${map.fullRatio}) < backfillfull_ratio (${map.backfillfullRatio}) < nearfull_ratio (${map.nearfullRatio})`,
+      ],
+    });
+  return out;
+}
+
+/** `OSD_HOST_DOWN` and the like: buckets whose OSDs are all down (`OSDMap::check_health`). */
+function subtreesDown(map: OsdMap, down: readonly number[]): HealthCheck[] {
+  if (down.length === 0) return [];
+  const out: HealthCheck[] = [];
+  const downIn = new Set(down);
+  const allDown = (id: number): boolean => {
+    if (id >= 0) return downIn.has(id) || (map.exists(id) && !map.isUp(id));
+    const items = map.crush.bucket(id)?.items ?? [];
+    return items.length > 0 && items.every(allDown) && leafCount(map, id) > 0;
+  };
+  const byType = new Map<number, { id: number; osds: number }[]>();
+  for (const bucket of map.crush.buckets) {
+    if (bucket === undefined || map.crush.isShadow(bucket.id) || !allDown(bucket.id)) continue;
+    const list = byType.get(bucket.type) ?? [];
+    list.push({ id: bucket.id, osds: leafCount(map, bucket.id) });
+    byType.set(bucket.type, list);
+  }
+  for (const [type, list] of byType) {
+    const name = map.crush.typeNames.get(type) ?? '';
+    const osds = list.reduce((sum, entry) => sum + entry.osds, 0);
+    out.push(
+      warn(
+        `OSD_${name.toUpperCase()}_DOWN`,
+        `${list.length} ${name}${list.length > 1 ? 's' : ''} (${osds} osds) down`,
+        list.length,
+        list.map(({ id, osds: n }) => {
+          const where = location(map, id);
+          return `${name} ${map.crush.nameOf(id)}${where === '' ? '' : ` (${where})`} (${n} osds) is down`;
+        }),
+      ),
+    );
+  }
+  return out;
+}
+
+function leafCount(map: OsdMap, id: number): number {
+  if (id >= 0) return map.exists(id) ? 1 : 0;
+  return (map.crush.bucket(id)?.items ?? []).reduce((sum, item) => sum + leafCount(map, item), 0);
+}
+
+function flaggedOsds(map: OsdMap): HealthCheck[] {
+  const mask = OSD_NOUP | OSD_NODOWN | OSD_NOIN | OSD_NOOUT;
+  const detail: string[] = [];
+  for (const osd of map.osds()) {
+    const flags = map.osdState[osd]! & mask;
+    if (flags !== 0) detail.push(`osd.${osd} has flags {${flagText(flags, osdStateNames)}}`);
+  }
+  for (const [id, flags] of map.crushNodeFlags)
+    detail.push(
+      `${map.crush.typeNames.get(map.crush.typeOf(id)) ?? 'item'} ${map.crush.nameOf(id) ?? id} has flags {${flagText(flags, osdStateNames)}}`,
+    );
+  for (const [id, flags] of map.deviceClassFlags)
+    detail.push(`device class '${map.crush.classNames.get(id) ?? id}' has flags {${flagText(flags, osdStateNames)}}`);
+  if (detail.length === 0) return [];
+  return [
+    warn(
+      'OSD_FLAGS',
+      `${detail.length} OSDs or CRUSH {nodes, device-classes} have {NOUP,NODOWN,NOIN,NOOUT} flags set`,
+      detail.length,
+      detail,
+    ),
+  ];
+}
+
+function poolChecks({ state, digest, options }: HealthInput): HealthCheck[] {
+  const { osdmap } = state;
+  const out: HealthCheck[] = [];
+  const full: string[] = [];
+  const noApp: string[] = [];
+  const notPower: string[] = [];
+  const single: string[] = [];
+  for (const [id, pool] of osdmap.pools) {
+    const name = osdmap.poolNames.get(id) ?? String(id);
+    if ((pool.flags & POOL_FULL_QUOTA) !== 0) full.push(`pool '${name}' is full (running out of quota)`);
+    else if ((pool.flags & POOL_FULL) !== 0) full.push(`pool '${name}' is full (no space)`);
+    // Only pools that are in use: a new one has not been given its application yet.
+    const objects = digest?.pools.get(id)?.sums.objects ?? 0;
+    if (pool.applications.size === 0 && objects > 0) noApp.push(`application not enabled on pool '${name}'`);
+    if ((pool.pgNumTarget & (pool.pgNumTarget - 1)) !== 0)
+      notPower.push(`pool '${name}' pg_num ${pool.pgNumTarget} is not a power of two`);
+    if (pool.size === 1) single.push(`pool '${name}' has no replicas configured`);
+  }
+  if (full.length > 0) out.push(warn('POOL_FULL', `${full.length} pool(s) full`, full.length, full));
+  if (noApp.length > 0 && options.flag('mon_warn_on_pool_no_app'))
+    out.push(
+      warn('POOL_APP_NOT_ENABLED', `${noApp.length} pool(s) do not have an application enabled`, noApp.length, [
+        ...noApp,
+        "use 'ceph osd pool application enable <pool-name> <app-name>', where <app-name> is 'cephfs', 'rbd', 'rgw', or freeform for custom applications.",
+      ]),
+    );
+  if (notPower.length > 0 && options.flag('mon_warn_on_pool_pg_num_not_power_of_two'))
+    out.push(
+      warn(
+        'POOL_PG_NUM_NOT_POWER_OF_TWO',
+        `${notPower.length} pool(s) have non-power-of-two pg_num`,
+        notPower.length,
+        notPower,
+      ),
+    );
+  if (single.length > 0 && options.flag('mon_warn_on_pool_no_redundancy'))
+    out.push(warn('POOL_NO_REDUNDANCY', `${single.length} pool(s) have no replicas configured`, single.length, single));
+  return out;
+}
+
+function mgrChecks({ state, options, nowMs }: HealthInput): HealthCheck[] {
+  if (state.mgrmap.available || state.osdmap.osds().length === 0) return [];
+  // A cluster that was made just now need not have one yet.
+  const graceMs = options.number('mon_mgr_mkfs_grace') * 1000;
+  if (nowMs - utimeToMs(state.monmap.created) < graceMs && state.mgrmap.activeChange.sec === 0) return [];
+  return [warn('MGR_DOWN', 'no active mgr', 0)];
+}
