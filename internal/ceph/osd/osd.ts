@@ -36,6 +36,7 @@ import type { PgEnv } from './pg-env.ts';
 import { requestKey } from './pg-log.ts';
 import { PgMeta } from './pg-meta.ts';
 import { PgRemover } from './pg-remover.ts';
+import type { LogLimits } from './replication.ts';
 
 /** The maps that the OSD keeps. */
 export interface MapHistory {
@@ -63,6 +64,8 @@ export interface OsdHost {
   /** The disk failed: nothing more can be promised. */
   fatal(error: unknown): void;
   full(): boolean;
+  /** Bounds of the logs of PGs, where they are not to follow from the number of PGs (simulations). */
+  readonly logLimits?: LogLimits;
   /** Whether the map shows this very incarnation up: only then does it speak. */
   isMe(map: MapView): boolean;
   /** Tells a client of the maps since `epoch`. */
@@ -154,6 +157,7 @@ export class Osd {
     return {
       full: this.#host,
       logLimits: () => {
+        if (this.#host.logLimits !== undefined) return this.#host.logLimits;
         const share = Math.floor(logBudgetEntries / Math.max(1, this.pgs.size));
         return { clean: Math.min(500, Math.max(100, share)), degraded: Math.min(5000, Math.max(250, share)) };
       },

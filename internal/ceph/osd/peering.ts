@@ -473,9 +473,9 @@ export class Peering {
   onNotify(from: number, m: MOSDPGNotify): void {
     const core = this.#core;
     if (!core.isPrimary) return;
-    const known = core.peers.get(from);
+    // Until it is activated a copy does not change: a second notice of this interval says nothing new.
+    if (core.peers.has(from)) return;
     if (this.phase === 'active' || this.phase === 'activating') {
-      if (known !== undefined) return;
       core.peers.set(from, { info: m.info, missing: undefined, activated: false });
       if (core.hasState(PG_CLEAN)) core.env.send(from, MOSDPGRemove, core.head());
       else this.#hooks.foundStray(from);
@@ -492,7 +492,7 @@ export class Peering {
       core.flush();
       // What was asked on the ground of an older history may be too little or too much.
       if (this.phase === 'get-info') this.#buildPrior();
-      else if (known === undefined) this.#restart();
+      else this.#restart();
     }
     if (this.phase === 'get-info') this.#maybeGotInfo();
     else if (this.phase === 'incomplete' || this.phase === 'down') this.#restart();

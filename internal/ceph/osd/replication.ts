@@ -101,7 +101,7 @@ export class Replication {
     const { log } = this.#core.meta;
     const limits = this.#limits();
     const keep = this.#core.hasState(PG_CLEAN) ? limits.clean : limits.degraded;
-    const step = Math.max(16, keep >> 4);
+    const step = Math.max(4, keep >> 4);
     if (log.length < keep + step) return eversionZero;
     return log.trimPoint(keep) ?? eversionZero;
   }

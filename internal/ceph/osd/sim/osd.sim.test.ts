@@ -16,6 +16,7 @@ function options(seed: number): SimOptions {
     size: 3,
     minSize: 2,
     pgNum: 4,
+    ...(seed % 2 === 0 ? { logEntries: 8 } : {}),
     ...(verbose ? { log: systemLogger({ value: 'debug' }) } : {}),
   };
 }

@@ -90,6 +90,8 @@ export interface SimOptions {
   size: number;
   minSize: number;
   pgNum: number;
+  /** Entries that logs keep: few force backfill. */
+  logEntries?: number;
   log?: Logger;
 }
 
@@ -420,6 +422,9 @@ export class SimCluster {
         sim.fatal ??= error;
       },
       full: () => false,
+      ...(this.options.logEntries === undefined
+        ? {}
+        : { logLimits: { clean: this.options.logEntries, degraded: this.options.logEntries } }),
       isMe: (map) => map.isUp(id) && (map as SimMap).states[id]!.nonce === nonce,
       shareMaps: (client: OpClient) => (client as unknown as { behind(): void }).behind(),
     };
