@@ -7,6 +7,8 @@ export type DeploymentObject = Deployment & KubeObject;
 export type ReplicaSetObject = ReplicaSet & KubeObject;
 
 export const templateHashLabel = 'pod-template-hash';
+export const desiredAnnotation = 'deployment.kubernetes.io/desired-replicas';
+export const maxAnnotation = 'deployment.kubernetes.io/max-replicas';
 
 /** Pods that a percentage or a number means; percentages of surge round up, of unavailability down. */
 export function intOrPercent(value: unknown, total: number, roundUp: boolean): number {
@@ -43,7 +45,8 @@ export function planDeployment(
 ): Scaling[] {
   const replicas = deployment.spec?.replicas ?? 1;
   const active = old.filter((set) => wantedOf(set) > 0);
-  if (deployment.spec?.paused) return scalePaused(replicas, deployment, current, active);
+  if (deployment.spec?.paused || wasScaled(deployment, [...(current ? [current] : []), ...old]))
+    return planScaling(deployment, current, old);
   if (!current) return [];
   if (deployment.spec?.strategy?.type === 'Recreate') {
     if (active.length > 0) return active.map((set) => ({ set, to: 0 }));
@@ -83,27 +86,58 @@ export function planDeployment(
   return [...changes].map(([set, to]) => ({ set, to }));
 }
 
-/** A paused deployment that is scaled shares the change out in proportion. */
-function scalePaused(
-  replicas: number,
+/** What a set's annotation says the deployment wanted when the set was last scaled. */
+function desiredOf(set: ReplicaSet): number | undefined {
+  const text = set.metadata.annotations?.[desiredAnnotation];
+  return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined;
+}
+
+/** Whether the deployment was scaled since its sets were: their annotations tell (upstream's isScalingEvent). */
+export function wasScaled(deployment: DeploymentObject, sets: readonly ReplicaSetObject[]): boolean {
+  const replicas = deployment.spec?.replicas ?? 1;
+  return sets.some((set) => wantedOf(set) > 0 && (desiredOf(set) ?? replicas) !== replicas);
+}
+
+/** A set's share of a change, by what it had of the largest size that was allowed before. */
+function shareOf(set: ReplicaSetObject, deployment: DeploymentObject, left: number): number {
+  const replicas = deployment.spec?.replicas ?? 1;
+  if (replicas === 0) return Math.max(-wantedOf(set), left);
+  const before = Number(set.metadata.annotations?.[maxAnnotation] ?? 0) || (deployment.status?.replicas ?? 0);
+  const size =
+    before === 0 ? 0 : Math.round((wantedOf(set) * (replicas + rollingBounds(deployment).maxSurge)) / before);
+  const share = size - wantedOf(set);
+  return left > 0 ? Math.min(share, left) : Math.max(share, left);
+}
+
+/**
+ * Scales without rolling out: the one active set takes all, several share the change in proportion (upstream's sync.go, scale). For a paused deployment, and
+ * for one that was scaled in the middle of a rollout. Sets that keep their size are listed too: their annotations have to follow.
+ */
+export function planScaling(
   deployment: DeploymentObject,
   current: ReplicaSetObject | undefined,
-  active: readonly ReplicaSetObject[],
+  old: readonly ReplicaSetObject[],
 ): Scaling[] {
-  const sets = [...(current && wantedOf(current) > 0 ? [current] : []), ...active];
-  if (sets.length === 0) return current && replicas > 0 ? [{ set: current, to: replicas }] : [];
-  const total = sets.reduce((sum, set) => sum + wantedOf(set), 0);
-  const allowed =
-    replicas === 0
-      ? 0
-      : sets.length === 1
-        ? replicas
-        : replicas + (deployment.spec?.strategy?.type === 'Recreate' ? 0 : rollingBounds(deployment).maxSurge);
-  if (total === allowed || (sets.length > 1 && total >= replicas && total <= allowed)) return [];
-  let left = allowed;
-  return sets.map((set, index) => {
-    const to = index === sets.length - 1 ? left : Math.min(left, Math.round((wantedOf(set) * allowed) / total));
-    left -= to;
-    return { set, to };
-  });
+  const replicas = deployment.spec?.replicas ?? 1;
+  const all = [...(current ? [current] : []), ...old].filter((set) => wantedOf(set) > 0);
+  if (all.length <= 1) {
+    const only = all[0] ?? current ?? old.at(-1);
+    return only ? [{ set: only, to: replicas }] : [];
+  }
+  if (current && wantedOf(current) === replicas && desiredOf(current) === replicas && availableOf(current) === replicas)
+    return old.filter((set) => wantedOf(set) > 0).map((set) => ({ set, to: 0 }));
+  if (deployment.spec?.strategy?.type === 'Recreate') return [];
+  const total = all.reduce((sum, set) => sum + wantedOf(set), 0);
+  const change = (replicas === 0 ? 0 : replicas + rollingBounds(deployment).maxSurge) - total;
+  const newer = (set: ReplicaSetObject): number => (set === current ? Number.MAX_SAFE_INTEGER : old.indexOf(set));
+  // Larger sets first; among equals the newer one grows and the older one shrinks.
+  all.sort((a, b) => wantedOf(b) - wantedOf(a) || (change > 0 ? newer(b) - newer(a) : newer(a) - newer(b)));
+  const sizes = new Map<ReplicaSetObject, number>();
+  let left = change;
+  for (const set of all) {
+    const share = left === 0 ? 0 : shareOf(set, deployment, left);
+    sizes.set(set, wantedOf(set) + share);
+    left -= share;
+  }
+  return all.map((set, index) => ({ set, to: Math.max(0, sizes.get(set)! + (index === 0 ? left : 0)) }));
 }

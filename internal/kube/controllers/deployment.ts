@@ -8,6 +8,8 @@ import { formatTime, parseTime } from '../machinery/time.ts';
 import type { ControllerContext } from './context.ts';
 import {
   type DeploymentObject,
+  desiredAnnotation,
+  maxAnnotation,
   planDeployment,
   type ReplicaSetObject,
   rollingBounds,
@@ -17,8 +19,6 @@ import { controllerOf, ownerReference, type PodObject } from './pod-control.ts';
 import { canonicalJson, templateHash } from './revision.ts';
 
 const revisionAnnotation = 'deployment.kubernetes.io/revision';
-const desiredAnnotation = 'deployment.kubernetes.io/desired-replicas';
-const maxAnnotation = 'deployment.kubernetes.io/max-replicas';
 /** Written for kubectl; not copied to ReplicaSets. */
 const ownAnnotations = new Set([
   revisionAnnotation,
@@ -172,11 +172,7 @@ export function deploymentController(context: ControllerContext): void {
     old: readonly ReplicaSetObject[],
   ): Promise<ReplicaSetObject> {
     const revision = Math.max(nextRevision(old), Number(set.metadata.annotations?.[revisionAnnotation] ?? 0));
-    const wanted: Record<string, string> = {
-      ...inherited(deployment),
-      ...scaleAnnotations(deployment),
-      [revisionAnnotation]: String(revision),
-    };
+    const wanted: Record<string, string> = { ...inherited(deployment), [revisionAnnotation]: String(revision) };
     let result = set;
     if (
       Object.entries(wanted).some(([key, value]) => set.metadata.annotations?.[key] !== value) ||
@@ -201,11 +197,14 @@ export function deploymentController(context: ControllerContext): void {
 
   async function scale(deployment: DeploymentObject, set: ReplicaSetObject, to: number): Promise<void> {
     const from = set.spec?.replicas ?? 1;
-    if (from === to) return;
+    const annotations = scaleAnnotations(deployment);
+    if (from === to && Object.entries(annotations).every(([key, value]) => set.metadata.annotations?.[key] === value))
+      return;
     await client.patch(replicaSetsRef, set.metadata.name, set.metadata.namespace, 'merge', {
-      metadata: { resourceVersion: set.metadata.resourceVersion, annotations: scaleAnnotations(deployment) },
+      metadata: { resourceVersion: set.metadata.resourceVersion, annotations },
       spec: { replicas: to },
     });
+    if (from === to) return;
     recorder.record(
       subject(deployment),
       'Normal',

@@ -51,8 +51,10 @@ export function planStatefulSet(
   const healthy = (pod: PodObject | undefined): boolean =>
     pod !== undefined && !terminating(pod) && pod.status?.phase === 'Running' && isAvailable(pod, minReady, nowMs);
   const revisionFor = (ordinal: number): Revision => {
-    if (partition > 0) return ordinal < partition ? current : update;
-    return ordinal < start + (set.status?.currentReplicas ?? 0) ? current : update;
+    if (!rolling) return update;
+    // Without bounds of its own (objects of old writers) the count of current pods is the partition, as upstream.
+    const bound = spec.updateStrategy?.rollingUpdate === undefined ? (set.status?.currentReplicas ?? 0) : partition;
+    return ordinal < start + bound ? current : update;
   };
 
   let waiting = false;
@@ -80,7 +82,7 @@ export function planStatefulSet(
   }
 
   if (!rolling || condemned.length > 0 || plan.create.length > 0 || plan.delete.length > 0) return plan;
-  for (let ordinal = start + replicas - 1; ordinal >= Math.max(start, partition); ordinal--) {
+  for (let ordinal = start + replicas - 1; ordinal >= start + partition; ordinal--) {
     const pod = byOrdinal.get(ordinal);
     if (pod && pod.metadata.labels?.[revisionLabel] !== update.name && !terminating(pod)) {
       plan.delete.push(pod);

@@ -34,21 +34,18 @@ export interface Cluster {
 export const driverName = 'fake.csi.test';
 
 function fakeProvisioner(volumes: Map<string, { bytes: number }>): VolumeProvisioner {
-  return {
+  const provisioner: VolumeProvisioner = {
     name: driverName,
-    createVolume: ({ name, bytes }: { name: string; bytes: number }) => {
+    createVolume: ({ name, bytes }) => {
       volumes.set(name, { bytes });
       return Promise.resolve({ handle: name, bytes, attributes: { pool: 'test' } });
     },
-    deleteVolume: ({ handle }: { handle: string }) => {
+    deleteVolume: (handle) => {
       volumes.delete(handle);
       return Promise.resolve();
     },
-    expandVolume: ({ handle, bytes }: { handle: string; bytes: number }) => {
-      volumes.set(handle, { bytes });
-      return Promise.resolve({ bytes, nodeExpansion: false });
-    },
-  } as unknown as VolumeProvisioner;
+  };
+  return provisioner;
 }
 
 export async function startCluster(nodeCount = 1): Promise<Cluster> {
