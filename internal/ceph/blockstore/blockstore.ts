@@ -106,7 +106,7 @@ export async function openBlockStore(options: BlockStoreOptions): Promise<BlockS
   }
   const segmentBytes = options.journalSegmentBytes ?? 16 * 1024 * 1024;
   const journal = await openJournal({ disk, dir: `${dir}/journal`, clock: options.clock, log, segmentBytes });
-  const catalog = new Catalog(index, capacityBytes / blockBytes, memoryBudget / 2);
+  const catalog = new Catalog(index, capacityBytes / blockBytes, memoryBudget / 4);
   const store = new Store(options, {
     index,
     journal,
@@ -183,7 +183,7 @@ class Store implements BlockStore {
     this.#data = parts.data;
     this.#deferredMaxBytes = options.deferredMaxBytes ?? 32 * 1024;
     this.#checkpointMs = options.checkpointMs ?? 30_000;
-    this.#checkpointBytes = Math.min(1.5 * parts.segmentBytes, parts.memoryBudget / 3);
+    this.#checkpointBytes = Math.min(1.5 * parts.segmentBytes, parts.memoryBudget / 4);
     this.#appliedIndex = parts.catalog.appliedIndex;
     this.#committedIndex = this.#appliedIndex;
     this.#checkpointIndex = this.#appliedIndex;
@@ -267,7 +267,7 @@ class Store implements BlockStore {
           queued.ready = true;
           this.#pump();
         },
-        (error: unknown) => this.#fail(error),
+        (error: unknown) => void this.#fail(error),
       );
     return promise;
   }
@@ -317,7 +317,7 @@ class Store implements BlockStore {
       assert(index === queued.index, `journal index ${index} for transaction ${queued.index}`);
       done.then(
         () => this.#committed(queued),
-        (error: unknown) => this.#fail(error),
+        (error: unknown) => queued.reject(this.#fail(error)),
       );
     }
     this.#armCheckpoint();
@@ -345,8 +345,8 @@ class Store implements BlockStore {
   }
 
   /** What is in memory and what is on disk have parted: nothing more is acknowledged; the process must start anew. */
-  #fail(cause: unknown): void {
-    if (this.#failed) return;
+  #fail(cause: unknown): AppError {
+    if (this.#failed) return this.#failed;
     const error = new AppError('STORE_FAILED', `${this.#name}: the disk failed`, {
       cause,
       hint: 'Check the disk (dmesg, free space). The OSD restarts and replays its journal.',
@@ -358,6 +358,7 @@ class Store implements BlockStore {
     this.#waiting = [];
     for (const waiter of this.#commitWaiters) waiter.reject(error);
     this.#commitWaiters = [];
+    return error;
   }
 
   #damaged(error: Error): void {

@@ -38,5 +38,7 @@ export interface BlockSource {
   readonly block: number;
   readonly physical: number;
   readonly crc: number;
+  /** False when `crc` is not known yet: then it is the image's, once that is ready. */
+  readonly crcKnown: boolean;
   readonly image: BlockImage | undefined;
 }

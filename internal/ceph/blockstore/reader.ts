@@ -6,7 +6,7 @@ import { ChecksumError } from './errors.ts';
 import type { BlockImage, BlockSource } from './image.ts';
 import type { Onode } from './onode.ts';
 import { keyBytes } from './order.ts';
-import { blockCrc, type Merge, mergeBlock } from './translate.ts';
+import { blockCrc, type Merge, mergeBlock, sourceCrc } from './translate.ts';
 
 /** A read that met changes of the object this often gives up: its caller does not order its requests. */
 const maxAttempts = 16;
@@ -60,36 +60,40 @@ async function readBlocks(
   into: Uint8Array,
 ): Promise<{ block: number; physical: number } | undefined> {
   const reads: Promise<void>[] = [];
-  const checks: { block: number; physical: number; count: number; crcs: Uint32Array }[] = [];
-  onode.table.forEachRun(first, first + into.length / blockBytes, (run) => {
+  const crcs = new Uint32Array(into.length / blockBytes);
+  const places = new Uint32Array(crcs.length);
+  onode.table.forEachRun(first, first + crcs.length, (run) => {
+    const start = run.logical - first;
     let from = 0;
     for (let i = 0; i <= run.count; i++) {
       const image = i < run.count ? data.image(run.physical + i) : undefined;
-      if (i < run.count && image === undefined) continue;
+      if (i < run.count) {
+        crcs[start + i] = onode.table.crc(run.logical + i);
+        places[start + i] = run.physical + i;
+        if (image === undefined) continue;
+      }
       // Blocks [from, i) of the run are in the file.
       if (i > from) {
-        const block = run.logical + from;
-        const start = (block - first) * blockBytes;
-        const count = i - from;
-        const crcs = new Uint32Array(count);
-        for (let n = 0; n < count; n++) crcs[n] = onode.table.crc(block + n);
-        checks.push({ block, physical: run.physical + from, count, crcs });
-        reads.push(data.read({ start: run.physical + from, count }, into.subarray(start, start + count * blockBytes)));
+        const part = into.subarray((start + from) * blockBytes, (start + i) * blockBytes);
+        reads.push(data.read({ start: run.physical + from, count: i - from }, part));
       }
       from = i + 1;
-      if (image !== undefined) {
-        const at = (run.logical + i - first) * blockBytes;
-        if (image.bytes !== undefined) into.set(image.bytes, at);
-        else reads.push(whenReady(image).then((bytes) => into.set(bytes, at)));
-      }
+      if (image === undefined) continue;
+      const at = start + i;
+      if (image.bytes !== undefined) into.set(image.bytes, at * blockBytes);
+      else
+        reads.push(
+          whenReady(image).then((bytes) => {
+            into.set(bytes, at * blockBytes);
+            crcs[at] = image.crc;
+          }),
+        );
     }
   });
   await Promise.all(reads);
-  for (const { block, physical, count, crcs } of checks)
-    for (let n = 0; n < count; n++) {
-      const at = (block + n - first) * blockBytes;
-      if (blockCrc(into.subarray(at, at + blockBytes)) !== crcs[n]) return { block: block + n, physical: physical + n };
-    }
+  for (let n = 0; n < crcs.length; n++)
+    if (places[n] !== 0 && blockCrc(into.subarray(n * blockBytes, (n + 1) * blockBytes)) !== crcs[n])
+      return { block: first + n, physical: places[n]! };
   return undefined;
 }
 
@@ -99,10 +103,7 @@ async function whenReady(image: BlockImage): Promise<Uint8Array> {
   return image.bytes;
 }
 
-/**
- * Makes the blocks that need bytes of older ones. When an older one is damaged the new one must not hide it: it gets a checksum that does not
- * match, so that the next read finds the damage and the object is repaired from a replica.
- */
+/** Makes the blocks that need bytes of older ones which had to be read. */
 export async function finishMerges(
   merges: readonly Merge[],
   data: DataFile,
@@ -110,36 +111,26 @@ export async function finishMerges(
 ): Promise<void> {
   await Promise.all(
     merges.map(async (merge) => {
-      const sources = [merge.base, 'source' in merge.patch ? merge.patch.source : undefined];
       const contents = new Map<BlockSource, Uint8Array>();
-      let poison = false;
-      for (const source of sources) {
-        if (source === undefined) continue;
-        if (source.image !== undefined) {
-          contents.set(source, await whenReady(source.image));
-          if (blockCrc(source.image.bytes!) !== source.image.crc) poison = true;
-          continue;
-        }
-        const bytes = data.blockBuffer();
-        await data.read({ start: source.physical, count: 1 }, bytes);
-        if (blockCrc(bytes) !== source.crc) {
-          poison = true;
-          damaged(
-            new ChecksumError(
-              '',
-              source.cid,
-              keyBytes(source.name),
-              source.block * blockBytes,
-              `block ${source.physical}`,
-            ),
-          );
-        }
-        contents.set(source, bytes);
-      }
-      const bytes = mergeBlock(merge, (source) => contents.get(source)!);
-      const crc = blockCrc(bytes);
-      merge.image.resolve(bytes, poison ? ~crc >>> 0 : crc);
+      for (const source of [merge.base, 'source' in merge.patch ? merge.patch.source : undefined])
+        if (source !== undefined) contents.set(source, await sourceBytes(source, data, damaged));
+      mergeBlock(merge, (source) => contents.get(source)!);
       merge.settle();
     }),
   );
+}
+
+async function sourceBytes(
+  source: BlockSource,
+  data: DataFile,
+  damaged: (error: ChecksumError) => void,
+): Promise<Uint8Array> {
+  if (source.image !== undefined) return whenReady(source.image);
+  const bytes = data.blockBuffer();
+  await data.read({ start: source.physical, count: 1 }, bytes);
+  if (blockCrc(bytes) !== sourceCrc(source)) {
+    const where = `block ${source.physical}, while a part of it was overwritten`;
+    damaged(new ChecksumError('', source.cid, keyBytes(source.name), source.block * blockBytes, where));
+  }
+  return bytes;
 }

@@ -225,16 +225,14 @@ class Translator implements Translated {
     const stays = old !== undefined && this.#staysInPlace(block);
     const run = stays ? { start: old.physical, count: 1 } : this.#allocate(block, 1)[0]!;
     const image = new BlockImage(run.start, this.#index);
-    const merge = { base, patch };
     const sources = [base, 'source' in patch ? patch.source : undefined];
     // When all that it is made of is in memory it is made at once.
     if (sources.every((source) => source === undefined || source.image?.bytes !== undefined)) {
-      const bytes = mergeBlock(merge, (source) => source.image!.bytes!);
-      image.resolve(bytes, blockCrc(bytes));
+      mergeBlock({ image, base, patch }, (source) => source.image!.bytes!);
     } else {
       const { promise, resolve } = Promise.withResolvers<void>();
       image.ready = promise;
-      this.merges.push({ ...merge, image, settle: resolve });
+      this.merges.push({ image, base, patch, settle: resolve });
     }
     this.#put(block, run, stays, [image], [image.crc]);
   }
@@ -336,17 +334,27 @@ class Translator implements Translated {
       physical,
       crc: onode.table.crc(block),
       image: this.#data.image(physical),
+      crcKnown: onode.unresolved?.has(block) !== true,
     };
   }
 }
 
-/** The content of a merged block; `bytesOf` gives the content of a source. */
+/**
+ * Makes the content of a merged block; `bytesOf` gives the content of a source. When a source is damaged the new block must not hide it: it gets
+ * a checksum that does not match, so that the next read finds the damage and the object is repaired from a replica.
+ */
 export function mergeBlock(
-  { base, patch }: Pick<Merge, 'base' | 'patch'>,
+  { image, base, patch }: Pick<Merge, 'image' | 'base' | 'patch'>,
   bytesOf: (source: BlockSource) => Uint8Array,
-): Uint8Array {
+): void {
+  let damaged = false;
+  const intact = (source: BlockSource): Uint8Array => {
+    const bytes = bytesOf(source);
+    if (blockCrc(bytes) !== sourceCrc(source)) damaged = true;
+    return bytes;
+  };
   const out = new Uint8Array(blockBytes);
-  if (base !== undefined) out.set(bytesOf(base));
+  if (base !== undefined) out.set(intact(base));
   if ('bytes' in patch) {
     let at = patch.from;
     for (const piece of patch.bytes) {
@@ -354,6 +362,12 @@ export function mergeBlock(
       at += piece.length;
     }
   } else if (patch.source === undefined) out.fill(0, patch.from, patch.to);
-  else out.set(bytesOf(patch.source).subarray(patch.from, patch.to), patch.from);
-  return out;
+  else out.set(intact(patch.source).subarray(patch.from, patch.to), patch.from);
+  const crc = blockCrc(out);
+  image.resolve(out, damaged ? ~crc >>> 0 : crc);
+}
+
+/** The checksum that a source's content must have; asked when the content is there. */
+export function sourceCrc(source: BlockSource): number {
+  return source.crcKnown ? source.crc : source.image!.crc;
 }

@@ -1,0 +1,166 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { describe, expect, test } from 'vitest';
+import { type MemoryDisk, memoryDisk } from '../../base/disk-memory.ts';
+import { systemDisk } from '../../base/disk-system.ts';
+import { silentLogger } from '../../base/log.ts';
+import { seededRandom } from '../../base/random.ts';
+import { systemClock } from '../../base/system.ts';
+import type { TransactionOp } from './api.ts';
+import { type BlockStore, type BlockStoreOptions, openBlockStore } from './blockstore.ts';
+import { openLogIndex } from './index-log.ts';
+import { openSqliteIndex } from './index-sqlite.ts';
+
+const cid = '1.0';
+const key = new Uint8Array([0x61]);
+const fill = (length: number, value: number): Uint8Array => new Uint8Array(length).fill(value);
+const write = (offset: number, data: Uint8Array): TransactionOp => ({ op: 'write', cid, key, offset, data: [data] });
+
+function open(disk: MemoryDisk, more: Partial<BlockStoreOptions> = {}): Promise<BlockStore> {
+  return openBlockStore({
+    disk,
+    dir: '/osd',
+    clock: systemClock,
+    log: silentLogger,
+    openIndex: openLogIndex,
+    capacityBytes: 8 * 1024 * 1024,
+    hostReserveBytes: 0,
+    journalSegmentBytes: 1024 * 1024,
+    ...more,
+  });
+}
+
+async function made(disk: MemoryDisk): Promise<BlockStore> {
+  const store = await open(disk);
+  await store.queue({ ops: [{ op: 'create-collection', cid }] });
+  return store;
+}
+
+/** Damages the block of the data file that is filled with `value`. */
+async function damage(disk: MemoryDisk, value: number): Promise<void> {
+  const file = await disk.open('/osd/data');
+  const bytes = new Uint8Array(await file.size());
+  await file.read(bytes, 0);
+  const at = bytes.indexOf(value);
+  expect(at).toBeGreaterThan(0);
+  disk.flipBit('/osd/data', at + 1000);
+}
+
+describe('block store: faults', () => {
+  test('a damaged block is an error that names object and offset; the rest is read', async () => {
+    const disk = memoryDisk({ random: seededRandom(1) });
+    const store = await made(disk);
+    await store.queue({ ops: [write(0, fill(100_000, 1)), write(40960, fill(4096, 7))] });
+    await store.checkpoint();
+    await damage(disk, 7);
+    await expect(store.read(cid, key, 0, 100_000)).rejects.toMatchObject({ code: 'CHECKSUM', cid, key, offset: 40960 });
+    expect(await store.read(cid, key, 0, 40960)).toEqual(fill(40960, 1));
+    expect(store.status().checksumErrors).toBe(1);
+    await store.close();
+  });
+
+  test('overwriting part of a damaged block does not hide the damage; overwriting all of it heals it', async () => {
+    const disk = memoryDisk({ random: seededRandom(2) });
+    let store = await made(disk);
+    await store.queue({ ops: [write(0, fill(8192, 7))] });
+    await store.checkpoint();
+    await damage(disk, 7);
+    await store.queue({ ops: [write(100, fill(10, 8))] });
+    await expect(store.read(cid, key, 0, 10)).rejects.toMatchObject({ code: 'CHECKSUM', offset: 0 });
+    await store.close();
+    store = await open(disk);
+    await expect(store.read(cid, key, 0, 10)).rejects.toMatchObject({ code: 'CHECKSUM', offset: 0 });
+    await store.queue({ ops: [write(0, fill(4096, 9))] });
+    expect(await store.read(cid, key, 0, 8192)).toEqual(fill(8192, 7).fill(9, 0, 4096));
+    await store.close();
+  });
+
+  test('a failed write fails the store for good; what was acknowledged is there after reopening', async () => {
+    const disk = memoryDisk({ random: seededRandom(3) });
+    const store = await made(disk);
+    await store.queue({ ops: [write(0, fill(5000, 1))] });
+    disk.failNext('write', 'EIO');
+    await expect(store.queue({ ops: [write(0, fill(5000, 2))] })).rejects.toMatchObject({ code: 'STORE_FAILED' });
+    await expect(store.queue({ ops: [write(0, fill(5000, 3))] })).rejects.toMatchObject({ code: 'STORE_FAILED' });
+    expect(store.status().failed).toContain('EIO');
+    await store.close();
+    const again = await open(disk);
+    expect(await again.read(cid, key, 0, 5000)).toEqual(fill(5000, 1));
+    await again.close();
+  });
+
+  test('a failed sync of the data file fails a large write', async () => {
+    const disk = memoryDisk({ random: seededRandom(4) });
+    const store = await made(disk);
+    disk.failNext('datasync', 'EIO');
+    await expect(store.queue({ ops: [write(0, fill(500_000, 2))] })).rejects.toMatchObject({ code: 'STORE_FAILED' });
+    await store.close();
+    const again = await open(disk);
+    expect(again.stat(cid, key)).toBeUndefined();
+    expect(again.statfs().allocatedBytes).toBe(0);
+    await again.close();
+  });
+
+  test('a full file system refuses writes before they change anything, and clean-up still works', async () => {
+    const disk = memoryDisk({ random: seededRandom(5), capacityBytes: 6 * 1024 * 1024 });
+    const store = await open(disk, { hostReserveBytes: 1024 * 1024 });
+    await store.queue({ ops: [{ op: 'create-collection', cid }] });
+    let written = 0;
+    for (; ; written++) {
+      const name = new Uint8Array([written]);
+      const refused = await store
+        .queue({ ops: [{ op: 'write', cid, key: name, offset: 0, data: [fill(200_000, written)] }] })
+        .then(() => undefined)
+        .catch((error: unknown) => error);
+      if (refused === undefined) continue;
+      expect(refused).toMatchObject({ code: 'ENOSPC' });
+      break;
+    }
+    expect(written).toBeGreaterThan(3);
+    await store.queue({ ops: [{ op: 'remove', cid, key: new Uint8Array([0]) }] });
+    expect(await store.read(cid, new Uint8Array([1]), 0, 10)).toEqual(fill(10, 1));
+    await store.close();
+  });
+
+  test('a store of another identity is refused, and so is a damaged label; capacity may grow', async () => {
+    const disk = memoryDisk({ random: seededRandom(6) });
+    await (await open(disk, { identity: 'osd.1' })).close();
+    await expect(open(disk, { identity: 'osd.2' })).rejects.toMatchObject({ code: 'LABEL' });
+    const grown = await open(disk, { identity: 'osd.1', capacityBytes: 16 * 1024 * 1024 });
+    expect(grown.statfs().totalBytes).toBe(16 * 1024 * 1024);
+    await grown.close();
+    const same = await open(disk, { identity: 'osd.1' });
+    expect(same.statfs().totalBytes).toBe(16 * 1024 * 1024);
+    await same.close();
+    disk.flipBit('/osd/label', 5);
+    await expect(open(disk, { identity: 'osd.1' })).rejects.toMatchObject({ code: 'LABEL' });
+  });
+
+  test('an index without its journal is refused', async () => {
+    const disk = memoryDisk({ random: seededRandom(7) });
+    const store = await made(disk);
+    await store.queue({ ops: [write(0, fill(10, 1))] });
+    await store.close();
+    for (const name of await disk.list('/osd/journal')) await disk.remove(`/osd/journal/${name}`);
+    await expect(open(disk)).rejects.toMatchObject({ code: 'STORE_CORRUPT' });
+  });
+
+  test('a second opener of a real store is kept out', async () => {
+    const dir = mkdtempSync(`${tmpdir()}/blockstore-`);
+    const options = {
+      disk: systemDisk,
+      dir,
+      clock: systemClock,
+      log: silentLogger,
+      openIndex: openSqliteIndex,
+      capacityBytes: 8 * 1024 * 1024,
+      hostReserveBytes: 0,
+      journalSegmentBytes: 1024 * 1024,
+    };
+    const store = await openBlockStore(options);
+    await expect(openBlockStore(options)).rejects.toMatchObject({ code: 'INDEX' });
+    await store.close();
+    await (await openBlockStore(options)).close();
+    rmSync(dir, { recursive: true });
+  });
+});
