@@ -6,7 +6,7 @@ import { silentLogger } from '../../internal/base/log.ts';
 import { systemClock } from '../../internal/base/system.ts';
 import type { TransactionOp } from '../../internal/ceph/blockstore/api.ts';
 import { openBlockStore } from '../../internal/ceph/blockstore/blockstore.ts';
-import { openSqliteIndex } from '../../internal/ceph/blockstore/index-sqlite.ts';
+import { openSqliteIndex } from '../../internal/ceph/blockstore/index-sqlite-shell.ts';
 
 const dir = mkdtempSync(`${process.argv[2] ?? tmpdir()}/blockstore-bench-`);
 const cid = '1.0';

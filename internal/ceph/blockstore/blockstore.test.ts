@@ -8,7 +8,7 @@ import { systemClock } from '../../base/system.ts';
 import { openBlockStore } from './blockstore.ts';
 import { objectStoreContract } from './contract.ts';
 import { openLogIndex } from './index-log.ts';
-import { openSqliteIndex } from './index-sqlite.ts';
+import { openSqliteIndex } from './index-sqlite-shell.ts';
 
 const common = { clock: systemClock, log: silentLogger, hostReserveBytes: 0, journalSegmentBytes: 1024 * 1024 };
 

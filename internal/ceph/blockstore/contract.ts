@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { seededRandom } from '../../base/random.ts';
 import type { ObjectStore, TransactionOp } from './api.ts';
 import { memoryStore } from './memory.ts';
-import { dump, randomTransaction } from './workload.ts';
+import { dump, randomTransaction } from './workload.testing.ts';
 
 export interface ContractOptions {
   /** An empty store of this capacity. */

@@ -9,7 +9,7 @@ import type { ObjectStore, TransactionOp } from './api.ts';
 import { type BlockStore, openBlockStore } from './blockstore.ts';
 import { openLogIndex } from './index-log.ts';
 import { type MemoryStore, memoryStore } from './memory.ts';
-import { dump, randomTransaction } from './workload.ts';
+import { dump, randomTransaction } from './workload.testing.ts';
 
 function open(disk: Disk): Promise<BlockStore> {
   return openBlockStore({

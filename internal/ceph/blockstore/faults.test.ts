@@ -9,7 +9,7 @@ import { systemClock } from '../../base/system.ts';
 import type { TransactionOp } from './api.ts';
 import { type BlockStore, type BlockStoreOptions, openBlockStore } from './blockstore.ts';
 import { openLogIndex } from './index-log.ts';
-import { openSqliteIndex } from './index-sqlite.ts';
+import { openSqliteIndex } from './index-sqlite-shell.ts';
 
 const cid = '1.0';
 const key = new Uint8Array([0x61]);

@@ -1,7 +1,7 @@
 import type { Disk } from '../../base/disk.ts';
 
 /**
- * The ordered tables under the catalog: sqlite in production (`index-sqlite.ts`), a log on the injected disk in simulations (`index-log.ts`).
+ * The ordered tables under the catalog: sqlite in production (`index-sqlite-shell.ts`), a log on the injected disk in simulations (`index-log.ts`).
  * Reads are immediate; a batch is atomic, and durable when `write` resolves. While a batch is being written reads may show its rows or the
  * ones before: the catalog holds everything in the batch in memory until then.
  */
