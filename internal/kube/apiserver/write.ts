@@ -2,7 +2,7 @@
 import { DecodeError } from '../../base/bytes.ts';
 import { randomName } from '../../base/random.ts';
 import { apiVersionOf, type KindInfo } from '../api/kinds.ts';
-import { beforeCreate, beforeUpdate, fillDefaults } from '../api/lifecycle.ts';
+import { beforeCreate, beforeUpdate, fillDefaults, ignoredFields } from '../api/lifecycle.ts';
 import { type Decoded, decodeBody, decodeObject } from '../machinery/decode.ts';
 import { cloneJson, isObject, type Json, jsonEqual, type JsonObject } from '../machinery/json.ts';
 import { type FieldManagement, serverSideApply, trackUpdate } from '../machinery/managedfields.ts';
@@ -47,6 +47,7 @@ export function management(context: RequestContext, parameters: WriteParameters)
     manager: parameters.fieldManager,
     subresource: context.info.subresource,
     time: formatTime(context.core.clock.now()),
+    ignored: ignoredFields(context.kind, context.info.subresource),
   };
 }
 
@@ -57,7 +58,8 @@ export function decodeKind(
   body: Uint8Array,
   fieldValidation: WriteParameters['fieldValidation'],
 ): JsonObject {
-  return accept(context, kind, decodeAny(context, kind.schema, body, fieldValidation));
+  const expect = { apiVersion: apiVersionOf(kind), kind: kind.kind };
+  return accept(context, kind, decodeAny(context, kind.schema, body, fieldValidation, expect));
 }
 
 /** A body in any of the encodings that are served, as an object of the definition `schema`. Throws 400, 415. */
@@ -66,9 +68,15 @@ export function decodeAny(
   schema: string,
   body: Uint8Array,
   fieldValidation: WriteParameters['fieldValidation'],
+  expect?: { apiVersion: string; kind: string },
 ): Decoded {
   const media = mediaType(context.headers.get('content-type'));
-  const options = { schema, source: context.core.schemas, fieldValidation };
+  const options = {
+    schema,
+    source: context.core.schemas,
+    fieldValidation,
+    ...(expect === undefined ? {} : { expect }),
+  };
   if (media === protobufMediaType) {
     try {
       return decodeObject(decodeProtobuf(body, schema, context.core.schemas), options);
@@ -266,6 +274,7 @@ async function apply(context: RequestContext, parameters: WriteParameters, body:
     schema: kind.schema,
     source: core.schemas,
     fieldValidation: parameters.fieldValidation,
+    expect: { apiVersion: apiVersionOf(kind), kind: kind.kind },
   });
   const applied = accept(context, kind, decoded);
   const metadata = metadataOf(applied);
