@@ -10,7 +10,7 @@ import { documentHandlers, type DocumentOptions, openapiV3 } from './documents.t
 import { Metrics } from './metrics.ts';
 import { errorStatus, type Reply, statusReply, textReply, toResponse } from './reply.ts';
 import { parseRequest, type RequestInfo } from './request-info.ts';
-import { pathNotFound, serveResource } from './resources.ts';
+import { pathNotFound, serveResource, subresourceOf } from './resources.ts';
 
 /** What a transport passes with a request. */
 export interface ApiEnv {
@@ -58,7 +58,9 @@ export class ApiApp {
     this.#nodes = options.nodes;
     this.#options = options;
     this.#handlers = documentHandlers(options.core, { ...options, metrics: () => this.#metricsText() });
-    this.#hono.all('*', async (c) => toResponse(await this.#serve(c.req.raw, c.env), c.env.raw === true, c.req.raw.signal));
+    this.#hono.all('*', async (c) =>
+      toResponse(await this.#serve(c.req.raw, c.env), c.env.raw === true, c.req.raw.signal),
+    );
   }
 
   /** Answers one request. In-process callers set `env.identity`; never throws. */
@@ -208,7 +210,7 @@ export class ApiApp {
       if (!info.isResource || !upgradable.has(info.subresource)) throw badRequest('this path does not upgrade');
       if (info.verb === 'get') await this.#check(user, info, 'create');
       const context = this.#context(request, url, info, user);
-      if (context.kind.subresources[info.subresource] === undefined) throw pathNotFound();
+      if (subresourceOf(context.kind, info.subresource) === undefined) throw pathNotFound();
       const target = await connectTarget(context);
       return target === emptyLog ? textReply('') : target;
     } catch (error) {

@@ -1,5 +1,5 @@
 /** From a request for a resource to the handler: one table of verbs, one of subresources. */
-import type { KindInfo, Verb } from '../api/kinds.ts';
+import type { KindInfo, SubresourceInfo, Verb } from '../api/kinds.ts';
 import type { JsonObject } from '../machinery/json.ts';
 import { failure, methodNotSupported, notFound } from '../machinery/status.ts';
 import { groupResource, type RequestContext } from './context.ts';
@@ -86,7 +86,7 @@ export async function serveResource(context: RequestContext, connect: Connect): 
     if (answer === undefined) throw unsupported(context);
     return documentReply(answer, form, 201, context.warnings);
   }
-  const handler = verbHandlers[info.verb];
+  const handler = Object.hasOwn(verbHandlers, info.verb) ? verbHandlers[info.verb] : undefined;
   if (handler === undefined || (info.name === '') !== collectionVerbs.has(info.verb)) {
     // A watch of one object is a watch of the collection with that name.
     if (handler === undefined || (info.verb !== 'watch' && info.verb !== 'list')) throw unsupported(context);
@@ -102,7 +102,7 @@ export function pathNotFound(): Error {
 
 async function serveSubresource(context: RequestContext, connect: Connect): Promise<Reply> {
   const { info, kind } = context;
-  const subresource = kind.subresources[info.subresource];
+  const subresource = subresourceOf(kind, info.subresource);
   if (subresource === undefined) throw pathNotFound();
   if (info.name === '') throw unsupported(context);
   const connects = subresource.kind.endsWith('Options') || info.subresource === 'log' || info.subresource === 'proxy';
@@ -125,12 +125,17 @@ async function serveSubresource(context: RequestContext, connect: Connect): Prom
       return documentReply(await requestToken(context), form, 201, context.warnings);
   }
   if (!writesParent(kind, info.subresource)) throw notFound(groupResource(kind), info.subresource);
-  const handler = verbHandlers[info.verb];
+  const handler = Object.hasOwn(verbHandlers, info.verb) ? verbHandlers[info.verb] : undefined;
   if (handler === undefined) throw unsupported(context);
   return handler(context);
 }
 
+/** Names of subresources come from the URL: `constructor` is none. */
+export function subresourceOf(kind: KindInfo, name: string): SubresourceInfo | undefined {
+  return Object.hasOwn(kind.subresources, name) ? kind.subresources[name] : undefined;
+}
+
 /** status, finalize, ephemeralcontainers…: subresources whose body is the parent. */
 function writesParent(kind: KindInfo, subresource: string): boolean {
-  return kind.subresources[subresource]?.kind === kind.kind;
+  return subresourceOf(kind, subresource)?.kind === kind.kind;
 }

@@ -31,7 +31,8 @@ export function parseSelection(kind: KindInfo, query: URLSearchParams, name = ''
   const labels = parseLabelSelector(labelText);
   const fields = parseFieldSelector(fieldText);
   for (const { field } of fields) {
-    if (fieldReader(kind, field) === undefined) throw badRequest(`field label not supported: ${field}`);
+    const known = field.startsWith('metadata.') || Object.hasOwn(kind.selectableFields, field);
+    if (!known || fieldReader(kind, field) === undefined) throw badRequest(`field label not supported: ${field}`);
   }
   if (name !== '') fields.push({ field: 'metadata.name', operator: '=', value: name });
   const onlyName = fields.find((field) => field.field === 'metadata.name' && field.operator === '=')?.value;
