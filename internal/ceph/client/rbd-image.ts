@@ -20,7 +20,7 @@ import {
   RBD_FEATURE_OBJECT_MAP,
 } from './rbd.ts';
 import type { Rados } from './rados-client.ts';
-import { assertLockedOp, HeaderLock, lockOp, unlockOp } from './rbd-lock.ts';
+import { assertLockedOp, HeaderLock, lockObjectMap, unlockOp } from './rbd-lock.ts';
 
 /** rbd images as librbd keeps them (`src/librbd/image/CreateRequest.cc`, `RemoveRequest.cc`, `operation/ResizeRequest.cc`). */
 
@@ -247,7 +247,7 @@ export class Rbd {
       const guard = (info.features & RBD_FEATURE_EXCLUSIVE_LOCK) !== 0 ? [lock.assertOp()] : [];
       if ((info.features & RBD_FEATURE_OBJECT_MAP) !== 0) {
         const oid = objectMapObject(info.id);
-        await this.#io.run(oid, [lockOp('', '')], true);
+        await lockObjectMap(this.#io, oid);
         try {
           const input = mapSize(objectCount(sizeBytes, info.order));
           await this.#io.execWrite(oid, 'rbd', 'object_map_resize', input, [assertLockedOp('', '')]);

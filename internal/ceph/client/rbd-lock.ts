@@ -90,6 +90,25 @@ export async function lockersOf(io: PoolIo, oid: string): Promise<Locker[]> {
   );
 }
 
+/** The kind of a notification on an image's header; -1 when it is none that we know. */
+function notifyOp(payload: Uint8Array): number {
+  try {
+    return new Decoder(payload).struct('NotifyMessage', 7, (d) => d.u32());
+  } catch {
+    return -1;
+  }
+}
+
+/** Takes the lock of an object map, which belongs to who holds the header's lock: that of a client that died is broken. */
+export async function lockObjectMap(io: PoolIo, oid: string): Promise<void> {
+  const { result } = await io.tryRun(oid, [lockOp('', '')], true);
+  if (result === 0) return;
+  if (result === EBUSY)
+    for (const holder of await lockersOf(io, oid))
+      await io.tryRun(oid, [breakLockOp(holder.entity, holder.cookie)], true);
+  await io.run(oid, [lockOp('', '')], true);
+}
+
 /** What the lock needs of its owner. */
 export interface LockEnvironment {
   io: PoolIo;
@@ -105,20 +124,26 @@ export class HeaderLock {
   readonly #oid: string;
   readonly #watch: Watch;
   #held = false;
+  readonly #released: { wake: (() => void) | undefined };
 
-  private constructor(env: LockEnvironment, oid: string, watch: Watch) {
+  private constructor(env: LockEnvironment, oid: string, watch: Watch, released: { wake: (() => void) | undefined }) {
     this.#env = env;
     this.#oid = oid;
     this.#watch = watch;
+    this.#released = released;
   }
 
   static async open(env: LockEnvironment, oid: string): Promise<HeaderLock> {
+    const released: { wake: (() => void) | undefined } = { wake: undefined };
     const watch = await env.io.watch(
       oid,
-      () => emptyBytes,
+      (payload) => {
+        if (notifyOp(payload) === NOTIFY_RELEASED_LOCK) released.wake?.();
+        return emptyBytes;
+      },
       () => undefined,
     );
-    return new HeaderLock(env, oid, watch);
+    return new HeaderLock(env, oid, watch, released);
   }
 
   get cookie(): string {
@@ -171,11 +196,26 @@ export class HeaderLock {
             hint: 'unmap the image there, or wait until its client gives the exclusive lock up',
           },
         );
-      await this.#tell(NOTIFY_REQUEST_LOCK, 0);
-      await sleep(clock, askEveryMs / 4);
+      await this.#askForRelease();
     }
     this.#held = true;
     await this.#tell(NOTIFY_ACQUIRED_LOCK);
+  }
+
+  /**
+   * Asks the holder and comes back when it has let go, or after a while. A busy client takes the lock again within milliseconds: so nothing
+   * is awaited between its announcement and our next try.
+   */
+  async #askForRelease(): Promise<void> {
+    const aborted = new AbortController();
+    const released = new Promise<void>((resolve) => {
+      this.#released.wake = resolve;
+    });
+    const asked = this.#tell(NOTIFY_REQUEST_LOCK, 0).catch(() => undefined);
+    await Promise.race([released, sleep(this.#env.clock, askEveryMs, aborted.signal)]);
+    aborted.abort();
+    this.#released.wake = undefined;
+    void asked;
   }
 
   /** A holder that does not watch the header any more cannot be asked. */
