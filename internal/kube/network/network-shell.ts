@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText } from '../../base/errors.ts';
 import { writeFileAtomic } from '../../base/files-system.ts';
@@ -9,9 +9,8 @@ import type { Config } from '../../config/config.ts';
 import { nodePaths } from '../../config/paths.ts';
 import { runCommand, tryCommand } from '../kubelet/command-shell.ts';
 import { containerdPlaces } from '../kubelet/containerd.ts';
-import { applianceId, bridgeName, cniNetworkName } from '../kubelet/node/identity.ts';
+import { bridgeName, cniNetworkName } from '../kubelet/node/identity.ts';
 import { renderConflist } from './cni.ts';
-import { nftTable } from './nft-render.ts';
 
 /** This node's part of the pod network: the first /24 of it (the whole where it is smaller). */
 export function nodePodCIDR(config: Config): string {
@@ -37,13 +36,13 @@ async function bridgeFilter(log: Logger): Promise<boolean> {
   return (await readFile(path, 'utf8')).trim() === '1';
 }
 
-interface Link {
+export interface Link {
   ifname: string;
   mtu: number;
 }
 
 /** Interfaces by a selection of ip-link(8). /sys/class/net is not asked: in a network namespace it may show another one's. */
-async function links(...selection: string[]): Promise<Link[]> {
+export async function links(...selection: string[]): Promise<Link[]> {
   const shown = await tryCommand(['ip', '-j', 'link', 'show', ...selection]);
   if (shown.code !== 0 || shown.stdout.trim() === '') return [];
   return JSON.parse(shown.stdout) as Link[];
@@ -96,23 +95,4 @@ export async function setUpNetwork(config: Config, log: Logger): Promise<NodeNet
   });
   writeFileAtomic(join(places.cniConfDir, '10-appliance.conflist'), conflist, 0o644);
   return { podCIDR, bridge, masqueradeLocal: !filtered };
-}
-
-/**
- * Removes everything of this appliance's network that is outside its data directory: nftables table, bridge with what hangs on it, results
- * that CNI keeps, addresses that were given out. Repeats safely; `appliance down` calls it after all pods are gone.
- */
-export async function cleanupNetwork(config: Config): Promise<void> {
-  const table = nftTable(applianceId(config));
-  const bridge = bridgeName(config);
-  await tryCommand(['nft', 'delete', 'table', 'ip', table]);
-  if ((await links('dev', bridge)).length > 0) {
-    for (const port of await links('master', bridge)) await tryCommand(['ip', 'link', 'delete', port.ifname]);
-    await runCommand(['ip', 'link', 'delete', bridge]);
-  }
-  const results = '/var/lib/cni/results';
-  for (const name of await readdir(results).catch(() => []))
-    if (name.startsWith(`${cniNetworkName(config)}-`)) await rm(join(results, name), { force: true });
-  const places = containerdPlaces(nodePaths(config.dataDir, config.runDir));
-  await rm(join(places.cniDataDir, cniNetworkName(config)), { recursive: true, force: true });
 }

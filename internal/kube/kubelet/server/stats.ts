@@ -109,7 +109,8 @@ export function summary(nodeName: string, facts: NodeFacts, uses: Iterable<Conta
   };
 }
 
-const labelText = (text: string): string => text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
+const labelText = (text: string): string =>
+  text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
 
 /** `/metrics/resource`, the metrics of KEP-727 that a metrics server reads. */
 export function resourceMetrics(
