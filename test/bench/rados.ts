@@ -1,0 +1,122 @@
+/**
+ * `bun test/bench/rados.ts [seconds]`: rados bench against this appliance and against Debian's Ceph on the same disk in one run, in turn, with the ratio; then
+ * memory (PSS) of both, and what their starts took. Needs root and Debian's ceph-mon, ceph-mgr, ceph-osd and ceph-common.
+ */
+import { mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { must, run, TestNode, until } from '../e2e/harness.ts';
+
+const seconds = process.argv[2] ?? '8';
+const ours = new TestNode({ config: 'roles: [mon, mgr, osd]' });
+const peer = new TestNode();
+const peerDirectory = mkdtempSync(join(tmpdir(), 'peer-ceph-'));
+const peerConf = join(peerDirectory, 'ceph.conf');
+
+type Side = { name: string; conf: string; inside: (...argv: string[]) => string[] };
+const sides: [Side, Side] = [
+  { name: 'appliance', conf: '', inside: (...argv) => ours.inside(...argv) },
+  { name: 'Ceph', conf: peerConf, inside: (...argv) => peer.inside(...argv) },
+];
+
+const tool = (side: Side, ...argv: string[]): Promise<string> =>
+  must(side.inside(argv[0]!, '-c', side.conf, ...argv.slice(1)), { timeoutMs: 120_000 });
+
+interface Case {
+  pool: string;
+  bytes: number;
+  threads: number;
+}
+const cases: Case[] = [
+  { pool: 'size3', bytes: 4096, threads: 16 },
+  { pool: 'size3', bytes: 4096, threads: 1 },
+  { pool: 'size3', bytes: 4 << 20, threads: 16 },
+  { pool: 'size1', bytes: 4096, threads: 16 },
+  { pool: 'size1', bytes: 4 << 20, threads: 16 },
+];
+
+async function bench(side: Side, one: Case, mode: 'write' | 'rand'): Promise<{ iops: number; megabytes: number }> {
+  const text = await tool(
+    side,
+    'rados',
+    '-p',
+    one.pool,
+    'bench',
+    seconds,
+    mode,
+    '-t',
+    String(one.threads),
+    '--run-name',
+    `b${one.bytes}t${one.threads}`,
+    ...(mode === 'write' ? ['-b', String(one.bytes), '--no-cleanup'] : []),
+  );
+  const value = (label: string): number =>
+    Number(new RegExp(`^${label}:\\s+([\\d.]+)`, 'm').exec(text)?.[1] ?? Number.NaN);
+  return { iops: value('Average IOPS'), megabytes: value('Bandwidth \\(MB/sec\\)') };
+}
+
+function pssMiB(pids: number[]): number {
+  let kib = 0;
+  for (const pid of pids)
+    kib += Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0);
+  return Math.round(kib / 1024);
+}
+
+async function memory(): Promise<string> {
+  const status = await ours.status();
+  const of = (prefix: string): number =>
+    pssMiB(status.instances.filter((one) => one.name.startsWith(prefix) && one.pid).map((one) => one.pid!));
+  const peerPids = (await must(['sh', '-c', `cat ${peerDirectory}/pids/*`])).trim().split('\n').map(Number);
+  const peerOsds = (await must(['sh', '-c', `cat ${peerDirectory}/pids/osd.*`])).trim().split('\n').map(Number);
+  return `appliance: mon ${of('mon')}, mgr ${of('mgr')}, OSDs ${of('osd')}; Ceph: mon and mgr ${pssMiB(peerPids) - pssMiB(peerOsds)}, OSDs ${pssMiB(peerOsds)} (MiB PSS)`;
+}
+
+try {
+  await ours.makeNetwork();
+  await peer.makeNetwork();
+  let began = performance.now();
+  await ours.up();
+  sides[0].conf = ours.cephConf;
+  const oursSeconds = (performance.now() - began) / 1000;
+  began = performance.now();
+  await must(peer.inside('sh', join(import.meta.dirname, 'peer-ceph.sh'), 'up', peerDirectory, peer.ip), {
+    timeoutMs: 200_000,
+  });
+  for (const side of sides) {
+    await tool(side, 'ceph', 'osd', 'pool', 'create', 'size3', '32');
+    await tool(side, 'ceph', 'osd', 'pool', 'create', 'size1', '32');
+    const single = await run(
+      side.inside('ceph', '-c', side.conf, 'osd', 'pool', 'set', 'size1', 'size', '1', '--yes-i-really-mean-it'),
+    );
+    if (single.code !== 0) throw new Error(single.stderr);
+    for (const pool of ['size1', 'size3'])
+      await tool(side, 'ceph', 'osd', 'pool', 'application', 'enable', pool, 'bench');
+    await until(
+      'clean',
+      120_000,
+      async () =>
+        /32 active\+clean|64 active\+clean|\d+ active\+clean\n/.test(await tool(side, 'ceph', '-s')) &&
+        !/creating|peering|unknown/.test(await tool(side, 'ceph', '-s')),
+    );
+  }
+  console.log(
+    `start to healthy: appliance ${oursSeconds.toFixed(1)} s, Ceph ${((performance.now() - began) / 1000).toFixed(1)} s (pools included)`,
+  );
+  console.log(`idle: ${await memory()}`);
+  console.log(
+    '\n| pool, object, threads | op | appliance IOPS (MB/s) | Ceph IOPS (MB/s) | ratio |\n|---|---|---|---|---|',
+  );
+  for (const one of cases)
+    for (const mode of ['write', 'rand'] as const) {
+      const [mine, theirs] = [await bench(sides[0], one, mode), await bench(sides[1], one, mode)];
+      console.log(
+        `| ${one.pool}, ${one.bytes >= 1 << 20 ? `${one.bytes >> 20}M` : `${one.bytes >> 10}K`}, ${one.threads} | ${mode} | ${mine.iops} (${mine.megabytes.toFixed(1)}) | ${theirs.iops} (${theirs.megabytes.toFixed(1)}) | ${(mine.megabytes / theirs.megabytes).toFixed(2)} |`,
+      );
+    }
+  console.log(`\nafter load: ${await memory()}`);
+} finally {
+  await must(['sh', join(import.meta.dirname, 'peer-ceph.sh'), 'down', peerDirectory]);
+  await ours.remove();
+  await peer.remove();
+}
+process.exit(0);
