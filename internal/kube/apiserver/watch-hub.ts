@@ -41,7 +41,7 @@ interface Member {
   subscriber: Subscriber;
 }
 
-const bytesMax = 16 * 1024 * 1024;
+const bytesMax = 8 * 1024 * 1024;
 const changesMax = 20_000;
 
 /**
