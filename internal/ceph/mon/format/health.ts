@@ -55,7 +55,7 @@ export function healthText(health: Health, detail: boolean, nowMs: number): stri
   let line = health.status;
   if (parts.length > 0) line += ` ${parts.join('; ')}${muted === '' ? '' : `; ${muted}`}`;
   else if (muted !== '') line += ` ${muted}`;
-  if (!detail) return line;
+  if (!detail) return `${line}\n`;
   let out = `${line}\n`;
   for (const check of health.checks) {
     const mute = muteOf(health, check);

@@ -1,0 +1,198 @@
+import type { OsdMap } from '../../maps/osdmap.ts';
+import { isErasure, type PgPool } from '../../maps/pool.ts';
+import type { MMonMgrReportValue, PoolDigest, SpaceDigest } from '../../wire/messages/mgr_mon.ts';
+import { zeroObjectSums } from '../../wire/messages/osd_mgr.ts';
+import { zeroRates } from '../../wire/messages/mgr_mon.ts';
+import type { Json } from './json.ts';
+import { column, tableText } from './table.ts';
+import { bytesText, countText, percentText } from './units.ts';
+
+const noSpace: SpaceDigest = {
+  totalBytes: 0,
+  availableBytes: 0,
+  dataBytes: 0,
+  allocatedBytes: 0,
+  omapBytes: 0,
+  metaBytes: 0,
+};
+
+const noPool: PoolDigest = {
+  sums: zeroObjectSums(),
+  logSize: 0,
+  ondiskLogSize: 0,
+  up: 0,
+  acting: 0,
+  pgs: 0,
+  dataBytes: 0,
+  allocatedBytes: 0,
+  omapBytes: 0,
+  storeReports: 0,
+  maxAvailBytes: 0,
+  rates: zeroRates,
+};
+
+/** How many bytes on disks a byte of a client costs. */
+function rawRate(map: OsdMap, pool: PgPool): number {
+  if (!isErasure(pool)) return pool.size;
+  const profile = map.erasureCodeProfiles.get(pool.erasureCodeProfile);
+  const k = Number(profile?.get('k') ?? 1);
+  return (k + Number(profile?.get('m') ?? 0)) / k;
+}
+
+/** Numbers of one pool as `df` shows them (`PGMapDigest::dump_object_stat_sum`). */
+function poolNumbers(map: OsdMap, id: number, pool: PgPool, digest: MMonMgrReportValue | undefined) {
+  const stats = digest?.pools.get(id) ?? noPool;
+  const rate = rawRate(map, pool);
+  // A degraded pool holds fewer copies than it should.
+  const { objectCopies, objectsDegraded } = stats.sums;
+  const share = objectCopies > 0 ? Math.max(0, (objectCopies - objectsDegraded) / objectCopies) : 1;
+  const used = stats.allocatedBytes + stats.omapBytes;
+  const storedData = rate * share > 0 ? stats.dataBytes / (rate * share) : 0;
+  const storedOmap = rate * share > 0 ? stats.omapBytes / (rate * share) : 0;
+  const stored = storedData + storedOmap;
+  const rawAvail = stats.maxAvailBytes * rate;
+  const percentUsed = used > 0 ? used / (used + rawAvail) : 0;
+  return {
+    stats,
+    used,
+    storedData: Math.round(storedData),
+    storedOmap: Math.round(storedOmap),
+    stored: Math.round(stored),
+    rawAvail: Math.round(rawAvail),
+    percentUsed,
+    available: stats.maxAvailBytes,
+  };
+}
+
+function spaceJson(space: SpaceDigest): { [name: string]: Json } {
+  const used = space.totalBytes - space.availableBytes;
+  return {
+    total_bytes: space.totalBytes,
+    total_avail_bytes: space.availableBytes,
+    total_used_bytes: used,
+    total_used_raw_bytes: used,
+    total_used_raw_ratio: space.totalBytes > 0 ? Math.fround(used / space.totalBytes) : 0,
+  };
+}
+
+/** `df -f json`. */
+export function dfJson(map: OsdMap, digest: MMonMgrReportValue | undefined, detail: boolean): Json {
+  const osds = digest?.osds.size ?? 0;
+  return {
+    stats: {
+      ...spaceJson(digest?.space ?? noSpace),
+      num_osds: osds,
+      num_per_pool_osds: osds,
+      num_per_pool_omap_osds: osds,
+    },
+    stats_by_class: new Map(
+      [...(digest?.spaceByClass ?? [])].map(([name, space]): [string, Json] => [name, spaceJson(space)]),
+    ),
+    pools: [...map.pools].map(([id, pool]) => ({
+      name: map.poolNames.get(id) ?? '',
+      id,
+      stats: poolJson(map, id, pool, digest, detail),
+    })),
+  };
+}
+
+function poolJson(
+  map: OsdMap,
+  id: number,
+  pool: PgPool,
+  digest: MMonMgrReportValue | undefined,
+  detail: boolean,
+): Json {
+  const n = poolNumbers(map, id, pool, digest);
+  const { sums } = n.stats;
+  return {
+    stored: n.stored,
+    ...(detail && { stored_data: n.storedData, stored_omap: n.storedOmap }),
+    objects: sums.objects,
+    kb_used: Math.ceil(n.used / 1024),
+    bytes_used: n.used,
+    ...(detail && { data_bytes_used: n.stats.allocatedBytes, omap_bytes_used: n.stats.omapBytes }),
+    percent_used: Math.fround(n.percentUsed),
+    max_avail: n.available,
+    ...(detail && {
+      quota_objects: pool.quotaMaxObjects,
+      quota_bytes: pool.quotaMaxBytes,
+      dirty: pool.tierOf >= 0 ? sums.objectsDirty : 0,
+      rd: sums.read,
+      rd_bytes: sums.readKb * 1024,
+      wr: sums.write,
+      wr_bytes: sums.writeKb * 1024,
+      compress_bytes_used: 0,
+      compress_under_bytes: 0,
+      stored_raw: n.stats.dataBytes,
+      avail_raw: n.rawAvail,
+    }),
+  };
+}
+
+/** `df [detail]`. */
+export function dfText(map: OsdMap, digest: MMonMgrReportValue | undefined, detail: boolean): string {
+  const raw = [
+    column('CLASS', 'left', 'left'),
+    ...['SIZE', 'AVAIL', 'USED', 'RAW USED', '%RAW USED'].map((name) => column(name, 'right', 'right')),
+  ];
+  const row = (name: string, space: SpaceDigest): string[] => {
+    const used = space.totalBytes - space.availableBytes;
+    return [
+      name,
+      bytesText(space.totalBytes),
+      bytesText(space.availableBytes),
+      bytesText(used),
+      bytesText(used),
+      percentText(space.totalBytes > 0 ? used / space.totalBytes : 0),
+    ];
+  };
+  const rows = [...(digest?.spaceByClass ?? [])].map(([name, space]) => row(name, space));
+  rows.push(row('TOTAL', digest?.space ?? noSpace));
+  return `--- RAW STORAGE ---\n${tableText(raw, rows)} \n--- POOLS ---\n${poolsTable(map, digest, detail)}`;
+}
+
+function poolsTable(map: OsdMap, digest: MMonMgrReportValue | undefined, detail: boolean): string {
+  const numbers = detail
+    ? [
+        'STORED',
+        '(DATA)',
+        '(OMAP)',
+        'OBJECTS',
+        'USED',
+        '(DATA)',
+        '(OMAP)',
+        '%USED',
+        'MAX AVAIL',
+        'QUOTA OBJECTS',
+        'QUOTA BYTES',
+        'DIRTY',
+        'USED COMPR',
+        'UNDER COMPR',
+      ]
+    : ['STORED', 'OBJECTS', 'USED', '%USED', 'MAX AVAIL'];
+  const columns = [column('POOL'), ...['ID', 'PGS', ...numbers].map((name) => column(name, 'right', 'right'))];
+  const rows = [...map.pools].map(([id, pool]): string[] => {
+    const n = poolNumbers(map, id, pool, digest);
+    const head = [map.poolNames.get(id) ?? '', String(id), String(pool.pgNum), bytesText(n.stored)];
+    const { objects, objectsDirty } = n.stats.sums;
+    const tail = [percentText(n.percentUsed), bytesText(n.available)];
+    if (!detail) return [...head, countText(objects), bytesText(n.used), ...tail];
+    return [
+      ...head,
+      bytesText(n.storedData),
+      bytesText(n.storedOmap),
+      countText(objects),
+      bytesText(n.used),
+      bytesText(n.stats.allocatedBytes),
+      bytesText(n.stats.omapBytes),
+      ...tail,
+      pool.quotaMaxObjects > 0 ? countText(pool.quotaMaxObjects) : 'N/A',
+      pool.quotaMaxBytes > 0 ? bytesText(pool.quotaMaxBytes) : 'N/A',
+      pool.tierOf >= 0 ? countText(objectsDirty) : 'N/A',
+      bytesText(0),
+      bytesText(0),
+    ];
+  });
+  return tableText(columns, rows);
+}
