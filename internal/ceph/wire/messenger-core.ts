@@ -59,6 +59,9 @@ export const defaultLimits: MessengerLimits = {
 };
 
 const sweepMs = 2_000;
+/** Upstream's `ms bind port min` to `max`. */
+const firstDaemonPort = 6800;
+const daemonPorts = 769;
 const reconnectMinMs = 50;
 const reconnectMaxMs = 5_000;
 
@@ -109,14 +112,15 @@ export class MessengerCore implements Messenger, SessionOwner {
     this.entity = { type: this.entity.type, num };
   }
 
-  async listen(addr: { ip: string; port: number; nonce?: number }): Promise<EntityAddr> {
+  async listen(addr: { ip: string; port: number; firstPort?: number; nonce?: number }): Promise<EntityAddr> {
     const accept = (transport: Transport) => this.#accept(transport);
     if (addr.port !== 0) {
       this.#listener = await this.#network.listen(addr.ip, addr.port, accept);
       return this.#published(addr.ip, addr.port, addr.nonce);
     }
     let last: unknown;
-    for (let port = 6800; port <= 7568; port++) {
+    const first = addr.firstPort ?? firstDaemonPort;
+    for (let port = first; port < first + daemonPorts; port++) {
       try {
         this.#listener = await this.#network.listen(addr.ip, port, accept);
         return this.#published(addr.ip, port, addr.nonce);
@@ -124,7 +128,9 @@ export class MessengerCore implements Messenger, SessionOwner {
         last = error;
       }
     }
-    throw new AppError('LISTEN', `no free port from 6800 to 7568 on ${addr.ip}`, { cause: last });
+    throw new AppError('LISTEN', `no free port from ${first} to ${first + daemonPorts - 1} on ${addr.ip}`, {
+      cause: last,
+    });
   }
 
   #published(ip: string, port: number, nonce: number | undefined): EntityAddr {

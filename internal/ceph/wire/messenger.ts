@@ -197,8 +197,8 @@ export interface Messenger {
   readonly addrs: EntityAddrVec;
   readonly limits: MessengerLimits;
   readonly connections: Iterable<Connection>;
-  /** Port 0 takes a free one of 6800-7568. Gives the address published (with our nonce; mons use nonce 0). */
-  listen(addr: { ip: string; port: number; nonce?: number }): Promise<EntityAddr>;
+  /** Port 0 takes the first free one of the 769 from `firstPort` (6800) on. Gives the address published (with our nonce; mons use nonce 0). */
+  listen(addr: { ip: string; port: number; firstPort?: number; nonce?: number }): Promise<EntityAddr>;
   /**
    * A connection to a daemon, dialling at once in the background; messages sent before it is ready are queued. `lossless-peer` gives the
    * existing one for the same addresses.
