@@ -130,7 +130,7 @@ describe.skipIf(programs.length === 0).each(programs)('%s', (program) => {
     // kubectl always sends the claim templates again, and says so; the object stays what it was.
     expect(second.out.replace('statefulset.apps/counter configured', 'unchanged').match(/unchanged/g)).toHaveLength(7);
     expect(await ok('get', 'sts', 'counter', '-o', 'jsonpath={.metadata.generation}')).toBe('1');
-    const wrong = await apply(manifest(namespace).replace('image: localhost/busybox}', 'imagge: x, image: y}'));
+    const wrong = await apply(manifest(namespace).replace('image: localhost/busybox}', 'imagge: x, image: other}'));
     expect(wrong.code).not.toBe(0);
     expect(wrong.out).toMatch(/unknown field/);
   });
