@@ -69,9 +69,18 @@ export class RateMeter {
     if (this.#samples.length > samplesKept) this.#samples.shift();
   }
 
-  rates(): IoRates {
+  /** What grew between the oldest and the newest sample. */
+  window(): { sums: IoTotals; seconds: number } {
     const first = this.#samples[0];
     const last = this.#samples[this.#samples.length - 1];
+    const sums = zeroTotals();
+    if (first === undefined || last === undefined || last.ms <= first.ms) return { sums, seconds: 0 };
+    for (const field of ioFields) sums[field] = last.totals[field] - first.totals[field];
+    return { sums, seconds: (last.ms - first.ms) / 1000 };
+  }
+
+  rates(): IoRates {
+    const { sums, seconds } = this.window();
     const out: IoRates = {
       readBytes: 0,
       writeBytes: 0,
@@ -81,9 +90,7 @@ export class RateMeter {
       recoveringObjects: 0,
       recoveringKeys: 0,
     };
-    if (first === undefined || last === undefined || last.ms <= first.ms) return out;
-    const seconds = (last.ms - first.ms) / 1000;
-    for (const field of ioFields) out[field] = (last.totals[field] - first.totals[field]) / seconds;
+    if (seconds > 0) for (const field of ioFields) out[field] = sums[field] / seconds;
     return out;
   }
 }
