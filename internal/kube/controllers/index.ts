@@ -4,7 +4,9 @@ import type { Random } from '../../base/random.ts';
 import type { KindTable } from '../api/kinds.ts';
 import type { KubeClient } from '../client/api.ts';
 import { runControllers } from './context.ts';
+import { daemonSetController } from './daemon-set.ts';
 import { deploymentController } from './deployment.ts';
+import { disruptionController } from './disruption.ts';
 import { endpointSliceController } from './endpoint-slice.ts';
 import { garbageCollector } from './garbage-collector.ts';
 import { namespaceController } from './namespace.ts';
@@ -35,6 +37,8 @@ export function startControllers(options: {
       replicaSetController,
       deploymentController,
       statefulSetController,
+      daemonSetController,
+      disruptionController,
       endpointSliceController,
     ],
     options,

@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type {
+  DaemonSet,
   Deployment,
   PersistentVolumeClaim,
   Pod,
+  PodDisruptionBudget,
   ReplicaSet,
   StatefulSet,
 } from '../../../internal/kube/api/types.ts';
@@ -351,5 +353,92 @@ describe('scheduler', () => {
     await cluster.addNode('huge', { cpu: '200' });
     await until('it runs', async () => (await get<Pod>(pods, 'big', ns)).status?.phase === 'Running');
     expect((await get<Pod>(pods, 'big', ns)).spec?.nodeName).toBe('huge');
+  });
+});
+
+describe('DaemonSet', () => {
+  const daemonSets = ref('apps', 'daemonsets');
+  test('one pod a node, also on a new one; an update rolls; an older template is known again', async () => {
+    const ns = await namespace('ds');
+    const set: Any = {
+      ...deployment(ns, 'agent'),
+      kind: 'DaemonSet',
+      spec: { selector: { matchLabels: { app: 'agent' } }, template: template('agent') },
+    };
+    await cluster.client.create(daemonSets, set);
+    const count = (await cluster.client.list(ref('', 'nodes'))).items.length;
+    const ready = async (nodes: number): Promise<boolean> => {
+      const { status, metadata } = await get<DaemonSet>(daemonSets, 'agent', ns);
+      return (
+        status?.observedGeneration === metadata.generation &&
+        status?.numberAvailable === nodes &&
+        status.updatedNumberScheduled === nodes &&
+        (await list(pods, ns)).length === nodes
+      );
+    };
+    await until('all nodes', () => ready(count));
+    await cluster.addNode('late');
+    await until('the late one', () => ready(count + 1));
+    await cluster.client.patch(daemonSets, 'agent', ns, 'strategic', {
+      spec: { template: { spec: { containers: [{ name: 'c', image: 'nginx:2' }] } } },
+    });
+    await until(
+      'all updated',
+      async () =>
+        (await ready(count + 1)) &&
+        (await list<Pod & KubeObject>(pods, ns)).every((pod) => pod.spec?.containers[0]?.image === 'nginx:2'),
+    );
+    expect((await list(revisions, ns)).length).toBe(2);
+    await cluster.client.patch(daemonSets, 'agent', ns, 'strategic', {
+      spec: { template: { spec: { containers: [{ name: 'c', image: 'nginx' }] } } },
+    });
+    await until(
+      'back',
+      async () =>
+        (await ready(count + 1)) &&
+        (await list<Pod & KubeObject>(pods, ns)).every((pod) => pod.spec?.containers[0]?.image === 'nginx'),
+    );
+    const kept = await list<KubeObject & { revision?: number }>(revisions, ns);
+    expect(kept.map((revision) => revision.revision).sort()).toEqual([2, 3]);
+    await cluster.client.delete(ref('', 'nodes'), 'late');
+    await until('one pod less', () => ready(count));
+  });
+});
+
+describe('PodDisruptionBudget', () => {
+  test('refuses an eviction that would go below it, allows one that does not', async () => {
+    const ns = await namespace('pdb');
+    await cluster.client.create(deployments, deployment(ns, 'web', { replicas: 2 }));
+    await cluster.client.create(ref('policy', 'poddisruptionbudgets'), {
+      apiVersion: 'policy/v1',
+      kind: 'PodDisruptionBudget',
+      metadata: { name: 'b', namespace: ns },
+      spec: { minAvailable: 1, selector: { matchLabels: { app: 'web' } } },
+    } as Any);
+    await until(
+      'an allowance',
+      async () =>
+        (await get<PodDisruptionBudget>(ref('policy', 'poddisruptionbudgets'), 'b', ns)).status?.disruptionsAllowed ===
+        1,
+    );
+    const evict = (name: string): Promise<unknown> =>
+      cluster.client.create(
+        pods,
+        { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace: ns } } as KubeObject,
+        { subresource: 'eviction' },
+      );
+    cluster.readiness.of = (pod) => pod.metadata.namespace !== ns;
+    const [first, second] = await list(pods, ns);
+    await evict(first!.metadata.name);
+    await expect(evict(second!.metadata.name)).rejects.toMatchObject({ reason: 'TooManyRequests' });
+    cluster.readiness.of = () => true;
+    await cluster.recheck();
+    await until(
+      'an allowance again',
+      async () =>
+        (await get<PodDisruptionBudget>(ref('policy', 'poddisruptionbudgets'), 'b', ns)).status?.disruptionsAllowed ===
+        1,
+    );
+    await evict(second!.metadata.name);
   });
 });
