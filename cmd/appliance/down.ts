@@ -1,8 +1,9 @@
+import { existsSync } from 'node:fs';
 import { AppError } from '../../internal/base/errors.ts';
 import { loadConfig } from '../../internal/config/machine-system.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
 import { controlRequest } from '../../internal/node/control-system.ts';
-import { socketAnswers } from '../../internal/node/probe-system.ts';
+import type { NodeStatus } from '../../internal/node/supervisor-system.ts';
 import { teardownLeftovers, teardownRest } from '../../internal/node/teardown-system.ts';
 import { createProgress } from './progress.ts';
 
@@ -13,10 +14,11 @@ export async function down(configPath: string | undefined): Promise<void> {
   const config = loadConfig(configPath);
   const paths = nodePaths(config.dataDir, config.runDir);
   const progress = createProgress(process.stdout);
-  if (await controlRequest(paths.controlSocket, 'POST', '/stop')) {
+  const running = await controlRequest<NodeStatus>(paths.controlSocket, 'GET', '/status');
+  if (running && (await controlRequest(paths.controlSocket, 'POST', '/stop'))) {
     const deadline = performance.now() + patienceMs;
     progress.wait('stopping the node');
-    while (await socketAnswers(paths.controlSocket)) {
+    while (existsSync(`/proc/${running.pid}`)) {
       if (performance.now() > deadline)
         throw new AppError('DOWN', `the node did not stop within ${patienceMs / 1000} s`, {
           hint: `its log is ${paths.logs}; kill it and call \`appliance down\` again: it removes what is left`,
@@ -25,8 +27,11 @@ export async function down(configPath: string | undefined): Promise<void> {
     }
     progress.done('the node stopped');
   } else progress.line('no supervisor answers; removing what may be left');
-  await teardownLeftovers(config, progress.wait);
-  await teardownRest(config);
+  // A node that stopped in order has removed its run directory last.
+  if (existsSync(config.runDir)) {
+    await teardownLeftovers(config, progress.wait);
+    await teardownRest(config);
+  }
   progress.done(`nothing of ${config.node.name} runs; the data stays in ${config.dataDir}`);
   process.exit(0);
 }

@@ -29,17 +29,18 @@ export async function up(configPath: string | undefined): Promise<void> {
   const level: { value: LogLevel } = { value: 'warn' };
   const log = createLogger({ write: (line) => progress.line(line.trimEnd()), now: () => Date.now(), level });
   const seen = new Map<string, string>();
+  let ending = false;
   const onChange = (status: NodeStatus): void => {
     for (const instance of status.instances) {
       const before = seen.get(instance.name);
       if (before === instance.phase) continue;
       seen.set(instance.name, instance.phase);
-      if (status.stopping) {
+      if (ending) {
         if (instance.phase === 'stopped' && before !== undefined && before !== 'waiting')
           progress.done(`${instance.name} stopped`);
       } else if (instance.phase === 'running') progress.done(`${instance.name} runs`);
     }
-    if (!status.stopping) {
+    if (!ending) {
       const waiting = status.instances
         .filter((instance) => instance.phase !== 'running')
         .map((instance) => instance.name);
@@ -61,6 +62,7 @@ export async function up(configPath: string | undefined): Promise<void> {
     await stopping;
   }
 
+  ending = true;
   progress.line('stopping: pods first, then Kubernetes, then storage');
   await supervisor.stop(
     supervisor

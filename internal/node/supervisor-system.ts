@@ -16,6 +16,8 @@ const maxLogBytes = 8 << 20;
 
 interface Running {
   process: Bun.Subprocess;
+  /** It was asked to stop. */
+  asked?: boolean;
   /** Why it was killed, when it was us. */
   killedFor?: string;
   failure?: string;
@@ -143,6 +145,7 @@ export class Supervisor {
     const running = this.#running.get(action.name);
     if (!running) return;
     if (action.do === 'stop') {
+      running.asked = true;
       if (this.#entries.get(action.name)?.run.kind === 'program') running.process.kill('SIGTERM');
       else this.#tell(action.name, { t: 'stop' });
       return;
@@ -185,7 +188,7 @@ export class Supervisor {
     void child.exited.then(() => {
       this.#running.delete(name);
       const reason = exitReason(child, running);
-      this.#log[this.#stopping ? 'debug' : 'warn']('ended', { instance: name, reason });
+      this.#log[this.#stopping || running.asked ? 'debug' : 'warn']('ended', { instance: name, reason });
       this.#supervision.onExit(name, reason, systemClock.monotonic());
       this.#step();
     });

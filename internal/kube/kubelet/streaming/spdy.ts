@@ -81,6 +81,8 @@ export class HeaderBlockWriter {
       const length = part.length;
       pieces.push(Uint8Array.of(0, length & 0xff, length >>> 8, ~length & 0xff, (~length >>> 8) & 0xff), part);
     }
+    // Go's inflater hands out what it has at an empty stored block (a sync flush), not before.
+    pieces.push(Uint8Array.of(0, 0, 0, 0xff, 0xff));
     return concatBytes(pieces);
   }
 }
