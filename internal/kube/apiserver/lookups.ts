@@ -8,6 +8,9 @@ import { getPath, isObject, type JsonObject } from '../machinery/json.ts';
 import type { Registry } from './registry.ts';
 import { selectAll } from './selection.ts';
 
+/** Secrets of a CSI volume that a node works with. */
+const secretFields = ['nodeStageSecretRef', 'nodePublishSecretRef', 'nodeExpandSecretRef'];
+
 export class Lookups implements AdmissionReader, NodeGraph, TokenSubjects {
   readonly #kinds = new Map<string, KindInfo>();
   readonly #registry: Registry;
@@ -67,6 +70,21 @@ export class Lookups implements AdmissionReader, NodeGraph, TokenSubjects {
       start: '',
     });
     return records.map(({ record }) => this.#registry.objectOf(kind, record));
+  }
+
+  async claimsNeedingSecret(namespace: string, name: string): Promise<{ namespace: string; name: string }[]> {
+    const out: { namespace: string; name: string }[] = [];
+    for (const volume of await this.list('', 'persistentvolumes', '')) {
+      const csi = getPath(volume, 'spec', 'csi');
+      const claim = getPath(volume, 'spec', 'claimRef');
+      if (!isObject(csi) || !isObject(claim)) continue;
+      const needs = secretFields.some((field) => {
+        const reference = csi[field];
+        return isObject(reference) && reference.name === name && reference.namespace === namespace;
+      });
+      if (needs) out.push({ namespace: String(claim.namespace), name: String(claim.name) });
+    }
+    return out;
   }
 
   async claimOfVolume(volume: string): Promise<{ namespace: string; name: string } | undefined> {

@@ -197,6 +197,29 @@ describe('who asks', () => {
     });
     expect((await h1('GET', '/api/v1/namespaces/t/secrets/mine', { client: node1 })).status).toBe(200);
     expect((await h1('GET', '/api/v1/namespaces/t/secrets/theirs', { client: node1 })).status).toBe(403);
+    // The secret of a volume's driver, in another namespace, once a pod of the node uses the claim.
+    await server.call('POST', '/api/v1/namespaces/default/secrets', { metadata: { name: 'driver' } });
+    await server.call('POST', '/api/v1/persistentvolumes', {
+      metadata: { name: 'pv1' },
+      spec: {
+        capacity: { storage: '1Gi' },
+        accessModes: ['ReadWriteOnce'],
+        claimRef: { namespace: 't', name: 'data' },
+        csi: { driver: 'd', volumeHandle: 'h', nodeStageSecretRef: { namespace: 'default', name: 'driver' } },
+      },
+    });
+    expect((await h1('GET', '/api/v1/namespaces/default/secrets/driver', { client: node1 })).status).toBe(403);
+    expect((await h1('GET', '/api/v1/persistentvolumes/pv1', { client: node1 })).status).toBe(403);
+    await server.call('POST', '/api/v1/namespaces/t/pods', {
+      metadata: { name: 'claimer' },
+      spec: {
+        nodeName: 'n1',
+        containers: [{ name: 'c', image: 'i' }],
+        volumes: [{ name: 'v', persistentVolumeClaim: { claimName: 'data' } }],
+      },
+    });
+    expect((await h1('GET', '/api/v1/namespaces/default/secrets/driver', { client: node1 })).status).toBe(200);
+    expect((await h1('GET', '/api/v1/persistentvolumes/pv1', { client: node1 })).status).toBe(200);
     expect((await h1('GET', '/api/v1/namespaces/t/secrets', { client: node1 })).status).toBe(403);
     const node = (name: string): unknown => ({ apiVersion: 'v1', kind: 'Node', metadata: { name } });
     expect((await h1('POST', '/api/v1/nodes', { client: node1, body: node('n1') })).status).toBe(201);

@@ -374,27 +374,6 @@ const controllers: Record<string, readonly string[]> = {
   'ttl-controller': ['update patch list watch @ core | nodes', events],
 };
 
-/**
- * Ours, beside upstream's: one process runs all controllers with one identity in this group, and each node's `edge` role (cluster DNS, service load
- * balancer) has a certificate of this user.
- */
-export const controllersGroup = 'system:appliance:controllers';
-const edgeUser = 'system:appliance:edge';
-const own: Record<string, { rules: readonly string[]; subject: Subject }> = {
-  'system:appliance:controllers': {
-    rules: [...new Set(Object.values(controllers).flat())],
-    subject: { kind: 'Group', name: controllersGroup },
-  },
-  'system:appliance:edge': {
-    rules: [
-      `${read} @ core | endpoints namespaces nodes pods services`,
-      `${read} @ discovery.k8s.io | endpointslices`,
-      events,
-    ],
-    subject: { kind: 'User', name: edgeUser },
-  },
-};
-
 const words = (text: string): string[] => text.trim().split(/\s+/).filter(Boolean);
 
 /** Reads one line of the tables above. */
@@ -530,8 +509,6 @@ export function defaultRbacObjects(): BootstrapObject[] {
     const roleName = `system:controller:${name}`;
     out.push({ apiVersion, kind: 'ClusterRole', metadata: metadata(roleName), rules: rules.map(parseRule) });
   }
-  for (const [name, role] of Object.entries(own))
-    out.push({ apiVersion, kind: 'ClusterRole', metadata: metadata(name), rules: role.rules.map(parseRule) });
   for (const [key, role] of Object.entries(namespaced)) {
     const [namespace = '', name = ''] = key.split('/');
     out.push({ apiVersion, kind: 'Role', metadata: metadata(name, {}, namespace), rules: role.rules.map(parseRule) });
@@ -552,15 +529,6 @@ export function defaultRbacObjects(): BootstrapObject[] {
       metadata: metadata(`system:controller:${name}`),
       roleRef: roleRef('ClusterRole', `system:controller:${name}`),
       subjects: subjects([account(name)]),
-    });
-  }
-  for (const [name, role] of Object.entries(own)) {
-    out.push({
-      apiVersion,
-      kind: 'ClusterRoleBinding',
-      metadata: metadata(name),
-      roleRef: roleRef('ClusterRole', name),
-      subjects: subjects([role.subject]),
     });
   }
   for (const [key, role] of Object.entries(namespaced)) {

@@ -28,7 +28,9 @@ const general = [
 export interface NodeGraph {
   /** Pods of a namespace that are bound to the node. */
   podsOnNode(node: string, namespace: string): Promise<JsonObject[]>;
-  /** All claims that a PersistentVolume is bound to: `namespace/name`, or undefined. */
+  /** The claims of the PersistentVolumes whose driver needs this secret (CSI stage, publish and expand secrets). */
+  claimsNeedingSecret(namespace: string, name: string): Promise<{ namespace: string; name: string }[]>;
+  /** The claim that a PersistentVolume is bound to, or undefined. */
   claimOfVolume(volume: string): Promise<{ namespace: string; name: string } | undefined>;
   /** spec.nodeName of a VolumeAttachment. */
   nodeOfAttachment(name: string): Promise<string | undefined>;
@@ -41,25 +43,29 @@ export async function authorizeNode(attributes: Attributes, graph: NodeGraph): P
   const yes: Decision = { allowed: true, reason: '' };
   const no = (reason: string): Decision => ({ allowed: false, reason });
   const { group, resource, subresource, namespace, name, verb } = attributes;
-  const referenced = async (check: (spec: JsonObject) => boolean): Promise<Decision> => {
+  const referenced = async (check: (spec: JsonObject, pod: JsonObject) => boolean): Promise<Decision> => {
     if (namespace === '' || name === '') return no(`can only ${verb} individual resources of this type`);
-    for (const pod of await graph.podsOnNode(node, namespace)) if (isObject(pod.spec) && check(pod.spec)) return yes;
+    for (const pod of await graph.podsOnNode(node, namespace))
+      if (isObject(pod.spec) && check(pod.spec, pod)) return yes;
     return no(`no relationship found between node '${node}' and this object`);
   };
   if (group === '') {
     if (resource === 'secrets' || resource === 'configmaps') {
       if (verb !== 'get' && verb !== 'list' && verb !== 'watch') return no(`can only read resources of this type`);
-      return referenced((spec) => references(spec, resource, name));
+      const decision = await referenced((spec) => references(spec, resource, name));
+      if (decision.allowed || resource !== 'secrets' || name === '') return decision;
+      for (const claim of await graph.claimsNeedingSecret(namespace, name))
+        if (await usesClaim(graph, node, claim)) return yes;
+      return decision;
     }
     if (resource === 'persistentvolumeclaims' && (subresource === '' || subresource === 'status')) {
       if (subresource === '' && verb !== 'get') return no('can only get individual resources of this type');
-      return referenced((spec) => claims(spec, name));
+      return referenced((spec, pod) => claims(spec, name, String(getPath(pod, 'metadata', 'name'))));
     }
     if (resource === 'persistentvolumes' && subresource === '' && verb === 'get') {
       const claim = await graph.claimOfVolume(name);
       if (claim === undefined) return no('the volume is bound to no claim');
-      for (const pod of await graph.podsOnNode(node, claim.namespace))
-        if (isObject(pod.spec) && claims(pod.spec, claim.name)) return yes;
+      if (await usesClaim(graph, node, claim)) return yes;
       return no(`no relationship found between node '${node}' and this object`);
     }
     if (resource === 'serviceaccounts' && (subresource === 'token' || subresource === '')) {
@@ -72,10 +78,21 @@ export async function authorizeNode(attributes: Attributes, graph: NodeGraph): P
   return general.some((rule) => ruleAllows(rule, attributes)) ? yes : undefined;
 }
 
-function claims(spec: JsonObject, name: string): boolean {
+async function usesClaim(graph: NodeGraph, node: string, claim: { namespace: string; name: string }): Promise<boolean> {
+  for (const pod of await graph.podsOnNode(node, claim.namespace))
+    if (isObject(pod.spec) && claims(pod.spec, claim.name, String(getPath(pod, 'metadata', 'name')))) return true;
+  return false;
+}
+
+/** Whether a pod's volumes use the claim, by name or as a generic ephemeral volume. */
+function claims(spec: JsonObject, claim: string, podName: string): boolean {
   const volumes = spec.volumes;
   if (!Array.isArray(volumes)) return false;
-  return volumes.some((volume) => getPath(volume, 'persistentVolumeClaim', 'claimName') === name);
+  return volumes.some(
+    (volume) =>
+      getPath(volume, 'persistentVolumeClaim', 'claimName') === claim ||
+      (getPath(volume, 'ephemeral') !== undefined && `${podName}-${String(getPath(volume, 'name'))}` === claim),
+  );
 }
 
 /** Whether a pod refers to the secret or configMap: in volumes, env, envFrom, image pull secrets, CSI and projected sources. */
