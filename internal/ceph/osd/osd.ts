@@ -28,7 +28,7 @@ import { intervalKey, isNewInterval, maybeWentRw } from './intervals.ts';
 import type { MapView } from './map-view.ts';
 import { firstObjectKey, firstTempKey } from './object-key.ts';
 import { type OpClient, OpRequest } from './op-request.ts';
-import { classify } from './ops/classify.ts';
+import { classify, plainRead } from './ops/classify.ts';
 import { objectClasses } from './ops/class-context.ts';
 import { absentInfo } from './peering.ts';
 import { Pg, type PgOptions } from './pg.ts';
@@ -97,6 +97,8 @@ export class Osd {
   #stopped = false;
   /** Requests of clients not answered yet, over all PGs and those that wait for a map. */
   opsInFlight = 0;
+  /** Of transactions to the disk; a moving average. */
+  commitLatencyMs = 0;
 
   constructor(host: OsdHost) {
     this.#host = host;
@@ -167,9 +169,12 @@ export class Osd {
 
   #commit(ops: TransactionOp[], done?: () => void): void {
     if (this.#stopped) return;
+    const startMs = this.#host.clock.monotonic();
     this.#host.store.queue({ ops }).then(
       () => {
-        if (!this.#stopped) done?.();
+        if (this.#stopped) return;
+        this.commitLatencyMs += (this.#host.clock.monotonic() - startMs - this.commitLatencyMs) / 16;
+        done?.();
       },
       (error: unknown) => {
         if (!this.#stopped) this.#host.fatal(error);
@@ -499,7 +504,7 @@ export class Osd {
         tid,
         id,
         key: requestKey(id),
-        kinds: typeof kinds === 'number' ? { mayRead: true, mayWrite: false, pgOp: false, classes: undefined } : kinds,
+        kinds: typeof kinds === 'number' ? plainRead : kinds,
         sequence: ++this.#sequence,
         receivedMs: this.#host.clock.monotonic(),
       },
@@ -521,6 +526,17 @@ export class Osd {
     const stats: PgStat[] = [];
     for (const pg of this.pgs.values()) if (pg.core.isPrimary) stats.push(pg.stat(nowMs));
     return stats;
+  }
+
+  /** OSDs with which we share PGs. */
+  peers(): Set<number> {
+    const out = new Set<number>();
+    for (const pg of this.pgs.values()) {
+      for (const osd of pg.core.key.up) out.add(osd);
+      for (const osd of pg.core.key.acting) out.add(osd);
+    }
+    out.delete(this.#host.whoami);
+    return out;
   }
 
   /** Every few seconds. */

@@ -23,13 +23,23 @@ export type MethodLookup = (className: string, method: string) => MethodFlags | 
 export interface OpKinds {
   mayRead: boolean;
   mayWrite: boolean;
+  /** The same without class methods: what needs `r` and `w` itself (`OpInfo::need_read_cap`). */
+  needsRead: boolean;
+  needsWrite: boolean;
   /** PGLS, PGNLS: about the PG, not an object. */
   pgOp: boolean;
   /** Class methods called: their capability is `x` or `class-read`/`class-write`. */
   classes: { name: string; method: string; read: boolean; write: boolean }[] | undefined;
 }
 
-export const plainRead: OpKinds = Object.freeze({ mayRead: true, mayWrite: false, pgOp: false, classes: undefined });
+export const plainRead: OpKinds = Object.freeze({
+  mayRead: true,
+  mayWrite: false,
+  needsRead: true,
+  needsWrite: false,
+  pgOp: false,
+  classes: undefined,
+});
 
 /** The class and method of a CALL; undefined when the input is too short for them. */
 export function callTarget(op: OsdOp): { name: string; method: string; input: Uint8Array } | undefined {
@@ -47,12 +57,13 @@ export function callTarget(op: OsdOp): { name: string; method: string; input: Ui
 
 /** Negative errno when a class method does not exist. */
 export function classify(ops: readonly OsdOp[], methods: MethodLookup): OpKinds | number {
-  const kinds: OpKinds = { mayRead: false, mayWrite: false, pgOp: false, classes: undefined };
+  const kinds: OpKinds = { ...plainRead, mayRead: false, needsRead: false };
   for (const op of ops) {
     const code = op.op;
     if ((code & OP_TYPE_MASK) === OP_TYPE_PG) {
       kinds.pgOp = true;
       kinds.mayRead = true;
+      kinds.needsRead = true;
       continue;
     }
     if (code === OP.CALL) {
@@ -68,11 +79,12 @@ export function classify(ops: readonly OsdOp[], methods: MethodLookup): OpKinds 
     }
     if (code === OP.WATCH && op.watchOp === WATCH_OP_PING) {
       kinds.mayRead = true;
+      kinds.needsRead = true;
       continue;
     }
     if ((code & OP_MODE_CACHE) !== 0) continue;
-    if ((code & OP_MODE_WRITE) !== 0) kinds.mayWrite = true;
-    if ((code & OP_MODE_READ) !== 0) kinds.mayRead = true;
+    if ((code & OP_MODE_WRITE) !== 0) kinds.mayWrite = kinds.needsWrite = true;
+    if ((code & OP_MODE_READ) !== 0) kinds.mayRead = kinds.needsRead = true;
   }
   return kinds;
 }

@@ -1,0 +1,21 @@
+import { AppError } from '../../base/errors.ts';
+import { type EntityAddrVec, parseAddr } from '../wire/types.ts';
+
+/** `fsid` and `mon host` of a ceph.conf. Errors: CEPH_CONF. */
+export function parseMonHosts(text: string, path: string): { fsid: string; monAddrs: EntityAddrVec[] } {
+  const fsid = /^\s*fsid\s*=\s*(\S+)/m.exec(text)?.[1];
+  const hosts = /^\s*mon[ _]host\s*=\s*(.+)$/m.exec(text)?.[1];
+  if (fsid === undefined || hosts === undefined) throw new AppError('CEPH_CONF', `${path} has no fsid or no mon host`);
+  const monAddrs: EntityAddrVec[] = [];
+  // One mon is `[v2:...,v1:...]` or a bare address.
+  for (const group of hosts.trim().match(/\[v[^\]]*(?:\[[^\]]*\][^\]]*)*\]|[^\s,]+/g) ?? []) {
+    const inner = group.startsWith('[v') ? group.slice(1, -1).split(',') : [group];
+    const addrs = inner.map((part) => parseAddr(part.trim())).filter((addr) => addr !== undefined);
+    const v2 = addrs
+      .filter((addr) => addr.type === 2)
+      .map((addr) => (addr.port === 0 ? { ...addr, port: 3300 } : addr));
+    if (v2.length > 0) monAddrs.push(v2);
+  }
+  if (monAddrs.length === 0) throw new AppError('CEPH_CONF', `${path}: mon host '${hosts}' has no v2 address`);
+  return { fsid, monAddrs };
+}

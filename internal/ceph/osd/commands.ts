@@ -1,0 +1,155 @@
+import { AppError, errorText } from '../../base/errors.ts';
+
+/** What a command may use of the OSD. */
+export interface CommandTarget {
+  version(): string;
+  status(): Record<string, unknown>;
+  opsInFlight(): { ops: Record<string, unknown>[] };
+  perf(): Record<string, unknown>;
+  pgQuery(pgid: string): Record<string, unknown> | undefined;
+  /** Sends statistics now; gives the sequence number of the report. */
+  flushStats(): number;
+  mapEpochs(): { oldest: number; newest: number };
+  config(): Record<string, string>;
+}
+
+export interface CommandOutcome {
+  code: number;
+  status: string;
+  output: string;
+}
+
+interface Parameter {
+  name: string;
+  type: string;
+  req?: boolean;
+}
+
+interface Command {
+  sig: readonly (string | Parameter)[];
+  help: string;
+  perm: string;
+  run(target: CommandTarget, args: Record<string, unknown>): unknown;
+}
+
+const EINVAL = -22;
+const ENOENT = -2;
+const EOPNOTSUPP = -95;
+const EACCES = -13;
+
+class CommandError extends Error {
+  constructor(
+    readonly code: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** One entry a command of `ceph tell osd.N`. */
+const commands: readonly Command[] = [
+  { sig: ['version'], help: 'version of this daemon', perm: 'r', run: (t) => ({ version: t.version() }) },
+  { sig: ['status'], help: 'state of this OSD', perm: 'r', run: (t) => t.status() },
+  { sig: ['dump_ops_in_flight'], help: 'requests that are not answered yet', perm: 'r', run: dumpOps },
+  { sig: ['ops'], help: 'requests that are not answered yet', perm: 'r', run: dumpOps },
+  { sig: ['perf', 'dump'], help: 'performance counters', perm: 'r', run: (t) => t.perf() },
+  { sig: ['flush_pg_stats'], help: 'report statistics to the manager now', perm: 'r', run: (t) => t.flushStats() },
+  {
+    sig: ['get_latest_osdmap'],
+    help: 'newest OSD map that this OSD has',
+    perm: 'r',
+    run: (t) => ({ epoch: t.mapEpochs().newest }),
+  },
+  { sig: ['config', 'show'], help: 'settings in effect', perm: 'r', run: (t) => t.config() },
+  {
+    sig: ['config', 'get', { name: 'var', type: 'CephString' }],
+    help: 'one setting',
+    perm: 'r',
+    run: (t, args) => {
+      const name = String(args.var ?? '');
+      const value = t.config()[name];
+      if (value === undefined) throw new CommandError(ENOENT, `this OSD has no setting '${name}'`);
+      return { [name]: value };
+    },
+  },
+  {
+    sig: ['pg', { name: 'pgid', type: 'CephPgid' }, 'query'],
+    help: 'what this OSD knows of a PG',
+    perm: 'r',
+    run: pgQuery,
+  },
+  { sig: ['query', { name: 'pgid', type: 'CephPgid' }], help: 'what this OSD knows of a PG', perm: 'r', run: pgQuery },
+];
+
+function dumpOps(target: CommandTarget): unknown {
+  const { ops } = target.opsInFlight();
+  return { ops, num_ops: ops.length };
+}
+
+function pgQuery(target: CommandTarget, args: Record<string, unknown>): unknown {
+  const pgid = String(args.pgid ?? '');
+  const found = target.pgQuery(pgid);
+  if (found === undefined) throw new CommandError(ENOENT, `i don't have pgid ${pgid}`);
+  return found;
+}
+
+/** The words of a signature, as `prefix` has them. */
+function prefixOf(command: Command): string {
+  const words: string[] = [];
+  for (const part of command.sig) {
+    if (typeof part !== 'string') break;
+    words.push(part);
+  }
+  return words.join(' ');
+}
+
+function matches(command: Command, args: Record<string, unknown>): boolean {
+  if (prefixOf(command) !== args.prefix) return false;
+  const tail = command.sig.filter((part, i) => typeof part === 'string' && i > 1);
+  return tail.length === 0 || args.cmd === undefined || tail.includes(String(args.cmd));
+}
+
+function descriptions(): Record<string, unknown> {
+  const out: Record<string, unknown> = {};
+  commands.forEach((command, i) => {
+    out[`cmd${String(i).padStart(3, '0')}`] = {
+      sig: command.sig,
+      help: command.help,
+      module: 'osd',
+      perm: command.perm,
+      flags: 0,
+    };
+  });
+  return out;
+}
+
+/** Answers one command of `ceph tell`: JSON text as clients send it. */
+export function runCommand(target: CommandTarget, text: string, allowed: boolean): CommandOutcome {
+  let args: Record<string, unknown>;
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (typeof parsed !== 'object' || parsed === null) throw new AppError('COMMAND', 'not an object');
+    args = parsed as Record<string, unknown>;
+  } catch (error) {
+    return { code: EINVAL, status: `command is not JSON: ${errorText(error)}`, output: '' };
+  }
+  if (!allowed) return { code: EACCES, status: 'access denied: it needs the capability osd "allow *"', output: '' };
+  const prefix = String(args.prefix ?? '');
+  if (prefix === 'get_command_descriptions') return { code: 0, status: '', output: JSON.stringify(descriptions()) };
+  const command = commands.find((c) => matches(c, args));
+  if (command === undefined)
+    return { code: EOPNOTSUPP, status: `'${prefix}' is not supported by this OSD`, output: '' };
+  try {
+    const result = command.run(target, args);
+    const compact = args.format === 'json';
+    const output = typeof result === 'number' ? String(result) : JSON.stringify(result, bigintText, compact ? 0 : 4);
+    return { code: 0, status: '', output: `${output}\n` };
+  } catch (error) {
+    if (error instanceof CommandError) return { code: error.code, status: error.message, output: '' };
+    return { code: EINVAL, status: errorText(error), output: '' };
+  }
+}
+
+function bigintText(_key: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? value.toString() : value;
+}

@@ -1,0 +1,173 @@
+import { spawn } from 'node:child_process';
+import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync, readSync, statfsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { systemDisk } from '../../base/disk-system.ts';
+import { AppError } from '../../base/errors.ts';
+import type { Logger } from '../../base/log.ts';
+import { type Random, uuid } from '../../base/random.ts';
+import type { OsdConfig } from '../../config/config.ts';
+import { readLabel } from '../blockstore/label.ts';
+
+/** Where an OSD's store is, and who it says it is. */
+export interface PreparedDisk {
+  /** Directory of the store. */
+  dir: string;
+  capacityBytes: number;
+  /** Identity of the store, kept in its label. */
+  uuid: string;
+  /** For the label: `osd.2 of cluster <fsid>, store <uuid>`. */
+  identity: string;
+}
+
+/** Kept free on the OSD's own file system for journal, index and the file system itself. */
+const overheadShare = 0.04;
+const overheadMinBytes = 192 * 2 ** 20;
+
+interface Ran {
+  code: number;
+  output: string;
+}
+
+function run(command: string, args: readonly string[]): Promise<Ran> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    const take = (chunk: Buffer): void => {
+      if (output.length < 16_384) output += chunk.toString();
+    };
+    child.stdout.on('data', take);
+    child.stderr.on('data', take);
+    child.on('error', (cause) =>
+      reject(
+        new AppError('DISK', `${command} could not be started`, {
+          cause,
+          hint: 'Install e2fsprogs and mount (apt install e2fsprogs mount).',
+        }),
+      ),
+    );
+    child.on('close', (code) => resolve({ code: code ?? 1, output: output.trim() }));
+  });
+}
+
+/** ext4's superblock: magic at 1024 + 0x38, volume name (16 bytes) at 1024 + 0x78. `blank`: nothing but zeros where it would be. */
+function fileSystemOf(path: string): { kind: 'ext4'; label: string } | { kind: 'blank' } | { kind: 'other' } {
+  const head = Buffer.alloc(8192);
+  const fd = openSync(path, 'r');
+  try {
+    const length = readSync(fd, head, 0, head.length, 0);
+    if (length >= 2048 && head.readUInt16LE(1024 + 0x38) === 0xef53) {
+      const name = head.subarray(1024 + 0x78, 1024 + 0x88);
+      const end = name.indexOf(0);
+      return { kind: 'ext4', label: name.subarray(0, end < 0 ? 16 : end).toString() };
+    }
+    return head.every((byte) => byte === 0) ? { kind: 'blank' } : { kind: 'other' };
+  } finally {
+    closeSync(fd);
+  }
+}
+
+async function makeFileSystem(path: string, label: string): Promise<void> {
+  const args = ['-q', '-F', '-L', label, '-m', '0', '-T', 'largefile', '-E', 'lazy_itable_init=1,nodiscard', path];
+  const made = await run('mkfs.ext4', args);
+  if (made.code !== 0)
+    throw new AppError('DISK', `mkfs.ext4 of ${path} failed: ${made.output}`, {
+      hint: 'Is the disk in use or read-only?',
+    });
+}
+
+async function mount(source: string, dir: string, loop: boolean): Promise<void> {
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const options = loop ? 'loop,noatime' : 'noatime';
+  const mounted = await run('mount', ['-t', 'ext4', '-o', options, source, dir]);
+  if (mounted.code !== 0)
+    throw new AppError('DISK', `cannot mount ${source} on ${dir}: ${mounted.output}`, {
+      hint: loop
+        ? 'An OSD on a file needs root and loop devices (modprobe loop); `directory` in place of `file` needs neither.'
+        : 'The OSD needs root to mount its device.',
+    });
+}
+
+/** Label of an OSD's file system: at most 16 bytes. */
+function volumeLabel(osd: number): string {
+  return `osd.${osd}`;
+}
+
+/** Makes the OSD's file system on a file or device when that is blank; refuses what is not ours. */
+async function ensureFileSystem(path: string, osd: number, log: Logger): Promise<void> {
+  const found = fileSystemOf(path);
+  if (found.kind === 'ext4') {
+    if (found.label === volumeLabel(osd)) return;
+    throw new AppError(
+      'FOREIGN_DISK',
+      `${path} holds a file system labelled '${found.label}', not '${volumeLabel(osd)}'`,
+      {
+        hint: 'It is not taken over. Give another disk, or wipe this one (wipefs -a) if its data is not needed.',
+      },
+    );
+  }
+  if (found.kind === 'other')
+    throw new AppError('FOREIGN_DISK', `${path} is not empty and holds no file system of an OSD`, {
+      hint: 'It is not overwritten. Wipe it (wipefs -a, or zero its first MiB) if its data is not needed.',
+    });
+  log.info('making the file system', { osd, path });
+  await makeFileSystem(path, volumeLabel(osd));
+}
+
+async function prepareMounted(config: OsdConfig, mountDir: string, log: Logger): Promise<string> {
+  if ('directory' in config) {
+    mkdirSync(config.directory, { recursive: true, mode: 0o700 });
+    return config.directory;
+  }
+  if ('file' in config) {
+    if (!existsSync(config.file)) {
+      mkdirSync(dirname(config.file), { recursive: true });
+      const fd = openSync(config.file, 'wx', 0o600);
+      ftruncateSync(fd, config.size);
+      closeSync(fd);
+    } else if (!statSync(config.file).isFile())
+      throw new AppError('DISK', `${config.file} of osd.${config.id} is not a file`);
+    await ensureFileSystem(config.file, config.id, log);
+    await mount(config.file, mountDir, true);
+    return mountDir;
+  }
+  if (!existsSync(config.device))
+    throw new AppError('DISK', `device ${config.device} of osd.${config.id} does not exist`, {
+      hint: 'See lsblk for the devices of this machine.',
+    });
+  await ensureFileSystem(config.device, config.id, log);
+  await mount(config.device, mountDir, false);
+  return mountDir;
+}
+
+const identityPattern = /^osd\.(\d+) of cluster (\S+), store (\S+)$/;
+
+/**
+ * Brings an OSD's disk to where its store can be opened: makes a sparse file and a file system on first use, mounts it, checks that the store
+ * is this OSD's. The process must be in a mount namespace of its own: then nothing is left behind however it ends.
+ * Errors: DISK, FOREIGN_DISK.
+ */
+export async function prepareDisk(
+  config: OsdConfig,
+  options: { mountDir: string; fsid: string; random: Random; log: Logger },
+): Promise<PreparedDisk> {
+  const dir = await prepareMounted(config, options.mountDir, options.log);
+  const label = await readLabel(systemDisk, dir);
+  let id = uuid(options.random);
+  if (label !== undefined) {
+    const match = identityPattern.exec(label.identity);
+    if (match === null || Number(match[1]) !== config.id || match[2] !== options.fsid)
+      throw new AppError(
+        'FOREIGN_DISK',
+        `${dir} holds the store of '${label.identity}', not of osd.${config.id} of cluster ${options.fsid}`,
+        {
+          hint: 'It is not taken over. Give the disk to its OSD, or wipe it if its data is not needed.',
+        },
+      );
+    id = match[3]!;
+  }
+  const space = statfsSync(dir);
+  const total = space.blocks * space.bsize;
+  const whole = 'size' in config && config.size !== undefined ? Math.min(total, config.size) : total;
+  const capacityBytes = Math.floor(Math.max(whole / 2, whole - Math.max(overheadMinBytes, whole * overheadShare)));
+  return { dir, capacityBytes, uuid: id, identity: `osd.${config.id} of cluster ${options.fsid}, store ${id}` };
+}

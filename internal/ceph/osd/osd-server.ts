@@ -1,0 +1,660 @@
+import { arch, cpus, hostname, release, totalmem } from 'node:os';
+import type { Clock, Timer } from '../../base/clock.ts';
+import { utf8 } from '../../base/bytes.ts';
+import { AppError, errorText } from '../../base/errors.ts';
+import type { Logger } from '../../base/log.ts';
+import type { Random } from '../../base/random.ts';
+import type { CryptoKey } from '../auth/api.ts';
+import { createServiceAuth } from '../auth/service-auth.ts';
+import type { BlockStore } from '../blockstore/blockstore.ts';
+import type { MonClient } from '../client/api.ts';
+import { createMonClient } from '../client/mon-client.ts';
+import { decodeMgrMap } from '../maps/mgrmap.ts';
+import { FEATURES_PACIFIC } from '../wire/features.ts';
+import type { Message, MessageCodec } from '../wire/message.ts';
+import { MCommand, MCommandReply } from '../wire/messages/command.ts';
+import { MMgrMap, MMgrOpen } from '../wire/messages/mgr.ts';
+import { MOSDMap, type MOSDMapValue } from '../wire/messages/mon.ts';
+import { MOSDOp } from '../wire/messages/osd_client.ts';
+import { MPGStats } from '../wire/messages/osd_mgr.ts';
+import { MOSDBeacon, MOSDBoot, MOSDFailure, MOSDMarkMeDown } from '../wire/messages/osd_mon.ts';
+import {
+  MOSDPGBackfill,
+  MOSDPGInfo,
+  MOSDPGLog,
+  MOSDPGNotify,
+  MOSDPGPull,
+  MOSDPGPush,
+  MOSDPGPushReply,
+  MOSDPGQuery,
+  MOSDPGRemove,
+  MOSDPGScan,
+  MOSDPing,
+  MOSDRepOp,
+  MOSDRepOpReply,
+  type PgMessage,
+} from '../wire/messages/osd_osd.ts';
+import {
+  type CloseReason,
+  type Connection,
+  type ConnectionPolicy,
+  type Messenger,
+  PRIO_HIGHEST,
+} from '../wire/messenger.ts';
+import { createMessenger } from '../wire/messenger-transport.ts';
+import { addrVecText, ENTITY_MGR, ENTITY_OSD, type EntityAddr, type EntityAddrVec, sameAddrs } from '../wire/types.ts';
+import { ClientSession } from './client-session.ts';
+import { type CommandTarget, runCommand } from './commands.ts';
+import { Heartbeats } from './heartbeat.ts';
+import { MapKeeper } from './map-keeper.ts';
+import type { MapView } from './map-view.ts';
+import { Osd } from './osd.ts';
+import { StatsReporter } from './stats-reporter.ts';
+
+export interface OsdServerOptions {
+  id: number;
+  fsid: string;
+  /** Identity of the store. */
+  uuid: string;
+  key: CryptoKey;
+  monAddrs: readonly EntityAddrVec[];
+  ip: string;
+  /** First port to try. */
+  portBase: number;
+  store: BlockStore;
+  /** Where CRUSH is to place a new OSD. */
+  host: string;
+  clock: Clock;
+  random: Random;
+  log: Logger;
+  /** Further facts for `ceph osd metadata`. */
+  metadata: Record<string, string>;
+  version: string;
+  /** Nothing more can be promised: ends the process. */
+  fatal: (error: unknown) => void;
+}
+
+const portsTried = 700;
+const bootRetryMs = 5000;
+const tickMs = 3000;
+const beaconMs = 60_000;
+const markDownWaitMs = 3000;
+/** The store counts as full at this share even before the mon has said so. */
+const failsafeFullRatio = 0.97;
+
+const peerCodecs = new Map<number, MessageCodec<PgMessage>>(
+  [
+    MOSDRepOp,
+    MOSDRepOpReply,
+    MOSDPGNotify,
+    MOSDPGQuery,
+    MOSDPGInfo,
+    MOSDPGLog,
+    MOSDPGRemove,
+    MOSDPGPull,
+    MOSDPGPush,
+    MOSDPGPushReply,
+    MOSDPGScan,
+    MOSDPGBackfill,
+  ].map((codec) => [codec.type, codec as unknown as MessageCodec<PgMessage>]),
+);
+
+/** An OSD on the network: sessions with mon, manager, clients and other OSDs around one `Osd`. */
+export class OsdServer {
+  readonly #o: OsdServerOptions;
+  readonly #log: Logger;
+  readonly #mon: MonClient;
+  readonly #data: Messenger;
+  readonly #heartbeat: Messenger;
+  readonly #stats: StatsReporter;
+  readonly #beats: Heartbeats;
+  #maps!: MapKeeper;
+  #osd!: Osd;
+  readonly #peers = new Map<number, { addrs: EntityAddrVec; connection: Connection }>();
+  readonly #beatConnections = new Map<number, Connection>();
+  #mgr: Connection | undefined;
+  #mgrAddrs: EntityAddrVec = [];
+  readonly #timers = new Set<Timer>();
+  #lastBootMs = Number.NEGATIVE_INFINITY;
+  #stopping = false;
+  #downWaiter: (() => void) | undefined;
+  #failed: unknown;
+
+  private constructor(options: OsdServerOptions) {
+    this.#o = options;
+    this.#log = options.log;
+    const { clock, random, log } = options;
+    this.#mon = createMonClient({
+      entity: { type: ENTITY_OSD, id: String(options.id) },
+      key: options.key,
+      monAddrs: options.monAddrs,
+      clock,
+      random,
+      log,
+      rotatingService: ENTITY_OSD,
+      dispatcher: { onMessage: () => undefined, onClose: (c) => this.#monSideClosed(c) },
+    });
+    const common = {
+      entity: { type: ENTITY_OSD, num: options.id },
+      clock,
+      random,
+      log,
+      serverAuth: createServiceAuth({ service: ENTITY_OSD, rotating: () => this.#mon.rotating(), clock, random }),
+      clientAuth: (type: number) => this.#mon.clientAuth(type),
+    };
+    this.#data = createMessenger({
+      ...common,
+      acceptPolicy: (type): ConnectionPolicy => (type === ENTITY_OSD ? 'lossless-peer' : 'stateless-server'),
+      dispatcher: {
+        onMessage: (c, m) => this.#onMessage(c, m),
+        onClose: (c, reason) => this.#onClose(c, reason),
+      },
+    });
+    this.#heartbeat = createMessenger({
+      ...common,
+      dispatcher: {
+        onMessage: (c, m) => this.#onPing(c, m),
+        onClose: (c, reason) => this.#onBeatClose(c, reason),
+      },
+    });
+    this.#beats = new Heartbeats({
+      whoami: options.id,
+      fsid: options.fsid,
+      clock,
+      log,
+      map: () => this.#osd.map,
+      upFrom: () => this.#upFrom(),
+      addrs: () => this.#heartbeat.addrs,
+      peers: () => this.#osd.peers(),
+      sendPing: (osd, addrs, body) => this.#beatConnection(osd, addrs).send(MOSDPing, body, { priority: PRIO_HIGHEST }),
+      forget: (osd) => {
+        this.#beatConnections.get(osd)?.close();
+        this.#beatConnections.delete(osd);
+      },
+      reportFailure: (target, kind, failedForMs) => {
+        const map = this.#osd.map;
+        if (map === undefined || this.#stopping) return;
+        this.#mon.send(MOSDFailure, {
+          fsid: options.fsid,
+          reporter: options.id,
+          target,
+          targetAddrs: map.clientAddrs(target),
+          kind,
+          failedForMs,
+          epoch: map.epoch,
+        });
+      },
+    });
+    this.#stats = new StatsReporter({
+      fsid: options.fsid,
+      osdId: options.id,
+      clock,
+      epoch: () => this.#osd.map?.epoch ?? 0,
+      upFrom: () => this.#upFrom(),
+      pgs: () => this.#osd.stats(),
+      pgCount: () => this.#osd.pgs.size,
+      statfs: () => options.store.statfs(),
+      latencyMs: () => this.#osd.commitLatencyMs,
+      heartbeatPeers: () => this.#beats.peers,
+      send: (stats) => {
+        if (this.#mgr === undefined || !this.#mgr.open || !this.up) return false;
+        this.#mgr.send(MPGStats, stats);
+        return true;
+      },
+    });
+  }
+
+  /** Resolves when the OSD listens, has its maps and asks to be marked up. */
+  static async start(options: OsdServerOptions): Promise<OsdServer> {
+    const server = new OsdServer(options);
+    await server.#start();
+    return server;
+  }
+
+  async #start(): Promise<void> {
+    const o = this.#o;
+    const identity = { fsid: o.fsid, osdId: o.id };
+    const commit = (ops: Parameters<typeof o.store.queue>[0]['ops']): void => {
+      o.store.queue({ ops }).catch((error: unknown) => this.#fatal(error));
+    };
+    this.#maps = await MapKeeper.open(o.store, this.#log, identity, commit);
+    if (this.#maps.fsid !== o.fsid || this.#maps.osdId !== o.id)
+      throw new AppError('FOREIGN_DISK', `the store belongs to osd.${this.#maps.osdId} of cluster ${this.#maps.fsid}`);
+    this.#osd = new Osd({
+      whoami: o.id,
+      fsid: o.fsid,
+      store: o.store,
+      clock: o.clock,
+      random: o.random,
+      log: this.#log,
+      maps: this.#maps,
+      sendOsd: (osd, codec, body) => this.#peer(osd)?.send(codec, body),
+      sendMon: (codec, body) => this.#mon.send(codec, body),
+      reportSoon: () => this.#stats.soon(),
+      fatal: (error) => this.#fatal(error),
+      full: () => this.#full(),
+      isMe: (map) => this.#isMe(map),
+      shareMaps: (client, epoch) => this.#shareMaps(client as ClientSession, epoch),
+    });
+    await this.#listen(this.#data);
+    await this.#listen(this.#heartbeat);
+    this.#osd.load();
+
+    this.#mon.on(MOSDMap, (value) => this.#onMaps(value));
+    this.#mon.on(MMgrMap, ({ map }) => this.#onMgrMap(map));
+    this.#mon.onSession(() => {
+      this.#lastBootMs = Number.NEGATIVE_INFINITY;
+      this.#osd.monSession();
+      this.#maybeBoot();
+    });
+    await this.#startMon();
+    this.#mon.subscribe('osdmap', this.#maps.newest + 1);
+    this.#mon.subscribe('mgrmap', 0);
+    this.#every(tickMs, () => this.#tick());
+    this.#every(Heartbeats.intervalMs, () => this.#beats.tick());
+    this.#every(beaconMs, () => this.#beacon());
+    this.#stats.start();
+  }
+
+  async #startMon(): Promise<void> {
+    for (;;) {
+      try {
+        await this.#mon.start(30_000);
+        return;
+      } catch (error) {
+        if (this.#stopping) throw error;
+        this.#log.warn('no monitor answers yet', { error: errorText(error) });
+      }
+    }
+  }
+
+  async #listen(messenger: Messenger): Promise<EntityAddr> {
+    for (let i = 0; ; i++) {
+      try {
+        return await messenger.listen({ ip: this.#o.ip, port: this.#o.portBase + i });
+      } catch (error) {
+        if (i >= portsTried) throw error;
+      }
+    }
+  }
+
+  #every(ms: number, fn: () => void): void {
+    const again = (): void => {
+      const timer = this.#o.clock.after(ms, () => {
+        this.#timers.delete(timer);
+        if (this.#stopping) return;
+        fn();
+        again();
+      });
+      this.#timers.add(timer);
+    };
+    again();
+  }
+
+  #fatal(error: unknown): void {
+    if (this.#failed !== undefined) return;
+    this.#failed = error ?? new Error('unknown failure');
+    this.#log.error('the OSD cannot go on', { error: errorText(error) });
+    this.#osd?.stop();
+    this.#o.fatal(error);
+  }
+
+  #full(): boolean {
+    const { totalBytes, availableBytes } = this.#o.store.statfs();
+    return totalBytes > 0 && availableBytes < totalBytes * (1 - failsafeFullRatio);
+  }
+
+  // --- maps and boot -----------------------------------------------------------------------------------------------------------
+
+  #upFrom(): number {
+    return this.#osd.map?.upFrom(this.#o.id) ?? 0;
+  }
+
+  #isMe(map: MapView): boolean {
+    const { id } = this.#o;
+    return (
+      map.isUp(id) &&
+      sameAddrs(map.clientAddrs(id), this.#data.addrs) &&
+      sameAddrs(map.clusterAddrs(id), this.#data.addrs)
+    );
+  }
+
+  /** Up in the newest map that we have. */
+  get up(): boolean {
+    const map = this.#osd.map;
+    return map !== undefined && this.#isMe(map);
+  }
+
+  #onMaps(value: MOSDMapValue): void {
+    if (value.fsid !== this.#o.fsid) return;
+    const taken = this.#maps.take(value);
+    const { newest } = this.#maps;
+    this.#mon.got('osdmap', newest);
+    if (taken.missingFrom > 0) this.#mon.subscribe('osdmap', taken.missingFrom);
+    if (!taken.advanced) {
+      this.#maybeBoot();
+      return;
+    }
+    this.#osd.advanceTo(newest);
+    this.#closeStale();
+    if (this.up) this.#log.debug('map', { epoch: newest });
+    else this.#downWaiter?.();
+    this.#maybeBoot();
+    this.#stats.soon();
+  }
+
+  /** Asks to be marked up while the newest map does not show us so. */
+  #maybeBoot(): void {
+    if (this.#stopping || this.up || this.#maps.newest === 0) return;
+    const nowMs = this.#o.clock.monotonic();
+    if (nowMs - this.#lastBootMs < bootRetryMs) return;
+    this.#lastBootMs = nowMs;
+    const addrs = this.#data.addrs;
+    const total = this.#o.store.statfs().totalBytes;
+    this.#log.info('boot', { epoch: this.#maps.newest, addrs: addrVecText(addrs) });
+    this.#mon.send(MOSDBoot, {
+      fsid: this.#o.fsid,
+      osdId: this.#o.id,
+      osdUuid: this.#o.uuid,
+      bootEpoch: this.#maps.newest,
+      clientAddrs: addrs,
+      clusterAddrs: addrs,
+      hbBackAddrs: this.#heartbeat.addrs,
+      hbFrontAddrs: this.#heartbeat.addrs,
+      features: FEATURES_PACIFIC,
+      crush: { root: 'default', host: this.#o.host, weightTiB: total / 2 ** 40 },
+      metadata: this.#metadata(),
+    });
+  }
+
+  #metadata(): Map<string, string> {
+    const addrs = addrVecText(this.#data.addrs);
+    const beats = addrVecText(this.#heartbeat.addrs);
+    return new Map(
+      Object.entries({
+        arch: arch(),
+        back_addr: addrs,
+        ceph_release: 'pacific',
+        ceph_version: this.#o.version,
+        ceph_version_short: this.#o.version,
+        cpu: cpus()[0]?.model ?? '',
+        distro: 'linux',
+        front_addr: addrs,
+        hb_back_addr: beats,
+        hb_front_addr: beats,
+        hostname: hostname(),
+        kernel_version: release(),
+        mem_total_kb: String(Math.floor(totalmem() / 1024)),
+        os: 'Linux',
+        osd_objectstore: 'blockstore',
+        rotational: '0',
+        ...this.#o.metadata,
+      }).sort(([a], [b]) => (a < b ? -1 : 1)),
+    );
+  }
+
+  #shareMaps(client: ClientSession, epoch: number): void {
+    const newest = this.#maps.newest;
+    if (client.sharedEpoch >= newest) return;
+    const from = Math.max(epoch, client.sharedEpoch);
+    client.sharedEpoch = newest;
+    client.connection.send(MOSDMap, this.#maps.message(from));
+  }
+
+  // --- other OSDs --------------------------------------------------------------------------------------------------------------
+
+  #peer(osd: number): Connection | undefined {
+    const addrs = this.#osd.map?.clusterAddrs(osd);
+    if (addrs === undefined || addrs.length === 0) return undefined;
+    const known = this.#peers.get(osd);
+    if (known?.connection.open && (known.addrs === addrs || sameAddrs(known.addrs, addrs))) return known.connection;
+    known?.connection.close();
+    const connection = this.#data.connect(ENTITY_OSD, addrs, 'lossless-peer');
+    this.#peers.set(osd, { addrs, connection });
+    return connection;
+  }
+
+  /** Ends sessions with OSDs that are down or have other addresses now. */
+  #closeStale(): void {
+    const map = this.#osd.map;
+    if (map === undefined) return;
+    for (const [osd, { addrs, connection }] of this.#peers)
+      if (!map.isUp(osd) || !sameAddrs(map.clusterAddrs(osd), addrs)) {
+        connection.close();
+        this.#peers.delete(osd);
+      }
+  }
+
+  #onMessage(connection: Connection, message: Message): void | Promise<void> {
+    const codec = peerCodecs.get(message.type);
+    if (codec !== undefined) {
+      const from = connection.identity?.name;
+      if (from === undefined || from.type !== ENTITY_OSD) return;
+      this.#osd.onPeer(Number(from.id), connection.peerAddrs, message.type, message.decode(codec));
+      return;
+    }
+    switch (message.type) {
+      case MOSDOp.type: {
+        const session = this.#session(connection);
+        const value = message.decode(MOSDOp);
+        return new Promise((resolve) => this.#osd.onClientOp(session, value, message.tid, resolve));
+      }
+      case MCommand.type:
+        this.#command(connection, message);
+        break;
+      default:
+        break;
+    }
+  }
+
+  #session(connection: Connection): ClientSession {
+    const known = connection.session;
+    if (known instanceof ClientSession) return known;
+    const made = new ClientSession(connection, this.#log);
+    connection.session = made;
+    return made;
+  }
+
+  #onClose(connection: Connection, reason: CloseReason): void {
+    if (connection.session instanceof ClientSession) this.#osd.clientClosed(connection.session);
+    for (const [osd, peer] of this.#peers) {
+      if (peer.connection !== connection) continue;
+      this.#peers.delete(osd);
+      const map = this.#osd.map;
+      if (map === undefined || this.#stopping || !map.isUp(osd) || !sameAddrs(map.clusterAddrs(osd), peer.addrs))
+        continue;
+      // Messages may be lost although both of us are up: only a new interval makes all PGs agree again.
+      this.#log.warn('session with another OSD lost', { osd, reason: reason.message });
+      this.#markMeDown();
+    }
+  }
+
+  #markMeDown(): void {
+    this.#mon.send(MOSDMarkMeDown, {
+      fsid: this.#o.fsid,
+      osdId: this.#o.id,
+      addrs: this.#data.addrs,
+      epoch: this.#maps.newest,
+    });
+  }
+
+  #beatConnection(osd: number, addrs: EntityAddrVec): Connection {
+    const known = this.#beatConnections.get(osd);
+    if (known?.open) return known;
+    const made = this.#heartbeat.connect(ENTITY_OSD, addrs, 'lossy-client');
+    this.#beatConnections.set(osd, made);
+    return made;
+  }
+
+  #onPing(connection: Connection, message: Message): void {
+    if (message.type !== MOSDPing.type) return;
+    const ping = message.decode(MOSDPing);
+    if (ping.fsid !== this.#o.fsid) return;
+    if (ping.op === 'ping') connection.send(MOSDPing, this.#beats.answer(ping), { priority: PRIO_HIGHEST });
+    else if (ping.op === 'reply') this.#beats.onReply(ping);
+  }
+
+  #onBeatClose(connection: Connection, reason: CloseReason): void {
+    for (const [osd, known] of this.#beatConnections) {
+      if (known !== connection) continue;
+      this.#beatConnections.delete(osd);
+      const map = this.#osd.map;
+      if (map === undefined || !map.isUp(osd) || this.#stopping) return;
+      if (/ECONNREFUSED|refused/i.test(reason.message) && reason.kind !== 'refused') this.#beats.refused(osd);
+      else {
+        // Its process may just have ended: dialling again tells.
+        const timer = this.#o.clock.after(100, () => {
+          this.#timers.delete(timer);
+          if (this.#stopping || this.#beatConnections.has(osd) || !this.#osd.map?.isUp(osd)) return;
+          this.#beatConnection(osd, this.#osd.map.heartbeatAddrs(osd));
+        });
+        this.#timers.add(timer);
+      }
+    }
+  }
+
+  // --- manager -----------------------------------------------------------------------------------------------------------------
+
+  #onMgrMap(bytes: Uint8Array): void {
+    const map = decodeMgrMap(bytes);
+    this.#mon.got('mgrmap', map.epoch);
+    this.#mgrAddrs = map.activeAddrs;
+    this.#connectMgr();
+  }
+
+  #connectMgr(): void {
+    if (this.#stopping) return;
+    if (this.#mgr?.open && sameAddrs(this.#mgr.peerAddrs, this.#mgrAddrs)) return;
+    this.#mgr?.close();
+    this.#mgr = undefined;
+    if (this.#mgrAddrs.length === 0) return;
+    this.#mgr = this.#mon.messenger.connect(ENTITY_MGR, this.#mgrAddrs, 'lossy-client');
+    this.#mgr.send(MMgrOpen, {
+      daemonName: String(this.#o.id),
+      serviceName: '',
+      service: undefined,
+      config: new Uint8Array(0),
+      configDefaults: new Uint8Array(0),
+    });
+    this.#stats.report(true);
+  }
+
+  #monSideClosed(connection: Connection): void {
+    if (connection !== this.#mgr) return;
+    this.#mgr = undefined;
+    const timer = this.#o.clock.after(1000, () => {
+      this.#timers.delete(timer);
+      this.#connectMgr();
+    });
+    this.#timers.add(timer);
+  }
+
+  // --- housekeeping ------------------------------------------------------------------------------------------------------------
+
+  #tick(): void {
+    this.#osd.tick();
+    this.#maps.trim(this.#osd.oldestMapNeeded());
+    this.#maybeBoot();
+  }
+
+  #beacon(): void {
+    if (!this.up) return;
+    let clean = this.#maps.newest;
+    for (const pg of this.#osd.pgs.values())
+      if (pg.core.isPrimary) clean = Math.min(clean, pg.core.info.history.lastEpochClean);
+    this.#mon.send(MOSDBeacon, {
+      fsid: this.#o.fsid,
+      osdId: this.#o.id,
+      epoch: this.#maps.newest,
+      minLastEpochClean: clean,
+    });
+  }
+
+  // --- commands ----------------------------------------------------------------------------------------------------------------
+
+  #command(connection: Connection, message: Message): void {
+    const { command } = message.decode(MCommand);
+    const session = this.#session(connection);
+    const answer = runCommand(this.#target(), command.join(' '), session.privileged);
+    connection.send(
+      MCommandReply,
+      { code: answer.code, status: answer.status, output: utf8(answer.output) },
+      { tid: message.tid },
+    );
+  }
+
+  #target(): CommandTarget {
+    const osd = this.#osd;
+    return {
+      version: () => this.#o.version,
+      status: () => ({
+        cluster_fsid: this.#o.fsid,
+        osd_fsid: this.#o.uuid,
+        whoami: this.#o.id,
+        state: this.up ? 'active' : 'booting',
+        oldest_map: this.#maps.oldest,
+        newest_map: this.#maps.newest,
+        num_pgs: osd.pgs.size,
+      }),
+      opsInFlight: () => {
+        const nowMs = this.#o.clock.monotonic();
+        const ops: Record<string, unknown>[] = [];
+        for (const pg of osd.pgs.values())
+          for (const request of pg.engine.open)
+            ops.push({
+              description: `osd_op(${request.key} ${pg.core.text} ${request.message.oid} [${request.message.ops.map((op) => op.name).join(',')}])`,
+              age: (nowMs - request.receivedMs) / 1000,
+              type_data: { flag_point: request.stage },
+            });
+        return { ops };
+      },
+      perf: () => ({
+        osd: {
+          op_in_flight: osd.opsInFlight,
+          numpg: osd.pgs.size,
+          commit_latency_ms: osd.commitLatencyMs,
+          stat_bytes: this.#o.store.statfs().totalBytes,
+          stat_bytes_avail: this.#o.store.statfs().availableBytes,
+        },
+        store: this.#o.store.status() as unknown as Record<string, unknown>,
+      }),
+      pgQuery: (pgid) => osd.pgs.get(pgid)?.query(),
+      flushStats: () => this.#stats.report(true),
+      mapEpochs: () => ({ oldest: this.#maps.oldest, newest: this.#maps.newest }),
+      config: () => ({
+        osd_data: 'blockstore',
+        osd_heartbeat_interval: String(Heartbeats.intervalMs / 1000),
+        public_addr: addrVecText(this.#data.addrs),
+      }),
+    };
+  }
+
+  health(): { ok: boolean; detail: string } {
+    if (this.#failed !== undefined) return { ok: false, detail: errorText(this.#failed) };
+    const pgs = this.#osd.pgs.size;
+    return this.up
+      ? { ok: true, detail: `up, ${pgs} PGs, map ${this.#maps.newest}` }
+      : { ok: true, detail: `waits to be marked up, map ${this.#maps.newest}` };
+  }
+
+  /** Ends in order: the mon hears of it first, so that nobody has to find out. */
+  async stop(): Promise<void> {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    if (this.up && this.#mon.connection !== undefined) {
+      await new Promise<void>((resolve) => {
+        const timer = this.#o.clock.after(markDownWaitMs, resolve);
+        this.#downWaiter = () => {
+          timer.cancel();
+          resolve();
+        };
+        this.#markMeDown();
+      });
+    }
+    for (const timer of this.#timers) timer.cancel();
+    this.#stats.stop();
+    this.#osd.stop();
+    await Promise.all([this.#data.close(), this.#heartbeat.close(), this.#mon.close()]);
+    await this.#o.store.close();
+  }
+}

@@ -1,0 +1,64 @@
+import { readFileSync } from 'node:fs';
+import { systemDisk } from '../../base/disk-system.ts';
+import { AppError } from '../../base/errors.ts';
+import type { StartRole } from '../../node/role.ts';
+import { parseKeyring } from '../auth/keyring.ts';
+import { openBlockStore } from '../blockstore/blockstore.ts';
+import { openSqliteIndex } from '../blockstore/index-sqlite-shell.ts';
+import { parseMonHosts } from './ceph-conf.ts';
+import { prepareDisk } from './disk-system.ts';
+import { OsdServer } from './osd-server.ts';
+
+/** What `ceph versions` and `ceph tell osd.N version` show: the release whose protocols we speak. */
+const version = 'ceph version 16.2.15 (appliance) pacific (stable)';
+
+/** One OSD process, instance `osd.N`. */
+export const start: StartRole = async (context) => {
+  const { config, paths, clock, random, instance } = context;
+  const id = Number(/^osd\.(\d+)$/.exec(instance)?.[1] ?? Number.NaN);
+  const disk = config.storage.osd.find((osd) => osd.id === id);
+  if (disk === undefined)
+    throw new AppError('CONFIG', `${instance}: storage.osd has no entry with this id`, {
+      hint: 'See `appliance config` for the OSDs of this node.',
+    });
+  const log = context.log.with({ osd: id });
+  const conf = readFileSync(paths.cephConf, 'utf8');
+  const { fsid, monAddrs } = parseMonHosts(conf, paths.cephConf);
+  const keyringPath = paths.keyring(instance);
+  const key = parseKeyring(readFileSync(keyringPath, 'utf8'), keyringPath).get(instance)?.key;
+  if (key === undefined) throw new AppError('KEYRING', `${keyringPath} has no key of ${instance}`);
+
+  const prepared = await prepareDisk(disk, { mountDir: `${paths.instanceDir(instance)}/disk`, fsid, random, log });
+  const store = await openBlockStore({
+    disk: systemDisk,
+    dir: prepared.dir,
+    clock,
+    log,
+    openIndex: openSqliteIndex,
+    capacityBytes: prepared.capacityBytes,
+    identity: prepared.identity,
+  });
+  const server = await OsdServer.start({
+    id,
+    fsid,
+    uuid: prepared.uuid,
+    key,
+    monAddrs,
+    ip: config.node.ip,
+    portBase: config.ports.ceph,
+    store,
+    host: config.node.name,
+    clock,
+    random,
+    log,
+    metadata: { osd_data: prepared.dir },
+    version,
+    fatal: (error) => {
+      // Out of whatever stack this is: the process ends and the supervisor says why.
+      queueMicrotask(() => {
+        throw error instanceof Error ? error : new AppError('OSD', String(error));
+      });
+    },
+  });
+  return { health: () => server.health(), stop: () => server.stop() };
+};

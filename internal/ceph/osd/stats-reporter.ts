@@ -1,0 +1,123 @@
+import type { Clock, Timer } from '../../base/clock.ts';
+import type { StoreStatfs } from '../blockstore/api.ts';
+import type { MPGStats, OsdStat, PgStat, PoolUsage } from '../wire/messages/osd_mgr.ts';
+import { pgText } from '../wire/types.ts';
+
+/** `mgr_stats_period`. */
+const periodMs = 5000;
+/** Changes are told after this time, gathered. */
+const soonMs = 200;
+
+export interface StatsHost {
+  readonly fsid: string;
+  readonly osdId: number;
+  readonly clock: Clock;
+  epoch(): number;
+  upFrom(): number;
+  pgs(): PgStat[];
+  pgCount(): number;
+  statfs(): StoreStatfs;
+  latencyMs(): number;
+  heartbeatPeers(): number[];
+  /** False: there is no manager now. */
+  send(stats: MPGStats): boolean;
+}
+
+function changed(a: PgStat | undefined, b: PgStat): boolean {
+  return (
+    a === undefined ||
+    a.state !== b.state ||
+    a.version.version !== b.version.version ||
+    a.mappingEpoch !== b.mappingEpoch ||
+    a.sums.objectsDegraded !== b.sums.objectsDegraded ||
+    a.sums.objectsMisplaced !== b.sums.objectsMisplaced ||
+    a.sums.objectsUnfound !== b.sums.objectsUnfound
+  );
+}
+
+/** Reports statistics to the manager: all PGs every few seconds and to a new manager, changed ones at once. */
+export class StatsReporter {
+  readonly #host: StatsHost;
+  readonly #sent = new Map<string, PgStat>();
+  #sequence = 0;
+  #timer: Timer | undefined;
+  #soon: Timer | undefined;
+  #stopped = false;
+
+  constructor(host: StatsHost) {
+    this.#host = host;
+  }
+
+  start(): void {
+    this.#timer = this.#host.clock.after(periodMs, () => {
+      this.report(true);
+      if (!this.#stopped) this.start();
+    });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    this.#soon?.cancel();
+  }
+
+  soon(): void {
+    if (this.#stopped) return;
+    this.#soon ??= this.#host.clock.after(soonMs, () => {
+      this.#soon = undefined;
+      this.report(false);
+    });
+  }
+
+  /** Sends; gives the report's number. */
+  report(all: boolean): number {
+    const host = this.#host;
+    const pgs = host.pgs();
+    const tell = all ? pgs : pgs.filter((stat) => changed(this.#sent.get(pgText(stat.pg)), stat));
+    const stats: MPGStats = {
+      fsid: host.fsid,
+      osdId: host.osdId,
+      epoch: host.epoch(),
+      upFrom: host.upFrom(),
+      seq: ++this.#sequence,
+      osd: this.#osdStat(pgs),
+      pools: this.#pools(pgs),
+      pgs: tell,
+    };
+    if (!host.send(stats)) return this.#sequence;
+    if (all) this.#sent.clear();
+    for (const stat of tell) this.#sent.set(pgText(stat.pg), stat);
+    return this.#sequence;
+  }
+
+  #osdStat(pgs: readonly PgStat[]): OsdStat {
+    const fs = this.#host.statfs();
+    const latency = this.#host.latencyMs();
+    return {
+      totalBytes: fs.totalBytes,
+      availableBytes: fs.availableBytes,
+      dataBytes: fs.dataBytes,
+      allocatedBytes: fs.allocatedBytes,
+      omapBytes: fs.omapBytes,
+      metaBytes: fs.metaBytes,
+      pgs: this.#host.pgCount(),
+      primaryPgs: pgs.length,
+      commitLatencyMs: latency,
+      applyLatencyMs: latency,
+      hbPeers: this.#host.heartbeatPeers(),
+      snapTrimQueueLen: 0,
+    };
+  }
+
+  #pools(pgs: readonly PgStat[]): Map<number, PoolUsage> {
+    const out = new Map<number, PoolUsage>();
+    for (const { pg, sums } of pgs) {
+      const usage = out.get(pg.pool) ?? { dataBytes: 0, allocatedBytes: 0, omapBytes: 0 };
+      usage.dataBytes += sums.bytes;
+      usage.allocatedBytes += sums.bytes;
+      usage.omapBytes += sums.omapBytes;
+      out.set(pg.pool, usage);
+    }
+    return out;
+  }
+}
