@@ -51,6 +51,8 @@ export function translateRemoteCommand(
   };
   const end = (code: number, reason = ''): void => {
     if (ended) return;
+    // The runtime may close without ending the error stream: what it said of the exit status still counts.
+    finishErrors();
     ended = true;
     clearInterval(ping);
     if (!client.destroyed) {
@@ -137,10 +139,7 @@ export function translateRemoteCommand(
   socket.on('data', onRuntime);
   socket.on('error', () => socket.destroy());
   socket.on('end', () => end(1000));
-  socket.on('close', () => {
-    finishErrors();
-    end(1000);
-  });
+  socket.on('close', () => end(1000));
   if (upstream.rest.length > 0) onRuntime(upstream.rest);
   if (head.length > 0) onClient(head);
   socket.resume();
