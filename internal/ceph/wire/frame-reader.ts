@@ -152,7 +152,8 @@ export class FrameReader {
       case Part.Preamble:
         if (this.#secure === undefined) this.#preamble = readPreamble(this.#target, this.limits);
         else {
-          const [head, inline] = this.#secure.open(this.#target, [PREAMBLE_BYTES, SECURE_INLINE_BYTES]);
+          const block = this.#target.slice();
+          const [head, inline] = this.#secure.open(block, [PREAMBLE_BYTES, SECURE_INLINE_BYTES]);
           this.#preamble = readPreamble(head!, this.limits);
           this.#inline = inline!;
         }

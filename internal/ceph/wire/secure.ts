@@ -3,6 +3,8 @@ import { DecodeError } from '../../base/bytes.ts';
 
 export const GCM_TAG_BYTES = 16;
 const algorithm = 'aes-128-gcm';
+/** What is given to the cipher at once: its outputs are new buffers, and large ones cost page faults and wait long for the collector. */
+const chunkBytes = 64 * 1024;
 
 /** Nonce of 12 bytes: a fixed le32 and a le64 counter that grows by one for each operation (`src/msg/async/crypto_onwire.cc`). */
 class Nonce {
@@ -39,10 +41,13 @@ export class SecureSender {
     this.#nonce = new Nonce(nonce);
   }
 
-  /** The pieces as one operation: ciphertext pieces of the same lengths, and the tag. */
+  /** The pieces as one operation: their ciphertext, and the tag. */
   seal(pieces: readonly Uint8Array[]): Uint8Array[] {
     const cipher = createCipheriv(algorithm, this.#key, this.#nonce.next());
-    const out: Uint8Array[] = pieces.map((piece) => cipher.update(piece));
+    const out: Uint8Array[] = [];
+    for (const piece of pieces)
+      for (let at = 0; at < piece.length; at += chunkBytes)
+        out.push(cipher.update(piece.length <= chunkBytes ? piece : piece.subarray(at, at + chunkBytes)));
     cipher.final();
     out.push(cipher.getAuthTag());
     return out;
@@ -57,15 +62,17 @@ export class SecureReceiver {
     this.#nonce = new Nonce(nonce);
   }
 
-  /** Plain pieces of the lengths given, which with the tag fill `sealed`. */
+  /** Plain pieces of the lengths given, which with the tag fill `sealed`: views into it, for it is decrypted in place. */
   open(sealed: Uint8Array, lengths: readonly number[]): Uint8Array[] {
     const decipher = createDecipheriv(algorithm, this.#key, this.#nonce.next());
     const body = sealed.length - GCM_TAG_BYTES;
     decipher.setAuthTag(sealed.subarray(body));
+    for (let from = 0; from < body; from += chunkBytes)
+      sealed.set(decipher.update(sealed.subarray(from, Math.min(from + chunkBytes, body))), from);
     let at = 0;
     const out: Uint8Array[] = [];
     for (const length of lengths) {
-      out.push(decipher.update(sealed.subarray(at, at + length)));
+      out.push(sealed.subarray(at, at + length));
       at += length;
     }
     try {
