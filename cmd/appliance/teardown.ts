@@ -4,7 +4,7 @@ import type { Config } from '../../internal/config/config.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
 import { RbdNode } from '../../internal/csi/rbd-node-system.ts';
 import { cleanupNetwork } from '../../internal/kube/network/teardown-system.ts';
-import { stopAllPods } from '../../internal/kube/kubelet/teardown.ts';
+import { stopAllPods } from '../../internal/kube/kubelet/teardown-system.ts';
 import { csiStateDir } from '../../internal/node/roles/agent.ts';
 import type { TeardownPart } from '../../internal/node/teardown-system.ts';
 
