@@ -89,6 +89,8 @@ export class MessengerCore implements Messenger, SessionOwner {
   #sweeper: Timer | undefined;
   #closed = false;
   #releasing = false;
+  /** Sessions whose links wait for budget. */
+  readonly #stalled = new Set<Session>();
 
   constructor(options: MessengerOptions, network: Network) {
     this.#o = options;
@@ -459,6 +461,7 @@ export class MessengerCore implements Messenger, SessionOwner {
 
   removed(session: Session): void {
     this.#sessions.delete(session);
+    this.#stalled.delete(session);
     this.#retries.get(session)?.timer?.cancel();
     this.#retries.delete(session);
     for (const [link, owner] of this.#byLink)
@@ -469,12 +472,18 @@ export class MessengerCore implements Messenger, SessionOwner {
     for (const [key, owner] of this.#lossless) if (owner === session) this.#lossless.delete(key);
   }
 
+  stalled(session: Session): void {
+    this.#stalled.add(session);
+  }
+
   released(): void {
-    if (this.#releasing) return;
+    if (this.#releasing || this.#stalled.size === 0) return;
     this.#releasing = true;
     queueMicrotask(() => {
       this.#releasing = false;
-      for (const session of this.#sessions) if (session.link?.stalled === true) session.link.resume();
+      const waiting = [...this.#stalled];
+      this.#stalled.clear();
+      for (const session of waiting) session.link?.resume();
     });
   }
 

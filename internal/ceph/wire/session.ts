@@ -38,6 +38,8 @@ export interface SessionOwner {
   readonly dispatcher: Dispatcher;
   /** Received bytes over all sessions that are not handled yet. */
   heldBytes: number;
+  /** The session's link waits for budget. */
+  stalled(session: Session): void;
   /** Budget was given back: links that stalled may go on. */
   released(): void;
   /** The session lost its link. */
@@ -219,8 +221,13 @@ export class Session implements Connection {
   /** Budget for a message of `bytes`; at least one message is always let in. */
   admit(link: Link, bytes: number): boolean {
     const { owner } = this;
-    if (this.#heldBytes > 0 && this.#heldBytes + bytes > owner.limits.receiveBytes) return false;
-    if (owner.heldBytes > 0 && owner.heldBytes + bytes > owner.limits.totalReceiveBytes) return false;
+    if (
+      (this.#heldBytes > 0 && this.#heldBytes + bytes > owner.limits.receiveBytes) ||
+      (owner.heldBytes > 0 && owner.heldBytes + bytes > owner.limits.totalReceiveBytes)
+    ) {
+      owner.stalled(this);
+      return false;
+    }
     this.#heldBytes += bytes;
     owner.heldBytes += bytes;
     link.charged = bytes;
@@ -331,11 +338,12 @@ export class Session implements Connection {
     this.#end();
   }
 
-  /** Ends it and tells the dispatcher. */
+  /** Ends it and tells the dispatcher. To a lossless session every end but a refusal means that messages are lost. */
   fail(reason: CloseReason): void {
     if (this.ended) return;
     this.#end();
-    this.owner.dispatcher.onClose?.(this, reason);
+    const kind = this.lossless && reason.kind === 'reset' ? 'session-reset' : reason.kind;
+    this.owner.dispatcher.onClose?.(this, { kind, message: reason.message });
   }
 
   #end(): void {
