@@ -1,4 +1,5 @@
-import type { Clock } from '../../base/clock.ts';
+import { utf8 } from '../../base/bytes.ts';
+import type { Clock, Timer } from '../../base/clock.ts';
 import { errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
@@ -143,7 +144,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     serverAddress: `${config.advertiseAddress}:${config.port}`,
     checks: [
       { name: 'ping', check: () => '' },
-      { name: 'etcd', check: () => '' },
+      { name: 'etcd', check: () => storeAnswers(store, clock) },
       { name: 'poststarthook/rbac/bootstrap-roles', check: () => (started ? '' : 'not finished') },
     ],
   });
@@ -190,4 +191,21 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
           .catch((error: unknown) => log.debug('closing the listener', { error: errorText(error) }));
     },
   };
+}
+
+const answerMs = 2000;
+
+/** Whether the store answers a read in time: empty, or why not. */
+async function storeAnswers(store: Store, clock: Clock): Promise<string> {
+  let late: Timer | undefined;
+  const timeout = new Promise<string>((resolve) => {
+    late = clock.after(answerMs, () => resolve(`no answer in ${answerMs} ms`));
+  });
+  const read = store.range({ key: utf8('/registry/health'), keysOnly: true }).then(
+    () => '',
+    (error: unknown) => errorText(error),
+  );
+  const why = await Promise.race([read, timeout]);
+  late?.cancel();
+  return why;
 }

@@ -12,7 +12,7 @@ import { pathNotFound } from './resources.ts';
 export interface HealthCheck {
   readonly name: string;
   /** Empty when it is well, else why not. */
-  check(): string;
+  check(): string | Promise<string>;
 }
 
 export interface DocumentOptions {
@@ -39,7 +39,7 @@ export const versionInfo = {
 };
 
 function health(checks: readonly HealthCheck[], kind: string): Handler {
-  return (_request, url) => {
+  return async (_request, url) => {
     const excluded = new Set(url.searchParams.getAll('exclude').flatMap((text) => text.split(',')));
     const lines: string[] = [];
     let well = true;
@@ -48,7 +48,7 @@ function health(checks: readonly HealthCheck[], kind: string): Handler {
         lines.push(`[+]${name} excluded: ok`);
         continue;
       }
-      const why = check();
+      const why = await check();
       if (why === '') lines.push(`[+]${name} ok`);
       else {
         well = false;

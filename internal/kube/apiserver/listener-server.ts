@@ -224,6 +224,11 @@ function send(reply: Reply, outgoing: Outgoing, headOnly: boolean, http1: boolea
       ended = true;
       outgoing.end();
     },
+    abort() {
+      if (ended) return;
+      ended = true;
+      outgoing.destroy();
+    },
   };
   const stop = reply.body(sink);
   outgoing.on('close', () => {

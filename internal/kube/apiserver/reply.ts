@@ -1,7 +1,7 @@
 import { concatBytes, utf8 } from '../../base/bytes.ts';
-import { errorText } from '../../base/errors.ts';
+import { errorCode, errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
-import { internalError, type Status, StatusError } from '../machinery/status.ts';
+import { internalError, serviceUnavailable, type Status, StatusError, tooManyRequests } from '../machinery/status.ts';
 
 /** Where a streaming answer goes. */
 export interface ReplySink {
@@ -9,6 +9,8 @@ export interface ReplySink {
   /** Bytes that were written and not yet taken by the peer. */
   backlog(): number;
   end(): void;
+  /** Breaks off: what is queued is dropped. */
+  abort(): void;
 }
 
 /** Starts a stream and gives back what stops it; called once. */
@@ -94,6 +96,11 @@ export function toResponse(reply: Reply, raw: boolean, signal?: AbortSignal): Re
             ended = true;
             controller.close();
           },
+          abort() {
+            if (ended) return;
+            ended = true;
+            controller.error(new Error('the reader of this stream is too slow'));
+          },
         });
       },
       cancel: abandon,
@@ -120,6 +127,12 @@ export function textReply(text: string, status = 200): Reply {
 /** Any failure as a Status; what is no StatusError is logged and told as an internal error. */
 export function errorStatus(error: unknown, log: Logger, what: string): Status {
   if (error instanceof StatusError) return error.status;
+  const code = errorCode(error);
+  if (code === 'STORE_BUSY') return tooManyRequests(errorText(error), 1).status;
+  if (code === 'STORE_CLOSED' || code === 'STORE_FAILED') {
+    log.error('the store does not answer', { what, error: errorText(error) });
+    return serviceUnavailable(errorText(error)).status;
+  }
   log.error('request failed', { what, error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
   return internalError(errorText(error)).status;
 }

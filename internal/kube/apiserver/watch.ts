@@ -244,7 +244,8 @@ class Watcher {
       resource: this.#context.kind.plural,
       user: this.#context.user.name,
     });
-    this.#finish(true);
+    this.#finish(false);
+    this.#sink.abort();
   }
 
   #fail(status: Status): void {
