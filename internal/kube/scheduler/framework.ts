@@ -13,8 +13,11 @@ export const maxScore = 100;
 /** One concern of scheduling (kube-scheduler's framework, KEP-624). Filters and scores are pure. */
 export interface Plugin {
   readonly name: string;
-  /** A reason why the pod cannot be scheduled at all now; asked once a pod, before nodes are looked at. */
-  preFilter?(pod: Pod): Rejection | undefined;
+  /**
+   * A reason why the pod cannot be scheduled at all now; asked once a pod, before nodes are looked at. What a plug-in works out here about all nodes it may
+   * keep for the filters and scores of the same pod: a decision is not interrupted.
+   */
+  preFilter?(pod: Pod, nodes: readonly NodeInfo[]): Rejection | undefined;
   /** Why the pod cannot run on this node; undefined when it can. */
   filter?(pod: Pod, node: NodeInfo): Rejection | undefined;
   /** How well the node suits, 0 to `maxScore`. */

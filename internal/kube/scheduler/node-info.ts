@@ -62,6 +62,26 @@ export function hostPorts(pod: Pod): HostPort[] {
   );
 }
 
+/** What a container without requests counts for when nodes are compared (upstream's non-zero requests). */
+const assumedCpuMilli = 100;
+const assumedMemoryBytes = 200 * 1024 * 1024;
+
+/** cpu (thousandths) and memory (bytes) that a pod probably uses: for scores, never for filters. */
+export function probableUse(pod: Pod, requests: Resources): { cpu: number; memory: number } {
+  const containers = pod.spec?.containers ?? [];
+  const without = (name: string): number =>
+    containers.filter((container) => container.resources?.requests?.[name] === undefined).length;
+  return {
+    cpu: (requests.get('cpu') ?? 0) + without('cpu') * assumedCpuMilli,
+    memory: (requests.get('memory') ?? 0) + without('memory') * assumedMemoryBytes,
+  };
+}
+
+/** Whether a pod says where it wants to be in relation to other pods. */
+function hasPodAffinity(pod: Pod): boolean {
+  return pod.spec?.affinity?.podAffinity !== undefined || pod.spec?.affinity?.podAntiAffinity !== undefined;
+}
+
 const podKey = (pod: Pod): string => `${pod.metadata.namespace}/${pod.metadata.name}`;
 
 /** A node with what runs on it, kept up to date pod by pod. */
@@ -69,7 +89,12 @@ export class NodeInfo {
   node: Node;
   readonly #allocatable = new Map<string, number>();
   readonly #requested = new Map<string, number>();
-  readonly #pods = new Map<string, { pod: Pod; requests: Resources; ports: HostPort[] }>();
+  readonly #pods = new Map<
+    string,
+    { pod: Pod; requests: Resources; ports: HostPort[]; use: { cpu: number; memory: number } }
+  >();
+  readonly #withAffinity = new Map<string, Pod>();
+  readonly #use = { cpu: 0, memory: 0 };
 
   constructor(node: Node) {
     this.node = node;
@@ -81,6 +106,26 @@ export class NodeInfo {
   }
   get podCount(): number {
     return this.#pods.size;
+  }
+
+  /** Labels of the node. */
+  get labels(): Readonly<Record<string, string>> {
+    return this.node.metadata.labels ?? {};
+  }
+  /** Pods on the node, assumed ones included. */
+  *pods(): Generator<Pod> {
+    for (const { pod } of this.#pods.values()) yield pod;
+  }
+  /** Those of them that have inter-pod affinity or anti-affinity. */
+  get podsWithAffinity(): Iterable<Pod> {
+    return this.#withAffinity.values();
+  }
+  get hasPodsWithAffinity(): boolean {
+    return this.#withAffinity.size > 0;
+  }
+  /** What the pods probably use of a resource. */
+  probable(resource: 'cpu' | 'memory'): number {
+    return this.#use[resource];
   }
 
   setNode(node: Node): void {
@@ -101,7 +146,11 @@ export class NodeInfo {
   addPod(pod: Pod): void {
     this.removePod(pod);
     const requests = podRequests(pod);
-    this.#pods.set(podKey(pod), { pod, requests, ports: hostPorts(pod) });
+    const use = probableUse(pod, requests);
+    this.#pods.set(podKey(pod), { pod, requests, ports: hostPorts(pod), use });
+    if (hasPodAffinity(pod)) this.#withAffinity.set(podKey(pod), pod);
+    this.#use.cpu += use.cpu;
+    this.#use.memory += use.memory;
     for (const [name, value] of requests) this.#requested.set(name, this.requested(name) + value);
   }
 
@@ -109,6 +158,9 @@ export class NodeInfo {
     const entry = this.#pods.get(podKey(pod));
     if (!entry) return;
     this.#pods.delete(podKey(pod));
+    this.#withAffinity.delete(podKey(pod));
+    this.#use.cpu -= entry.use.cpu;
+    this.#use.memory -= entry.use.memory;
     for (const [name, value] of entry.requests) this.#requested.set(name, this.requested(name) - value);
   }
 

@@ -78,18 +78,22 @@ export class SchedulingQueue {
     } else waiting.readyMs = nowMs + backOff;
   }
 
-  /** Something changed that may make pods fit: those that did not are tried again, each after its back-off at the latest. */
-  wake(nowMs: number): void {
+  /**
+   * Something changed that may make pods fit: those that did not are tried again, each after its back-off at the latest. `helps` tells which pods the change can
+   * help; default all.
+   */
+  wake(nowMs: number, helps: (pod: Pod) => boolean = () => true): void {
     this.#changes += 1;
     for (const key of this.#unschedulable) {
       const waiting = this.#waiting.get(key);
+      if (waiting && !helps(waiting.pod)) continue;
+      this.#unschedulable.delete(key);
       if (waiting)
         waiting.readyMs = Math.min(
           waiting.readyMs,
           nowMs + Math.min(backOffMaxMs, backOffFirstMs * 2 ** (waiting.attempts - 1)),
         );
     }
-    this.#unschedulable.clear();
   }
 
   /** Lets pods whose time has come out of the unschedulable set. */

@@ -13,7 +13,7 @@ export function schedule(pod: Pod, nodes: Iterable<NodeInfo>, plugins: readonly 
   const available = `0/${all.length} nodes are available`;
   if (all.length === 0) return { message: 'no nodes available to schedule pods' };
   for (const plugin of plugins) {
-    const rejection = plugin.preFilter?.(pod);
+    const rejection = plugin.preFilter?.(pod, all);
     if (rejection) return { message: `${available}: ${rejection.reason}.` };
   }
   const reasons = new Map<string, number>();

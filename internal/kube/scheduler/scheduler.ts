@@ -6,6 +6,7 @@ import type { KubeClient, KubeObject, ResourceRef } from '../client/api.ts';
 import { EventRecorder } from '../client/events.ts';
 import { Informer, objectKey } from '../client/informer.ts';
 import {
+  namespacesRef,
   nodesRef,
   persistentVolumeClaimsRef,
   persistentVolumesRef,
@@ -53,6 +54,7 @@ export function startScheduler(options: { client: KubeClient; clock: Clock; log:
   const claims = informer<PersistentVolumeClaim & KubeObject>(persistentVolumeClaimsRef);
   const volumes = informer<PersistentVolume & KubeObject>(persistentVolumesRef);
   const classes = informer<StorageClass & KubeObject>(storageClassesRef);
+  const namespaces = informer<KubeObject>(namespacesRef);
   const recorder = new EventRecorder(client, clock, log, { component: defaultSchedulerName, host: options.host });
 
   const queue = new SchedulingQueue();
@@ -77,10 +79,19 @@ export function startScheduler(options: { client: KubeClient; clock: Clock; log:
       storageClass: (name) => classes.get(name),
     },
     binder,
+    (name) => namespaces.get(name)?.metadata.labels,
   );
 
   const wake = (): void => {
     queue.wake(clock.monotonic());
+    kick();
+  };
+  /** A pod got its node or other labels: that helps only pods that look at other pods. */
+  const neighbourCame = (): void => {
+    queue.wake(
+      clock.monotonic(),
+      (pod) => pod.spec?.affinity?.podAffinity !== undefined || (pod.spec?.topologySpreadConstraints?.length ?? 0) > 0,
+    );
     kick();
   };
   const assign = (pod: Pod, nodeName: string): void => {
@@ -104,6 +115,7 @@ export function startScheduler(options: { client: KubeClient; clock: Clock; log:
       if (pod.spec?.nodeName) {
         queue.delete(key);
         assumed.delete(key);
+        if (!before.spec?.nodeName || !sameLabels(before, pod)) neighbourCame();
         if (finished(pod)) {
           unassign(pod, pod.spec.nodeName);
           if (!finished(before)) wake();
@@ -238,13 +250,15 @@ export function startScheduler(options: { client: KubeClient; clock: Clock; log:
     }
   }
 
-  const following = [pods, nodes, claims, volumes, classes].map((one) =>
+  const following = [pods, nodes, claims, volumes, classes, namespaces].map((one) =>
     (one as Informer<KubeObject>).run(stopping.signal),
   );
-  void Promise.all([pods.synced, nodes.synced, claims.synced, volumes.synced, classes.synced]).then(() => {
-    synced = true;
-    kick();
-  });
+  void Promise.all([pods.synced, nodes.synced, claims.synced, volumes.synced, classes.synced, namespaces.synced]).then(
+    () => {
+      synced = true;
+      kick();
+    },
+  );
   return {
     get waiting() {
       return queue.length;
@@ -291,4 +305,11 @@ async function untilBound(
       );
     await sleep(clock, 100, signal);
   }
+}
+
+function sameLabels(a: Pod, b: Pod): boolean {
+  const left = a.metadata.labels ?? {};
+  const right = b.metadata.labels ?? {};
+  const keys = Object.keys(left);
+  return keys.length === Object.keys(right).length && keys.every((key) => left[key] === right[key]);
 }

@@ -1,12 +1,17 @@
 import type { Plugin } from '../framework.ts';
 import { nodeAffinity, nodeName, nodePorts, nodeUnschedulable, taintToleration } from './node.ts';
-import { nodeResourcesFit, unsupportedConstraints } from './resources.ts';
+import { interPodAffinity, type NamespaceLabels } from './inter-pod.ts';
+import { nodeResourcesFit } from './resources.ts';
+import { podTopologySpread } from './spread.ts';
 import { type VolumeBinder, type VolumeLister, volumeBinding } from './volumes.ts';
 
 /** The plug-ins in the order in which they are asked: cheap and decisive ones first. */
-export function defaultPlugins(lister: VolumeLister, binder: VolumeBinder): Plugin[] {
+export function defaultPlugins(
+  lister: VolumeLister,
+  binder: VolumeBinder,
+  namespaceLabels: NamespaceLabels = () => undefined,
+): Plugin[] {
   return [
-    unsupportedConstraints,
     nodeUnschedulable,
     nodeName,
     taintToleration,
@@ -14,5 +19,7 @@ export function defaultPlugins(lister: VolumeLister, binder: VolumeBinder): Plug
     nodePorts,
     nodeResourcesFit,
     volumeBinding(lister, binder),
+    podTopologySpread(),
+    interPodAffinity(namespaceLabels),
   ];
 }
