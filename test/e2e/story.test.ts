@@ -260,6 +260,7 @@ describe('story', () => {
     { timeout: 4 * minute },
     async (name) => {
       const last = (await acknowledged()).at(-1) ?? 0;
+      const before = await restarts();
       const pid = (await node.status()).instances.find((instance) => instance.name === name)?.pid;
       expect(pid).toBeGreaterThan(1);
       process.kill(pid!, 'SIGKILL');
@@ -270,6 +271,8 @@ describe('story', () => {
       await healthy(2 * minute);
       await counterReady();
       await checkRecords(last);
+      // What backs the pod's mount, and its containers, outlive each of them.
+      expect(await restarts()).toBe(before);
     },
   );
 
