@@ -9,12 +9,15 @@ export interface AuthState {
   readonly rotating: ReadonlyMap<number, readonly RotatingSecret[]>;
   /** Global ids below this may have been given. */
   readonly reservedGlobalId: number;
+  /** Entities that were taken from keyring files once: one that was removed since must not come back with the next start. */
+  readonly imported: readonly string[];
 }
 
 export const emptyAuth: AuthState = Object.freeze({
   entities: new Map(),
   rotating: new Map(),
   reservedGlobalId: 4096,
+  imported: [],
 });
 
 /** Ids reserved at a time, and how many may be left when the next block is asked for. */

@@ -142,6 +142,16 @@ export class Draft {
     this.put(keys.authEntity(name), json(entryToJson(entry)));
   }
 
+  /** Adds entities of keyring files that were never taken before. */
+  importEntities(entries: ReadonlyMap<string, AuthEntry>): void {
+    const fresh = [...entries].filter(([name]) => !this.state.auth.imported.includes(name));
+    if (fresh.length === 0) return;
+    for (const [name, entry] of fresh) if (!this.state.auth.entities.has(name)) this.setEntity(name, entry);
+    const imported = [...this.state.auth.imported, ...fresh.map(([name]) => name)];
+    this.state.auth = { ...this.state.auth, imported };
+    this.put(keys.authImported, json(imported));
+  }
+
   removeEntity(name: string): void {
     const entities = new Map(this.state.auth.entities);
     entities.delete(name);

@@ -15,6 +15,7 @@ export const keys = {
   authRotations: 'auth/rotating/',
   authRotating: (service: number) => `auth/rotating/${service}`,
   authReserved: 'auth/reserved',
+  authImported: 'auth/imported',
   configVersion: 'config/version',
   configValues: 'config/value/',
   config: (who: string, name: string) => `config/value/${who}|${name}`,

@@ -39,6 +39,7 @@ export async function loadState(store: Store): Promise<MonState | undefined> {
         (await all(store, keys.authRotations)).map(({ name, json }) => [Number(name), secretsFromJson(json())]),
       ),
       reservedGlobalId: Number((await text(store, keys.authReserved)) ?? emptyAuth.reservedGlobalId),
+      imported: JSON.parse((await text(store, keys.authImported)) ?? '[]') as string[],
     },
     config: {
       version: Number((await text(store, keys.configVersion)) ?? 0),

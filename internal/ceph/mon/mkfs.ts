@@ -63,7 +63,7 @@ export function mkfs(options: MkfsOptions): Draft {
   draft.put(keys.osdLast, utf8('1'));
   draft.setMgrMap({ ...emptyMgrMap, epoch: 1 });
   draft.setServiceMap({ ...emptyServiceMap, epoch: 1, modified: draft.now });
-  for (const [entity, entry] of options.entities) draft.setEntity(entity, entry);
+  draft.importEntities(options.entities);
   draft.setConfig('mkfs', options.config);
   draft.log({
     name: { type: ENTITY_MON, id: name },

@@ -140,7 +140,7 @@ async function write(store: Store, draft: Draft): Promise<void> {
 async function takeOver(context: RoleContext, mon: Mon, addrs: EntityAddrVec): Promise<void> {
   const keyrings = readKeyrings(context);
   await mon.update((draft) => {
-    const { monmap, auth } = draft.state;
+    const { monmap } = draft.state;
     if (!sameAddrs(mon.addrs, addrs))
       draft.setMonMap({
         ...monmap,
@@ -148,7 +148,7 @@ async function takeOver(context: RoleContext, mon: Mon, addrs: EntityAddrVec): P
         lastChanged: draft.now,
         mons: monmap.mons.map((info) => (info.name === monName ? { ...info, addrs } : info)),
       });
-    for (const [name, entry] of keyrings) if (!auth.entities.has(name)) draft.setEntity(name, entry);
+    draft.importEntities(keyrings);
   });
 }
 

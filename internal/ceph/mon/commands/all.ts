@@ -1,8 +1,32 @@
+import { mgrCommandDescriptions } from '../../mgr/commands.ts';
+import { authCommands } from './auth.ts';
 import { clusterCommands } from './cluster.ts';
-import type { MonCommands } from './dispatch.ts';
+import { configCommands, configKeyCommands } from './config.ts';
+import { crushCommands } from './crush.ts';
+import type { CommandContext, MonCommands } from './dispatch.ts';
+import { erasureCommands } from './erasure.ts';
+import { fsCommands } from './fs.ts';
+import { logCommands } from './log.ts';
+import { mgrCommands } from './mgr.ts';
+import { osdCommands } from './osd.ts';
+import { osdAdminCommands } from './osd-admin.ts';
+import { poolCommands } from './pool.ts';
 import { CommandTable } from './table.ts';
 
-/** Every command of the mon, one family a file. */
+/** Every command of the mon, one family a file, and the descriptions of those that the mgr executes. */
 export function monCommands(): MonCommands {
-  return new CommandTable<import('./dispatch.ts').CommandContext>().add(clusterCommands);
+  return new CommandTable<CommandContext>()
+    .add(clusterCommands)
+    .add(osdCommands)
+    .add(osdAdminCommands)
+    .add(poolCommands)
+    .add(crushCommands)
+    .add(erasureCommands)
+    .add(authCommands)
+    .add(configCommands)
+    .add(configKeyCommands)
+    .add(mgrCommands)
+    .add(fsCommands)
+    .add(logCommands)
+    .describe(mgrCommandDescriptions);
 }
