@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import { AppError, errorText } from '../../base/errors.ts';
+import { AppError, errorCode, errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Timer } from '../../base/clock.ts';
 import { DecodeError } from '../../base/bytes.ts';
@@ -238,7 +238,13 @@ export class MessengerCore implements Messenger, SessionOwner {
       return;
     }
     this.#network.dial(target.ip, target.port, open).catch((error: unknown) => {
-      if (!opened) this.lost(session, false, `cannot reach ${addrText(target)}: ${errorText(error)}`);
+      // The code tells "nobody listens there" (ECONNREFUSED) from a network that is down.
+      if (!opened)
+        this.lost(
+          session,
+          false,
+          `cannot reach ${addrText(target)}: ${errorText(error)} (${errorCode(error) ?? 'no code'})`,
+        );
     });
   }
 
