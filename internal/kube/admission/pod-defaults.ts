@@ -100,7 +100,7 @@ export const runtimeClass: AdmissionPlugin = {
         throw forbidden(
           pods,
           request.name,
-          'pod rejected: Pod’s Overhead doesn’t match RuntimeClass’s defined Overhead',
+          "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead",
         );
       spec.overhead = { ...overhead };
     }

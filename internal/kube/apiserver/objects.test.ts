@@ -304,6 +304,7 @@ describe('objects', () => {
   test('unknown resources are 404, unknown verbs 405, too large or too deep bodies are refused', async () => {
     expect((await server.call('GET', `${ns}/unicorns`)).status).toBe(404);
     expect((await server.call('GET', '/apis/none/v1/things')).status).toBe(404);
+    expect((await server.call('GET', `${ns}/configmaps/a%2Fb`)).status).toBe(400);
     expect((await server.call('DELETE', '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews')).status).toBe(405);
     expect((await server.call('POST', `${ns}/configmaps/x`, {})).status).toBe(405);
     expect((await server.call('POST', `${ns}/configmaps`, `"${'x'.repeat(4 * 1024 * 1024)}"`)).status).toBe(413);

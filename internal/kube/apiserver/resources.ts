@@ -1,7 +1,7 @@
 /** From a request for a resource to the handler: one table of verbs, one of subresources. */
 import type { KindInfo, SubresourceInfo, Verb } from '../api/kinds.ts';
 import type { JsonObject } from '../machinery/json.ts';
-import { failure, methodNotSupported, notFound } from '../machinery/status.ts';
+import { badRequest, failure, methodNotSupported, notFound } from '../machinery/status.ts';
 import { groupResource, type RequestContext } from './context.ts';
 import { type Negotiated, negotiate } from './negotiation.ts';
 import { bind, evict } from './pod-actions.ts';
@@ -74,6 +74,11 @@ function unsupported(context: RequestContext): Error {
 /** Serves a request that is authenticated and authorized. Throws StatusError. */
 export async function serveResource(context: RequestContext, connect: Connect): Promise<Reply> {
   const { info, kind } = context;
+  for (const part of [info.name, info.namespace]) {
+    // Names are parts of keys in the store.
+    if (part.includes('/') || part === '.' || part === '..')
+      throw badRequest(`invalid name or namespace ${JSON.stringify(part)} in the path`);
+  }
   if (info.subresource !== '') return serveSubresource(context, connect);
   if (kind.namespaced && info.namespace === '' && (info.name !== '' || info.verb === 'create'))
     throw failure(400, 'BadRequest', 'an empty namespace may not be set during creation');
