@@ -27,6 +27,8 @@ export function splitKey(key: string): { namespace: string | undefined; name: st
 const retryFirstMs = 200;
 const retryMaxMs = 10_000;
 const pageSize = 500;
+/** A watch that ends earlier than this counts as a failure. */
+const shortWatchMs = 1000;
 
 export interface InformerOptions {
   client: KubeClient;
@@ -94,12 +96,18 @@ export class Informer<T extends KubeObject> {
     while (!signal.aborted) {
       try {
         if (this.#resourceVersion === '') await this.#relist();
-        delay = retryFirstMs;
+        const began = clock.monotonic();
         await this.#follow(signal);
+        // A server that ends every watch at once must not be asked in a loop.
+        if (clock.monotonic() - began < shortWatchMs) {
+          await sleep(clock, delay, signal);
+          delay = Math.min(retryMaxMs, delay * 2);
+        } else delay = retryFirstMs;
       } catch (error) {
         if (signal.aborted) return;
         if (isStatus(error, 'Gone', 'Expired')) {
           this.#resourceVersion = '';
+          await sleep(clock, retryFirstMs, signal);
           continue;
         }
         log.debug('informer: tries again', { resource: resource.resource, error: errorText(error), delayMs: delay });
@@ -146,6 +154,8 @@ export class Informer<T extends KubeObject> {
   }
 
   #set(object: T): void {
+    // Who owns which field is half of an object and no business of consumers; an update without it keeps what the server has.
+    delete object.metadata.managedFields;
     const key = objectKey(object);
     const before = this.#objects.get(key);
     if (
