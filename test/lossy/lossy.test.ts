@@ -109,6 +109,16 @@ describe.skipIf(!possible)('lossy file system', () => {
     expect([get('new'), get('kept'), get('late'), get('renamed')]).toEqual(['y', 'z', undefined, undefined]);
   });
 
+  test('a planted fault: syncs of some files do nothing', async () => {
+    await start({ ignoreSync: '^/d/bad$' });
+    fs.mkdirSync(`${root}/d`);
+    put('d/bad', 'x', true);
+    put('d/good', 'y', true);
+    expect(mount.stats().ignored).toBe(1);
+    await powerLoss();
+    expect([get('d/bad'), get('d/good')]).toEqual(['', 'y']);
+  });
+
   test('a replaced file is the old one or the new one', async () => {
     await start({ strict: true });
     put('config', 'old', true);

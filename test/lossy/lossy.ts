@@ -7,6 +7,8 @@ export interface LossyOptions {
   /** Share of unsynced changes that reach the disk all the same, 0..1; default 0: all of them are lost. */
   early?: number;
   seed?: number;
+  /** Regular expression: syncs of files and directories with such a path (from the mount point) do nothing; a planted fault. */
+  ignoreSync?: string;
   /** What is older is written back unasked, as a kernel does; 0 never; default 30000. */
   writebackMs?: number;
 }
@@ -16,6 +18,8 @@ export interface LossyStats {
   syncs: number;
   dirtyPages: number;
   early: number;
+  /** Syncs that `ignoreSync` swallowed. */
+  ignored: number;
 }
 
 const mntForce = 1;
@@ -39,7 +43,7 @@ export class LossyMount {
   constructor(backing: string, mountpoint: string, options: LossyOptions = {}) {
     this.backing = fs.realpathSync(makeDirectory(backing));
     this.mountpoint = mountpoint;
-    this.#options = { strict: false, early: 0, seed: 1, writebackMs: 30_000, ...options };
+    this.#options = { strict: false, early: 0, seed: 1, ignoreSync: '', writebackMs: 30_000, ...options };
   }
 
   /** The power comes on: mounts what is stable. */

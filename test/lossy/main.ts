@@ -1,6 +1,6 @@
 /**
  * A file system that loses what was not synced: `bun test/lossy/main.ts <backing> <mountpoint> [--strict] [--early 0.05] [--seed 1]
- * [--writeback-ms 30000]`. See README.md. Commands come as lines on standard input (`crash`, `start`, `stats`, `stop`), answers go as lines
+ * [--writeback-ms 30000] [--ignore-sync <regular expression>]`. See README.md. Commands come as lines on standard input (`crash`, `start`, `stats`, `stop`), answers go as lines
  * to standard output; SIGUSR1 is `crash`, SIGUSR2 `start`, SIGTERM and SIGINT `stop`.
  */
 import { parseArgs } from 'node:util';
@@ -12,6 +12,7 @@ const { values, positionals } = parseArgs({
     strict: { type: 'boolean', default: false },
     early: { type: 'string', default: '0' },
     seed: { type: 'string', default: '1' },
+    'ignore-sync': { type: 'string', default: '' },
     'writeback-ms': { type: 'string', default: '30000' },
   },
 });
@@ -24,6 +25,7 @@ const mount = new LossyMount(backing, mountpoint, {
   strict: values.strict,
   early: Number(values.early),
   seed: Number(values.seed),
+  ignoreSync: values['ignore-sync'],
   writebackMs: Number(values['writeback-ms']),
 });
 

@@ -44,9 +44,9 @@ async function life(
   return wrong;
 }
 
-async function lives(seed: number, count: number, faults?: object): Promise<string | undefined> {
+async function lives(seed: number, count: number, faults?: object, ignoreSync = ''): Promise<string | undefined> {
   const base = fs.mkdtempSync(`${tmpdir()}/lossy-store-`);
-  const mount = new LossyMount(`${base}/backing`, `${base}/mount`, { early: 0.2, seed, writebackMs: 1000 });
+  const mount = new LossyMount(`${base}/backing`, `${base}/mount`, { early: 0.2, seed, ignoreSync, writebackMs: 1000 });
   const random = seededRandom(seed);
   const acknowledged = new Map<number, number>();
   try {
@@ -70,14 +70,17 @@ describe.skipIf(!possible)('block store with sqlite on a file system that loses 
     expect(await lives(1, rounds)).toBeUndefined();
   });
 
-  const plants: [string, object][] = [
-    ['the journal is not synced', { ignoreWriteDurable: true, only: 'journal' }],
-    ['the data file is not synced', { ignoreDatasync: true, only: 'data$' }],
+  const plants: [name: string, faults: object | undefined, ignoreSync: string][] = [
+    ['the journal is not synced', { ignoreWriteDurable: true, only: 'journal' }, ''],
+    ['the data file is not synced', { ignoreDatasync: true, only: 'data$' }, ''],
+    ['the file system swallows the syncs of the journal', undefined, '^/osd/journal/'],
+    ['the file system swallows the syncs of the data file', undefined, '^/osd/data$'],
   ];
-  for (const [name, faults] of plants)
+  for (const [name, faults, ignoreSync] of plants)
     test(`planted fault, ${name}: noticed`, { timeout: 120_000 }, async () => {
       let wrong: string | undefined;
-      for (let seed = 1; seed <= 3 && wrong === undefined; seed++) wrong = await lives(seed * 100, 4, faults);
+      for (let seed = 1; seed <= 3 && wrong === undefined; seed++)
+        wrong = await lives(seed * 100, 4, faults, ignoreSync);
       expect(wrong).toBeDefined();
     });
 });

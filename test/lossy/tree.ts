@@ -18,6 +18,8 @@ export interface TreeOptions {
   /** Share of page writes that reach the disk at once, unasked, as any cache may do. */
   early: number;
   seed: number;
+  /** Syncs of files whose path matches do nothing, as if the program did not call them: a planted fault. '' for none. */
+  ignoreSync: string;
   /** Data and names older than this are written back, as the kernel does; 0: never. */
   writebackMs: number;
 }
@@ -46,6 +48,8 @@ export interface Inode {
   stableSize: number;
   sizeChanged: boolean;
   lookups: number;
+  /** One of its names. */
+  place?: { dir: number; name: string };
 }
 
 /** One change of names or attributes; a list of them is atomic. */
@@ -65,6 +69,7 @@ interface Group {
 export class Tree {
   readonly #options: TreeOptions;
   readonly #random;
+  readonly #ignored: RegExp | undefined;
   readonly #inodes = new Map<number, Inode>();
   readonly #logFd: number;
   #pending: Group[] = [];
@@ -75,11 +80,12 @@ export class Tree {
   /** Open backing files, the least recently used first. */
   readonly #fds = new Map<number, number>();
   #lastWriteback = Date.now();
-  readonly stats = { writes: 0, syncs: 0, dirtyPages: 0, early: 0 };
+  readonly stats = { writes: 0, syncs: 0, dirtyPages: 0, early: 0, ignored: 0 };
 
   constructor(options: TreeOptions) {
     this.#options = options;
     this.#random = seededRandom(options.seed);
+    this.#ignored = options.ignoreSync === '' ? undefined : new RegExp(options.ignoreSync);
     fs.mkdirSync(`${options.backing}/data`, { recursive: true });
     this.#load();
     // Anew and short: what was loaded, as one group.
@@ -103,9 +109,10 @@ export class Tree {
     // Names decide what exists; an inode without one was on its way, or open and removed.
     const links = new Map<number, number>();
     const walk = (inode: Inode): void => {
-      for (const child of inode.entries?.values() ?? []) {
+      for (const [name, child] of inode.entries ?? []) {
         links.set(child, (links.get(child) ?? 0) + 1);
         const found = this.#inodes.get(child);
+        if (found) found.place = { dir: inode.ino, name };
         if (found?.entries) {
           found.parent = inode.ino;
           walk(found);
@@ -223,6 +230,10 @@ export class Tree {
   sync(ino: number): void {
     this.stats.syncs++;
     const inode = this.inode(ino);
+    if (this.#ignored?.test(this.path(inode))) {
+      this.stats.ignored++;
+      return;
+    }
     if (inode.entries) {
       const names = (group: Group): boolean =>
         group.changes.some(([kind, dir]) => kind.endsWith('entry') && dir === ino);
@@ -286,6 +297,14 @@ export class Tree {
     return inode;
   }
 
+  /** From the mount point, with a leading slash. */
+  path(inode: Inode): string {
+    if (inode.place === undefined) return '/';
+    const dir = this.#inodes.get(inode.place.dir);
+    const above = dir === undefined ? '' : this.path(dir);
+    return `${above === '/' ? '' : above}/${inode.place.name}`;
+  }
+
   attributes(inode: Inode): Attributes {
     const { ino, size, mode, nlink, uid, gid, rdev, atime, mtime, ctime } = inode;
     return { ino, size, blocks: Math.ceil(size / 512), mode, nlink, uid, gid, rdev, atime, mtime, ctime };
@@ -323,7 +342,16 @@ export class Tree {
     return entries;
   }
 
-  make(dir: number, name: string, mode: number, uid: number, gid: number, rdev = 0, target?: string): Inode {
+  make(
+    dir: number,
+    name: string,
+    mode: number,
+    uid: number,
+    gid: number,
+    rdev = 0,
+    target?: string,
+    also: Change[] = [],
+  ): Inode {
     const entries = this.#entries(dir);
     if (entries.has(name)) throw new FuseError('EEXIST');
     const parent = this.inode(dir);
@@ -342,11 +370,13 @@ export class Tree {
     }
     this.#inodes.set(inode.ino, inode);
     entries.set(name, inode.ino);
+    inode.place = { dir, name };
     parent.mtime = parent.ctime = Date.now();
     const made = { mode, uid, gid: group, rdev, time: inode.ctime };
     this.#change(
       ['inode', inode.ino, target === undefined ? made : { ...made, target }],
       ['entry', dir, name, inode.ino],
+      ...also,
     );
     return inode;
   }
@@ -384,13 +414,13 @@ export class Tree {
     inode.ctime = Date.now();
   }
 
-  /** `flags`: RENAME_NOREPLACE 1, RENAME_EXCHANGE 2. */
+  /** `flags`: RENAME_NOREPLACE 1, RENAME_EXCHANGE 2, RENAME_WHITEOUT 4 (overlayfs on top of this one needs it). */
   rename(fromDir: number, fromName: string, toDir: number, toName: string, flags: number): void {
     const inode = this.lookup(fromDir, fromName);
     const from = this.#entries(fromDir);
     const to = this.#entries(toDir);
     const old = to.get(toName);
-    if (flags & ~3) throw new FuseError('EINVAL');
+    if (flags & ~7) throw new FuseError('EINVAL');
     if (flags & 1 && old !== undefined) throw new FuseError('EEXIST');
     if (flags & 2) {
       if (old === undefined) throw new FuseError('ENOENT');
@@ -407,13 +437,18 @@ export class Tree {
     }
     from.delete(fromName);
     to.set(toName, inode.ino);
+    inode.place = { dir: toDir, name: toName };
     if (inode.entries && fromDir !== toDir) {
       this.inode(fromDir).nlink--;
       this.inode(toDir).nlink++;
       inode.parent = toDir;
     }
     inode.ctime = Date.now();
-    this.#change(['unentry', fromDir, fromName], ['entry', toDir, toName, inode.ino]);
+    const moved: Change = ['entry', toDir, toName, inode.ino];
+    if (flags & 4) {
+      // One group: the old name is never free.
+      this.make(fromDir, fromName, 0o020000, inode.uid, inode.gid, 0, undefined, [moved]);
+    } else this.#change(['unentry', fromDir, fromName], moved);
   }
 
   list(dir: number): [string, Inode][] {
