@@ -86,10 +86,10 @@ async function execute(
   input: Uint8Array,
   tell: boolean,
 ): Promise<CommandAnswer> {
-  const prefix = given['prefix'];
+  const prefix = given.prefix;
   if (typeof prefix !== 'string') throw new Refusal(EINVAL, 'command has no prefix');
   if (prefix === 'get_command_descriptions') return { output: table.descriptions(tell) };
-  const format = (given['format'] ?? 'plain') as string;
+  const format = (given.format ?? 'plain') as string;
   const candidates = table.find(prefix);
   if (candidates.length === 0) throw new Refusal(EINVAL, 'command not known');
   const command = choose(candidates, given);
@@ -127,7 +127,7 @@ function check(
     if (name === 'prefix' || name === 'format') continue;
     args.set(name, Array.isArray(value) ? value.join(' ') : String(value));
   }
-  const caps = given['caps'];
+  const caps = given.caps;
   // `auth get-or-create x mon 'allow r'`: profiles limit what may be given by the names caps_mon and the like.
   if (Array.isArray(caps))
     for (let i = 0; i + 1 < caps.length; i += 2) args.set(`caps_${caps[i]}`, String(caps[i + 1]));
@@ -136,7 +136,7 @@ function check(
   const who = `from='client.${session.connection.identity?.globalId ?? '?'} ${from === undefined ? '' : `${from.ip}:${from.port}/${from.nonce}`}' entity='${session.entity}'`;
   const changes = /[wx]/.test(command.perm);
   const secret = prefix.startsWith('config-key') || prefix.startsWith('auth import');
-  const text = secret ? JSON.stringify({ prefix, key: given['key'] }) : words.join('').slice(0, 2000);
+  const text = secret ? JSON.stringify({ prefix, key: given.key }) : words.join('').slice(0, 2000);
   const line = mon.line(
     changes && allowed ? LOG_INFO : LOG_DEBUG,
     `${who} cmd=[${text}]: ${allowed ? 'dispatch' : 'access denied'}`,

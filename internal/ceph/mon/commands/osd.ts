@@ -43,17 +43,19 @@ function utilization(map: OsdMap): { json: Json; text: string } {
   const placement = new Placement(map);
   const counts = new Map<number, number>();
   let total = 0;
-  for (const [id, pool] of map.pools)
+  for (const [id, pool] of map.pools) {
+    // What there should be: copies without an OSD count, too.
+    total += pool.pgNum * pool.size;
     for (let seed = 0; seed < pool.pgNum; seed++)
       for (const osd of placement.mapPg(id, seed).up) {
         if (!map.exists(osd)) continue;
         counts.set(osd, (counts.get(osd) ?? 0) + 1);
-        total++;
       }
+  }
   const osds = map.osds().filter((osd) => map.isUp(osd) && map.isIn(osd));
   const n = osds.length;
   if (n === 0) return { json: { avg_pgs: 0, std_dev: 0, expected_baseline_std_dev: 0 }, text: 'no osds\n' };
-  const average = Math.floor(total / n);
+  const average = total / n;
   let deviation = 0;
   let min = osds[0]!;
   let max = osds[0]!;

@@ -33,13 +33,13 @@ export function parseSignature(text: string): Signature {
       const equals = item.indexOf('=');
       attributes[item.slice(0, equals)] = item.slice(equals + 1);
     }
-    const strings = attributes['strings'] as string | undefined;
-    const range = (attributes['range'] as string | undefined)?.split('|').map(Number);
+    const strings = attributes.strings as string | undefined;
+    const range = (attributes.range as string | undefined)?.split('|').map(Number);
     args.push({
-      name: String(attributes['name']),
-      type: String(attributes['type']),
-      required: String(attributes['req'] ?? 'true').toLowerCase() !== 'false',
-      many: attributes['n'] === 'N',
+      name: String(attributes.name),
+      type: String(attributes.type),
+      required: String(attributes.req ?? 'true').toLowerCase() !== 'false',
+      many: attributes.n === 'N',
       attributes,
       strings: strings?.split('|'),
       range: range === undefined ? undefined : [range[0]!, range[1]],
@@ -52,7 +52,7 @@ export function parseSignature(text: string): Signature {
 export function describeSignature(signature: Signature): (string | Record<string, string | boolean>)[] {
   const args = signature.arguments.map(({ attributes }) => {
     const out: Record<string, string | boolean> = { ...attributes };
-    if (out['req'] !== undefined) out['req'] = String(out['req']).toLowerCase() !== 'false';
+    if (out.req !== undefined) out.req = String(out.req).toLowerCase() !== 'false';
     return out;
   });
   return [...signature.words, ...args];

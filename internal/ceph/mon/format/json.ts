@@ -26,14 +26,34 @@ export function numberText(value: number): string {
 /** C's `%.<digits>g`. */
 export function generalText(value: number, digits: number): string {
   if (value === 0) return '0';
-  const [mantissa, exponentText] = value.toExponential(digits - 1).split('e') as [string, string];
+  const [mantissa, exponentText] = exponential(value, digits).split('e') as [string, string];
   const exponent = Number(exponentText);
   const trimmed = (text: string): string => (text.includes('.') ? text.replace(/\.?0+$/, '') : text);
   if (exponent < -4 || exponent >= digits) {
     const size = Math.abs(exponent).toString().padStart(2, '0');
     return `${trimmed(mantissa)}e${exponent < 0 ? '-' : '+'}${size}`;
   }
-  return trimmed(value.toFixed(Math.max(0, digits - 1 - exponent)));
+  return trimmed(fixed(mantissa, exponent));
+}
+
+/** `toExponential`, but a tie goes to the even digit, as in C: values that were floats often are ties at 17 digits. */
+function exponential(value: number, digits: number): string {
+  const rounded = value.toExponential(digits - 1);
+  const [exact, exponent] = value.toExponential(digits + 40).split('e') as [string, string];
+  const cut = exact.startsWith('-') ? digits + 2 : digits + 1;
+  if (!/^50*$/.test(exact.slice(cut))) return rounded;
+  const down = exact.slice(0, cut);
+  return Number(down.at(-1)) % 2 === 0 ? `${down}e${exponent}` : rounded;
+}
+
+/** The number `mantissa * 10^exponent` without an exponent. */
+function fixed(mantissa: string, exponent: number): string {
+  const sign = mantissa.startsWith('-') ? '-' : '';
+  const digits = mantissa.replace(/[-.]/g, '');
+  if (exponent < 0) return `${sign}0.${'0'.repeat(-exponent - 1)}${digits}`;
+  const whole = digits.slice(0, exponent + 1);
+  const rest = digits.slice(exponent + 1);
+  return rest === '' ? sign + whole : `${sign}${whole}.${rest}`;
 }
 
 function isMap(value: Json): value is ReadonlyMap<string, Json> {

@@ -34,7 +34,7 @@ export function treeItems(map: CrushMap, options: { shadow?: boolean; root?: num
     out.push({ id, weight, depth, children: children.map((child) => child.id).reverse() });
     for (const child of children) visit(child.id, child.weight, depth + 1);
   };
-  const roots = options.root !== undefined ? [options.root] : findRoots(map).sort((a, b) => b - a);
+  const roots = options.root !== undefined ? [options.root] : findRoots(map);
   for (const root of roots) {
     if (!options.shadow && map.isShadow(root)) continue;
     visit(root, map.bucket(root)?.weight ?? 0, 0);
@@ -62,7 +62,7 @@ export function nodeJson(map: CrushMap, item: TreeItem): { [name: string]: Json 
   const sets: [string, Json][] = [];
   return {
     id,
-    device_class: id >= 0 ? map.itemClass(id) : undefined,
+    device_class: map.itemClass(id),
     name: itemName(map, id),
     type: typeName(map, id),
     type_id: Math.max(0, map.typeOf(id)),
@@ -199,7 +199,7 @@ export function crushTreeText(map: CrushMap, shadow: boolean): string {
   ];
   const rows = treeItems(map, { shadow }).map((item) => {
     const { id } = item;
-    const cls = id >= 0 ? map.itemClass(id) : shadow ? map.itemClass(id) : undefined;
+    const cls = map.itemClass(id);
     const name = id >= 0 ? itemName(map, id) : `${typeName(map, id)} ${itemName(map, id)}`;
     return [String(id), cls ?? '', weightText(crushWeight(item.weight)), '    '.repeat(item.depth) + name];
   });
