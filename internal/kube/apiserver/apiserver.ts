@@ -11,7 +11,7 @@ import { defaultTolerationSeconds, priority, runtimeClass } from '../admission/p
 import { rbacEscalation } from '../admission/rbac-escalation.ts';
 import { serviceAccount } from '../admission/service-account.ts';
 import { ServiceAllocation, serviceDefaults } from '../admission/service-allocation.ts';
-import { defaultStorageClass, storageProtection } from '../admission/storage.ts';
+import { claimResize, defaultStorageClass, storageProtection } from '../admission/storage.ts';
 import { AdmissionChain } from '../admission/types.ts';
 import type { OpenApiDocuments } from '../api/builtin.ts';
 import type { KindTable } from '../api/kinds.ts';
@@ -111,6 +111,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       runtimeClass,
       defaultStorageClass,
       storageProtection,
+      claimResize,
       serviceDefaults,
       rbacEscalation(authorizer),
     ],

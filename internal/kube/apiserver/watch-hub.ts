@@ -43,6 +43,8 @@ interface Member {
 
 const bytesMax = 8 * 1024 * 1024;
 const changesMax = 20_000;
+/** Revisions before the start that are read into the window. */
+const historyAtStart = 1000;
 
 /**
  * One watch on the store for everything, a bounded window of recent changes, and any number of subscribers: N watches of clients cost no watch of
@@ -63,11 +65,12 @@ export class WatchHub {
   #retry: Timer | undefined;
   #closed = false;
 
-  constructor(store: Store, clock: Clock, log: Logger) {
+  constructor(store: Store, clock: Clock, log: Logger, history = historyAtStart) {
     this.#store = store;
     this.#clock = clock;
     this.#log = log;
-    this.#revision = store.revision;
+    // A little history, so that clients that come back after a restart find where they were.
+    this.#revision = Math.max(store.compactRevision, store.revision - history, 0);
     this.#floor = this.#revision;
     this.#open();
   }

@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { silentLogger } from '../../base/log.ts';
+import { systemClock } from '../../base/system.ts';
 import { admin, startTestServer, type TestServer } from './testing.ts';
+import { WatchHub } from './watch-hub.ts';
 
 let server: TestServer;
 const path = '/api/v1/namespaces/w/configmaps';
@@ -146,7 +149,7 @@ describe('watch', () => {
     await watching.close();
   });
 
-  test('history from before the window comes from the store; what is compacted away is an ERROR 410', async () => {
+  test('after a restart history is there; what is compacted away is an ERROR 410', async () => {
     const from = Number(await post('old'));
     await relabel('old', { n: '1' });
     await relabel('old', { n: '2' });
@@ -168,15 +171,36 @@ describe('watch', () => {
     expect(watching.events).toHaveLength(4);
     await watching.close();
     await server.store.compact(server.store.revision);
+    await again.close();
+    const third = await startTestServerOn(server);
     const expired = new Watching(
-      await again.fetch(new Request(`http://x${path}?watch=true&resourceVersion=${from}`), { identity: admin }),
+      await third.fetch(new Request(`http://x${path}?watch=true&resourceVersion=${from}`), { identity: admin }),
     );
     await expired.wait(1);
     expect(expired.events[0]).toMatchObject({
       type: 'ERROR',
       object: { kind: 'Status', code: 410, reason: 'Expired' },
     });
-    await again.close();
+    await third.close();
+  });
+
+  test('a watch from before the window reads the store and joins the others: nothing twice, nothing missing', async () => {
+    const from = Number(await post('before'));
+    for (let i = 0; i < 5; i++) await relabel('before', { n: String(i) });
+    const hub = new WatchHub(server.store, systemClock, silentLogger, 0);
+    const seen: number[] = [];
+    const subscription = hub.subscribe('/registry/core/configmaps/', 'w/', from, {
+      onChanges: (changes) => seen.push(...changes.map((change) => change.revision)),
+      onEnd: () => undefined,
+    });
+    for (let i = 0; i < 5; i++) await relabel('before', { m: String(i) });
+    for (let i = 0; i < 100 && seen.length < 10; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(seen).toHaveLength(10);
+    expect(seen).toEqual([...new Set(seen)].sort((a, b) => a - b));
+    expect(subscription.progress()).toBeGreaterThanOrEqual(seen.at(-1)!);
+    subscription.close();
+    expect(hub.subscribers).toBe(0);
+    hub.close();
   });
 
   test('a watch ends after its timeout, and one from the future is refused', async () => {
