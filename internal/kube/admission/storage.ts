@@ -1,4 +1,6 @@
 import { getPath, isObject, type JsonObject } from '../machinery/json.ts';
+import { compareQuantities, type Quantity, tryQuantity } from '../machinery/quantity.ts';
+import { forbidden } from '../machinery/status.ts';
 import { type AdmissionPlugin, isFor } from './types.ts';
 
 const isDefault = (object: JsonObject): boolean =>
@@ -37,5 +39,28 @@ export const storageProtection: AdmissionPlugin = {
     const metadata = request.object.metadata as JsonObject;
     const list = Array.isArray(metadata.finalizers) ? metadata.finalizers : [];
     if (!list.includes(finalizer)) metadata.finalizers = [...list, finalizer];
+  },
+};
+
+/** PersistentVolumeClaimResize: a claim grows only when it is bound and its class says that its volumes can. */
+export const claimResize: AdmissionPlugin = {
+  name: 'PersistentVolumeClaimResize',
+  async validate(request, { reader }) {
+    if (request.operation !== 'UPDATE' || !isFor(request, '', 'persistentvolumeclaims')) return;
+    const size = (object: JsonObject | undefined): Quantity | undefined =>
+      tryQuantity(getPath(object, 'spec', 'resources', 'requests', 'storage'));
+    const before = size(request.old);
+    const after = size(request.object);
+    if (before === undefined || after === undefined || compareQuantities(after, before) <= 0) return;
+    const refuse = (why: string): Error =>
+      forbidden({ group: '', resource: 'persistentvolumeclaims' }, request.name, why);
+    if (getPath(request.old, 'status', 'phase') !== 'Bound')
+      throw refuse('Only bound persistent volume claims can be expanded');
+    const name = String(getPath(request.object, 'spec', 'storageClassName') ?? '');
+    const storageClass = name === '' ? undefined : await reader.get('storage.k8s.io', 'storageclasses', '', name);
+    if (storageClass?.allowVolumeExpansion !== true)
+      throw refuse(
+        'only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize',
+      );
   },
 };

@@ -273,6 +273,12 @@ describe('StatefulSet', () => {
     expect(claim.status?.capacity).toEqual({ storage: '1Gi' });
     expect(claim.spec?.volumeName).toBe(`pvc-${claim.metadata.uid}`);
     expect(cluster.volumes.size).toBe(2);
+    await expect(
+      cluster.client.patch(claims, 'data-db-1', ns, 'merge', { spec: { resources: { requests: { storage: '2Gi' } } } }),
+    ).rejects.toMatchObject({
+      reason: 'Forbidden',
+      message: expect.stringContaining('the storageclass that provisions the pvc must support resize'),
+    });
     await cluster.client.delete(statefulSets, 'db', ns, { propagationPolicy: 'Foreground' });
     await until('no set', async () => (await list(statefulSets, ns)).length === 0);
     await until('no pods', async () => (await list(pods, ns)).length === 0);
