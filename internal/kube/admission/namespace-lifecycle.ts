@@ -7,7 +7,7 @@ const immortal = new Set(['default', 'kube-system', 'kube-public']);
 /** NamespaceLifecycle: nothing is created in a namespace that does not exist or is going away. */
 export const namespaceLifecycle: AdmissionPlugin = {
   name: 'NamespaceLifecycle',
-  async validate(request, { reader }) {
+  async admit(request, { reader }) {
     const { kind, namespace, operation } = request;
     if (kind.group === '' && kind.plural === 'namespaces') {
       if (operation === 'DELETE' && immortal.has(request.name))

@@ -361,6 +361,8 @@ describe('admission', () => {
     );
     const off = (await server.call('POST', `${ns}/pods`, pod('off', { automountServiceAccountToken: false }))).body;
     expect(off.spec.volumes ?? []).toHaveLength(0);
+    const nowhere = await server.call('POST', '/api/v1/namespaces/none/pods', pod('x'));
+    expect(nowhere.body.message).toBe('namespaces "none" not found');
     const critical = (
       await server.call('POST', `${ns}/pods`, pod('critical', { priorityClassName: 'system-node-critical' }))
     ).body;
