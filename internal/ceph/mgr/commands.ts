@@ -1,7 +1,6 @@
 import type { CommandDescription } from '../mon/commands/table.ts';
 
 const FLAG_MGR = 8;
-const FLAG_POLL = 16;
 
 /** Signature and help of one command that the mgr executes. */
 export interface MgrCommand {
@@ -9,13 +8,9 @@ export interface MgrCommand {
   readonly help: string;
   readonly module: string;
   readonly perm: string;
-  readonly poll?: boolean;
 }
 
-const pgid = 'name=pgid,type=CephPgid';
-const pgids = 'name=pgid,type=CephPgid,n=N';
 const states = 'name=states,type=CephString,n=N,req=false';
-const pools = 'name=who,type=CephPoolname,n=N';
 
 /** The commands that the mgr executes, with upstream's signatures. `handlers.ts` has what each does. */
 export const mgrCommands: readonly MgrCommand[] = [
@@ -71,13 +66,6 @@ export const mgrCommands: readonly MgrCommand[] = [
     module: 'pg',
     perm: 'r',
   },
-  { signature: `pg scrub ${pgid}`, help: 'scrub a placement group now', module: 'pg', perm: 'rw' },
-  { signature: `pg deep-scrub ${pgid}`, help: 'deep-scrub a placement group now', module: 'pg', perm: 'rw' },
-  { signature: `pg repair ${pgid}`, help: 'repair a placement group now', module: 'pg', perm: 'rw' },
-  { signature: `pg force-recovery ${pgids}`, help: 'recover these before others', module: 'pg', perm: 'rw' },
-  { signature: `pg force-backfill ${pgids}`, help: 'backfill these before others', module: 'pg', perm: 'rw' },
-  { signature: `pg cancel-force-recovery ${pgids}`, help: 'back to normal recovery order', module: 'pg', perm: 'rw' },
-  { signature: `pg cancel-force-backfill ${pgids}`, help: 'back to normal backfill order', module: 'pg', perm: 'rw' },
   { signature: 'osd perf', help: 'show how fast OSDs commit', module: 'osd', perm: 'r' },
   {
     signature:
@@ -93,9 +81,6 @@ export const mgrCommands: readonly MgrCommand[] = [
     module: 'osd',
     perm: 'r',
   },
-  { signature: `osd pool scrub ${pools}`, help: 'scrub pools now', module: 'osd', perm: 'rw' },
-  { signature: `osd pool deep-scrub ${pools}`, help: 'deep-scrub pools now', module: 'osd', perm: 'rw' },
-  { signature: `osd pool repair ${pools}`, help: 'repair pools now', module: 'osd', perm: 'rw' },
   {
     signature:
       'osd destroy name=id,type=CephOsdName name=force,type=CephBool,req=false name=yes_i_really_mean_it,type=CephBool,req=false',
@@ -122,14 +107,6 @@ export const mgrCommands: readonly MgrCommand[] = [
     module: 'osd',
     perm: 'r',
   },
-  { signature: 'osd scrub name=who,type=CephString', help: 'scrub what OSDs lead', module: 'osd', perm: 'rw' },
-  {
-    signature: 'osd deep-scrub name=who,type=CephString',
-    help: 'deep-scrub what OSDs lead',
-    module: 'osd',
-    perm: 'rw',
-  },
-  { signature: 'osd repair name=who,type=CephString', help: 'repair what OSDs lead', module: 'osd', perm: 'rw' },
   { signature: 'service dump', help: 'show the map of services', module: 'service', perm: 'r' },
   { signature: 'service status', help: 'show what services report', module: 'service', perm: 'r' },
   {
@@ -138,27 +115,9 @@ export const mgrCommands: readonly MgrCommand[] = [
     module: 'mgr',
     perm: 'r',
   },
-  {
-    signature: 'osd pool autoscale-status name=format,type=CephString,req=false',
-    help: 'show pools with what their PG count should be',
-    module: 'mgr',
-    perm: 'r',
-  },
   { signature: 'balancer status', help: 'show whether PGs are moved to even out OSDs', module: 'mgr', perm: 'r' },
-  { signature: 'device ls', help: 'list devices', module: 'mgr', perm: 'r' },
-  { signature: 'crash ls', help: 'list crashes of daemons', module: 'mgr', perm: 'r' },
-  { signature: 'crash ls-new', help: 'list crashes that nobody has looked at', module: 'mgr', perm: 'r' },
-  { signature: 'crash stat', help: 'count crashes', module: 'mgr', perm: 'r' },
   { signature: 'progress', help: 'show what is being done', module: 'mgr', perm: 'r' },
   { signature: 'progress json', help: 'show what is being done as JSON', module: 'mgr', perm: 'r' },
-  { signature: 'telemetry status', help: 'show that nothing is sent anywhere', module: 'mgr', perm: 'r' },
-  {
-    signature: 'iostat name=width,type=CephInt,req=false name=print_header,type=CephBool,req=false',
-    help: 'show what clients read and write',
-    module: 'mgr',
-    perm: 'r',
-    poll: true,
-  },
 ];
 
 /** What the mon lists beside its own commands, so that the `ceph` tool sends them to the mgr. */
@@ -167,5 +126,5 @@ export const mgrCommandDescriptions: readonly CommandDescription[] = mgrCommands
   help: command.help,
   module: command.module,
   perm: command.perm,
-  flags: FLAG_MGR | (command.poll === true ? FLAG_POLL : 0),
+  flags: FLAG_MGR,
 }));

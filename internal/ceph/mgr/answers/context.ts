@@ -1,0 +1,46 @@
+import type { CommandResult } from '../../client/api.ts';
+import type { ServiceMap } from '../../maps/servicemap.ts';
+import type { Arguments } from '../../mon/commands/signature.ts';
+import { type CommandAnswer, wantsJson } from '../../mon/commands/table.ts';
+import { type JsonObject, jsonText, type OutputFormat } from '../../mon/format/json.ts';
+import type { ClusterStats } from '../cluster-stats.ts';
+import type { HealthOptions } from '../health.ts';
+import type { ProgressTracker } from '../progress.ts';
+
+/** What the commands of the mgr work on. */
+export interface MgrView {
+  readonly stats: ClusterStats;
+  readonly options: HealthOptions;
+  readonly services: ServiceMap;
+  readonly progress: ProgressTracker;
+  /** Every OSD that is up has reported. */
+  readonly ready: boolean;
+  readonly version: string;
+  nowMs(): number;
+  /** A command to the mon in our name. */
+  mon(command: Record<string, unknown>): Promise<CommandResult>;
+}
+
+export type MgrHandler = (
+  view: MgrView,
+  args: Arguments,
+  format: OutputFormat,
+) => CommandAnswer | Promise<CommandAnswer>;
+
+const notReady = 'Warning: due to ceph-mgr restart, some PG states may not be up to date\n';
+
+/**
+ * What upstream wraps into `pg_ready`: JSON in an object, text behind a warning until all OSDs have reported. `broken`: with upstream's newline
+ * before the last brace.
+ */
+export function wrapped(
+  view: MgrView,
+  format: OutputFormat,
+  parts: { json: () => JsonObject; text: () => string; broken?: boolean },
+): CommandAnswer {
+  if (!wantsJson(format)) return { output: (view.ready ? '' : notReady) + parts.text() };
+  const pretty = format === 'json-pretty';
+  const text = jsonText({ pg_ready: view.ready, ...parts.json() }, pretty);
+  const body = parts.broken === true ? `${text.slice(0, -1)}\n}` : text;
+  return { output: pretty ? `${body}\n` : body };
+}
