@@ -48,8 +48,11 @@ function fakeProvisioner(volumes: Map<string, { bytes: number }>): VolumeProvisi
   return provisioner;
 }
 
-export async function startCluster(nodeCount = 1): Promise<Cluster> {
-  const server = await startTestServer();
+export async function startCluster(
+  nodeCount = 1,
+  options: Parameters<typeof startTestServer>[0] = {},
+): Promise<Cluster> {
+  const server = await startTestServer(options);
   const client = createKubeClient({
     transport: (request) => server.api.fetch(request, { identity: admin }) as Promise<Response>,
     baseUrl: 'http://apiserver',
