@@ -127,6 +127,11 @@ export class Allocator {
       if (this.#chunks.get(index)?.free === mapChunkBlocks) this.#chunks.delete(index);
   }
 
+  /** Whether nobody uses or holds any of these blocks. */
+  isFree(run: Run): boolean {
+    return this.#freeRunAt(run.start, run.count) === run.count;
+  }
+
   /** The chunks changed since the last call, as of the last applied transaction; undefined for one without used blocks. */
   takeDirty(): Map<number, Uint8Array | undefined> {
     const out = new Map<number, Uint8Array | undefined>();

@@ -28,6 +28,7 @@ import { keyBytes, keyString } from './order.ts';
 import { finishMerges, readObject } from './reader.ts';
 import { RecordWriter } from './record-writer.ts';
 import { blockCrc, type Translated, translate } from './translate.ts';
+import { Trimmer } from './trim.ts';
 import { validate } from './validate.ts';
 
 export interface BlockStoreOptions {
@@ -81,6 +82,9 @@ export interface BlockStore extends ObjectStore {
 
 /** A store is refused to new writes below this many blocks, so that removing and truncating always work. */
 const reservedBlocks = 64;
+
+/** After this many bytes of new blocks the file system is asked for its free space again. */
+const hostNewsBytes = 32 * 1024 * 1024;
 
 /** Opens a store, or makes one where there is none; replays the journal. */
 export async function openBlockStore(options: BlockStoreOptions): Promise<BlockStore> {
@@ -148,6 +152,7 @@ class Store implements BlockStore {
   readonly #journal: Journal;
   readonly #catalog: Catalog;
   readonly #data: DataFile;
+  readonly #trimmer: Trimmer;
   readonly #writer = new RecordWriter();
   readonly #deferredMaxBytes: number;
   readonly #checkpointMs: number;
@@ -172,6 +177,7 @@ class Store implements BlockStore {
   #checksumErrors = 0;
   /** Free bytes of the file system below the data file, when it is sparse. */
   #hostAvailable = Number.POSITIVE_INFINITY;
+  #hostSpent = 0;
   #hostAsked = Number.NEGATIVE_INFINITY;
 
   constructor(options: BlockStoreOptions, parts: Parts) {
@@ -181,6 +187,8 @@ class Store implements BlockStore {
     this.#journal = parts.journal;
     this.#catalog = parts.catalog;
     this.#data = parts.data;
+    const idle = (): boolean => this.#uncommitted === 0 && !this.#closed && this.#failed === undefined;
+    this.#trimmer = new Trimmer(options.clock, parts.catalog.allocator, parts.data, idle);
     this.#deferredMaxBytes = options.deferredMaxBytes ?? 32 * 1024;
     this.#checkpointMs = options.checkpointMs ?? 30_000;
     this.#checkpointBytes = Math.min(1.5 * parts.segmentBytes, parts.memoryBudget / 4);
@@ -283,13 +291,17 @@ class Store implements BlockStore {
       void this.#askHost();
       throw new NoSpaceError(`file system of ${this.#name}`, blocks * blockBytes, this.#hostAvailable - reserveBytes);
     }
+    // Overwritten blocks take nothing, so this is less than there is: asked again before it matters.
     this.#hostAvailable -= blocks * blockBytes;
-    if (this.#options.clock.monotonic() - this.#hostAsked > 5000) void this.#askHost();
+    this.#hostSpent += blocks * blockBytes;
+    if (this.#hostSpent > hostNewsBytes || this.#options.clock.monotonic() - this.#hostAsked > 5000)
+      void this.#askHost();
   }
 
   async #askHost(): Promise<void> {
     if (this.#options.preallocate) return;
     this.#hostAsked = this.#options.clock.monotonic();
+    this.#hostSpent = 0;
     try {
       this.#hostAvailable = (await this.#options.disk.space(this.#options.dir)).available;
     } catch (error) {
@@ -326,7 +338,11 @@ class Store implements BlockStore {
   #committed(queued: Queued): void {
     this.#uncommitted--;
     this.#committedIndex = queued.index;
-    for (const run of queued.freed) this.#data.forget(run, () => this.#catalog.allocator.release(run));
+    for (const run of queued.freed)
+      this.#data.forget(run, () => {
+        this.#catalog.allocator.release(run);
+        if (!this.#options.preallocate) this.#trimmer.add(run);
+      });
     // Memory and journal are bounded: when a checkpoint is far behind, the news of a commit waits for it.
     if (this.#checkpointing && this.#loggedBytes > 2 * this.#checkpointBytes)
       void this.#checkpointing.then(queued.resolve);
@@ -416,6 +432,7 @@ class Store implements BlockStore {
     this.#checkpoints++;
     this.#checkpointTook = this.#options.clock.monotonic() - began;
     if (this.#appliedIndex === index) this.#data.trim();
+    this.#trimmer.start();
     await this.#askHost();
   }
 
@@ -506,7 +523,7 @@ class Store implements BlockStore {
     const omapBytes = this.#index.omapBytes() + omaps.memoryBytes;
     return {
       totalBytes: allocator.totalBlocks * blockBytes,
-      availableBytes: (allocator.freeBlocks + allocator.heldBlocks) * blockBytes,
+      availableBytes: Math.min((allocator.freeBlocks + allocator.heldBlocks) * blockBytes, this.#hostAvailable),
       dataBytes: storedBytes,
       allocatedBytes: allocator.usedBlocks * blockBytes,
       omapBytes,
@@ -534,6 +551,7 @@ class Store implements BlockStore {
     if (this.#closed) return;
     this.#closed = true;
     this.#checkpointTimer?.cancel();
+    this.#trimmer.stop();
     try {
       if (!this.#failed) {
         await this.#whenCommitted(this.#appliedIndex);

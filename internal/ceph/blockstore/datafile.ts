@@ -16,6 +16,12 @@ interface Pending {
   firstIndex: number;
 }
 
+/** What a flush took of an entry: a newer image may come meanwhile. */
+interface Due {
+  pending: Pending;
+  image: BlockImage;
+}
+
 /**
  * The file that holds the blocks. Large data is written straight to new blocks; small data goes through the journal, lives here as images and
  * reaches the file with a flush. Nothing here knows about objects.
@@ -56,8 +62,10 @@ export class DataFile {
 
   /** The newest content of a block; it reaches the file with a flush. */
   add(image: BlockImage): void {
-    const older = this.#pending.get(image.physical);
-    this.#pending.set(image.physical, { image, firstIndex: older?.firstIndex ?? image.index });
+    const pending = this.#pending.get(image.physical);
+    // The same entry as long as the block has the same owner: a flush tells by it whether what it took is still wanted.
+    if (pending !== undefined) pending.image = image;
+    else this.#pending.set(image.physical, { image, firstIndex: image.index });
   }
 
   /** The blocks belong to nobody any more. `then` runs when no write to them can follow. */
@@ -81,18 +89,20 @@ export class DataFile {
    * that overwrites live content must not come before it. Not synced.
    */
   async flush(index: number, committed: (index: number) => Promise<void>): Promise<void> {
-    const due = [...this.#pending.values()].filter((pending) => pending.firstIndex <= index);
+    const due: Due[] = [];
+    for (const pending of this.#pending.values())
+      if (pending.firstIndex <= index) due.push({ pending, image: pending.image });
     if (due.length === 0) return;
     let newest = 0;
     for (const { image } of due) newest = Math.max(newest, image.index);
     await committed(newest);
     due.sort((a, b) => a.image.physical - b.image.physical);
-    const groups: Pending[][] = [];
-    for (const pending of due) {
+    const groups: Due[][] = [];
+    for (const each of due) {
       const group = groups.at(-1);
       const last = group?.at(-1)?.image.physical;
-      if (group && last === pending.image.physical - 1 && group.length < ioBytes / blockBytes) group.push(pending);
-      else groups.push([pending]);
+      if (group && last === each.image.physical - 1 && group.length < ioBytes / blockBytes) group.push(each);
+      else groups.push([each]);
     }
     let next = 0;
     const worker = async (): Promise<void> => {
@@ -101,7 +111,7 @@ export class DataFile {
     await Promise.all(Array.from({ length: flushWrites }, worker));
   }
 
-  async #flushGroup(group: readonly Pending[]): Promise<void> {
+  async #flushGroup(group: readonly Due[]): Promise<void> {
     const buffer = await this.#takeBuffer();
     // What was forgotten meanwhile may have a new owner: it must not be written. The rest of the group still lies in order.
     let at = 0;
@@ -110,8 +120,8 @@ export class DataFile {
       const first = group[at]!.image.physical;
       let count = 0;
       while (at + count < group.length) {
-        const { image } = group[at + count]!;
-        if (!this.#pending.has(image.physical)) break;
+        const { image, pending } = group[at + count]!;
+        if (this.#pending.get(image.physical) !== pending) break;
         this.#flushing.set(image.physical, []);
         buffer.set(image.bytes!, (at + count) * blockBytes);
         count++;
@@ -122,11 +132,12 @@ export class DataFile {
     }
     await Promise.all(waits);
     this.#returnBuffer(buffer);
-    for (const { image } of group) {
+    for (const { image, pending } of group) {
       const { physical } = image;
-      const pending = this.#pending.get(physical);
-      if (pending?.image === image) this.#pending.delete(physical);
-      else if (pending !== undefined) pending.firstIndex = image.index + 1;
+      if (this.#pending.get(physical) === pending) {
+        if (pending.image === image) this.#pending.delete(physical);
+        else pending.firstIndex = image.index + 1;
+      }
       const waiting = this.#flushing.get(physical);
       this.#flushing.delete(physical);
       for (const then of waiting ?? []) then();
