@@ -1,5 +1,6 @@
 /**
  * `npm run build`: dist/appliance-linux-x64 and dist/appliance-linux-arm64 with SHA-256 sums. `bun cmd/build/main.ts x64` makes one.
+ * `bun cmd/build/main.ts faulty` makes the one in which the crash tests can plant faults.
  * The arm64 runtime and the arm64 build of the native checksum module come from the npm registry like every other dependency.
  */
 import { createHash } from 'node:crypto';
@@ -33,9 +34,9 @@ async function npmPackage(name: string, version: string): Promise<string> {
   return join(directory, 'package');
 }
 
-async function build(architecture: Architecture): Promise<void> {
+async function build(architecture: Architecture, faulty = false): Promise<void> {
   const target = architectures[architecture];
-  const output = join(dist, `appliance-linux-${architecture}`);
+  const output = join(dist, `appliance-linux-${architecture}${faulty ? '-faulty' : ''}`);
   const crc = `@node-rs/crc32-linux-${target.npm}-gnu`;
   if (!existsSync(join(root, 'node_modules', crc))) {
     // The bundler resolves the native module of the target by its own name; npm installs only the machine's.
@@ -45,14 +46,15 @@ async function build(architecture: Architecture): Promise<void> {
   }
   const runtime = join(await npmPackage(target.runtime, manifest.devDependencies.bun!), 'bin/bun');
   const commit = (await $`git rev-parse --short HEAD`.cwd(root).nothrow().quiet().text()).trim() || 'unknown';
-  await $`${process.execPath} build --compile --minify --bytecode --format=esm --splitting --target=${target.bun} --compile-executable-path=${runtime} --define APPLIANCE_VERSION=${JSON.stringify(manifest.version)} --define APPLIANCE_COMMIT=${JSON.stringify(commit)} --outfile ${output} cmd/appliance/main.ts ${await workerFiles()}`
+  await $`${process.execPath} build --compile --minify --bytecode --format=esm --splitting --target=${target.bun} --compile-executable-path=${runtime} --define APPLIANCE_VERSION=${JSON.stringify(manifest.version)} --define APPLIANCE_COMMIT=${JSON.stringify(commit)} ${faulty ? ['--define', 'APPLIANCE_PLANTED_FAULTS=true'] : []} --outfile ${output} cmd/appliance/main.ts ${await workerFiles()}`
     .cwd(root)
     .quiet();
   const bytes = readFileSync(output);
-  writeFileSync(
-    `${output}.sha256`,
-    `${createHash('sha256').update(bytes).digest('hex')}  appliance-linux-${architecture}\n`,
-  );
+  if (!faulty)
+    writeFileSync(
+      `${output}.sha256`,
+      `${createHash('sha256').update(bytes).digest('hex')}  appliance-linux-${architecture}\n`,
+    );
   console.log(`${output}  ${(bytes.length / 1e6).toFixed(0)} MB`);
 }
 
@@ -65,5 +67,7 @@ async function workerFiles(): Promise<string[]> {
 
 mkdirSync(dist, { recursive: true });
 const asked = process.argv.slice(2).filter((name): name is Architecture => name in architectures);
-for (const architecture of asked.length > 0 ? asked : (Object.keys(architectures) as Architecture[]))
-  await build(architecture);
+if (process.argv[2] === 'faulty') await build(process.arch === 'arm64' ? 'arm64' : 'x64', true);
+else
+  for (const architecture of asked.length > 0 ? asked : (Object.keys(architectures) as Architecture[]))
+    await build(architecture);

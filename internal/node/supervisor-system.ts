@@ -259,7 +259,7 @@ function openLog(paths: Paths, name: string): number {
 
 function childEnvironment(paths: Paths): Record<string, string> {
   const environment: Record<string, string> = { TMPDIR: `${paths.runDir}/tmp` };
-  for (const key of ['PATH', 'HOME', 'LANG', 'TZ', 'NO_COLOR', 'SSL_CERT_FILE']) {
+  for (const key of ['PATH', 'HOME', 'LANG', 'TZ', 'NO_COLOR', 'SSL_CERT_FILE', 'APPLIANCE_PLANTED_FAULT']) {
     const value = process.env[key];
     if (value !== undefined) environment[key] = value;
   }

@@ -78,9 +78,24 @@ export class TestNode {
   readonly ip = '10.98.0.1';
   #up: Bun.Subprocess | undefined;
 
-  constructor(options: { directory?: string; config?: string } = {}) {
+  readonly runDir: string;
+  readonly #binary: string;
+  readonly #env: Record<string, string>;
+
+  constructor(
+    options: {
+      directory?: string;
+      runDir?: string;
+      config?: string;
+      binary?: string;
+      env?: Record<string, string>;
+    } = {},
+  ) {
+    this.#binary = options.binary ?? binary;
+    this.#env = options.env ?? {};
     this.directory = options.directory ?? mkdtempSync(join(tmpdir(), 'node-'));
     this.namespace = `appliance-${process.pid}-${Math.floor(Math.random() * 1e6)}`;
+    this.runDir = options.runDir ?? join(this.directory, 'run');
     this.configFile = join(this.directory, 'appliance.yaml');
     mkdirSync(this.directory, { recursive: true });
     writeFileSync(
@@ -89,7 +104,7 @@ export class TestNode {
         'node:',
         '  name: node-1',
         `dataDir: ${this.directory}/data`,
-        `runDir: ${this.directory}/run`,
+        `runDir: ${this.runDir}`,
         `imagesDir: ${root}/dist/images`,
         options.config ?? '',
         '',
@@ -126,11 +141,11 @@ export class TestNode {
 
   /** Starts `appliance up`; resolves with what it printed when the node is ready. */
   async up(timeoutMs = 120_000): Promise<string> {
-    const child = Bun.spawn(this.inside(binary, '-c', this.configFile, 'up'), {
+    const child = Bun.spawn(this.inside(this.#binary, '-c', this.configFile, 'up'), {
       stdin: 'ignore',
       stdout: 'pipe',
       stderr: 'inherit',
-      env: { ...(process.env as Record<string, string>), NO_COLOR: '1' },
+      env: { ...(process.env as Record<string, string>), ...this.#env, NO_COLOR: '1' },
     });
     this.#up = child;
     let text = '';
@@ -179,7 +194,7 @@ export class TestNode {
   }
 
   appliance(...argv: string[]): Promise<Output> {
-    return run(this.inside(binary, '-c', this.configFile, ...argv), { timeoutMs: 180_000 });
+    return run(this.inside(this.#binary, '-c', this.configFile, ...argv), { timeoutMs: 180_000 });
   }
 
   async status(): Promise<{ instances: { name: string; pid?: number; phase: string }[] }> {
@@ -187,7 +202,7 @@ export class TestNode {
       'curl',
       '-s',
       '--unix-socket',
-      join(this.directory, 'run/control.sock'),
+      join(this.runDir, 'control.sock'),
       'http://appliance/status',
     ]);
     return JSON.parse(text) as { instances: { name: string; pid?: number; phase: string }[] };
@@ -232,7 +247,7 @@ export class TestNode {
     for (const pid of new Bun.Glob('[0-9]*').scanSync({ cwd: '/proc', onlyFiles: false })) {
       try {
         const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
-        if (command.includes(this.directory) && Number(pid) !== process.pid)
+        if ((command.includes(this.directory) || command.includes(this.runDir)) && Number(pid) !== process.pid)
           processes.push(`${pid} ${command.slice(0, 200)}`);
       } catch {
         // It ended meanwhile.
