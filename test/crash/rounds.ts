@@ -105,7 +105,16 @@ export class CrashRounds {
     }
     await this.#comeBack();
     await verifyObjects(this.node, pool, this.#objects);
+    await this.#changePrimary(number % 3);
+    await verifyObjects(this.node, pool, this.#objects);
     await this.#verifyRecords();
+  }
+
+  /** Lets one OSD answer all reads from now on: what it holds must be as good as what the others hold. */
+  async #changePrimary(primary: number): Promise<void> {
+    for (const id of [0, 1, 2])
+      await this.node.mustTool(['ceph', 'osd', 'primary-affinity', String(id), id === primary ? '1' : '0']);
+    await this.#comeBack();
   }
 
   async tearDown(): Promise<void> {

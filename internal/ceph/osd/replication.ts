@@ -1,4 +1,5 @@
 import { assert } from '../../base/errors.ts';
+import { plantedFault } from '../../base/planted-fault.ts';
 import type { TransactionOp } from '../blockstore/api.ts';
 import { MOSDRepOp, MOSDRepOpReply } from '../wire/messages/osd_osd.ts';
 import { PG_CLEAN } from '../wire/messages/osd_mgr.ts';
@@ -81,6 +82,7 @@ export class Replication {
           key ??= objectKey(oid);
           whole = this.takesWhole(osd, oid, key);
         }
+        if (plantedFault('skip-replica') && osd === core.members[core.members.length - 1]) whole = false;
         core.env.send(osd, MOSDRepOp, {
           ...core.head(),
           tid,
@@ -94,6 +96,7 @@ export class Replication {
       }
     }
     core.env.commit([...ops, ...meta.writeOps()], () => this.#done(tid, OWN_DISK));
+    if (plantedFault('ack-before-commit')) for (const osd of [...waiting]) this.#done(tid, osd);
   }
 
   /** Trims in steps, so that not every write pays for it. */
