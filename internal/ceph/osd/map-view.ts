@@ -1,4 +1,4 @@
-import type { EntityAddr, EntityAddrVec, PgId, SnapContext } from '../wire/types.ts';
+import type { EntityAddr, EntityAddrVec, IntervalSet, PgId, SnapContext } from '../wire/types.ts';
 
 /** Where a PG lives in one epoch. */
 export interface Placement {
@@ -50,6 +50,8 @@ export interface MapView {
   hasFlag(flag: number): boolean;
   isBlocklisted(addr: EntityAddr, nowMs: number): boolean;
   isSnapRemoved(pool: number, snap: bigint): boolean;
+  /** Snapshots of a pool that were removed and whose clones may still be there. */
+  removedSnaps(pool: number): IntervalSet;
   readonly fullRatio: number;
   /** `require_osd_release` and `require_min_compat_client`. */
   readonly releases: { osd: number; minCompatClient: number };
@@ -65,3 +67,4 @@ export const MAP_NOUP = 32;
 export const MAP_NOBACKFILL = 512;
 export const MAP_NORECOVER = 1024;
 export const MAP_NOREBALANCE = 16384;
+export const MAP_NOSNAPTRIM = 1 << 21;

@@ -37,6 +37,13 @@ import { listObjects } from './pg-list.ts';
 import type { Replication } from './replication.ts';
 import { WatchHub } from './watch.ts';
 
+/** A change of an object with its log entries, and the object as it is then. */
+export interface InternalWrite {
+  entries: LogEntry[];
+  ops: TransactionOp[];
+  after: { info: ObjectInfo; inStore: boolean; snapset: SnapSet };
+}
+
 /** What the engine asks of recovery. */
 export interface RecoveryGate {
   /** Calls `ready` once the object may be read here (true: it may now). */
@@ -76,7 +83,7 @@ export class OpEngine {
     this.#gate = gate;
     this.#full = full;
     this.contexts = new ObjectContexts(core.env.store, core.meta.cid);
-    this.watches = new WatchHub(core.env.clock, (watcher) => this.#watchExpired(watcher.obc, watcher.info));
+    this.watches = new WatchHub(core.env.clock, (watcher) => this.#watchExpired(watcher.obc.oid, watcher.info));
     this.#host = {
       store: core.env.store,
       cid: core.meta.cid,
@@ -250,11 +257,15 @@ export class OpEngine {
     const { message, kinds } = request;
     request.stage = 'started';
     const pool = this.#core.map.pool(this.#core.id.pool);
-    const snapContext = effectiveSnapContext(
+    const given = effectiveSnapContext(
       { seq: message.snapSeq, snaps: message.snaps },
       pool?.poolSnaps,
       (message.flags & OSD_FLAG_ENFORCE_SNAPC) !== 0,
     );
+    // A client that has not heard of a removed snapshot must not make clones for it any more.
+    const snapContext = given.snaps.some((snap) => this.#core.map.isSnapRemoved(this.#core.id.pool, snap))
+      ? { seq: given.seq, snaps: given.snaps.filter((s) => !this.#core.map.isSnapRemoved(this.#core.id.pool, s)) }
+      : given;
     if (kinds.mayWrite) {
       let refused = 0;
       if (!validSnapContext(snapContext)) refused = errno.EINVAL;
@@ -465,53 +476,60 @@ export class OpEngine {
     for (const ack of effects.notifyAck) this.watches.ack(obc, request.client.name, ack.id, ack.cookie, ack.reply);
   }
 
-  /** Takes a silent watcher out of the object's info (`handle_watch_timeout`). */
-  #watchExpired(obc: ObjectContext, info: WatchInfo): void {
-    const core = this.#core;
-    if (!core.isPrimary || !core.hasState(PG_ACTIVE)) return;
+  /**
+   * A change that no client asked for, in its turn on the object `head`; `build` makes it once the object is locked (undefined: nothing to do).
+   * `done` is not called when a new interval begins.
+   */
+  internalWrite(head: HObject, build: (obc: ObjectContext) => InternalWrite | undefined, done: () => void): void {
     const run = this.#guard(() => {
-      if (!this.#gate.writable(obc.oid, run)) return;
-      obc.lock('write', () => this.#removeWatcher(obc, info));
+      if (!this.#gate.readable(head, run) || !this.#gate.writable(head, run)) return;
+      const obc = this.contexts.get(head);
+      obc.lock('write', () => {
+        const write = build(obc);
+        const finish = (): void => {
+          obc.unlock('write');
+          done();
+        };
+        if (write === undefined) finish();
+        else this.#submit(obc, write.entries, write.ops, undefined, write.after, undefined, finish);
+      });
     });
     run();
   }
 
-  #removeWatcher(obc: ObjectContext, info: WatchInfo): void {
+  /** Takes a silent watcher out of the object's info (`handle_watch_timeout`). */
+  #watchExpired(head: HObject, info: WatchInfo): void {
+    const core = this.#core;
+    if (!core.isPrimary || !core.hasState(PG_ACTIVE)) return;
     const same = (w: { name: EntityNum; cookie: bigint }): boolean =>
       w.cookie === info.cookie && w.name.type === info.name.type && w.name.num === info.name.num;
-    const live = this.watches.find(obc, info.name, info.cookie);
-    if (
-      !obc.exists ||
-      !obc.info.watchers.some(same) ||
-      (live !== undefined && live.deadlineMs > this.#core.env.clock.monotonic())
-    ) {
-      obc.unlock('write');
-      return;
-    }
-    const version = this.#replication.nextVersion();
-    const after: ObjectInfo = { ...obc.info, version, watchers: obc.info.watchers.filter((w) => !same(w)) };
-    const entry: LogEntry = {
-      op: 'modify',
-      oid: obc.oid,
-      version,
-      prior: obc.info.version,
-      userVersion: after.userVersion,
-      reqid: undefined,
-      mtime: after.mtime,
-      returnCode: 0,
-      returns: undefined,
+    const build = (obc: ObjectContext): InternalWrite | undefined => {
+      const live = this.watches.find(obc, info.name, info.cookie);
+      const back = live !== undefined && live.deadlineMs > core.env.clock.monotonic();
+      if (!obc.exists || !obc.info.watchers.some(same) || back) return undefined;
+      const version = this.#replication.nextVersion();
+      const after: ObjectInfo = { ...obc.info, version, watchers: obc.info.watchers.filter((w) => !same(w)) };
+      const entry: LogEntry = {
+        op: 'modify',
+        oid: obc.oid,
+        version,
+        prior: obc.info.version,
+        userVersion: after.userVersion,
+        reqid: undefined,
+        mtime: after.mtime,
+        returnCode: 0,
+        returns: undefined,
+      };
+      const xattrs = new Map([[infoXattr, encodeObjectInfo(after)]]);
+      return {
+        entries: [entry],
+        ops: [{ op: 'set-xattrs', cid: core.meta.cid, key: obc.key, xattrs }],
+        after: { info: after, inStore: true, snapset: obc.snapset },
+      };
     };
-    const ops: TransactionOp[] = [
-      {
-        op: 'set-xattrs',
-        cid: this.#core.meta.cid,
-        key: obc.key,
-        xattrs: new Map([[infoXattr, encodeObjectInfo(after)]]),
-      },
-    ];
-    this.#submit(obc, [entry], ops, undefined, { info: after, inStore: true, snapset: obc.snapset }, undefined, () => {
-      obc.unlock('write');
-      this.watches.remove(obc, info.name, info.cookie, true);
+    this.internalWrite(head, build, () => {
+      const obc = this.contexts.get(head);
+      if (!obc.info.watchers.some(same)) this.watches.remove(obc, info.name, info.cookie, true);
     });
   }
 

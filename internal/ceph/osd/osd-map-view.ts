@@ -10,7 +10,7 @@ import {
   POOL_POOL_SNAPS,
   POOL_SELFMANAGED_SNAPS,
 } from '../maps/pool.ts';
-import type { EntityAddr, EntityAddrVec, PgId, SnapContext } from '../wire/types.ts';
+import type { EntityAddr, EntityAddrVec, IntervalSet, PgId, SnapContext } from '../wire/types.ts';
 import type { MapView, Placement as PgPlacement, PoolView } from './map-view.ts';
 
 function poolView(id: number, pool: PgPool, map: OsdMap): PoolView {
@@ -110,6 +110,9 @@ export class OsdMapView implements MapView {
   isSnapRemoved(pool: number, snap: bigint): boolean {
     const queue = this.map.removedSnapsQueue.get(pool);
     return queue !== undefined && intervalContains(queue, snap);
+  }
+  removedSnaps(pool: number): IntervalSet {
+    return this.map.removedSnapsQueue.get(pool) ?? [];
   }
   get fullRatio(): number {
     return this.map.fullRatio;

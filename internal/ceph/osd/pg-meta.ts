@@ -33,12 +33,14 @@ import { PgLog, requestKey } from './pg-log.ts';
  * What an OSD keeps about a PG beside its objects, and how it lies on disk: omap rows of the PG's own object, changed in the same transaction as the
  * objects they speak of.
  *   i  info    f  the part of info that changes with every write    p  past intervals    e  map epoch of the last interval check
+ *   q  removed snapshots whose clones are gone
  *   l<version>  log entries; those up to the log's tail only serve to recognise repeated requests    m<object>  missing objects
  */
 const ROW_INFO = 'i';
 const ROW_FAST = 'f';
 const ROW_PAST = 'p';
 const ROW_EPOCH = 'e';
+const ROW_PURGED = 'q';
 const LOG_PREFIX = 'l';
 const LOG_END = 'm';
 const MISSING_PREFIX = 'm';
@@ -62,12 +64,15 @@ export class PgMeta {
   epoch = 0;
   /** `epoch` as it is on disk: maps from there on are needed when the PG is loaded. */
   writtenEpoch = 0;
+  /** Removed snapshots whose clones this PG no longer has. */
+  readonly purgedSnaps = new Set<bigint>();
   readonly log = new PgLog();
   readonly missing = new MissingSet();
 
   #dirtyInfo = false;
   #dirtyFast = false;
   #dirtyPast = false;
+  #dirtyPurged = false;
   #dirtyMissing = new Set<string>();
   #addedRows: LogEntry[] = [];
   /** Rows newer than this are to be removed before new ones are written. */
@@ -88,6 +93,9 @@ export class PgMeta {
   }
   touchFast(): void {
     this.#dirtyFast = true;
+  }
+  touchPurged(): void {
+    this.#dirtyPurged = true;
   }
   touchPast(): void {
     this.#dirtyPast = true;
@@ -214,6 +222,12 @@ export class PgMeta {
       encodePastIntervals(e, this.past);
       set.set(ROW_PAST, e.finish());
     }
+    if (this.#dirtyPurged) {
+      const e = new Encoder(64);
+      e.u8(1).list([...this.purgedSnaps], (_, snap) => e.u64b(snap));
+      set.set(ROW_PURGED, e.finish());
+      this.#dirtyPurged = false;
+    }
     if (this.#dirtyFast) set.set(ROW_FAST, encodeFast(this.info));
     this.#dirtyInfo = false;
     this.#dirtyFast = false;
@@ -225,7 +239,7 @@ export class PgMeta {
   /** Reads a PG as it was left. Undefined when its rows are not there (its creation did not reach the disk). */
   static load(store: ObjectStore, pg: PgId): PgMeta | undefined {
     const meta = new PgMeta(pg);
-    const fixed = store.omapGet(meta.cid, metaKey, [ROW_INFO, ROW_FAST, ROW_PAST, ROW_EPOCH]);
+    const fixed = store.omapGet(meta.cid, metaKey, [ROW_INFO, ROW_FAST, ROW_PAST, ROW_EPOCH, ROW_PURGED]);
     const info = fixed.get(ROW_INFO);
     if (info === undefined) return undefined;
     meta.info = decodePgInfo(new Decoder(info));
@@ -233,6 +247,9 @@ export class PgMeta {
     if (fast !== undefined) decodeFast(fast, meta.info);
     const past = fixed.get(ROW_PAST);
     if (past !== undefined) meta.past = decodePastIntervals(new Decoder(past));
+    const purged = fixed.get(ROW_PURGED);
+    if (purged !== undefined)
+      for (const snap of new Decoder(purged.subarray(1)).list((d) => d.u64b(), 8)) meta.purgedSnaps.add(snap);
     meta.epoch = new Decoder(fixed.get(ROW_EPOCH)!).u32();
     meta.writtenEpoch = meta.epoch;
     const entries: LogEntry[] = [];

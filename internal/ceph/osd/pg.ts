@@ -33,6 +33,7 @@ import { PgMeta } from './pg-meta.ts';
 import { PgReporter } from './pg-stats.ts';
 import { Recovery } from './recovery.ts';
 import { type LogLimits, Replication } from './replication.ts';
+import { SnapTrim } from './snap-trim.ts';
 
 export interface PgOptions {
   full: FullState;
@@ -49,6 +50,7 @@ export class Pg {
   readonly replication: Replication;
   readonly recovery: Recovery;
   readonly backfill: Backfill;
+  readonly snapTrim: SnapTrim;
   readonly #reporter = new PgReporter();
 
   constructor(meta: PgMeta, env: PgEnv, map: MapView, options: PgOptions) {
@@ -61,6 +63,7 @@ export class Pg {
     });
     this.backfill = new Backfill(this.core, this.replication, this.recovery, { backfilled: () => this.#backfilled() });
     this.engine = new OpEngine(this.core, this.replication, this.recovery, options.full);
+    this.snapTrim = new SnapTrim(this.core, this.engine, this.replication);
     this.peering = new Peering(this.core, {
       reset: () => this.#reset(),
       active: () => this.#active(),
@@ -99,10 +102,12 @@ export class Pg {
   }
   settle(): void {
     this.peering.settle();
+    this.snapTrim.kick();
   }
 
   #reset(): void {
     this.replication.reset();
+    this.snapTrim.reset();
     this.backfill.reset();
     this.recovery.reset();
     this.engine.reset();
@@ -124,6 +129,7 @@ export class Pg {
     core.clearState(PG_DEGRADED);
     if (this.peering.wantUp()) return;
     if (core.key.acting.length === core.key.size) this.peering.markClean();
+    this.snapTrim.kick();
   }
 
   #searchStrays(): void {

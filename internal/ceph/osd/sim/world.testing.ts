@@ -200,6 +200,9 @@ export class SimMap implements MapView {
   isSnapRemoved(): boolean {
     return false;
   }
+  removedSnaps(): [] {
+    return [];
+  }
   fullRatio = 0.95;
   releases = { osd: 16, minCompatClient: 12 };
 }
