@@ -86,6 +86,9 @@ async function checkSpace(store: BlockStore): Promise<void> {
   expect({ allocatedBytes, dataBytes, objects }).toEqual({ allocatedBytes: 0, dataBytes: 0, objects: 0 });
 }
 
+/** `STORE_CRASH_SEEDS=2000` for a long run. */
+const seeds = Number(process.env.STORE_CRASH_SEEDS ?? 60);
+
 const fresh = (): Truth => ({ states: [''] });
 
 describe('block store: the power fails', () => {
@@ -106,8 +109,8 @@ describe('block store: the power fails', () => {
     }
   });
 
-  test('again and again at random moments, also while opening', async () => {
-    for (let seed = 0; seed < 60; seed++) {
+  test('again and again at random moments, also while opening', { timeout: 60_000 + seeds * 500 }, async () => {
+    for (let seed = 0; seed < seeds; seed++) {
       const random = seededRandom(7000 + seed);
       let disk: MemoryDisk = memoryDisk({ random });
       const truth = fresh();
