@@ -1,5 +1,5 @@
 import { parseJson } from './json-text.ts';
-import { isObject, type Json, type JsonObject } from './json.ts';
+import { isObject, type Json, type JsonObject, showJson } from './json.ts';
 import { propertyOf, resolve, type Schema, type SchemaSource } from './openapi.ts';
 import { canonicalQuantity, quantityFormatMessage } from './quantity.ts';
 import { badRequest, unsupportedMediaType } from './status.ts';
@@ -93,16 +93,16 @@ function checkType(object: JsonObject, expect: { apiVersion: string; kind: strin
   if (object.kind === undefined || object.kind === '') object.kind = expect.kind;
   if (object.kind !== expect.kind)
     throw badRequest(
-      `${String(object.kind)} in version ${JSON.stringify(versionOf(object.apiVersion))} cannot be handled as a ${expect.kind}: the kinds do not match`,
+      `${showJson(object.kind)} in version ${JSON.stringify(versionOf(object.apiVersion))} cannot be handled as a ${expect.kind}: the kinds do not match`,
     );
   if (object.apiVersion !== expect.apiVersion)
     throw badRequest(
-      `the API version in the data (${String(object.apiVersion)}) does not match the expected API version (${expect.apiVersion})`,
+      `the API version in the data (${showJson(object.apiVersion)}) does not match the expected API version (${expect.apiVersion})`,
     );
 }
 
 function versionOf(apiVersion: unknown): string {
-  const text = String(apiVersion);
+  const text = showJson(apiVersion);
   return text.slice(text.indexOf('/') + 1);
 }
 

@@ -42,3 +42,8 @@ export function getPath(value: unknown, ...path: string[]): Json | undefined {
   }
   return at as Json | undefined;
 }
+
+/** A value for a message: text as it is, anything else as JSON. `String` would call a `toString` that the value itself may bring. */
+export function showJson(value: unknown): string {
+  return typeof value === 'string' ? value : (JSON.stringify(value) ?? 'undefined');
+}

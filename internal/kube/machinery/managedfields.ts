@@ -12,7 +12,7 @@ import {
   union,
   withoutSubtrees,
 } from './fieldset.ts';
-import { isObject, type Json, type JsonObject, jsonEqual } from './json.ts';
+import { isObject, type Json, type JsonObject, jsonEqual, showJson } from './json.ts';
 import { resolve, type Schema, type SchemaSource } from './openapi.ts';
 import { applyConflict, badRequest, type StatusCause } from './status.ts';
 import { compareTyped, mergeTyped, removePaths, toFieldSet, withNamedFields } from './typed.ts';
@@ -75,9 +75,9 @@ function readManagers(object: JsonObject | undefined): Manager[] {
     if (item.operation !== 'Apply' && item.operation !== 'Update') continue;
     out.push({
       entry: {
-        manager: String(item.manager ?? ''),
+        manager: showJson(item.manager ?? ''),
         operation: item.operation,
-        apiVersion: String(item.apiVersion ?? ''),
+        apiVersion: showJson(item.apiVersion ?? ''),
         ...(typeof item.time === 'string' ? { time: item.time } : {}),
         fieldsType: 'FieldsV1',
         ...(typeof item.subresource === 'string' && item.subresource !== '' ? { subresource: item.subresource } : {}),

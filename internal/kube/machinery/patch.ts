@@ -1,4 +1,4 @@
-import { isObject, type Json, type JsonObject } from './json.ts';
+import { isObject, type Json, type JsonObject, showJson } from './json.ts';
 import { badRequest, failure } from './status.ts';
 
 /** How many operations one JSON patch may have (as upstream). */
@@ -130,15 +130,15 @@ export function applyJsonPatch(object: JsonObject, patch: unknown): JsonObject {
         break;
       case 'move': {
         const from = pointer(operation.from);
-        const moved = lookup(document, from, 'move', String(operation.from));
-        document = add(remove(document, from, 'move', String(operation.from)), tokens, moved, 'move', operation.path);
+        const moved = lookup(document, from, 'move', showJson(operation.from));
+        document = add(remove(document, from, 'move', showJson(operation.from)), tokens, moved, 'move', operation.path);
         break;
       }
       case 'copy':
         document = add(
           document,
           tokens,
-          lookup(document, pointer(operation.from), 'copy', String(operation.from)),
+          lookup(document, pointer(operation.from), 'copy', showJson(operation.from)),
           'copy',
           operation.path,
         );

@@ -1,4 +1,4 @@
-import { isObject, type Json, type JsonObject } from './json.ts';
+import { isObject, type Json, type JsonObject, showJson } from './json.ts';
 import { propertyOf, resolve, type Schema, type SchemaSource } from './openapi.ts';
 import { badRequest } from './status.ts';
 
@@ -52,7 +52,7 @@ function mergeMap(
       return dropDirectives(rest) as JsonObject;
     }
     if (special === 'delete') return {};
-    if (special !== 'merge') throw badRequest(`unknown patch type found: ${String(special)}`);
+    if (special !== 'merge') throw badRequest(`unknown patch type found: ${showJson(special)}`);
   }
   const out: JsonObject = { ...original };
   const rest: JsonObject = { ...patch };
@@ -175,7 +175,7 @@ function mergeSlice(source: SchemaSource, original: Json[], patch: Json[], meta:
         throw badRequest(`map: ${JSON.stringify(item)} does not contain declared merge key: ${mergeKey}`);
       base = base.filter((other) => !isObject(other) || other[mergeKey] !== key);
     } else if (special === 'replace') replaced = true;
-    else throw badRequest(`unknown patch type found: ${String(special)}`);
+    else throw badRequest(`unknown patch type found: ${showJson(special)}`);
   }
   if (replaced) return plain.map((item) => dropDirectives(item) as Json);
   const elementSchema = meta.schema?.items === undefined ? undefined : resolve(source, meta.schema.items);
