@@ -179,7 +179,8 @@ function makeStats(map: OsdMap, dump: PgDump): ClusterStats {
     });
   }
   stats.version = dump.version;
-  stats.stampMs = sec * 1000 + nsec / 1e6;
+  // Half a microsecond more: milliseconds as a double lose the last digit.
+  stats.stampMs = sec * 1000 + (nsec + 500) / 1e6;
   return stats;
 }
 

@@ -1,4 +1,5 @@
 import { leavesOf, parentOf } from '../crush/build.ts';
+import { ITEM_NONE } from '../crush/map.ts';
 import { EAGAIN, EBUSY, Refusal } from '../mon/errno.ts';
 import type { JsonObject } from '../mon/format/json.ts';
 import {
@@ -36,7 +37,7 @@ function remaining(stat: PgStat, stopped: ReadonlySet<number>): { left: number; 
   let touched = false;
   for (const osd of stat.acting) {
     if (stopped.has(osd)) touched = true;
-    else if (osd >= 0) left++;
+    else if (osd !== ITEM_NONE) left++;
   }
   const degraded = hasPgState(stat.state, PG_DEGRADED);
   const recovers = hasPgState(stat.state, PG_RECOVERING) || hasPgState(stat.state, PG_RECOVERY_WAIT);

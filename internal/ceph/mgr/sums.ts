@@ -80,8 +80,7 @@ export function poolDigests(stats: ClusterStats): Map<number, PoolDigest> {
     digest.acting += stat.acting.length;
     digest.pgs++;
   }
-  for (const [osd, report] of stats.osds) {
-    if (!map.isIn(osd)) continue;
+  for (const report of stats.osds.values()) {
     for (const [pool, usage] of report.pools) {
       const digest = out.get(pool);
       if (digest === undefined) continue;

@@ -13,7 +13,16 @@ import { eversionText, pgText } from '../../wire/types.ts';
 import type { ClusterStats } from '../cluster-stats.ts';
 import { osdListText } from '../health.ts';
 import { addSpace, poolDigests, zeroSpace } from '../sums.ts';
-import { noStore, osdStatJson, pgBriefJson, pgJson, poolStatJson, type StoreNumbers, storeJson } from './stat-json.ts';
+import {
+  noStore,
+  osdStatJson,
+  osdSumJson,
+  pgBriefJson,
+  pgJson,
+  poolStatJson,
+  type StoreNumbers,
+  storeJson,
+} from './stat-json.ts';
 
 export const omapNote =
   '\n* NOTE: Omap statistics are gathered during deep scrub and may be inaccurate soon afterwards depending on utilization. See http://docs.ceph.com/en/latest/dev/placement-group/#omap-statistics for further details.\n';
@@ -75,12 +84,10 @@ function basicJson(view: DumpView): JsonObject {
     last_osdmap_epoch: 0,
     last_pg_scan: 0,
     pg_stats_sum: poolStatJson(view.sums, noStore, view.log, view.sets, 0),
-    osd_stats_sum: osdStatJson(undefined, {
-      store: view.store,
-      pgs: view.sets.acting,
-      osds: [...view.stats.spaceOf()].length,
-      queue: 0,
-    }),
+    osd_stats_sum: osdSumJson(
+      view.store,
+      [...view.stats.spaceOf()].map(([, stat]) => stat),
+    ),
   };
 }
 
@@ -116,28 +123,20 @@ export function poolsJson(view: DumpView): Json[] {
 }
 
 export function osdsJson(view: DumpView): Json[] {
-  const counts = view.stats.pgsByOsd();
-  const sum = { store: noStore, pgs: 0, osds: 0, queue: 0 };
-  return view.osds.map((osd) =>
-    osdStatJson({ osd, report: view.stats.osds.get(osd)!, pgs: counts.get(osd)?.acting ?? 0 }, sum),
-  );
+  return view.osds.map((osd) => osdStatJson(osd, view.stats.osds.get(osd)!));
 }
 
 function poolStatfsJson(view: DumpView): Json[] {
-  const out: Json[] = [];
-  for (const [osd, report] of view.stats.osds)
-    for (const [pool, usage] of report.pools)
-      out.push({
-        poolid: pool,
-        osd,
-        ...storeJson({
-          ...noStore,
-          allocated: usage.allocatedBytes,
-          stored: usage.dataBytes,
-          omap: usage.omapBytes,
-        }),
-      });
-  return out;
+  const all = [...view.stats.osds].flatMap(([osd, { pools }]) =>
+    [...pools].map(([pool, usage]) => ({ pool, osd, usage })),
+  );
+  return all
+    .sort((a, b) => a.pool - b.pool || a.osd - b.osd)
+    .map(({ pool, osd, usage: { allocatedBytes, dataBytes, omapBytes } }) => ({
+      poolid: pool,
+      osd,
+      ...storeJson({ ...noStore, allocated: allocatedBytes, stored: dataBytes, omap: omapBytes }),
+    }));
 }
 
 /** The parts of `pg dump` as JSON, by the words of the command. */
@@ -146,7 +145,7 @@ export function pgDumpJson(view: DumpView, what: ReadonlySet<string>): JsonObjec
   if (all || what.has('sum') || what.has('delta')) {
     const body: JsonObject = {};
     if (all || what.has('sum')) Object.assign(body, basicJson(view));
-    if (all || what.has('delta')) body.pg_stats_delta = deltaJson(view);
+    body.pg_stats_delta = deltaJson(view);
     if (all) {
       body.pg_stats = view.pgs.map(pgJson);
       body.pool_stats = poolsJson(view);
@@ -157,7 +156,10 @@ export function pgDumpJson(view: DumpView, what: ReadonlySet<string>): JsonObjec
   }
   const out: JsonObject = {};
   if (what.has('pools')) out.pool_stats = poolsJson(view);
-  if (what.has('osds')) out.osd_stats = osdsJson(view);
+  if (what.has('osds')) {
+    out.osd_stats = osdsJson(view);
+    out.pool_statfs = poolStatfsJson(view);
+  }
   if (what.has('pgs')) out.pg_stats = view.pgs.map(pgJson);
   if (what.has('pgs_brief')) out.pg_stats = view.pgs.map(pgBriefJson);
   return out;

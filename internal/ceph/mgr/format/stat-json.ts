@@ -197,21 +197,30 @@ export function perfJson(osd: number, stat: OsdStat): Json {
   return { id: osd, perf_stats: latencyJson(stat) };
 }
 
-/** `osd_stat_t::dump`; `of` is undefined for the sum of all. */
-export function osdStatJson(
-  of: { osd: number; report: OsdReport; pgs: number } | undefined,
-  sum: { store: StoreNumbers; pgs: number; osds: number; queue: number },
+/** `osd_stat_t::dump`. */
+export function osdStatJson(osd: number, { stat, upFrom, seq }: OsdReport): JsonObject {
+  return { osd, ...statJson(storeOf(stat), [stat], { upFrom, seq: statSeq({ upFrom, seq }), hbPeers: stat.hbPeers }) };
+}
+
+/** The sum over OSDs in the same shape. */
+export function osdSumJson(store: StoreNumbers, stats: readonly OsdStat[]): JsonObject {
+  return statJson(store, stats, { upFrom: 0, seq: 0n, hbPeers: [] });
+}
+
+function statJson(
+  store: StoreNumbers,
+  stats: readonly OsdStat[],
+  of: { upFrom: number; seq: bigint; hbPeers: readonly number[] },
 ): JsonObject {
-  const store = of === undefined ? sum.store : storeOf(of.report.stat);
-  const osds = of === undefined ? sum.osds : 1;
+  const sum = (field: 'pgs' | 'snapTrimQueueLen' | 'commitLatencyMs' | 'applyLatencyMs'): number =>
+    stats.reduce((total, stat) => total + stat[field], 0);
   return {
-    ...(of === undefined ? {} : { osd: of.osd }),
-    up_from: of?.report.upFrom ?? 0,
-    seq: of === undefined ? 0 : statSeq(of.report),
-    num_pgs: of?.pgs ?? sum.pgs,
-    num_osds: osds,
-    num_per_pool_osds: osds,
-    num_per_pool_omap_osds: osds,
+    up_from: of.upFrom,
+    seq: of.seq,
+    num_pgs: sum('pgs'),
+    num_osds: stats.length,
+    num_per_pool_osds: stats.length,
+    num_per_pool_omap_osds: stats.length,
     kb: kib(store.total),
     kb_used: kib(store.total - store.available),
     kb_used_data: kib(store.allocated),
@@ -219,12 +228,12 @@ export function osdStatJson(
     kb_used_meta: kib(store.meta),
     kb_avail: kib(store.available),
     statfs: storeJson(store),
-    hb_peers: of?.report.stat.hbPeers ?? [],
-    snap_trim_queue_len: of?.report.stat.snapTrimQueueLen ?? sum.queue,
+    hb_peers: of.hbPeers,
+    snap_trim_queue_len: sum('snapTrimQueueLen'),
     num_snap_trimming: 0,
     num_shards_repaired: 0,
     op_queue_age_hist: { histogram: [], upper_bound: 1 },
-    perf_stat: latencyJson(of?.report.stat ?? { commitLatencyMs: 0, applyLatencyMs: 0 }),
+    perf_stat: latencyJson({ commitLatencyMs: sum('commitLatencyMs'), applyLatencyMs: sum('applyLatencyMs') }),
     alerts: [],
     network_ping_times: [],
   };
