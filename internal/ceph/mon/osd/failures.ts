@@ -72,7 +72,7 @@ export class FailureReports {
     const reports = this.#byTarget.get(target);
     if (reports === undefined) return undefined;
     const subtrees = new Set<number>();
-    let since = 0;
+    let since = Number.NEGATIVE_INFINITY;
     for (const [reporter, report] of reports) {
       subtrees.add(subtreeOf(map, reporter, limits.reporterLevel));
       since = Math.max(since, report.failedSinceMs);

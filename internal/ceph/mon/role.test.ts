@@ -1,0 +1,344 @@
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import { afterEach, describe, expect, test } from 'vitest';
+import { utf8Text } from '../../base/bytes.ts';
+import { silentLogger } from '../../base/log.ts';
+import { systemClock, systemRandom } from '../../base/system.ts';
+import type { Config } from '../../config/config.ts';
+import { nodePaths } from '../../config/paths.ts';
+import type { RoleHandle } from '../../node/role.ts';
+import type { AuthEntry } from '../auth/api.ts';
+import { newCryptoKey } from '../auth/crypto.ts';
+import { formatKeyring } from '../auth/keyring.ts';
+import type { MonClient } from '../client/api.ts';
+import { createMonClient } from '../client/mon-client.ts';
+import { applyIncremental } from '../maps/apply.ts';
+import { decodeIncremental } from '../maps/incremental-codec.ts';
+import type { OsdMap } from '../maps/osdmap.ts';
+import { decodeOsdMap } from '../maps/osdmap-codec.ts';
+import { FEATURES_PACIFIC } from '../wire/features.ts';
+import { MMgrBeacon } from '../wire/messages/mgr_mon.ts';
+import { MOSDMap } from '../wire/messages/mon.ts';
+import {
+  MPoolOp,
+  MPoolOpReply,
+  POOL_OP_CREATE_UNMANAGED_SNAP,
+  POOL_OP_DELETE_UNMANAGED_SNAP,
+} from '../wire/messages/mon_stats.ts';
+import { MOSDAlive, MOSDBoot, MOSDFailure, MOSDMarkMeDown, MOSDPGTemp } from '../wire/messages/osd_mon.ts';
+import { addrV2, parseEntityName } from '../wire/types.ts';
+import { start } from './role.ts';
+
+const fsid = '1f6f2a3c-7d57-4d0b-9f0e-3a8b1c2d4e5f';
+let nextPort = 23_700;
+
+const allCaps: Record<string, Record<string, string>> = {
+  'mon.': { mon: 'allow *' },
+  'client.admin': { mon: 'allow *', osd: 'allow *', mgr: 'allow *', mds: 'allow *' },
+  'client.rbd': { mon: 'profile rbd', osd: 'profile rbd pool=images' },
+  'mgr.a': { mon: 'allow profile mgr', osd: 'allow *', mds: 'allow *' },
+  'osd.0': { mon: 'allow profile osd', mgr: 'allow profile osd', osd: 'allow *' },
+  'osd.1': { mon: 'allow profile osd', mgr: 'allow profile osd', osd: 'allow *' },
+  'osd.2': { mon: 'allow profile osd', mgr: 'allow profile osd', osd: 'allow *' },
+};
+
+/** A mon on loopback with a cluster of its own, and clients of it. */
+class Harness {
+  readonly data = fs.mkdtempSync(`${os.tmpdir()}/mon-test-`);
+  readonly port = nextPort++;
+  readonly paths = nodePaths(this.data, `${this.data}/run`);
+  readonly entries = new Map<string, AuthEntry>();
+  readonly clients: MonClient[] = [];
+  handle: RoleHandle | undefined;
+
+  constructor() {
+    fs.mkdirSync(`${this.paths.ceph}/keyrings`, { recursive: true });
+    fs.writeFileSync(this.paths.cephConf, `[global]\nfsid = ${fsid}\nmon host = [v2:127.0.0.1:${this.port}]\n`);
+    for (const [name, caps] of Object.entries(allCaps)) {
+      const entry = { key: newCryptoKey(Date.now(), systemRandom), caps };
+      this.entries.set(name, entry);
+      fs.writeFileSync(this.paths.keyring(name), formatKeyring(new Map([[name, entry]])));
+    }
+  }
+
+  async start(): Promise<void> {
+    this.handle = await start({
+      role: 'mon',
+      instance: 'mon',
+      paths: this.paths,
+      log: silentLogger,
+      clock: systemClock,
+      random: systemRandom,
+      stopping: new AbortController().signal,
+      config: {
+        node: { name: 'n', ip: '127.0.0.1', labels: {} },
+        ports: { mon: this.port },
+        storage: { engine: 'embedded', replication: 3, failureDomain: 'osd', osd: [] },
+      } as unknown as Config,
+    });
+  }
+
+  async client(name: string): Promise<MonClient> {
+    const client = createMonClient({
+      entity: parseEntityName(name)!,
+      key: this.entries.get(name)!.key,
+      monAddrs: [[addrV2('127.0.0.1', this.port)]],
+      clock: systemClock,
+      random: systemRandom,
+      log: silentLogger,
+    });
+    this.clients.push(client);
+    await client.start(10_000);
+    return client;
+  }
+
+  async stop(): Promise<void> {
+    for (const client of this.clients.splice(0)) await client.close();
+    await this.handle?.stop();
+    this.handle = undefined;
+  }
+}
+
+const harnesses: Harness[] = [];
+
+async function cluster(): Promise<Harness> {
+  const harness = new Harness();
+  harnesses.push(harness);
+  await harness.start();
+  return harness;
+}
+
+afterEach(async () => {
+  for (const harness of harnesses.splice(0)) {
+    await harness.stop();
+    fs.rmSync(harness.data, { recursive: true, force: true });
+  }
+});
+
+/** Follows the OSD map, and checks each increment's checksum on the way. */
+function follow(
+  client: MonClient,
+  start = 0,
+): { map(): OsdMap; until(condition: (map: OsdMap) => boolean): Promise<void> } {
+  let map: OsdMap | undefined;
+  client.on(MOSDMap, (message) => {
+    for (const bytes of message.full.values()) {
+      const next = decodeOsdMap(bytes.slice());
+      if (map === undefined || next.epoch > map.epoch) map = next;
+    }
+    for (const [epoch, bytes] of [...message.incrementals].sort(([a], [b]) => a - b)) {
+      if (map === undefined || epoch !== map.epoch + 1) continue;
+      map = applyIncremental(map, decodeIncremental(bytes.slice()));
+    }
+    client.got('osdmap', map!.epoch);
+  });
+  client.subscribe('osdmap', start);
+  return {
+    map: () => map!,
+    until: async (condition) => {
+      for (let i = 0; i < 400 && !(map !== undefined && condition(map)); i++)
+        await new Promise((r) => setTimeout(r, 10));
+      expect(map !== undefined && condition(map)).toBe(true);
+    },
+  };
+}
+
+const addrs = (port: number) => [addrV2('127.0.0.1', port, port)];
+
+function boot(client: MonClient, osdId: number, life = 0): void {
+  const port = 30_000 + osdId * 10 + life * 100;
+  client.send(MOSDBoot, {
+    fsid,
+    osdId,
+    osdUuid: `00000000-0000-4000-8000-00000000000${osdId}`,
+    bootEpoch: 1,
+    clientAddrs: addrs(port),
+    clusterAddrs: addrs(port + 1),
+    hbBackAddrs: addrs(port + 2),
+    hbFrontAddrs: addrs(port + 3),
+    features: FEATURES_PACIFIC,
+    crush: { root: 'default', host: 'n', weightTiB: 0.5 },
+    metadata: new Map([['hostname', 'n']]),
+  });
+}
+
+async function command(client: MonClient, given: Record<string, unknown>): Promise<{ code: number; text: string }> {
+  const { code, status, output } = await client.command(given);
+  return { code, text: output.length > 0 ? utf8Text(output) : status };
+}
+
+describe('mon', () => {
+  test('OSDs boot, fail, come back elsewhere, stop in order; clients see every epoch', async () => {
+    const h = await cluster();
+    const admin = await h.client('client.admin');
+    const watched = follow(admin);
+    const osds = await Promise.all([0, 1, 2].map((id) => h.client(`osd.${id}`)));
+    for (const [id, osd] of osds.entries()) boot(osd, id);
+    await watched.until((map) => map.countUp() === 3 && map.countIn() === 3);
+    expect((await command(admin, { prefix: 'osd tree' })).text).toContain('host n');
+    expect(JSON.parse((await command(admin, { prefix: 'health', format: 'json' })).text)).toMatchObject({
+      status: 'HEALTH_OK',
+      checks: {},
+    });
+
+    const failure = { fsid, target: 2, targetAddrs: addrs(30_020), failedForMs: 25_000, epoch: 5 } as const;
+    osds[0]!.send(MOSDFailure, { ...failure, reporter: 0, kind: 'failed' });
+    // One reporter is not believed while two could report, nor is somebody who speaks for another OSD.
+    osds[0]!.send(MOSDFailure, { ...failure, reporter: 1, kind: 'failed' });
+    await new Promise((r) => setTimeout(r, 100));
+    expect(watched.map().isUp(2)).toBe(true);
+    osds[1]!.send(MOSDFailure, { ...failure, reporter: 1, kind: 'failed' });
+    await watched.until((map) => !map.isUp(2));
+
+    boot(osds[2]!, 2, 1);
+    await watched.until((map) => map.isUp(2) && map.clientAddrsOf(2)[0]!.port === 30_120);
+    // A report about its former life is void.
+    osds[1]!.send(MOSDFailure, { ...failure, reporter: 1, kind: 'immediate' });
+    osds[1]!.send(MOSDMarkMeDown, { fsid, osdId: 1, addrs: addrs(30_010), epoch: 5 });
+    await watched.until((map) => !map.isUp(1));
+    expect(watched.map().isUp(2)).toBe(true);
+    // Another disk cannot take the id.
+    osds[1]!.send(MOSDBoot, {
+      ...({} as MOSDBoot),
+      fsid,
+      osdId: 1,
+      osdUuid: '00000000-0000-4000-8000-0000000000ff',
+      bootEpoch: 1,
+      clientAddrs: addrs(31_000),
+      clusterAddrs: addrs(31_001),
+      hbBackAddrs: addrs(31_002),
+      hbFrontAddrs: addrs(31_003),
+      features: FEATURES_PACIFIC,
+      crush: { root: 'default', host: 'n', weightTiB: 1 },
+      metadata: new Map(),
+    });
+    await new Promise((r) => setTimeout(r, 100));
+    expect(watched.map().isUp(1)).toBe(false);
+  });
+
+  test('up_thru and pg_temp are granted, what CRUSH says anyway is not kept', async () => {
+    const h = await cluster();
+    const admin = await h.client('client.admin');
+    const watched = follow(admin);
+    const osds = await Promise.all([0, 1, 2].map((id) => h.client(`osd.${id}`)));
+    for (const [id, osd] of osds.entries()) boot(osd, id);
+    await watched.until((map) => map.countUp() === 3);
+    await command(admin, { prefix: 'osd pool create', pool: 'p', pg_num: 4 });
+    await watched.until((map) => map.pools.size === 1);
+    const [pool] = [...watched.map().pools.keys()];
+    osds[0]!.send(MOSDAlive, { fsid, osdId: 0, epoch: watched.map().epoch, wantUpThru: watched.map().epoch });
+    await watched.until((map) => map.infoOf(0).upThru > 0);
+    const pg = { pool: pool!, seed: 1 };
+    osds[0]!.send(MOSDPGTemp, { fsid, osdId: 0, epoch: watched.map().epoch, pgTemp: [{ pg, osds: [2, 0] }] });
+    await watched.until((map) => map.pgTemp.get(pg.pool, pg.seed)?.join() === '2,0');
+    osds[0]!.send(MOSDPGTemp, { fsid, osdId: 0, epoch: watched.map().epoch, pgTemp: [{ pg, osds: [] }] });
+    await watched.until((map) => map.pgTemp.size === 0);
+  });
+
+  test('a client that was away gets the increments it missed, also after the mon restarted', async () => {
+    const h = await cluster();
+    const admin = await h.client('client.admin');
+    for (let i = 0; i < 45; i++) await command(admin, { prefix: 'osd pool create', pool: `p${i}`, pg_num: 1 });
+    const { newest } = await admin.version('osdmap');
+    expect(newest).toBeGreaterThan(40);
+    await h.stop();
+    await h.start();
+    const later = await h.client('client.admin');
+    const watched = follow(later, 1);
+    await watched.until((map) => map.epoch === newest);
+    expect(watched.map().pools.size).toBe(45);
+    const middle = await command(later, { prefix: 'osd dump', epoch: 20, format: 'json' });
+    expect((JSON.parse(middle.text) as { epoch: number }).epoch).toBe(20);
+  });
+
+  test('capabilities: an rbd client reads maps and takes snapshots in its pool, and may do nothing else', async () => {
+    const h = await cluster();
+    const admin = await h.client('client.admin');
+    await command(admin, { prefix: 'osd pool create', pool: 'images', pg_num: 1 });
+    await command(admin, { prefix: 'osd pool create', pool: 'other', pg_num: 1 });
+    const rbd = await h.client('client.rbd');
+    const watched = follow(rbd);
+    await watched.until((map) => map.pools.size === 2);
+    expect((await command(rbd, { prefix: 'osd dump' })).code).toBe(0);
+    expect((await command(rbd, { prefix: 'osd pool create', pool: 'mine' })).code).toBe(-13);
+    expect((await command(rbd, { prefix: 'auth ls' })).code).toBe(-13);
+    expect((await command(rbd, { prefix: 'config-key get', key: 'x' })).code).toBe(-13);
+    const ask = (pool: string, op: number, snapId = 0n) =>
+      rbd.request(
+        MPoolOp,
+        { version: 0, fsid, pool: watched.map().poolId(pool)!, op, snapId, name: '', crushRule: 0 },
+        MPoolOpReply,
+      );
+    const made = await ask('images', POOL_OP_CREATE_UNMANAGED_SNAP);
+    expect(made.code).toBe(0);
+    const snap = Buffer.from(made.data!).readBigUInt64LE();
+    expect(snap).toBe(2n);
+    expect((await ask('images', POOL_OP_DELETE_UNMANAGED_SNAP, snap)).code).toBe(0);
+    await watched.until((map) => map.removedSnapsQueue.size === 1);
+    expect((await ask('other', POOL_OP_CREATE_UNMANAGED_SNAP)).code).toBe(-1);
+  });
+
+  test('what was answered is there after a restart, an entity that was removed stays away', async () => {
+    const h = await cluster();
+    const admin = await h.client('client.admin');
+    await command(admin, { prefix: 'osd pool create', pool: 'kept', pg_num: 2 });
+    await command(admin, { prefix: 'config-key set', key: 'k', val: 'v' });
+    await command(admin, { prefix: 'config set', who: 'osd', name: 'osd_max_backfills', value: '3' });
+    await command(admin, { prefix: 'auth get-or-create', entity: 'client.new', caps: ['mon', 'allow r'] });
+    await command(admin, { prefix: 'auth rm', entity: 'client.rbd' });
+    await command(admin, { prefix: 'osd set', key: 'noout' });
+    const before = (await command(admin, { prefix: 'auth export' })).text;
+    await h.stop();
+    await h.start();
+    const again = await h.client('client.admin');
+    expect((await command(again, { prefix: 'osd pool ls' })).text).toBe('kept\n');
+    expect((await command(again, { prefix: 'config-key get', key: 'k' })).text).toBe('v');
+    expect((await command(again, { prefix: 'config get', who: 'osd.1', key: 'osd_max_backfills' })).text).toBe('3\n');
+    expect((await command(again, { prefix: 'auth export' })).text).toBe(before);
+    expect(before).toContain('client.new');
+    expect(before).not.toContain('client.rbd');
+    expect((await command(again, { prefix: 'health' })).text).toContain('noout flag(s) set');
+    const osd = await h.client('osd.1');
+    expect(osd.config.get('osd_max_backfills')).toBe('3');
+  });
+
+  test('a mgr becomes active, available and is replaced under its own name', async () => {
+    const h = await cluster();
+    const admin = await h.client('client.admin');
+    const mgr = await h.client('mgr.a');
+    const beacon = {
+      fsid,
+      gid: mgr.globalId,
+      name: 'a',
+      addrs: addrs(32_000),
+      available: false,
+      features: FEATURES_PACIFIC,
+      metadata: new Map([['hostname', 'n']]),
+      modules: ['status'],
+      clients: [],
+    };
+    const stat = async () => JSON.parse((await command(admin, { prefix: 'mgr stat', format: 'json' })).text) as object;
+    mgr.send(MMgrBeacon, beacon);
+    for (let i = 0; i < 50 && !JSON.stringify(await stat()).includes('"a"'); i++)
+      await new Promise((r) => setTimeout(r, 20));
+    expect(await stat()).toMatchObject({ active_name: 'a', available: false });
+    mgr.send(MMgrBeacon, { ...beacon, available: true });
+    for (let i = 0; i < 50 && !JSON.stringify(await stat()).includes('true'); i++)
+      await new Promise((r) => setTimeout(r, 20));
+    expect(await stat()).toMatchObject({ available: true, num_standby: 0 });
+    await command(admin, { prefix: 'mgr fail' });
+    expect(await stat()).toMatchObject({ available: false, active_name: '' });
+    const { osdmap } = { osdmap: (await command(admin, { prefix: 'osd blocklist ls' })).text };
+    expect(osdmap).toContain('127.0.0.1:32000/32000');
+  });
+
+  test('wrong keys and unknown commands are refused', async () => {
+    const h = await cluster();
+    const admin = await h.client('client.admin');
+    expect(await command(admin, { prefix: 'no such' })).toEqual({ code: -22, text: 'command not known' });
+    expect((await command(admin, { prefix: 'osd pool get', pool: 'none', var: 'size' })).code).toBe(-2);
+    expect((await command(admin, { prefix: 'osd erasure-code-profile set', name: 'x' })).code).toBe(-95);
+    h.entries.set('osd.0', { ...h.entries.get('osd.0')!, key: newCryptoKey(Date.now(), systemRandom) });
+    await expect(h.client('osd.0')).rejects.toThrow();
+  });
+});
