@@ -9,8 +9,9 @@ import { SimCluster, type SimOptions, simPool } from './world.testing.ts';
 
 const verbose = process.env.SIM_VERBOSE === '1';
 
-function options(seed: number): SimOptions {
+function options(seed: number, fault?: SimOptions['fault']): SimOptions {
   return {
+    ...(fault === undefined ? {} : { fault }),
     seed,
     osds: 3,
     size: 3,
@@ -94,8 +95,8 @@ async function calm(seed: number): Promise<SimCluster> {
   return cluster;
 }
 
-async function storm(seed: number, durationMs: number): Promise<number> {
-  const cluster = new SimCluster(options(seed));
+async function storm(seed: number, durationMs: number, fault?: SimOptions['fault']): Promise<number> {
+  const cluster = new SimCluster(options(seed, fault));
   const clients = [1, 2, 3].map((num) => new SimClient(cluster, num, 5));
   cluster.onMap = (map) => {
     for (const client of clients) client.newMap(map.epoch);
@@ -140,6 +141,16 @@ describe('simulated OSDs', () => {
   test('three OSDs become clean and serve', async () => {
     await calm(1);
   });
+
+  for (const fault of ['early-ack', 'skipped-replica'] as const)
+    test(`a planted fault is found: ${fault}`, async () => {
+      let found = 0;
+      for (let seed = 1; seed <= 4 && found === 0; seed++)
+        await storm(seed, 30_000, fault).catch(() => {
+          found++;
+        });
+      expect(found).toBe(1);
+    }, 60_000);
 
   for (let seed = first; seed < first + count; seed++)
     test(`crashes, partitions and false downs: nothing acknowledged is lost (seed ${seed})`, async () => {

@@ -2,12 +2,13 @@ import { silentLogger, type Logger } from '../../../base/log.ts';
 import type { Clock, Timer } from '../../../base/clock.ts';
 import { type Random, seededRandom } from '../../../base/random.ts';
 import { crushHash2 } from '../../crush/hash.ts';
+import type { ObjectStore, Transaction } from '../../blockstore/api.ts';
 import { type MemoryStore, memoryStore } from '../../blockstore/memory.ts';
 import { concatBytes, emptyBytes } from '../../../base/bytes.ts';
 import type { MessageCodec } from '../../wire/message.ts';
 import { FEATURES_PACIFIC } from '../../wire/features.ts';
 import { MOSDAlive, MOSDPGTemp } from '../../wire/messages/osd_mon.ts';
-import type { PgMessage } from '../../wire/messages/osd_osd.ts';
+import { MOSDRepOp, MOSDRepOpReply, type PgMessage } from '../../wire/messages/osd_osd.ts';
 import { addrV2, type EntityAddrVec, type PgId, pgText } from '../../wire/types.ts';
 import type { MapView, Placement, PoolView } from '../map-view.ts';
 import { type MapHistory, Osd, type OsdHost } from '../osd.ts';
@@ -92,6 +93,11 @@ export interface SimOptions {
   pgNum: number;
   /** Entries that logs keep: few force backfill. */
   logEntries?: number;
+  /**
+   * Planted faults, which the checks must find. `early-ack`: the disk says "done" before it is. `skipped-replica`: now and then a replica answers a write
+   * that it never got.
+   */
+  fault?: 'early-ack' | 'skipped-replica';
   log?: Logger;
 }
 
@@ -361,6 +367,14 @@ export class SimCluster {
     const targetNonce = map.states[to]!.nonce;
     const fromNonce = from.nonce;
     if (this.dropMessage?.(from.id, to, codec.type)) return;
+    if (this.options.fault === 'skipped-replica' && codec.type === MOSDRepOp.type && this.chance(0.05)) {
+      const { pg, epoch, interval, tid, entries } = body as unknown as MOSDRepOp;
+      const lastComplete = entries[entries.length - 1]!.version;
+      const reply: MOSDRepOpReply = { pg, epoch, interval, tid, result: 0, lastComplete };
+      const addrs = [addrV2('10.0.0.1', 6800 + to, targetNonce)];
+      this.deliver(`osd${to}`, `osd${from.id}`, () => from.osd?.onPeer(to, addrs, MOSDRepOpReply.type, reply));
+      return;
+    }
     const encoded = codec.encode(body, FEATURES_PACIFIC);
     const parts = {
       version: codec.version,
@@ -409,7 +423,7 @@ export class SimCluster {
     const host: OsdHost = {
       whoami: id,
       fsid: '00000000-0000-0000-0000-000000000001',
-      store: sim.store,
+      store: this.options.fault === 'early-ack' ? hastyStore(sim.store) : sim.store,
       clock: {
         now: () => this.scheduler.now(),
         monotonic: () => this.scheduler.monotonic(),
@@ -441,7 +455,9 @@ export class SimCluster {
 
   /** The disk: commits some of what is queued, after a while. */
   #commitLoop(sim: SimOsd, nonce: number): void {
-    this.scheduler.after(this.between(0.5, 6), () => {
+    // Of a disk that lies there is no hurry to write.
+    const slowness = this.options.fault === 'early-ack' ? 40 : 1;
+    this.scheduler.after(this.between(0.5, 6) * slowness, () => {
       if (sim.nonce !== nonce || sim.osd === undefined) return;
       if (sim.store.uncommitted > 0) sim.store.commit(1 + (this.random.uint32() % sim.store.uncommitted));
       this.#commitLoop(sim, nonce);
@@ -478,4 +494,19 @@ export class SimCluster {
     }
     return true;
   }
+}
+
+/** A disk that acknowledges before it has written. */
+function hastyStore(store: MemoryStore): ObjectStore {
+  return new Proxy(store, {
+    get: (target, property) => {
+      if (property === 'queue')
+        return (transaction: Transaction): Promise<void> => {
+          target.queue(transaction).catch(() => undefined);
+          return Promise.resolve();
+        };
+      const value: unknown = Reflect.get(target, property, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
 }

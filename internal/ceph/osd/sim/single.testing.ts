@@ -1,0 +1,96 @@
+import { concatBytes } from '../../../base/bytes.ts';
+import { utimeFromMs } from '../../wire/encoding.ts';
+import {
+  type MOSDOpReplyValue,
+  type MOSDOpValue,
+  type MWatchNotifyValue,
+  OSD_FLAG_ONDISK,
+} from '../../wire/messages/osd_client.ts';
+import type { OsdOp } from '../../wire/messages/osd_op.ts';
+import { addrV2, ENTITY_CLIENT, NO_SHARD, SNAP_HEAD } from '../../wire/types.ts';
+import type { OpClient } from '../op-request.ts';
+import type { Watcher } from '../watch.ts';
+import { SimCluster, simPool } from './world.testing.ts';
+
+export interface Answer {
+  result: number;
+  userVersion: number;
+  /** Per op. */
+  rvals: number[];
+  outs: Uint8Array[];
+  reply: MOSDOpReplyValue;
+}
+
+/** A client that talks straight to the one OSD of a small simulated cluster. */
+export class TestClient {
+  readonly cluster: SimCluster;
+  readonly num: number;
+  readonly notifies: MWatchNotifyValue[] = [];
+  readonly client: OpClient;
+  #tid = 0;
+  readonly #replies = new Map<number, MOSDOpReplyValue>();
+  allow = true;
+
+  constructor(cluster: SimCluster, num = 4000) {
+    this.cluster = cluster;
+    this.num = num;
+    const name = { type: ENTITY_CLIENT, num };
+    this.client = {
+      name,
+      globalId: BigInt(num),
+      requester: { name, addr: addrV2('10.0.0.9', 0, num), features: 0n },
+      open: true,
+      watching: new Set<Watcher>(),
+      allowed: () => this.allow,
+      sendReply: (value, tid) => this.#replies.set(tid, value),
+      sendNotify: (value) => this.notifies.push(value),
+      behind: () => undefined,
+    } as OpClient;
+  }
+
+  /** Sends ops on an object and waits for the answer. */
+  async exec(oid: string, ops: OsdOp[], change: Partial<MOSDOpValue> & { tid?: number } = {}): Promise<Answer> {
+    const { cluster } = this;
+    const tid = change.tid ?? ++this.#tid;
+    this.#tid = Math.max(this.#tid, tid);
+    this.#replies.delete(tid);
+    const message: MOSDOpValue = {
+      pg: { pool: simPool, seed: 0, shard: NO_SHARD },
+      hash: [...oid].reduce((h, c) => (Math.imul(h, 31) + c.charCodeAt(0)) >>> 0, 7),
+      epoch: cluster.map.epoch,
+      flags: OSD_FLAG_ONDISK,
+      requestId: { name: { type: 0, num: 0 }, tid: 0, inc: 0 },
+      clientInc: 0,
+      mtime: utimeFromMs(1_700_000_000_000),
+      locator: { pool: simPool, key: '', nspace: '', hash: -1 },
+      oid,
+      ops,
+      snapId: SNAP_HEAD,
+      snapSeq: 0n,
+      snaps: [],
+      retry: 0,
+      features: 0n,
+      ...change,
+    };
+    cluster.osds[0]!.osd!.onClientOp(this.client, message, tid, () => undefined);
+    await cluster.scheduler.run(cluster.scheduler.timeMs + 5000, () => this.#replies.has(tid));
+    if (cluster.osds[0]!.fatal !== undefined) throw cluster.osds[0]!.fatal;
+    const reply = this.#replies.get(tid);
+    if (reply === undefined) throw new Error(`no reply to request ${tid} on ${oid}`);
+    return {
+      result: reply.result,
+      userVersion: reply.userVersion,
+      rvals: reply.ops.map((op) => op.rval),
+      outs: reply.ops.map((op) => concatBytes(op.out)),
+      reply,
+    };
+  }
+}
+
+/** One OSD, one PG, active. */
+export async function singleOsd(seed = 1): Promise<SimCluster> {
+  const cluster = new SimCluster({ seed, osds: 1, size: 1, minSize: 1, pgNum: 1 });
+  cluster.start(0);
+  await cluster.scheduler.run(20_000, () => cluster.allClean());
+  return cluster;
+}
