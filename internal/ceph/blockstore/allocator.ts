@@ -150,14 +150,17 @@ export class Allocator {
     return out;
   }
 
-  /** Takes over a chunk that `takeDirty` gave. */
+  /** Takes over a chunk that `takeDirty` gave; before anything else is allocated. */
   load(index: number, bytes: Uint8Array): void {
-    for (let at = 0; at < Math.min(bytes.length * 8, mapChunkBlocks); at++)
-      if (bytes[at >>> 3]! & (1 << (at & 7))) {
-        const block = index * mapChunkBlocks + at;
-        if (block !== 0) this.#mark({ start: block, count: 1 });
-      }
-    this.#dirty.delete(index);
+    const bits = new Uint32Array(chunkWords);
+    new Uint8Array(bits.buffer).set(bytes.subarray(0, chunkWords * 4));
+    // The mark of block 0 is there before and is not part of what objects use.
+    if (index === 0) bits[0]! |= 1;
+    let used = 0;
+    for (const word of bits) used += ones(word);
+    const before = this.#chunks.get(index);
+    this.#freeBlocks -= used - (before === undefined ? 0 : mapChunkBlocks - before.free);
+    this.#chunks.set(index, { bits, free: mapChunkBlocks - used });
   }
 
   #chunk(index: number): { bits: Uint32Array; free: number } {
@@ -228,4 +231,11 @@ export class Allocator {
     }
     return undefined;
   }
+}
+
+/** Bits set in a 32-bit word. */
+function ones(word: number): number {
+  let n = word - ((word >>> 1) & 0x55555555);
+  n = (n & 0x33333333) + ((n >>> 2) & 0x33333333);
+  return Math.imul((n + (n >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
 }
