@@ -1,0 +1,68 @@
+import { readFileSync } from 'node:fs';
+import * as os from 'node:os';
+import { AppError } from '../../base/errors.ts';
+import type { StartRole } from '../../node/role.ts';
+import { parseKeyring } from '../auth/keyring.ts';
+import { cephRelease, cephVersion, cephVersionShort } from '../mon/version.ts';
+import { parseMonHosts } from '../osd/ceph-conf.ts';
+import { MgrServer } from './server.ts';
+
+/** One node, one mgr. */
+const name = 'a';
+
+/** The manager's process. */
+export const start: StartRole = async (context) => {
+  const { config, paths, clock, random, log } = context;
+  const { fsid, monAddrs } = parseMonHosts(readFileSync(paths.cephConf, 'utf8'), paths.cephConf);
+  const entity = `mgr.${name}`;
+  const keyringPath = paths.keyring(entity);
+  const key = parseKeyring(readFileSync(keyringPath, 'utf8'), keyringPath).get(entity)?.key;
+  if (key === undefined) throw new AppError('KEYRING', `${keyringPath} has no key of ${entity}`);
+  const server = await MgrServer.start(
+    {
+      name,
+      fsid,
+      key,
+      monAddrs,
+      ip: config.node.ip,
+      firstPort: config.ports.ceph,
+      poolDefaultSize: config.storage.replication,
+      metadata: metadata(),
+      version: cephVersion,
+      clock,
+      random,
+      log,
+    },
+    context.stopping,
+  );
+  const web = Bun.serve({
+    hostname: config.node.ip,
+    port: config.ports.prometheus,
+    fetch: async (request) => {
+      if (new URL(request.url).pathname !== '/metrics') return new Response('see /metrics\n', { status: 404 });
+      return new Response(await server.metrics(), { headers: { 'content-type': 'text/plain; version=0.0.4' } });
+    },
+  });
+  return {
+    health: () => server.health(),
+    stop: async () => {
+      await web.stop(true);
+      await server.stop();
+    },
+  };
+};
+
+function metadata(): Map<string, string> {
+  return new Map([
+    ['arch', os.arch() === 'x64' ? 'x86_64' : os.arch() === 'arm64' ? 'aarch64' : os.arch()],
+    ['ceph_release', cephRelease],
+    ['ceph_version', cephVersion],
+    ['ceph_version_short', cephVersionShort],
+    ['cpu', os.cpus()[0]?.model ?? ''],
+    ['hostname', os.hostname()],
+    ['kernel_description', os.version()],
+    ['kernel_version', os.release()],
+    ['mem_total_kb', String(Math.floor(os.totalmem() / 1024))],
+    ['os', os.type()],
+  ]);
+}

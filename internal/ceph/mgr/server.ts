@@ -1,0 +1,452 @@
+import { DecodeError, utf8 } from '../../base/bytes.ts';
+import type { Clock, Timer } from '../../base/clock.ts';
+import { AppError, errorText } from '../../base/errors.ts';
+import type { Logger } from '../../base/log.ts';
+import type { Random } from '../../base/random.ts';
+import type { CryptoKey } from '../auth/api.ts';
+import { MgrCap } from '../auth/mon-cap.ts';
+import { createServiceAuth } from '../auth/service-auth.ts';
+import type { CommandResult, MonClient } from '../client/api.ts';
+import { MapFollower } from '../client/map-follower.ts';
+import { createMonClient } from '../client/mon-client.ts';
+import { decodeMgrMap, type MgrMap } from '../maps/mgrmap.ts';
+import type { OsdMap } from '../maps/osdmap.ts';
+import { decodeServiceMap, encodeServiceMap } from '../maps/servicemap.ts';
+import { readArguments } from '../mon/commands/signature.ts';
+import { type CommandAnswer, FLAG_TELL } from '../mon/commands/table.ts';
+import { EACCES, EAGAIN, EINVAL, Refusal, refusalOf } from '../mon/errno.ts';
+import type { OutputFormat } from '../mon/format/json.ts';
+import { type Message, MessageHandlers } from '../wire/message.ts';
+import {
+  type CommandReplyValue,
+  MCommand,
+  MCommandReply,
+  MMgrCommand,
+  MMgrCommandReply,
+} from '../wire/messages/command.ts';
+import {
+  blankConfigureRest,
+  MMgrClose,
+  MMgrConfigure,
+  MMgrMap,
+  MMgrOpen,
+  type MMgrOpenValue,
+  MMgrReport,
+  MServiceMap,
+} from '../wire/messages/mgr.ts';
+import { MMgrBeacon, MMonMgrReport } from '../wire/messages/mgr_mon.ts';
+import { MOSDMap } from '../wire/messages/mon.ts';
+import { type MPGStats, MPGStats as MPGStatsCodec } from '../wire/messages/osd_mgr.ts';
+import type { Connection, Messenger } from '../wire/messenger.ts';
+import { createMessenger } from '../wire/messenger-transport.ts';
+import { addrVecText, ENTITY_MGR, ENTITY_OSD, type EntityAddrVec, entityNameText } from '../wire/types.ts';
+import type { MgrView } from './answers/context.ts';
+import { type MgrCommands, mgrCommandTable } from './answers/table.ts';
+import { ClusterStats } from './cluster-stats.ts';
+import { makeReport } from './digest.ts';
+import { healthOptions } from './health.ts';
+import { ProgressTracker } from './progress.ts';
+import { prometheusText } from './prometheus.ts';
+import { Services } from './services.ts';
+
+/** How often the mon hears from us (`mgr_beacon_period`), and statistics go to it. */
+const periodMs = 2000;
+/** A change of a PG's state is told after so long, gathered with others. */
+const soonMs = 250;
+/** How often daemons report to us (`mgr_stats_period`). */
+const statsPeriodSec = 5;
+/** OSDs that have not reported by then are taken as they are. */
+const settleMs = 4 * statsPeriodSec * 1000;
+/** Modules of upstream whose commands we have. */
+const modules: readonly string[] = ['balancer', 'progress', 'prometheus', 'status'];
+
+export interface MgrServerOptions {
+  /** `a` of mgr.a. */
+  name: string;
+  fsid: string;
+  key: CryptoKey;
+  monAddrs: readonly EntityAddrVec[];
+  ip: string;
+  /** First of the ports to try. */
+  firstPort: number;
+  /** `osd_pool_default_size` where the mon says nothing. */
+  poolDefaultSize: number;
+  metadata: ReadonlyMap<string, string>;
+  version: string;
+  clock: Clock;
+  random: Random;
+  log: Logger;
+}
+
+/** The manager: gathers what OSDs report, tells the mon its digest, answers the commands of `mgrCommands`. */
+export class MgrServer {
+  readonly #o: MgrServerOptions;
+  readonly #log: Logger;
+  readonly #mon: MonClient;
+  readonly #maps: MapFollower;
+  readonly #messenger: Messenger;
+  readonly #table: MgrCommands = mgrCommandTable();
+  readonly #services = new Services();
+  readonly #progress: ProgressTracker;
+  readonly #handlers = new MessageHandlers<Connection>();
+  /** Since the first OSDMap. */
+  #stats: ClusterStats | undefined;
+  #mgrMap: MgrMap | undefined;
+  #activeSinceMs: number | undefined;
+  #timer: Timer | undefined;
+  #soon: Timer | undefined;
+  #stopped = false;
+
+  private constructor(options: MgrServerOptions) {
+    const { clock, random, log } = options;
+    this.#o = options;
+    this.#log = log;
+    this.#progress = new ProgressTracker(random);
+    this.#mon = createMonClient({
+      entity: { type: ENTITY_MGR, id: options.name },
+      key: options.key,
+      monAddrs: options.monAddrs,
+      rotatingService: ENTITY_MGR,
+      clock,
+      random,
+      log,
+    });
+    this.#maps = new MapFollower(this.#mon, log);
+    this.#maps.onMap = (map) => this.#onOsdMap(map);
+    this.#messenger = createMessenger({
+      entity: { type: ENTITY_MGR, num: -1 },
+      serverAuth: createServiceAuth({ service: ENTITY_MGR, rotating: () => this.#mon.rotating(), clock, random }),
+      dispatcher: { onMessage: (connection, message) => this.#onMessage(connection, message) },
+      clock,
+      random,
+      log,
+    });
+    this.#handlers
+      .on(MPGStatsCodec, (connection, report) => this.#onStats(connection, report))
+      .on(MMgrOpen, (connection, open) => this.#onOpen(connection, open))
+      .on(MMgrReport, (_connection, { serviceName, daemonName }) =>
+        this.#services.heard(serviceName, daemonName, this.#o.clock.now()),
+      )
+      .on(MMgrClose, (connection, { serviceName, daemonName }) => this.#onClose(connection, serviceName, daemonName))
+      .on(MMgrCommand, async (connection, { command }, { tid }) => {
+        connection.send(MMgrCommandReply, await this.#run(connection, command, false), { tid });
+      })
+      .on(MCommand, async (connection, { command }, { tid }) => {
+        connection.send(MCommandReply, await this.#run(connection, command, true), { tid });
+      });
+  }
+
+  /** Resolves when the mon knows us and has given an OSDMap. Waits for the mon as long as it takes. */
+  static async start(options: MgrServerOptions, stopping?: AbortSignal): Promise<MgrServer> {
+    const server = new MgrServer(options);
+    try {
+      await server.#start(stopping);
+      return server;
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+  }
+
+  async #start(stopping: AbortSignal | undefined): Promise<void> {
+    const mon = this.#mon;
+    mon.on(MOSDMap, (value) => this.#maps.handle(value));
+    mon.on(MMgrMap, ({ map }) => this.#onMgrMap(decodeMgrMap(map)));
+    mon.on(MServiceMap, ({ map }) => {
+      const services = decodeServiceMap(map);
+      mon.got('servicemap', services.epoch);
+      this.#services.adopt(services, this.#o.clock.now());
+    });
+    for (;;) {
+      if (stopping?.aborted) throw new AppError('STOPPED', 'stopped before a mon answered');
+      try {
+        await mon.start();
+        break;
+      } catch (error) {
+        this.#log.warn('no mon answers yet', { error: errorText(error) });
+      }
+    }
+    await this.#messenger.listen({ ip: this.#o.ip, port: 0, firstPort: this.#o.firstPort });
+    this.#maps.start();
+    mon.subscribe('mgrmap', 0);
+    mon.subscribe('servicemap', 0);
+    await this.#maps.atLeast(1);
+    mon.onSession(() => this.#beacon());
+    this.#beacon();
+    this.#every();
+    this.#log.info('the mgr serves', { addrs: addrVecText(this.#messenger.addrs), osdmap: this.#maps.epoch });
+  }
+
+  #every(): void {
+    this.#timer = this.#o.clock.after(periodMs, () => {
+      if (this.#stopped) return;
+      this.#tick();
+      this.#every();
+    });
+  }
+
+  #tick(): void {
+    const now = this.#o.clock.now();
+    this.#stats?.sample(now);
+    this.#services.tick(now);
+    this.#beacon();
+    this.#report();
+  }
+
+  get #active(): boolean {
+    return this.#mgrMap?.activeGid === this.#mon.globalId && this.#mon.globalId !== 0n;
+  }
+
+  /** Every OSD that is up has reported, or had the time to. */
+  get #ready(): boolean {
+    const stats = this.#stats;
+    if (stats === undefined || this.#activeSinceMs === undefined) return false;
+    if (this.#o.clock.monotonic() - this.#activeSinceMs > settleMs) return true;
+    return stats.map.osds().every((osd) => !stats.map.isUp(osd) || stats.osds.has(osd));
+  }
+
+  // --- from the mon ----------------------------------------------------------------------------------------------------------------
+
+  #onOsdMap(map: OsdMap): void {
+    const now = this.#o.clock.now();
+    this.#stats ??= new ClusterStats(map);
+    this.#stats.applyMap(map, now);
+    this.#reportSoon();
+  }
+
+  #onMgrMap(map: MgrMap): void {
+    this.#mon.got('mgrmap', map.epoch);
+    this.#mgrMap = map;
+    if (!this.#active) this.#activeSinceMs = undefined;
+    else if (this.#activeSinceMs === undefined) {
+      this.#activeSinceMs = this.#o.clock.monotonic();
+      this.#log.info('this mgr is active', { gid: String(map.activeGid) });
+    }
+  }
+
+  #beacon(): void {
+    const { name, fsid, metadata } = this.#o;
+    this.#mon.send(MMgrBeacon, {
+      fsid,
+      gid: this.#mon.globalId,
+      name,
+      addrs: this.#messenger.addrs,
+      available: this.#stats !== undefined,
+      features: this.#mon.connection?.features ?? 0n,
+      metadata,
+      modules,
+      clients: [],
+    });
+  }
+
+  /** Tells the mon the state of the cluster. */
+  #report(): void {
+    this.#soon?.cancel();
+    this.#soon = undefined;
+    const stats = this.#stats;
+    if (stats === undefined || !this.#active || !this.#ready || this.#mon.connection === undefined) return;
+    const now = this.#o.clock.now();
+    this.#progress.update(stats, now);
+    const serviceMap = this.#services.dirty ? encodeServiceMap(this.#services.map) : new Uint8Array(0);
+    this.#services.dirty = false;
+    const who = { fsid: this.#o.fsid, gid: this.#mon.globalId };
+    const options = healthOptions(this.#mon.config, this.#o.poolDefaultSize);
+    stats.version++;
+    this.#mon.send(
+      MMonMgrReport,
+      makeReport(stats, who, now, options, { progress: this.#progress.digest(now), serviceMap }),
+    );
+  }
+
+  #reportSoon(): void {
+    this.#soon ??= this.#o.clock.after(soonMs, () => {
+      this.#soon = undefined;
+      if (!this.#stopped) this.#report();
+    });
+  }
+
+  // --- from daemons and clients ----------------------------------------------------------------------------------------------------
+
+  #onMessage(connection: Connection, message: Message): void | Promise<void> {
+    try {
+      const result = this.#handlers.dispatch(connection, message);
+      if (result === undefined) this.#log.debug('message without a handler', { type: message.type });
+      else if (result !== true) return result;
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+      this.#log.warn('bad message', { type: message.type, error: errorText(error) });
+      connection.close();
+    }
+  }
+
+  #onStats(connection: Connection, report: MPGStats): void {
+    const name = connection.identity?.name;
+    if (name?.type !== ENTITY_OSD || Number(name.id) !== report.osdId) return;
+    if (this.#stats?.applyReport(report)) this.#reportSoon();
+  }
+
+  #onOpen(connection: Connection, open: MMgrOpenValue): void {
+    connection.send(MMgrConfigure, {
+      statsPeriodSec,
+      statsThreshold: statsPeriodSec,
+      rest: blankConfigureRest(),
+    });
+    const [addr] = connection.peerAddrs;
+    if (open.service === undefined || addr === undefined) return;
+    this.#services.open(
+      {
+        service: open.serviceName,
+        daemon: open.daemonName,
+        gid: connection.identity?.globalId ?? 0n,
+        addr,
+        metadata: open.service.metadata,
+      },
+      this.#maps.epoch,
+      this.#o.clock.now(),
+    );
+  }
+
+  #onClose(connection: Connection, service: string, daemon: string): void {
+    const known = this.#services.map.services.get(service)?.daemons.get(daemon);
+    if (known?.gid === connection.identity?.globalId) this.#services.close(service, daemon, this.#o.clock.now());
+  }
+
+  // --- commands --------------------------------------------------------------------------------------------------------------------
+
+  async #run(connection: Connection, words: readonly string[], tell: boolean): Promise<CommandReplyValue> {
+    let answer: CommandAnswer;
+    try {
+      answer = await this.#execute(connection, words, tell);
+    } catch (error) {
+      let refusal: Refusal;
+      try {
+        refusal = refusalOf(error);
+      } catch {
+        this.#log.error('a command failed', { error: errorText(error), command: words.join(' ').slice(0, 200) });
+        refusal = new Refusal(EINVAL, 'the command failed inside the mgr; its log says why');
+      }
+      return { code: -refusal.errno, status: refusal.message, output: utf8(refusal.output) };
+    }
+    const { code = 0, status = '', output = '' } = answer;
+    return { code, status, output: typeof output === 'string' ? utf8(output) : output };
+  }
+
+  async #execute(connection: Connection, words: readonly string[], tell: boolean): Promise<CommandAnswer> {
+    const given = parseCommand(words);
+    const { prefix } = given;
+    if (prefix === 'get_command_descriptions') return { output: this.#table.descriptions(tell) };
+    const command = typeof prefix === 'string' ? this.#table.find(prefix)[0] : undefined;
+    if (command === undefined || (!tell && command.flags === FLAG_TELL))
+      throw new Refusal(EINVAL, `No handler found for '${String(prefix)}'`);
+    if (!mayRun(connection, command.module, command.perm, String(prefix), given))
+      throw new Refusal(EACCES, 'access denied: does your client key have mgr caps?');
+    this.#log.debug('command', { from: entityText(connection), command: words.join('').slice(0, 200) });
+    const format = given.format === undefined || given.format === 'plain' ? 'plain' : String(given.format);
+    const shaped: OutputFormat = format === 'json' || format === 'plain' ? format : 'json-pretty';
+    return await command.handler!(this.#view(), readArguments(command.signature, given), shaped);
+  }
+
+  #view(): MgrView {
+    if (this.#stats === undefined) throw new Refusal(EAGAIN, 'the mgr has no OSDMap yet');
+    const { clock, poolDefaultSize, version } = this.#o;
+    return {
+      stats: this.#stats,
+      options: healthOptions(this.#mon.config, poolDefaultSize),
+      services: this.#services.map,
+      progress: this.#progress,
+      ready: this.#ready,
+      version,
+      nowMs: () => clock.now(),
+      mon: (command) => this.#mon.command(command),
+    };
+  }
+
+  // --- others ----------------------------------------------------------------------------------------------------------------------
+
+  /** What Prometheus reads. */
+  async metrics(): Promise<string> {
+    if (this.#stats === undefined) return '';
+    const health = await this.#mon
+      .command({ prefix: 'health', format: 'json' }, undefined, 5000)
+      .catch((): CommandResult | undefined => undefined);
+    return prometheusText(this.#stats, health === undefined ? undefined : healthStatus(health));
+  }
+
+  health(): { ok: boolean; detail: string } {
+    const session = this.#mon.connection === undefined ? 'no mon answers' : this.#active ? 'active' : 'standby';
+    return { ok: true, detail: `${session}, osdmap e${this.#maps.epoch}, ${this.#stats?.osds.size ?? 0} OSDs report` };
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    this.#soon?.cancel();
+    await this.#messenger.close();
+    await this.#mon.close();
+  }
+}
+
+/** Errors: EINVAL. */
+function parseCommand(words: readonly string[]): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(words.join(''));
+  } catch {
+    throw new Refusal(EINVAL, 'bad or missing json');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new Refusal(EINVAL, 'command is no object');
+  return value as Record<string, unknown>;
+}
+
+/** Capabilities of a connection, read once. */
+function capOf(connection: Connection): MgrCap {
+  if (connection.session instanceof MgrCap) return connection.session;
+  let cap = MgrCap.none;
+  if (connection.identity?.allowAll === true) cap = MgrCap.all;
+  else {
+    try {
+      cap = MgrCap.parse(connection.identity?.caps ?? '');
+    } catch {
+      // Capabilities that nobody can read allow nothing.
+    }
+  }
+  connection.session = cap;
+  return cap;
+}
+
+function entityText(connection: Connection): string {
+  return connection.identity === undefined ? '?' : entityNameText(connection.identity.name);
+}
+
+function mayRun(
+  connection: Connection,
+  service: string,
+  perm: string,
+  command: string,
+  given: Readonly<Record<string, unknown>>,
+): boolean {
+  const args = new Map<string, string>();
+  for (const [name, value] of Object.entries(given))
+    if (name !== 'prefix' && name !== 'format') args.set(name, Array.isArray(value) ? value.join(' ') : String(value));
+  return capOf(connection).allows({
+    entity: entityText(connection),
+    service,
+    command,
+    args,
+    read: perm.includes('r'),
+    write: perm.includes('w'),
+    exec: perm.includes('x'),
+    ip: connection.peerAddrs[0]?.ip ?? '',
+  });
+}
+
+function healthStatus({ code, output }: CommandResult): string | undefined {
+  if (code < 0) return undefined;
+  try {
+    const { status } = JSON.parse(Buffer.from(output).toString('utf8')) as { status?: unknown };
+    return typeof status === 'string' ? status : undefined;
+  } catch {
+    return undefined;
+  }
+}
