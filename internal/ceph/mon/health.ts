@@ -74,12 +74,12 @@ const warnFlags =
 
 /** All checks: the mon's own and those that the mgr reports, with the mutes applied. */
 export function health(input: HealthInput): Health {
-  const checks = [
-    ...osdChecks(input.state.osdmap, input.options),
-    ...poolChecks(input),
-    ...mgrChecks(input),
-    ...(input.digest?.checks ?? []),
-  ];
+  const own = [...osdChecks(input.state.osdmap, input.options), ...poolChecks(input), ...mgrChecks(input)];
+  const codes = new Set(own.map(({ code }) => code));
+  // What both can see the mon knows better: its map is newer.
+  const wanted = (code: string): boolean =>
+    !codes.has(code) && (code !== 'OBJECT_MISPLACED' || input.options.flag('mon_warn_on_misplaced'));
+  const checks = [...own, ...(input.digest?.checks ?? []).filter(({ code }) => wanted(code))];
   checks.sort((a, b) => (a.code < b.code ? -1 : a.code > b.code ? 1 : 0));
   const muted = new Set(input.state.mutes.map(({ code }) => code));
   const heard = checks.filter(({ code }) => !muted.has(code));

@@ -50,6 +50,7 @@ const table: readonly (readonly [string, OptionType, string, Option['level'], st
   ['mon_warn_on_pool_no_redundancy', 'bool', 'true', 'advanced', 'Warn of pools of size 1.'],
   ['mon_warn_on_osd_down_out_interval_zero', 'bool', 'true', 'advanced', 'Warn when OSDs that are down never go out.'],
   ['mon_warn_on_pool_pg_num_not_power_of_two', 'bool', 'true', 'dev', 'Warn of a pg_num that is no power of two.'],
+  ['mon_warn_on_misplaced', 'bool', 'false', 'advanced', 'Warn of objects that are not where they should be.'],
   ['mon_cluster_log_level', 'str', 'info', 'advanced', 'Lowest level that `ceph -w` and the log on disk show.'],
   ['mon_min_osdmap_epochs', 'int', '500', 'advanced', 'OSDMaps that are always kept.'],
   [
@@ -99,6 +100,22 @@ const table: readonly (readonly [string, OptionType, string, Option['level'], st
   ['osd_beacon_report_interval', 'int', '300', 'dev', 'Seconds between beacons.'],
   ['osd_mclock_max_capacity_iops_hdd', 'float', '315.000000', 'basic', 'What a rotating disk can do.'],
   ['osd_mclock_max_capacity_iops_ssd', 'float', '21500.000000', 'basic', 'What a solid-state disk can do.'],
+  ['mon_pg_stuck_threshold', 'int', '60', 'advanced', 'Seconds after which a PG counts as stuck.'],
+  ['mon_health_max_detail', 'uint', '50', 'advanced', 'Lines of detail of a health check.'],
+  [
+    'mon_pool_quota_warn_threshold',
+    'int',
+    '0',
+    'advanced',
+    'Percent of a quota from which there is a warning; 0: none.',
+  ],
+  [
+    'mon_pool_quota_crit_threshold',
+    'int',
+    '0',
+    'advanced',
+    'Percent of a quota from which there is an error; 0: none.',
+  ],
   ['mgr_tick_period', 'secs', '2', 'advanced', 'Seconds between beacons of the mgr.'],
   ['mgr_stats_period', 'int', '5', 'basic', 'Seconds between reports to the mgr.'],
   [

@@ -42,25 +42,26 @@ function rawRate(map: OsdMap, pool: PgPool): number {
 /** Numbers of one pool as `df` shows them (`PGMapDigest::dump_object_stat_sum`). */
 function poolNumbers(map: OsdMap, id: number, pool: PgPool, digest: MMonMgrReportValue | undefined) {
   const stats = digest?.pools.get(id) ?? noPool;
-  const rate = rawRate(map, pool);
-  // A degraded pool holds fewer copies than it should.
   const { objectCopies, objectsDegraded } = stats.sums;
+  // A degraded pool holds fewer copies than it should: what a client's byte costs now, not when all is well.
   const share = objectCopies > 0 ? Math.max(0, (objectCopies - objectsDegraded) / objectCopies) : 1;
+  const rate = Math.fround(rawRate(map, pool) * Math.fround(share));
   const used = stats.allocatedBytes + stats.omapBytes;
-  const storedData = rate * share > 0 ? stats.dataBytes / (rate * share) : 0;
-  const storedOmap = rate * share > 0 ? stats.omapBytes / (rate * share) : 0;
+  const rawAvail = stats.maxAvailBytes * rawRate(map, pool);
+  const normal = (bytes: number): number => (rate > 0 ? Math.floor(bytes / rate) : 0);
+  const storedData = normal(stats.dataBytes);
+  const storedOmap = normal(stats.omapBytes);
   const stored = storedData + storedOmap;
-  const rawAvail = stats.maxAvailBytes * rate;
-  const percentUsed = used > 0 ? used / (used + rawAvail) : 0;
   return {
     stats,
     used,
-    storedData: Math.round(storedData),
-    storedOmap: Math.round(storedOmap),
-    stored: Math.round(stored),
+    storedData,
+    storedOmap,
+    stored,
+    storedRaw: Math.floor(stored * rate),
     rawAvail: Math.round(rawAvail),
-    percentUsed,
-    available: stats.maxAvailBytes,
+    percentUsed: rawAvail > 0 ? used / (used + rawAvail) : used > 0 ? 1 : 0,
+    available: normal(rawAvail),
   };
 }
 
@@ -124,7 +125,7 @@ function poolJson(
       wr_bytes: sums.writeKb * 1024,
       compress_bytes_used: 0,
       compress_under_bytes: 0,
-      stored_raw: n.stats.dataBytes,
+      stored_raw: n.storedRaw,
       avail_raw: n.rawAvail,
     }),
   };
