@@ -11,6 +11,11 @@ export interface RoleEntry {
   /** Roles (every instance of them) that must have been ready before. */
   readonly needs: readonly string[];
   readonly stopDeadlineMs: number;
+  /**
+   * The memory that the JavaScript engine believes the machine has, in MiB: it collects garbage the earlier the less there is. Without it an
+   * OSD keeps hundreds of MiB of dead buffers after load.
+   */
+  readonly engineMemoryMiB?: number;
   /** Gives the process a mount namespace of its own, so that what it mounts goes with it. */
   readonly privateMounts?: boolean;
   readonly run: RoleModule | RoleProgram;
@@ -42,6 +47,7 @@ export const roleTable: readonly RoleEntry[] = [
     instances: one('mon', 'mon'),
     needs: [],
     stopDeadlineMs: 20_000,
+    engineMemoryMiB: 64,
     run: { kind: 'module', load: () => import('../ceph/mon/role.ts') },
   },
   {
@@ -49,6 +55,7 @@ export const roleTable: readonly RoleEntry[] = [
     instances: one('mgr', 'mgr'),
     needs: ['mon'],
     stopDeadlineMs: 10_000,
+    engineMemoryMiB: 64,
     run: { kind: 'module', load: () => import('../ceph/mgr/role.ts') },
   },
   {
@@ -56,6 +63,7 @@ export const roleTable: readonly RoleEntry[] = [
     instances: (config) => (config.roles.includes('osd') ? config.storage.osd.map((osd) => `osd.${osd.id}`) : []),
     needs: ['mon'],
     stopDeadlineMs: 30_000,
+    engineMemoryMiB: 128,
     privateMounts: true,
     run: { kind: 'module', load: () => import('../ceph/osd/role.ts') },
   },
@@ -64,6 +72,7 @@ export const roleTable: readonly RoleEntry[] = [
     instances: one('server', 'server'),
     needs: [],
     stopDeadlineMs: 20_000,
+    engineMemoryMiB: 256,
     run: { kind: 'module', load: () => import('./roles/server.ts') },
   },
   {
@@ -87,6 +96,7 @@ export const roleTable: readonly RoleEntry[] = [
     instances: one('agent', 'agent'),
     needs: ['containerd', 'server'],
     stopDeadlineMs: 20_000,
+    engineMemoryMiB: 128,
     run: { kind: 'module', load: () => import('./roles/agent.ts') },
   },
   {
@@ -94,6 +104,7 @@ export const roleTable: readonly RoleEntry[] = [
     instances: one('agent', 'edge'),
     needs: ['agent', 'server'],
     stopDeadlineMs: 10_000,
+    engineMemoryMiB: 64,
     run: { kind: 'module', load: () => import('../kube/network/role.ts') },
   },
 ];

@@ -177,7 +177,7 @@ export class Supervisor {
         stdin: 'ignore',
         stdout: log,
         stderr: log,
-        env: childEnvironment(this.#paths),
+        env: childEnvironment(this.#paths, entry),
         ...(entry.run.kind === 'module' ? { ipc: (message: FromRole) => this.#onMessage(name, message) } : {}),
       },
     );
@@ -257,8 +257,9 @@ function openLog(paths: Paths, name: string): number {
   return openSync(path, 'a', 0o600);
 }
 
-function childEnvironment(paths: Paths): Record<string, string> {
+function childEnvironment(paths: Paths, entry: RoleEntry): Record<string, string> {
   const environment: Record<string, string> = { TMPDIR: `${paths.runDir}/tmp` };
+  if (entry.engineMemoryMiB !== undefined) environment.BUN_JSC_forceRAMSize = String(entry.engineMemoryMiB << 20);
   for (const key of ['PATH', 'HOME', 'LANG', 'TZ', 'NO_COLOR', 'SSL_CERT_FILE', 'APPLIANCE_PLANTED_FAULT']) {
     const value = process.env[key];
     if (value !== undefined) environment[key] = value;
