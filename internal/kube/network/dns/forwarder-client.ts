@@ -76,13 +76,18 @@ function fits(answer: DecodedPacket, query: Packet): boolean {
 function overUdp(server: string, query: Packet): Promise<DecodedPacket | undefined> {
   return new Promise((resolve) => {
     const socket = dgram.createSocket(server.includes(':') ? 'udp6' : 'udp4');
+    let ended = false;
     const end = (answer?: DecodedPacket): void => {
+      if (ended) return;
+      ended = true;
       clearTimeout(timer);
       socket.close();
       resolve(answer);
     };
     const timer = setTimeout(() => end(), tryMs);
-    socket.on('message', (bytes) => {
+    socket.on('message', (bytes, from) => {
+      // Only this server's answers are taken; the port that we ask from is new for every question.
+      if (from.address !== server || from.port !== 53) return;
       try {
         const answer = decode(bytes);
         if (fits(answer, query)) end(answer);
@@ -91,8 +96,9 @@ function overUdp(server: string, query: Packet): Promise<DecodedPacket | undefin
       }
     });
     socket.once('error', () => end());
-    // Connected: only this server's answers are taken, from a port that nobody can guess.
-    socket.connect(53, server, () => socket.send(encode(query)));
+    socket.send(encode(query), 53, server, (error) => {
+      if (error) end();
+    });
   });
 }
 
