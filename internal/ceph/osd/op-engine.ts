@@ -413,10 +413,7 @@ export class OpEngine {
     obc.info = after.info;
     obc.inStore = after.inStore;
     obc.snapset = after.inStore ? after.snapset : { seq: 0n, clones: [] };
-    if (ctx !== undefined) {
-      const { sums } = this.#core.info;
-      for (const field of changedSums) sums[field] += ctx.delta[field];
-    }
+    ctx?.delta.addTo(this.#core.info.sums);
     if (requestKey !== undefined) this.#pendingByRequest.set(requestKey, []);
     this.#replication.submit(
       obc.oid,
@@ -581,18 +578,6 @@ export class OpEngine {
 function fillResults(request: OpRequest, results: readonly OpResult[]): OpResult[] {
   return request.message.ops.map((op, i): OpResult => results[i] ?? { op, out: [], rval: 0 });
 }
-
-const changedSums = [
-  'bytes',
-  'objects',
-  'objectClones',
-  'whiteouts',
-  'objectsOmap',
-  'read',
-  'readKb',
-  'write',
-  'writeKb',
-] as const;
 
 function addReads(sums: { read: number; readKb: number }, ctx: OpContext): void {
   sums.read += ctx.delta.read;

@@ -617,6 +617,7 @@ export class OsdServer {
           stat_bytes_avail: this.#o.store.statfs().availableBytes,
         },
         store: this.#o.store.status() as unknown as Record<string, unknown>,
+        process: { ...process.memoryUsage() },
       }),
       pgQuery: (pgid) => osd.pgs.get(pgid)?.query(),
       flushStats: () => this.#stats.report(true),

@@ -77,6 +77,8 @@ const recoverySlots = 3;
 /** Log entries kept in memory over all PGs of an OSD. */
 const logBudgetEntries = 60_000;
 const pgTempDelayMs = 50;
+/** A client that speaks of maps further ahead than this is not of this cluster's time. */
+const maxEpochsAhead = 10_000;
 
 /** One OSD: its PGs, who gets which message, which maps they have seen. Deterministic over its host. */
 export class Osd {
@@ -85,7 +87,7 @@ export class Osd {
   readonly #env: PgEnv;
   readonly #remover: PgRemover;
   #map: MapView | undefined;
-  #waitingForMap: { epoch: number; run: () => void }[] = [];
+  #waitingForMap: { epoch: number; run: () => void; client?: OpClient }[] = [];
   #sequence = 0;
   #upThruWanted = 0;
   readonly #pgTempWanted = new Map<string, { pg: PgId; osds: readonly number[] }>();
@@ -217,9 +219,9 @@ export class Osd {
     for (const { run } of ready) run();
   }
 
-  #whenMap(epoch: number, run: () => void): void {
+  #whenMap(epoch: number, run: () => void, client?: OpClient): void {
     if (this.#map !== undefined && this.#map.epoch >= epoch) run();
-    else this.#waitingForMap.push({ epoch, run });
+    else this.#waitingForMap.push(client === undefined ? { epoch, run } : { epoch, run, client });
   }
 
   /** Makes the PGs that this OSD leads and does not have: those of new pools, or of pools that had no OSDs until now. */
@@ -480,10 +482,15 @@ export class Osd {
       this.opsInFlight--;
       finished();
     };
-    this.#whenMap(message.epoch, () => {
+    if (message.epoch > (this.#map?.epoch ?? 0) + maxEpochsAhead) {
+      done();
+      return;
+    }
+    const run = (): void => {
       if (this.#stopped || !client.open) done();
       else this.#clientOp(client, message, tid, done);
-    });
+    };
+    this.#whenMap(message.epoch, run, client);
   }
 
   #clientOp(client: OpClient, message: MOSDOpValue, tid: number, done: () => void): void {
@@ -515,6 +522,9 @@ export class Osd {
   }
 
   clientClosed(client: OpClient): void {
+    const gone = this.#waitingForMap.filter((w) => w.client === client);
+    if (gone.length > 0) this.#waitingForMap = this.#waitingForMap.filter((w) => w.client !== client);
+    for (const { run } of gone) run();
     for (const pg of this.pgs.values()) pg.clientClosed(client);
   }
 

@@ -52,6 +52,7 @@ export class Pg {
   readonly backfill: Backfill;
   readonly snapTrim: SnapTrim;
   readonly #reporter = new PgReporter();
+  #ticks = 0;
 
   constructor(meta: PgMeta, env: PgEnv, map: MapView, options: PgOptions) {
     this.core = new PgCore(meta, env, map);
@@ -204,6 +205,7 @@ export class Pg {
   tick(): void {
     this.peering.tick();
     const { core } = this;
+    if (++this.#ticks % 100 === 0) core.meta.dropDupCache();
     if (core.map.epoch - core.meta.writtenEpoch > 100) {
       core.meta.touchInfo();
       core.flush();

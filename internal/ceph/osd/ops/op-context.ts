@@ -2,7 +2,7 @@ import type { Random } from '../../../base/random.ts';
 import type { CollectionId, ObjectStore, TransactionOp } from '../../blockstore/api.ts';
 import type { UTime } from '../../wire/encoding.ts';
 import type { MOSDOpValue } from '../../wire/messages/osd_client.ts';
-import { type ObjectSums, zeroObjectSums } from '../../wire/messages/osd_mgr.ts';
+import type { ObjectSums } from '../../wire/messages/osd_mgr.ts';
 import type { OsdOp } from '../../wire/messages/osd_op.ts';
 import type { EntityAddr, EntityNum, HObject, RequestId, SnapContext } from '../../wire/types.ts';
 import { type ObjectInfo, subtractRange, type Ranges, type WatchInfo } from '../object-info.ts';
@@ -75,6 +75,31 @@ export interface SideEffects {
   notifyAck: { id: bigint; cookie: bigint | undefined; reply: Uint8Array }[];
 }
 
+/** What a request changes of the PG's sums. */
+export class SumsDelta {
+  bytes = 0;
+  objects = 0;
+  objectClones = 0;
+  whiteouts = 0;
+  objectsOmap = 0;
+  read = 0;
+  readKb = 0;
+  write = 0;
+  writeKb = 0;
+
+  addTo(sums: ObjectSums): void {
+    sums.bytes += this.bytes;
+    sums.objects += this.objects;
+    sums.objectClones += this.objectClones;
+    sums.whiteouts += this.whiteouts;
+    sums.objectsOmap += this.objectsOmap;
+    sums.read += this.read;
+    sums.readKb += this.readKb;
+    sums.write += this.write;
+    sums.writeKb += this.writeKb;
+  }
+}
+
 /** The state of an object while a request's ops run over it. Reads see the store as it was before the request, as upstream. */
 export class OpContext {
   readonly host: OpHost;
@@ -94,7 +119,7 @@ export class OpContext {
   modified = false;
   /** A client changed the object: its user version grows. */
   userModified = false;
-  readonly delta: ObjectSums = zeroObjectSums();
+  readonly delta = new SumsDelta();
   /** Bytes changed, for the overlap with the newest clone; undefined: everything. */
   changed: [number, number][] | undefined = [];
   effects: SideEffects | undefined;
