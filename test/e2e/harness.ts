@@ -5,7 +5,7 @@ import { join } from 'node:path';
 /** A whole appliance in a network namespace and directories of its own, driven by unmodified clients. */
 
 export const root = join(import.meta.dirname, '../..');
-export const binary = join(root, `dist/appliance-linux-${process.arch}`);
+export const binary = process.env.APPLIANCE_BINARY ?? join(root, `dist/appliance-linux-${process.arch}`);
 
 export interface Output {
   code: number;
