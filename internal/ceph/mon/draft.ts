@@ -88,7 +88,7 @@ export class Draft {
   /**
    * Makes the next OSDMap epoch: `change` fills in the increment, and may return false to make none. Gives the map that holds afterwards.
    */
-  osdmap(change: (inc: OsdMapIncremental, map: OsdMap) => boolean | void): OsdMap {
+  osdmap(change: (inc: OsdMapIncremental, map: OsdMap) => unknown): OsdMap {
     const map = this.state.osdmap;
     const inc = new OsdMapIncremental(map.epoch + 1);
     inc.fsid = this.state.fsid;

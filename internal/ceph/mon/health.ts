@@ -91,6 +91,16 @@ export function health(input: HealthInput): Health {
   return { status, checks, mutes: input.state.mutes };
 }
 
+/** The health as the mon sees it now. */
+export function healthOf(mon: HealthInputSource): Health {
+  return health({ state: mon.state, digest: mon.digest, options: mon.options, nowMs: mon.clock.now() });
+}
+
+/** What a Mon has of it. */
+export interface HealthInputSource extends Omit<HealthInput, 'nowMs'> {
+  readonly clock: { now(): number };
+}
+
 function warn(code: string, summary: string, count: number, detail: readonly string[] = []): HealthCheck {
   return { code, severity: 'HEALTH_WARN', summary, count, detail };
 }

@@ -14,6 +14,7 @@ import { ENTITY_AUTH, ENTITY_MON, type EntityAddrVec } from '../wire/types.ts';
 import { globalIdBlock, globalIdLow, rotated, rotatingServices } from './auth-state.ts';
 import { type Committed, Core } from './core.ts';
 import type { Draft } from './draft.ts';
+import { HealthWatch } from './health-watch.ts';
 import { MonOptions } from './options.ts';
 import { FailureReports } from './osd/failures.ts';
 import { DownTimes } from './osd/down-out.ts';
@@ -59,6 +60,7 @@ export class Mon {
   readonly failures = new FailureReports();
   readonly downTimes = new DownTimes();
   readonly requests = new OsdRequests();
+  readonly healthWatch = new HealthWatch();
   /** Of each OSD that is up: when it was heard of last, by the monotonic clock. */
   readonly osdHeard = new Map<number, number>();
   /** Oldest epoch that the OSD's PGs need, by OSD. */

@@ -251,6 +251,30 @@ describe('mon', () => {
     expect((JSON.parse(middle.text) as { epoch: number }).epoch).toBe(20);
   });
 
+  test('old OSDMaps are let go, whoever is behind them begins with a whole map', async () => {
+    const h = await cluster();
+    const admin = await h.client('client.admin');
+    await command(admin, { prefix: 'config set', who: 'mon', name: 'mon_min_osdmap_epochs', value: '64' });
+    for (let i = 0; i < 90; i++)
+      for (const prefix of ['osd set', 'osd unset']) await command(admin, { prefix, key: 'noout' });
+    let { oldest, newest } = await admin.version('osdmap');
+    for (let i = 0; i < 60 && oldest === 1; i++) {
+      await new Promise((r) => setTimeout(r, 50));
+      ({ oldest, newest } = await admin.version('osdmap'));
+    }
+    expect(oldest).toBeGreaterThan(64);
+    expect((await command(admin, { prefix: 'osd dump', epoch: 5 })).code).toBe(-2);
+    for (const epoch of [oldest, oldest + 7, newest])
+      expect((await command(admin, { prefix: 'osd dump', epoch })).text).toContain(`epoch ${epoch}\n`);
+    const watched = follow(admin, 3);
+    await watched.until((map) => map.epoch === newest);
+    await h.stop();
+    await h.start();
+    const again = await h.client('client.admin');
+    expect(await again.version('osdmap')).toEqual({ newest, oldest });
+    expect((await command(again, { prefix: 'osd dump', epoch: oldest })).code).toBe(0);
+  });
+
   test('capabilities: an rbd client reads maps and takes snapshots in its pool, and may do nothing else', async () => {
     const h = await cluster();
     const admin = await h.client('client.admin');

@@ -1,5 +1,6 @@
 import { LOG_INFO } from '../wire/messages/log.ts';
 import { utimeToMs } from '../wire/encoding.ts';
+import { healthOf } from './health.ts';
 import { failActiveMgr } from './handlers/mgr.ts';
 import type { Mon } from './mon.ts';
 import { markAutoOut, markDown } from './osd/daemons.ts';
@@ -35,6 +36,7 @@ export function tick(mon: Mon, lateMs: number): void {
   secrets(mon);
   trim(mon);
   expiredMutes(mon);
+  mon.healthWatch.follow(mon, healthOf(mon));
 }
 
 function forgive(mon: Mon, lateMs: number): void {

@@ -3,6 +3,8 @@ import { authCommands } from './auth.ts';
 import { clusterCommands } from './cluster.ts';
 import { configCommands, configKeyCommands } from './config.ts';
 import { crushCommands } from './crush.ts';
+import { crushClassCommands } from './crush-classes.ts';
+import { crushRuleCommands } from './crush-rules.ts';
 import type { CommandContext, MonCommands } from './dispatch.ts';
 import { erasureCommands } from './erasure.ts';
 import { fsCommands } from './fs.ts';
@@ -10,6 +12,8 @@ import { logCommands } from './log.ts';
 import { mgrCommands } from './mgr.ts';
 import { osdCommands } from './osd.ts';
 import { osdAdminCommands } from './osd-admin.ts';
+import { osdFlagCommands } from './osd-flags.ts';
+import { osdIdCommands } from './osd-ids.ts';
 import { poolCommands } from './pool.ts';
 import { CommandTable } from './table.ts';
 
@@ -18,9 +22,13 @@ export function monCommands(): MonCommands {
   return new CommandTable<CommandContext>()
     .add(clusterCommands)
     .add(osdCommands)
+    .add(osdFlagCommands)
     .add(osdAdminCommands)
+    .add(osdIdCommands)
     .add(poolCommands)
     .add(crushCommands)
+    .add(crushRuleCommands)
+    .add(crushClassCommands)
     .add(erasureCommands)
     .add(authCommands)
     .add(configCommands)

@@ -229,7 +229,7 @@ export const authCommands: readonly CommandEntry<CommandContext>[] = [
         }
         draft.setEntity(name, { key, caps: all });
       });
-      return { status: `added key for ${name}` };
+      return {};
     },
   },
   {

@@ -1,14 +1,14 @@
 import { monFeatureNames, type MonMap } from '../../maps/monmap.ts';
 import { utimeFromMs } from '../../wire/encoding.ts';
 import { entityTypeName, addrVecText } from '../../wire/types.ts';
-import { EINVAL, ENOENT, Refusal } from '../errno.ts';
+import { EINVAL, ENOENT, ENOTSUP, Refusal } from '../errno.ts';
 import { addrsJson, legacyAddr, legacyText } from '../format/addrs.ts';
 import { healthJson, healthText } from '../format/health.ts';
 import { type Json, jsonText } from '../format/json.ts';
 import { statusJson, statusText } from '../format/status.ts';
 import { encodeHealthTime } from '../format/times.ts';
 import { utimeText } from '../format/units.ts';
-import { type Health, health } from '../health.ts';
+import { healthOf } from '../health.ts';
 import type { Mon } from '../mon.ts';
 import { cephRelease, cephVersionShort } from '../version.ts';
 import type { CommandContext } from './dispatch.ts';
@@ -16,10 +16,6 @@ import { type CommandEntry, FLAG_TELL, structured, wantsJson } from './table.ts'
 
 /** Of the one quorum that there has been: upstream counts up by two with each. */
 const electionEpoch = 3;
-
-export function healthOf(mon: Mon): Health {
-  return health({ state: mon.state, digest: mon.digest, options: mon.options, nowMs: mon.clock.now() });
-}
 
 function statusInput(mon: Mon) {
   return {
@@ -332,7 +328,7 @@ export const clusterCommands: readonly CommandEntry<CommandContext>[] = [
     perm: 'r',
     handler: ({ mon }, args, format) => {
       const id = args.optional('id');
-      if (id !== undefined && id !== mon.name) throw new Refusal(ENOENT, `mon.${id} does not exist`);
+      if (id !== undefined && id !== mon.name) throw new Refusal(ENOENT, 'requested mon not found');
       const value = new Map<string, Json>([['name', mon.name], ...metadataJson(mon.metadata)]);
       return structured(id === undefined ? [value] : value, format, 'json');
     },
@@ -371,6 +367,30 @@ export const clusterCommands: readonly CommandEntry<CommandContext>[] = [
       };
     },
   },
+  {
+    signature: 'mon add name=name,type=CephString name=addr,type=CephIPAddr',
+    help: 'add a mon',
+    module: 'mon',
+    perm: 'rw',
+    handler: () => {
+      throw new Refusal(ENOTSUP, 'more than one mon is not supported yet');
+    },
+  },
+  ...(['rm', 'remove'] as const).map(
+    (verb): CommandEntry<CommandContext> => ({
+      signature: `mon ${verb} name=name,type=CephString`,
+      help: 'remove a mon',
+      module: 'mon',
+      perm: 'rw',
+      flags: verb === 'remove' ? 4 : 0,
+      handler: ({ mon }, args) => {
+        const name = args.text('name');
+        if (mon.state.monmap.mons.every((info) => info.name !== name))
+          return { status: `mon.${name} does not exist or has already been removed` };
+        throw new Refusal(EINVAL, `error: refusing removal of last monitor ${name}`);
+      },
+    }),
+  ),
   {
     signature: 'node ls name=type,type=CephChoices,strings=all|osd|mon|mds|mgr,req=false',
     help: 'show which daemons run on which host',

@@ -24,8 +24,6 @@ interface Answer {
   output: Uint8Array;
 }
 
-const formats: ReadonlySet<string> = new Set(['plain', 'json', 'json-pretty', 'json_pretty']);
-
 /** Answers MMonCommand (`ceph ...`) and MCommand (`ceph tell mon.a ...`). */
 export function handleCommands(mon: Mon, table: MonCommands): void {
   mon.handlers
@@ -95,9 +93,11 @@ async function execute(
   const command = choose(candidates, given);
   if ((command.flags & FLAG_MGR) !== 0)
     throw new Refusal(ENOTSUP, `'${prefix}' is executed by the mgr: send it there (mgr_command)`);
-  if (!formats.has(format)) throw new Refusal(EINVAL, `format '${format}' is not supported: plain, json, json-pretty`);
+  if (format.startsWith('xml'))
+    throw new Refusal(ENOTSUP, `format '${format}' is not supported: plain, json, json-pretty`);
   check(mon, session, command, prefix, given, words);
-  const shaped: OutputFormat = format === 'json' ? 'json' : format === 'plain' ? 'plain' : 'json-pretty';
+  // Formats that nobody knows are plain, as upstream has it.
+  const shaped: OutputFormat = format === 'json' ? 'json' : /^json[-_]pretty$/.test(format) ? 'json-pretty' : 'plain';
   return await command.handler!({ mon, session, input }, readArguments(command.signature, given), shaped);
 }
 

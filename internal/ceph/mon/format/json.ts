@@ -14,7 +14,7 @@ export type Json =
 
 export type JsonObject = { [name: string]: Json | undefined };
 
-export type OutputFormat = 'plain' | 'json' | 'json-pretty' | 'xml' | 'xml-pretty';
+export type OutputFormat = 'plain' | 'json' | 'json-pretty';
 
 /** A double as C's `%.17g` prints it. */
 export function numberText(value: number): string {

@@ -7,7 +7,7 @@ import { makeReport } from '../../mgr/digest.ts';
 import { defaultHealthOptions } from '../../mgr/health.ts';
 import { haveRecorded, RecordedPhase } from '../../mgr/recorded-stats.testing.ts';
 import { utimeZero } from '../../wire/encoding.ts';
-import { healthOf } from '../commands/cluster.ts';
+import { healthOf } from '../health.ts';
 import { Mon } from '../mon.ts';
 import { emptyState } from '../state.ts';
 import { dfJson, dfText } from './df.ts';

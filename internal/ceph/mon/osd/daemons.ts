@@ -42,11 +42,7 @@ export function toggleState(inc: OsdMapIncremental, osd: number, bits: number): 
 }
 
 /** Gives the increment a changed copy of the CRUSH map; `change` says false when it changed nothing. */
-export function changeCrush(
-  inc: OsdMapIncremental,
-  map: OsdMap,
-  change: (crush: OsdMap['crush']) => boolean | void,
-): boolean {
+export function changeCrush(inc: OsdMapIncremental, map: OsdMap, change: (crush: OsdMap['crush']) => unknown): boolean {
   const crush = map.crush.clone();
   if (change(crush) === false) return false;
   inc.crush = encodeCrushMap(crush);
