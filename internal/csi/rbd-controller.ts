@@ -155,7 +155,7 @@ async function deleteVolume(volumeId: string, client: RadosClient): Promise<void
   try {
     await removeImage(ioctx, imageName(id.uuid));
   } catch (error) {
-    if (isRadosError(error, EBUSY)) throw new CsiError('FAILED_PRECONDITION', errorText(error), error);
+    if (isRadosError(error, EBUSY)) throw new CsiError('FAILED_PRECONDITION', errorText(error));
     throw error;
   }
   const name = await omapValue(ioctx, volumeObject(id.uuid), 'csi.volname');
