@@ -46,6 +46,8 @@ export interface HealthOptions {
   /** Age after which a scrub is late: interval and ratio of upstream in one. Seconds. */
   scrubLateSec: number;
   deepScrubLateSec: number;
+  /** `mon_warn_on_misplaced`. */
+  warnOnMisplaced: boolean;
 }
 
 export const defaultHealthOptions: HealthOptions = {
@@ -60,6 +62,7 @@ export const defaultHealthOptions: HealthOptions = {
   skewMax: 10,
   scrubLateSec: 7 * 86400 * 1.5,
   deepScrubLateSec: 7 * 86400 * 1.75,
+  warnOnMisplaced: false,
 };
 
 /** From the configuration that the mon gives us. */
@@ -78,6 +81,7 @@ export function healthOptions(config: ReadonlyMap<string, string>, poolDefaultSi
     poolDefaultSize: number('osd_pool_default_size', poolDefaultSize),
     quotaWarnPercent: number('mon_pool_quota_warn_threshold', d.quotaWarnPercent),
     quotaCriticalPercent: number('mon_pool_quota_crit_threshold', d.quotaCriticalPercent),
+    warnOnMisplaced: config.get('mon_warn_on_misplaced') === 'true',
   };
 }
 
@@ -170,7 +174,7 @@ export function healthChecks(stats: ClusterStats, nowMs: number, options: Health
       options.poolDefaultSize - osdCount,
     );
   out.push(...poolShapeChecks(stats, options, sums.objects), ...quotaChecks(stats, options));
-  if (sums.objectsMisplaced > 0 && sums.objectCopies > 0)
+  if (options.warnOnMisplaced && sums.objectsMisplaced > 0 && sums.objectCopies > 0)
     add(
       'OBJECT_MISPLACED',
       'HEALTH_WARN',
