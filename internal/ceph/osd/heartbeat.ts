@@ -60,7 +60,12 @@ export class Heartbeats {
     const nowMs = host.clock.monotonic();
     const stalled = this.#lastTickMs > 0 && nowMs - this.#lastTickMs > stallMs;
     this.#lastTickMs = nowMs;
-    if (map === undefined || !map.isUp(host.whoami)) return;
+    if (map === undefined || !map.isUp(host.whoami)) {
+      // What was not answered while we were down says nothing.
+      for (const osd of this.#peers.keys()) host.forget(osd);
+      this.#peers.clear();
+      return;
+    }
     this.#choose(map);
     for (const [osd, peer] of this.#peers) {
       if (stalled && peer.unansweredMs > 0) peer.unansweredMs = nowMs;

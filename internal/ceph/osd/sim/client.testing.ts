@@ -48,7 +48,7 @@ export class SimClient {
   constructor(cluster: SimCluster, num: number, objects: number) {
     this.cluster = cluster;
     this.num = num;
-    for (let i = 0; i < objects; i++) this.expected.set(`c${num}-o${i}`, undefined);
+    for (let i = 0; i < objects; i++) this.expected.set(String.fromCharCode(97 + ((num * 5 + i) % 26)), undefined);
   }
 
   get busy(): boolean {

@@ -229,7 +229,7 @@ export const MOSDRepOp: MessageCodec<MOSDRepOp> = {
     return {
       ...head,
       tid: d.u64(),
-      entries: d.list((x) => decodeLogEntry(x, head.pg.pool), 60),
+      entries: d.list((x) => decodeLogEntry(x, head.pg.pool), 59),
       trimTo: decodeEVersion(d),
       lastUserVersion: d.u64(),
       sums: decodeObjectSums(d),
@@ -274,6 +274,10 @@ function decodeCursor(d: Decoder): PushCursor {
   return { dataTo: d.u64(), dataDone: d.bool(), omapAfter: d.string(), omapDone: d.bool() };
 }
 
+/** The least that an `hobject_t` takes, and one with a version and a cursor: they bound counts. */
+const hobjectMinBytes = 39;
+const pullItemMinBytes = hobjectMinBytes + 12 + 14;
+
 /** Asks for objects of which the sender knows that the receiver has version `need`. */
 export interface PullItem {
   oid: HObject;
@@ -297,7 +301,7 @@ export const MOSDPGPull = pgCodec<MOSDPGPull>(
   },
   (d, head) => ({
     ...head,
-    items: d.list(() => ({ oid: decodeHObject(d), need: decodeEVersion(d), from: decodeCursor(d) }), 70),
+    items: d.list(() => ({ oid: decodeHObject(d), need: decodeEVersion(d), from: decodeCursor(d) }), pullItemMinBytes),
   }),
 );
 
@@ -407,7 +411,7 @@ export const MOSDPGPushReply = pgCodec<MOSDPGPushReply>(
     ...head,
     items: d.list(
       () => ({ oid: decodeHObject(d), version: decodeEVersion(d), result: d.s32(), after: decodeCursor(d) }),
-      70,
+      pullItemMinBytes,
     ),
   }),
 );
@@ -437,7 +441,7 @@ export const MOSDPGScan = pgCodec<MOSDPGScan>(
     op: d.u8() === 1 ? 'get' : 'digest',
     begin: decodeHObject(d),
     end: decodeHObject(d),
-    items: d.list(() => ({ oid: decodeHObject(d), version: decodeEVersion(d) }), 50),
+    items: d.list(() => ({ oid: decodeHObject(d), version: decodeEVersion(d) }), hobjectMinBytes + 12),
   }),
 );
 
@@ -467,7 +471,7 @@ export const MOSDPGBackfill = pgCodec<MOSDPGBackfill>(
       op,
       lastBackfill: decodeHObject(d),
       sums: decodeObjectSums(d),
-      remove: d.list(decodeHObject, 40),
+      remove: d.list(decodeHObject, hobjectMinBytes),
     };
   },
 );

@@ -250,7 +250,7 @@ export function decodeLogEntry(d: Decoder, pool: number): LogEntry {
 }
 
 /** The least bytes an encoded entry takes, to bound counts. */
-const entryMinBytes = 60;
+const entryMinBytes = 59;
 
 /** A stretch of log: what is newer than `tail` up to `head`. `dups` are older entries kept only to recognise repeated requests. */
 export interface LogSegment {
