@@ -47,6 +47,9 @@ program
   .command('teardown <part> <file>', { hidden: true })
   .action(async (part: 'pods' | 'network', file: string) => (await import('./teardown.ts')).teardown(part, file));
 program
+  .command('prepare', { hidden: true })
+  .action(async () => (await import('./prepare.ts')).prepare(program.opts<GlobalOptions>().config));
+program
   .command('role <instance> <file>', { hidden: true })
   .action(async (instance: string, file: string) =>
     (await import('../../internal/node/child-system.ts')).runRoleProcess(instance, file),

@@ -1,16 +1,14 @@
 import type { LogLevel } from '../../internal/base/log.ts';
 import { systemLogger } from '../../internal/base/system.ts';
-import { loadConfig } from '../../internal/config/machine-system.ts';
-import { prepareNode } from '../../internal/node/prepare-system.ts';
+import { preparedConfig } from '../../internal/node/prepared-process.ts';
 import { Supervisor } from '../../internal/node/supervisor-system.ts';
 import { buildVersion } from './version.ts';
 
 /** What systemd starts. SIGTERM ends the roles in order; containers and what backs their volumes live on and are taken over again. */
 export async function run(configPath: string | undefined): Promise<void> {
-  const config = loadConfig(configPath);
+  const config = await preparedConfig(configPath);
   const level: { value: LogLevel } = { value: config.logLevel };
   const log = systemLogger(level);
-  await prepareNode(config);
   const supervisor = new Supervisor({ config, log, version: buildVersion() });
   let asked = false;
   const stop = (): void => {

@@ -1,9 +1,8 @@
 import { AppError } from '../../internal/base/errors.ts';
 import { createLogger, type LogLevel } from '../../internal/base/log.ts';
-import { loadConfig } from '../../internal/config/machine-system.ts';
 import type { Config } from '../../internal/config/config.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
-import { prepareNode } from '../../internal/node/prepare-system.ts';
+import { preparedConfig } from '../../internal/node/prepared-process.ts';
 import { selfCommand } from '../../internal/node/self-system.ts';
 import { type NodeStatus, Supervisor } from '../../internal/node/supervisor-system.ts';
 import { teardownPods, teardownRest } from '../../internal/node/teardown-system.ts';
@@ -17,13 +16,12 @@ const patienceMs = 180_000;
 /** Starts the node in the foreground; returns when it has been stopped and cleaned up. */
 export async function up(configPath: string | undefined): Promise<void> {
   const began = performance.now();
-  const config = loadConfig(configPath);
+  const config = await preparedConfig(configPath);
   const paths = nodePaths(config.dataDir, config.runDir);
   const progress = createProgress(process.stdout);
   progress.line(
     `appliance ${buildVersion()}: starting node ${config.node.name} (${config.node.ip}), roles ${config.roles.join(', ')}`,
   );
-  await prepareNode(config);
   progress.done('certificates, keys and directories');
 
   const level: { value: LogLevel } = { value: 'warn' };
