@@ -47,12 +47,13 @@ export function rbdControllerService(options: { clients: RadosClients; random: R
   };
   return {
     ControllerGetCapabilities: () => ({ capabilities: [{ rpc: { type: 'CREATE_DELETE_VOLUME' } }] }),
-    CreateVolume: async (request: CreateVolumeRequest) =>
-      createVolume(request, await clientOf(request.secrets), options.random),
-    DeleteVolume: async (request: { volumeId: string; secrets: Record<string, string> }) => {
-      await deleteVolume(request.volumeId, await clientOf(request.secrets));
-      return {};
-    },
+    CreateVolume: (request: CreateVolumeRequest) =>
+      alone(request.name, async () => createVolume(request, await clientOf(request.secrets), options.random)),
+    DeleteVolume: (request: { volumeId: string; secrets: Record<string, string> }) =>
+      alone(request.volumeId, async () => {
+        await deleteVolume(request.volumeId, await clientOf(request.secrets));
+        return {};
+      }),
     ValidateVolumeCapabilities: (request: { volumeCapabilities: CreateVolumeRequest['volumeCapabilities'] }) => {
       const problem = unsupported(request.volumeCapabilities);
       return problem ? { message: problem } : { confirmed: { volumeCapabilities: request.volumeCapabilities } };

@@ -1,6 +1,7 @@
 import { closeSync, existsSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { AppError, errorCode } from '../base/errors.ts';
 import { makeDirectory, writeFileAtomic } from '../base/files-system.ts';
+import { attachLoop } from '../base/loop-system.ts';
 import type { Logger } from '../base/log.ts';
 import { runCommand } from './command-system.ts';
 import { mountsAt } from './mounts-system.ts';
@@ -99,8 +100,8 @@ async function mapByFuse(image: RbdImage, directory: string, keyring: string, lo
     }
     await Bun.sleep(50);
   }
-  const { stdout } = await runCommand(['losetup', '--find', '--show', file], { timeoutMs: mapTimeoutMs });
-  const device = stdout.trim();
+  const { device, hold } = attachLoop(file, { autoclear: false });
+  hold.close();
   log.info('attached', { pool: image.pool, image: image.image, device, pid: child.pid });
   return { kind: 'fuse', device, mountpoint, pid: child.pid, image: image.image };
 }

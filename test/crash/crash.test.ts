@@ -3,7 +3,7 @@ import { CrashRounds } from './rounds.ts';
 
 /**
  * Crash rounds: under load from librados and from a pod, something is killed at a random moment, or the power fails; after the node came back nothing
- * that was acknowledged may be missing. `CRASH_ROUNDS` (50) and `CRASH_SEED` choose how many and which.
+ * that was acknowledged may be missing. `CRASH_ROUNDS` (50), `CRASH_SEED` and `CRASH_TARGET` choose how many and which.
  */
 
 const rounds = Number(process.env.CRASH_ROUNDS ?? 50);

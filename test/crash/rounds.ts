@@ -82,7 +82,11 @@ export class CrashRounds {
   }
 
   pick(): { target: Target; delayMs: number } {
-    return { target: targets[this.#random.uint32() % targets.length]!, delayMs: 500 + (this.#random.uint32() % 4000) };
+    const wanted = process.env.CRASH_TARGET as Target | undefined;
+    return {
+      target: wanted ?? targets[this.#random.uint32() % targets.length]!,
+      delayMs: 500 + (this.#random.uint32() % 4000),
+    };
   }
 
   async round(number: number, target: Target, delayMs: number): Promise<void> {

@@ -3,6 +3,8 @@ import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync, readSync, st
 import { dirname } from 'node:path';
 import { systemDisk } from '../../base/disk-system.ts';
 import { AppError } from '../../base/errors.ts';
+import { attachLoop } from '../../base/loop-system.ts';
+import { MS_NOATIME, mountFileSystem } from '../../base/mount-system.ts';
 import type { Logger } from '../../base/log.ts';
 import { type Random, uuid } from '../../base/random.ts';
 import type { OsdConfig } from '../../config/config.ts';
@@ -75,16 +77,19 @@ async function makeFileSystem(path: string, label: string): Promise<void> {
     });
 }
 
-async function mount(source: string, dir: string, loop: boolean): Promise<void> {
+function mount(source: string, dir: string): void {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  const options = loop ? 'loop,noatime' : 'noatime';
-  const mounted = await run('mount', ['-t', 'ext4', '-o', options, source, dir]);
-  if (mounted.code !== 0)
-    throw new AppError('DISK', `cannot mount ${source} on ${dir}: ${mounted.output}`, {
-      hint: loop
-        ? 'An OSD on a file needs root and loop devices (modprobe loop); `directory` in place of `file` needs neither.'
-        : 'The OSD needs root to mount its device.',
-    });
+  mountFileSystem(source, dir, 'ext4', MS_NOATIME);
+}
+
+/** The loop device goes with the mount, and the mount with the process. */
+function mountFile(file: string, dir: string): void {
+  const { device, hold } = attachLoop(file, { autoclear: true });
+  try {
+    mount(device, dir);
+  } finally {
+    hold.close();
+  }
 }
 
 /** Label of an OSD's file system: at most 16 bytes. */
@@ -127,7 +132,7 @@ async function prepareMounted(config: OsdConfig, mountDir: string, log: Logger):
     } else if (!statSync(config.file).isFile())
       throw new AppError('DISK', `${config.file} of osd.${config.id} is not a file`);
     await ensureFileSystem(config.file, config.id, log);
-    await mount(config.file, mountDir, true);
+    mountFile(config.file, mountDir);
     return mountDir;
   }
   if (!existsSync(config.device))
@@ -135,7 +140,7 @@ async function prepareMounted(config: OsdConfig, mountDir: string, log: Logger):
       hint: 'See lsblk for the devices of this machine.',
     });
   await ensureFileSystem(config.device, config.id, log);
-  await mount(config.device, mountDir, false);
+  mount(config.device, mountDir);
   return mountDir;
 }
 
