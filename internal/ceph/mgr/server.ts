@@ -171,7 +171,11 @@ export class MgrServer {
     mon.subscribe('mgrmap', 0);
     mon.subscribe('servicemap', 0);
     await this.#maps.atLeast(1);
-    mon.onSession(() => this.#beacon());
+    mon.onSession(() => {
+      // What the mon before did not commit is told again.
+      this.#services.dirty = this.#services.map.epoch > 0;
+      this.#beacon();
+    });
     this.#beacon();
     this.#every();
     this.#log.info('the mgr serves', { addrs: addrVecText(this.#messenger.addrs), osdmap: this.#maps.epoch });
@@ -225,6 +229,7 @@ export class MgrServer {
   }
 
   #beacon(): void {
+    if (this.#mon.connection === undefined) return;
     const { name, fsid, metadata } = this.#o;
     this.#mon.send(MMgrBeacon, {
       fsid,
