@@ -14,8 +14,7 @@ export function mountFileSystem(source: string, target: string, type: string, fl
   }).symbols as unknown as typeof libc;
   // Held until the call is over.
   const texts = [source, target, type].map((value) => Buffer.from(`${value}\0`));
-  const [from, to, kind] = texts.map((text) => ptr(text)) as [number, number, number];
-  if (libc!.mount(from, to, kind, flags, 0) !== 0)
+  if (libc!.mount(ptr(texts[0]!), ptr(texts[1]!), ptr(texts[2]!), flags, 0) !== 0)
     throw new AppError('MOUNT', `cannot mount ${source} (${type}) on ${target}`, {
       hint: 'it needs root; the kernel log (dmesg) tells why it was refused',
     });

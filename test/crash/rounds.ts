@@ -234,6 +234,9 @@ export class CrashRounds {
   }
 
   async #detachMounts(): Promise<void> {
+    // While the mounts stand, a loop device still names the file that it is on.
+    for (const line of (await must(['losetup', '-l', '-n', '-O', 'NAME,BACK-FILE'])).split('\n'))
+      if (line.includes(this.#directory)) await run(['losetup', '-d', line.split(' ')[0]!]);
     for (let round = 0; round < 5; round++) {
       const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
         .split('\n')
@@ -242,8 +245,6 @@ export class CrashRounds {
       if (mounts.length === 0) break;
       for (const target of mounts.reverse()) await run(['umount', '-l', target]);
     }
-    for (const line of (await must(['losetup', '-l', '-n', '-O', 'NAME,BACK-FILE'])).split('\n'))
-      if (line.includes(this.#directory)) await run(['losetup', '-d', line.split(' ')[0]!]);
   }
 }
 
