@@ -322,12 +322,16 @@ export class PodWorker {
 
   /** Claims whose mounts died; containers that use them are condemned. */
   async #deadVolumes(runtime: PodRuntime): Promise<Map<string, string>> {
-    const now = this.#host.clock.monotonic();
-    if (now < this.#mountCheckAtMs) return new Map();
+    if (!(this.#pod.spec.volumes ?? []).some((v) => v.persistentVolumeClaim ?? v.csi ?? v.ephemeral)) return new Map();
+    const wait = this.#mountCheckAtMs - this.#host.clock.monotonic();
+    if (wait > 0) {
+      this.#wakeIn(wait);
+      return new Map();
+    }
     const dead = await this.#host.volumes.dead(this.#pod);
     if (dead.size === 0) {
-      this.#mountCheckAtMs = now + mountCheckMs;
-      if ((this.#pod.spec.volumes ?? []).some((v) => v.persistentVolumeClaim ?? v.csi)) this.#wakeIn(mountCheckMs);
+      this.#mountCheckAtMs = this.#host.clock.monotonic() + mountCheckMs;
+      this.#wakeIn(mountCheckMs);
       return dead;
     }
     for (const container of allContainers(this.#pod)) {

@@ -21,6 +21,8 @@ export interface CsiRecord {
   /** '' where the driver does not stage. */
   readonly stagingPath: string;
   readonly podUid: string;
+  /** False until the driver has said that the volume is at its place. */
+  readonly published: boolean;
 }
 
 export const recordName = 'vol_data.json';
@@ -79,7 +81,7 @@ export class CsiVolumes {
   async mounted(pod: Pod, name: string): Promise<string | undefined> {
     const directory = this.directory(podUid(pod), name);
     const target = join(directory, 'mount');
-    return (await this.#record(directory)) && (await isMounted(target)) ? target : undefined;
+    return (await this.#record(directory))?.published && (await isMounted(target)) ? target : undefined;
   }
 
   /** Mounts a volume for `pod`: `pv` for a claim's, `inline` for one that the pod's spec describes itself. Returns the directory. */
@@ -128,7 +130,7 @@ export class CsiVolumes {
       const directory = this.directory(uid, volume.name);
       const target = join(directory, 'mount');
       await mkdir(directory, { recursive: true, mode: 0o750 });
-      const record: CsiRecord = { version: 1, driver, volumeId, stagingPath, podUid: uid };
+      const record: CsiRecord = { version: 1, driver, volumeId, stagingPath, podUid: uid, published: false };
       // Written first: whatever happens from here on can be undone.
       writeFileAtomic(join(directory, recordName), JSON.stringify(record), 0o600);
       if (stages) {
@@ -157,6 +159,7 @@ export class CsiVolumes {
         secrets: publishSecret,
         volumeContext,
       });
+      writeFileAtomic(join(directory, recordName), JSON.stringify({ ...record, published: true }), 0o600);
       const policy = csiDriver?.spec.fsGroupPolicy ?? 'ReadWriteOnceWithFSType';
       const once = (pv?.spec?.accessModes ?? claim?.spec?.accessModes ?? []).some((m) => m.startsWith('ReadWriteOnce'));
       if (
@@ -195,7 +198,7 @@ export class CsiVolumes {
   async deadReason(uid: string, name: string): Promise<string | undefined> {
     const directory = this.directory(uid, name);
     const record = await this.#record(directory);
-    if (!record) return undefined;
+    if (!record?.published) return undefined;
     const target = join(directory, 'mount');
     const dead = await deadMount(target);
     if (dead) return dead;

@@ -1,4 +1,4 @@
-import { closeSync, constants, mkdirSync, openSync, readlinkSync, realpathSync } from 'node:fs';
+import { chmodSync, closeSync, constants, mkdirSync, openSync, readlinkSync, realpathSync, statSync } from 'node:fs';
 import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AppError, errorCode } from '../../../base/errors.ts';
@@ -12,6 +12,7 @@ const inside = (root: string, path: string): boolean => path === root || path.st
  */
 function openInside(root: string, subPath: string): number {
   const base = realpathSync(root);
+  const mode = statSync(base).mode & 0o7777;
   let current = base;
   for (const part of subPath.split('/').filter((p) => p !== '' && p !== '.')) {
     const next = join(current, part);
@@ -19,7 +20,9 @@ function openInside(root: string, subPath: string): number {
       current = realpathSync(next);
     } catch (error) {
       if (errorCode(error) !== 'ENOENT') throw error;
-      mkdirSync(next, 0o750);
+      // As wide as the volume itself; the process's umask must not narrow it.
+      mkdirSync(next);
+      chmodSync(next, mode);
       current = realpathSync(next);
     }
     if (!inside(base, current)) throw new AppError('SUBPATH', `subPath "${subPath}" leads out of the volume`);
