@@ -98,7 +98,8 @@ export async function logTail(path: string, maxBytes: number, maxLines: number):
   }
   try {
     const { size } = await file.stat();
-    const begin = Math.max(await tailOffset(file, maxLines), size - 4 * maxBytes);
+    // Every line has a timestamp and a stream's name before its content.
+    const begin = Math.max(await tailOffset(file, maxLines), size - maxBytes - 64 * maxLines);
     const buffer = new Uint8Array(Math.max(0, size - begin));
     await file.read(buffer, 0, buffer.length, begin);
     const pieces = new LineSplitter().push(buffer).flatMap((line) => parseLogLine(line)?.content ?? []);
