@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { open } from 'node:fs/promises';
 import { readdirSync, rmdirSync, rmSync, statfsSync } from 'node:fs';
 import { errorCode, errorText } from '../base/errors.ts';
 import { makeDirectory, readFileIfThere, writeFileAtomic } from '../base/files-system.ts';
@@ -181,7 +182,10 @@ export class RbdNode {
     const found = stdout.trim();
     if (code === 0 && found !== '' && found !== fsType)
       throw new CsiError('INTERNAL', `${device} holds ${found}, not ${fsType}: it is left as it is`);
-    if (found === '') await runCommand([...fileSystem.make, device], { timeoutMs: 300_000 });
+    if (found === '') {
+      await assertBlank(device);
+      await runCommand([...fileSystem.make, device], { timeoutMs: 300_000 });
+    }
     // 1: errors were corrected.
     else if (fileSystem.check) await runCommand([...fileSystem.check, device], { okCodes: [0, 1], timeoutMs: 300_000 });
   }
@@ -257,6 +261,26 @@ export class RbdNode {
       ],
       volumeCondition: { abnormal: false, message: 'mounted' },
     };
+  }
+}
+
+/** How much of a device's beginning must be zeros before a file system is made on it: every superblock that is there begins in it. */
+const blankBytes = 4 << 20;
+
+/** blkid answers "nothing recognised" also for what it could not read: only a device that reads as zeros is taken for a new one. */
+async function assertBlank(device: string): Promise<void> {
+  const file = await open(device, 'r');
+  try {
+    const piece = Buffer.alloc(1 << 20);
+    for (let at = 0; at < blankBytes; ) {
+      const { bytesRead } = await file.read(piece, 0, piece.length, at);
+      if (bytesRead === 0) break;
+      if (piece.subarray(0, bytesRead).some((byte) => byte !== 0))
+        throw new CsiError('INTERNAL', `${device} holds data and no file system that is known: it is left as it is`);
+      at += bytesRead;
+    }
+  } finally {
+    await file.close();
   }
 }
 
