@@ -208,7 +208,8 @@ export class Backfill {
     }
     const { missing } = this.#core.meta;
     const theirs = new Map(m.items.map((item) => [objectId(item.oid), item]));
-    for (const [id, item] of theirs) if (!target.ours.has(id) && !target.dirty.has(id)) target.remove.set(id, item.oid);
+    for (const [id, item] of theirs)
+      if (!target.ours.has(id) && !target.dirty.has(id) && !missing.has(item.oid)) target.remove.set(id, item.oid);
     for (const [id, item] of target.ours) {
       if (missing.has(item.oid)) continue;
       const present = theirs.get(id);

@@ -1,21 +1,22 @@
 import type { CollectionId, ObjectStore, TransactionOp } from '../blockstore/api.ts';
-import { type PushCursor, type PushItem, pushStart } from '../wire/messages/osd_osd.ts';
+import type { PushCursor, PushItem } from '../wire/messages/osd_osd.ts';
 import { eversionZero, type HObject } from '../wire/types.ts';
 import { decodeObjectInfo, infoXattr } from './object-info.ts';
 import { objectKey, tempKey } from './object-key.ts';
 
 /** Bytes of data and omap in one piece. */
-export const pieceBytes = 8 * 2 ** 20;
+export const pieceBytes = 4 * 2 ** 20;
 const pieceOmapEntries = 4096;
 
-function emptyItem(oid: HObject): PushItem {
+/** The answer for an object that is not here or cannot be read. */
+export function notFound(oid: HObject, from: PushCursor): PushItem {
   return {
     oid,
     version: eversionZero,
     found: false,
     size: 0,
-    before: pushStart,
-    after: pushStart,
+    before: from,
+    after: from,
     xattrs: new Map(),
     omapHeader: new Uint8Array(0),
     omap: new Map(),
@@ -31,7 +32,7 @@ export async function readPiece(
   oid: HObject,
   from: PushCursor,
 ): Promise<PushItem> {
-  const item = emptyItem(oid);
+  const item = notFound(oid, from);
   const key = objectKey(oid);
   const stat = store.stat(cid, key);
   const infoBytes = store.xattr(cid, key, infoXattr);
@@ -39,7 +40,6 @@ export async function readPiece(
   item.found = true;
   item.version = decodeObjectInfo(infoBytes).version;
   item.size = stat.size;
-  item.before = from;
   const after = { ...from };
   if (from.dataTo === 0 && from.omapAfter === '') {
     item.xattrs = store.xattrs(cid, key);

@@ -229,6 +229,7 @@ export class OsdServer {
       log: this.#log,
       maps: this.#maps,
       sendOsd: (osd, codec, body) => this.#peer(osd)?.send(codec, body),
+      drained: (osd) => this.#peer(osd)?.drained() ?? Promise.resolve(),
       sendMon: (codec, body) => this.#mon.send(codec, body),
       reportSoon: () => this.#stats.soon(),
       fatal: (error) => this.#fatal(error),

@@ -58,6 +58,8 @@ export interface OsdHost {
   readonly maps: MapHistory;
   /** To another OSD at the address that `map` gives it. */
   sendOsd<T>(osd: number, codec: MessageCodec<T>, body: T): void;
+  /** Resolves when the connection to an OSD has taken most of what is queued for it, or is gone. */
+  drained(osd: number): Promise<void>;
   sendMon<T>(codec: MessageCodec<T>, body: T): void;
   /** Statistics should be sent soon. */
   reportSoon(): void;
@@ -93,6 +95,8 @@ export class Osd {
   readonly #pgTempWanted = new Map<string, { pg: PgId; osds: readonly number[] }>();
   #pgTempTimer: Timer | undefined;
   #slotsUsed = 0;
+  /** Data for other OSDs that waits for room on the connection. */
+  readonly #bulk = new Map<number, (() => Promise<void>)[]>();
   /** Set once a map has shown us up: before that an older incarnation's duties are not ours. */
   #everUp = false;
   readonly #slotQueue: { start: () => void; state: 'waiting' | 'running' | 'done' }[] = [];
@@ -114,6 +118,7 @@ export class Osd {
       send: (osd, codec, body) => {
         if (!this.#stopped && this.#map?.isUp(osd)) host.sendOsd(osd, codec, body);
       },
+      bulk: (osd, send) => this.#sendBulk(osd, send),
       commit: (ops, done) => this.#commit(ops, done),
       wantUpThru: (epoch) => this.#wantUpThru(epoch),
       wantPgTemp: (pg, osds) => this.#wantPgTemp(pg, osds),
@@ -365,6 +370,25 @@ export class Osd {
         if (slot.state === 'running' && !this.#stopped) slot.start();
       });
     }
+  }
+
+  #sendBulk(osd: number, send: () => Promise<void>): void {
+    const queue = this.#bulk.get(osd);
+    if (queue !== undefined) {
+      queue.push(send);
+      return;
+    }
+    this.#bulk.set(osd, [send]);
+    this.#runBulk(osd).catch((error: unknown) => this.#host.fatal(error));
+  }
+
+  async #runBulk(osd: number): Promise<void> {
+    const queue = this.#bulk.get(osd)!;
+    while (queue.length > 0 && !this.#stopped) {
+      await this.#host.drained(osd);
+      await queue.shift()!();
+    }
+    this.#bulk.delete(osd);
   }
 
   // --- messages of other OSDs --------------------------------------------------------------------------------------------------

@@ -62,6 +62,8 @@ export interface PeeringHooks {
   replicaActive(): void;
   /** The copy is no longer needed. */
   removeMe(): void;
+  /** Some copy that could have given objects is gone. */
+  lostStray(): void;
   /** News of a copy that peering did not wait for. */
   foundStray(osd: number): void;
 }
@@ -78,6 +80,8 @@ export class Peering {
   /** OSDs whose answer the phase waits for. */
   readonly #waiting = new Set<number>();
   #logFrom = -1;
+  /** Copies outside of the acting set whose OSD went down in this interval. */
+  readonly #gone = new Set<number>();
   #localActivated = false;
   #needsBegin = true;
   /** `clock.monotonic` when the phase began or its questions were last repeated. */
@@ -133,12 +137,32 @@ export class Peering {
       return;
     }
     if (this.phase === 'wait-up-thru') this.#checkUpThru();
+    else if (this.phase === 'active') this.#checkStrays();
+  }
+
+  /** Strays that restarted have forgotten what we asked of them: they are asked anew. */
+  #checkStrays(): void {
+    const core = this.#core;
+    let gone = false;
+    for (const [osd, peer] of core.peers)
+      if (!core.map.isUp(osd) || core.map.upFrom(osd) !== peer.upFrom) {
+        core.peers.delete(osd);
+        this.#gone.add(osd);
+        gone = true;
+      }
+    if (gone) this.#hooks.lostStray();
+    for (const osd of this.#gone)
+      if (core.map.isUp(osd)) {
+        this.#gone.delete(osd);
+        this.#query(osd, 'info');
+      }
   }
 
   #begin(): void {
     const core = this.#core;
     this.#needsBegin = false;
     this.#waiting.clear();
+    this.#gone.clear();
     this.prior = undefined;
     core.peers.clear();
     core.members = [];
@@ -253,7 +277,12 @@ export class Peering {
     info.lastIntervalStarted = Math.max(info.lastIntervalStarted, m.info.lastIntervalStarted);
     info.sums = { ...m.info.sums };
     this.#mergeHistory(m.info.history);
-    core.peers.set(from, { info: copyPgInfo(m.info), missing: MissingSet.of(m.missing), activated: false });
+    core.peers.set(from, {
+      info: copyPgInfo(m.info),
+      missing: MissingSet.of(m.missing),
+      activated: false,
+      upFrom: core.map.upFrom(from),
+    });
     core.env.commit([...ops, ...meta.writeOps()]);
     this.#getMissing();
   }
@@ -315,7 +344,7 @@ export class Peering {
       info.lastBackfill = hobjectMin;
       core.backfillTargets.add(from);
     }
-    core.peers.set(from, { info, missing, activated: false });
+    core.peers.set(from, { info, missing, activated: false, upFrom: core.map.upFrom(from) });
     this.#waiting.delete(from);
     this.#maybeGotMissing();
   }
@@ -431,7 +460,11 @@ export class Peering {
   shareInfo(): void {
     const core = this.#core;
     for (const osd of core.members)
-      core.env.send(osd, MOSDPGInfo, { ...core.head(), info: core.infoCopy(), activated: false });
+      core.env.send(osd, MOSDPGInfo, {
+        ...core.head(),
+        info: core.infoCopy(),
+        activated: false,
+      });
   }
 
   /** Everything is where it belongs (`try_mark_clean`). */
@@ -476,12 +509,12 @@ export class Peering {
     // Until it is activated a copy does not change: a second notice of this interval says nothing new.
     if (core.peers.has(from)) return;
     if (this.phase === 'active' || this.phase === 'activating') {
-      core.peers.set(from, { info: m.info, missing: undefined, activated: false });
+      core.peers.set(from, { info: m.info, missing: undefined, activated: false, upFrom: core.map.upFrom(from) });
       if (core.hasState(PG_CLEAN)) core.env.send(from, MOSDPGRemove, core.head());
       else this.#hooks.foundStray(from);
       return;
     }
-    core.peers.set(from, { info: m.info, missing: undefined, activated: false });
+    core.peers.set(from, { info: m.info, missing: undefined, activated: false, upFrom: core.map.upFrom(from) });
     this.#waiting.delete(from);
     const before = core.info.history.lastEpochStarted;
     const oldest = core.meta.past[0]?.first;
@@ -538,7 +571,7 @@ export class Peering {
     const info = copyPgInfo(m.info);
     const common = judgeReplica(core.meta.log, m.log, missing, info.lastBackfill);
     if (compareEVersion(common, info.lastUpdate) < 0) info.lastUpdate = common;
-    core.peers.set(from, { info, missing, activated: false });
+    core.peers.set(from, { info, missing, activated: false, upFrom: core.map.upFrom(from) });
     this.#hooks.foundStray(from);
   }
 

@@ -14,6 +14,8 @@ export interface Peer {
   missing: MissingSet | undefined;
   /** It has taken our log over, on disk. */
   activated: boolean;
+  /** `up_from` of the incarnation that told. */
+  upFrom: number;
 }
 
 /** The state of one PG on one OSD that its parts share: peering, operations, replication, recovery, backfill. */

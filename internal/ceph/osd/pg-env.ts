@@ -15,6 +15,11 @@ export interface PgEnv {
   /** Sends to another OSD: delivered once and in order while both stay up in the map. */
   send<T>(osd: number, codec: MessageCodec<T>, body: T): void;
   /**
+   * Runs `send` when the connection to an OSD has room for much data, one after another per OSD; `send` resolves when it has queued its message. For
+   * recovery, which would otherwise pile objects up in memory.
+   */
+  bulk(osd: number, send: () => Promise<void>): void;
+  /**
    * Queues a transaction; `done` is called when it is on disk. A failing disk ends the OSD: there is no other way to keep the promise that what was
    * acknowledged stays. Without `done` nobody waits.
    */

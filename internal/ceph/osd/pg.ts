@@ -70,6 +70,7 @@ export class Pg {
       active: () => this.#active(),
       replicaActive: () => this.engine.contexts.clear(),
       removeMe: options.removeMe,
+      lostStray: () => this.recovery.onMap(),
       foundStray: (osd) => this.#foundStray(osd),
     });
   }

@@ -11,7 +11,7 @@ import {
 } from '../wire/messages/osd_osd.ts';
 import { compareEVersion, type EVersion, eversionZero, type HObject } from '../wire/types.ts';
 import { MAP_NORECOVER } from './map-view.ts';
-import { isDone, pieceOps, readPiece } from './object-copy.ts';
+import { isDone, notFound, pieceOps, readPiece } from './object-copy.ts';
 import { objectId } from './object-key.ts';
 import type { PgCore } from './pg-core.ts';
 import { completeUpTo } from './pg-meta.ts';
@@ -49,6 +49,8 @@ export class Recovery {
   readonly #active = new Map<string, ObjectRecovery>();
   readonly #waiters = new Map<string, (() => void)[]>();
   readonly #unfound = new Set<string>();
+  /** OSDs that turned out not to have an object. */
+  readonly #tried = new Map<string, Set<number>>();
   #running = false;
   #release: (() => void) | undefined;
   #retry: Timer | undefined;
@@ -114,6 +116,7 @@ export class Recovery {
     this.#active.clear();
     this.#waiters.clear();
     this.#unfound.clear();
+    this.#tried.clear();
     this.#running = false;
     this.#retry?.cancel();
     this.#retry = undefined;
@@ -183,6 +186,7 @@ export class Recovery {
   retryUnfound(): void {
     if (this.#unfound.size === 0) return;
     this.#unfound.clear();
+    this.#tried.clear();
     const core = this.#core;
     for (const id of this.#waiters.keys()) {
       const item = core.meta.missing.items.get(id);
@@ -217,10 +221,15 @@ export class Recovery {
     this.#pull(op, pushStart);
   }
 
+  /**
+   * Who has the object: a copy that says so, else any that was not asked for it yet. A copy that is to be filled from scratch may still hold what nobody else
+   * does; whatever comes must be the very version needed.
+   */
   #source(oid: HObject, need: EVersion): number | undefined {
     const core = this.#core;
-    for (const osd of core.peers.keys()) if (core.map.isUp(osd) && core.peerHas(osd, oid, need)) return osd;
-    return undefined;
+    const tried = this.#tried.get(objectId(oid));
+    const up = [...core.peers.keys()].filter((osd) => core.map.isUp(osd) && tried?.has(osd) !== true);
+    return up.find((osd) => core.peerHas(osd, oid, need)) ?? up[0];
   }
 
   #pull(op: ObjectRecovery, from: PushCursor): void {
@@ -242,37 +251,32 @@ export class Recovery {
     this.sendPiece(op.oid, osd, from, false);
   }
 
-  /** Sends a piece of an object of ours; failures of the disk are left to the OSD. */
+  /** Sends a piece of an object of ours; an object that cannot be read is sent as not found. */
   sendPiece(oid: HObject, osd: number, from: PushCursor, pulled: boolean): void {
     const core = this.#core;
     const generation = this.#generation;
-    readPiece(core.env.store, core.meta.cid, oid, from).then(
-      (item) => {
-        if (generation === this.#generation) core.env.send(osd, MOSDPGPush, { ...core.head(), pulled, items: [item] });
-      },
-      (error: unknown) => {
-        core.env.log.error('cannot read an object for recovery', {
-          pg: core.text,
-          oid: oid.name,
-          error: errorText(error),
-        });
-        if (generation !== this.#generation) return;
-        const item: PushItem = {
-          oid,
-          version: eversionZero,
-          found: false,
-          size: 0,
-          before: from,
-          after: from,
-          xattrs: new Map(),
-          omapHeader: new Uint8Array(0),
-          omap: new Map(),
-          extents: [],
-          data: [],
-        };
-        if (pulled) core.env.send(osd, MOSDPGPush, { ...core.head(), pulled, items: [item] });
-      },
-    );
+    core.env.bulk(osd, async () => {
+      if (generation !== this.#generation) return;
+      let item: PushItem;
+      try {
+        item = await readPiece(core.env.store, core.meta.cid, oid, from);
+      } catch (error) {
+        const reason = errorText(error);
+        core.env.log.error('cannot read an object for recovery', { pg: core.text, oid: oid.name, error: reason });
+        item = notFound(oid, from);
+      }
+      if (generation === this.#generation) core.env.send(osd, MOSDPGPush, { ...core.head(), pulled, items: [item] });
+    });
+  }
+
+  /** A newer map of the same interval: pulls from OSDs that are gone are tried elsewhere. */
+  onMap(): void {
+    for (const [id, op] of [...this.#active]) {
+      if (op.from < 0 || this.#core.peers.has(op.from)) continue;
+      this.#active.delete(id);
+      this.#recover(op.oid, op.need);
+    }
+    this.#kick();
   }
 
   #finish(op: ObjectRecovery): void {
@@ -306,8 +310,11 @@ export class Recovery {
     const op = this.#active.get(id);
     if (op === undefined || op.from !== from) return;
     if (!item.found || compareEVersion(item.version, op.need) !== 0) {
-      core.env.log.warn('a copy does not have the object it should', { pg: core.text, osd: from, oid: item.oid.name });
-      core.peers.get(from)?.missing?.set(item.oid, op.need, eversionZero);
+      core.env.log.info('a copy does not have the object', { pg: core.text, from, oid: item.oid.name });
+      if (core.members.includes(from) && core.peerHas(from, item.oid, op.need))
+        core.peers.get(from)!.missing!.set(item.oid, op.need, eversionZero);
+      const tried = this.#tried.get(id) ?? new Set();
+      this.#tried.set(id, tried.add(from));
       this.#active.delete(id);
       this.#recover(item.oid, op.need);
       this.#kick();

@@ -433,6 +433,7 @@ export class SimCluster {
       log: this.#log.with({ osd: id }),
       maps: history,
       sendOsd: (to, codec, body) => alive() && this.#sendOsd(sim, to, codec, body),
+      drained: () => Promise.resolve(),
       sendMon: (codec, body) => alive() && this.#onMon(sim, codec as MessageCodec<unknown>, body),
       reportSoon: () => undefined,
       fatal: (error) => {
