@@ -10,7 +10,7 @@ const flushRows = 1000;
 const flushBytes = 1 << 20;
 
 /** A checkpoint follows when this much went to the log or the database since the last one, or after this time. */
-const checkpointBytes = 8 << 20;
+export const defaultCheckpointBytes = 8 << 20;
 const checkpointAfterMs = 30 * 60_000;
 
 export interface FlusherOptions {
@@ -20,6 +20,7 @@ export interface FlusherOptions {
   state: State;
   writer: RowWriter;
   flushAfterMs: number;
+  checkpointBytes: number;
   /** Everything up to this revision is in the database. */
   onWritten(revision: number): void;
   onFailed(error: unknown): void;
@@ -110,7 +111,7 @@ export class Flusher {
   #checkpointDue(): boolean {
     const bytes = this.#bytes() - this.#bytesAtCheckpoint;
     return (
-      bytes >= checkpointBytes ||
+      bytes >= this.#options.checkpointBytes ||
       (bytes > 0 && this.#options.clock.monotonic() - this.#checkpointAt >= checkpointAfterMs)
     );
   }

@@ -58,6 +58,7 @@ export interface MemberOptions {
   writer: RowWriter;
   recentBytes: number;
   flushAfterMs: number;
+  checkpointBytes: number;
 }
 
 /**

@@ -8,6 +8,7 @@ import type { Store } from './api.ts';
 import { decodeCommand } from './command.ts';
 import { Database } from './database-system.ts';
 import { StoreDamagedError } from './errors.ts';
+import { defaultCheckpointBytes } from './flusher.ts';
 import { type Log, journalLog } from './log.ts';
 import { MemberStore } from './member.ts';
 import type { RowWriter } from './rows.ts';
@@ -32,6 +33,8 @@ export interface StoreOptions {
   segmentBytes?: number;
   /** Oldest change that is only in the journal and in memory; default 120 s. */
   flushAfterMs?: number;
+  /** A checkpoint follows when this much was written since the last one; default 8 MiB. */
+  checkpointBytes?: number;
 }
 
 /** Opens or makes the store in `dir`, replays what the journal has beyond the database, and takes it into service. */
@@ -66,6 +69,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       writer,
       recentBytes: options.recentBytes ?? 4 << 20,
       flushAfterMs: options.flushAfterMs ?? 120_000,
+      checkpointBytes: options.checkpointBytes ?? defaultCheckpointBytes,
     });
   } catch (error) {
     await entries?.close().catch(() => undefined);
