@@ -88,7 +88,7 @@ function failure(error: unknown): number {
  */
 export function runOps(ctx: OpContext, from = 0): number | Promise<number> {
   const { ops } = ctx.message;
-  let last = from === 0 ? 0 : ctx.results[from - 1]!.rval;
+  let last = from === 0 ? 0 : Math.max(0, ctx.results[from - 1]!.rval);
   for (let i = from; i < ops.length; i++) {
     const op = ops[i]!;
     const result: OpResult = { op, out: [], rval: 0 };
