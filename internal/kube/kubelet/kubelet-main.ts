@@ -18,6 +18,7 @@ import { nodeFacts } from './node/facts-system.ts';
 import { podsCgroupRoot } from './node/identity.ts';
 import { NodeAgent } from './node/node-agent-client.ts';
 import { allocatable } from './node/node-status.ts';
+import { rotateLogs } from './logs/log-rotation-shell.ts';
 import { ObjectCache } from './object-cache-client.ts';
 import { RuntimeCache } from './pleg-shell.ts';
 import type { PodHost } from './pod/pod-host.ts';
@@ -174,6 +175,15 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     manager.run(stop.signal),
     node.run(stop.signal),
     importLoop(images, clock, log, stop.signal),
+    rotateLogs(
+      {
+        running: () => cache.all().flatMap((runtime) => runtime.containers.filter((c) => c.state === 'running')),
+        reopen: (id) => cri.reopenContainerLog(id),
+        clock,
+        log,
+      },
+      stop.signal,
+    ),
   ];
   return {
     cri,

@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import type { ConfigMap, Secret, Service } from '../api/types.ts';
 import type { KubeClient, KubeObject, ResourceRef } from '../client/api.ts';
-import { isStatus } from '../machinery/status.ts';
+import { isStatus, StatusError } from '../machinery/status.ts';
 import { configMapsRef, secretsRef, servicesRef } from './pod-types.ts';
 
 /** How long a fetched ConfigMap or Secret is believed; also the bound on how late a volume follows a change, on top of the sync period. */
@@ -16,6 +16,8 @@ export class ObjectCache {
   readonly #client: KubeClient;
   readonly #clock: Clock;
   readonly #entries = new Map<string, { atMs: number; value: Promise<unknown> }>();
+  /** The last answers, which stand in while the API server is away. */
+  readonly #last = new Map<string, unknown>();
 
   constructor(client: KubeClient, clock: Clock) {
     this.#client = client;
@@ -58,7 +60,19 @@ export class ObjectCache {
     const now = this.#clock.monotonic();
     const entry = this.#entries.get(key);
     if (entry && now - entry.atMs < ttlMs) return entry.value as Promise<T>;
-    const value = fetch();
+    const value = fetch().then(
+      (answer) => {
+        this.#last.delete(key);
+        this.#last.set(key, answer);
+        if (this.#last.size > maxEntries) this.#last.delete(this.#last.keys().next().value!);
+        return answer;
+      },
+      (error: unknown) => {
+        // A refusal of the server counts; that there is none does not.
+        if (error instanceof StatusError || !this.#last.has(key)) throw error;
+        return this.#last.get(key) as T;
+      },
+    );
     this.#entries.delete(key);
     this.#entries.set(key, { atMs: now, value });
     value.catch(() => {

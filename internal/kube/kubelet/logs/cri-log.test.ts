@@ -1,10 +1,13 @@
-import { mkdtempSync, rmSync, writeFileSync, appendFileSync, renameSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync, appendFileSync, renameSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { utf8, utf8Text } from '../../../base/bytes.ts';
+import { silentLogger } from '../../../base/log.ts';
 import { systemClock } from '../../../base/system.ts';
 import { LineSplitter, LogFilter, type LogOptions, parseLogLine } from './cri-log.ts';
+import type { RuntimeContainer } from '../pod/runtime.ts';
+import { rotateIfLong } from './log-rotation-shell.ts';
 import { logTail, readLog } from './log-reader-shell.ts';
 
 const stamp = (s: number): string => `2026-11-21T00:00:${String(s).padStart(2, '0')}.000000001Z`;
@@ -68,6 +71,33 @@ describe('container logs', () => {
     expect(await collect({ tailLines: 99 })).toBe('l1\nl2\nl3\nl4\n');
     expect(await logTail(file, 100, 1)).toBe('l4\n');
     expect(await logTail(file, 2, 10)).toBe('4\n');
+  });
+
+  test('a long log is set aside, older ones are packed, the oldest go', async () => {
+    const file = join(directory, 'rot.log');
+    let reopened = 0;
+    const container = { id: 'x', logPath: file } as RuntimeContainer;
+    let now = Date.parse('2026-11-21T00:00:00Z');
+    const clock = { ...systemClock, now: () => now };
+    const options = { running: () => [], reopen: async () => void reopened++, clock, log: silentLogger, maxBytes: 10 };
+    for (let round = 0; round < 7; round++) {
+      writeFileSync(file, line(round, 'x'.repeat(20)));
+      now += 1000;
+      expect(await rotateIfLong(options, container)).toBe(true);
+    }
+    expect(reopened).toBe(7);
+    expect(
+      readdirSync(directory)
+        .filter((name) => name.startsWith('rot.log'))
+        .sort(),
+    ).toEqual([
+      'rot.log.20261121-000004.gz',
+      'rot.log.20261121-000005.gz',
+      'rot.log.20261121-000006.gz',
+      'rot.log.20261121-000007',
+    ]);
+    writeFileSync(file, 'short');
+    expect(await rotateIfLong(options, container)).toBe(false);
   });
 
   test('follow goes on through a rotation until the container has ended', async () => {

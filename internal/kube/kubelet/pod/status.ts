@@ -80,6 +80,18 @@ function containerStatus(input: StatusInput, container: Container, kind: Kind, i
     state = input.failed
       ? { waiting: { reason: started } }
       : { waiting: wait ? { reason: wait.reason, message: wait.message } : { reason: started } };
+    const before = told(pod, container.name);
+    const ended =
+      before?.state?.terminated ??
+      before?.lastState?.terminated ??
+      (before?.state?.running
+        ? {
+            exitCode: 137,
+            reason: 'ContainerStatusUnknown',
+            message: 'The container could not be located. It used to be Running',
+          }
+        : undefined);
+    if (ended) lastState = { terminated: ended };
   } else if (found.state === 'running') {
     state = { running: { startedAt: formatTime(found.startedAtMs) } };
     if (previous?.state === 'exited') lastState = { terminated: terminated(previous) };
@@ -119,7 +131,7 @@ function containerStatus(input: StatusInput, container: Container, kind: Kind, i
     state,
     lastState,
     ready: ready && !(input.terminating && !running && kind !== 'init'),
-    restartCount: found ? found.attempt : 0,
+    restartCount: found ? found.attempt : (told(pod, container.name)?.restartCount ?? 0),
     image: found?.image || container.image || '',
     imageID: found?.imageId ?? '',
     containerID: found ? `containerd://${found.id}` : undefined,
@@ -139,6 +151,14 @@ function containerStatus(input: StatusInput, container: Container, kind: Kind, i
       }),
     ),
   }) as ContainerStatus;
+}
+
+/** What the API was told of a container before. */
+function told(pod: Pod, name: string): ContainerStatus | undefined {
+  const { containerStatuses, ephemeralContainerStatuses, initContainerStatuses } = pod.status ?? {};
+  return [...(containerStatuses ?? []), ...(initContainerStatuses ?? []), ...(ephemeralContainerStatuses ?? [])].find(
+    (s) => s.name === name,
+  );
 }
 
 function willRestart(pod: Pod, container: Container, kind: Kind, found: RuntimeContainer): boolean {

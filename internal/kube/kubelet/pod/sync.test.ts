@@ -72,6 +72,20 @@ describe('pod sync: sandbox', () => {
     expect(actions.start.map((s) => s.container.name)).toEqual(['web']);
   });
 
+  test('where the runtime forgot the containers, restarts are counted on from the status', () => {
+    const p = pod();
+    const status = {
+      name: 'web',
+      image: 'busybox',
+      imageID: '',
+      ready: true,
+      restartCount: 4,
+      containerID: 'containerd://x',
+    };
+    p.status = { containerStatuses: [status] };
+    expect(starts(input(p, nothing))).toEqual(['web#5']);
+  });
+
   test('a dead sandbox is replaced and the containers start again with the next attempt', () => {
     const p = pod();
     const actions = computeActions(input(p, runtime([made(p, 'web', { state: 'exited', exitCode: 137 })], false)));

@@ -44,9 +44,15 @@ export interface PodActions {
   readonly start: readonly { container: Container; kind: 'init' | 'main' | 'ephemeral'; attempt: number }[];
 }
 
-function attemptOf(runtime: PodRuntime, name: string): number {
+/** Attempts only grow: where the runtime has forgotten a container, its status tells how often it was started. */
+function attemptOf(pod: Pod, runtime: PodRuntime, name: string): number {
   const last = latest(runtime, name);
-  return last === undefined ? 0 : last.attempt + 1;
+  if (last) return last.attempt + 1;
+  const known = [...(pod.status?.containerStatuses ?? []), ...(pod.status?.initContainerStatuses ?? [])].find(
+    (s) => s.name === name,
+  );
+  if (!known) return 0;
+  return known.containerID || known.lastState?.terminated ? known.restartCount + 1 : known.restartCount;
 }
 
 /** Whether an ended container is due to run again (kubernetes/pkg/kubelet/container/helpers.go: ShouldContainerBeRestarted). */
@@ -86,7 +92,7 @@ export function computeActions(input: SyncInput): PodActions {
       const found = latest(runtime, container.name);
       if (!found || !isLive(found)) {
         if (shouldRestart(pod, found)) {
-          start.push({ container, kind: 'main', attempt: attemptOf(runtime, container.name) });
+          start.push({ container, kind: 'main', attempt: attemptOf(pod, runtime, container.name) });
         }
         continue;
       }
@@ -123,8 +129,12 @@ function withNewSandbox({ pod, runtime }: SyncInput): PodActions {
 
 function firstStarts(pod: Pod, runtime: PodRuntime, wanted: readonly Container[]): PodActions['start'] {
   const first = initContainers(pod)[0];
-  if (first) return [{ container: first, kind: 'init', attempt: attemptOf(runtime, first.name) }];
-  return wanted.map((container) => ({ container, kind: 'main' as const, attempt: attemptOf(runtime, container.name) }));
+  if (first) return [{ container: first, kind: 'init', attempt: attemptOf(pod, runtime, first.name) }];
+  return wanted.map((container) => ({
+    container,
+    kind: 'main' as const,
+    attempt: attemptOf(pod, runtime, container.name),
+  }));
 }
 
 /** Whether a running container has to end, and whether it starts again then. */
@@ -166,7 +176,7 @@ function computeInit(
     const container = list[i]!;
     const found = latest(runtime, container.name, sandboxId);
     const again = (): void => {
-      start.push({ container, kind: 'init', attempt: attemptOf(runtime, container.name) });
+      start.push({ container, kind: 'init', attempt: attemptOf(pod, runtime, container.name) });
     };
     if (isSidecar(container)) {
       if (!found || !isLive(found)) {

@@ -312,7 +312,7 @@ export class PodWorker {
 
   #actions(runtime: PodRuntime): PodActions {
     return computeActions({
-      pod: this.#pod,
+      pod: { ...this.#pod, status: this.#knownStatus() },
       runtime,
       probes: { liveness: this.#prober.results('liveness'), startup: this.#prober.results('startup') },
       hooksRunning: this.#hooksRunning,
