@@ -38,14 +38,12 @@ interface Section {
 }
 
 export function parseWho(who: string): Section | undefined {
+  // A mask without an entity is one of `global`.
+  if (/^(host|class):[^/]+$/.test(who)) return { who, entity: 'global', mask: who };
   const slash = who.indexOf('/');
   const entity = slash < 0 ? who : who.slice(0, slash);
   const mask = slash < 0 ? undefined : who.slice(slash + 1);
-  if (mask !== undefined && !/^(host|class):[^/]+$/.test(mask)) {
-    // A mask without an entity is one of `global`.
-    if (/^(host|class):[^/]+$/.test(who)) return { who, entity: 'global', mask: who };
-    return undefined;
-  }
+  if (mask !== undefined && !/^(host|class):[^/]+$/.test(mask)) return undefined;
   if (!/^(global|mon|mgr|osd|mds|client)(\.[^/]+)?$/.test(entity) || entity.startsWith('global.')) return undefined;
   return { who, entity, mask };
 }
