@@ -77,6 +77,8 @@ export class CrashRounds {
     await this.node.up(150_000);
     await this.node.mustTool(['ceph', 'osd', 'pool', 'create', pool, '16']);
     await this.node.mustTool(['ceph', 'osd', 'pool', 'application', 'enable', pool, 'test']);
+    // The kernel does not tell FUSE of syncfs(2), by which the node makes unpacked images stable.
+    this.#lossy.sync();
     await this.node.mustKubectl(['apply', '-f', join(root, 'examples/counter.yaml')]);
     await this.#comeBack();
   }

@@ -77,6 +77,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     socket: paths.containerdSocket,
     containerdCommand: config.containerd.command,
     imagesDir: config.imagesDir,
+    contentDir: paths.agent,
     recordFile: join(paths.agent, 'images.json'),
     clock,
     log,

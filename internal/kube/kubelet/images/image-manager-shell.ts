@@ -18,6 +18,8 @@ export interface ImageManagerOptions {
   /** containerd's command; `ctr` is looked for beside it. */
   readonly containerdCommand: string;
   readonly imagesDir: string;
+  /** A directory on the file system that containerd keeps images on. */
+  readonly contentDir: string;
   /** Remembers which archives were imported. */
   readonly recordFile: string;
   readonly clock: Clock;
@@ -75,6 +77,12 @@ export class ImageManager {
     await runCommand([ctr, '--address', socket, '--namespace', 'k8s.io', 'images', 'import', file], {
       timeoutMs: 600_000,
     });
+    await this.#sync();
+  }
+
+  /** containerd does not sync what it unpacks: after a power loss its database would name images whose files are empty. */
+  async #sync(): Promise<void> {
+    await runCommand(['sync', '-f', this.#options.contentDir], { timeoutMs: 600_000 });
   }
 
   /** Imports archives that are new or changed; returns how many. One that is broken is told and left out until it changes. */
@@ -140,7 +148,10 @@ export class ImageManager {
     try {
       let pull = this.#pulls.get(image);
       if (!pull) {
-        pull = cri.pullImage(image, auth);
+        pull = cri.pullImage(image, auth).then(async (id) => {
+          await this.#sync();
+          return id;
+        });
         this.#pulls.set(image, pull);
       }
       await pull;
