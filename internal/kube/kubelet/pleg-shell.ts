@@ -25,6 +25,11 @@ const maxLogMessageLines = 80;
 /** Events of one moment are answered by one look at the runtime. */
 const gatherMs = 30;
 const relistMs = 10_000;
+/**
+ * containerd tells of a container's end before its CRI part has noted it, by as much as a write to the disk takes. So after an event there are
+ * further looks, each so long after the one before.
+ */
+const followUpsMs: readonly number[] = [150, 400, 1_000];
 
 interface Snapshot {
   readonly sandboxes: PodSandbox[];
@@ -46,6 +51,9 @@ export class RuntimeCache {
   readonly #ended = new Map<string, RuntimeContainer>();
   #listener: (uid: string) => void = () => undefined;
   #wake: (() => void) | undefined;
+  /** Something happened since the last look began. */
+  #stale = false;
+  #followUps: number[] = [];
   #lastOkMs = 0;
 
   constructor(cri: CriClient, clock: Clock, log: Logger) {
@@ -88,32 +96,43 @@ export class RuntimeCache {
   async run(signal: AbortSignal): Promise<void> {
     void this.#follow(signal);
     while (!signal.aborted) {
+      this.#stale = false;
       try {
         await this.relist();
       } catch (error) {
         if (!signal.aborted) this.#log.warn('container runtime gives no answer', { error: errorText(error) });
       }
-      await new Promise<void>((resolve) => {
-        const timer = this.#clock.after(relistMs, resolve);
-        const now = (): void => {
-          timer.cancel();
-          this.#clock.after(gatherMs, resolve);
-        };
-        this.#wake = now;
-        signal.addEventListener('abort', now, { once: true });
-      });
-      this.#wake = undefined;
+      await this.#pause(signal);
     }
+  }
+
+  /** Until the next regular look, or a moment after something happened. */
+  async #pause(signal: AbortSignal): Promise<void> {
+    const early = new AbortController();
+    const soon = (): void => early.abort();
+    this.#wake = soon;
+    signal.addEventListener('abort', soon, { once: true });
+    if (this.#stale || signal.aborted) soon();
+    await sleep(this.#clock, this.#followUps.shift() ?? relistMs, early.signal);
+    this.#wake = undefined;
+    signal.removeEventListener('abort', soon);
+    if (!signal.aborted && early.signal.aborted) await sleep(this.#clock, gatherMs, signal);
+  }
+
+  #touch(): void {
+    this.#stale = true;
+    this.#followUps = [...followUpsMs];
+    this.#wake?.();
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
-        for await (const _event of this.#cri.events(signal)) this.#wake?.();
+        for await (const _event of this.#cri.events(signal)) this.#touch();
       } catch (error) {
         if (!signal.aborted) this.#log.info('event stream of the container runtime broke', { error: errorText(error) });
       }
-      this.#wake?.();
+      this.#touch();
       await sleep(this.#clock, 500, signal);
     }
   }
@@ -139,7 +158,7 @@ export class RuntimeCache {
         this.#listener(uid);
       } catch (error) {
         this.#log.debug('pod changed while it was looked at', { uid, error: errorText(error) });
-        this.#wake?.();
+        this.#touch();
       }
     }
   }

@@ -1,0 +1,194 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { silentLogger } from '../../base/log.ts';
+import { systemClock, systemRandom } from '../../base/system.ts';
+import type { Config } from '../../config/config.ts';
+import { nodePaths } from '../../config/paths.ts';
+import type { KubeObject } from '../client/api.ts';
+import { prepareContainerd } from './containerd-system.ts';
+import { type Kubelet, startKubelet } from './kubelet-main.ts';
+import { dockerArchive } from './pause/archive.ts';
+import { goArchitecture } from './pause/elf.ts';
+import { type Pod, podsRef } from './pod-types.ts';
+import { stopAllPods } from './teardown-system.ts';
+import { FakeClient } from './testing/fake-client.ts';
+
+const busybox = Bun.which('busybox');
+const ready =
+  process.getuid?.() === 0 && busybox !== null && ['containerd', 'runc', 'ctr'].every((p) => Bun.which(p) !== null);
+
+/** The node agent over a real containerd, with an API server in memory. Pods are on the host's network, so that no interface is made. */
+describe.skipIf(!ready)('node agent with containerd (as root)', () => {
+  let root = '';
+  let config: Config;
+  let containerd: Bun.Subprocess;
+  let kubelet: Kubelet;
+  const client = new FakeClient();
+
+  const begin = (): Promise<Kubelet> =>
+    startKubelet({
+      config,
+      paths: nodePaths(config.dataDir, config.runDir),
+      client,
+      clock: systemClock,
+      random: systemRandom,
+      log: silentLogger,
+      podCIDR: '10.42.0.0/24',
+      networkProblem: () => undefined,
+    });
+
+  beforeAll(async () => {
+    // Socket paths are short on Linux: not below a long temporary directory.
+    root = mkdtempSync('/tmp/kubelet-');
+    config = {
+      node: { name: 'n1', ip: '127.0.0.1', labels: {} },
+      dataDir: join(root, 'data'),
+      runDir: join(root, 'run'),
+      logLevel: 'warn',
+      roles: ['agent'],
+      cluster: {
+        podCIDR: '10.42.0.0/16',
+        serviceCIDR: '10.43.0.0/16',
+        dnsIP: '10.43.0.10',
+        domain: 'cluster.local',
+        serviceNodePortRange: [30_000, 32_767],
+      },
+      ports: { api: 1, kubelet: 1, mon: 1, ceph: 1, dns: 1, prometheus: 1 },
+      containerd: { command: Bun.which('containerd') ?? 'containerd', cniBinDirs: ['/usr/lib/cni'] },
+      imagesDir: join(root, 'images'),
+      manifestsDir: join(root, 'manifests'),
+      storage: { engine: 'embedded', replication: 1, failureDomain: 'osd', osd: [] },
+    } as unknown as Config;
+    mkdirSync(config.imagesDir, { recursive: true });
+    const archive = dockerArchive({
+      reference: 'test/busybox:1',
+      architecture: goArchitecture(process.arch),
+      entrypoint: ['/bin/busybox'],
+      files: [{ name: 'bin/busybox', data: new Uint8Array(readFileSync(busybox!)), mode: 0o755 }],
+    });
+    const file = join(config.imagesDir, 'busybox.tar');
+    writeFileSync(file, archive);
+    Bun.spawnSync(['touch', '-d', '1 minute ago', file]);
+    const argv = await prepareContainerd(config, nodePaths(config.dataDir, config.runDir));
+    containerd = Bun.spawn(argv, { stdin: 'ignore', stdout: 'ignore', stderr: 'ignore' });
+    kubelet = await begin();
+  }, 60_000);
+
+  afterAll(async () => {
+    await kubelet?.stop();
+    await stopAllPods(config, nodePaths(config.dataDir, config.runDir));
+    containerd?.kill('SIGTERM');
+    await containerd?.exited;
+    rmSync(root, { recursive: true, force: true });
+  }, 60_000);
+
+  async function until<T>(what: () => Promise<T | undefined | false>): Promise<T> {
+    for (let i = 0; i < 250; i++) {
+      const value = await what();
+      if (value) return value;
+      await Bun.sleep(100);
+    }
+    throw new Error('it did not come to pass in 25 s');
+  }
+
+  const make = (name: string, spec: Partial<Pod['spec']>): Promise<Pod> =>
+    client.create<Pod>(podsRef, {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name, namespace: 'default' },
+      spec: { nodeName: 'n1', hostNetwork: true, terminationGracePeriodSeconds: 1, containers: [], ...spec },
+    });
+  const get = (name: string): Promise<Pod> => client.get<Pod>(podsRef, name, 'default');
+  const running = (name: string): Promise<Pod> =>
+    until(async () => {
+      const pod = await get(name);
+      return pod.status?.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') ? pod : undefined;
+    });
+  const shell = (script: string): { name: string; image: string; imagePullPolicy: 'Never'; args: string[] } => ({
+    name: 'c',
+    image: 'test/busybox:1',
+    imagePullPolicy: 'Never',
+    args: ['sh', '-c', script],
+  });
+
+  test('a pod runs, its log and files are right, and deletion leaves nothing', async () => {
+    await client.create<KubeObject>({ group: '', version: 'v1', resource: 'configmaps' }, {
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { name: 'cm', namespace: 'default' },
+      data: { greeting: 'hello' },
+    } as KubeObject);
+    await make('one', {
+      containers: [
+        {
+          ...shell('busybox cat /cm/greeting; exec busybox sleep 1000'),
+          volumeMounts: [{ name: 'cm', mountPath: '/cm' }],
+          env: [{ name: 'PATH', value: '/bin' }],
+        },
+      ],
+      volumes: [{ name: 'cm', configMap: { name: 'cm' } }],
+    });
+    const pod = await running('one');
+    expect(pod.status).toMatchObject({ phase: 'Running', hostIP: '127.0.0.1', qosClass: 'BestEffort' });
+    const id = pod.status!.containerStatuses![0]!.containerID!.replace('containerd://', '');
+    const answer = await kubelet.cri.execSync(id, ['/bin/busybox', 'cat', '/cm/greeting'], 5);
+    expect(new TextDecoder().decode(answer.stdout)).toBe('hello');
+    await client.delete(podsRef, 'one', 'default');
+    await until(async () => (await client.list(podsRef)).items.length === 0);
+    await until(async () => (await kubelet.cri.listPodSandbox()).length === 0);
+  }, 60_000);
+
+  test('exit codes and messages, restarts with back-off', async () => {
+    await make('fails', { restartPolicy: 'Never', containers: [shell('echo -n bye > /dev/termination-log; exit 3')] });
+    const failed = await until(async () => {
+      const pod = await get('fails');
+      return pod.status?.phase === 'Failed' && pod;
+    });
+    expect(failed.status?.containerStatuses?.[0]?.state?.terminated).toMatchObject({
+      exitCode: 3,
+      reason: 'Error',
+      message: 'bye',
+    });
+    await make('loops', { containers: [shell('exit 1')] });
+    const looping = await until(async () => {
+      const pod = await get('loops');
+      return pod.status?.containerStatuses?.[0]?.state?.waiting?.reason === 'CrashLoopBackOff' && pod;
+    });
+    expect(looping.status?.containerStatuses?.[0]).toMatchObject({
+      restartCount: 1,
+      lastState: { terminated: { exitCode: 1 } },
+    });
+    await client.delete(podsRef, 'fails', 'default');
+    await client.delete(podsRef, 'loops', 'default');
+    await until(async () => (await client.list(podsRef)).items.length === 0);
+  }, 60_000);
+
+  test('an image that is nowhere is waited for with a reason', async () => {
+    await make('noimage', { containers: [{ name: 'c', image: 'nowhere/none:1', imagePullPolicy: 'Never' }] });
+    const waiting = await until(
+      async () => (await get('noimage')).status?.containerStatuses?.[0]?.state?.waiting?.reason === 'ErrImageNeverPull',
+    );
+    expect(waiting).toBe(true);
+    await client.delete(podsRef, 'noimage', 'default');
+    await until(async () => (await client.list(podsRef)).items.length === 0);
+  }, 60_000);
+
+  test('containers outlive the agent, and run on while the API server is away', async () => {
+    await make('stays', {
+      containers: [shell('exec busybox sleep 1000')].map((c) => ({ ...c, env: [{ name: 'PATH', value: '/bin' }] })),
+    });
+    const before = (await running('stays')).status?.containerStatuses?.[0];
+    await kubelet.stop();
+    client.down = true;
+    kubelet = await begin();
+    await Bun.sleep(1_000);
+    client.down = false;
+    await until(async () => kubelet.pods.listed);
+    await Bun.sleep(500);
+    const after = (await get('stays')).status?.containerStatuses?.[0];
+    expect(after).toMatchObject({ containerID: before?.containerID, restartCount: 0, ready: true });
+    await client.delete(podsRef, 'stays', 'default');
+    await until(async () => (await client.list(podsRef)).items.length === 0);
+  }, 60_000);
+});
