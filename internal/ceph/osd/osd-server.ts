@@ -192,6 +192,7 @@ export class OsdServer {
       epoch: () => this.#osd.map?.epoch ?? 0,
       upFrom: () => this.#upFrom(),
       pgs: () => this.#osd.stats(),
+      held: () => this.#osd.held(),
       pgCount: () => this.#osd.pgs.size,
       statfs: () => options.store.statfs(),
       latencyMs: () => this.#osd.commitLatencyMs,

@@ -562,6 +562,12 @@ export class Osd {
     return stats;
   }
 
+  /** What is held here of every PG. */
+  *held(): Generator<{ pool: number; bytes: number; omapBytes: number }> {
+    for (const { core } of this.pgs.values())
+      yield { pool: core.id.pool, bytes: core.info.sums.bytes, omapBytes: core.info.sums.omapBytes };
+  }
+
   /** OSDs with which we share PGs. */
   peers(): Set<number> {
     const out = new Set<number>();

@@ -14,7 +14,10 @@ export interface StatsHost {
   readonly clock: Clock;
   epoch(): number;
   upFrom(): number;
+  /** PGs that this OSD leads. */
   pgs(): PgStat[];
+  /** What this OSD holds of every PG, also of those that others lead. */
+  held(): Iterable<{ pool: number; bytes: number; omapBytes: number }>;
   pgCount(): number;
   statfs(): StoreStatfs;
   latencyMs(): number;
@@ -81,7 +84,7 @@ export class StatsReporter {
       upFrom: host.upFrom(),
       seq: ++this.#sequence,
       osd: this.#osdStat(pgs),
-      pools: this.#pools(pgs),
+      pools: this.#pools(),
       pgs: tell,
     };
     if (!host.send(stats)) return this.#sequence;
@@ -109,14 +112,14 @@ export class StatsReporter {
     };
   }
 
-  #pools(pgs: readonly PgStat[]): Map<number, PoolUsage> {
+  #pools(): Map<number, PoolUsage> {
     const out = new Map<number, PoolUsage>();
-    for (const { pg, sums } of pgs) {
-      const usage = out.get(pg.pool) ?? { dataBytes: 0, allocatedBytes: 0, omapBytes: 0 };
-      usage.dataBytes += sums.bytes;
-      usage.allocatedBytes += sums.bytes;
-      usage.omapBytes += sums.omapBytes;
-      out.set(pg.pool, usage);
+    for (const { pool, bytes, omapBytes } of this.#host.held()) {
+      const usage = out.get(pool) ?? { dataBytes: 0, allocatedBytes: 0, omapBytes: 0 };
+      usage.dataBytes += bytes;
+      usage.allocatedBytes += bytes;
+      usage.omapBytes += omapBytes;
+      out.set(pool, usage);
     }
     return out;
   }
