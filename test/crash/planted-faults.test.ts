@@ -20,7 +20,7 @@ const faults: { name: string; options: Partial<ConstructorParameters<typeof Cras
   },
 ];
 
-describe.skipIf(process.env.CRASH_PLANTED === '0')('planted faults are caught', () => {
+describe('planted faults are caught', () => {
   test.each(faults)('$name', { timeout: 40 * minute }, async ({ options }) => {
     const crash = new CrashRounds({ seed, ...options });
     let caught: unknown;
@@ -36,6 +36,6 @@ describe.skipIf(process.env.CRASH_PLANTED === '0')('planted faults are caught', 
     } finally {
       await crash.tearDown();
     }
-    expect(String(caught)).toMatch(/LOST|damaged|TORN|WRONG|not within|up:/);
+    expect(String(caught)).toMatch(/LOST|damaged|DAMAGED|TORN|WRONG/);
   });
 });

@@ -1,11 +1,12 @@
 #!/bin/sh
 # `npm test`: installs what the tests need (Debian packages, npm packages), checks the tree, builds both executables and runs the suites:
-# unit (beside the code), build (both executables), story (a whole node). `test.sh crash` runs the long crash rounds instead.
-# Arguments name suites; the default is check unit build story. The last line counts tests.
+# unit (beside the code), build (both executables), story (a whole node),
+# crash (a few rounds of kill -9 and power loss under load; CRASH_ROUNDS, 5). `test.sh long-crash` runs 50 rounds and the planted faults, `test.sh fuzz`
+# the fuzz tests with 50 times as many inputs. Arguments name suites; the default is check unit build story crash. The last line counts tests.
 set -eu
 cd "$(dirname "$0")/../.."
 [ "$(id -u)" = 0 ] || { echo "npm test: must be started by root: it makes network namespaces, mounts and containers" >&2; exit 1; }
-[ $# -gt 0 ] || set -- check unit build story
+[ $# -gt 0 ] || set -- check unit build story crash
 
 sh cmd/setup/packages.sh containerd runc containernetworking-plugins nftables iproute2 e2fsprogs util-linux procps curl ceph-common ceph-base ceph-fuse rbd-fuse \
   busybox-static qemu-user-static libc6-arm64-cross libgcc-s1-arm64-cross python3-rados python3-rbd
@@ -23,6 +24,12 @@ suite() { # NAME ARGUMENTS OF VITEST
   bun --bun node_modules/vitest/vitest.mjs run --pool=threads --reporter=default --reporter=json --outputFile.json="$results/$name.json" "$@" || failed=1
 }
 
+built=
+build_own() { # the executable of this machine, once a run
+  [ -n "$built" ] || bun cmd/build/main.ts "$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')"
+  built=yes
+}
+
 for wanted in "$@"; do
   case $wanted in
     check)
@@ -32,15 +39,24 @@ for wanted in "$@"; do
     unit) suite unit --project unit ;;
     build)
       bun cmd/build/main.ts
+      built=yes
       suite build --project build
       ;;
     story)
-      [ -x dist/appliance-linux-x64 ] && [ "$*" != story ] || bun cmd/build/main.ts "$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')"
+      build_own
       suite story --project story --bail 1
       ;;
     crash)
-      bun cmd/build/main.ts "$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')"
-      suite crash --project crash
+      build_own
+      CRASH_ROUNDS=${CRASH_ROUNDS:-5} suite crash --project crash test/crash/crash.test.ts
+      ;;
+    long-crash)
+      build_own
+      bun cmd/build/main.ts faulty
+      CRASH_ROUNDS=${CRASH_ROUNDS:-50} suite crash --project crash
+      ;;
+    fuzz)
+      FUZZ_ROUNDS=${FUZZ_ROUNDS:-100000} FUZZ_COUNT=${FUZZ_COUNT:-100000} suite fuzz --project unit --testTimeout=1200000 -t '[Ff]uzz|garbage|damaged'
       ;;
     *) echo "test.sh: unknown suite $wanted" >&2; exit 2 ;;
   esac
