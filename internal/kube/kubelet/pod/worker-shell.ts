@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import type { Timer } from '../../../base/clock.ts';
 import { errorText } from '../../../base/errors.ts';
 import type { PodCondition, PodStatus } from '../../api/types.ts';
@@ -18,7 +17,9 @@ import { PodProber } from '../probe/prober-shell.ts';
 import { CrashBackoff } from './backoff.ts';
 import type { PodPlace } from './fields.ts';
 import { killAll, killContainer, runHook } from './killer-shell.ts';
-import { type PodHost, podLogDirectory, podSubject } from './pod-host.ts';
+import { MountWatch } from './mount-watch-shell.ts';
+import { type PodHost, podSubject } from './pod-host.ts';
+import { collectEnded, removeRemains } from './remains-shell.ts';
 import { podCgroupPath } from './resources.ts';
 import { currentSandbox, isLive, latest, type PodRuntime } from './runtime.ts';
 import { podSandboxConfig, StartError, startContainer, startSandbox } from './starter-shell.ts';
@@ -27,8 +28,6 @@ import { computeActions, type PodActions } from './sync.ts';
 
 /** How often a pod is looked at with no reason, which also bounds how late volumes follow their objects. */
 const resyncMs = 30_000;
-/** How often the mounts of claims are asked whether they live. */
-const mountCheckMs = 15_000;
 const firstRetryMs = 500;
 const maxRetryMs = 30_000;
 
@@ -49,13 +48,13 @@ export class PodWorker {
   #failed: WaitReason | undefined;
   readonly #startTimeMs: number;
   readonly #prober: PodProber;
+  readonly #mounts: MountWatch;
   readonly #backoff = new CrashBackoff();
   readonly #waiting = new Map<string, WaitReason>();
   readonly #hooksRunning = new Set<string>();
   readonly #condemned = new Map<string, string>();
   #lastStatus: PodStatus | undefined;
   #volumesDown = false;
-  #mountCheckAtMs = 0;
   #retryMs = firstRetryMs;
   #wakeAtMs = Number.POSITIVE_INFINITY;
   #signal: (() => void) | undefined;
@@ -68,6 +67,7 @@ export class PodWorker {
     this.#host = host;
     this.#pod = pod;
     this.#startTimeMs = host.clock.now();
+    this.#mounts = new MountWatch(host);
     this.#lastStatus = pod.status?.startTime ? pod.status : undefined;
     this.#prober = new PodProber({
       cri: host.cri,
@@ -166,7 +166,8 @@ export class PodWorker {
       } catch (error) {
         if (this.#stopped) return;
         this.#host.log.warn('pod step failed', { pod: podKey(this.#pod), life: this.#life, error: errorText(error) });
-        this.#wakeIn(this.#retryMs);
+        // A step that failed may have asked to be woken at once: that would go round and round.
+        this.#wakeAtMs = this.#host.clock.monotonic() + this.#retryMs;
         this.#retryMs = Math.min(maxRetryMs, this.#retryMs * 2);
       }
     }
@@ -237,7 +238,7 @@ export class PodWorker {
   }
 
   async #run(): Promise<void> {
-    const { host } = this;
+    const host = this.#host;
     const runtime = await this.#runtime();
     if (this.#deadlineExceeded()) {
       this.#failed = {
@@ -250,7 +251,8 @@ export class PodWorker {
     }
     for (const id of this.#condemned.keys())
       if (!runtime.containers.some((c) => c.id === id)) this.#condemned.delete(id);
-    const dead = await this.#deadVolumes(runtime);
+    const dead = await this.#mounts.check(this.#pod, runtime, this.#condemned);
+    this.#wakeIn(this.#mounts.nextCheckMs(this.#pod));
     const status = this.#report(runtime, false);
     if (isTerminal(status)) {
       this.#life = 'ending';
@@ -269,7 +271,7 @@ export class PodWorker {
         return;
       }
     }
-    await this.#resetDead(dead, runtime);
+    await this.#mounts.reset(this.#pod, runtime, dead);
     let volumes: Map<string, string>;
     try {
       volumes = await host.volumes.setUp(this.#pod, this.#place(runtime));
@@ -291,13 +293,9 @@ export class PodWorker {
       return;
     }
     this.#report(await this.#runtime(), false);
-    await this.#collect(runtime);
+    await collectEnded(this.#host, runtime);
     const deadline = this.#pod.spec.activeDeadlineSeconds;
     if (deadline !== undefined) this.#wakeIn(this.#startedAt() + deadline * 1000 - host.clock.now() + 10);
-  }
-
-  get host(): PodHost {
-    return this.#host;
   }
 
   #startedAt(): number {
@@ -318,51 +316,6 @@ export class PodWorker {
       hooksRunning: this.#hooksRunning,
       condemned: this.#condemned,
     });
-  }
-
-  /** Claims whose mounts died; containers that use them are condemned. */
-  async #deadVolumes(runtime: PodRuntime): Promise<Map<string, string>> {
-    if (!(this.#pod.spec.volumes ?? []).some((v) => v.persistentVolumeClaim ?? v.csi ?? v.ephemeral)) return new Map();
-    const wait = this.#mountCheckAtMs - this.#host.clock.monotonic();
-    if (wait > 0) {
-      this.#wakeIn(wait);
-      return new Map();
-    }
-    const dead = await this.#host.volumes.dead(this.#pod);
-    if (dead.size === 0) {
-      this.#mountCheckAtMs = this.#host.clock.monotonic() + mountCheckMs;
-      this.#wakeIn(mountCheckMs);
-      return dead;
-    }
-    for (const container of allContainers(this.#pod)) {
-      const mount = container.volumeMounts?.find((m) => dead.has(m.name));
-      const found = latest(runtime, container.name);
-      if (!mount || !found || !isLive(found)) continue;
-      this.#condemned.set(
-        found.id,
-        `Container ${container.name} stands on volume "${mount.name}" whose mount is dead (${dead.get(mount.name)!}), will be restarted`,
-      );
-    }
-    return dead;
-  }
-
-  /** Takes dead mounts away once nothing runs on them; the next set-up makes them anew. */
-  async #resetDead(dead: ReadonlyMap<string, string>, runtime: PodRuntime): Promise<void> {
-    for (const [name, reason] of dead) {
-      const used = allContainers(this.#pod).some((c) => {
-        const found = latest(runtime, c.name);
-        return found !== undefined && isLive(found) && c.volumeMounts?.some((m) => m.name === name);
-      });
-      if (used) continue;
-      this.#host.log.warn('volume mounted anew', { pod: podKey(this.#pod), volume: name, reason });
-      this.#host.events.record(
-        podSubject(this.#pod),
-        'Warning',
-        'VolumeRemounted',
-        `The mount of volume "${name}" was dead (${reason}); it is made anew`,
-      );
-      await this.#host.volumes.reset(this.#pod, name);
-    }
   }
 
   async #kill(runtime: PodRuntime, actions: PodActions): Promise<void> {
@@ -477,25 +430,6 @@ export class PodWorker {
     void run();
   }
 
-  /** Removes all but the newest ended container of each name, with their logs, and sandboxes that hold nothing any more. */
-  async #collect(runtime: PodRuntime): Promise<void> {
-    const kept = new Map<string, number>();
-    const removed = new Set<string>();
-    for (const container of runtime.containers) {
-      const count = (kept.get(container.name) ?? 0) + 1;
-      kept.set(container.name, count);
-      if (count <= 2 || isLive(container)) continue;
-      await this.#host.cri.removeContainer(container.id);
-      removed.add(container.id);
-      if (container.logPath !== '') await rm(container.logPath, { force: true });
-    }
-    for (const sandbox of runtime.sandboxes.slice(1)) {
-      if (runtime.containers.some((c) => c.sandboxId === sandbox.id && !removed.has(c.id))) continue;
-      await this.#host.cri.stopPodSandbox(sandbox.id);
-      await this.#host.cri.removePodSandbox(sandbox.id);
-    }
-  }
-
   /** Seconds that the pod's containers have; a deletion may shorten what the spec says. */
   #grace(): number {
     const own = this.#pod.spec.terminationGracePeriodSeconds ?? 30;
@@ -564,7 +498,7 @@ export class PodWorker {
   /** Nothing runs any more: volumes and cgroup go; for a deleted pod everything goes, and its deletion is confirmed. */
   async #finish(): Promise<void> {
     const uid = podUid(this.#pod);
-    const { host } = this;
+    const host = this.#host;
     if (!this.#volumesDown) {
       await host.volumes.unmount(uid);
       await host.cgroups.remove(podCgroupPath(host.cgroupRoot, this.#pod));
@@ -572,17 +506,7 @@ export class PodWorker {
     }
     if (this.#pod.metadata.deletionTimestamp !== undefined) this.#deleted = true;
     if (!this.#deleted) return;
-    const runtime = await this.#runtime();
-    for (const sandbox of runtime.sandboxes) {
-      await host.cri.stopPodSandbox(sandbox.id);
-      await host.cri.removePodSandbox(sandbox.id);
-    }
-    for (const container of runtime.containers) await host.cri.removeContainer(container.id);
-    await host.volumes.tearDown(uid);
-    await rm(podLogDirectory(host.logsDir, podNamespace(this.#pod), this.#pod.metadata.name, uid), {
-      recursive: true,
-      force: true,
-    });
+    await removeRemains(host, this.#pod, await this.#runtime());
     if (this.#removed) {
       this.#life = 'gone';
       host.forget(uid);
