@@ -1,5 +1,5 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { errorCode } from './errors.ts';
 
 function syncDirectory(path: string): void {
@@ -11,9 +11,12 @@ function syncDirectory(path: string): void {
   }
 }
 
-/** Makes `path` and its parents with `mode`. */
+/** Makes `path` and its missing parents with `mode`; the names of those it made are on disk when it returns. */
 export function makeDirectory(path: string, mode = 0o700): void {
+  const parents: string[] = [];
+  for (let at = resolve(path); !existsSync(at); at = dirname(at)) parents.push(dirname(at));
   mkdirSync(path, { recursive: true, mode });
+  for (const parent of parents.reverse()) syncDirectory(parent);
 }
 
 /** Replaces `path` with `content`: after a power loss it holds the old bytes or the new ones, whole. */

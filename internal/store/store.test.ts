@@ -78,6 +78,23 @@ async function until(condition: () => boolean): Promise<void> {
   expect(condition()).toBe(true);
 }
 
+test('the names of the store’s directory and of its parents are made durable', async () => {
+  const dir = `${directory()}/deep/er`;
+  const synced = new Set<string>();
+  const disk = {
+    ...systemDisk,
+    syncDirectory: (path: string) => {
+      synced.add(path);
+      return systemDisk.syncDirectory(path);
+    },
+  };
+  await stop(await start(dir, { disk }));
+  const base = dir.slice(0, -'/store/deep/er'.length);
+  expect([...synced]).toEqual(
+    expect.arrayContaining([base, `${base}/store`, `${base}/store/deep`, dir, `${dir}/journal`]),
+  );
+});
+
 describe('store', () => {
   test('a put gives key, revisions and versions as etcd does', async () => {
     const store = await start(directory());

@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import type { Disk } from '../base/disk.ts';
+import { type Disk, makeDurableDirectory } from '../base/disk.ts';
 import { assert, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
@@ -40,7 +40,7 @@ export interface StoreOptions {
 /** Opens or makes the store in `dir`, replays what the journal has beyond the database, and takes it into service. */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const { dir, disk, clock, log } = options;
-  await disk.makeDirectory(dir);
+  await makeDurableDirectory(disk, dir);
   const database = new Database(`${dir}/state.db`, { cacheBytes: options.cacheBytes ?? 8 << 20 });
   let entries: Log | undefined;
   try {
