@@ -37,7 +37,7 @@ export interface MemoryDisk extends Disk {
   setCapacity(bytes: number): void;
 }
 
-export type FaultKind = 'write' | 'datasync' | 'read' | 'open' | 'rename' | 'syncDirectory';
+export type FaultKind = 'write' | 'datasync' | 'read' | 'open' | 'rename' | 'remove' | 'syncDirectory';
 
 type Pending =
   | { kind: 'write'; position: number; bytes: Uint8Array; synced: boolean }
@@ -291,7 +291,7 @@ class SimulatedDisk implements MemoryDisk {
   }
 
   async remove(path: string): Promise<void> {
-    await this.step('other');
+    await this.step('remove');
     if (this.#names.has(path)) this.#change(parentDirectory(path), (names) => names.delete(path));
   }
 

@@ -135,6 +135,33 @@ describe('journal', () => {
     await again.close();
   });
 
+  for (const kind of ['rename', 'remove', 'syncDirectory'] as const)
+    test(`a recycling that fails (${kind}) leaves no gap, and a later one goes on`, async () => {
+      const disk = memoryDisk({ random: seededRandom(50) });
+      const journal = await open(disk);
+      for (let i = 1; i <= 100; i++) await journal.append(1, [new Uint8Array(1000).fill(i)]).done;
+      disk.failNext(kind, 'EIO');
+      journal.reclaim(90);
+      await journal.close();
+      const stopped = journal.firstIndex;
+      expect(stopped).toBeLessThan(80);
+
+      const again = await open(disk);
+      expect([...(await contents(again)).keys()][0]).toBe(stopped);
+      disk.failNext(kind, 'EIO');
+      again.reclaim(91);
+      await again.append(1, [bytes('between')]).done;
+      // A replay beside the recycling reads what is left only.
+      await contents(again, 92);
+      again.reclaim(92);
+      await again.close();
+      expect(again.firstIndex).toBeGreaterThan(80);
+      const last = await open(disk);
+      expect(last.lastIndex).toBe(101);
+      expect((await contents(last)).size).toBe(101 - last.firstIndex + 1);
+      await last.close();
+    });
+
   test('a damaged record before the tail is an error with file and offset', async () => {
     const disk = memoryDisk({ random: seededRandom(6) });
     const journal = await open(disk);

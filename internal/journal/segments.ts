@@ -23,6 +23,10 @@ export class Segments {
   #headers: SegmentHeader[];
   #spares: string[];
   #spareNumber: number;
+  /** The segment whose file is being taken away just now: nobody may begin to read it. */
+  #leaving: SegmentHeader | undefined;
+  /** A file that has lost its segment's name, before that is durable; `spare` is its new name. */
+  #recycled: { spare: string | undefined } | undefined;
   #readers = 0;
   #readersGone: (() => void)[] = [];
 
@@ -131,28 +135,46 @@ export class Segments {
     return name;
   }
 
-  /** Takes whole segments before `beforeIndex` out, but never the last one. */
+  /**
+   * Takes whole segments before `beforeIndex` out, but never the last one. Strictly one behind the other, oldest first: each name is gone on
+   * disk before the next is touched, so whatever fails, what is left has no gap. A call after a failed one goes on where that stopped.
+   */
   async recycle(beforeIndex: number): Promise<void> {
+    await this.#syncRecycled();
     while (this.#headers.length > 1 && this.#headers[1]!.firstIndex <= beforeIndex) {
       while (this.#readers > 0) await new Promise<void>((resolve) => this.#readersGone.push(resolve));
-      const header = this.#headers.shift()!;
-      if (header.size !== this.#segmentBytes || this.#spares.length >= maxSpares) {
-        await this.#disk.remove(this.path(header));
-        continue;
+      const header = this.#headers[0]!;
+      this.#leaving = header;
+      try {
+        if (header.size !== this.#segmentBytes || this.#spares.length >= maxSpares) {
+          await this.#disk.remove(this.path(header));
+          this.#recycled = { spare: undefined };
+        } else {
+          const name = `spare-${this.#spareNumber++}`;
+          await this.#disk.rename(this.path(header), `${this.#dir}/${name}`);
+          this.#recycled = { spare: name };
+        }
+        this.#headers.shift();
+      } finally {
+        this.#leaving = undefined;
       }
-      const name = `spare-${this.#spareNumber++}`;
-      await this.#disk.rename(this.path(header), `${this.#dir}/${name}`);
-      // The old name must be gone on disk before the file gets another header.
-      await this.#disk.syncDirectory(this.#dir);
-      this.#spares.push(name);
+      await this.#syncRecycled();
     }
+  }
+
+  /** The old name must be gone on disk before the file gets another header. */
+  async #syncRecycled(): Promise<void> {
+    if (this.#recycled === undefined) return;
+    await this.#disk.syncDirectory(this.#dir);
+    if (this.#recycled.spare !== undefined) this.#spares.push(this.#recycled.spare);
+    this.#recycled = undefined;
   }
 
   /** Keeps the segments from being recycled while `work` reads them. */
   async read(work: (headers: readonly SegmentHeader[]) => Promise<void>): Promise<void> {
     this.#readers++;
     try {
-      await work([...this.#headers]);
+      await work(this.#headers.filter((header) => header !== this.#leaving));
     } finally {
       this.#readers--;
       if (this.#readers === 0) for (const gone of this.#readersGone.splice(0)) gone();
