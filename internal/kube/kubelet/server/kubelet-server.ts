@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import http2 from 'node:http2';
 import { connect } from 'node:net';
+import { uptime } from 'node:os';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../../../base/clock.ts';
 import { AppError, errorText } from '../../../base/errors.ts';
@@ -155,7 +156,15 @@ export class KubeletServer {
         });
       case 'summary': {
         await this.#measure();
-        return json(summary(config.node.name, nodeFacts(paths.agent), this.#uses.values(), clock.now()));
+        return json(
+          summary(
+            config.node.name,
+            nodeFacts(paths.agent),
+            this.#uses.values(),
+            clock.now(),
+            clock.now() - uptime() * 1000,
+          ),
+        );
       }
       case 'resource': {
         await this.#measure();
@@ -188,7 +197,12 @@ export class KubeletServer {
   }
 
   async #measure(): Promise<void> {
-    this.#uses = containerUses(await this.#options.kubelet.cri.listContainerStats(), this.#uses);
+    const { cache, cri } = this.#options.kubelet;
+    this.#uses = containerUses(
+      await cri.listContainerStats(),
+      this.#uses,
+      (id) => cache.findContainer(id)?.container.startedAtMs ?? 0,
+    );
   }
 
   #pod(target: { namespace: string; pod: string; uid?: string }): Pod {

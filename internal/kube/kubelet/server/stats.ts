@@ -9,6 +9,7 @@ export interface ContainerUse {
   readonly pod: string;
   readonly uid: string;
   readonly container: string;
+  readonly startedAtMs: number;
   readonly atMs: number;
   /** Nanoseconds of cpu since its start. */
   readonly cpuNs: number;
@@ -22,6 +23,7 @@ export interface ContainerUse {
 export function containerUses(
   stats: readonly CriContainerStats[],
   before: ReadonlyMap<string, ContainerUse>,
+  startedAt: (containerId: string) => number,
 ): Map<string, ContainerUse> {
   const out = new Map<string, ContainerUse>();
   for (const one of stats) {
@@ -41,6 +43,7 @@ export function containerUses(
       pod: labels[labelPodName] ?? '',
       uid,
       container: labels[labelContainerName] ?? '',
+      startedAtMs: startedAt(id),
       atMs,
       cpuNs,
       memoryBytes: one.memory?.workingSetBytes?.value ?? 0,
@@ -61,7 +64,13 @@ function cpu(use: { atMs: number; cpuNs: number; nanoCores?: number }): object {
 }
 
 /** stats.k8s.io/v1alpha1 Summary, which `kubectl top` and autoscalers are fed from. */
-export function summary(nodeName: string, facts: NodeFacts, uses: Iterable<ContainerUse>, nowMs: number): object {
+export function summary(
+  nodeName: string,
+  facts: NodeFacts,
+  uses: Iterable<ContainerUse>,
+  nowMs: number,
+  bootMs: number,
+): object {
   const pods = new Map<string, ContainerUse[]>();
   for (const use of uses) {
     const list = pods.get(use.uid);
@@ -73,7 +82,7 @@ export function summary(nodeName: string, facts: NodeFacts, uses: Iterable<Conta
     node: {
       nodeName,
       systemContainers: [],
-      startTime: time,
+      startTime: formatTime(bootMs),
       memory: {
         time,
         availableBytes: facts.memoryAvailableBytes,
@@ -91,10 +100,10 @@ export function summary(nodeName: string, facts: NodeFacts, uses: Iterable<Conta
     },
     pods: [...pods.values()].map((list) => ({
       podRef: { name: list[0]!.pod, namespace: list[0]!.namespace, uid: list[0]!.uid },
-      startTime: time,
+      startTime: formatTime(Math.min(...list.map((use) => use.startedAtMs))),
       containers: list.map((use) => ({
         name: use.container,
-        startTime: time,
+        startTime: formatTime(use.startedAtMs),
         cpu: cpu(use),
         memory: { time: formatTime(use.atMs), workingSetBytes: use.memoryBytes, rssBytes: use.rssBytes },
         rootfs: { time: formatTime(use.atMs), usedBytes: use.diskBytes },
