@@ -126,7 +126,7 @@ export class PodManager {
 
   #take(pod: Pod, fromDisk: boolean): void {
     const uid = podUid(pod);
-    if (!fromDisk) this.#options.checkpoints.save(pod);
+    if (!fromDisk) this.#save(pod);
     const worker = this.#workers.get(uid);
     if (worker) {
       worker.update(pod);
@@ -147,13 +147,27 @@ export class PodManager {
   #gone(pod: Pod): void {
     const worker = this.#workers.get(podUid(pod));
     if (worker) worker.remove();
-    else void this.#options.checkpoints.remove(podUid(pod));
+    else void this.forget(podUid(pod));
   }
 
   /** Called by a worker that has ended for good. */
   async forget(uid: string): Promise<void> {
     this.#workers.delete(uid);
-    await this.#options.checkpoints.remove(uid);
+    try {
+      await this.#options.checkpoints.remove(uid);
+    } catch (error) {
+      // Housekeeping finds it again.
+      this.#options.log.warn('pod record not removed', { uid, error: errorText(error) });
+    }
+  }
+
+  /** A pod runs also when it cannot be written down; only a start without the API server would miss it. */
+  #save(pod: Pod): void {
+    try {
+      this.#options.checkpoints.save(pod);
+    } catch (error) {
+      this.#options.log.warn('pod record not written', { pod: podKey(pod), error: errorText(error) });
+    }
   }
 
   async #housekeeping(signal: AbortSignal): Promise<void> {

@@ -27,7 +27,7 @@ export function portNumber(container: Container, port: IntOrString): number {
   return named?.containerPort ?? (/^\d+$/.test(port) ? Number(port) : 0);
 }
 
-/** Runs what a probe or a hook describes. Never throws: what cannot be run is a failure, or unknown where nobody can tell. */
+/** Runs what a probe or a hook describes. What cannot be run is a failure, or unknown where nobody can tell; throws for what cannot be put together. */
 export async function runHandler(handler: Handler, target: HandlerTarget, timeoutMs: number): Promise<ProbeOutcome> {
   if (handler.exec) return execHandler(handler.exec.command ?? [], target, timeoutMs);
   if (handler.httpGet) return httpHandler(handler.httpGet, target, timeoutMs);

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../../../base/clock.ts';
+import { errorText } from '../../../base/errors.ts';
 import type { Logger } from '../../../base/log.ts';
 import type { Probe } from '../../api/types.ts';
 import type { CriClient } from '../cri/cri-client.ts';
@@ -120,7 +121,13 @@ export class PodProber {
     }
     const begun = clock.monotonic();
     const target = { container: worker.container, containerId: worker.runtimeId, podIP: worker.podIP, cri };
-    const outcome = await runHandler(worker.probe, target, state.times.timeoutMs);
+    let outcome: ProbeOutcome;
+    try {
+      outcome = await runHandler(worker.probe, target, state.times.timeoutMs);
+    } catch (error) {
+      // A probe that cannot even be put together, such as one with an impossible header.
+      outcome = { result: 'failure', message: errorText(error) };
+    }
     if (worker.stopped) return;
     if (outcome.result === 'failure') {
       log.debug('probe failed', { pod, container: worker.container.name, probe: state.kind, message: outcome.message });

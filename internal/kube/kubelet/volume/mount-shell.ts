@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { runCommand, tryCommand } from '../command-shell.ts';
-import { failedReadOnly, type MountEntry, mountAt, mountsUnder, parseMountInfo } from './mountinfo.ts';
+import { failedReadOnly, type MountEntry, mountAt, mountsUnder, parseMountInfo } from '../../../base/mountinfo.ts';
 
 export async function listMounts(): Promise<MountEntry[]> {
   return parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8'));

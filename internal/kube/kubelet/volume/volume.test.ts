@@ -7,7 +7,7 @@ import type { ConfigMap, Volume } from '../../api/types.ts';
 import type { Pod } from '../pod-types.ts';
 import { csiAccessMode } from './access-modes.ts';
 import { writeAtomically } from './atomic-writer-shell.ts';
-import { failedReadOnly, mountAt, mountsUnder, parseMountInfo } from './mountinfo.ts';
+import { failedReadOnly, mountAt, mountsUnder, parseMountInfo } from '../../../base/mountinfo.ts';
 import { checkPath, type Payload, type PayloadSources, volumePayload } from './payload.ts';
 
 const root = process.getuid?.() === 0;

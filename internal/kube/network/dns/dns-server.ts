@@ -41,7 +41,7 @@ export class DnsServer {
     const { address, log, port } = this.#options;
     const udp = dgram.createSocket('udp4');
     udp.on('message', (bytes, from) => {
-      void this.#answer(bytes, false).then((out) => {
+      void this.answer(bytes, false).then((out) => {
         if (out) udp.send(out, from.port, from.address, () => undefined);
       });
     });
@@ -94,7 +94,7 @@ export class DnsServer {
         const bytes = seen.subarray(2, 2 + length);
         seen = seen.subarray(2 + length);
         working = working.then(async () => {
-          const out = await this.#answer(bytes, true);
+          const out = await this.answer(bytes, true);
           if (!out || socket.destroyed) return;
           const head = Buffer.alloc(2);
           head.writeUInt16BE(out.length);
@@ -105,7 +105,7 @@ export class DnsServer {
   }
 
   /** The answer's bytes; undefined for what deserves none. Never throws. */
-  async #answer(bytes: Uint8Array, tcp: boolean): Promise<Buffer | undefined> {
+  async answer(bytes: Uint8Array, tcp: boolean): Promise<Buffer | undefined> {
     let query: DecodedPacket;
     try {
       query = decode(Buffer.from(bytes));
@@ -125,7 +125,12 @@ export class DnsServer {
         name: query.questions?.[0]?.name ?? '',
         error: errorText(error),
       });
-      return encode(reply(query, rcode.serverFailure));
+      try {
+        return encode(reply(query, rcode.serverFailure));
+      } catch {
+        // The question itself cannot be repeated.
+        return undefined;
+      }
     }
   }
 

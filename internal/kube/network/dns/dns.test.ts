@@ -1,8 +1,14 @@
 import type { Question } from 'dns-packet';
+import { decode, encode } from 'dns-packet';
 import { describe, expect, test } from 'vitest';
+import { silentLogger } from '../../../base/log.ts';
+import { seededRandom } from '../../../base/random.ts';
+import { systemClock } from '../../../base/system.ts';
 import type { EndpointSlice, Service } from '../../api/types.ts';
-import { type Outcome, resolve } from './answer.ts';
+import { type Outcome, rcode, resolve } from './answer.ts';
 import { DnsCache } from './cache.ts';
+import { DnsServer } from './dns-server.ts';
+import { Forwarder } from './forwarder-client.ts';
 import { buildZone } from './zone.ts';
 
 const domain = 'cluster.local';
@@ -93,5 +99,68 @@ describe('cluster DNS', () => {
     for (const key of ['x', 'y', 'z']) cache.set(key, 1, 10, 0);
     expect(cache.get('x', 1)).toBeUndefined();
     expect(cache.get('z', 1)?.value).toBe(1);
+  });
+});
+
+describe('DNS server', () => {
+  const random = seededRandom(7);
+  const server = new DnsServer({
+    address: '127.0.0.1',
+    port: 0,
+    domain,
+    zone: () => ({ zone, serial: 1 }),
+    forwarder: new Forwarder({ servers: [], clock: systemClock, random }),
+    clock: systemClock,
+    log: silentLogger,
+  });
+  const query = (name: string, type: Question['type'] = 'A') =>
+    encode({ type: 'query', id: 77, flags: 1 << 8, questions: [{ name, type, class: 'IN' }] });
+  const answer = async (bytes: Uint8Array, tcp = false) => decode((await server.answer(bytes, tcp))!);
+
+  test("answers keep the asker's id and spelling and are authoritative", async () => {
+    const got = await answer(query('WEB.ns.svc.cluster.local'));
+    expect(got).toMatchObject({ id: 77, type: 'response', flag_aa: true, flag_ra: true });
+    expect(got.answers).toMatchObject([{ name: 'WEB.ns.svc.cluster.local', data: '10.43.0.9' }]);
+  });
+
+  test('no such name comes with the start of authority', async () => {
+    const got = await answer(query('nobody.ns.svc.cluster.local'));
+    expect((got.flags ?? 0) & 0xf).toBe(rcode.nameError);
+    expect(got.authorities?.[0]?.type).toBe('SOA');
+  });
+
+  test('a name outside with no server to ask is a server failure', async () => {
+    expect(((await answer(query('example.com'))).flags ?? 0) & 0xf).toBe(rcode.serverFailure);
+  });
+
+  test('an answer too long for UDP is asked for again over TCP', async () => {
+    const many = new DnsServer({
+      address: '127.0.0.1',
+      port: 0,
+      domain,
+      zone: () => ({
+        zone: new Map([
+          ['big.cluster.local', Array.from({ length: 100 }, (_x, i) => ({ type: 'A' as const, data: `10.42.0.${i}` }))],
+        ]),
+        serial: 1,
+      }),
+      forwarder: new Forwarder({ servers: [], clock: systemClock, random }),
+      clock: systemClock,
+      log: silentLogger,
+    });
+    expect(decode((await many.answer(query('big.cluster.local'), false))!)).toMatchObject({
+      flag_tc: true,
+      answers: [],
+    });
+    expect(decode((await many.answer(query('big.cluster.local'), true))!).answers).toHaveLength(100);
+  });
+
+  test('garbage and broken questions are answered or dropped, never more', async () => {
+    const good = query('web.ns.svc.cluster.local', 'SRV');
+    for (let round = 0; round < 2000; round++) {
+      const bytes = round % 2 === 0 ? random.bytes(random.uint32() % 80) : Uint8Array.from(good);
+      if (round % 2 === 1) for (let i = 0; i < 3; i++) bytes[random.uint32() % bytes.length] = random.uint32() & 0xff;
+      await server.answer(bytes, round % 3 === 0);
+    }
   });
 });
