@@ -40,11 +40,6 @@ export class ObjectCache {
     });
   }
 
-  /** Makes the next read ask again; called when a pod is new or changed. */
-  forget(namespace: string): void {
-    for (const key of this.#entries.keys()) if (key.includes(`\0${namespace}\0`)) this.#entries.delete(key);
-  }
-
   #get(ref: ResourceRef, namespace: string, name: string): Promise<unknown> {
     return this.#remember(`${ref.resource}\0${namespace}\0${name}`, async () => {
       try {
