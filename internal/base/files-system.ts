@@ -1,8 +1,19 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { errorCode } from './errors.ts';
 
-function syncDirectory(path: string): void {
+/** Makes durable which names a directory has. */
+export function syncDirectory(path: string): void {
   const fd = openSync(path, 'r');
   try {
     fsyncSync(fd);
@@ -34,6 +45,12 @@ export function writeFileAtomic(path: string, content: string | Uint8Array, mode
   }
   renameSync(temporary, path);
   syncDirectory(directory);
+}
+
+/** Removes `path` if it is there: after a power loss it does not come back. */
+export function removeFileDurably(path: string): void {
+  rmSync(path, { force: true });
+  syncDirectory(dirname(path));
 }
 
 /** The text of a file, undefined when there is none. */

@@ -3,8 +3,8 @@ import { AppError, errorCode } from '../base/errors.ts';
 import { makeDirectory, writeFileAtomic } from '../base/files-system.ts';
 import { attachLoop } from '../base/loop-system.ts';
 import type { Logger } from '../base/log.ts';
-import { runCommand } from './command-system.ts';
-import { mountsAt } from './mounts-system.ts';
+import { runCommand } from '../base/command-system.ts';
+import { mountsAt } from '../base/mounts-system.ts';
 
 /** An image to attach and the credentials to do it with. */
 export interface RbdImage {

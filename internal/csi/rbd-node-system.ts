@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
-import { open } from 'node:fs/promises';
 import { readdirSync, rmdirSync, rmSync, statfsSync } from 'node:fs';
+import { assertBlank } from '../base/blank-system.ts';
 import { errorCode, errorText } from '../base/errors.ts';
 import { makeDirectory, readFileIfThere, writeFileAtomic } from '../base/files-system.ts';
 import type { Logger } from '../base/log.ts';
-import { runCommand } from './command-system.ts';
+import { runCommand } from '../base/command-system.ts';
 import { CsiError, type CsiService } from './grpc-server.ts';
-import { mountsAt } from './mounts-system.ts';
+import { mountsAt } from '../base/mounts-system.ts';
 import { type Mapping, mapImage, mappingAlive, unmapImage } from './rbd-map-system.ts';
 import { imageName, parseVolumeId } from './volume-id.ts';
 
@@ -261,26 +261,6 @@ export class RbdNode {
       ],
       volumeCondition: { abnormal: false, message: 'mounted' },
     };
-  }
-}
-
-/** How much of a device's beginning must be zeros before a file system is made on it: every superblock that is there begins in it. */
-const blankBytes = 4 << 20;
-
-/** blkid answers "nothing recognised" also for what it could not read: only a device that reads as zeros is taken for a new one. */
-async function assertBlank(device: string): Promise<void> {
-  const file = await open(device, 'r');
-  try {
-    const piece = Buffer.alloc(1 << 20);
-    for (let at = 0; at < blankBytes; ) {
-      const { bytesRead } = await file.read(piece, 0, piece.length, at);
-      if (bytesRead === 0) break;
-      if (piece.subarray(0, bytesRead).some((byte) => byte !== 0))
-        throw new CsiError('INTERNAL', `${device} holds data and no file system that is known: it is left as it is`);
-      at += bytesRead;
-    }
-  } finally {
-    await file.close();
   }
 }
 

@@ -1,8 +1,22 @@
 import { spawn } from 'node:child_process';
-import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync, readSync, statfsSync, statSync } from 'node:fs';
-import { dirname } from 'node:path';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+  statSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { whyNotBlank } from '../../base/blank-system.ts';
 import { systemDisk } from '../../base/disk-system.ts';
 import { AppError } from '../../base/errors.ts';
+import { syncDirectory } from '../../base/files-system.ts';
 import { attachLoop } from '../../base/loop-system.ts';
 import { MS_NOATIME, mountFileSystem } from '../../base/mount-system.ts';
 import type { Logger } from '../../base/log.ts';
@@ -51,30 +65,50 @@ function run(command: string, args: readonly string[]): Promise<Ran> {
   });
 }
 
-/** ext4's superblock: magic at 1024 + 0x38, volume name (16 bytes) at 1024 + 0x78. `blank`: nothing but zeros where it would be. */
-function fileSystemOf(path: string): { kind: 'ext4'; label: string } | { kind: 'blank' } | { kind: 'other' } {
-  const head = Buffer.alloc(8192);
+/** The label of the ext4 file system on `path`; undefined when there is none. ext4's superblock: magic at 1024 + 0x38, volume name (16 bytes) at 1024 + 0x78. */
+function ext4Label(path: string): string | undefined {
+  const head = Buffer.alloc(2048);
   const fd = openSync(path, 'r');
   try {
-    const length = readSync(fd, head, 0, head.length, 0);
-    if (length >= 2048 && head.readUInt16LE(1024 + 0x38) === 0xef53) {
-      const name = head.subarray(1024 + 0x78, 1024 + 0x88);
-      const end = name.indexOf(0);
-      return { kind: 'ext4', label: name.subarray(0, end < 0 ? 16 : end).toString() };
-    }
-    return head.every((byte) => byte === 0) ? { kind: 'blank' } : { kind: 'other' };
+    if (readSync(fd, head, 0, head.length, 0) < head.length || head.readUInt16LE(1024 + 0x38) !== 0xef53)
+      return undefined;
+    const name = head.subarray(1024 + 0x78, 1024 + 0x88);
+    const end = name.indexOf(0);
+    return name.subarray(0, end < 0 ? 16 : end).toString();
   } finally {
     closeSync(fd);
   }
 }
 
 async function makeFileSystem(path: string, label: string): Promise<void> {
-  const args = ['-q', '-F', '-L', label, '-m', '0', '-T', 'largefile', '-E', 'lazy_itable_init=1,nodiscard', path];
+  const args = ['-q', '-L', label, '-m', '0', '-T', 'largefile', '-E', 'lazy_itable_init=1,nodiscard', path];
+  // A file is nothing that mkfs takes unless it is forced to. Of a device it must be free to say no: it may be in use.
+  if (statSync(path).isFile()) args.unshift('-F');
   const made = await run('mkfs.ext4', args);
   if (made.code !== 0)
     throw new AppError('DISK', `mkfs.ext4 of ${path} failed: ${made.output}`, {
       hint: 'Is the disk in use or read-only?',
     });
+}
+
+/**
+ * Makes an OSD's file with its file system, under another name until it is whole: a crash on the way leaves no file that is neither blank nor
+ * an OSD's.
+ */
+async function makeFile(file: string, size: number, label: string): Promise<void> {
+  mkdirSync(dirname(file), { recursive: true });
+  const temporary = join(dirname(file), `.${basename(file)}.osd-new`);
+  rmSync(temporary, { force: true });
+  const fd = openSync(temporary, 'wx', 0o600);
+  try {
+    ftruncateSync(fd, size);
+    await makeFileSystem(temporary, label);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  renameSync(temporary, file);
+  syncDirectory(dirname(file));
 }
 
 function mount(source: string, dir: string): void {
@@ -99,20 +133,16 @@ function volumeLabel(osd: number): string {
 
 /** Makes the OSD's file system on a file or device when that is blank; refuses what is not ours. */
 async function ensureFileSystem(path: string, osd: number, log: Logger): Promise<void> {
-  const found = fileSystemOf(path);
-  if (found.kind === 'ext4') {
-    if (found.label === volumeLabel(osd)) return;
-    throw new AppError(
-      'FOREIGN_DISK',
-      `${path} holds a file system labelled '${found.label}', not '${volumeLabel(osd)}'`,
-      {
-        hint: 'It is not taken over. Give another disk, or wipe this one (wipefs -a) if its data is not needed.',
-      },
-    );
-  }
-  if (found.kind === 'other')
-    throw new AppError('FOREIGN_DISK', `${path} is not empty and holds no file system of an OSD`, {
-      hint: 'It is not overwritten. Wipe it (wipefs -a, or zero its first MiB) if its data is not needed.',
+  const found = ext4Label(path);
+  if (found === volumeLabel(osd)) return;
+  if (found !== undefined)
+    throw new AppError('FOREIGN_DISK', `${path} holds a file system labelled '${found}', not '${volumeLabel(osd)}'`, {
+      hint: 'It is not taken over. Give another disk, or wipe this one (wipefs -a) if its data is not needed.',
+    });
+  const reason = await whyNotBlank(path);
+  if (reason !== undefined)
+    throw new AppError('FOREIGN_DISK', `${path} is not empty and holds no file system of an OSD: ${reason}`, {
+      hint: 'It is not overwritten. Wipe it (wipefs -a, blkdiscard, or zeros over its first 4 MiB and its last) if its data is not needed.',
     });
   log.info('making the file system', { osd, path });
   await makeFileSystem(path, volumeLabel(osd));
@@ -125,10 +155,8 @@ async function prepareMounted(config: OsdConfig, mountDir: string, log: Logger):
   }
   if ('file' in config) {
     if (!existsSync(config.file)) {
-      mkdirSync(dirname(config.file), { recursive: true });
-      const fd = openSync(config.file, 'wx', 0o600);
-      ftruncateSync(fd, config.size);
-      closeSync(fd);
+      log.info('making the file', { osd: config.id, path: config.file, bytes: config.size });
+      await makeFile(config.file, config.size, volumeLabel(config.id));
     } else if (!statSync(config.file).isFile())
       throw new AppError('DISK', `${config.file} of osd.${config.id} is not a file`);
     await ensureFileSystem(config.file, config.id, log);

@@ -1,4 +1,4 @@
-import { AppError } from '../base/errors.ts';
+import { AppError } from './errors.ts';
 
 /** Runs a program of the system; its output, or an AppError with its last words. A run longer than `timeoutMs` is killed and an error. */
 export async function runCommand(
