@@ -71,6 +71,7 @@ class MonAuthSession implements ServerAuthSession {
   readonly #o: MonAuthOptions;
   readonly #mode: number;
   #name: EntityName = { type: 0, id: '' };
+  /** What the peer says it has, else 0 until it has shown its key: a stranger must not use up global ids. */
   #globalId = 0n;
   /** The peer said that it had this global id before: it must show a ticket for it. */
   #reclaims = false;
@@ -88,7 +89,7 @@ class MonAuthSession implements ServerAuthSession {
     this.#name = decodeEntityName(d);
     const id = d.u64b();
     this.#reclaims = id !== 0n;
-    this.#globalId = this.#reclaims ? id : this.#o.keys.nextGlobalId();
+    this.#globalId = id;
     do this.#challenge = randomU64(this.#o.random.bytes(8));
     while (this.#challenge === 0n);
     return { kind: 'more', payload: encoded((e) => e.u8(1).u64b(this.#challenge)) };
@@ -111,6 +112,7 @@ class MonAuthSession implements ServerAuthSession {
     if (!this.#reclaims && request.oldTicket.blob.length > 0)
       return refused(EINVAL, `${entityNameText(this.#name)} shows an old ticket for a new global id`);
 
+    if (!this.#reclaims) this.#globalId = this.#o.keys.nextGlobalId();
     const granted = this.#authTicket();
     if (granted === undefined) return refused(EACCES, 'there is no secret of the auth service');
     const sessionKey = granted.sessionKey.secret;

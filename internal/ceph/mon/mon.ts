@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../../base/clock.ts';
-import { errorText } from '../../base/errors.ts';
+import { AppError, errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import type { Store } from '../../store/api.ts';
@@ -200,7 +200,7 @@ export class Mon {
           const reserved = draft.state.auth.reservedGlobalId;
           if (reserved - this.#nextGlobalId < globalIdLow) draft.reserveGlobalIds(reserved + globalIdBlock);
         });
-      if (this.#nextGlobalId >= reservedGlobalId) throw new Error('no global id is reserved yet');
+      if (this.#nextGlobalId >= reservedGlobalId) throw new AppError('NO_GLOBAL_ID', 'no global id is reserved yet');
       return BigInt(this.#nextGlobalId++);
     },
     monTicketTtlSec: 72 * 3600,

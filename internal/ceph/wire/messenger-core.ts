@@ -54,6 +54,8 @@ export const defaultLimits: MessengerLimits = {
   totalReceiveBytes: 256 << 20,
   sendHighWaterBytes: 16 << 20,
   maxConnections: 4096,
+  maxHandshakesPerAddress: 128,
+  maxHandshakes: 1024,
   handshakeMs: 15_000,
   idleMs: 900_000,
 };
@@ -87,6 +89,8 @@ export class MessengerCore implements Messenger, SessionOwner {
   readonly #retries = new Map<Session, { timer: Timer | undefined; delayMs: number }>();
   #globalSeq = 0n;
   #sweeper: Timer | undefined;
+  /** Refused for being too many, since the last sweep. */
+  #refusedConnections = 0;
   #closed = false;
   #releasing = false;
   /** Sessions whose links wait for budget. */
@@ -189,14 +193,36 @@ export class MessengerCore implements Messenger, SessionOwner {
       handlers: this.#linkHandlers,
       ...(this.#o.serverAuth === undefined ? undefined : { serverAuth: this.#o.serverAuth }),
     });
-    if (this.#closed || this.#handshakes.size + this.#sessions.size >= this.limits.maxConnections) {
-      this.log.warn('too many connections: one is refused', { from: transport.remoteIp });
+    const refused = this.#closed ? 'the messenger is closed' : this.#full(transport.remoteIp);
+    if (refused !== undefined) {
+      this.#warnFull(refused, transport.remoteIp);
       link.close();
       return link;
     }
     this.#handshakes.set(link, this.clock.monotonic() + this.limits.handshakeMs);
     link.start();
     return link;
+  }
+
+  /** Why no further connection from there is taken. */
+  #full(ip: string): string | undefined {
+    if (this.#handshakes.size + this.#sessions.size >= this.limits.maxConnections) return 'too many connections';
+    let all = 0;
+    let same = 0;
+    for (const link of this.#handshakes.keys()) {
+      if (!link.accepted) continue;
+      all++;
+      if (link.transport.remoteIp === ip) same++;
+    }
+    if (all >= this.limits.maxHandshakes) return 'too many handshakes';
+    return same >= this.limits.maxHandshakesPerAddress ? 'too many handshakes of one address' : undefined;
+  }
+
+  /** Once in a sweep: whoever floods the port does not flood the log as well. */
+  #warnFull(reason: string, ip: string): void {
+    this.#refusedConnections++;
+    if (this.#refusedConnections > 1) return;
+    this.log.warn('a connection is refused', { from: ip, reason });
   }
 
   #dial(session: Session): void {
@@ -496,6 +522,9 @@ export class MessengerCore implements Messenger, SessionOwner {
   #sweep(): void {
     this.#sweeper = this.clock.after(sweepMs, () => {
       const now = this.clock.monotonic();
+      if (this.#refusedConnections > 1)
+        this.log.warn('connections were refused: too many', { count: this.#refusedConnections });
+      this.#refusedConnections = 0;
       for (const [link, deadline] of this.#handshakes) if (deadline < now) link.fail('the handshake takes too long');
       for (const session of this.#sessions)
         if (session.ready && !session.lossless && session.accepted && now - session.lastReceivedMs > this.limits.idleMs)

@@ -349,4 +349,58 @@ describe('messenger', () => {
     await mon.until(() => mon.messages.length === 100);
     expect(most).toBeLessThanOrEqual(1 << 20);
   });
+
+  test('only a peer that has shown its key is given a global id', async () => {
+    const keys = new Keys();
+    const mon = new Peer();
+    const [, addr] = await server(ENTITY_MON, createMonAuth({ keys, clock, random, log }), mon);
+    const name = { type: ENTITY_CLIENT, id: 'admin' };
+    const us = new Peer();
+    for (let i = 1; i <= 5; i++) {
+      const wrong = new CephxClient({ name, key: newCryptoKey(0, random), clock, random, want: ENTITY_OSD });
+      dialler(wrong, us, [CON_MODE_CRC]).connect(ENTITY_MON, [addr], 'lossy-client');
+      await us.until(() => us.closed.length === i);
+    }
+    const cephx = client(keys);
+    dialler(cephx, us, [CON_MODE_CRC]).connect(ENTITY_MON, [addr], 'lossy-client');
+    await us.until(() => us.ready.length === 1);
+    expect(cephx.globalId).toBe(4100n);
+    await mon.until(() => mon.ready.length === 1);
+    expect(mon.ready[0]?.identity?.globalId).toBe(4100n);
+  });
+
+  test('handshakes of one address that do not go on are bounded in number and in time', async () => {
+    const mon = new Peer();
+    const keys = new Keys();
+    const m = new MessengerCore(
+      {
+        entity: { type: ENTITY_MON, num: 0 },
+        clock,
+        random,
+        log,
+        dispatcher: mon,
+        serverAuth: createMonAuth({ keys, clock, random, log }),
+        limits: { maxHandshakesPerAddress: 3, handshakeMs: 300 },
+      },
+      bunNetwork,
+    );
+    opened.push(m);
+    const addr = await m.listen({ ip: '127.0.0.1', port: port++ });
+    let ended = 0;
+    const silent = async (): Promise<void> => {
+      await bunNetwork.dial(addr.ip, addr.port, () => ({
+        onData: () => undefined,
+        onDrain: () => undefined,
+        onClose: () => void ended++,
+      }));
+    };
+    for (let i = 0; i < 5; i++) await silent();
+    for (let i = 0; i < 100 && ended < 2; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(ended).toBe(2);
+    for (let i = 0; i < 400 && ended < 5; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(ended).toBe(5);
+    const us = new Peer();
+    dialler(client(keys), us, [CON_MODE_CRC]).connect(ENTITY_MON, [addr], 'lossy-client');
+    await us.until(() => us.ready.length === 1);
+  }, 15_000);
 });

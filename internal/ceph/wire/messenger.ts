@@ -186,6 +186,9 @@ export interface MessengerLimits {
   /** Queue of one connection that makes `drained()` wait; a peer that lets ten times that pile up is disconnected. */
   sendHighWaterBytes: number;
   maxConnections: number;
+  /** Accepted connections in the handshake, of one address and of all: what a peer without a key can hold, for `handshakeMs`. */
+  maxHandshakesPerAddress: number;
+  maxHandshakes: number;
   handshakeMs: number;
   /** A connection silent for so long is dropped (lossy ones). */
   idleMs: number;
