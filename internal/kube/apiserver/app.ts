@@ -20,6 +20,8 @@ export interface ApiEnv {
   certificate?: UserInfo;
   /** The transport writes the body itself: see `replyOf`. */
   raw?: boolean;
+  /** Reads the body when it is wanted, after authentication, authorization and the limits on requests; without it the body is the Request's. Throws Statuses. */
+  body?: () => Promise<Uint8Array>;
 }
 
 /** GETs of a kubelet's answers (logs). */
@@ -158,7 +160,7 @@ export class ApiApp {
     return this.#core.kinds.byResource(info.group, info.version, info.resource);
   }
 
-  #context(request: Request, url: URL, info: RequestInfo, user: UserInfo): RequestContext {
+  #context(request: Request, env: ApiEnv, url: URL, info: RequestInfo, user: UserInfo): RequestContext {
     const kind = this.#kind(info);
     if (kind === undefined) throw pathNotFound();
     let body: Promise<Uint8Array> | undefined;
@@ -169,7 +171,7 @@ export class ApiApp {
       user,
       query: url.searchParams,
       headers: request.headers,
-      body: () => (body ??= readBody(request)),
+      body: () => (body ??= env.body?.() ?? readBody(request)),
       warnings: [],
     };
   }
@@ -188,7 +190,7 @@ export class ApiApp {
       if (document === undefined) throw pathNotFound();
       return document;
     }
-    return serveResource(this.#context(request, url, info, user), async (context) => {
+    return serveResource(this.#context(request, env, url, info, user), async (context) => {
       if (info.subresource !== 'log') throw badRequest('Upgrade request required');
       if (info.verb !== 'get')
         throw failure(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource', {});
@@ -209,7 +211,7 @@ export class ApiApp {
       const user = await this.authorize(request, env, info);
       if (!info.isResource || !upgradable.has(info.subresource)) throw badRequest('this path does not upgrade');
       if (info.verb === 'get') await this.#check(user, info, 'create');
-      const context = this.#context(request, url, info, user);
+      const context = this.#context(request, env, url, info, user);
       if (subresourceOf(context.kind, info.subresource) === undefined) throw pathNotFound();
       const target = await connectTarget(context);
       return target === emptyLog ? textReply('') : target;

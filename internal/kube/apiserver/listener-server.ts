@@ -7,9 +7,9 @@ import type { Logger } from '../../base/log.ts';
 import { type CertificateUser, certificateUser, type PeerSocket } from '../auth/client-certificates-shell.ts';
 import type { UserInfo } from '../auth/identity.ts';
 import type { ApiApp, ApiEnv } from './app.ts';
-import { bodyBytesMax } from './context.ts';
 import type { KubeletClient } from './kubelet-client-shell.ts';
 import { type Reply, replyOf, type ReplySink, warningHeaders } from './reply.ts';
+import { BodyBudget, IncomingBody } from './request-body.ts';
 
 export interface ListenOptions {
   readonly port: number;
@@ -19,7 +19,32 @@ export interface ListenOptions {
   readonly key: string;
   /** CAs of client certificates, PEM. */
   readonly clientCa: string;
+  readonly limits?: Partial<ListenLimits>;
 }
+
+/** What clients together can make the listener hold. */
+export interface ListenLimits {
+  /** Open connections; one more is closed at once. */
+  readonly connections: number;
+  /** Bytes of request bodies in memory; a request beyond is answered 429. */
+  readonly bodyBytes: number;
+  /** For the body of one request; then 408. */
+  readonly bodyMs: number;
+  readonly tlsHandshakeMs: number;
+  /** From the handshake to the headers of a connection's first request. */
+  readonly firstRequestMs: number;
+}
+
+const defaultLimits: ListenLimits = {
+  connections: 2000,
+  bodyBytes: 64 * 1024 * 1024,
+  bodyMs: 60_000,
+  tlsHandshakeMs: 15_000,
+  firstRequestMs: 60_000,
+};
+
+/** For the rest of a body that nobody wants, over HTTP/1.1 (HTTP/2 ends the stream). */
+const unwantedBodyMs = 5_000;
 
 export interface Listener {
   readonly port: number;
@@ -54,7 +79,22 @@ export async function listen(
     const certificate = userOf(socket);
     return certificate === undefined ? { raw: true } : { raw: true, certificate };
   };
+  const limits = { ...defaultLimits, ...options.limits };
+  const budget = new BodyBudget(limits.bodyBytes);
   const sockets = new Set<Duplex>();
+  /** Of what has to show something in time: TLS sockets, and HTTP/2 sessions. */
+  const waiting = new Map<object, ReturnType<typeof setTimeout>>();
+  const moved = (who: object): void => {
+    clearTimeout(waiting.get(who));
+    waiting.delete(who);
+  };
+  const wait = (who: { destroy(): unknown }, ms: number): void => {
+    moved(who);
+    const timer = setTimeout(() => who.destroy(), ms);
+    timer.unref();
+    waiting.set(who, timer);
+  };
+  let refused = 0;
   const server = http2.createSecureServer({
     allowHTTP1: true,
     requestCert: true,
@@ -65,24 +105,43 @@ export async function listen(
     settings: { maxConcurrentStreams: 1000, initialWindowSize: 1024 * 1024 },
     maxSessionMemory: 64,
   });
+  // Bun tells of a connection with the TLS socket, before its handshake.
   server.on('connection', (socket: Duplex) => {
+    if (sockets.size >= limits.connections) {
+      if (refused++ % 1000 === 0) log.warn('too many connections: refused', { connections: sockets.size, refused });
+      socket.destroy();
+      return;
+    }
     sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
+    wait(socket, limits.tlsHandshakeMs);
+    socket.once('close', () => {
+      sockets.delete(socket);
+      moved(socket);
+    });
   });
-  server.on('secureConnection', (socket: Duplex) => {
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
+  server.on('secureConnection', (socket: Duplex & { alpnProtocol?: string | false | null }) => {
+    moved(socket);
+    if (socket.alpnProtocol !== 'h2') wait(socket, limits.firstRequestMs);
+  });
+  server.on('session', (session: http2.ServerHttp2Session) => {
+    wait(session, limits.firstRequestMs);
+    session.once('close', () => moved(session));
   });
   server.on('sessionError', (error: Error) => log.debug('http2 session', { error: errorText(error) }));
   server.on('tlsClientError', (error: Error) => log.debug('tls', { error: errorText(error) }));
   server.on('request', (incoming: Incoming, response: http2.Http2ServerResponse | ServerResponse) => {
     const outgoing = response as Outgoing;
-    serve(app, incoming, outgoing, envOf).catch((error: unknown) => {
-      log.debug('request broke off', { error: errorText(error) });
-      outgoing.destroy();
-    });
+    moved(connectionOf(incoming));
+    const body = new IncomingBody(incoming, Number(incoming.headers['content-length'] ?? 0), budget, limits.bodyMs);
+    serve(app, incoming, outgoing, envOf, body)
+      .catch((error: unknown) => {
+        log.debug('request broke off', { error: errorText(error) });
+        outgoing.destroy();
+      })
+      .finally(() => body.release());
   });
   server.on('upgrade', (incoming: IncomingMessage, socket: Duplex, head: Uint8Array) => {
+    moved(incoming.socket);
     socket.on('error', () => socket.destroy());
     upgrade(app, nodes, incoming, socket, head, envOf(incoming.socket)).catch((error: unknown) => {
       log.debug('upgrade broke off', { error: errorText(error) });
@@ -116,6 +175,13 @@ function socketOf(incoming: Incoming): object {
     : incoming.socket;
 }
 
+/** The HTTP/2 session or the HTTP/1.1 socket. */
+function connectionOf(incoming: Incoming): object {
+  return 'stream' in incoming && incoming.httpVersionMajor === 2
+    ? (incoming.stream.session ?? incoming)
+    : incoming.socket;
+}
+
 function headersOf(incoming: Incoming): Headers {
   const headers = new Headers();
   for (const [name, value] of Object.entries(incoming.headers)) {
@@ -126,31 +192,10 @@ function headersOf(incoming: Incoming): Headers {
   return headers;
 }
 
-/** The whole body, or undefined when it is larger than any request may be. */
-function collect(incoming: Incoming): Promise<Uint8Array | undefined> {
-  return new Promise((resolve, reject) => {
-    const pieces: Uint8Array[] = [];
-    let size = 0;
-    incoming.on('data', (piece: Uint8Array) => {
-      size += piece.length;
-      if (size <= bodyBytesMax) pieces.push(piece);
-      else {
-        incoming.pause();
-        resolve(undefined);
-      }
-    });
-    incoming.on('end', () => resolve(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces)));
-    incoming.on('error', reject);
-    incoming.on('aborted', () => reject(new Error('aborted')));
-  });
-}
-
-function requestOf(incoming: Incoming, method: string, body: Uint8Array | undefined): Request {
+/** The request without its body. */
+function requestOf(incoming: Incoming, method: string): Request {
   const url = new URL(incoming.url ?? '/', 'https://apiserver').href;
-  const headers = headersOf(incoming);
-  if (body === undefined || body.length === 0 || method === 'GET' || method === 'HEAD')
-    return new Request(url, { method, headers });
-  return new Request(url, { method, headers, body: body as Uint8Array<ArrayBuffer> });
+  return new Request(url, { method, headers: headersOf(incoming) });
 }
 
 const statusJson = (code: number, reason: string, message: string): string =>
@@ -161,24 +206,22 @@ async function serve(
   incoming: Incoming,
   outgoing: Outgoing,
   envOf: (socket: object) => ApiEnv,
+  body: IncomingBody,
 ): Promise<void> {
   const method = incoming.method ?? 'GET';
+  const bodyless = method === 'GET' || method === 'HEAD';
+  if (bodyless) incoming.resume();
+  outgoing.once('finish', () => dropRest(incoming));
   let request: Request;
   try {
-    const body = method === 'GET' || method === 'HEAD' ? undefined : await collect(incoming);
-    if (body === undefined && method !== 'GET' && method !== 'HEAD') {
-      outgoing.writeHead(413, { 'content-type': 'application/json' });
-      outgoing.end(statusJson(413, 'RequestEntityTooLarge', `Request entity too large: limit is ${bodyBytesMax}`));
-      return;
-    }
-    request = requestOf(incoming, method, body);
+    request = requestOf(incoming, method);
   } catch (error) {
-    if (outgoing.headersSent) throw error;
     outgoing.writeHead(400, { 'content-type': 'application/json' });
     outgoing.end(statusJson(400, 'BadRequest', errorText(error)));
     return;
   }
-  const response = await app.fetch(request, envOf(socketOf(incoming)));
+  const env = envOf(socketOf(incoming));
+  const response = await app.fetch(request, bodyless ? env : { ...env, body: () => body.read() });
   const reply = replyOf(response);
   if (reply === undefined) {
     outgoing.writeHead(response.status, Object.fromEntries(response.headers));
@@ -186,6 +229,16 @@ async function serve(
     return;
   }
   send(reply, outgoing, method === 'HEAD', incoming.httpVersionMajor === 1);
+}
+
+/** The answer is out and the body was not read to its end: a client may not go on sending it for long. */
+function dropRest(incoming: Incoming): void {
+  if (incoming.complete || incoming.httpVersionMajor !== 1) return;
+  const timer = setTimeout(() => incoming.socket.destroy(), unwantedBodyMs);
+  const stop = (): void => clearTimeout(timer);
+  incoming.once('end', stop);
+  incoming.once('close', stop);
+  incoming.resume();
 }
 
 function send(reply: Reply, outgoing: Outgoing, headOnly: boolean, http1: boolean): void {
@@ -246,7 +299,7 @@ async function upgrade(
   env: ApiEnv,
 ): Promise<void> {
   const method = incoming.method ?? 'GET';
-  const target = await app.upgradeTarget(requestOf(incoming, method, undefined), env);
+  const target = await app.upgradeTarget(requestOf(incoming, method), env);
   const refuse = (reply: Reply): void => {
     const body = typeof reply.body === 'function' ? Buffer.alloc(0) : Buffer.concat(reply.body);
     const headers = { ...reply.headers, 'content-length': String(body.length), connection: 'close' };
