@@ -2,10 +2,10 @@ import type { Lease, Node, Pod, Taint } from '../api/types.ts';
 import type { KubeObject } from '../client/api.ts';
 import { objectKey, splitKey } from '../client/informer.ts';
 import { leasesRef, nodesRef, podsRef } from '../client/resources.ts';
-import { isStatus } from '../machinery/status.ts';
 import { formatTime } from '../machinery/time.ts';
 import { tolerates } from '../scheduler/plugins/node.ts';
 import type { ControllerContext } from './context.ts';
+import { unlessGone } from './unless-gone.ts';
 
 /** A node whose lease was not renewed for so long is not trusted (upstream's node-monitor-grace-period). */
 const graceMs = 50_000;
@@ -149,15 +149,19 @@ export function nodeLifecycleController(context: ControllerContext): void {
   async function tellNotReady(pod: Pod & KubeObject): Promise<void> {
     const condition = pod.status?.conditions?.find((one) => one.type === 'Ready');
     if (condition?.status !== 'True') return;
-    await ignoreGone(
+    await unlessGone(
       client.patch(
         podsRef,
         pod.metadata.name,
         pod.metadata.namespace,
         'strategic',
-        { status: { conditions: [{ type: 'Ready', status: 'False', lastTransitionTime: formatTime(clock.now()) }] } },
+        {
+          metadata: { uid: pod.metadata.uid },
+          status: { conditions: [{ type: 'Ready', status: 'False', lastTransitionTime: formatTime(clock.now()) }] },
+        },
         { subresource: 'status' },
       ),
+      { orReplaced: true },
     );
   }
 
@@ -183,31 +187,21 @@ export function nodeLifecycleController(context: ControllerContext): void {
       `Marking for deletion Pod ${key}`,
     );
     const { namespace, name } = splitKey(key);
-    await ignoreGone(client.delete(podsRef, name, namespace, { preconditions: { uid: pod.metadata.uid! } }));
+    await unlessGone(client.delete(podsRef, name, namespace, { preconditions: { uid: pod.metadata.uid! } }), {
+      orReplaced: true,
+    });
   }
 
   /** A pod on a node that no longer exists: nobody else will confirm its end. */
   async function removePod(pod: Pod & KubeObject): Promise<void> {
     // The cache of nodes may be behind the cache of pods.
-    try {
-      await client.get(nodesRef, pod.spec!.nodeName!);
-      return;
-    } catch (error) {
-      if (!isStatus(error, 'NotFound')) throw error;
-    }
-    await ignoreGone(
+    if (await unlessGone(client.get(nodesRef, pod.spec!.nodeName!))) return;
+    await unlessGone(
       client.delete(podsRef, pod.metadata.name, pod.metadata.namespace, {
         gracePeriodSeconds: 0,
         preconditions: { uid: pod.metadata.uid! },
       }),
+      { orReplaced: true },
     );
-  }
-}
-
-async function ignoreGone(call: Promise<unknown>): Promise<void> {
-  try {
-    await call;
-  } catch (error) {
-    if (!isStatus(error, 'NotFound', 'Conflict')) throw error;
   }
 }

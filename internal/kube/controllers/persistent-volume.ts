@@ -11,6 +11,7 @@ import {
 } from '../client/resources.ts';
 import { isStatus } from '../machinery/status.ts';
 import type { ControllerContext, SetUpController } from './context.ts';
+import { unlessGone } from './unless-gone.ts';
 import {
   bindCompleted,
   boundByController,
@@ -22,6 +23,7 @@ import {
   storageProvisioner,
   storageProvisionerBeta,
 } from './volume-binding.ts';
+import { deletionFinalizer, reclaimStep } from './volume-reclaim.ts';
 
 /** Makes and deletes volumes; what external-provisioner is to a CSI driver. */
 export interface VolumeProvisioner {
@@ -43,9 +45,7 @@ export interface VolumeProvisioner {
 type Claim = PersistentVolumeClaim & KubeObject;
 type Volume = PersistentVolume & KubeObject;
 
-const deletionFinalizer = 'external-provisioner.volume.kubernetes.io/finalizer';
 const claimProtection = 'kubernetes.io/pvc-protection';
-const volumeProtection = 'kubernetes.io/pv-protection';
 const deletionSecretName = 'volume.kubernetes.io/provisioner-deletion-secret-name';
 const deletionSecretNamespace = 'volume.kubernetes.io/provisioner-deletion-secret-namespace';
 const secretParameter = (use: string, part: 'name' | 'namespace'): string => `csi.storage.k8s.io/${use}-secret-${part}`;
@@ -76,9 +76,11 @@ export function persistentVolumeController(provisioners: readonly VolumeProvisio
       if (ref) claimQueue.add(`${ref.namespace}/${ref.name}`);
       else for (const claim of claims.list()) if (!claim.spec?.volumeName) claimQueue.add(objectKey(claim));
     };
+    volumes.index('claim', (volume) => (volume.spec?.claimRef?.uid ? [volume.spec.claimRef.uid] : []));
     const onClaim = (claim: Claim): void => {
       claimQueue.add(objectKey(claim));
       if (claim.spec?.volumeName) volumeQueue.add(claim.spec.volumeName);
+      for (const volume of volumes.by('claim', claim.metadata.uid!)) volumeQueue.add(volume.metadata.name);
     };
     const onVolume = (volume: Volume): void => {
       volumeQueue.add(volume.metadata.name);
@@ -158,7 +160,7 @@ export function persistentVolumeController(provisioners: readonly VolumeProvisio
       if (!volume) {
         if (claim.metadata.annotations?.[bindCompleted] && claim.status?.phase === 'Bound') {
           // The cache may be behind: only the server's word makes a claim lost.
-          if (await present(client.get(persistentVolumesRef, claim.spec!.volumeName!))) return;
+          if (await unlessGone(client.get(persistentVolumesRef, claim.spec!.volumeName!))) return;
           recorder.record(
             subject(claim),
             'Warning',
@@ -191,7 +193,7 @@ export function persistentVolumeController(provisioners: readonly VolumeProvisio
         });
       }
       const name = `pvc-${claim.metadata.uid}`;
-      if (await present(client.get(persistentVolumesRef, name))) return;
+      if (await unlessGone(client.get(persistentVolumesRef, name))) return;
       recorder.record(
         subject(claim),
         'Normal',
@@ -309,7 +311,7 @@ export function persistentVolumeController(provisioners: readonly VolumeProvisio
           pod.spec.volumes?.some((volume) => volume.persistentVolumeClaim?.claimName === claim.metadata.name),
       );
       if (inUse) return;
-      await present(
+      await unlessGone(
         client.patch(persistentVolumeClaimsRef, claim.metadata.name, claim.metadata.namespace, 'merge', {
           metadata: {
             resourceVersion: claim.metadata.resourceVersion,
@@ -322,42 +324,66 @@ export function persistentVolumeController(provisioners: readonly VolumeProvisio
     async function reconcileVolume(name: string): Promise<void> {
       const volume = volumes.get(name);
       if (!volume) return;
-      if (volume.metadata.deletionTimestamp) return finishVolume(volume);
       const ref = volume.spec?.claimRef;
-      if (!ref) {
-        if (volume.status?.phase !== 'Available') await setVolumePhase(volume, 'Available');
-        return;
+      if (!volume.metadata.deletionTimestamp) {
+        if (!ref?.uid) {
+          if (volume.status?.phase !== 'Available') await setVolumePhase(volume, 'Available');
+          return;
+        }
+        const claim = claims.get(`${ref.namespace}/${ref.name}`);
+        if (claim && claim.metadata.uid === ref.uid) {
+          if (claim.spec?.volumeName === name && volume.status?.phase !== 'Bound')
+            await setVolumePhase(volume, 'Bound');
+          return;
+        }
       }
-      const claim = claims.get(`${ref.namespace}/${ref.name}`);
-      if (ref.uid === undefined || ref.uid === '') {
-        if (volume.status?.phase !== 'Available') await setVolumePhase(volume, 'Available');
-        return;
-      }
-      if (claim && claim.metadata.uid === ref.uid) {
-        if (claim.spec?.volumeName === name && volume.status?.phase !== 'Bound') await setVolumePhase(volume, 'Bound');
-        return;
-      }
-      if (!claim) {
-        const current = await present(client.get<Claim>(persistentVolumeClaimsRef, ref.name!, ref.namespace));
-        if (current?.metadata.uid === ref.uid) return;
-      }
-      if (volume.status?.phase !== 'Released' && volume.status?.phase !== 'Failed')
-        await setVolumePhase(volume, 'Released');
-      if (volume.spec?.persistentVolumeReclaimPolicy === 'Delete') await reclaim(volume);
+      await reclaim(volume);
     }
 
-    async function reclaim(volume: Volume): Promise<void> {
-      const provisioner = byName.get(volume.metadata.annotations?.[provisionedBy] ?? '');
-      if (!provisioner || volume.spec?.csi?.driver !== provisioner.name) return;
-      await deleteBacking(volume, provisioner);
-      await present(
-        client.delete(persistentVolumesRef, volume.metadata.name, undefined, {
-          preconditions: { uid: volume.metadata.uid! },
-        }),
-      );
+    /**
+     * What is left to do with a volume whose claim seems to have gone, or that is being deleted. It can end in the loss of data, so only what
+     * the server says counts. The claim is read first: a uid that has gone never comes back, while a volume's policy may change at any time.
+     */
+    async function reclaim(cached: Volume): Promise<void> {
+      const ref = cached.spec?.claimRef;
+      const claim = ref?.name
+        ? await unlessGone(client.get<Claim>(persistentVolumeClaimsRef, ref.name, ref.namespace))
+        : undefined;
+      const volume = await unlessGone(client.get<Volume>(persistentVolumesRef, cached.metadata.name));
+      if (!volume || volume.metadata.uid !== cached.metadata.uid) return;
+      const now = volume.spec?.claimRef;
+      // Another claim was read than the one that counts; the change of the volume brings us here again.
+      if (now?.uid !== ref?.uid || now?.name !== ref?.name || now?.namespace !== ref?.namespace) return;
+      const step = reclaimStep(volume, claim, names);
+      switch (step.do) {
+        case 'nothing':
+          return;
+        case 'mark-released':
+          return setVolumePhase(volume, 'Released');
+        case 'refuse':
+          return recorder.record(subject(volume), 'Warning', 'VolumeFailedDelete', step.why);
+        case 'delete-data-and-object':
+          await deleteBacking(volume);
+          // Without its data the object goes whatever else has become of it: no precondition but that it is still this one.
+          await unlessGone(
+            client.delete(persistentVolumesRef, volume.metadata.name, undefined, {
+              preconditions: { uid: volume.metadata.uid! },
+            }),
+            { orReplaced: true },
+          );
+          return;
+        case 'finish':
+          if (step.deleteData) await deleteBacking(volume);
+          await unlessGone(
+            client.patch(persistentVolumesRef, volume.metadata.name, undefined, 'merge', {
+              metadata: { resourceVersion: volume.metadata.resourceVersion, finalizers: step.finalizers },
+            }),
+          );
+      }
     }
 
-    async function deleteBacking(volume: Volume, provisioner: VolumeProvisioner): Promise<void> {
+    async function deleteBacking(volume: Volume): Promise<void> {
+      const provisioner = byName.get(volume.spec!.csi!.driver)!;
       const { [deletionSecretName]: name, [deletionSecretNamespace]: namespace } = volume.metadata.annotations ?? {};
       try {
         await provisioner.deleteVolume(
@@ -370,28 +396,6 @@ export function persistentVolumeController(provisioners: readonly VolumeProvisio
       }
     }
 
-    async function finishVolume(volume: Volume): Promise<void> {
-      let finalizers = volume.metadata.finalizers ?? [];
-      const ref = volume.spec?.claimRef;
-      const claim = ref && claims.get(`${ref.namespace}/${ref.name}`);
-      const bound =
-        claim !== undefined && claim.metadata.uid === ref?.uid && claim.spec?.volumeName === volume.metadata.name;
-      if (!bound) finalizers = finalizers.filter((one) => one !== volumeProtection);
-      if (!bound && finalizers.includes(deletionFinalizer)) {
-        const provisioner = byName.get(volume.metadata.annotations?.[provisionedBy] ?? '');
-        if (provisioner) {
-          if (volume.spec?.persistentVolumeReclaimPolicy === 'Delete') await deleteBacking(volume, provisioner);
-          finalizers = finalizers.filter((one) => one !== deletionFinalizer);
-        }
-      }
-      if (finalizers.length === (volume.metadata.finalizers ?? []).length) return;
-      await present(
-        client.patch(persistentVolumesRef, volume.metadata.name, undefined, 'merge', {
-          metadata: { resourceVersion: volume.metadata.resourceVersion, finalizers },
-        }),
-      );
-    }
-
     async function setClaimStatus(claim: Claim, status: object): Promise<void> {
       await client.patch(
         persistentVolumeClaimsRef,
@@ -402,14 +406,15 @@ export function persistentVolumeController(provisioners: readonly VolumeProvisio
         { subresource: 'status' },
       );
     }
+    /** Fails with Conflict when the volume is not what the decision was made on. */
     async function setVolumePhase(volume: Volume, phase: string): Promise<void> {
-      await present(
+      await unlessGone(
         client.patch(
           persistentVolumesRef,
           volume.metadata.name,
           undefined,
           'merge',
-          { status: { phase } },
+          { metadata: { resourceVersion: volume.metadata.resourceVersion }, status: { phase } },
           { subresource: 'status' },
         ),
       );
@@ -438,13 +443,4 @@ export function quantityText(count: number): string {
   ] as const)
     if (count > 0 && count % factor === 0) return `${count / factor}${unit}`;
   return String(count);
-}
-
-async function present<T>(call: Promise<T>): Promise<T | undefined> {
-  try {
-    return await call;
-  } catch (error) {
-    if (isStatus(error, 'NotFound')) return undefined;
-    throw error;
-  }
 }
