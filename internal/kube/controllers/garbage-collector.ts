@@ -1,6 +1,7 @@
 import type { KubeObject, ObjectMeta, OwnerReference, ResourceRef } from '../client/api.ts';
 import { isStatus } from '../machinery/status.ts';
 import type { ControllerContext } from './context.ts';
+import { unlessGone } from './unless-gone.ts';
 
 /**
  * Removes what its owners left behind, and carries out the propagation that a deletion asked for (kube-controller-manager's garbagecollector).
@@ -10,6 +11,8 @@ import type { ControllerContext } from './context.ts';
 /** What is known of an object that exists, or that others name as owner. */
 interface Item {
   uid: string;
+  /** Of the object that this was read from. */
+  resourceVersion: string;
   resource: ResourceRef;
   namespace: string | undefined;
   name: string;
@@ -26,6 +29,7 @@ const ignored = new Set(['events', 'leases']);
 function itemOf(resource: ResourceRef, metadata: ObjectMeta): Item {
   return {
     uid: metadata.uid!,
+    resourceVersion: metadata.resourceVersion!,
     resource,
     namespace: metadata.namespace,
     name: metadata.name,
@@ -35,10 +39,15 @@ function itemOf(resource: ResourceRef, metadata: ObjectMeta): Item {
   };
 }
 
+type OwnerState = 'present' | 'absent' | 'deleting-foreground';
+
+/** Writes that lose against others are repeated so often at once; then the work queue comes back later. */
+const attempts = 5;
+
 /** What the owners of an object tell to do with it. */
 export function fate(
   owners: readonly OwnerReference[],
-  ownerState: (owner: OwnerReference) => 'present' | 'absent' | 'deleting-foreground',
+  ownerState: (owner: OwnerReference) => OwnerState,
 ): { do: 'keep' } | { do: 'drop-references'; uids: string[] } | { do: 'delete'; foreground: boolean } {
   const states = owners.map((owner) => ({ owner, state: ownerState(owner) }));
   const solid = states.filter(({ state }) => state === 'present');
@@ -119,58 +128,93 @@ export function garbageCollector(context: ControllerContext): void {
       if (item.finalizers.includes(foregroundFinalizer)) return deleteForeground(item);
       return;
     }
-    const states = new Map<string, 'present' | 'absent' | 'deleting-foreground'>();
-    for (const owner of item.owners) states.set(owner.uid, await ownerState(item, owner));
-    const decision = fate(item.owners, (owner) => states.get(owner.uid)!);
-    if (decision.do === 'drop-references') await dropReferences(item, decision.uids);
-    else if (decision.do === 'delete') await remove(item, decision.foreground && dependentsOf(uid).length > 0);
+    if ((await decide(item, cachedOwnerState)).do !== 'keep') await settle(item);
+  }
+
+  async function decide(item: Item, stateOf: typeof liveOwnerState): Promise<ReturnType<typeof fate>> {
+    const states = new Map<string, OwnerState>();
+    for (const owner of item.owners) states.set(owner.uid, await stateOf(item, owner));
+    return fate(item.owners, (owner) => states.get(owner.uid)!);
+  }
+
+  /**
+   * Does what the owners tell to an object that the cache thinks is left over. The caches of two kinds are never of one moment: an orphan's
+   * owner may be known to be gone while its own reference still shows. So the object and then its owners are asked of the server, and what
+   * follows holds only for the object as it was read.
+   */
+  async function settle(cached: Item): Promise<void> {
+    await withCurrent(cached, async (item) => {
+      if (item.deleting) return;
+      const decision = await decide(item, liveOwnerState);
+      if (decision.do === 'drop-references') await writeReferences(item, decision.uids);
+      else if (decision.do === 'delete') await remove(item, decision.foreground && dependentsOf(item.uid).length > 0);
+    });
+  }
+
+  /** Acts on the object as the server has it, anew if it changed meanwhile; not at all if it has gone or was replaced. */
+  async function withCurrent(cached: Item, act: (item: Item) => Promise<void>): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      const object = await unlessGone(client.get(cached.resource, cached.name, cached.namespace));
+      if (object?.metadata.uid !== cached.uid) return;
+      try {
+        return await act(itemOf(cached.resource, object.metadata));
+      } catch (error) {
+        if (!isStatus(error, 'Conflict') || attempt === attempts) throw error;
+      }
+    }
   }
 
   /** The cache may not have seen a new owner yet: what it does not know is asked of the server. */
-  async function ownerState(item: Item, owner: OwnerReference): Promise<'present' | 'absent' | 'deleting-foreground'> {
+  async function cachedOwnerState(item: Item, owner: OwnerReference): Promise<OwnerState> {
     const known = items.get(owner.uid);
-    if (known) {
-      // A cluster-wide object cannot be owned by a namespaced one, nor one in another namespace.
-      if (known.namespace !== undefined && known.namespace !== item.namespace) return 'absent';
-      return known.deleting && known.finalizers.includes(foregroundFinalizer) ? 'deleting-foreground' : 'present';
-    }
+    return known ? stateOfOwner(known, item) : liveOwnerState(item, owner);
+  }
+
+  async function liveOwnerState(item: Item, owner: OwnerReference): Promise<OwnerState> {
     const resource = resources.get(`${owner.apiVersion} ${owner.kind}`);
     // A kind that is not served here cannot be judged.
     if (!resource) return 'present';
     if (resource.namespaced && item.namespace === undefined) return 'absent';
-    try {
-      const object = await client.get(resource.ref, owner.name, resource.namespaced ? item.namespace : undefined);
-      return object.metadata.uid === owner.uid ? 'present' : 'absent';
-    } catch (error) {
-      if (isStatus(error, 'NotFound')) return 'absent';
-      throw error;
-    }
+    const object = await unlessGone(
+      client.get(resource.ref, owner.name, resource.namespaced ? item.namespace : undefined),
+    );
+    return object?.metadata.uid === owner.uid ? stateOfOwner(itemOf(resource.ref, object.metadata), item) : 'absent';
   }
 
+  function stateOfOwner(owner: Item, item: Item): OwnerState {
+    // A cluster-wide object cannot be owned by a namespaced one, nor one in another namespace.
+    if (owner.namespace !== undefined && owner.namespace !== item.namespace) return 'absent';
+    return owner.deleting && owner.finalizers.includes(foregroundFinalizer) ? 'deleting-foreground' : 'present';
+  }
+
+  /** Fails with Conflict when the object is not as `item` was read. */
   async function remove(item: Item, foreground: boolean): Promise<void> {
-    await gone(
+    await unlessGone(
       client.delete(item.resource, item.name, item.namespace, {
         propagationPolicy: item.finalizers.includes(orphanFinalizer)
           ? 'Orphan'
           : foreground || item.finalizers.includes(foregroundFinalizer)
             ? 'Foreground'
             : 'Background',
-        preconditions: { uid: item.uid },
+        preconditions: { uid: item.uid, resourceVersion: item.resourceVersion },
       }),
     );
   }
 
-  async function dropReferences(item: Item, uids: readonly string[]): Promise<void> {
-    const drop = new Set(uids);
-    await gone(
+  /** Fails with Conflict when the object is not as `item` was read: a merge patch writes the whole list, an adoption since would be lost. */
+  async function writeReferences(item: Item, drop: readonly string[]): Promise<void> {
+    const ownerReferences = item.owners.filter((owner) => !drop.includes(owner.uid));
+    if (ownerReferences.length === item.owners.length) return;
+    await unlessGone(
       client.patch(item.resource, item.name, item.namespace, 'merge', {
-        metadata: { uid: item.uid, ownerReferences: item.owners.filter((owner) => !drop.has(owner.uid)) },
+        metadata: { uid: item.uid, resourceVersion: item.resourceVersion, ownerReferences },
       }),
     );
   }
 
   async function orphan(item: Item): Promise<void> {
-    for (const dependent of dependentsOf(item.uid)) await dropReferences(dependent, [item.uid]);
+    for (const dependent of dependentsOf(item.uid))
+      await withCurrent(dependent, (current) => writeReferences(current, [item.uid]));
     await dropFinalizer(item, orphanFinalizer);
   }
 
@@ -185,24 +229,16 @@ export function garbageCollector(context: ControllerContext): void {
     for (const dependent of dependentsOf(item.uid)) if (!dependent.deleting) queue.add(dependent.uid);
   }
 
-  async function dropFinalizer(item: Item, finalizer: string): Promise<void> {
-    const object = await gone(client.get(item.resource, item.name, item.namespace));
-    if (!object || object.metadata.uid !== item.uid) return;
-    const finalizers = (object.metadata.finalizers ?? []).filter((one) => one !== finalizer);
-    await gone(
-      client.patch(item.resource, item.name, item.namespace, 'merge', {
-        metadata: { resourceVersion: object.metadata.resourceVersion, finalizers },
-      }),
-    );
-  }
-}
-
-/** The value, or undefined when the object has gone or was replaced meanwhile. */
-async function gone<T>(call: Promise<T>): Promise<T | undefined> {
-  try {
-    return await call;
-  } catch (error) {
-    if (isStatus(error, 'NotFound')) return undefined;
-    throw error;
+  async function dropFinalizer(cached: Item, finalizer: string): Promise<void> {
+    await withCurrent(cached, async (item) => {
+      await unlessGone(
+        client.patch(item.resource, item.name, item.namespace, 'merge', {
+          metadata: {
+            resourceVersion: item.resourceVersion,
+            finalizers: item.finalizers.filter((one) => one !== finalizer),
+          },
+        }),
+      );
+    });
   }
 }
