@@ -15,7 +15,6 @@ import {
   planDaemonSet,
 } from './daemon-set-plan.ts';
 import {
-  adoptPod,
   controllerOf,
   deletePod,
   Expectations,
@@ -24,6 +23,7 @@ import {
   ownerReference,
   podFromTemplate,
   type PodObject,
+  podAdopter,
 } from './pod-control.ts';
 import { canonicalJson, templateHash } from './revision.ts';
 
@@ -99,6 +99,7 @@ export function daemonSetController(context: ControllerContext): void {
 
   async function ownPods(set: DaemonSetObject): Promise<PodObject[]> {
     const selector = labelSelectorOf(set.spec?.selector);
+    const adopt = podAdopter(client, daemonSetsRef, set);
     const owned: PodObject[] = [];
     for (const pod of pods.by('namespace', set.metadata.namespace!)) {
       const owner = controllerOf(pod);
@@ -106,8 +107,7 @@ export function daemonSetController(context: ControllerContext): void {
       if (owner?.uid === set.metadata.uid) {
         if (matches) owned.push(pod);
         else await release(pod, set);
-      } else if (!owner && matches && !pod.metadata.deletionTimestamp && (await adoptPod(client, pod, set)))
-        owned.push(pod);
+      } else if (!owner && matches && !pod.metadata.deletionTimestamp && (await adopt(pod))) owned.push(pod);
     }
     return owned;
   }

@@ -1,8 +1,10 @@
+import { AppError } from '../../base/errors.ts';
 import type { Pod, PodTemplateSpec } from '../api/types.ts';
-import type { KubeClient, KubeObject, ObjectMeta, OwnerReference } from '../client/api.ts';
+import type { KubeClient, KubeObject, ObjectMeta, OwnerReference, ResourceRef } from '../client/api.ts';
 import { podsRef } from '../client/resources.ts';
 import { isStatus } from '../machinery/status.ts';
 import { parseTime } from '../machinery/time.ts';
+import { unlessGone } from './unless-gone.ts';
 
 /** What controllers of pods share. */
 
@@ -84,26 +86,46 @@ export function compareForDeletion(a: Pod, b: Pod): number {
 
 /** Deletes a pod if it is still the one that is meant. */
 export async function deletePod(client: KubeClient, pod: PodObject): Promise<void> {
-  try {
-    await client.delete(podsRef, pod.metadata.name, pod.metadata.namespace, {
-      preconditions: { uid: pod.metadata.uid! },
-    });
-  } catch (error) {
-    if (!isStatus(error, 'NotFound', 'Conflict')) throw error;
-  }
+  await unlessGone(
+    client.delete(podsRef, pod.metadata.name, pod.metadata.namespace, { preconditions: { uid: pod.metadata.uid! } }),
+    { orReplaced: true },
+  );
 }
 
-/** Makes `owner` the controller of a pod that has none; false when it has gone or found another meanwhile. */
-export async function adoptPod(client: KubeClient, pod: PodObject, owner: KubeObject): Promise<boolean> {
-  try {
-    await client.patch(podsRef, pod.metadata.name, pod.metadata.namespace, 'strategic', {
-      metadata: { uid: pod.metadata.uid, ownerReferences: [ownerReference(owner)] },
-    });
-    return true;
-  } catch (error) {
-    if (isStatus(error, 'NotFound', 'Conflict', 'Invalid')) return false;
-    throw error;
-  }
+/**
+ * Makes `owner` the controller of pods that have none; the answer is false when the pod has gone or found another meanwhile. The cache may
+ * still show an owner that was deleted, or deleted and made anew under its name, and what that one adopts the garbage collector kills: before
+ * its first adoption the owner is asked of the server (upstream's CanAdoptFunc). Make one a reconcile.
+ * @throws AppError OWNER_GONE from an adoption when the owner is not what the server has, so that nothing is planned for it
+ */
+export function podAdopter(
+  client: KubeClient,
+  resource: ResourceRef,
+  owner: KubeObject,
+): (pod: PodObject) => Promise<boolean> {
+  let checked: Promise<void> | undefined;
+  const check = async (): Promise<void> => {
+    const { name, namespace, uid } = owner.metadata;
+    const live = await unlessGone(client.get(resource, name, namespace));
+    const what = `${owner.kind} ${namespace}/${name} (uid ${uid})`;
+    if (live?.metadata.uid !== uid)
+      throw new AppError('OWNER_GONE', `${what} adopts no pods: the server has ${live?.metadata.uid ?? 'none'}`);
+    if (live?.metadata.deletionTimestamp)
+      throw new AppError('OWNER_GONE', `${what} adopts no pods: deleted at ${live.metadata.deletionTimestamp}`);
+  };
+  return async (pod) => {
+    checked ??= check();
+    await checked;
+    try {
+      await client.patch(podsRef, pod.metadata.name, pod.metadata.namespace, 'strategic', {
+        metadata: { uid: pod.metadata.uid, ownerReferences: [ownerReference(owner)] },
+      });
+      return true;
+    } catch (error) {
+      if (isStatus(error, 'NotFound', 'Conflict', 'Invalid')) return false;
+      throw error;
+    }
+  };
 }
 
 /**

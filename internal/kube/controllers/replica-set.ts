@@ -6,7 +6,6 @@ import { podsRef, replicaSetsRef } from '../client/resources.ts';
 import { labelSelectorOf, matchesLabels } from '../machinery/selectors.ts';
 import { isStatus } from '../machinery/status.ts';
 import {
-  adoptPod,
   compareForDeletion,
   controllerOf,
   deletePod,
@@ -16,6 +15,7 @@ import {
   isReady,
   type PodObject,
   podFromTemplate,
+  podAdopter,
 } from './pod-control.ts';
 import type { ControllerContext } from './context.ts';
 
@@ -70,6 +70,7 @@ export function replicaSetController(context: ControllerContext): void {
     if (!set) return;
     const selector = labelSelectorOf(set.spec?.selector);
     const candidates = pods.by('namespace', set.metadata.namespace!).filter(isActive);
+    const adopt = podAdopter(client, replicaSetsRef, set);
     const owned: PodObject[] = [];
     for (const pod of candidates) {
       const owner = controllerOf(pod);
@@ -78,7 +79,7 @@ export function replicaSetController(context: ControllerContext): void {
         if (owner.uid !== set.metadata.uid) continue;
         if (matches) owned.push(pod);
         else if (!set.metadata.deletionTimestamp) await release(pod, set);
-      } else if (matches && !set.metadata.deletionTimestamp && (await adoptPod(client, pod, set))) owned.push(pod);
+      } else if (matches && !set.metadata.deletionTimestamp && (await adopt(pod))) owned.push(pod);
     }
     if (!set.metadata.deletionTimestamp && expectations.fulfilled(set.metadata.uid!, clock.monotonic()))
       await scale(set, owned);

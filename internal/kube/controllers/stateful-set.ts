@@ -7,13 +7,13 @@ import { labelSelectorOf, matchesLabels } from '../machinery/selectors.ts';
 import { isStatus } from '../machinery/status.ts';
 import type { ControllerContext } from './context.ts';
 import {
-  adoptPod,
   controllerOf,
   deletePod,
   isAvailable,
   isReady,
   ownerReference,
   type PodObject,
+  podAdopter,
 } from './pod-control.ts';
 import { canonicalJson, templateHash } from './revision.ts';
 import {
@@ -106,13 +106,12 @@ export function statefulSetController(context: ControllerContext): void {
 
   async function ownPods(set: StatefulSetObject): Promise<PodObject[]> {
     const selector = labelSelectorOf(set.spec?.selector);
+    const adopt = podAdopter(client, statefulSetsRef, set);
     const owned: PodObject[] = [];
     for (const pod of pods.by('namespace', set.metadata.namespace!)) {
       if (ordinalOf(set, pod.metadata.name) === undefined || !matchesLabels(selector, pod.metadata.labels)) continue;
       const owner = controllerOf(pod);
-      if (
-        owner ? owner.uid === set.metadata.uid : !pod.metadata.deletionTimestamp && (await adoptPod(client, pod, set))
-      )
+      if (owner ? owner.uid === set.metadata.uid : !pod.metadata.deletionTimestamp && (await adopt(pod)))
         owned.push(pod);
     }
     return owned;
