@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
-import { readdirSync, rmdirSync, rmSync, statfsSync } from 'node:fs';
-import { assertBlank } from '../base/blank-system.ts';
+import { readdirSync, rmdirSync, statfsSync } from 'node:fs';
 import { errorCode, errorText } from '../base/errors.ts';
-import { makeDirectory, readFileIfThere, writeFileAtomic } from '../base/files-system.ts';
+import { makeDirectory, readFileIfThere, removeFileDurably, writeFileAtomic } from '../base/files-system.ts';
 import type { Logger } from '../base/log.ts';
 import { runCommand } from '../base/command-system.ts';
+import { FormattingMark, fileSystems, prepareFileSystem } from './file-system.ts';
 import { CsiError, type CsiService } from './grpc-server.ts';
 import { mountsAt } from '../base/mounts-system.ts';
-import { type Mapping, mapImage, mappingAlive, unmapImage } from './rbd-map-system.ts';
+import { type Mapping, type MappingStart, mapImage, mappingAlive, mappingStart, unmapImage } from './rbd-map-system.ts';
 import { imageName, parseVolumeId } from './volume-id.ts';
 
 interface VolumeCapability {
@@ -34,19 +34,14 @@ interface PublishRequest {
 
 /** What is staged, one file a volume: any later process can undo it. */
 interface StagedVolume {
-  version: 1;
+  version: 2;
   volumeId: string;
   stagingPath: string;
-  mapping: Mapping;
+  /** Written before the image is attached. */
+  start: MappingStart;
+  /** Missing while the image is being attached. */
+  mapping?: Mapping;
 }
-
-const fileSystems: Record<string, { make: string[]; check?: string[] }> = {
-  ext4: {
-    make: ['mkfs.ext4', '-q', '-m0', '-E', 'nodiscard,lazy_itable_init=1,lazy_journal_init=1'],
-    check: ['fsck.ext4', '-p'],
-  },
-  xfs: { make: ['mkfs.xfs', '-q', '-K'] },
-};
 
 /** The node's part of the rbd driver: attaches images, makes and mounts file systems. Calls for one volume come one after another. */
 export class RbdNode {
@@ -112,8 +107,16 @@ export class RbdNode {
   }
 
   #read(id: string): StagedVolume | undefined {
-    const text = readFileIfThere(`${this.#options.stateDir}/${id}.json`);
+    const text = readFileIfThere(this.#file(id));
     return text === undefined ? undefined : (JSON.parse(text) as StagedVolume);
+  }
+
+  #write(id: string, staged: StagedVolume): void {
+    writeFileAtomic(this.#file(id), JSON.stringify(staged), 0o600);
+  }
+
+  #file(id: string): string {
+    return `${this.#options.stateDir}/${id}.json`;
   }
 
   async #stage(request: StageRequest): Promise<object> {
@@ -148,15 +151,15 @@ export class RbdNode {
       await this.#undo(existing);
     }
     const directory = `${this.#options.stateDir}/${id}`;
-    const mapping = await mapImage(
-      { cephConf: this.#options.cephConf, pool, image, userId: userID, userKey },
-      directory,
-      this.#options.log,
-    );
-    const staged: StagedVolume = { version: 1, volumeId, stagingPath, mapping };
-    writeFileAtomic(`${this.#options.stateDir}/${id}.json`, JSON.stringify(staged), 0o600);
+    const rbdImage = { cephConf: this.#options.cephConf, pool, image, userId: userID, userKey };
+    // Written first: whatever happens from here on can be undone.
+    let staged: StagedVolume = { version: 2, volumeId, stagingPath, start: mappingStart(rbdImage) };
+    this.#write(id, staged);
     try {
-      await this.#prepareFileSystem(mapping.device, fsType, fileSystem);
+      const mapping = await mapImage(rbdImage, directory, this.#options.log);
+      staged = { ...staged, mapping };
+      this.#write(id, staged);
+      await prepareFileSystem(mapping.device, fsType, fileSystem, new FormattingMark(this.#options.stateDir, id));
       makeDirectory(stagingPath, 0o750);
       await runCommand([
         'mount',
@@ -168,26 +171,13 @@ export class RbdNode {
         stagingPath,
       ]);
     } catch (error) {
-      await this.#undo(staged);
+      // What cannot be undone now stays on record: the next call tries again.
+      await this.#undo(staged).catch((again: unknown) =>
+        this.#options.log.warn('cannot undo', { volume: volumeId, error: errorText(again) }),
+      );
       throw new CsiError('INTERNAL', `cannot mount ${pool}/${image}: ${errorText(error)}`, error);
     }
     return {};
-  }
-
-  async #prepareFileSystem(device: string, fsType: string, fileSystem: (typeof fileSystems)[string]): Promise<void> {
-    // 2: nothing recognised on the device.
-    const { code, stdout } = await runCommand(['blkid', '-p', '-o', 'value', '-s', 'TYPE', device], {
-      okCodes: [0, 2],
-    });
-    const found = stdout.trim();
-    if (code === 0 && found !== '' && found !== fsType)
-      throw new CsiError('INTERNAL', `${device} holds ${found}, not ${fsType}: it is left as it is`);
-    if (found === '') {
-      await assertBlank(device);
-      await runCommand([...fileSystem.make, device], { timeoutMs: 300_000 });
-    }
-    // 1: errors were corrected.
-    else if (fileSystem.check) await runCommand([...fileSystem.check, device], { okCodes: [0, 1], timeoutMs: 300_000 });
   }
 
   async #unstage(request: { volumeId: string; stagingTargetPath: string }): Promise<object> {
@@ -200,8 +190,8 @@ export class RbdNode {
   async #undo(staged: StagedVolume): Promise<void> {
     await unmountAll(staged.stagingPath, !mappingAlive(staged.mapping));
     const id = this.#id(staged.volumeId);
-    await unmapImage(staged.mapping, `${this.#options.stateDir}/${id}`);
-    rmSync(`${this.#options.stateDir}/${id}.json`, { force: true });
+    await unmapImage(staged.start, staged.mapping, `${this.#options.stateDir}/${id}`);
+    removeFileDurably(this.#file(id));
   }
 
   async #publish(request: PublishRequest): Promise<object> {
