@@ -8,6 +8,8 @@ import { RadosLoad, type ObjectVersions, verifyObjects } from './rados-load.ts';
 
 const minute = 60_000;
 const pool = 'crash';
+/** Objects that no OSD has for so long, while all are up, are lost. */
+const unfoundMs = 45_000;
 
 /** What may be killed; `power` loses what was not synced as well. */
 const targets = [
@@ -134,14 +136,25 @@ export class CrashRounds {
   }
 
   async #comeBack(): Promise<void> {
-    await until('HEALTH_OK and clean', 3 * minute, async () => {
+    let unfoundSince: number | undefined;
+    const lost = await until('HEALTH_OK and clean', 3 * minute, async () => {
       const status = JSON.parse(await this.node.mustTool(['ceph', '-s', '-f', 'json'], { timeoutMs: 20_000 })) as {
-        health: { status: string };
+        health: { status: string; checks: Record<string, { summary: { message: string } }> };
+        osdmap: { num_osds: number; num_up_osds: number };
         pgmap: { num_pgs: number; pgs_by_state: { state_name: string; count: number }[] };
       };
+      const unfound = status.health.checks.OBJECT_UNFOUND;
+      // With every OSD up nobody is left who could have it.
+      if (!unfound || status.osdmap.num_up_osds < status.osdmap.num_osds) unfoundSince = undefined;
+      else unfoundSince ??= performance.now();
+      if (unfound && unfoundSince !== undefined && performance.now() - unfoundSince > unfoundMs)
+        return unfound.summary.message;
       const clean = status.pgmap.pgs_by_state.find((state) => state.state_name === 'active+clean')?.count ?? 0;
-      return status.health.status === 'HEALTH_OK' && status.pgmap.num_pgs > 0 && clean === status.pgmap.num_pgs;
+      return (
+        status.health.status === 'HEALTH_OK' && status.pgmap.num_pgs > 0 && clean === status.pgmap.num_pgs && 'clean'
+      );
     });
+    if (lost !== 'clean') throw new Error(`LOST: ${lost}`);
     await until('the counter is ready', 3 * minute, async () => {
       const output = await this.node.kubectl(
         ['-n', 'counter', 'wait', '--for=condition=Ready', 'pod/counter-0', '--timeout=5s'],
