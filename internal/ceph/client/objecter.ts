@@ -364,12 +364,17 @@ export class Objecter {
       if (gone && session.addrs !== '') this.#disconnect(session);
     }
     const all = [...this.#homeless.values()];
-    for (const session of this.#sessions.values()) all.push(...session.ops.values());
+    // As it is now: the first op that is placed connects its session, and the others must be sent on that connection too.
+    const connectedNow = new Set<OsdSession>();
+    for (const session of this.#sessions.values()) {
+      all.push(...session.ops.values());
+      if (session.connection !== undefined || session.retryTimer !== undefined) connectedNow.add(session);
+    }
     for (const op of all.sort((a, b) => a.tid - b.tid)) {
       const before = op.osd;
       if (!this.#target(op)) continue;
       const session = this.#sessions.get(before);
-      const connected = session?.connection !== undefined || session?.retryTimer !== undefined;
+      const connected = session !== undefined && connectedNow.has(session);
       if (before === op.osd && op.sentEpoch > 0 && connected) continue;
       this.#homeless.delete(op.tid);
       session?.ops.delete(op.tid);
