@@ -158,8 +158,17 @@ export class OpEngine {
   #admit(request: OpRequest): void {
     const verdict = admit(this.#core, request, this.#full.full());
     if (typeof verdict === 'number') this.#fail(request, verdict);
-    else if (verdict === 'drop') this.#drop(request);
-    else if (verdict === 'pg') this.#pgOp(request);
+    else if (verdict === 'drop') {
+      const { epoch } = request.message;
+      const since = this.#core.info.history.samePrimarySince;
+      this.#core.env.log.debug('request left to its client', {
+        pg: this.#core.text,
+        request: request.key,
+        epoch,
+        since,
+      });
+      this.#drop(request);
+    } else if (verdict === 'pg') this.#pgOp(request);
     else if (verdict === 'wait') {
       request.stage = 'waiting for peering';
       this.#waitingForActive.push(request);

@@ -1,5 +1,5 @@
 import { arch, cpus, hostname, release, totalmem } from 'node:os';
-import type { Clock, Timer } from '../../base/clock.ts';
+import { type Clock, sleep, type Timer } from '../../base/clock.ts';
 import { utf8 } from '../../base/bytes.ts';
 import { AppError, errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
@@ -238,8 +238,6 @@ export class OsdServer {
       isMe: (map) => this.#isMe(map),
       shareMaps: (client, epoch) => this.#shareMaps(client as ClientSession, epoch),
     });
-    await this.#listen(this.#data);
-    await this.#listen(this.#heartbeat);
     this.#osd.load();
 
     this.#mon.on(MOSDMap, (value) => this.#onMaps(value));
@@ -250,6 +248,10 @@ export class OsdServer {
       this.#maybeBoot();
     });
     await this.#startMon();
+    // Who dials before we can check tickets would be refused, and would believe it.
+    while (this.#mon.rotating().length === 0) await sleep(o.clock, 20);
+    await this.#listen(this.#data);
+    await this.#listen(this.#heartbeat);
     this.#mon.subscribe('osdmap', this.#maps.newest + 1);
     this.#mon.subscribe('mgrmap', 0);
     this.#every(tickMs, () => this.#tick());
@@ -347,7 +349,7 @@ export class OsdServer {
 
   /** Asks to be marked up while the newest map does not show us so. */
   #maybeBoot(): void {
-    if (this.#stopping || this.up || this.#maps.newest === 0) return;
+    if (this.#stopping || this.up || this.#maps.newest === 0 || this.#heartbeat.addrs.length === 0) return;
     const nowMs = this.#o.clock.monotonic();
     if (nowMs - this.#lastBootMs < bootRetryMs) return;
     this.#lastBootMs = nowMs;

@@ -522,6 +522,7 @@ export class Osd {
     if (message.epoch < map.epoch) this.#host.shareMaps(client, message.epoch);
     const pg = this.pgs.get(pgText(message.pg));
     if (pg === undefined) {
+      this.#host.log.debug('request for a PG that is not here', { pg: pgText(message.pg), epoch: message.epoch });
       // Not here: the client finds out where from its newer map, or sends again when the PG is made.
       done();
       return;
