@@ -114,6 +114,22 @@ describe('stateful set', () => {
     expect(actual).toBe(expected);
   });
 
+  test('an identity that any pod still has is never made a second time', () => {
+    const states: (State | undefined)[] = [undefined, 'ready', 'pending', 'failed', 'ending'];
+    for (const spec of [{}, parallel, { replicas: 1 }, { replicas: 1, ...parallel }])
+      for (const a of states)
+        for (const b of states)
+          for (const c of states)
+            for (const from of [v1, v2]) {
+              const pods = [a, b, c].flatMap((state, ordinal) => (state ? [pod(ordinal, state, from)] : []));
+              const taken = new Set(pods.map(({ metadata }) => metadata.name));
+              const { create, delete: remove } = planStatefulSet(set(spec), pods, v1, v2, 0);
+              expect(create.filter(({ ordinal }) => taken.has(`web-${ordinal}`))).toEqual([]);
+              // One that ends already is not hurried.
+              expect(remove.filter(({ metadata }) => metadata.deletionTimestamp)).toEqual([]);
+            }
+  });
+
   test('a pod has its name, host name, index and claim', () => {
     const made = podFor(set(), 1, v2);
     expect(made.metadata).toMatchObject({

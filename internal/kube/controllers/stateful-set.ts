@@ -1,4 +1,4 @@
-import { errorText } from '../../base/errors.ts';
+import { AppError, errorText } from '../../base/errors.ts';
 import type { ControllerRevision, PersistentVolumeClaim } from '../api/types.ts';
 import type { KubeObject } from '../client/api.ts';
 import { objectKey } from '../client/informer.ts';
@@ -159,6 +159,12 @@ export function statefulSetController(context: ControllerContext): void {
       } catch (error) {
         if (!isStatus(error, 'AlreadyExists')) throw error;
         update = await client.get<RevisionObject>(controllerRevisionsRef, name, set.metadata.namespace);
+        // Left by a predecessor of this name; pods are made from it only if it says what this set says.
+        if (canonicalJson(update.data) !== text)
+          throw new AppError(
+            'REVISION_CLASH',
+            `controllerrevision ${set.metadata.namespace}/${name} has another template`,
+          );
       }
     } else if (newest && update !== newest) {
       // Back to an older template: it becomes the newest revision.
