@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { errorText } from '../../internal/base/errors.ts';
 import { systemLogger } from '../../internal/base/system.ts';
 import type { Config } from '../../internal/config/config.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
@@ -15,14 +16,16 @@ export async function teardown(part: TeardownPart, configFile: string): Promise<
   const log = systemLogger({ value: 'warn' });
   if (part === 'network') await cleanupNetwork(config, paths);
   else {
-    await stopAllPods(config, paths);
+    const failures: string[] = [];
+    // A container that does not stop keeps no volume from being unmounted that nobody uses.
+    await stopAllPods(config, paths).catch((error: unknown) => failures.push(errorText(error)));
     const volumes = new RbdNode({
       nodeId: config.node.name,
       stateDir: csiStateDir(paths.agent),
       cephConf: paths.cephConf,
       log,
     });
-    const failures = await volumes.unstageAll();
+    failures.push(...(await volumes.unstageAll()));
     if (failures.length > 0) {
       console.error(failures.join('\n'));
       process.exit(1);

@@ -60,13 +60,13 @@ describe.skipIf(process.getuid?.() !== 0)('removal of directories (as root)', ()
     await runCommand(['mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', below]);
     try {
       writeFileSync(join(below, 'kept'), '');
-      expect(() => removeTree(tree)).toThrow(`${below} is still mounted`);
+      await expect(removeTree(tree)).rejects.toThrow(`${below} is still mounted`);
       expect(existsSync(join(below, 'kept'))).toBe(true);
     } finally {
       await runCommand(['umount', below]);
     }
-    removeTree(tree);
+    await removeTree(tree);
     expect(existsSync(tree)).toBe(false);
-    removeTree(tree);
+    await removeTree(tree);
   });
 });

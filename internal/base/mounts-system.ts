@@ -1,4 +1,5 @@
-import { readFileSync, realpathSync, rmSync } from 'node:fs';
+import { readFileSync, realpathSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { AppError, errorCode } from './errors.ts';
 import { type MountEntry, mountsUnder, parseMountInfo } from './mountinfo.ts';
 
@@ -26,8 +27,8 @@ export function mountsBelow(directory: string): MountEntry[] {
  * Removes a directory with all that is in it. What is mounted below it would lose its files with it: then nothing is removed and an
  * AppError MOUNTED names it.
  */
-export function removeTree(directory: string): void {
+export async function removeTree(directory: string): Promise<void> {
   const [mount] = mountsBelow(directory);
   if (mount) throw new AppError('MOUNTED', `${directory} is not removed: ${mount.target} is still mounted`);
-  rmSync(directory, { recursive: true, force: true });
+  await rm(directory, { recursive: true, force: true });
 }

@@ -1,6 +1,6 @@
-import { readFileSync, statfsSync } from 'node:fs';
+import { readFileSync, realpathSync, statfsSync } from 'node:fs';
 import { hostname, networkInterfaces } from 'node:os';
-import { dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { AppError, errorCode } from '../base/errors.ts';
 import type { Config } from './config.ts';
 import { effectiveConfig, type MachineFacts, parseConfigFile } from './load.ts';
@@ -49,9 +49,20 @@ export function machineFacts(dataDir: string): MachineFacts {
   return { hostname: hostname(), ip: nodeAddress(), freeBytes: freeBytes(dataDir) };
 }
 
+/** `path` without symbolic links, as the kernel names it in its mount table. What does not exist yet is taken as it is written. */
+export function resolvedPath(path: string): string {
+  const parent = dirname(path);
+  try {
+    return realpathSync(path);
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT' || parent === path) throw error;
+  }
+  return join(resolvedPath(parent), basename(path));
+}
+
 /**
  * The effective configuration of this machine from `path`. A missing file is an empty one when the path is the default, else an error
- * that names it.
+ * that names it. `dataDir` and `runDir` have no symbolic links in them.
  */
 export function loadConfig(path: string | undefined, overrides: { dataDir?: string } = {}): Config {
   const file = path ?? defaultConfigPath;
@@ -67,5 +78,5 @@ export function loadConfig(path: string | undefined, overrides: { dataDir?: stri
   }
   const dataDir = overrides.dataDir ?? parseConfigFile(text, file).value.dataDir ?? '/var/lib/appliance';
   const config = effectiveConfig(text, file, machineFacts(dataDir));
-  return overrides.dataDir === undefined ? config : { ...config, dataDir: overrides.dataDir };
+  return { ...config, dataDir: resolvedPath(dataDir), runDir: resolvedPath(config.runDir) };
 }

@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { AppError } from '../base/errors.ts';
 import { makeDirectory, writeFileAtomic } from '../base/files-system.ts';
+import { removeTree } from '../base/mounts-system.ts';
 import type { Config } from '../config/config.ts';
 import { nodePaths } from '../config/paths.ts';
 import { socketAnswers } from './probe-system.ts';
@@ -57,7 +58,7 @@ export async function teardownLeftovers(config: Config, wait: (text: string) => 
 /** Removes the network's traces and the run directory. Nothing may run any more. */
 export async function teardownRest(config: Config): Promise<void> {
   if (config.roles.includes('agent')) await runPart('network', config, networkTimeoutMs);
-  rmSync(config.runDir, { recursive: true, force: true });
+  await removeTree(config.runDir);
 }
 
 async function runPart(part: TeardownPart, config: Config, timeoutMs: number): Promise<void> {

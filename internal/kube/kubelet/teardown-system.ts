@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText } from '../../base/errors.ts';
 import { systemClock, systemLogger } from '../../base/system.ts';
@@ -12,7 +12,8 @@ import { CriClient } from './cri/cri-client.ts';
 import { Cgroups } from './node/cgroups-shell.ts';
 import { podsCgroupRoot } from './node/identity.ts';
 import { annotationGrace } from './pod/container-config.ts';
-import { unmountTree } from './volume/mount-shell.ts';
+import { list, removeCsiDirectory } from './volume/csi-volumes-shell.ts';
+import { removeMountPoints, unmountTree } from './volume/mount-shell.ts';
 
 /** A pod's grace period is honoured up to this when the whole node is taken down. */
 const maxGraceSeconds = 30;
@@ -27,23 +28,36 @@ export async function stopAllPods(config: Config, paths: Paths): Promise<void> {
   const log = systemLogger({ value: 'warn' });
   const places = containerdPlaces(paths);
   const failures: string[] = [];
-  if (existsSync(places.root)) {
-    const runtime = await reach(config, paths);
+  // One part that fails keeps no other from being done.
+  const attempt = async (what: string, work: () => Promise<void>): Promise<void> => {
     try {
-      failures.push(...(await removeEverything(runtime.cri)));
-    } finally {
-      runtime.cri.close();
-      await runtime.stop();
+      await work();
+    } catch (error) {
+      failures.push(`${what}: ${errorText(error)}`);
     }
-  }
-  await killShims(paths.containerdSocket);
-  await new Cgroups(log).remove(podsCgroupRoot(config).split('/').slice(0, 2).join('/'));
-  for (const directory of [join(paths.agent, 'pods'), places.state]) await unmountTree(directory);
+  };
+  if (existsSync(places.root))
+    await attempt('containers', async () => {
+      const runtime = await reach(config, paths);
+      try {
+        failures.push(...(await removeEverything(runtime.cri)));
+      } finally {
+        runtime.cri.close();
+        await runtime.stop();
+      }
+    });
+  await attempt('shims', () => killShims(paths.containerdSocket));
+  await attempt('cgroups', () => new Cgroups(log).remove(podsCgroupRoot(config).split('/').slice(0, 2).join('/')));
+  for (const directory of [join(paths.agent, 'pods'), places.state])
+    await attempt(directory, () => unmountTree(directory));
   // Published volumes are gone; records of them would only mislead the next start.
-  for (const uid of await readdir(join(paths.agent, 'pods')).catch(() => [])) {
-    await rm(join(paths.agent, 'pods', uid, 'volumes', 'kubernetes.io~csi'), { recursive: true, force: true });
-    await rm(join(paths.agent, 'pods', uid, 'volume-subpaths'), { recursive: true, force: true });
-  }
+  for (const uid of await list(join(paths.agent, 'pods')))
+    await attempt(`volumes of pod ${uid}`, async () => {
+      await removeMountPoints(join(paths.agent, 'pods', uid, 'volume-subpaths'), 3);
+      const csi = join(paths.agent, 'pods', uid, 'volumes', 'kubernetes.io~csi');
+      for (const name of await list(csi)) await removeCsiDirectory(join(csi, name));
+      await removeMountPoints(csi, 0);
+    });
   if (failures.length > 0) throw new Error(`not everything could be stopped: ${failures.join('; ')}`);
 }
 

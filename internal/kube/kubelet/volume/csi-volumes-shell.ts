@@ -11,7 +11,7 @@ import { claimsRef, csiDriversRef, type Pod, podNamespace, podUid, secretsRef, v
 import { csiAccessMode } from './access-modes.ts';
 import type { CsiRegistry } from './csi-registry-shell.ts';
 import { applyFsGroup } from './ownership-shell.ts';
-import { deadMount, isMounted, unmount } from './mount-shell.ts';
+import { deadMount, isMounted, removeMountPoints, unmount } from './mount-shell.ts';
 
 /** What is needed to undo a published volume with no API server: kept beside its mount point. */
 export interface CsiRecord {
@@ -219,7 +219,7 @@ export class CsiVolumes {
     const target = join(directory, 'mount');
     if (!record) {
       await unmount(target);
-      await rm(directory, { recursive: true, force: true });
+      await removeCsiDirectory(directory);
       return;
     }
     await this.#inTurn(`${record.driver}\0${record.volumeId}`, async () => {
@@ -228,7 +228,7 @@ export class CsiVolumes {
       await unmount(target);
       if (record.stagingPath !== '' && !(await this.#usedByOthers(record, directory)))
         await client.unstage(record.volumeId, record.stagingPath);
-      await rm(directory, { recursive: true, force: true });
+      await removeCsiDirectory(directory);
     });
   }
 
@@ -258,6 +258,13 @@ export class CsiVolumes {
       throw new AppError('CLAIM', `PV ${name} is bound to another claim than ${podNamespace(pod)}/${claimName}`);
     return { claim, pv };
   }
+}
+
+/** Removes a volume's directory after it was unmounted: what is in its mount point is never removed with it (ENOTEMPTY). */
+export async function removeCsiDirectory(directory: string): Promise<void> {
+  await removeMountPoints(join(directory, 'mount'), 0);
+  for (const name of [recordName, `.${recordName}.new`]) await rm(join(directory, name), { force: true });
+  await removeMountPoints(directory, 0);
 }
 
 /** Names in a directory, none when it is missing. */

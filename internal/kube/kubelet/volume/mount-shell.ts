@@ -1,4 +1,6 @@
-import { readFile } from 'node:fs/promises';
+import { lstat, readdir, readFile, rmdir, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AppError, errorCode } from '../../../base/errors.ts';
 import { runCommand, tryCommand } from '../command-shell.ts';
 import { failedReadOnly, type MountEntry, mountAt, mountsUnder, parseMountInfo } from '../../../base/mountinfo.ts';
 
@@ -19,18 +21,37 @@ export async function bindMount(source: string, target: string): Promise<void> {
   await runCommand(['mount', '--bind', source, target]);
 }
 
-/** Unmounts what is at `target`, several layers if there are; a mount that is busy or dead is detached. */
+/** Unmounts what is at `target`, several layers if there are; a mount that is busy or dead is detached. Throws when something is left. */
 export async function unmount(target: string): Promise<void> {
+  let words = '';
   for (let round = 0; round < 16; round++) {
     if (!(await isMounted(target))) return;
     const gentle = await tryCommand(['umount', target], { timeoutMs: 20_000 });
-    if (gentle.code !== 0) await runCommand(['umount', '-l', target], { timeoutMs: 20_000 });
+    if (gentle.code === 0) continue;
+    const lazy = await tryCommand(['umount', '-l', target], { timeoutMs: 20_000 });
+    if (lazy.code !== 0) words = lazy.stderr.trim();
   }
+  if (await isMounted(target)) throw new AppError('MOUNTED', `${target} is still mounted${words ? `: ${words}` : ''}`);
 }
 
 /** Unmounts everything at or below `directory`, the innermost first. */
 export async function unmountTree(directory: string): Promise<void> {
   for (const mount of mountsUnder(await listMounts(), directory)) await unmount(mount.target);
+}
+
+/**
+ * Removes places where something was mounted, `depth` levels below `directory`, and the directories that led there. Nothing behind a mount
+ * point is touched: the kernel refuses (EBUSY) to remove one that is in use, and a directory with something in it is refused (ENOTEMPTY).
+ */
+export async function removeMountPoints(directory: string, depth: number): Promise<void> {
+  try {
+    if (!(await lstat(directory)).isDirectory()) return await unlink(directory);
+    if (depth > 0)
+      for (const name of await readdir(directory)) await removeMountPoints(join(directory, name), depth - 1);
+    await rmdir(directory);
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT') throw error;
+  }
 }
 
 /**

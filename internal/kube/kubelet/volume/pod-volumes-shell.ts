@@ -1,7 +1,8 @@
-import { chmod, lstat, mkdir, readlink, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, readlink, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError, errorCode, errorText } from '../../../base/errors.ts';
 import type { Logger } from '../../../base/log.ts';
+import { removeTree } from '../../../base/mounts-system.ts';
 import type { Clock } from '../../../base/clock.ts';
 import type { Random } from '../../../base/random.ts';
 import type { PersistentVolume, Volume } from '../../api/types.ts';
@@ -11,7 +12,7 @@ import { quantityValue } from '../pod/quantity.ts';
 import { type Pod, podNamespace, podUid } from '../pod-types.ts';
 import { writeAtomically } from './atomic-writer-shell.ts';
 import { type CsiVolumes, list } from './csi-volumes-shell.ts';
-import { isMounted, mountTmpfs, unmountTree } from './mount-shell.ts';
+import { isMounted, mountTmpfs, removeMountPoints, unmountTree } from './mount-shell.ts';
 import { applyFsGroup } from './ownership-shell.ts';
 import { hasPayload, volumePayload } from './payload.ts';
 import type { TokenManager } from './token-client.ts';
@@ -163,7 +164,8 @@ export class PodVolumes {
   async unmountSubpaths(uid: string, volume?: string): Promise<void> {
     const directory = join(this.#options.podsDir, uid, 'volume-subpaths', ...(volume === undefined ? [] : [volume]));
     await unmountTree(directory);
-    await rm(directory, { recursive: true, force: true });
+    // Of each volume: containers, of each of those: its mounts.
+    await removeMountPoints(directory, volume === undefined ? 3 : 2);
   }
 
   /** Undoes every mount of a pod that has ended and removes what its volumes held; termination messages stay. */
@@ -172,15 +174,16 @@ export class PodVolumes {
     await this.unmountSubpaths(uid);
     const csi = join(directory, 'volumes', 'kubernetes.io~csi');
     for (const name of await list(csi)) await this.#options.csi.tearDown(join(csi, name));
+    await removeMountPoints(csi, 0);
     await unmountTree(directory);
-    for (const sub of ['volumes', 'plugins']) await rm(join(directory, sub), { recursive: true, force: true });
+    for (const sub of ['volumes', 'plugins']) await removeTree(join(directory, sub));
     this.#options.tokens.forget(uid);
   }
 
   /** Undoes every mount of a pod and removes its directory. Repeats safely; throws when something is still mounted. */
   async tearDown(uid: string): Promise<void> {
     await this.unmount(uid);
-    await rm(join(this.#options.podsDir, uid), { recursive: true, force: true });
+    await removeTree(join(this.#options.podsDir, uid));
   }
 
   /** Pods that have a directory on this node. */

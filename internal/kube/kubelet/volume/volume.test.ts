@@ -1,4 +1,13 @@
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -8,6 +17,8 @@ import type { Pod } from '../pod-types.ts';
 import { csiAccessMode } from './access-modes.ts';
 import { writeAtomically } from './atomic-writer-shell.ts';
 import { failedReadOnly, mountAt, mountsUnder, parseMountInfo } from '../../../base/mountinfo.ts';
+import { recordName, removeCsiDirectory } from './csi-volumes-shell.ts';
+import { isMounted, mountTmpfs, removeMountPoints, unmount, unmountTree } from './mount-shell.ts';
 import { checkPath, type Payload, type PayloadSources, volumePayload } from './payload.ts';
 
 const root = process.getuid?.() === 0;
@@ -132,5 +143,45 @@ describe.skipIf(!root)('atomic writer (as root)', () => {
     const info = statSync(join(directory, 'a'));
     expect(info.mode & 0o777).toBe(0o440);
     expect(info.gid).toBe(1001);
+  });
+});
+
+describe.skipIf(!root)('mount points (as root)', () => {
+  let directory = '';
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'mounts-'));
+  });
+  afterEach(async () => {
+    await unmountTree(directory);
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  test('every layer is unmounted; what is mounted or has files in it is not removed', async () => {
+    const leaf = join(directory, 'subpaths/volume/container/0');
+    mkdirSync(leaf, { recursive: true });
+    await mountTmpfs(leaf, 65_536);
+    await mountTmpfs(leaf, 65_536);
+    await expect(removeMountPoints(join(directory, 'subpaths'), 3)).rejects.toMatchObject({ code: 'EBUSY' });
+    await unmount(leaf);
+    expect(await isMounted(leaf)).toBe(false);
+    writeFileSync(join(leaf, 'kept'), '');
+    await expect(removeMountPoints(join(directory, 'subpaths'), 3)).rejects.toMatchObject({ code: 'ENOTEMPTY' });
+    rmSync(join(leaf, 'kept'));
+    writeFileSync(join(directory, 'subpaths/volume/container/1'), '');
+    await removeMountPoints(join(directory, 'subpaths'), 3);
+    expect(readdirSync(directory)).toEqual([]);
+    await removeMountPoints(join(directory, 'subpaths'), 3);
+  });
+
+  test("a volume's directory goes with its record, not with its files", async () => {
+    const volume = join(directory, 'v');
+    mkdirSync(join(volume, 'mount'), { recursive: true });
+    writeFileSync(join(volume, recordName), '{}');
+    writeFileSync(join(volume, 'mount/kept'), '');
+    await expect(removeCsiDirectory(volume)).rejects.toMatchObject({ code: 'ENOTEMPTY' });
+    expect(readdirSync(volume).sort()).toEqual(['mount', recordName]);
+    rmSync(join(volume, 'mount/kept'));
+    await removeCsiDirectory(volume);
+    expect(readdirSync(directory)).toEqual([]);
   });
 });
