@@ -50,9 +50,11 @@ function lagging(resource: ResourceRef): { client: KubeClient; hold(): void; rel
     watch: ((ref, options) => {
       const events = client.watch(ref, options);
       if (ref.resource !== resource.resource) return events;
+      // A test that fails while it holds must still come to its end.
+      const aborted = new Promise<void>((resolve) => options.signal?.addEventListener('abort', () => resolve()));
       return (async function* () {
         for await (const event of events) {
-          await gate;
+          await Promise.race([gate, aborted]);
           yield event;
         }
       })();
