@@ -188,7 +188,14 @@ export class RbdNode {
   }
 
   async #undo(staged: StagedVolume): Promise<void> {
-    await unmountAll(staged.stagingPath, !mappingAlive(staged.mapping));
+    const alive = mappingAlive(staged.mapping);
+    // Another mount namespace may hold the file system: then unmounting it here writes nothing out.
+    if (alive && mountsAt(staged.stagingPath).length > 0) {
+      // 1: the file system has failed, and does not get better by staying mounted.
+      const { code } = await runCommand(['sync', '-f', staged.stagingPath], { timeoutMs: 60_000, okCodes: [0, 1] });
+      if (code !== 0) this.#options.log.warn('volume could not be written out', { volume: staged.volumeId });
+    }
+    await unmountAll(staged.stagingPath, !alive);
     const id = this.#id(staged.volumeId);
     await unmapImage(staged.start, staged.mapping, `${this.#options.stateDir}/${id}`);
     removeFileDurably(this.#file(id));

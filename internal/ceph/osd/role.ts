@@ -7,6 +7,7 @@ import { openBlockStore } from '../blockstore/blockstore.ts';
 import { openSqliteIndex } from '../blockstore/index-sqlite-shell.ts';
 import { parseMonHosts } from './ceph-conf.ts';
 import { prepareDisk } from './disk-system.ts';
+import { releaseVolumeCopies } from './mount-copies-system.ts';
 import { OsdServer } from './osd-server.ts';
 
 /** What `ceph versions` and `ceph tell osd.N version` show: the release whose protocols we speak. */
@@ -22,6 +23,7 @@ export const start: StartRole = async (context) => {
       hint: 'See `appliance config` for the OSDs of this node.',
     });
   const log = context.log.with({ osd: id });
+  releaseVolumeCopies([paths.agent, `${paths.runDir}/containerd`], log);
   const conf = readFileSync(paths.cephConf, 'utf8');
   const { fsid, monAddrs } = parseMonHosts(conf, paths.cephConf);
   const keyringPath = paths.keyring(instance);
