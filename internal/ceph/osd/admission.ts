@@ -10,7 +10,7 @@ import { OP, WATCH_OP_PING } from '../wire/messages/osd_op.ts';
 import { type HObject, SNAP_HEAD } from '../wire/types.ts';
 import { maxObjectKeyBytes } from './object-key.ts';
 import type { OpRequest } from './op-request.ts';
-import { EAGAIN, EBLOCKLISTED, EDQUOT, EINVAL, EMSGSIZE, ENAMETOOLONG, ENOSPC, EPERM } from './ops/errno.ts';
+import { EAGAIN, EBLOCKLISTED, EDQUOT, EINVAL, EIO, EMSGSIZE, ENAMETOOLONG, ENOSPC, EPERM } from './ops/errno.ts';
 import { maxNameBytes, maxNamespaceBytes, maxWriteBytes } from './ops/limits.ts';
 import type { PgCore } from './pg-core.ts';
 
@@ -48,6 +48,7 @@ export function admit(core: PgCore, request: OpRequest, diskFull: boolean): Verd
     const anyCopy = (flags & (OSD_FLAG_BALANCE_READS | OSD_FLAG_LOCALIZE_READS)) !== 0 && !kinds.mayWrite;
     return anyCopy && core.isActing ? EAGAIN : 'drop';
   }
+  if (pool.eio) return EIO;
   if (!core.hasState(PG_ACTIVE)) return 'wait';
   const { nspace } = locator;
   if (!client.allowed(pool, nspace, oid, kinds)) return EPERM;

@@ -22,6 +22,8 @@ export interface PoolView {
   /** Full: by quota or because its OSDs are. */
   readonly full: boolean;
   readonly fullQuota: boolean;
+  /** Its operator had all operations fail (`eio`). */
+  readonly eio: boolean;
   /** Snapshots that the pool itself takes; undefined when clients manage snapshots or there are none. */
   readonly poolSnaps: SnapContext | undefined;
   readonly hasSelfManagedSnaps: boolean;
@@ -35,6 +37,8 @@ export interface MapView {
   pool(id: number): PoolView | undefined;
   pools(): Iterable<number>;
   place(pg: PgId): Placement;
+  /** False when the pool's PGs certainly are where they were in the epoch before, with the same incarnations of OSDs. */
+  changesPlacement(pool: number): boolean;
   /** The PG that holds a name hash. */
   pgOfHash(pool: number, hash: number): PgId;
   exists(osd: number): boolean;

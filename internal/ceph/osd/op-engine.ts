@@ -328,13 +328,16 @@ export class OpEngine {
     }
     const wantsReturns = (request.message.flags & OSD_FLAG_RETURNVEC) !== 0;
     if (wantsReturns) {
-      for (const { out } of ctx.results) {
+      for (const each of ctx.results) {
         let length = 0;
-        for (const piece of out) length += piece.length;
-        if (length > maxWriteReplyBytes) result = errno.EOVERFLOW;
+        for (const piece of each.out) length += piece.length;
+        if (length <= maxWriteReplyBytes) continue;
+        each.rval = errno.EOVERFLOW;
+        each.out = [];
+        result = errno.EOVERFLOW;
       }
       if (result === errno.EOVERFLOW) {
-        this.#fail(request, result);
+        this.#reply(request, result, ctx.results, eversionZero, obc.info.userVersion);
         obc.unlock(mode);
         return;
       }

@@ -5,6 +5,7 @@ import { Placement } from '../maps/placement.ts';
 import {
   isErasure,
   type PgPool,
+  POOL_EIO,
   POOL_FULL,
   POOL_FULL_QUOTA,
   POOL_POOL_SNAPS,
@@ -30,6 +31,7 @@ function poolView(id: number, pool: PgPool, map: OsdMap): PoolView {
     lastForceOpResend: pool.lastForceOpResend,
     full: (pool.flags & (POOL_FULL | POOL_FULL_QUOTA)) !== 0 || map.hasFlag(MAP_FULL),
     fullQuota: (pool.flags & POOL_FULL_QUOTA) !== 0,
+    eio: (pool.flags & POOL_EIO) !== 0,
     poolSnaps,
     hasSelfManagedSnaps: (pool.flags & POOL_SELFMANAGED_SNAPS) !== 0,
     applications: pool.applications,
@@ -37,15 +39,43 @@ function poolView(id: number, pool: PgPool, map: OsdMap): PoolView {
   };
 }
 
+/** Maps share what did not change: most epochs move nothing. */
+function unmovedPools(before: OsdMap | undefined, map: OsdMap): ReadonlySet<number> {
+  const same = new Set<number>();
+  if (
+    before?.epoch !== map.epoch - 1 ||
+    before.crush !== map.crush ||
+    before.osdState !== map.osdState ||
+    before.osdWeight !== map.osdWeight ||
+    before.primaryAffinity !== map.primaryAffinity ||
+    before.pgTemp !== map.pgTemp ||
+    before.primaryTemp !== map.primaryTemp ||
+    before.pgUpmap !== map.pgUpmap ||
+    before.pgUpmapItems !== map.pgUpmapItems
+  )
+    return same;
+  if (before.osdInfo !== map.osdInfo)
+    for (const osd of map.osds()) if (before.infoOf(osd).upFrom !== map.infoOf(osd).upFrom) return same;
+  for (const [id, pool] of map.pools) if (before.pools.get(id) === pool) same.add(id);
+  return same;
+}
+
 /** The cluster's OSD map as PGs see it. */
 export class OsdMapView implements MapView {
   readonly map: OsdMap;
   readonly placement: Placement;
   readonly #pools = new Map<number, PoolView>();
+  /** Pools that are the same as in the epoch before, where nothing else that placement depends on changed. */
+  readonly #unmoved: ReadonlySet<number>;
 
   constructor(map: OsdMap, previous?: OsdMapView) {
     this.map = map;
     this.placement = new Placement(map, previous?.placement);
+    this.#unmoved = unmovedPools(previous?.map, map);
+  }
+
+  changesPlacement(pool: number): boolean {
+    return !this.#unmoved.has(pool);
   }
 
   get epoch(): number {

@@ -99,6 +99,11 @@ export class Peering {
   /** One map further. Call for each map in order, then `settle`. */
   advance(next: MapView): void {
     const core = this.#core;
+    if (next.epoch === core.map.epoch + 1 && !next.changesPlacement(core.id.pool)) {
+      core.map = next;
+      core.meta.epoch = next.epoch;
+      return;
+    }
     const key = intervalKey(next, core.id);
     const before = core.key;
     if (isNewInterval(before, key)) {

@@ -145,6 +145,7 @@ export class SimMap implements MapView {
       lastForceOpResend: 0,
       full: false,
       fullQuota: false,
+      eio: false,
       poolSnaps: undefined,
       hasSelfManagedSnaps: false,
       applications: new Map(),
@@ -163,6 +164,9 @@ export class SimMap implements MapView {
     const temp = this.pgTemp.get(pgText(pg))?.filter((osd) => this.states[osd]!.up);
     const acting = temp !== undefined && temp.length > 0 ? temp : up;
     return { up, upPrimary: up[0] ?? -1, acting, actingPrimary: acting[0] ?? -1 };
+  }
+  changesPlacement(): boolean {
+    return true;
   }
   pgOfHash(pool: number, hash: number): PgId {
     return { pool, seed: hash % this.#options.pgNum };
