@@ -22,7 +22,9 @@ export interface CommandOutcome {
 interface Parameter {
   name: string;
   type: string;
-  req?: boolean;
+  req?: 'false';
+  /** Choices, separated by `|`. */
+  strings?: string;
 }
 
 interface Command {
@@ -52,7 +54,21 @@ const commands: readonly Command[] = [
   { sig: ['status'], help: 'state of this OSD', perm: 'r', run: (t) => t.status() },
   { sig: ['dump_ops_in_flight'], help: 'requests that are not answered yet', perm: 'r', run: dumpOps },
   { sig: ['ops'], help: 'requests that are not answered yet', perm: 'r', run: dumpOps },
-  { sig: ['perf', 'dump'], help: 'performance counters', perm: 'r', run: (t) => t.perf() },
+  {
+    sig: [
+      'perf',
+      'dump',
+      { name: 'logger', type: 'CephString', req: 'false' },
+      { name: 'counter', type: 'CephString', req: 'false' },
+    ],
+    help: 'performance counters',
+    perm: 'r',
+    run: (t, args) => {
+      const all = t.perf();
+      const logger = all[String(args.logger)];
+      return args.logger === undefined || logger === undefined ? all : { [String(args.logger)]: logger };
+    },
+  },
   { sig: ['flush_pg_stats'], help: 'report statistics to the manager now', perm: 'r', run: (t) => t.flushStats() },
   {
     sig: ['get_latest_osdmap'],
@@ -73,12 +89,12 @@ const commands: readonly Command[] = [
     },
   },
   {
-    sig: ['pg', { name: 'pgid', type: 'CephPgid' }, 'query'],
+    sig: ['pg', { name: 'pgid', type: 'CephPgid' }, { name: 'cmd', type: 'CephChoices', strings: 'query' }],
     help: 'what this OSD knows of a PG',
     perm: 'r',
     run: pgQuery,
   },
-  { sig: ['query', { name: 'pgid', type: 'CephPgid' }], help: 'what this OSD knows of a PG', perm: 'r', run: pgQuery },
+  { sig: ['query'], help: 'what this OSD knows of a PG (ceph tell <pgid> query)', perm: 'r', run: pgQuery },
 ];
 
 function dumpOps(target: CommandTarget): unknown {
@@ -105,8 +121,10 @@ function prefixOf(command: Command): string {
 
 function matches(command: Command, args: Record<string, unknown>): boolean {
   if (prefixOf(command) !== args.prefix) return false;
-  const tail = command.sig.filter((part, i) => typeof part === 'string' && i > 1);
-  return tail.length === 0 || args.cmd === undefined || tail.includes(String(args.cmd));
+  for (const part of command.sig)
+    if (typeof part !== 'string' && part.strings !== undefined)
+      if (!part.strings.split('|').includes(String(args[part.name]))) return false;
+  return true;
 }
 
 function descriptions(): Record<string, unknown> {

@@ -25,11 +25,11 @@ import { Backfill } from './backfill.ts';
 import type { MapView } from './map-view.ts';
 import { type FullState, OpEngine } from './op-engine.ts';
 import type { OpClient, OpRequest } from './op-request.ts';
-import { objectId } from './object-key.ts';
 import { Peering } from './peering.ts';
 import { PgCore } from './pg-core.ts';
 import type { PgEnv } from './pg-env.ts';
 import { PgMeta } from './pg-meta.ts';
+import { pgQuery } from './pg-query.ts';
 import { PgReporter } from './pg-stats.ts';
 import { Recovery } from './recovery.ts';
 import { type LogLimits, Replication } from './replication.ts';
@@ -219,37 +219,7 @@ export class Pg {
 
   /** What `ceph pg <id> query` shows of it. */
   query(): Record<string, unknown> {
-    const { core } = this;
-    const { info } = core;
-    return {
-      state: core.state,
-      epoch: core.map.epoch,
-      up: core.key.up,
-      acting: core.key.acting,
-      phase: this.peering.phase,
-      info: {
-        pgid: core.text,
-        last_update: `${info.lastUpdate.epoch}'${info.lastUpdate.version}`,
-        last_complete: `${info.lastComplete.epoch}'${info.lastComplete.version}`,
-        log_tail: `${info.logTail.epoch}'${info.logTail.version}`,
-        last_user_version: info.lastUserVersion,
-        last_backfill: info.lastBackfill.max ? 'MAX' : objectId(info.lastBackfill),
-        history: {
-          epoch_created: info.history.epochCreated,
-          last_epoch_started: info.history.lastEpochStarted,
-          last_interval_started: info.history.lastIntervalStarted,
-          last_epoch_clean: info.history.lastEpochClean,
-          last_interval_clean: info.history.lastIntervalClean,
-          same_up_since: info.history.sameUpSince,
-          same_interval_since: info.history.sameIntervalSince,
-          same_primary_since: info.history.samePrimarySince,
-        },
-      },
-      missing: core.meta.missing.size,
-      unfound: this.recovery.unfound,
-      blocked_by: this.peering.waitingFor,
-      past_intervals: core.meta.past,
-    };
+    return pgQuery(this.core, this.peering.phase, this.recovery.unfound, this.peering.waitingFor);
   }
 
   /** Ends it in memory: timers, waiting requests. */

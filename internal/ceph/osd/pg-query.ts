@@ -1,0 +1,83 @@
+import { pgStateText } from '../wire/messages/osd_mgr.ts';
+import type { PgInfo } from '../wire/messages/osd_pg.ts';
+import { eversionText } from '../wire/types.ts';
+import { objectId } from './object-key.ts';
+import type { PgCore } from './pg-core.ts';
+
+function infoJson(pgid: string, info: PgInfo): Record<string, unknown> {
+  const { history } = info;
+  return {
+    pgid,
+    last_update: eversionText(info.lastUpdate),
+    last_complete: eversionText(info.lastComplete),
+    log_tail: eversionText(info.logTail),
+    last_user_version: info.lastUserVersion,
+    last_backfill: info.lastBackfill.max ? 'MAX' : objectId(info.lastBackfill) || 'MIN',
+    purged_snaps: [],
+    history: {
+      epoch_created: history.epochCreated,
+      epoch_pool_created: history.epochCreated,
+      last_epoch_started: history.lastEpochStarted,
+      last_interval_started: history.lastIntervalStarted,
+      last_epoch_clean: history.lastEpochClean,
+      last_interval_clean: history.lastIntervalClean,
+      same_up_since: history.sameUpSince,
+      same_interval_since: history.sameIntervalSince,
+      same_primary_since: history.samePrimarySince,
+    },
+    stats: {
+      stat_sum: {
+        num_bytes: info.sums.bytes,
+        num_objects: info.sums.objects,
+        num_object_clones: info.sums.objectClones,
+      },
+    },
+    empty: info.lastUpdate.version === 0 ? 1 : 0,
+    incomplete: info.lastBackfill.max ? 0 : 1,
+    last_epoch_started: info.lastEpochStarted,
+  };
+}
+
+/** `ceph pg <id> query`: upstream's shape, with what we keep. */
+export function pgQuery(
+  core: PgCore,
+  phase: string,
+  unfound: number,
+  blockedBy: readonly number[],
+): Record<string, unknown> {
+  const { key, meta } = core;
+  const members = [core.env.whoami, ...core.members];
+  return {
+    snap_trimq: '[]',
+    snap_trimq_len: 0,
+    state: pgStateText(core.state),
+    epoch: core.map.epoch,
+    up: key.up,
+    acting: key.acting,
+    backfill_targets: [...core.backfillTargets].map(String),
+    acting_recovery_backfill: (core.isPrimary ? members : key.acting).map(String),
+    info: infoJson(core.text, core.info),
+    peer_info: [...core.peers].map(([osd, peer]) => ({
+      peer: String(osd),
+      ...infoJson(core.text, peer.info),
+      num_missing: peer.missing?.size ?? null,
+    })),
+    recovery_state: [
+      {
+        name: phase,
+        num_missing: meta.missing.size,
+        num_unfound: unfound,
+        blocked_by: blockedBy,
+        past_intervals: meta.past.map((i) => ({
+          first: i.first,
+          last: i.last,
+          maybe_went_rw: i.maybeWentRw ? 1 : 0,
+          up: i.up,
+          acting: i.acting,
+          primary: i.primary,
+          up_primary: i.upPrimary,
+        })),
+      },
+    ],
+  };
+}
