@@ -9,7 +9,7 @@ import type { UserInfo } from '../auth/identity.ts';
 import type { ApiApp, ApiEnv } from './app.ts';
 import type { KubeletClient } from './kubelet-client-shell.ts';
 import { type Reply, replyOf, type ReplySink, warningHeaders } from './reply.ts';
-import { BodyBudget, IncomingBody } from './request-body.ts';
+import { BodyBudget, IncomingBody } from './request-body-server.ts';
 
 export interface ListenOptions {
   readonly port: number;
