@@ -116,6 +116,10 @@ function screen(
   report: StatusReport | undefined,
   seconds: number,
 ): string {
+  const kubernetes = config.roles.includes('server');
+  const ceph = config.roles.includes('mon');
+  // What a user can type: the executable may not be on PATH.
+  const self = Bun.which('appliance') ? 'appliance' : selfCommand().join(' ');
   const lines = [
     '',
     report?.ok
@@ -123,17 +127,19 @@ function screen(
       : `Not ready after ${seconds.toFixed(0)} s; it goes on in the background of this screen:`,
     ...(report?.sentences ?? ['nothing answers yet']).map((sentence) => `  ${sentence}`),
     '',
-    `  Kubernetes API   https://${config.node.ip}:${config.ports.api}`,
-    `  Ceph monitor     v2:${config.node.ip}:${config.ports.mon}`,
+    ...(kubernetes ? [`  Kubernetes API   https://${config.node.ip}:${config.ports.api}`] : []),
+    ...(ceph ? [`  Ceph monitor     v2:${config.node.ip}:${config.ports.mon}`] : []),
     '',
     'Next, in another terminal:',
-    `  export KUBECONFIG=${paths.adminKubeconfig} CEPH_CONF=${paths.cephConf}`,
-    '  kubectl get nodes,pods -A -o wide',
-    '  kubectl apply -f examples/counter.yaml && kubectl -n counter rollout status statefulset/counter',
-    '  ceph -s',
-    '  appliance status',
+    `  export${kubernetes ? ` KUBECONFIG=${paths.adminKubeconfig}` : ''}${ceph ? ` CEPH_CONF=${paths.cephConf}` : ''}`,
+    ...(kubernetes ? ['  kubectl get nodes,pods -A -o wide'] : []),
+    ...(kubernetes && ceph
+      ? ['  kubectl apply -f examples/counter.yaml && kubectl -n counter rollout status statefulset/counter']
+      : []),
+    ...(ceph ? ['  ceph -s'] : []),
+    `  ${self} status`,
     '',
-    'Ctrl-C here, or `appliance down`, stops everything and keeps the data.',
+    `Ctrl-C here, or \`${self} down\`, stops everything and keeps the data.`,
     '',
   ];
   return `${lines.join('\n')}\n`;

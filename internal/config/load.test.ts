@@ -50,6 +50,8 @@ describe('config', () => {
     ],
     ['storage:\n  osd:\n  - {}', 'storage.osd[0]: expected exactly one of file, directory and device'],
     ['storage:\n  osd:\n  - {file: /a, size: 1Mi}', 'storage.osd[0].size: expected at least 512Mi'],
+    ['roles: [agent]', 'roles: expected server beside agent'],
+    ['storage: {replication: 5}', 'storage.replication: expected at most the number of OSDs, 3'],
     ['roles: [server, server]', 'roles: expected each role once'],
     ['a: 1\na: 2', 'appliance.yaml:2:1: Map keys must be unique'],
     ['dataDir: var', 'expected an absolute path'],
@@ -68,7 +70,7 @@ describe('config', () => {
   test('fuzz: damaged files are refused, never a crash', () => {
     const random = seededRandom(Number(process.env.FUZZ_SEED ?? 1));
     const base =
-      'node:\n  name: a\n  labels: {x: y}\nroles: [server, osd]\nstorage:\n  osd:\n  - {id: 0, file: /a, size: 1Gi}\ncluster: {podCIDR: 10.42.0.0/16}\n';
+      'node:\n  name: a\n  labels: {x: y}\nroles: [server, mon, osd]\nstorage:\n  osd:\n  - {id: 0, file: /a, size: 1Gi}\ncluster: {podCIDR: 10.42.0.0/16}\n';
     for (let round = 0; round < Number(process.env.FUZZ_ROUNDS ?? 2000); round++) {
       const bytes = Buffer.from(base);
       for (let i = 0; i <= random.uint32() % 8; i++) bytes[random.uint32() % bytes.length] = random.uint32() & 0xff;

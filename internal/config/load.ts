@@ -163,6 +163,13 @@ export function effectiveConfig(text: string, file: string, facts: MachineFacts)
   const dnsIP = value.cluster?.dnsIP ?? cidrAddress(services, 10);
   const [low, high] = (value.cluster?.serviceNodePortRange ?? '30000-32767').split('-').map(Number) as [number, number];
 
+  for (const [role, needed] of [
+    ['agent', 'server'],
+    ['mgr', 'mon'],
+    ['osd', 'mon'],
+  ] as const)
+    if (roles.includes(role) && !roles.includes(needed))
+      problem(['roles'], `expected ${needed} beside ${role}: this version runs one node, which needs both`);
   if (new Set(roles).size !== roles.length) problem(['roles'], 'expected each role once');
   if (parseCidr(podCIDR).prefix > 24)
     problem(['cluster', 'podCIDR'], `expected a /24 or larger, is /${parseCidr(podCIDR).prefix}`);
@@ -191,6 +198,12 @@ export function effectiveConfig(text: string, file: string, facts: MachineFacts)
     });
     if (osd.length === 0) problem(['storage', 'osd'], 'expected at least one OSD because roles has osd');
   } else if (listed && listed.length > 0) problem(['storage', 'osd'], 'expected none because roles does not have osd');
+  const replication = value.storage?.replication;
+  if (replication !== undefined && roles.includes('osd') && replication > osd.length)
+    problem(
+      ['storage', 'replication'],
+      `expected at most the number of OSDs, ${osd.length}: each copy is on another one`,
+    );
   if (problems.length > 0) throw new ConfigError(file, problems);
 
   return {

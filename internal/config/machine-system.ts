@@ -76,6 +76,11 @@ export function loadConfig(path: string | undefined, overrides: { dataDir?: stri
         hint: 'check the path given with --config',
       });
   }
+  // A file that lost its content must not send a node to the default directories.
+  if (path !== undefined && text.trim() === '')
+    throw new AppError('CONFIG', `${file} is empty`, {
+      hint: 'write at least one key into it, or leave --config away for the defaults',
+    });
   const dataDir = overrides.dataDir ?? parseConfigFile(text, file).value.dataDir ?? '/var/lib/appliance';
   const config = effectiveConfig(text, file, machineFacts(dataDir));
   return { ...config, dataDir: resolvedPath(dataDir), runDir: resolvedPath(config.runDir) };

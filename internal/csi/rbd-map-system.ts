@@ -109,15 +109,18 @@ async function mapByFuse(image: RbdImage, directory: string, keyring: string, lo
   const output = openSync(`${directory}/rbd-fuse.log`, 'a', 0o600);
   // No death signal and a session of its own: it backs a mounted volume and outlives this process. Without librbd's cache every
   // write that it acknowledged is on the OSDs' disks, and it needs no memory for it; the page cache above does the buffering.
-  const child = Bun.spawn(['setsid', 'rbd-fuse', '-f', '-c', image.cephConf, '-p', image.pool, mountpoint], {
-    stdin: 'ignore',
-    stdout: output,
-    stderr: output,
-    env: {
-      PATH: process.env.PATH ?? '/usr/sbin:/usr/bin:/sbin:/bin',
-      CEPH_ARGS: `--id ${image.userId} --keyring ${keyring} --rbd_cache=false`,
+  const child = Bun.spawn(
+    ['setsid', 'rbd-fuse', '-f', '-c', image.cephConf, '-p', image.pool, '-r', image.image, mountpoint],
+    {
+      stdin: 'ignore',
+      stdout: output,
+      stderr: output,
+      env: {
+        PATH: process.env.PATH ?? '/usr/sbin:/usr/bin:/sbin:/bin',
+        CEPH_ARGS: `--id ${image.userId} --keyring ${keyring} --rbd_cache=false`,
+      },
     },
-  });
+  );
   closeSync(output);
   child.unref();
   const ended = (): boolean => child.exitCode !== null || child.signalCode !== null;

@@ -51,7 +51,6 @@ export async function ensureCephFiles(config: Config, paths: Paths, clock: Clock
     'ms bind ipv6 = false',
     `keyring = ${paths.ceph}/keyrings/$name.keyring`,
     'log file = /dev/null',
-    `admin socket = ${paths.runDir}/$cluster-$name.$pid.asok`,
     '',
   ].join('\n');
   if (readFileIfThere(paths.cephConf) !== conf) writeFileAtomic(paths.cephConf, conf, 0o644);

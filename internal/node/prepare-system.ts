@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import { AppError } from '../base/errors.ts';
 import { makeDirectory } from '../base/files-system.ts';
 import { systemClock, systemRandom } from '../base/system.ts';
@@ -43,6 +44,16 @@ export async function prepareNode(config: Config): Promise<void> {
     throw new AppError('PREFLIGHT', `no CNI plug-in "bridge" in ${config.containerd.cniBinDirs.join(' or ')}`, {
       hint: 'on Debian: apt-get install containernetworking-plugins',
     });
+  const addresses = Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map((one) => one.address));
+  if (!addresses.includes(config.node.ip))
+    throw new AppError('PREFLIGHT', `node.ip ${config.node.ip} is not an address of this machine`, {
+      hint: `it has ${addresses.join(', ')}; leave node.ip away to take the one of the default route`,
+    });
+  for (const osd of config.storage.osd)
+    if ('device' in osd && !statSync(osd.device, { throwIfNoEntry: false })?.isBlockDevice())
+      throw new AppError('PREFLIGHT', `osd.${osd.id}: ${osd.device} is not a block device of this machine`, {
+        hint: 'lsblk lists them',
+      });
   const paths = nodePaths(config.dataDir, config.runDir);
   makeDirectory(config.dataDir, 0o711);
   makeDirectory(config.imagesDir);

@@ -197,8 +197,11 @@ export class CrashRounds {
   async #kill(target: Target): Promise<void> {
     const pids: number[] = [];
     if (target === 'rbd-fuse' || target === 'container') {
-      const pattern = target === 'rbd-fuse' ? `^rbd-fuse.*${this.#directory}` : 'sh /scripts/counter.sh';
-      pids.push(...(await run(['pgrep', '-f', pattern])).stdout.split('\n').filter(Boolean).map(Number));
+      // Other nodes may run on this machine: only our own.
+      const ours = new Set(this.#processes());
+      const pattern = target === 'rbd-fuse' ? '^rbd-fuse' : 'sh /scripts/counter.sh';
+      const found = (await run(['pgrep', '-f', pattern])).stdout.split('\n').filter(Boolean).map(Number);
+      pids.push(...found.filter((pid) => ours.has(pid)));
     } else {
       const names = target === 'two osds' ? ['osd.0', 'osd.2'] : [target];
       for (const instance of (await this.node.status()).instances)

@@ -96,7 +96,8 @@ export class TestNode {
     this.directory = options.directory ?? mkdtempSync(join(tmpdir(), 'node-'));
     this.namespace = `appliance-${process.pid}-${Math.floor(Math.random() * 1e6)}`;
     this.runDir = options.runDir ?? join(this.directory, 'run');
-    this.configFile = join(this.directory, 'appliance.yaml');
+    // Beside the run directory: a power loss of a test does not take it.
+    this.configFile = `${this.runDir}.yaml`;
     mkdirSync(this.directory, { recursive: true });
     writeFileSync(
       this.configFile,

@@ -13,11 +13,11 @@ interface Recorded {
   hex: string;
 }
 
-const histories = haveRecorded ? ['w1', 'c1'] : [];
+const histories = ['w1', 'c1'];
 
-describe('OSDMap', () => {
+describe.skipIf(!haveRecorded)('OSDMap', () => {
   for (const name of histories) {
-    const lines = recordedLines<Recorded>(`maps/osdmap-${name}/all-epochs.jsonl.gz`);
+    const lines = haveRecorded ? recordedLines<Recorded>(`maps/osdmap-${name}/all-epochs.jsonl.gz`) : [];
 
     test(`${name}: every full map decodes and encodes to the same bytes, the CRUSH map in it too`, () => {
       for (const { epoch, kind, hex } of lines) {
