@@ -14,7 +14,7 @@ import { isDone } from './object-copy.ts';
 import { decodeObjectInfo, infoXattr } from './object-info.ts';
 import { endObjectKey, isObjectKey, objectId, objectKey, objectOfKey } from './object-key.ts';
 import type { PgCore } from './pg-core.ts';
-import type { Recovery } from './recovery.ts';
+import { countRecovered, type Recovery } from './recovery.ts';
 import type { Replication } from './replication.ts';
 
 /** Objects compared in one step, and copied at once. */
@@ -267,7 +267,7 @@ export class Backfill {
     target.pushing.delete(id);
     if (target.dirty.has(id) || result !== 0) target.queue.push(oid);
     else {
-      this.#core.info.sums.objectsRecovered++;
+      countRecovered(this.#core, oid);
       this.#recovery.wake(id);
     }
     this.#pump(target);

@@ -23,7 +23,7 @@ import {
   snapsetXattr,
   type WatchInfo,
 } from './object-info.ts';
-import { objectKey } from './object-key.ts';
+import { headOf, objectKey } from './object-key.ts';
 import type { OpRequest } from './op-request.ts';
 import { objectClasses } from './ops/class-context.ts';
 import * as errno from './ops/errno.ts';
@@ -50,6 +50,8 @@ export interface RecoveryGate {
   readable(oid: HObject, ready: () => void): boolean;
   /** Calls `ready` once the object may be written, which all members must be able to follow (true: it may now). */
   writable(oid: HObject, ready: () => void): boolean;
+  /** Our copy of the object in this version is damaged: fetches it from another OSD. False: there is no other. */
+  repair(oid: HObject, version: EVersion): boolean;
 }
 
 /** Whether the OSD's disk can take more. */
@@ -259,7 +261,14 @@ export class OpEngine {
     const { kinds } = request;
     const mode: LockMode = !kinds.mayWrite ? 'read' : kinds.mayRead ? 'exclusive' : 'write';
     request.stage = 'waiting for rw locks';
-    obc.lock(mode, () => this.#run(request, obc, mode));
+    obc.lock(mode, () => {
+      if (!obc.stale) {
+        this.#run(request, obc, mode);
+        return;
+      }
+      obc.unlock(mode);
+      this.#locate(request, headOf(obc.oid));
+    });
   }
 
   #run(request: OpRequest, obc: ObjectContext, mode: LockMode): void {
@@ -311,6 +320,12 @@ export class OpEngine {
 
   #finish(request: OpRequest, ctx: OpContext, mode: LockMode, rval: number): void {
     const { obc } = ctx;
+    if (ctx.damaged && this.#gate.repair(obc.oid, obc.info.version)) {
+      // Before those that wait behind it.
+      this.#locate(request, headOf(obc.oid));
+      obc.unlock(mode);
+      return;
+    }
     let result = rval;
     const mayWrite = request.kinds.mayWrite;
     const writes = mayWrite && rval >= 0 && (ctx.modified || ctx.ops.length > 0);
@@ -494,6 +509,11 @@ export class OpEngine {
       if (!this.#gate.readable(head, run) || !this.#gate.writable(head, run)) return;
       const obc = this.contexts.get(head);
       obc.lock('write', () => {
+        if (obc.stale) {
+          obc.unlock('write');
+          run();
+          return;
+        }
         const write = build(obc);
         const finish = (): void => {
           obc.unlock('write');

@@ -17,7 +17,8 @@ import {
   WATCH_OP_WATCH,
 } from '../wire/messages/osd_op.ts';
 import { decodeHObject, encodeHObject, hobjectMin, SNAP_DIR } from '../wire/types.ts';
-import { TestClient, singleOsd } from './sim/single.testing.ts';
+import { ChecksumError } from '../blockstore/errors.ts';
+import { singleOsd, TestClient, threeOsds } from './sim/single.testing.ts';
 import type { SimCluster } from './sim/world.testing.ts';
 
 let cluster: SimCluster;
@@ -302,5 +303,27 @@ describe('snapshots', () => {
     await client.exec('s', [OsdOp.make(OP.DELETE)], snapped(2n));
     expect((await client.exec('s', [read()])).result).toBe(-2);
     expect([await at(1n), await at(2n)]).toEqual(['first', 'second']);
+  });
+});
+
+describe('damaged objects', () => {
+  test('a read that meets one is answered from another copy, which replaces it; writes behind it are not lost', async () => {
+    const { cluster, clients } = await threeOsds();
+    const client = clients[0]!;
+    await client.exec('x', [writeFull('sound')]);
+    await cluster.scheduler.run(cluster.scheduler.timeMs + 1000);
+    const primary = cluster.osds[client.target]!;
+    const pg = primary.osd!.pgs.get('1.0')!;
+    const { store } = primary;
+    const read = store.read.bind(store);
+    let damaged = 1;
+    store.read = (...args) =>
+      damaged-- > 0 ? Promise.reject(new ChecksumError('s', '1.0', args[1], 0, 'test')) : read(...args);
+    const first = client.exec('x', [OsdOp.extent(OP.READ, 0, 0)]);
+    const second = client.exec('x', [OsdOp.extent(OP.APPEND, 0, 1, [utf8('!')])], { tid: 900 });
+    expect(utf8Text((await first).outs[0]!)).toBe('sound');
+    expect((await second).result).toBe(0);
+    expect(utf8Text((await client.exec('x', [OsdOp.extent(OP.READ, 0, 0)])).outs[0]!)).toBe('sound!');
+    expect([pg.core.meta.missing.size, pg.core.info.sums.objectsRepaired]).toEqual([0, 1]);
   });
 });

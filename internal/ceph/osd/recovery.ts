@@ -12,7 +12,8 @@ import {
 import { compareEVersion, type EVersion, eversionZero, type HObject } from '../wire/types.ts';
 import { MAP_NORECOVER } from './map-view.ts';
 import { isDone, notFound, pieceOps, readPiece } from './object-copy.ts';
-import { objectId } from './object-key.ts';
+import { decodeObjectInfo, infoXattr, type ObjectInfo } from './object-info.ts';
+import { objectId, objectKey } from './object-key.ts';
 import type { PgCore } from './pg-core.ts';
 import { completeUpTo } from './pg-meta.ts';
 
@@ -93,6 +94,26 @@ export class Recovery {
     this.#wait(id, ready);
     this.#recover(oid, need);
     return false;
+  }
+
+  /** Our copy of an object is damaged: from now on it is missing here, and is fetched from another OSD. False: there is no other. */
+  repair(oid: HObject, version: EVersion): boolean {
+    const { meta, info } = this.#core;
+    if (this.#core.members.length === 0) return false;
+    if (!meta.missing.has(oid)) {
+      this.#core.env.log.error('damaged object: it is fetched from another OSD', {
+        pg: this.#core.text,
+        oid: oid.name,
+      });
+      meta.missing.set(oid, version, eversionZero);
+      info.lastComplete = completeUpTo(meta.log, meta.missing, info.lastUpdate);
+      info.sums.objectsRepaired++;
+      meta.touchFast();
+      this.#core.flush();
+      this.#hooks.objectChanged(oid);
+    }
+    this.#recover(oid, version);
+    return true;
   }
 
   #wait(id: string, ready: () => void): void {
@@ -263,6 +284,12 @@ export class Recovery {
       } catch (error) {
         const reason = errorText(error);
         core.env.log.error('cannot read an object for recovery', { pg: core.text, oid: oid.name, error: reason });
+        if (!pulled && generation === this.#generation) {
+          // It cannot be given to others before it is whole here.
+          const version = infoOf(core, oid)?.version;
+          this.#active.delete(objectId(oid));
+          if (version !== undefined && this.repair(oid, version)) return;
+        }
         item = notFound(oid, from);
       }
       if (generation === this.#generation) core.env.send(osd, MOSDPGPush, { ...core.head(), pulled, items: [item] });
@@ -282,8 +309,7 @@ export class Recovery {
   #finish(op: ObjectRecovery): void {
     const id = objectId(op.oid);
     this.#active.delete(id);
-    const { sums } = this.#core.info;
-    sums.objectsRecovered++;
+    countRecovered(this.#core, op.oid);
     this.#core.env.reportSoon();
     this.wake(id);
     this.#kick();
@@ -383,4 +409,16 @@ export class Recovery {
     if (op.pushing.size === 0) this.#finish(op);
     return true;
   }
+}
+
+function infoOf(core: PgCore, oid: HObject): ObjectInfo | undefined {
+  const bytes = core.env.store.xattr(core.meta.cid, objectKey(oid), infoXattr);
+  return bytes === undefined ? undefined : decodeObjectInfo(bytes);
+}
+
+/** An object is where it belongs again: for the rates that `ceph -s` shows. */
+export function countRecovered(core: PgCore, oid: HObject): void {
+  const { sums } = core.info;
+  sums.objectsRecovered++;
+  sums.bytesRecovered += core.env.store.stat(core.meta.cid, objectKey(oid))?.size ?? 0;
 }

@@ -76,10 +76,11 @@ const handlers: ReadonlyMap<number, OpHandler> = new Map<number, OpHandler>([
 ]);
 
 /** A failure to run an op as its errno: bad input is EINVAL, a damaged block EIO; anything else is a defect and thrown on. */
-function failure(error: unknown): number {
+function failure(ctx: OpContext, error: unknown): number {
   if (error instanceof DecodeError) return EINVAL;
-  if (errorCode(error) === 'CHECKSUM') return EIO;
-  throw error;
+  if (errorCode(error) !== 'CHECKSUM') throw error;
+  ctx.damaged = true;
+  return EIO;
 }
 
 /**
@@ -98,10 +99,11 @@ export function runOps(ctx: OpContext, from = 0): number | Promise<number> {
     try {
       rval = handler === undefined ? EOPNOTSUPP : handler(ctx, op, result, i);
     } catch (error) {
-      rval = failure(error);
+      rval = failure(ctx, error);
     }
     if (typeof rval !== 'number') {
-      return rval.catch(failure).then((value) => {
+      const safe = rval.catch((error: unknown) => failure(ctx, error));
+      return safe.then((value) => {
         if (settle(result, value)) return value;
         return runOps(ctx, i + 1);
       });

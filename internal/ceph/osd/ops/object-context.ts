@@ -29,6 +29,8 @@ export class ObjectContext {
   inStore: boolean;
   /** Of a head. */
   snapset: SnapSet;
+  /** No longer the object's context: whoever waits for its lock must look the object up again. */
+  stale = false;
   /** Live watches by `watcherId`; undefined until somebody needs them. */
   watchers: Map<string, Watcher> | undefined;
   #readers = 0;
@@ -138,7 +140,11 @@ export class ObjectContexts {
 
   /** The object was changed behind its context (recovery). */
   forget(oid: HObject): void {
-    this.#byId.delete(objectId(oid));
+    const id = objectId(oid);
+    const known = this.#byId.get(id);
+    if (known === undefined) return;
+    known.stale = true;
+    this.#byId.delete(id);
   }
 
   *all(): Iterable<ObjectContext> {

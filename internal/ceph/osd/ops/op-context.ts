@@ -117,6 +117,8 @@ export class OpContext {
   readonly ops: TransactionOp[] = [];
   /** Something is to be written, be it only object info. */
   modified = false;
+  /** The disk returned other bytes than were written. */
+  damaged = false;
   /** A client changed the object: its user version grows. */
   userModified = false;
   readonly delta = new SumsDelta();

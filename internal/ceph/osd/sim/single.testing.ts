@@ -30,6 +30,8 @@ export class TestClient {
   #tid = 0;
   readonly #replies = new Map<number, MOSDOpReplyValue>();
   allow = true;
+  /** The OSD it talks to. */
+  target = 0;
 
   constructor(cluster: SimCluster, num = 4000) {
     this.cluster = cluster;
@@ -72,9 +74,9 @@ export class TestClient {
       features: 0n,
       ...change,
     };
-    cluster.osds[0]!.osd!.onClientOp(this.client, message, tid, () => undefined);
+    cluster.osds[this.target]!.osd!.onClientOp(this.client, message, tid, () => undefined);
     await cluster.scheduler.run(cluster.scheduler.timeMs + 5000, () => this.#replies.has(tid));
-    if (cluster.osds[0]!.fatal !== undefined) throw cluster.osds[0]!.fatal;
+    for (const osd of cluster.osds) if (osd.fatal !== undefined) throw osd.fatal;
     const reply = this.#replies.get(tid);
     if (reply === undefined) throw new Error(`no reply to request ${tid} on ${oid}`);
     return {
@@ -93,4 +95,14 @@ export async function singleOsd(seed = 1): Promise<SimCluster> {
   cluster.start(0);
   await cluster.scheduler.run(20_000, () => cluster.allClean());
   return cluster;
+}
+
+/** Three OSDs, one PG on all of them, clean, and clients that talk to its primary. */
+export async function threeOsds(seed = 1): Promise<{ cluster: SimCluster; clients: TestClient[] }> {
+  const cluster = new SimCluster({ seed, osds: 3, size: 3, minSize: 2, pgNum: 1 });
+  for (const osd of cluster.osds) cluster.start(osd.id);
+  await cluster.scheduler.run(20_000, () => cluster.allClean());
+  const clients = [new TestClient(cluster, 4000), new TestClient(cluster, 4001)];
+  for (const client of clients) client.target = cluster.map.place({ pool: simPool, seed: 0 }).actingPrimary;
+  return { cluster, clients };
 }
