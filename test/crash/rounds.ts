@@ -102,7 +102,7 @@ export class CrashRounds {
       if (target === 'power' || target === 'everything') {
         await (target === 'power' ? this.#losePower() : this.#killEverything());
         await load.stop();
-        await this.node.up(150_000);
+        await this.#upAgain();
       } else {
         await this.#kill(target);
         const before = load.acks;
@@ -133,6 +133,16 @@ export class CrashRounds {
     }
     await this.#lossy.crash().catch(() => undefined);
     rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  async #upAgain(): Promise<void> {
+    try {
+      await this.node.up(150_000);
+    } catch (error) {
+      const { stdout } = await this.node.tool(['ceph', 'health', 'detail'], { timeoutMs: 20_000 });
+      if (/unfound|damage/i.test(stdout)) throw new Error(`LOST: ${stdout}`, { cause: error });
+      throw error;
+    }
   }
 
   async #comeBack(): Promise<void> {
