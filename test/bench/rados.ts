@@ -83,6 +83,7 @@ try {
     timeoutMs: 200_000,
   });
   for (const side of sides) {
+    await tool(side, 'ceph', 'config', 'set', 'global', 'mon_allow_pool_size_one', 'true');
     await tool(side, 'ceph', 'osd', 'pool', 'create', 'size3', '32');
     await tool(side, 'ceph', 'osd', 'pool', 'create', 'size1', '32');
     const single = await run(
