@@ -1,5 +1,6 @@
 import { PG_BACKFILL_WAIT, PG_BACKFILLING } from '../wire/messages/osd_mgr.ts';
 import { MOSDPGBackfill, MOSDPGScan, type PushCursor, pushStart } from '../wire/messages/osd_osd.ts';
+import type { LogEntry } from '../wire/messages/osd_pg.ts';
 import {
   compareEVersion,
   compareHObject,
@@ -100,7 +101,7 @@ export class Backfill {
       for (const target of this.#targets.values()) if (target.pushing.has(id)) return true;
       return false;
     };
-    replication.takesWhole = (osd, oid, key) => this.#takesWhole(osd, oid, key);
+    replication.takesWhole = (osd, head, key, entries) => this.#takesWhole(osd, head, key, entries);
   }
 
   reset(): void {
@@ -128,20 +129,26 @@ export class Backfill {
     });
   }
 
-  #takesWhole(osd: number, oid: HObject, key: Uint8Array): boolean {
+  #takesWhole(osd: number, head: HObject, key: Uint8Array, entries: readonly LogEntry[]): boolean {
     const { lastBackfill } = this.#core.peers.get(osd)!.info;
     if (Buffer.compare(key, objectKey(lastBackfill)) <= 0) return true;
     const target = this.#targets.get(osd);
     if (target === undefined || Buffer.compare(key, objectKey(target.end)) > 0) return false;
     // What was reported is ahead of this write in the same stream.
     if (target.phase === 'reporting') return true;
-    const id = objectId(oid);
+    const id = objectId(head);
     if (target.phase === 'pushing') {
       const stale = target.remove.delete(id);
-      if (stale) target.queue.push(oid);
+      if (stale) target.queue.push(head);
       else if (!target.pushing.has(id) && !target.queue.some((o) => objectId(o) === id)) return true;
     }
-    target.dirty.set(id, oid);
+    // The object is copied after this write, and so is every clone that the write makes or removes.
+    for (const { oid } of entries) {
+      const touched = objectId(oid);
+      target.dirty.set(touched, oid);
+      target.remove.delete(touched);
+      if (target.phase === 'pushing' && touched !== id && !target.pushing.has(touched)) target.queue.push(oid);
+    }
     return false;
   }
 

@@ -406,6 +406,8 @@ export class Recovery {
       peer.info.lastComplete = completeUpTo(this.#core.meta.log, peer.missing, peer.info.lastUpdate);
     }
     op.pushing.delete(from);
+    // Left for a while, instead of trying again at once and for ever.
+    if (result !== 0) this.#unfound.add(objectId(oid));
     if (op.pushing.size === 0) this.#finish(op);
     return true;
   }

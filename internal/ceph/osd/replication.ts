@@ -37,7 +37,7 @@ export class Replication {
   readonly #pending = new Map<number, PendingWrite>();
   #nextTid = 1;
   /** Whether a backfill target takes the write of an object as a whole, or only its log entries; set by Backfill. */
-  takesWhole: (osd: number, oid: HObject, key: Uint8Array) => boolean = () => false;
+  takesWhole: (osd: number, head: HObject, key: Uint8Array, entries: readonly LogEntry[]) => boolean = () => false;
 
   constructor(core: PgCore, limits: () => LogLimits) {
     this.#core = core;
@@ -80,7 +80,7 @@ export class Replication {
         let whole = true;
         if (core.backfillTargets.has(osd) && !peer.info.lastBackfill.max) {
           key ??= objectKey(oid);
-          whole = this.takesWhole(osd, oid, key);
+          whole = this.takesWhole(osd, oid, key, entries);
         }
         if (plantedFault('skip-replica') && osd === core.members[core.members.length - 1]) whole = false;
         core.env.send(osd, MOSDRepOp, {

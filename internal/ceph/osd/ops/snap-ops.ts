@@ -12,7 +12,8 @@ export function resolveSnap(snapset: SnapSet, headExists: boolean, snap: bigint)
     if (clone.id < snap) continue;
     return clone.snaps.includes(snap) ? clone.id : undefined;
   }
-  return headExists ? 'head' : undefined;
+  // The head was made, or made again, after it.
+  return undefined;
 }
 
 /** What a write leaves beside the head: the clone made of it, if any. */

@@ -17,6 +17,7 @@ import { type SimCluster, simPool } from './world.testing.ts';
 export type Expected = { data: Uint8Array; omap: Map<string, string> } | undefined;
 
 interface Attempt {
+  snapId: bigint;
   tid: number;
   ops: OsdOp[];
   write: boolean;
@@ -44,6 +45,8 @@ export class SimClient {
   /** Newest map it knows. */
   #epoch = 1;
   #lastVersion = new Map<string, number>();
+  /** Snapshots of each object, newest first, with what they must show. */
+  readonly #snaps = new Map<string, { id: bigint; state: Expected }[]>();
 
   constructor(cluster: SimCluster, num: number, objects: number) {
     this.cluster = cluster;
@@ -76,6 +79,11 @@ export class SimClient {
     cluster.scheduler.after(cluster.between(1, 60), () => {
       if (this.stopped) return;
       const before = this.expected.get(oid);
+      const snaps = this.#snaps.get(oid) ?? [];
+      if (cluster.chance(0.04) && snaps.length < 4) {
+        snaps.unshift({ id: BigInt(++cluster.snapSequence), state: before });
+        this.#snaps.set(oid, snaps);
+      }
       const roll = cluster.random.float();
       const text = `${oid}#${++this.#counter};`;
       const data = utf8(text.repeat(1 + (cluster.random.uint32() % 40)));
@@ -106,31 +114,50 @@ export class SimClient {
           this.#expect(oid, reply, before === undefined ? -2 : 0);
           this.expected.set(oid, undefined);
         });
+      } else if (roll < 0.86 && snaps.length > 0) {
+        const snap = snaps[cluster.random.uint32() % snaps.length]!;
+        this.#readAt(oid, snap.id, snap.state, () => undefined);
       } else this.read(oid, () => undefined);
     });
   }
 
+  /** Reads the object and all its snapshots and compares. */
+  readAll(oid: string, then: () => void): void {
+    const rest = [...(this.#snaps.get(oid) ?? [])];
+    const next = (): void => {
+      const snap = rest.pop();
+      if (snap === undefined) this.read(oid, then);
+      else this.#readAt(oid, snap.id, snap.state, next);
+    };
+    next();
+  }
+
   /** Reads the object and compares. */
   read(oid: string, then: () => void): void {
+    this.#readAt(oid, SNAP_HEAD, this.expected.get(oid), then);
+  }
+
+  #readAt(oid: string, snapId: bigint, want: Expected, then: () => void): void {
     const input = new Encoder().string('').u64(1000).string('').finish();
     const ops = [OsdOp.extent(OP.READ, 0, 0), OsdOp.make(OP.OMAPGETVALS, [input])];
-    this.#do(oid, ops, false, (reply) => {
-      const want = this.expected.get(oid);
+    const what = snapId === SNAP_HEAD ? oid : `${oid}@${snapId}`;
+    const check = (reply: MOSDOpReplyValue): void => {
       if (want === undefined) {
-        if (reply.result !== -2) this.errors.push(`${oid}: read of a deleted object gave ${reply.result}`);
-      } else if (reply.result < 0) this.errors.push(`${oid}: read failed with ${reply.result}`);
+        if (reply.result !== -2) this.errors.push(`${what}: read of what was not there gave ${reply.result}`);
+      } else if (reply.result < 0) this.errors.push(`${what}: read failed with ${reply.result}`);
       else {
         const got = concatBytes(reply.ops[0]!.out);
         if (!bytesEqual(got, want.data))
-          this.errors.push(`${oid}: read ${got.length} bytes, expected ${want.data.length}: other content`);
+          this.errors.push(`${what}: read ${got.length} bytes, expected ${want.data.length}: other content`);
         const omap = new Encoder()
           .list([...want.omap].sort(), (e, [k, v]) => e.string(k).string(v))
           .u8(0)
           .finish();
-        if (!bytesEqual(concatBytes(reply.ops[1]!.out), omap)) this.errors.push(`${oid}: other omap`);
+        if (!bytesEqual(concatBytes(reply.ops[1]!.out), omap)) this.errors.push(`${what}: other omap`);
       }
       then();
-    });
+    };
+    this.#do(oid, ops, false, check, snapId);
   }
 
   #expect(oid: string, reply: MOSDOpReplyValue, result: number): void {
@@ -142,9 +169,16 @@ export class SimClient {
     }
   }
 
-  #do(oid: string, ops: OsdOp[], write: boolean, answered: (reply: MOSDOpReplyValue) => void): void {
+  #do(
+    oid: string,
+    ops: OsdOp[],
+    write: boolean,
+    answered: (reply: MOSDOpReplyValue) => void,
+    snapId = SNAP_HEAD,
+  ): void {
     const tid = ++this.#tid;
     const attempt: Attempt = {
+      snapId,
       tid,
       ops,
       write,
@@ -192,9 +226,9 @@ export class SimClient {
       locator: { pool: simPool, key: '', nspace: '', hash: -1 },
       oid: attempt.oid,
       ops: attempt.ops,
-      snapId: SNAP_HEAD,
-      snapSeq: 0n,
-      snaps: [],
+      snapId: attempt.snapId,
+      snapSeq: attempt.write ? (this.#snaps.get(attempt.oid)?.[0]?.id ?? 0n) : 0n,
+      snaps: attempt.write ? (this.#snaps.get(attempt.oid)?.map((snap) => snap.id) ?? []) : [],
       retry: attempt.retry,
       features: 0n,
     };

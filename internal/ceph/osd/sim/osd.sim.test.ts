@@ -62,7 +62,7 @@ async function settleAndCheck(cluster: SimCluster, clients: SimClient[]): Promis
   for (const client of clients) {
     for (const oid of client.expected.keys()) {
       let done = false;
-      client.read(oid, () => {
+      client.readAll(oid, () => {
         done = true;
       });
       await scheduler.run(scheduler.timeMs + 60_000, () => done);

@@ -247,6 +247,8 @@ export class SimCluster {
   /** Told of every new map after a while. */
   onMap: ((map: SimMap) => void) | undefined;
   messages = 0;
+  /** Snapshot ids given so far. */
+  snapSequence = 0;
   /** Test hook: true swallows a message. */
   dropMessage: ((from: number, to: number, type: number) => boolean) | undefined;
 
