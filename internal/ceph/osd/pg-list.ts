@@ -19,6 +19,9 @@ import type { PgCore } from './pg-core.ts';
 /** Namespace with which clients ask for the objects of all namespaces. */
 const allNamespaces = '\u0001';
 
+/** Keys looked at in one answer: a namespace with few objects in a PG with many must not hold the OSD up. */
+const maxLooked = 4096;
+
 /** Where the next PG begins in the order of hashes (`pg_t::get_hobj_end`). */
 export function pgEnd(pg: PgId, pgNum: number): HObject {
   const bitCount = 32 - Math.clz32(pgNum);
@@ -62,6 +65,7 @@ export function listObjects(core: PgCore, op: OsdOp, nspace: string): ListAnswer
       .sort(compareHObject);
     let start = objectKey(cursor);
     let missingAt = 0;
+    let looked = 0;
     const take = (oid: HObject): boolean => {
       if (nspace !== allNamespaces && oid.nspace !== nspace) return true;
       if (found.length >= limit) {
@@ -76,6 +80,10 @@ export function listObjects(core: PgCore, op: OsdOp, nspace: string): ListAnswer
       for (const key of page) {
         if (Buffer.compare(key, endObjectKey) >= 0) break listing;
         const oid = objectOfKey(key, core.id.pool);
+        if (++looked > maxLooked) {
+          next = oid;
+          break listing;
+        }
         while (missingAt < missing.length && compareHObject(missing[missingAt]!, oid) < 0)
           if (!take(missing[missingAt++]!)) break listing;
         if (missingAt < missing.length && compareHObject(missing[missingAt]!, oid) === 0) missingAt++;
