@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { concatBytes, utf8, utf8Text } from '../../base/bytes.ts';
-import { Decoder, encoded, Encoder } from '../wire/encoding.ts';
+import { compareText, Decoder, encoded, Encoder, textFromBytes } from '../wire/encoding.ts';
 import {
   OSD_FLAG_ORDERSNAP,
   OSD_FLAG_RETURNVEC,
@@ -191,6 +191,24 @@ describe('xattrs and omap', () => {
     expect((await client.exec('nothing', [OsdOp.make(OP.OMAPCLEAR)])).result).toBe(-2);
     await client.exec('o', [OsdOp.make(OP.OMAPCLEAR)]);
     expect(await page(vals('', 10, ''))).toEqual([{}, false]);
+  });
+
+  test('keys and names of any bytes come back as they were, in byte order', async () => {
+    const keys = [[0xc3, 0xa9], [0x7f], [0x80], [0xff, 0xfe, 0x41], [0xff, 0xfd], [0x01, 0x00, 0xff], [0x61]].map((b) =>
+      textFromBytes(Uint8Array.from(b)),
+    );
+    await client.exec('k', [omapSet(Object.fromEntries(keys.map((k, i) => [k, String(i)])))]);
+    const input = new Encoder().string('').u64(100).string('').finish();
+    const d = new Decoder((await client.exec('k', [OsdOp.make(OP.OMAPGETVALS, [input])])).outs[0]!);
+    expect([...d.stringStringMap().keys()]).toEqual([...keys].sort(compareText));
+    const wanted = encoded((e) => e.stringSet(keys));
+    const by = new Decoder((await client.exec('k', [OsdOp.make(OP.OMAPGETVALSBYKEYS, [wanted])])).outs[0]!);
+    expect(by.stringStringMap().size).toBe(keys.length);
+    const name = textFromBytes(Uint8Array.of(0x61, 0xff));
+    await client.exec('k', [xattr(OP.SETXATTR, name, 'v')]);
+    expect(utf8Text((await client.exec('k', [xattr(OP.GETXATTR, name)])).outs[0]!)).toBe('v');
+    const all = new Decoder((await client.exec('k', [OsdOp.make(OP.GETXATTRS)])).outs[0]!);
+    expect([...all.stringStringMap().keys()]).toEqual([name]);
   });
 
   test('the user version grows with each change and can be asserted', async () => {

@@ -6,8 +6,9 @@ import { userXattrPrefix } from '../object-info.ts';
 import { needsClone } from './data-ops.ts';
 import { EEXIST, EFBIG, EINVAL, ENOENT, EOPNOTSUPP } from './errno.ts';
 import { maxObjectBytes } from './limits.ts';
-import { omapPage, removeOmapKeys, setOmap, setOmapHeader } from './omap-ops.ts';
+import { omapPage, omapValues, removeOmapKeys, setOmap, setOmapHeader } from './omap-ops.ts';
 import type { ClassRunner, OpContext } from './op-context.ts';
+import { toStoreText } from './store-text.ts';
 import { setUserXattr, userXattr, userXattrs } from './xattr-ops.ts';
 
 /** An object as a class method sees it: the same changes as the ops of a client make. */
@@ -100,7 +101,7 @@ class ObjectOfClass implements ClassContext {
     const ctx = this.#ctx;
     if (!ctx.exists) throw new ClassFailure(ENOENT);
     ctx.touch();
-    ctx.ops.push({ op: 'remove-xattr', cid: ctx.cid, key: ctx.key, name: userXattrPrefix + name });
+    ctx.ops.push({ op: 'remove-xattr', cid: ctx.cid, key: ctx.key, name: toStoreText(userXattrPrefix + name) });
   }
 
   omapHeader(): Uint8Array {
@@ -111,8 +112,7 @@ class ObjectOfClass implements ClassContext {
     setOmapHeader(this.#ctx, header);
   }
   omapValue(key: string): Uint8Array | undefined {
-    const ctx = this.#ctx;
-    return ctx.exists ? ctx.host.store.omapGet(ctx.cid, ctx.key, [key]).get(key) : undefined;
+    return omapValues(this.#ctx, [key]).get(key);
   }
   omapList(after: string, prefix: string, limit: number): { entries: [string, Uint8Array][]; more: boolean } {
     return omapPage(this.#ctx, after, prefix, limit);

@@ -3,6 +3,7 @@ import type { OsdOp } from '../../wire/messages/osd_op.ts';
 import { ECANCELED, EINVAL, ENOENT } from './errno.ts';
 import { maxOmapBytes, maxOmapEntries } from './limits.ts';
 import type { OpContext, OpResult } from './op-context.ts';
+import { fromStoreText, toStoreKeys, toStoreText } from './store-text.ts';
 import { CMP_EQ, CMP_GT, CMP_LT } from './xattr-ops.ts';
 
 /** A page of omap behind `after`; nothing of an object that is not there. */
@@ -13,11 +14,21 @@ export function omapPage(
   limit: number,
 ): { entries: [string, Uint8Array][]; more: boolean } {
   if (!ctx.exists || !ctx.obc.info.omap) return { entries: [], more: false };
-  return ctx.host.store.omapList(ctx.cid, ctx.key, {
+  const page = ctx.host.store.omapList(ctx.cid, ctx.key, {
     limit,
-    ...(after === '' ? {} : { after }),
-    ...(prefix === '' ? {} : { prefix }),
+    ...(after === '' ? {} : { after: toStoreText(after) }),
+    ...(prefix === '' ? {} : { prefix: toStoreText(prefix) }),
   });
+  return { entries: page.entries.map(([key, value]) => [fromStoreText(key), value]), more: page.more };
+}
+
+/** Values by key, for those that are there. */
+export function omapValues(ctx: OpContext, keys: readonly string[]): Map<string, Uint8Array> {
+  if (!ctx.exists) return new Map();
+  const found = ctx.host.store.omapGet(ctx.cid, ctx.key, keys.map(toStoreText));
+  const out = new Map<string, Uint8Array>();
+  for (const [key, value] of found) out.set(fromStoreText(key), value);
+  return out;
 }
 
 export function omapKeys(ctx: OpContext, op: OsdOp, result: OpResult): number {
@@ -62,7 +73,7 @@ export function omapHeader(ctx: OpContext, _op: OsdOp, result: OpResult): number
 
 export function omapValsByKeys(ctx: OpContext, op: OsdOp, result: OpResult): number {
   const keys = new Decoder(op.input).stringList();
-  const found = ctx.exists ? ctx.host.store.omapGet(ctx.cid, ctx.key, keys) : new Map<string, Uint8Array>();
+  const found = omapValues(ctx, keys);
   ctx.delta.read++;
   const e = new Encoder(64);
   e.stringMap(found, (x, v) => x.blob(v));
@@ -74,7 +85,7 @@ export function omapValsByKeys(ctx: OpContext, op: OsdOp, result: OpResult): num
 export function omapCompare(ctx: OpContext, op: OsdOp): number {
   const wanted = new Decoder(op.input).stringMap((d) => ({ value: d.blob(), cmp: d.s32() }));
   if (!ctx.exists) return ENOENT;
-  const found = ctx.host.store.omapGet(ctx.cid, ctx.key, [...wanted.keys()]);
+  const found = omapValues(ctx, [...wanted.keys()]);
   ctx.delta.read++;
   for (const [key, { value, cmp }] of wanted) {
     const order = Buffer.compare(found.get(key) ?? new Uint8Array(0), value);
@@ -96,7 +107,7 @@ export function setOmap(ctx: OpContext, entries: ReadonlyMap<string, Uint8Array>
   let bytes = 0;
   for (const [key, value] of entries) bytes += key.length + value.length;
   ctx.delta.writeKb += Math.ceil(bytes / 1024);
-  ctx.ops.push({ op: 'omap-set', cid: ctx.cid, key: ctx.key, entries });
+  ctx.ops.push({ op: 'omap-set', cid: ctx.cid, key: ctx.key, entries: toStoreKeys(entries) });
 }
 
 export function omapSet(ctx: OpContext, op: OsdOp): number {
@@ -135,7 +146,7 @@ export function removeOmapKeys(ctx: OpContext, keys: readonly string[]): number 
   if (!ctx.exists) return ENOENT;
   ctx.touch();
   ctx.delta.write++;
-  ctx.ops.push({ op: 'omap-remove', cid: ctx.cid, key: ctx.key, keys });
+  ctx.ops.push({ op: 'omap-remove', cid: ctx.cid, key: ctx.key, keys: keys.map(toStoreText) });
   return 0;
 }
 
@@ -145,8 +156,8 @@ export function omapRemove(ctx: OpContext, op: OsdOp): number {
 
 export function omapRemoveRange(ctx: OpContext, op: OsdOp): number {
   const d = new Decoder(op.input);
-  const first = d.string();
-  const last = d.string();
+  const first = toStoreText(d.string());
+  const last = toStoreText(d.string());
   if (!ctx.exists) return ENOENT;
   ctx.touch();
   ctx.delta.write++;

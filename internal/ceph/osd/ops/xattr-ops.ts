@@ -4,6 +4,7 @@ import { userXattrPrefix } from '../object-info.ts';
 import { ECANCELED, EFBIG, EINVAL, ENAMETOOLONG, ENODATA, ENOENT } from './errno.ts';
 import { maxXattrBytes, maxXattrNameBytes } from './limits.ts';
 import type { OpContext, OpResult } from './op-context.ts';
+import { fromStoreText, toStoreText } from './store-text.ts';
 
 /** Ways to compare (`CEPH_OSD_CMPXATTR_OP_*`). */
 export const CMP_EQ = 1;
@@ -29,12 +30,12 @@ export function userXattrs(ctx: OpContext): Map<string, Uint8Array> {
   const out = new Map<string, Uint8Array>();
   if (!ctx.exists) return out;
   const names = [...ctx.host.store.xattrs(ctx.cid, ctx.key)].sort(([a], [b]) => (a < b ? -1 : 1));
-  for (const [name, value] of names) if (name.startsWith(userXattrPrefix)) out.set(name.slice(1), value);
+  for (const [name, value] of names) if (name.startsWith(userXattrPrefix)) out.set(fromStoreText(name.slice(1)), value);
   return out;
 }
 
 export function userXattr(ctx: OpContext, name: string): Uint8Array | undefined {
-  return ctx.exists ? ctx.host.store.xattr(ctx.cid, ctx.key, userXattrPrefix + name) : undefined;
+  return ctx.exists ? ctx.host.store.xattr(ctx.cid, ctx.key, toStoreText(userXattrPrefix + name)) : undefined;
 }
 
 /** 0 or an errno. */
@@ -47,7 +48,7 @@ export function setUserXattr(ctx: OpContext, name: string, value: Uint8Array): n
     op: 'set-xattrs',
     cid: ctx.cid,
     key: ctx.key,
-    xattrs: new Map([[userXattrPrefix + name, value]]),
+    xattrs: new Map([[toStoreText(userXattrPrefix + name), value]]),
   });
   return 0;
 }
@@ -122,7 +123,7 @@ export function removeXattr(ctx: OpContext, op: OsdOp): number {
   if (!ctx.exists) return ENOENT;
   ctx.touch();
   ctx.delta.write++;
-  ctx.ops.push({ op: 'remove-xattr', cid: ctx.cid, key: ctx.key, name: userXattrPrefix + name });
+  ctx.ops.push({ op: 'remove-xattr', cid: ctx.cid, key: ctx.key, name: toStoreText(userXattrPrefix + name) });
   return 0;
 }
 
@@ -131,7 +132,7 @@ export function resetXattrs(ctx: OpContext, op: OsdOp): number {
   const given = new Decoder(op.input).stringMap((d) => d.blob());
   ctx.create();
   for (const name of userXattrs(ctx).keys())
-    ctx.ops.push({ op: 'remove-xattr', cid: ctx.cid, key: ctx.key, name: userXattrPrefix + name });
+    ctx.ops.push({ op: 'remove-xattr', cid: ctx.cid, key: ctx.key, name: toStoreText(userXattrPrefix + name) });
   for (const [name, value] of given) {
     const rval = setUserXattr(ctx, name, value);
     if (rval < 0) return rval;
