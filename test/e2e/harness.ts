@@ -71,11 +71,40 @@ export interface Traces {
   rules: string[];
 }
 
+/** A switch in a network namespace of its own: nodes that are plugged into it reach one another, and nothing else. */
+export class TestSwitch {
+  readonly namespace = `appliance-switch-${process.pid}-${Math.floor(Math.random() * 1e6)}`;
+  #ports = 0;
+
+  async make(): Promise<void> {
+    await must(['ip', 'netns', 'add', this.namespace]);
+    await must(['ip', '-n', this.namespace, 'link', 'add', 'switch', 'type', 'bridge']);
+    await must(['ip', '-n', this.namespace, 'link', 'set', 'switch', 'up']);
+  }
+
+  /** Makes the interface `uplink` in the node's namespace, with its other end on the switch. */
+  async plug(nodeNamespace: string): Promise<void> {
+    const port = `port-${this.#ports++}`;
+    const here = (...argv: string[]) => must(['ip', '-n', this.namespace, 'link', ...argv]);
+    await here('add', port, 'type', 'veth', 'peer', 'name', 'uplink', 'netns', nodeNamespace);
+    await here('set', port, 'master', 'switch', 'up');
+  }
+
+  async remove(): Promise<void> {
+    await run(['ip', 'netns', 'del', this.namespace]);
+  }
+}
+
+/** What a node's namespace has of the test's own making. */
+const ownLinks = /: (lo|uplink|uplink-peer)[:@]/;
+
 export class TestNode {
   readonly directory: string;
   readonly namespace: string;
   readonly configFile: string;
-  readonly ip = '10.98.0.1';
+  readonly name: string;
+  readonly ip: string;
+  readonly #switch: TestSwitch | undefined;
   #up: Bun.Subprocess | undefined;
 
   readonly runDir: string;
@@ -86,13 +115,21 @@ export class TestNode {
     options: {
       directory?: string;
       runDir?: string;
+      /** More of its `appliance.yaml`. */
       config?: string;
+      name?: string;
+      ip?: string;
+      /** Where its network is plugged in; without one it is alone. */
+      network?: TestSwitch;
       binary?: string;
       env?: Record<string, string>;
     } = {},
   ) {
     this.#binary = options.binary ?? binary;
     this.#env = options.env ?? {};
+    this.name = options.name ?? 'node-1';
+    this.ip = options.ip ?? '10.98.0.1';
+    this.#switch = options.network;
     this.directory = options.directory ?? mkdtempSync(join(tmpdir(), 'node-'));
     this.namespace = `appliance-${process.pid}-${Math.floor(Math.random() * 1e6)}`;
     this.runDir = options.runDir ?? join(this.directory, 'run');
@@ -103,7 +140,7 @@ export class TestNode {
       this.configFile,
       [
         'node:',
-        '  name: node-1',
+        `  name: ${this.name}`,
         `dataDir: ${this.directory}/data`,
         `runDir: ${this.runDir}`,
         `imagesDir: ${root}/dist/images`,
@@ -123,13 +160,16 @@ export class TestNode {
     return join(this.data, 'ceph/ceph.conf');
   }
 
-  /** A namespace with one address and a default route, nothing else: no traffic leaves it. */
+  /** A namespace with one address and a default route: no traffic leaves it but to nodes on the same switch. */
   async makeNetwork(): Promise<void> {
     const inside = (...argv: string[]) => must(['ip', '-n', this.namespace, ...argv]);
     await must(['ip', 'netns', 'add', this.namespace]);
     await inside('link', 'set', 'lo', 'up');
-    await inside('link', 'add', 'uplink', 'type', 'veth', 'peer', 'name', 'uplink-peer');
-    await inside('link', 'set', 'uplink-peer', 'up');
+    if (this.#switch) await this.#switch.plug(this.namespace);
+    else {
+      await inside('link', 'add', 'uplink', 'type', 'veth', 'peer', 'name', 'uplink-peer');
+      await inside('link', 'set', 'uplink-peer', 'up');
+    }
     await inside('addr', 'add', `${this.ip}/24`, 'dev', 'uplink');
     await inside('link', 'set', 'uplink', 'up');
     await inside('route', 'add', 'default', 'dev', 'uplink');
@@ -141,8 +181,14 @@ export class TestNode {
   }
 
   /** Starts `appliance up`; resolves with what it printed when the node is ready. */
-  async up(timeoutMs = 120_000): Promise<string> {
-    const child = Bun.spawn(this.inside(this.#binary, '-c', this.configFile, 'up'), {
+  up(timeoutMs = 120_000): Promise<string> {
+    return this.start(['up'], timeoutMs);
+  }
+
+  /** Starts a sub-command that brings the node up and stays (`up`, `join`); resolves with what it printed when the node is ready. */
+  async start(argv: readonly string[], timeoutMs = 120_000): Promise<string> {
+    const [command] = argv;
+    const child = Bun.spawn(this.inside(this.#binary, '-c', this.configFile, ...argv), {
       stdin: 'ignore',
       stdout: 'pipe',
       stderr: 'inherit',
@@ -154,7 +200,7 @@ export class TestNode {
     const decoder = new TextDecoder();
     const ready = Promise.withResolvers<string>();
     const timer = setTimeout(
-      () => ready.reject(new Error(`up: not ready within ${timeoutMs / 1000} s:\n${text}\n${this.logs()}`)),
+      () => ready.reject(new Error(`${command}: not ready within ${timeoutMs / 1000} s:\n${text}\n${this.logs()}`)),
       timeoutMs,
     );
     void (async () => {
@@ -164,9 +210,9 @@ export class TestNode {
         text += decoder.decode(value);
         if (/^Ready after/m.test(text) && text.includes('Ctrl-C here')) ready.resolve(text);
         if (/^Not ready after/m.test(text) && text.includes('Ctrl-C here'))
-          ready.reject(new Error(`up:\n${text}\n${this.logs()}`));
+          ready.reject(new Error(`${command}:\n${text}\n${this.logs()}`));
       }
-      ready.reject(new Error(`up ended:\n${text}\n${this.logs()}`));
+      ready.reject(new Error(`${command} ended:\n${text}\n${this.logs()}`));
     })();
     try {
       return await ready.promise;
@@ -262,7 +308,7 @@ export class TestNode {
       .filter((line) => line.includes(this.directory));
     const links = (await must(['ip', '-n', this.namespace, '-o', 'link']))
       .split('\n')
-      .filter((line) => line !== '' && !/: (lo|uplink|uplink-peer)[:@]/.test(line));
+      .filter((line) => line !== '' && !ownLinks.test(line));
     const rules = (await must(this.inside('nft', 'list', 'ruleset'))).split('\n').filter((line) => line.trim() !== '');
     const namespaces = (await run(['sh', '-c', 'ls /run/netns /var/run/netns 2>/dev/null | sort -u'])).stdout
       .split('\n')
