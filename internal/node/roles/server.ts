@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
@@ -27,6 +28,7 @@ import { applyObject, startOperator } from '../../operator/operator.ts';
 import { edgeUserName } from '../../pki/node-pki-system.ts';
 import { openStore } from '../../store/store.ts';
 import { connectMon, connectRadosAs, keyringKey } from '../ceph-connect-client.ts';
+import { startAnnouncer } from '../discovery/mdns-system.ts';
 import type { RoleContext, RoleHandle } from '../role.ts';
 
 /** The control plane of a node: store, API server, controllers, scheduler, operator, and the controller side of our CSI driver. */
@@ -61,6 +63,17 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
   });
   const listener = await api.listen({ port: config.ports.api, host: '0.0.0.0' });
   log.info('the API server listens', { port: config.ports.api });
+  const announcer = startAnnouncer({
+    announcement: {
+      node: config.node.name,
+      port: config.ports.api,
+      caHash: createHash('sha256').update(pem('server-ca.crt')).digest('hex'),
+      roles: config.roles,
+    },
+    clusterNetworks: [config.cluster.podCIDR, config.cluster.serviceCIDR],
+    clock,
+    log: log.with({ component: 'mdns' }),
+  });
 
   const clientOf = (name: string, ...groups: string[]): KubeClient =>
     createKubeClient({
@@ -114,6 +127,7 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
       return { ok: why === '', detail: why || (pending ? `serves; still to do: ${pending}` : 'serves') };
     },
     stop: async () => {
+      await announcer.close();
       await operator.stop();
       await mon?.close();
       await scheduler.stop();

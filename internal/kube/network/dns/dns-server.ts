@@ -1,7 +1,8 @@
 import dgram from 'node:dgram';
 import { createServer, type Server, type Socket } from 'node:net';
-import { type Answer, type DecodedPacket, decode, encode, type Packet } from 'dns-packet';
+import { type Answer, type DecodedPacket, encode, type Packet } from 'dns-packet';
 import type { Clock } from '../../../base/clock.ts';
+import { decodeDnsMessage } from '../../../base/dns-message.ts';
 import { errorText } from '../../../base/errors.ts';
 import type { Logger } from '../../../base/log.ts';
 import { authority, flags, rcode, reply, resolve } from './answer.ts';
@@ -106,13 +107,8 @@ export class DnsServer {
 
   /** The answer's bytes; undefined for what deserves none. Never throws. */
   async answer(bytes: Uint8Array, tcp: boolean): Promise<Buffer | undefined> {
-    let query: DecodedPacket;
-    try {
-      query = decode(Buffer.from(bytes));
-    } catch {
-      return undefined;
-    }
-    if (query.type !== 'query') return undefined;
+    const query = decodeDnsMessage(bytes);
+    if (query?.type !== 'query') return undefined;
     this.answered++;
     try {
       const extended = (query.additionals ?? []).find((a) => a.type === 'OPT') as

@@ -1,7 +1,8 @@
 import dgram from 'node:dgram';
 import { connect } from 'node:net';
-import { type Answer, type DecodedPacket, decode, encode, type Packet, type Question, streamEncode } from 'dns-packet';
+import { type Answer, type DecodedPacket, encode, type Packet, type Question, streamEncode } from 'dns-packet';
 import type { Clock } from '../../../base/clock.ts';
+import { decodeDnsMessage } from '../../../base/dns-message.ts';
 import { AppError } from '../../../base/errors.ts';
 import type { Random } from '../../../base/random.ts';
 import { flags, rcode } from './answer.ts';
@@ -88,12 +89,9 @@ function overUdp(server: string, query: Packet): Promise<DecodedPacket | undefin
     socket.on('message', (bytes, from) => {
       // Only this server's answers are taken; the port that we ask from is new for every question.
       if (from.address !== server || from.port !== 53) return;
-      try {
-        const answer = decode(bytes);
-        if (fits(answer, query)) end(answer);
-      } catch {
-        // Not an answer to us; the right one may still come.
-      }
+      const answer = decodeDnsMessage(bytes);
+      // Another may still be the right one.
+      if (answer && fits(answer, query)) end(answer);
     });
     socket.once('error', () => end());
     socket.send(encode(query), 53, server, (error) => {
@@ -118,12 +116,8 @@ function overTcp(server: string, query: Packet): Promise<DecodedPacket | undefin
       seen = Buffer.concat([seen, chunk]);
       if (seen.length > maxTcp) return end();
       if (seen.length < 2 || seen.length < 2 + seen.readUInt16BE(0)) return;
-      try {
-        const answer = decode(seen.subarray(2, 2 + seen.readUInt16BE(0)));
-        end(answer && fits(answer, query) ? answer : undefined);
-      } catch {
-        end();
-      }
+      const answer = decodeDnsMessage(seen.subarray(2, 2 + seen.readUInt16BE(0)));
+      end(answer && fits(answer, query) ? answer : undefined);
     });
   });
 }
