@@ -26,6 +26,14 @@ export interface Config {
   readonly imagesDir: string;
   /** Manifests placed here are applied at start. */
   readonly manifestsDir: string;
+  /** The server of the cluster that this node joins, `https://host:6443`; without it it is looked for on the network. */
+  readonly server?: string;
+  /** To join with, or on a server a secret that joining nodes may use. It stays out of what roles are given. */
+  readonly token?: string;
+  /** More addresses and names for the API server's certificate. */
+  readonly tlsSans: readonly string[];
+  /** Mode of the administrator's kubeconfig, octal. */
+  readonly writeKubeconfigMode: string;
   readonly storage: {
     readonly engine: 'embedded';
     readonly replication: number;
@@ -40,5 +48,21 @@ export type OsdConfig = { readonly id: number } & (
   | { readonly directory: string; readonly size?: number }
   | { readonly device: string }
 );
+
+/** The id of an OSD that the mon has not given one yet: only on nodes that joined, before they start. */
+export const unallocatedOsd = -1;
+
+/** What a node that joined knows of its cluster; kept in `identity/cluster.json`. */
+export interface JoinedCluster {
+  readonly format: 1;
+  readonly node: string;
+  /** Roles to run when the file names none. */
+  readonly roles: readonly RoleName[];
+  /** SHA-256 of the cluster's CA file: finds the cluster's servers on the network. */
+  readonly caHash: string;
+  readonly cluster: Config['cluster'];
+  readonly ports: { readonly dns: number };
+  readonly ceph?: { readonly fsid: string; readonly monHosts: readonly string[] };
+}
 
 export type RoleName = 'server' | 'agent' | 'mon' | 'mgr' | 'osd';

@@ -1,7 +1,7 @@
 import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import { AppError } from '../base/errors.ts';
 import { cidrAddress, cidrContains, cidrsOverlap, parseCidr } from './cidr.ts';
-import type { Config, OsdConfig } from './config.ts';
+import { type Config, type JoinedCluster, type OsdConfig, unallocatedOsd } from './config.ts';
 import { type ConfigFile, fileSchema } from './schema.ts';
 
 /** What defaults depend on; the shell reads it from the machine. */
@@ -11,6 +11,19 @@ export interface MachineFacts {
   ip: string;
   /** Free bytes where the data directory is. */
   freeBytes: number;
+  /** The cluster that this machine joined. */
+  joined?: JoinedCluster;
+  /** On a node that joined: ids that the mon gave, by what the OSD is on (`osdPlace`). */
+  osdIds?: Readonly<Record<string, number>>;
+}
+
+/** What an OSD is on: its file, directory or device. */
+export function osdPlace(osd: {
+  readonly file?: string | undefined;
+  readonly directory?: string | undefined;
+  readonly device?: string | undefined;
+}): string {
+  return osd.device ?? osd.directory ?? osd.file ?? '';
 }
 
 /** One mistake in the configuration, with its place. */
@@ -155,21 +168,44 @@ export function effectiveConfig(text: string, file: string, facts: MachineFacts)
   const problem = (path: readonly PropertyKey[], message: string): void => {
     problems.push({ ...at(path), path: pathText(path), message });
   };
-  const roles = value.roles ?? ['server', 'agent', 'mon', 'mgr', 'osd'];
+  const { joined } = facts;
+  const roles = value.roles ?? joined?.roles ?? ['server', 'agent', 'mon', 'mgr', 'osd'];
   const dataDir = value.dataDir ?? '/var/lib/appliance';
-  const podCIDR = value.cluster?.podCIDR ?? '10.42.0.0/16';
-  const serviceCIDR = value.cluster?.serviceCIDR ?? '10.43.0.0/16';
+  const podCIDR = value.cluster?.podCIDR ?? joined?.cluster.podCIDR ?? '10.42.0.0/16';
+  const serviceCIDR = value.cluster?.serviceCIDR ?? joined?.cluster.serviceCIDR ?? '10.43.0.0/16';
   const services = parseCidr(serviceCIDR);
-  const dnsIP = value.cluster?.dnsIP ?? cidrAddress(services, 10);
-  const [low, high] = (value.cluster?.serviceNodePortRange ?? '30000-32767').split('-').map(Number) as [number, number];
+  const dnsIP = value.cluster?.dnsIP ?? joined?.cluster.dnsIP ?? cidrAddress(services, 10);
+  const range = value.cluster?.serviceNodePortRange ?? joined?.cluster.serviceNodePortRange.join('-') ?? '30000-32767';
+  const [low, high] = range.split('-').map(Number) as [number, number];
+  const domain = value.cluster?.domain ?? joined?.cluster.domain ?? 'cluster.local';
+  const nodeName = value.node?.name ?? joined?.node ?? nameOfHost(facts.hostname);
 
+  const joins =
+    joined !== undefined || value.server !== undefined || (value.token !== undefined && !roles.includes('server'));
+  // Who joins finds them on other nodes.
   for (const [role, needed] of [
     ['agent', 'server'],
     ['mgr', 'mon'],
     ['osd', 'mon'],
   ] as const)
-    if (roles.includes(role) && !roles.includes(needed))
-      problem(['roles'], `expected ${needed} beside ${role}: this version runs one node, which needs both`);
+    if (roles.includes(role) && !roles.includes(needed) && !joins)
+      problem(
+        ['roles'],
+        `expected ${needed} beside ${role}, or a cluster that this node has joined: \`appliance join <token>\` does that`,
+      );
+  if (joined) {
+    const fixed: [readonly string[], unknown, unknown][] = [
+      [['node', 'name'], nodeName, joined.node],
+      [['cluster', 'podCIDR'], podCIDR, joined.cluster.podCIDR],
+      [['cluster', 'serviceCIDR'], serviceCIDR, joined.cluster.serviceCIDR],
+      [['cluster', 'dnsIP'], dnsIP, joined.cluster.dnsIP],
+      [['cluster', 'domain'], domain, joined.cluster.domain],
+      [['cluster', 'serviceNodePortRange'], `${low}-${high}`, joined.cluster.serviceNodePortRange.join('-')],
+    ];
+    for (const [path, has, expected] of fixed)
+      if (has !== expected)
+        problem(path, `expected ${String(expected)}, as in the cluster that this machine joined; leave the key away`);
+  }
   if (new Set(roles).size !== roles.length) problem(['roles'], 'expected each role once');
   if (parseCidr(podCIDR).prefix > 24)
     problem(['cluster', 'podCIDR'], `expected a /24 or larger, is /${parseCidr(podCIDR).prefix}`);
@@ -184,11 +220,16 @@ export function effectiveConfig(text: string, file: string, facts: MachineFacts)
   const osd: OsdConfig[] = [];
   const listed = value.storage?.osd;
   if (roles.includes('osd')) {
-    const entries =
-      listed ?? Array.from({ length: 3 }, (_, id) => ({ id, file: `${dataDir}/osd/osd.${id}.img`, size: undefined }));
+    // Copies on other OSDs of one machine are for a cluster of one machine; who joins brings one.
+    const remote = !roles.includes('mon');
+    const entries: NonNullable<typeof listed> =
+      listed ??
+      (remote
+        ? [{ file: `${dataDir}/osd/osd.img` }]
+        : Array.from({ length: 3 }, (_, id) => ({ id, file: `${dataDir}/osd/osd.${id}.img`, size: undefined })));
     entries.forEach((entry, index) => {
-      const id = entry.id ?? index;
-      if (osd.some((other) => other.id === id))
+      const id = entry.id ?? (remote ? (facts.osdIds?.[osdPlace(entry)] ?? unallocatedOsd) : index);
+      if (id !== unallocatedOsd && osd.some((other) => other.id === id))
         problem(['storage', 'osd', index, 'id'], `expected a free id, ${id} is taken`);
       if ('device' in entry && entry.device !== undefined) osd.push({ id, device: entry.device });
       else if ('directory' in entry && entry.directory !== undefined)
@@ -199,7 +240,7 @@ export function effectiveConfig(text: string, file: string, facts: MachineFacts)
     if (osd.length === 0) problem(['storage', 'osd'], 'expected at least one OSD because roles has osd');
   } else if (listed && listed.length > 0) problem(['storage', 'osd'], 'expected none because roles does not have osd');
   const replication = value.storage?.replication;
-  if (replication !== undefined && roles.includes('osd') && replication > osd.length)
+  if (replication !== undefined && roles.includes('osd') && roles.includes('mon') && replication > osd.length)
     problem(
       ['storage', 'replication'],
       `expected at most the number of OSDs, ${osd.length}: each copy is on another one`,
@@ -208,7 +249,7 @@ export function effectiveConfig(text: string, file: string, facts: MachineFacts)
 
   return {
     node: {
-      name: value.node?.name ?? nodeName(facts.hostname),
+      name: nodeName,
       ip: value.node?.ip ?? facts.ip,
       labels: value.node?.labels ?? {},
     },
@@ -220,7 +261,7 @@ export function effectiveConfig(text: string, file: string, facts: MachineFacts)
       podCIDR,
       serviceCIDR,
       dnsIP,
-      domain: value.cluster?.domain ?? 'cluster.local',
+      domain,
       serviceNodePortRange: [low, high],
     },
     ports: {
@@ -228,7 +269,7 @@ export function effectiveConfig(text: string, file: string, facts: MachineFacts)
       kubelet: value.ports?.kubelet ?? 10250,
       mon: value.ports?.mon ?? 3300,
       ceph: value.ports?.ceph ?? 6800,
-      dns: value.ports?.dns ?? 10053,
+      dns: value.ports?.dns ?? joined?.ports.dns ?? 10053,
       prometheus: value.ports?.prometheus ?? 9283,
     },
     containerd: {
@@ -237,6 +278,10 @@ export function effectiveConfig(text: string, file: string, facts: MachineFacts)
     },
     imagesDir: value.imagesDir ?? `${dataDir}/images`,
     manifestsDir: value.manifestsDir ?? `${dataDir}/manifests`,
+    ...(value.server === undefined ? {} : { server: value.server.replace(/\/$/, '') }),
+    ...(value.token === undefined ? {} : { token: value.token }),
+    tlsSans: value.tlsSans ?? [],
+    writeKubeconfigMode: value.writeKubeconfigMode ?? '0600',
     storage: {
       engine: 'embedded',
       replication: value.storage?.replication ?? Math.min(3, Math.max(1, osd.length)),
@@ -246,7 +291,7 @@ export function effectiveConfig(text: string, file: string, facts: MachineFacts)
   };
 }
 
-function nodeName(hostname: string): string {
+function nameOfHost(hostname: string): string {
   const name = hostname
     .toLowerCase()
     .split('.')[0]!

@@ -2,8 +2,11 @@ import { readFileSync, realpathSync, statfsSync } from 'node:fs';
 import { hostname, networkInterfaces } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { AppError, errorCode } from '../base/errors.ts';
-import type { Config } from './config.ts';
+import { z } from 'zod';
+import type { Config, JoinedCluster } from './config.ts';
 import { effectiveConfig, type MachineFacts, parseConfigFile } from './load.ts';
+import { nodePaths } from './paths.ts';
+import { roleNames } from './schema.ts';
 
 /** Where the configuration is when no `--config` is given. */
 export const defaultConfigPath = '/etc/appliance/appliance.yaml';
@@ -34,6 +37,13 @@ function nodeAddress(): string {
   return '127.0.0.1';
 }
 
+/** Every IPv4 address of the machine, loopback too. */
+export function machineAddresses(): string[] {
+  return Object.values(networkInterfaces()).flatMap((all) =>
+    (all ?? []).filter((one) => one.family === 'IPv4').map((one) => one.address),
+  );
+}
+
 function freeBytes(path: string): number {
   for (let at = path; ; at = dirname(at)) {
     try {
@@ -46,7 +56,52 @@ function freeBytes(path: string): number {
 }
 
 export function machineFacts(dataDir: string): MachineFacts {
-  return { hostname: hostname(), ip: nodeAddress(), freeBytes: freeBytes(dataDir) };
+  const { identity } = nodePaths(dataDir, '');
+  const joined = readRecord(`${identity}/cluster.json`, joinedSchema);
+  const osdIds = readRecord(`${identity}/osds.json`, osdIdsSchema);
+  return {
+    hostname: hostname(),
+    ip: nodeAddress(),
+    freeBytes: freeBytes(dataDir),
+    ...(joined ? { joined } : {}),
+    ...(osdIds ? { osdIds } : {}),
+  };
+}
+
+const osdIdsSchema = z.record(z.string(), z.int().min(0));
+const joinedSchema: z.ZodType<JoinedCluster> = z.object({
+  format: z.literal(1),
+  node: z.string(),
+  roles: z.array(z.enum(roleNames)),
+  caHash: z.string(),
+  cluster: z.object({
+    podCIDR: z.string(),
+    serviceCIDR: z.string(),
+    dnsIP: z.string(),
+    domain: z.string(),
+    serviceNodePortRange: z.tuple([z.int(), z.int()]),
+  }),
+  ports: z.object({ dns: z.int() }),
+  ceph: z.object({ fsid: z.string(), monHosts: z.array(z.string()) }).optional(),
+}) as z.ZodType<JoinedCluster>;
+
+/** What joining has written; undefined on a machine that has not joined. */
+function readRecord<T>(file: string, schema: z.ZodType<T>): T | undefined {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'EACCES') return undefined;
+    throw error;
+  }
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (error) {
+    throw new AppError('IDENTITY', `${file} is damaged`, {
+      cause: error,
+      hint: 'join the cluster again: `appliance join <token>`',
+    });
+  }
 }
 
 /** `path` without symbolic links, as the kernel names it in its mount table. What does not exist yet is taken as it is written. */

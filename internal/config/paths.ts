@@ -2,8 +2,10 @@
 export interface Paths {
   readonly dataDir: string;
   readonly runDir: string;
-  /** Certificates, keys, kubeconfigs. */
+  /** What only the server role reads: keys of the authorities, of service-account tokens, and the server's own certificates. */
   readonly pki: string;
+  /** Who this node is: its certificates and keys, the authorities' certificates, its password, and which cluster it joined. */
+  readonly identity: string;
   /** `store` of the control plane. */
   readonly store: string;
   /** containerd root, kubelet pods, volumes, plugins. */
@@ -34,6 +36,7 @@ export function nodePaths(dataDir: string, runDir: string): Paths {
     dataDir,
     runDir,
     pki: `${dataDir}/pki`,
+    identity: `${dataDir}/identity`,
     store: `${dataDir}/store`,
     agent,
     plugins: `${agent}/plugins`,

@@ -33,6 +33,14 @@ const dnsName = z
     'expected a DNS name such as cluster.local',
   );
 
+const serverUrl = z
+  .string()
+  .max(300)
+  .regex(
+    /^https:\/\/[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:\d{1,5})?\/?$/,
+    'expected the address of a server such as https://192.168.1.10:6443',
+  );
+
 const sizeUnits: Record<string, number> = {
   '': 1,
   K: 1e3,
@@ -126,6 +134,21 @@ export const fileSchema = z.strictObject({
     .optional(),
   imagesDir: absolutePath.optional(),
   manifestsDir: absolutePath.optional(),
+  server: serverUrl.optional(),
+  token: z
+    .string()
+    .min(8, 'expected at least 8 characters')
+    .max(512)
+    .regex(/^[!-~]+$/, 'expected no spaces')
+    .optional(),
+  tlsSans: z
+    .array(z.union([ipv4, dnsName], { error: 'expected an IPv4 address or a DNS name' }))
+    .max(64)
+    .optional(),
+  writeKubeconfigMode: z
+    .string()
+    .regex(/^0?[0-7]{3}$/, "expected an octal mode in quotes such as '0600' or '0644'")
+    .optional(),
   storage: z
     .strictObject({
       engine: z.literal('embedded').optional(),

@@ -1,11 +1,12 @@
 import { statSync } from 'node:fs';
-import { networkInterfaces } from 'node:os';
 import { AppError } from '../base/errors.ts';
 import { makeDirectory } from '../base/files-system.ts';
 import { systemClock, systemRandom } from '../base/system.ts';
 import type { Config } from '../config/config.ts';
+import { machineAddresses } from '../config/machine-system.ts';
 import { nodePaths } from '../config/paths.ts';
-import { ensurePki } from '../pki/node-pki-system.ts';
+import { certificateAddresses } from '../pki/leaves.ts';
+import { ensureLocalIdentity, ensureServerPki, publishKubeconfig } from '../pki/server-pki-system.ts';
 import { ensureCephFiles } from './ceph-files-system.ts';
 
 /** Programs that a role cannot do without, and the Debian package that has each. */
@@ -44,7 +45,7 @@ export async function prepareNode(config: Config): Promise<void> {
     throw new AppError('PREFLIGHT', `no CNI plug-in "bridge" in ${config.containerd.cniBinDirs.join(' or ')}`, {
       hint: 'on Debian: apt-get install containernetworking-plugins',
     });
-  const addresses = Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map((one) => one.address));
+  const addresses = machineAddresses();
   if (!addresses.includes(config.node.ip))
     throw new AppError('PREFLIGHT', `node.ip ${config.node.ip} is not an address of this machine`, {
       hint: `it has ${addresses.join(', ')}; leave node.ip away to take the one of the default route`,
@@ -58,6 +59,11 @@ export async function prepareNode(config: Config): Promise<void> {
   makeDirectory(config.dataDir, 0o711);
   makeDirectory(config.imagesDir);
   makeDirectory(config.manifestsDir);
-  await ensurePki(config, paths, systemClock, systemRandom);
+  if (config.roles.includes('server')) {
+    const own = certificateAddresses(config, addresses);
+    await ensureServerPki(config, paths, own, systemClock, systemRandom);
+    await ensureLocalIdentity(config, paths, own, systemClock, systemRandom);
+    publishKubeconfig(config, paths);
+  }
   await ensureCephFiles(config, paths, systemClock, systemRandom);
 }

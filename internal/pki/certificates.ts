@@ -19,7 +19,8 @@ export interface KeyPair {
 export interface LeafRequest {
   commonName: string;
   organizations?: readonly string[];
-  usage: 'client' | 'server';
+  /** `peer` is both: etcd members dial one another. */
+  usage: 'client' | 'server' | 'peer';
   dnsNames?: readonly string[];
   ipAddresses?: readonly string[];
 }
@@ -73,15 +74,33 @@ export async function makeAuthority(commonName: string, nowMs: number, serial: U
 /** How long a leaf certificate lives. */
 export const leafDays = 365;
 
-/** A leaf certificate signed by `authority`. */
+const usages: Record<LeafRequest['usage'], x509.ExtendedKeyUsage[]> = {
+  client: [x509.ExtendedKeyUsage.clientAuth],
+  server: [x509.ExtendedKeyUsage.serverAuth],
+  peer: [x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth],
+};
+
+/** A leaf certificate with a new key, signed by `authority`. */
 export async function issueCertificate(
   authority: KeyPair,
   request: LeafRequest,
   nowMs: number,
   serial: Uint8Array,
 ): Promise<KeyPair> {
-  const issuer = new x509.X509Certificate(authority.cert);
   const keys = await crypto.subtle.generateKey(keyAlgorithm, true, ['sign', 'verify']);
+  const cert = await signCertificate(authority, keys.publicKey, request, nowMs, serial);
+  return { cert, key: await exportPrivateKey(keys.privateKey) };
+}
+
+/** A certificate for somebody else's public key (of a signing request), as PEM. */
+export async function signCertificate(
+  authority: KeyPair,
+  publicKey: x509.PublicKeyType,
+  request: LeafRequest,
+  nowMs: number,
+  serial: Uint8Array,
+): Promise<string> {
+  const issuer = new x509.X509Certificate(authority.cert);
   const names: x509.JsonGeneralNames = [
     ...(request.dnsNames ?? []).map((value) => ({ type: 'dns' as const, value })),
     ...(request.ipAddresses ?? []).map((value) => ({ type: 'ip' as const, value })),
@@ -92,32 +111,33 @@ export async function issueCertificate(
     issuer: issuer.subjectName.toJSON(),
     notBefore: new Date(nowMs - backdateMs),
     notAfter: new Date(Math.min(nowMs + leafDays * dayMs, issuer.notAfter.getTime())),
-    publicKey: keys.publicKey,
+    publicKey,
     signingKey: await importPrivateKey(authority.key),
     signingAlgorithm: signAlgorithm,
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-      new x509.ExtendedKeyUsageExtension([
-        request.usage === 'server' ? x509.ExtendedKeyUsage.serverAuth : x509.ExtendedKeyUsage.clientAuth,
-      ]),
+      new x509.ExtendedKeyUsageExtension(usages[request.usage]),
       await x509.AuthorityKeyIdentifierExtension.create(issuer),
       ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : []),
     ],
   });
-  return { cert: `${certificate.toString('pem')}\n`, key: await exportPrivateKey(keys.privateKey) };
+  return `${certificate.toString('pem')}\n`;
 }
+
+/** A certificate is renewed when it has less than this left. */
+export const renewBeforeMs = 90 * dayMs;
 
 /** True when `pair` still says what `request` asks, is signed by `authority` and does not expire within 90 days. */
 export async function certificateServes(
-  pair: KeyPair,
-  authority: KeyPair,
+  pair: Pick<KeyPair, 'cert'>,
+  authority: Pick<KeyPair, 'cert'>,
   request: LeafRequest,
   nowMs: number,
 ): Promise<boolean> {
   const certificate = new x509.X509Certificate(pair.cert);
   const issuer = new x509.X509Certificate(authority.cert);
-  if (certificate.notAfter.getTime() - nowMs < 90 * dayMs) return false;
+  if (certificate.notAfter.getTime() - nowMs < renewBeforeMs) return false;
   if (certificate.notBefore.getTime() > nowMs) return false;
   const names = certificate.getExtension(x509.SubjectAlternativeNameExtension)?.names.toJSON() ?? [];
   const values = (type: string): string =>
@@ -140,4 +160,42 @@ export async function makeSigningKey(): Promise<{ key: string; publicKey: string
     key: await exportPrivateKey(keys.privateKey),
     publicKey: pem('PUBLIC KEY', await crypto.subtle.exportKey('spki', keys.publicKey)),
   };
+}
+
+/** A signing request (PKCS #10) for a new key, as DER, and the key. */
+export async function makeSigningRequest(commonName: string): Promise<{ request: Uint8Array; key: string }> {
+  const keys = await crypto.subtle.generateKey(keyAlgorithm, true, ['sign', 'verify']);
+  const request = await x509.Pkcs10CertificateRequestGenerator.create({
+    name: subjectName(commonName),
+    keys,
+    signingAlgorithm: signAlgorithm,
+  });
+  return { request: new Uint8Array(request.rawData), key: await exportPrivateKey(keys.privateKey) };
+}
+
+/** The largest signing request that is read. */
+const signingRequestBytesMax = 16_384;
+
+/**
+ * The public key of a signing request (DER or PEM) whose own signature is right; undefined for anything else. Names in it are not looked at: who signs
+ * decides them. Keys: ECDSA on P-256, P-384 and P-521, RSA from 2048 bits, Ed25519.
+ */
+export async function signingRequestKey(bytes: Uint8Array): Promise<x509.PublicKey | undefined> {
+  if (bytes.length === 0 || bytes.length > signingRequestBytesMax) return undefined;
+  try {
+    const text = Buffer.from(bytes).toString('latin1');
+    const request = new x509.Pkcs10CertificateRequest(text.startsWith('-----BEGIN') ? text : bytes.slice());
+    if (!(await request.verify())) return undefined;
+    const { algorithm } = request.publicKey;
+    const rsa = algorithm as { modulusLength?: number };
+    if (rsa.modulusLength !== undefined && (rsa.modulusLength < 2048 || rsa.modulusLength > 8192)) return undefined;
+    return request.publicKey;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Until when a certificate is valid, in milliseconds since the epoch. */
+export function certificateEnd(pem: string): number {
+  return new x509.X509Certificate(pem).notAfter.getTime();
 }

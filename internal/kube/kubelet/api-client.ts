@@ -36,9 +36,13 @@ function freshMaterial(files: { ca: string; cert: string; key: string }): () => 
   };
 }
 
-/** A client of this cluster's API server with the identity in `<pki>/<name>.crt` and `.key`. */
+/** A client of this cluster's API server with the identity in `<identity>/<name>.crt` and `.key`. */
 export function apiClient(config: Config, paths: Paths, name: string, userAgent: string): KubeClient {
-  const files = { ca: `${paths.pki}/server-ca.crt`, cert: `${paths.pki}/${name}.crt`, key: `${paths.pki}/${name}.key` };
+  const files = {
+    ca: `${paths.identity}/server-ca.crt`,
+    cert: `${paths.identity}/${name}.crt`,
+    key: `${paths.identity}/${name}.key`,
+  };
   return createKubeClient({
     transport: httpsTransport(freshMaterial(files)),
     baseUrl: `https://${config.node.ip}:${config.ports.api}`,

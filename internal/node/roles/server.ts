@@ -25,7 +25,7 @@ import {
   storageObjects,
 } from '../../operator/objects.ts';
 import { applyObject, startOperator } from '../../operator/operator.ts';
-import { edgeUserName } from '../../pki/node-pki-system.ts';
+import { edgeUserName } from '../../pki/leaves.ts';
 import { openStore } from '../../store/store.ts';
 import { connectMon, connectRadosAs, keyringKey } from '../ceph-connect-client.ts';
 import { startAnnouncer } from '../discovery/mdns-system.ts';

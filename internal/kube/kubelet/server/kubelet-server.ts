@@ -62,9 +62,9 @@ export class KubeletServer {
       allowHTTP1: true,
       requestCert: true,
       rejectUnauthorized: false,
-      ca: readFileSync(`${paths.pki}/client-ca.crt`, 'utf8'),
-      cert: readFileSync(`${paths.pki}/kubelet-serving.crt`, 'utf8'),
-      key: readFileSync(`${paths.pki}/kubelet-serving.key`, 'utf8'),
+      ca: readFileSync(`${paths.identity}/client-ca.crt`, 'utf8'),
+      cert: readFileSync(`${paths.identity}/kubelet-serving.crt`, 'utf8'),
+      key: readFileSync(`${paths.identity}/kubelet-serving.key`, 'utf8'),
     });
     this.#server = server;
     server.on('secureConnection', (socket: Duplex) => {

@@ -3,17 +3,25 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServer, connect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Clock } from '../base/clock.ts';
 import { systemClock, systemRandom } from '../base/system.ts';
 import { effectiveConfig } from '../config/load.ts';
 import { nodePaths } from '../config/paths.ts';
-import { ensurePki } from './node-pki-system.ts';
+import { ensureLocalIdentity, ensureServerPki, publishKubeconfig } from './server-pki-system.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'pki-'));
 const paths = nodePaths(directory, join(directory, 'run'));
 const configFor = (ip: string) => effectiveConfig('', 'test', { hostname: 'n1', ip, freeBytes: 1e12 });
+const ensure = async (ip: string, clock: Clock): Promise<string[]> => {
+  const config = configFor(ip);
+  const issued = await ensureServerPki(config, paths, [ip], clock, systemRandom);
+  await ensureLocalIdentity(config, paths, [ip], clock, systemRandom);
+  publishKubeconfig(config, paths);
+  return issued;
+};
 const pem = (name: string) => readFileSync(`${paths.pki}/${name}`, 'utf8');
 
-beforeAll(() => ensurePki(configFor('192.168.7.1'), paths, systemClock, systemRandom));
+beforeAll(() => ensure('192.168.7.1', systemClock));
 afterAll(() => rmSync(directory, { recursive: true }));
 
 describe('pki', () => {
@@ -22,6 +30,9 @@ describe('pki', () => {
       `${paths.pki}/server-ca.key`,
       `${paths.pki}/service-account.key`,
       `${paths.pki}/admin.key`,
+      `${paths.pki}/etcd-peer.key`,
+      `${paths.identity}/kubelet.key`,
+      `${paths.identity}/node-password`,
       paths.adminKubeconfig,
     ])
       expect(statSync(path).mode & 0o777).toBe(0o600);
@@ -29,9 +40,9 @@ describe('pki', () => {
 
   test('a second start keeps every certificate; a new address reissues only what names it', async () => {
     const before = ['server-ca', 'apiserver', 'admin'].map((name) => pem(`${name}.crt`));
-    await ensurePki(configFor('192.168.7.1'), paths, systemClock, systemRandom);
+    await ensure('192.168.7.1', systemClock);
     expect(['server-ca', 'apiserver', 'admin'].map((name) => pem(`${name}.crt`))).toEqual(before);
-    await ensurePki(configFor('192.168.7.2'), paths, systemClock, systemRandom);
+    await ensure('192.168.7.2', systemClock);
     const after = ['server-ca', 'apiserver', 'admin'].map((name) => pem(`${name}.crt`));
     expect(after[0]).toBe(before[0]);
     expect(after[1]).not.toBe(before[1]);
@@ -41,9 +52,9 @@ describe('pki', () => {
   test('a certificate near its end is issued again', async () => {
     const before = pem('admin.crt');
     const later = { ...systemClock, now: () => systemClock.now() + 300 * 86_400_000 };
-    await ensurePki(configFor('192.168.7.2'), paths, later, systemRandom);
+    await ensure('192.168.7.2', later);
     expect(pem('admin.crt')).not.toBe(before);
-    await ensurePki(configFor('192.168.7.2'), paths, systemClock, systemRandom);
+    await ensure('192.168.7.2', systemClock);
   });
 
   test('the admin and the API server trust each other over TLS', async () => {

@@ -1,0 +1,137 @@
+import type { Clock } from '../base/clock.ts';
+import { AppError, errorText } from '../base/errors.ts';
+import { makeDirectory, readFileIfThere, writeFileAtomic } from '../base/files-system.ts';
+import type { Random } from '../base/random.ts';
+import type { Config } from '../config/config.ts';
+import type { Paths } from '../config/paths.ts';
+import { certificateServes, issueCertificate, type KeyPair, makeAuthority, makeSigningKey } from './certificates.ts';
+import { kubeconfig } from './kubeconfig.ts';
+import { type AuthorityName, authorityNames, type Leaf, nodeLeaf, nodeLeafNames, serverLeaves } from './leaves.ts';
+
+function readPair(directory: string, name: string): KeyPair | undefined {
+  const cert = readFileIfThere(`${directory}/${name}.crt`);
+  const key = readFileIfThere(`${directory}/${name}.key`);
+  return cert === undefined || key === undefined ? undefined : { cert, key };
+}
+
+/** The key first: a certificate without its key would be worthless. */
+export function writePair(directory: string, name: string, pair: KeyPair): void {
+  writeFileAtomic(`${directory}/${name}.key`, pair.key, 0o600);
+  writeFileAtomic(`${directory}/${name}.crt`, pair.cert, 0o644);
+}
+
+/** An authority of this server; AppError PKI when it is not there. */
+export function readAuthority(paths: Paths, name: AuthorityName): KeyPair {
+  const pair = readPair(paths.pki, name);
+  if (!pair)
+    throw new AppError('PKI', `${paths.pki} has no ${name}.crt and ${name}.key`, {
+      hint: 'they come with the first start of a server, or with joining as one',
+    });
+  return pair;
+}
+
+/** Makes or renews one certificate of a directory; true when it is a new one. */
+async function ensureLeaf(
+  directory: string,
+  name: string,
+  leaf: Leaf,
+  authority: KeyPair,
+  now: number,
+  random: Random,
+): Promise<boolean> {
+  const existing = readPair(directory, name);
+  try {
+    if (existing && (await certificateServes(existing, authority, leaf.request, now))) return false;
+  } catch (error) {
+    throw new AppError('PKI', `cannot read the certificate ${directory}/${name}.crt: ${errorText(error)}`, {
+      hint: `remove ${name}.crt and ${name}.key: they are issued again at the next start`,
+    });
+  }
+  writePair(directory, name, await issueCertificate(authority, leaf.request, now, random.bytes(16)));
+  return true;
+}
+
+/** Where the server keeps the administrator's kubeconfig; `paths.adminKubeconfig` is its copy for people. */
+export function kubeconfigSource(paths: Paths): string {
+  return `${paths.pki}/admin.kubeconfig`;
+}
+
+/**
+ * Makes what is missing of a server's authorities, keys and certificates below `paths.pki` (all private keys 0600), and renews what expires within 90
+ * days or no longer fits configuration and `addresses`. Safe to repeat, also while the server runs. Returns the names of the certificates that are new.
+ */
+export async function ensureServerPki(
+  config: Config,
+  paths: Paths,
+  addresses: readonly string[],
+  clock: Clock,
+  random: Random,
+): Promise<string[]> {
+  makeDirectory(paths.pki);
+  const now = clock.now();
+  const authority = {} as Record<AuthorityName, KeyPair>;
+  for (const name of authorityNames) {
+    const existing = readPair(paths.pki, name);
+    authority[name] =
+      existing ?? (await makeAuthority(`appliance-${name}@${Math.floor(now / 1000)}`, now, random.bytes(16)));
+    if (!existing) writePair(paths.pki, name, authority[name]);
+  }
+  const issued: string[] = [];
+  for (const [name, leaf] of Object.entries(serverLeaves(config, addresses)))
+    if (await ensureLeaf(paths.pki, name, leaf, authority[leaf.authority], now, random)) issued.push(name);
+  if (readFileIfThere(`${paths.pki}/service-account.key`) === undefined) {
+    const signing = await makeSigningKey();
+    writeFileAtomic(`${paths.pki}/service-account.pub`, signing.publicKey, 0o644);
+    writeFileAtomic(`${paths.pki}/service-account.key`, signing.key, 0o600);
+  }
+  const admin = readPair(paths.pki, 'admin')!;
+  const text = kubeconfig({
+    cluster: 'appliance',
+    server: `https://${config.node.ip}:${config.ports.api}`,
+    ca: authority['server-ca'].cert,
+    user: 'admin',
+    cert: admin.cert,
+    key: admin.key,
+  });
+  if (readFileIfThere(kubeconfigSource(paths)) !== text) writeFileAtomic(kubeconfigSource(paths), text, 0o600);
+  return issued;
+}
+
+/** The identity of a server's own node, signed here: nobody is there yet to be asked. */
+export async function ensureLocalIdentity(
+  config: Config,
+  paths: Paths,
+  addresses: readonly string[],
+  clock: Clock,
+  random: Random,
+): Promise<void> {
+  makeDirectory(paths.identity, 0o711);
+  for (const name of ['server-ca', 'client-ca'] as const) {
+    const { cert } = readAuthority(paths, name);
+    if (readFileIfThere(`${paths.identity}/${name}.crt`) !== cert)
+      writeFileAtomic(`${paths.identity}/${name}.crt`, cert, 0o644);
+  }
+  for (const name of nodeLeafNames) {
+    const leaf = nodeLeaf(name, config.node.name, addresses);
+    await ensureLeaf(paths.identity, name, leaf, readAuthority(paths, leaf.authority), clock.now(), random);
+  }
+  ensureNodePassword(paths, random);
+}
+
+/** The secret by which this machine proves to be the node that it says it is; made on first use. */
+export function ensureNodePassword(paths: Paths, random: Random): string {
+  const file = `${paths.identity}/node-password`;
+  const existing = readFileIfThere(file)?.trim();
+  if (existing) return existing;
+  const password = Buffer.from(random.bytes(16)).toString('hex');
+  writeFileAtomic(file, `${password}\n`, 0o600);
+  return password;
+}
+
+/** Copies the kubeconfig to where people look for it, with the mode that they want. True when it was different. */
+export function publishKubeconfig(config: Config, paths: Paths): boolean {
+  const text = readFileIfThere(kubeconfigSource(paths));
+  if (text === undefined || readFileIfThere(paths.adminKubeconfig) === text) return false;
+  writeFileAtomic(paths.adminKubeconfig, text, Number.parseInt(config.writeKubeconfigMode, 8));
+  return true;
+}
