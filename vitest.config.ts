@@ -20,6 +20,7 @@ export default defineConfig({
       { extends: true, test: { name: 'unit', include: ['{cmd,internal}/**/*.test.ts', 'test/*.test.ts', 'test/sim/**/*.test.ts', 'test/lossy/**/*.test.ts'], testTimeout: 60_000 } },
       { extends: true, test: { name: 'build', include: ['test/build/**/*.test.ts'], ...alone } },
       { extends: true, test: { name: 'story', include: ['test/e2e/**/*.test.ts', 'test/peers/**/*.test.ts'], ...alone } },
+      { extends: true, test: { name: 'starts', include: ['test/starts/**/*.test.ts'], ...alone } },
       { extends: true, test: { name: 'crash', include: ['test/crash/**/*.test.ts'], ...alone } },
     ],
   },

@@ -288,6 +288,19 @@ export class TestNode {
     return output.stdout;
   }
 
+  /** Waits for HEALTH_OK with every PG active+clean. */
+  async healthy(timeoutMs = 60_000): Promise<void> {
+    await until('HEALTH_OK with every PG active+clean', timeoutMs, async () => {
+      const status = JSON.parse(await this.mustTool(['ceph', '-s', '-f', 'json'])) as {
+        health: { status: string };
+        pgmap: { num_pgs: number; pgs_by_state: { state_name: string; count: number }[] };
+      };
+      const { num_pgs, pgs_by_state } = status.pgmap;
+      const clean = pgs_by_state.find((state) => state.state_name === 'active+clean')?.count ?? 0;
+      return status.health.status === 'HEALTH_OK' && num_pgs > 0 && clean === num_pgs;
+    });
+  }
+
   /** What of this node is on the machine now. */
   async traces(): Promise<Traces> {
     const processes: string[] = [];

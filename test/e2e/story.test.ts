@@ -53,17 +53,6 @@ async function counterReady(): Promise<void> {
   });
 }
 
-async function healthy(timeoutMs = minute): Promise<void> {
-  await until('HEALTH_OK with every PG active+clean', timeoutMs, async () => {
-    const status = JSON.parse(await node.mustTool(['ceph', '-s', '-f', 'json'])) as {
-      health: { status: string };
-      pgmap: { num_pgs: number; pgs_by_state: { state_name: string; count: number }[] };
-    };
-    const clean = status.pgmap.pgs_by_state.find((state) => state.state_name === 'active+clean')?.count ?? 0;
-    return status.health.status === 'HEALTH_OK' && clean === status.pgmap.num_pgs;
-  });
-}
-
 beforeAll(async () => {
   await must(['sh', 'cmd/setup/busybox-image.sh', 'dist/images/busybox.tar']);
   await must(['sh', 'test/setup/kubectl.sh', '.cache/bin'], { timeoutMs: 3 * minute });
@@ -76,7 +65,7 @@ describe('story', () => {
     const screen = await node.up(150_000);
     expect(screen).toContain('Ready after');
     expect(screen).toContain('kubectl apply -f examples/counter.yaml');
-    await healthy();
+    await node.healthy();
   });
 
   test.each(clients)('%s: reads nodes and pods', { timeout: minute }, async (client) => {
@@ -186,7 +175,7 @@ describe('story', () => {
     expect(await node.mustTool(['ceph', 'df'])).toMatch(/RAW STORAGE[\s\S]*replicapool/);
     await node.mustTool(['ceph', 'osd', 'pool', 'create', 'bench', '16']);
     await node.mustTool(['ceph', 'osd', 'pool', 'application', 'enable', 'bench', 'test']);
-    await healthy();
+    await node.healthy();
   });
 
   test('rados: put, get, ls, stat, rm', { timeout: minute }, async () => {
@@ -268,7 +257,7 @@ describe('story', () => {
         const instance = (await node.status()).instances.find((one) => one.name === name);
         return instance?.phase === 'running' && instance.pid !== pid;
       });
-      await healthy(2 * minute);
+      await node.healthy(2 * minute);
       await counterReady();
       await checkRecords(last);
       // What backs the pod's mount, and its containers, outlive each of them.
@@ -289,7 +278,7 @@ describe('story', () => {
         // It died with its parent.
       }
     await node.up(150_000);
-    await healthy(2 * minute);
+    await node.healthy(2 * minute);
     await counterReady();
     await checkRecords(last);
     await node.mustTool(['rados', '-p', 'bench', 'get', 'survivor', `${file}.back`]);

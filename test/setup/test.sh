@@ -2,7 +2,7 @@
 # `npm test`: installs what the tests need (Debian packages, npm packages), checks the tree, builds both executables and runs the suites:
 # unit (beside the code), build (both executables), story (a whole node),
 # crash (a few rounds of kill -9 and power loss under load; CRASH_ROUNDS, 5). `test.sh long-crash` runs 50 rounds and the planted faults, `test.sh fuzz`
-# the fuzz tests with 50 times as many inputs. Arguments name suites; the default is check unit build story crash. The last line counts tests.
+# the fuzz tests with 50 times as many inputs, `test.sh starts` brings 60 fresh nodes up and down twice (START_ROUNDS). Arguments name suites; the default is check unit build story crash. The last line counts tests.
 set -eu
 cd "$(dirname "$0")/../.."
 [ "$(id -u)" = 0 ] || { echo "npm test: must be started by root: it makes network namespaces, mounts and containers" >&2; exit 1; }
@@ -45,6 +45,10 @@ for wanted in "$@"; do
     story)
       build_own
       suite story --project story --bail 1
+      ;;
+    starts)
+      build_own
+      suite starts --project starts
       ;;
     crash)
       build_own

@@ -74,6 +74,8 @@ export interface MapsTaken {
   advanced: boolean;
   /** Epochs between what we have and what came are missing: ask from here. 0: none. */
   missingFrom: number;
+  /** The mon no longer had some maps between the last and the newest one. */
+  skipped: boolean;
 }
 
 /**
@@ -175,6 +177,7 @@ export class MapKeeper implements MapHistory {
   take(message: MOSDMapValue): MapsTaken {
     const before = this.#super.newest;
     const ops: TransactionOp[] = [];
+    let skipped = false;
     for (;;) {
       const epoch = this.#super.newest + 1;
       const previous = this.current;
@@ -183,7 +186,8 @@ export class MapKeeper implements MapHistory {
       if (previous !== undefined && increment !== undefined)
         this.#add(this.#apply(previous, increment), increment, ops);
       else if (full !== undefined) this.#add(new OsdMapView(decodeOsdMap(full), previous), undefined, ops);
-      else if (!this.#jump(message, ops)) break;
+      else if (this.#jump(message, ops)) skipped = before > 0;
+      else break;
     }
     if (ops.length > 0) {
       ops.push(this.#superOp());
@@ -192,7 +196,7 @@ export class MapKeeper implements MapHistory {
     const next = this.#super.newest + 1;
     const offered = [...message.incrementals.keys(), ...message.full.keys()];
     const missing = offered.some((epoch) => epoch >= next);
-    return { advanced: this.#super.newest > before, missingFrom: missing ? next : 0 };
+    return { advanced: this.#super.newest > before, missingFrom: missing ? next : 0, skipped };
   }
 
   #apply(previous: OsdMapView, increment: Uint8Array): OsdMapView {

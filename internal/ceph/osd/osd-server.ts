@@ -117,6 +117,8 @@ export class OsdServer {
   readonly #timers = new Set<Timer>();
   #lastBootMs = Number.NEGATIVE_INFINITY;
   #stopping = false;
+  /** `up_from` of the life that the mon was asked to end; 0: none. */
+  #leavingUpFrom = 0;
   #downWaiter: (() => void) | undefined;
   #failed: unknown;
 
@@ -244,7 +246,8 @@ export class OsdServer {
     this.#mon.on(MMgrMap, ({ map }) => this.#onMgrMap(map));
     this.#mon.onSession(() => {
       this.#lastBootMs = Number.NEGATIVE_INFINITY;
-      this.#osd.monSession();
+      this.#osd.askMonAgain();
+      this.#markDownAgain();
       this.#maybeBoot();
     });
     await this.#startMon();
@@ -341,6 +344,8 @@ export class OsdServer {
     }
     this.#osd.advanceTo(newest);
     this.#closeStale();
+    // Where an interval began in what was skipped nobody here can tell: only a new one makes all PGs agree again.
+    if (taken.skipped && this.up) this.#markMeDown();
     if (this.up) this.#log.debug('map', { epoch: newest });
     else this.#downWaiter?.();
     this.#maybeBoot();
@@ -473,7 +478,13 @@ export class OsdServer {
     }
   }
 
+  /** Repeats it while the map still shows the life that was to end. */
+  #markDownAgain(): void {
+    if (this.up && this.#leavingUpFrom === this.#upFrom()) this.#markMeDown();
+  }
+
   #markMeDown(): void {
+    this.#leavingUpFrom = this.#upFrom();
     this.#mon.send(MOSDMarkMeDown, {
       fsid: this.#o.fsid,
       osdId: this.#o.id,
@@ -558,6 +569,7 @@ export class OsdServer {
   #tick(): void {
     this.#osd.tick();
     this.#maps.trim(this.#osd.oldestMapNeeded());
+    this.#markDownAgain();
     this.#maybeBoot();
   }
 

@@ -342,8 +342,8 @@ export class Osd {
     }
   }
 
-  /** The mon session is new: what is still wanted is asked for again. */
-  monSession(): void {
+  /** Asks the mon again for what it has not granted yet: its session is new, or a request or its answer was lost. */
+  askMonAgain(): void {
     if (this.#map !== undefined && this.#upThruWanted > this.#map.upThru(this.#host.whoami)) this.#sendAlive();
     this.#sendPgTemp();
   }
@@ -482,19 +482,29 @@ export class Osd {
         });
       return undefined;
     }
-    if (type === MOSDPGLog.type && (m as MOSDPGLog).activate !== 'no' && place.actingPrimary === from) {
-      const { info, past } = m as MOSDPGLog;
-      const pg = this.#makePg(m.pg, map, historyNow(info.history, m.interval), past);
-      pg.settle();
-      return pg;
+    const activates = type === MOSDPGLog.type && (m as MOSDPGLog).activate !== 'no' && place.actingPrimary === from;
+    const tells = type === MOSDPGNotify.type && place.actingPrimary === this.#host.whoami;
+    // Of an interval that is over: a copy made with it would speak in an interval that the others have left. They ask or tell again in the new one.
+    if (!(activates || tells) || !this.#intervalLasts(m.pg, m.epoch, map)) return undefined;
+    const { info, past } = m as MOSDPGLog | MOSDPGNotify;
+    const pg = this.#makePg(m.pg, map, historyNow(info.history, m.interval), past);
+    pg.settle();
+    return pg;
+  }
+
+  /** Whether no interval of the PG began after `epoch`, as far as the maps that are kept here tell. */
+  #intervalLasts(pg: PgId, epoch: number, map: MapView): boolean {
+    const first = this.#host.maps.get(epoch);
+    if (first === undefined) return false;
+    let key = intervalKey(first, pg);
+    for (let e = epoch + 1; e <= map.epoch; e++) {
+      const next = this.#host.maps.get(e);
+      if (next === undefined) return false;
+      const nextKey = intervalKey(next, pg);
+      if (isNewInterval(key, nextKey)) return false;
+      key = nextKey;
     }
-    if (type === MOSDPGNotify.type && place.actingPrimary === this.#host.whoami) {
-      const { info, past } = m as MOSDPGNotify;
-      const pg = this.#makePg(m.pg, map, historyNow(info.history, m.interval), past);
-      pg.settle();
-      return pg;
-    }
-    return undefined;
+    return true;
   }
 
   // --- clients -----------------------------------------------------------------------------------------------------------------
@@ -583,6 +593,7 @@ export class Osd {
   /** Every few seconds. */
   tick(): void {
     for (const pg of this.pgs.values()) pg.tick();
+    this.askMonAgain();
   }
 
   /** Oldest map that a PG may still ask for when it is loaded again. */

@@ -83,6 +83,8 @@ export class Peering {
   /** Copies outside of the acting set whose OSD went down in this interval. */
   readonly #gone = new Set<number>();
   #localActivated = false;
+  /** What members were sent that have not said yet that they took it over. */
+  readonly #activations = new Map<number, Pick<MOSDPGLog, 'info' | 'log' | 'past' | 'activate'>>();
   #needsBegin = true;
   /** `clock.monotonic` when the phase began or its questions were last repeated. */
   #askedMs = 0;
@@ -168,6 +170,7 @@ export class Peering {
     this.#needsBegin = false;
     this.#waiting.clear();
     this.#gone.clear();
+    this.#activations.clear();
     this.prior = undefined;
     core.peers.clear();
     core.members = [];
@@ -394,14 +397,7 @@ export class Peering {
         continue;
       }
       const segment = log.segment(theirs.lastUpdate);
-      core.env.send(osd, MOSDPGLog, {
-        ...core.head(),
-        info: core.infoCopy(),
-        log: segment,
-        missing: [],
-        past: meta.past,
-        activate: 'log',
-      });
+      this.#sendActivation(osd, { info: core.infoCopy(), log: segment, past: [...meta.past], activate: 'log' });
       const missing = peer.missing!;
       for (const entry of segment.entries)
         if (theirs.lastBackfill.max || Buffer.compare(objectKey(entry.oid), objectKey(theirs.lastBackfill)) <= 0)
@@ -431,16 +427,19 @@ export class Peering {
     info.logTail = segment.tail;
     segment.dups = core.meta.oldEntries(core.env.store);
     if (cut !== undefined) segment.dups.push(...log.all().filter((e) => compareEVersion(e.version, cut) <= 0));
-    core.env.send(osd, MOSDPGLog, {
-      ...core.head(),
+    this.#sendActivation(osd, {
       info: copyPgInfo(info),
       log: segment,
-      missing: [],
-      past: core.meta.past,
+      past: [...core.meta.past],
       activate: 'backfill',
     });
     peer.info = info;
     peer.missing = new MissingSet();
+  }
+
+  #sendActivation(osd: number, activation: Pick<MOSDPGLog, 'info' | 'log' | 'past' | 'activate'>): void {
+    this.#activations.set(osd, activation);
+    this.#core.env.send(osd, MOSDPGLog, { ...this.#core.head(), missing: [], ...activation });
   }
 
   #maybeAllActivated(): void {
@@ -615,6 +614,7 @@ export class Peering {
       const peer = core.peers.get(from);
       if (!m.activated || peer === undefined || !core.members.includes(from)) return;
       peer.activated = true;
+      this.#activations.delete(from);
       this.#maybeAllActivated();
       return;
     }
@@ -662,7 +662,9 @@ export class Peering {
     else if (this.phase === 'get-missing')
       for (const osd of this.#waiting)
         this.#query(osd, 'log', { epoch: core.peers.get(osd)!.info.lastEpochStarted, version: 0 });
-    else if (this.phase === 'wait-up-thru') core.env.wantUpThru(core.interval);
+    // The same bytes, in order before anything that follows: taking them over twice changes nothing.
+    else if (this.phase === 'activating')
+      for (const [osd, activation] of this.#activations) this.#sendActivation(osd, activation);
     else if (this.phase === 'wait-acting') this.#restart();
   }
 }

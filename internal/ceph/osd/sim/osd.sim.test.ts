@@ -45,6 +45,15 @@ async function compareCopies(cluster: SimCluster): Promise<void> {
   }
 }
 
+/** What the leaders of PGs that are not clean have to say. */
+function stuckPgs(cluster: SimCluster): string[] {
+  return cluster.osds.flatMap((o) =>
+    [...(o.osd?.pgs.values() ?? [])]
+      .filter((pg) => pg.core.isPrimary && !pg.clean)
+      .map((pg) => `${o.id}: ${JSON.stringify(pg.query())}`),
+  );
+}
+
 async function settleAndCheck(cluster: SimCluster, clients: SimClient[]): Promise<void> {
   const { scheduler } = cluster;
   cluster.heal();
@@ -52,12 +61,7 @@ async function settleAndCheck(cluster: SimCluster, clients: SimClient[]): Promis
   for (const client of clients) client.stopped = true;
   await scheduler.run(scheduler.timeMs + 300_000, () => cluster.allClean() && clients.every((c) => !c.busy));
   noFatal(cluster);
-  const stuck = cluster.osds.flatMap((o) =>
-    [...(o.osd?.pgs.values() ?? [])]
-      .filter((pg) => pg.core.isPrimary && !pg.clean)
-      .map((pg) => `${o.id}: ${JSON.stringify(pg.query())}`),
-  );
-  expect(stuck).toEqual([]);
+  expect(stuckPgs(cluster)).toEqual([]);
   expect(clients.filter((c) => c.busy).map((c) => c.num)).toEqual([]);
   for (const client of clients) {
     for (const oid of client.expected.keys()) {
@@ -141,6 +145,16 @@ describe('simulated OSDs', () => {
   test('three OSDs become clean and serve', async () => {
     await calm(1);
   });
+
+  test('first start: OSDs that come up one after another while maps and messages overtake each other make every PG clean', async () => {
+    for (let seed = first; seed < first + 10 * count; seed++) {
+      const cluster = new SimCluster({ ...options(seed), pgNum: 16 });
+      for (const osd of cluster.osds) cluster.scheduler.after(cluster.between(0, 400), () => cluster.start(osd.id));
+      await cluster.scheduler.run(30_000, () => cluster.upOsds === 3 && cluster.allClean());
+      noFatal(cluster);
+      expect({ seed, stuck: stuckPgs(cluster) }).toEqual({ seed, stuck: [] });
+    }
+  }, 60_000);
 
   for (const fault of ['early-ack', 'skipped-replica'] as const)
     test(`a planted fault is found: ${fault}`, async () => {

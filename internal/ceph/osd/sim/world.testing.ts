@@ -328,6 +328,8 @@ export class SimCluster {
 
   #onMon(from: SimOsd, codec: MessageCodec<unknown>, body: unknown): void {
     const { nonce } = from;
+    // A session with the mon may end with what was just sent.
+    if (this.chance(0.03)) return;
     this.scheduler.after(this.between(1, 30), () => {
       const state = this.map.states[from.id]!;
       if (!state.up || state.nonce !== nonce) return;
@@ -488,6 +490,10 @@ export class SimCluster {
     sim.osd = undefined;
     sim.nonce++;
     sim.store = sim.store.crash();
+  }
+
+  get upOsds(): number {
+    return this.map.states.filter((state) => state.up).length;
   }
 
   /** Every PG active and clean in its newest interval, with all OSDs up. */
