@@ -2,7 +2,19 @@
 declare const APPLIANCE_PLANTED_FAULTS: boolean | undefined;
 
 /** Faults that a test of the tests can plant, to see that the crash rounds notice them. */
-export type PlantedFault = 'ack-before-commit' | 'skip-replica';
+export type PlantedFault =
+  | 'ack-before-commit'
+  | 'skip-replica'
+  /** raft: entries of earlier terms count as committed once a majority has them (figure 8 of the paper). */
+  | 'commit-old-term'
+  /** raft: the vote is not stored. */
+  | 'forget-vote'
+  /** store: a watch that was compacted away goes on behind the gap. */
+  | 'watch-gap'
+  /** store: log segments are let go before the checkpoint that contains them is on disk. */
+  | 'reclaim-early'
+  /** store: after a power loss revisions that were handed out are used again. */
+  | 'reuse-revision';
 
 /** Always false in a release. */
 export function plantedFault(fault: PlantedFault): boolean {
