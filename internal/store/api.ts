@@ -1,6 +1,6 @@
 /**
- * The key-value interface of the control plane: etcd v3 semantics (etcd.io/docs/v3.5/learning/api). The API server and the mon are written
- * against it; one member now, raft slides under `propose` later without a change here.
+ * The key-value interface of the control plane: etcd v3 semantics (etcd.io/docs/v3.5/learning/api). The API server, the mon and the etcd face are
+ * written against it; our own store and a real etcd (`etcd/external-client.ts`) implement it.
  */
 
 /** A stored key at one revision. Keys and values are opaque bytes; do not change them. */
@@ -25,7 +25,19 @@ export interface RangeRequest {
   revision?: number;
   keysOnly?: boolean;
   countOnly?: boolean;
+  /** Absent: by key, ascending. Sorting looks at the whole range before `limit` cuts. */
+  sort?: { by: SortTarget; descending?: boolean };
+  /** Inclusive bounds; 0 or absent: none. They leave `count` as it is. */
+  minModRevision?: number;
+  maxModRevision?: number;
+  minCreateRevision?: number;
+  maxCreateRevision?: number;
+  /** True: what this member has, perhaps behind the others. Otherwise everything acknowledged before the call is seen. */
+  serializable?: boolean;
 }
+
+export const sortTargets = ['key', 'version', 'create', 'mod', 'value'] as const;
+export type SortTarget = (typeof sortTargets)[number];
 
 export interface RangeResponse {
   /** The store's revision when the range was answered. */
@@ -41,6 +53,10 @@ export interface PutRequest {
   value: Uint8Array;
   lease?: bigint;
   prevKv?: boolean;
+  /** Keeps the key's value (`value` must be empty); KeyNotFoundError when there is no such key. */
+  ignoreValue?: boolean;
+  /** Keeps the key's lease (`lease` must be 0); KeyNotFoundError when there is no such key. */
+  ignoreLease?: boolean;
 }
 
 export interface DeleteRequest {
@@ -96,6 +112,9 @@ export interface WatchRequest {
   /** First revision to tell of; 0 or absent: from now on. */
   startRevision?: number;
   prevKv?: boolean;
+  /** Leaves out puts, or deletes. */
+  noPut?: boolean;
+  noDelete?: boolean;
 }
 
 /** Called with every event of one revision in one batch, revisions in order; never called again after `close` or `onEnd`. */
@@ -106,7 +125,47 @@ export interface WatchHandler {
 }
 
 export interface Watch {
+  /** Every event of a revision up to this one was told. */
+  progress(): number;
   close(): void;
+}
+
+export const alarmTypes = ['nospace', 'corrupt'] as const;
+/** `nospace`: puts and new leases are refused until it is disarmed; `corrupt`: every write is. */
+export type AlarmType = (typeof alarmTypes)[number];
+export interface Alarm {
+  memberId: bigint;
+  type: AlarmType;
+}
+
+/** One member of the store's cluster. */
+export interface Member {
+  id: bigint;
+  /** Empty until it has started. */
+  name: string;
+  peerUrls: readonly string[];
+  clientUrls: readonly string[];
+  learner: boolean;
+}
+
+/** Who keeps this store, as this member knows it. */
+export interface Cluster {
+  readonly clusterId: bigint;
+  /** This member. */
+  readonly memberId: bigint;
+  /** 0n: none is known. */
+  readonly leaderId: bigint;
+  readonly term: number;
+  /** Index of the newest entry known to be committed. */
+  readonly commitIndex: number;
+  members(): readonly Member[];
+  /** ClusterError says why not. */
+  addMember(peerUrls: readonly string[], learner: boolean): Promise<Member>;
+  removeMember(id: bigint): Promise<void>;
+  updateMember(id: bigint, peerUrls: readonly string[]): Promise<void>;
+  promoteMember(id: bigint): Promise<void>;
+  /** Only the leader can; resolves when `to` leads. */
+  moveLeader(to: bigint): Promise<void>;
 }
 
 /**
@@ -128,17 +187,42 @@ export interface Store {
   /** Resolves when the transaction is applied and, if it wrote, on disk. */
   txn(request: TxnRequest, durability?: Durability): Promise<TxnResponse>;
   watch(request: WatchRequest, handler: WatchHandler): Watch;
-  /** Forgets history before `revision`; resolves when it can no longer be read. */
-  compact(revision: number): Promise<void>;
+  /** Forgets history before `revision`; resolves when it can no longer be read, with `physical` when it is gone from the database too. */
+  compact(revision: number, options?: { physical?: boolean }): Promise<void>;
   leaseGrant(ttlSeconds: number, id?: bigint): Promise<{ id: bigint; ttlSeconds: number }>;
   leaseRevoke(id: bigint): Promise<void>;
   leaseKeepAlive(id: bigint): Promise<{ ttlSeconds: number }>;
-  leaseTimeToLive(id: bigint): Promise<{ ttlSeconds: number; grantedTtlSeconds: number; keys: Uint8Array[] }>;
+  /** `keys` is empty unless asked for. */
+  leaseTimeToLive(
+    id: bigint,
+    options?: { keys?: boolean },
+  ): Promise<{ ttlSeconds: number; grantedTtlSeconds: number; keys: Uint8Array[] }>;
   leases(): Promise<bigint[]>;
+  alarms(): Promise<Alarm[]>;
+  raiseAlarm(alarm: Alarm): Promise<void>;
+  /** Takes it back; the alarms that were there and fit (`memberId` 0n: any member). */
+  disarmAlarm(alarm: Alarm): Promise<Alarm[]>;
+  /**
+   * CRC-32C over every version that can be read at `revision` (0 or absent: the newest), the same on every member and, for the same history, the
+   * same as etcd's HashKV.
+   */
+  hashKv(revision?: number): Promise<{ hash: number; revision: number; compactRevision: number }>;
+  /** Gives back the space that deleted and compacted data had. */
+  defragment(): Promise<void>;
+  /** A copy of the whole state at one moment, as a file (`snapshot.ts`). The iteration must be ended (`return`) when it is given up. */
+  snapshot(): Promise<StoreSnapshot>;
+  readonly cluster: Cluster;
   /** Bytes and counts for status and metrics. */
   status(): StoreStatus;
   /** Writes out what is in memory, syncs, and lets go of the files. */
   close(): Promise<void>;
+}
+
+/** The pieces of a snapshot's file in order. */
+export interface StoreSnapshot {
+  readonly revision: number;
+  readonly bytes: number;
+  pieces(): AsyncIterable<Uint8Array>;
 }
 
 export interface StoreStatus {
@@ -146,7 +230,11 @@ export interface StoreStatus {
   compactRevision: number;
   appliedIndex: number;
   journalBytes: number;
+  /** Size of the database, and how much of it holds data. */
   databaseBytes: number;
+  databaseBytesInUse: number;
+  /** Writes are refused beyond this size of the database. */
+  quotaBytes: number;
   keys: number;
   bytesWritten: number;
 }

@@ -1,5 +1,6 @@
 import { ByteReader, ByteWriter } from '../base/bytes.ts';
 import { keyBytes, keyText } from './keys.ts';
+import { type Alarm, alarmTypes } from './api.ts';
 import type { Batch, LeaseRow, Version } from './rows.ts';
 
 /** One buffer that can be handed to another thread without copying every row. Never written to disk: no version. */
@@ -14,7 +15,12 @@ export function encodeBatch(batch: Batch): Uint8Array {
     w.u32(kv.value.length).bytes(kv.value);
   }
   w.u32(batch.leases.length);
-  for (const { id, ttlSeconds } of batch.leases) w.u64b(id).u64(ttlSeconds);
+  for (const { id, ttlSeconds, remainingSeconds } of batch.leases) w.u64b(id).u64(ttlSeconds).u64(remainingSeconds);
+  w.u8(batch.alarms === undefined ? 0 : 1);
+  if (batch.alarms !== undefined) {
+    w.u32(batch.alarms.length);
+    for (const { memberId, type } of batch.alarms) w.u64b(memberId).u8(alarmTypes.indexOf(type));
+  }
   return w.finish();
 }
 
@@ -34,6 +40,10 @@ export function decodeBatch(bytes: Uint8Array): Batch {
     versions.push({ key: keyText(key), sub, kv: { key, value, createRevision, modRevision, version, lease } });
   }
   const leases: LeaseRow[] = [];
-  for (let n = r.u32(); n > 0; n--) leases.push({ id: BigInt.asIntN(64, r.u64b()), ttlSeconds: r.u64() });
-  return { meta, versions, leases };
+  for (let n = r.u32(); n > 0; n--)
+    leases.push({ id: BigInt.asIntN(64, r.u64b()), ttlSeconds: r.u64(), remainingSeconds: r.u64() });
+  if (r.u8() === 0) return { meta, versions, leases };
+  const alarms: Alarm[] = [];
+  for (let n = r.u32(); n > 0; n--) alarms.push({ memberId: r.u64b(), type: alarmTypes[r.u8()]! });
+  return { meta, versions, leases, alarms };
 }

@@ -1,11 +1,13 @@
 import { Database as Sqlite, type Statement } from 'bun:sqlite';
 import * as fs from 'node:fs';
-import { StoreDamagedError } from './errors.ts';
+import type { Alarm, AlarmType } from './api.ts';
+import { CompactedError, FutureRevisionError, StoreDamagedError } from './errors.ts';
+import { VersionHash } from './hash.ts';
 import { type KeyRange, type KeyText, keyBytes, keyText } from './keys.ts';
 import type { Batch, LeaseRow, Mark, Meta, Rows, Version } from './rows.ts';
 
-/** Written to `meta`; a database of a higher one is refused. */
-const formatVersion = 1;
+/** Written to `meta`; a database of a higher one is refused. 2 adds `lease.remaining` and `alarm`. */
+const formatVersion = 2;
 
 /** `seq` of a row is revision * 2^20 + sub: computed in SQL, because it may pass 2^53. */
 const subBits = 20;
@@ -13,6 +15,9 @@ export const maxSub = 2 ** subBits - 1;
 
 /** Higher than any revision: 2^43 - 1 still fits a signed 64-bit `seq`. */
 const anyRevision = 2 ** 42;
+
+/** Rows read in one go where all are read. */
+const readChunkRows = 1000;
 
 /** Keys looked at in one step of a compaction. */
 const compactStepKeys = 500;
@@ -32,8 +37,15 @@ CREATE TABLE IF NOT EXISTS kv(
 );
 CREATE INDEX IF NOT EXISTS kv_key ON kv(key, seq, version);
 CREATE INDEX IF NOT EXISTS kv_lease ON kv(lease, key) WHERE lease IS NOT NULL;
-CREATE TABLE IF NOT EXISTS lease(id TEXT PRIMARY KEY, ttl INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS lease(id TEXT PRIMARY KEY, ttl INTEGER NOT NULL, remaining INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS alarm(member TEXT, type TEXT, PRIMARY KEY(member, type)) WITHOUT ROWID;
 `;
+
+/** What brings a database of the format before to each one. */
+const upgrades: Record<number, string> = {
+  2: `ALTER TABLE lease ADD COLUMN remaining INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE alarm(member TEXT, type TEXT, PRIMARY KEY(member, type)) WITHOUT ROWID;`,
+};
 
 const columns = `key, seq >> ${subBits}, seq & ${maxSub}, create_rev, version, lease, value`;
 const newest = `SELECT max(seq) AS s FROM kv WHERE key >= ?1 AND (?2 IS NULL OR key < ?2) AND seq < ((?3 + 1) << ${subBits}) GROUP BY key`;
@@ -98,8 +110,15 @@ export class Database implements Rows {
       this.#db.run(`INSERT OR IGNORE INTO meta VALUES ('format', ${formatVersion})`);
       this.#db.run('COMMIT');
     }
-    const format = this.#db.prepare("SELECT value FROM meta WHERE name = 'format'").values() as Row[];
-    return (format[0]?.[0] as number | undefined) ?? 0;
+    const rows = this.#db.prepare("SELECT value FROM meta WHERE name = 'format'").values() as Row[];
+    let format = (rows[0]?.[0] as number | undefined) ?? 0;
+    for (; format > 0 && format < formatVersion; format++) {
+      this.#db.run('BEGIN IMMEDIATE');
+      this.#db.run(upgrades[format + 1]!);
+      this.#db.run(`UPDATE meta SET value = ${format + 1} WHERE name = 'format'`);
+      this.#db.run('COMMIT');
+    }
+    return format;
   }
 
   meta(): Meta {
@@ -114,8 +133,17 @@ export class Database implements Rows {
   }
 
   leases(): LeaseRow[] {
-    const rows = this.#db.prepare('SELECT id, ttl FROM lease').values() as Row[];
-    return rows.map(([id, ttl]) => ({ id: BigInt(id as string), ttlSeconds: ttl as number }));
+    const rows = this.#db.prepare('SELECT id, ttl, remaining FROM lease').values() as Row[];
+    return rows.map(([id, ttl, remaining]) => ({
+      id: BigInt(id as string),
+      ttlSeconds: ttl as number,
+      remainingSeconds: remaining as number,
+    }));
+  }
+
+  alarms(): Alarm[] {
+    const rows = this.#db.prepare('SELECT member, type FROM alarm ORDER BY member, type').values() as Row[];
+    return rows.map(([member, type]) => ({ memberId: BigInt(member as string), type: type as AlarmType }));
   }
 
   get(key: KeyText, atRevision: number): Version | undefined {
@@ -176,9 +204,85 @@ export class Database implements Rows {
     return rows[0]?.[0] === 0 ? applied : 0;
   }
 
-  bytes(): { database: number; wal: number } {
+  /**
+   * etcd's HashKV over the versions that can be read at `revision` (0: the newest written): of those up to the compacted revision only what is
+   * still live at `revision` counts, whether or not the rest has been swept yet.
+   */
+  hash(revision: number): { hash: number; revision: number; compactRevision: number } {
+    const meta = this.meta();
+    if (revision > meta.revision) throw new FutureRevisionError(revision, meta.revision);
+    if (revision > 0 && revision <= meta.compactRevision) throw new CompactedError(revision, meta.compactRevision);
+    const at = revision > 0 ? revision : meta.revision;
+    const hash = new VersionHash();
+    const end = `((?1 + 1) << ${subBits})`;
+    const rows = this.#db.prepare(
+      `SELECT ${columns} FROM kv WHERE seq > ?4 AND seq < ${end} AND (seq >= ((?2 + 1) << ${subBits}) OR (version > 0 AND
+        seq = (SELECT max(seq) FROM kv AS other WHERE other.key = kv.key AND other.seq < ${end}))) ORDER BY seq LIMIT ?3`,
+    );
+    let after = -1n;
+    for (;;) {
+      const chunk = rows.values(at, meta.compactRevision, readChunkRows, after) as Row[];
+      for (const row of chunk) hash.add(version(row));
+      if (chunk.length < readChunkRows) break;
+      const last = chunk.at(-1)!;
+      after = (BigInt(last[1] as number) << BigInt(subBits)) | BigInt(last[2] as number);
+    }
+    return { hash: hash.value(), revision: meta.revision, compactRevision: meta.compactRevision };
+  }
+
+  /** Every version that is kept, in order of revisions, and the rest of the state: all of one moment. */
+  dump<T>(
+    use: (state: { meta: Meta; leases: LeaseRow[]; alarms: Alarm[]; versions: () => Generator<Version> }) => T,
+  ): T {
+    this.#db.run('BEGIN');
+    try {
+      return use({
+        meta: this.meta(),
+        leases: this.leases(),
+        alarms: this.alarms(),
+        versions: () => this.#allVersions(),
+      });
+    } finally {
+      this.#db.run('COMMIT');
+    }
+  }
+
+  *#allVersions(): Generator<Version> {
+    let from = 0;
+    let limit = readChunkRows;
+    for (;;) {
+      const rows = this.history(from, anyRevision, limit);
+      // The last revision may go on behind the limit: it is read again with the next chunk.
+      const last = rows.length < limit ? undefined : rows.at(-1)!.kv.modRevision;
+      if (last !== undefined && rows[0]!.kv.modRevision === last) {
+        limit *= 4;
+        continue;
+      }
+      for (const row of rows) if (row.kv.modRevision !== last) yield row;
+      if (last === undefined) return;
+      from = last;
+      limit = readChunkRows;
+    }
+  }
+
+  /** Gives unused pages back to the file system. */
+  vacuum(): void {
+    this.#db.run('VACUUM');
+    this.#db.run('PRAGMA wal_checkpoint(TRUNCATE)');
+  }
+
+  /** `pages`: as large as the file is once everything is checkpointed; `inUse`: without free pages. */
+  bytes(): { database: number; wal: number; pages: number; inUse: number } {
     const size = (path: string): number => fs.statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-    return { database: size(this.#path), wal: size(`${this.#path}-wal`) };
+    const pragma = (name: string): number => (this.#db.prepare(`PRAGMA ${name}`).values() as Row[])[0]![0] as number;
+    const page = pragma('page_size');
+    const pages = pragma('page_count');
+    return {
+      database: size(this.#path),
+      wal: size(`${this.#path}-wal`),
+      pages: pages * page,
+      inUse: (pages - pragma('freelist_count')) * page,
+    };
   }
 
   close(): void {
@@ -201,7 +305,7 @@ class Writer {
     this.#db = db;
     this.#insert = db.prepare(`INSERT OR REPLACE INTO kv VALUES ((?1 << ${subBits}) | ?2, ?3, ?4, ?5, ?6, ?7)`);
     this.#setMeta = db.prepare('INSERT OR REPLACE INTO meta VALUES (?1, ?2)');
-    this.#setLease = db.prepare('INSERT OR REPLACE INTO lease VALUES (?1, ?2)');
+    this.#setLease = db.prepare('INSERT OR REPLACE INTO lease VALUES (?1, ?2, ?3)');
     this.#dropLease = db.prepare('DELETE FROM lease WHERE id = ?1');
     this.#changedKeys = db.prepare(
       `SELECT seq >> ${subBits}, key FROM kv WHERE seq >= (?1 << ${subBits}) AND seq < ((?2 + 1) << ${subBits}) ORDER BY seq LIMIT ?3`,
@@ -231,9 +335,14 @@ class Writer {
         const lease = kv.lease === 0n ? null : kv.lease.toString();
         this.#insert.run(kv.modRevision, sub, keyBytes(key), kv.createRevision, kv.version, lease, kv.value);
       }
-      for (const { id, ttlSeconds } of batch.leases) {
-        if (ttlSeconds > 0) this.#setLease.run(id.toString(), ttlSeconds);
+      for (const { id, ttlSeconds, remainingSeconds } of batch.leases) {
+        if (ttlSeconds > 0) this.#setLease.run(id.toString(), ttlSeconds, remainingSeconds);
         else this.#dropLease.run(id.toString());
+      }
+      if (batch.alarms !== undefined) {
+        this.#db.run('DELETE FROM alarm');
+        for (const { memberId, type } of batch.alarms)
+          this.#db.run('INSERT INTO alarm VALUES (?1, ?2)', [memberId.toString(), type]);
       }
       this.#setMeta.run('applied', batch.meta.appliedIndex);
       this.#setMeta.run('revision', batch.meta.revision);

@@ -35,10 +35,69 @@ export class LeaseExistsError extends AppError {
   }
 }
 
+/** Rules of the interface that a request can break. */
+export type InvalidReason =
+  | 'INVALID_REQUEST'
+  | 'EMPTY_KEY'
+  | 'DUPLICATE_KEY'
+  | 'TOO_MANY_OPS'
+  | 'VALUE_PROVIDED'
+  | 'LEASE_PROVIDED'
+  | 'LEASE_TTL_TOO_LARGE'
+  | 'REQUEST_TOO_LARGE';
+
 /** The request breaks a rule of the interface (empty key, a key written twice in one transaction, too many operations). */
 export class InvalidRequestError extends AppError {
-  constructor(message: string) {
-    super('INVALID_REQUEST', message);
+  constructor(message: string, reason: InvalidReason = 'INVALID_REQUEST') {
+    super(reason, message);
+  }
+}
+
+/** `ignoreValue` or `ignoreLease` for a key that does not exist. */
+export class KeyNotFoundError extends AppError {
+  constructor() {
+    super('KEY_NOT_FOUND', 'the key whose value or lease should be kept does not exist');
+  }
+}
+
+/** The database has reached its quota, or had: the alarm stays until it is disarmed. Deletes and compaction still work. */
+export class NoSpaceError extends AppError {
+  constructor(quotaBytes: number) {
+    super('NO_SPACE', `the store has reached its quota of ${quotaBytes} bytes`, {
+      hint: 'Delete what is not needed, compact, defragment, then disarm the alarm (appliance store status shows it).',
+    });
+  }
+}
+
+/** Members disagree about the data: the alarm stays until it is disarmed. */
+export class CorruptError extends AppError {
+  constructor() {
+    super('CORRUPT', 'the store takes no writes: its members disagree about the data (alarm CORRUPT)', {
+      hint: 'Compare `etcdctl endpoint hashkv` of the members, remove and re-add the one that differs, then disarm the alarm.',
+    });
+  }
+}
+
+export type MembershipReason =
+  | 'MEMBER_NOT_FOUND'
+  | 'MEMBER_EXISTS'
+  | 'PEER_URL_EXISTS'
+  | 'BAD_MEMBER_URLS'
+  | 'NOT_LEARNER'
+  | 'LEARNER_NOT_READY'
+  | 'TOO_MANY_LEARNERS'
+  | 'NOT_ENOUGH_MEMBERS'
+  | 'BAD_LEADER_TRANSFEREE'
+  | 'NOT_LEADER'
+  | 'NO_LEADER'
+  | 'LEADER_CHANGED'
+  | 'NOT_SUPPORTED_FOR_LEARNER'
+  | 'TIMEOUT';
+
+/** A change of members or of the leader that cannot be made, or a request that found no leader. */
+export class ClusterError extends AppError {
+  constructor(reason: MembershipReason, message: string, hint?: string) {
+    super(reason, message, hint === undefined ? {} : { hint });
   }
 }
 
@@ -70,5 +129,15 @@ export class StoreDamagedError extends AppError {
 export class StoreBusyError extends AppError {
   constructor(dir: string, waiting: number) {
     super('STORE_BUSY', `the store in ${dir} has ${waiting} writes waiting for the disk`, { hint: 'Try again later.' });
+  }
+}
+
+/** A snapshot that cannot be used. */
+export class SnapshotError extends AppError {
+  constructor(path: string, why: string, cause?: unknown) {
+    super('SNAPSHOT', `the snapshot ${path} cannot be used: ${why}`, {
+      hint: 'Nothing was changed. Use another snapshot.',
+      ...(cause !== undefined && { cause }),
+    });
   }
 }

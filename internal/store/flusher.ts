@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../base/clock.ts';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { StoreClosedError } from './errors.ts';
 import type { Log } from './log.ts';
 import type { RowWriter } from './rows.ts';
 import type { State } from './state.ts';
@@ -14,6 +15,8 @@ export const defaultCheckpointBytes = 8 << 20;
 const checkpointAfterMs = 30 * 60_000;
 
 export interface FlusherOptions {
+  /** For messages. */
+  dir: string;
   clock: Clock;
   log: Logger;
   entries: Log;
@@ -39,6 +42,11 @@ export class Flusher {
   #again = false;
   #compactTo = 0;
   #compacted = 0;
+  /** What the database says is compacted: it is swept no further, so that what it holds agrees with what it says. */
+  #writtenCompact = 0;
+  /** Newest entry whose effect is in the database. */
+  #writtenIndex: number;
+  readonly #waitingForCompaction: { revision: number; resolve: () => void; reject: (error: unknown) => void }[] = [];
   #bytesAtCheckpoint = 0;
   #checkpointAt: number;
   #stopped = false;
@@ -47,6 +55,7 @@ export class Flusher {
     this.#options = options;
     this.#checkpointAt = options.clock.monotonic();
     this.#compactTo = options.state.compactRevision;
+    this.#writtenIndex = options.state.appliedIndex - options.state.pendingEntries;
   }
 
   /** Called after changes were applied. */
@@ -63,6 +72,33 @@ export class Flusher {
     this.#start();
   }
 
+  /** Resolves when everything before `revision` is gone from the database. */
+  compacted(revision: number): Promise<void> {
+    if (this.#compacted >= revision) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#waitingForCompaction.push({ revision, resolve, reject });
+      this.#start();
+    });
+  }
+
+  /** Resolves when everything applied before the call is in the database. */
+  async flush(): Promise<void> {
+    const index = this.#options.state.appliedIndex;
+    while (this.#writtenIndex < index) {
+      if (this.#stopped) throw new StoreClosedError(this.#options.dir);
+      this.#start();
+      await this.#running;
+    }
+  }
+
+  #settleCompactions(error?: unknown): void {
+    for (const waiting of this.#waitingForCompaction.splice(0)) {
+      if (error !== undefined) waiting.reject(error);
+      else if (this.#compacted >= waiting.revision) waiting.resolve();
+      else this.#waitingForCompaction.push(waiting);
+    }
+  }
+
   #start(): void {
     if (this.#stopped) return;
     if (this.#running !== undefined) {
@@ -74,6 +110,7 @@ export class Flusher {
     this.#running = this.#run()
       .catch((error: unknown) => {
         this.#stopped = true;
+        this.#settleCompactions(error);
         this.#options.onFailed(error);
       })
       .finally(() => {
@@ -86,21 +123,29 @@ export class Flusher {
 
   async #run(): Promise<void> {
     await this.#write();
-    if (this.#compactTo > this.#compacted) {
-      const to = this.#compactTo;
+    const to = Math.min(this.#compactTo, this.#writtenCompact);
+    if (to > this.#compacted) {
       await this.#options.writer.compact(to);
       this.#compacted = to;
     }
+    this.#settleCompactions();
+    if (this.#compactTo > this.#compacted) this.#again = true;
     if (this.#checkpointDue()) await this.#checkpoint();
   }
 
   async #write(): Promise<void> {
     const { state, entries, writer, onWritten } = this.#options;
-    if (state.pendingEntries === 0) return;
+    if (state.pendingEntries === 0) {
+      this.#writtenCompact = state.compactRevision;
+      this.#writtenIndex = state.appliedIndex;
+      return;
+    }
     const batch = state.takeBatch();
     await entries.sync();
     await writer.write(batch);
     state.written(batch);
+    this.#writtenCompact = batch.meta.compactRevision;
+    this.#writtenIndex = batch.meta.appliedIndex;
     onWritten(batch.meta.revision);
   }
 
@@ -131,6 +176,7 @@ export class Flusher {
     while (this.#running !== undefined) await this.#running;
     if (this.#stopped) return;
     this.#stopped = true;
+    this.#settleCompactions(new StoreClosedError(this.#options.dir));
     try {
       await this.#write();
       await this.#checkpoint();
@@ -144,5 +190,6 @@ export class Flusher {
   abandon(): void {
     this.#stopped = true;
     this.#timer?.cancel();
+    this.#settleCompactions(new StoreClosedError(this.#options.dir));
   }
 }

@@ -9,45 +9,74 @@ const stalledMs = 2000;
 export const minTtlSeconds = 2;
 /** etcd's largest. */
 export const maxTtlSeconds = 9_000_000_000;
+/** What is left of a lease goes to the log this often (etcd's defaultLeaseCheckpointInterval), in entries of so many leases at most. */
+const checkpointEveryMs = 5 * 60_000;
+const checkpointLeases = 1000;
+
+export interface LeaseCheckpoint {
+  id: bigint;
+  remainingSeconds: number;
+}
+
+export interface LessorHandlers {
+  /** Leases that are over; they stay known until `revoked`. Called again every few seconds until then. */
+  expire(ids: bigint[]): void;
+  /** What is left of leases, to be remembered by whoever leads next. */
+  checkpoint(checkpoints: LeaseCheckpoint[]): void;
+}
+
+interface Lease {
+  readonly ttlSeconds: number;
+  at: number;
+  /** The log says that less than the whole time is left. */
+  checkpointed: boolean;
+}
 
 /**
- * When leases end, by the clock of whoever leads. Deadlines are not stored: after a restart every lease gets its whole time again, as etcd does
- * when the leader changes.
+ * When leases end, by the clock of whoever leads. Deadlines are not stored: after a restart a lease gets its whole time again, or what was left at
+ * its last checkpoint, as etcd does when the leader changes.
  */
 export class Lessor {
   readonly #clock: Clock;
-  readonly #expire: (ids: bigint[]) => void;
-  readonly #deadlines = new Map<bigint, { ttlSeconds: number; at: number }>();
+  readonly #handlers: LessorHandlers;
+  readonly #leases = new Map<bigint, Lease>();
   #timer: Timer | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
+  #checkpointAt: number;
   #closed = false;
 
-  /** `expire` is called with leases that are over; they stay known until `revoked`. */
-  constructor(clock: Clock, expire: (ids: bigint[]) => void) {
+  constructor(clock: Clock, handlers: LessorHandlers) {
     this.#clock = clock;
-    this.#expire = expire;
+    this.#handlers = handlers;
+    this.#checkpointAt = clock.monotonic() + checkpointEveryMs;
   }
 
-  granted(id: bigint, ttlSeconds: number): void {
-    const at = this.#clock.monotonic() + ttlSeconds * 1000;
-    this.#deadlines.set(id, { ttlSeconds, at });
+  /** `remainingSeconds` > 0: what is left of a lease that was granted before. */
+  granted(id: bigint, ttlSeconds: number, remainingSeconds = 0): void {
+    const at = this.#clock.monotonic() + (remainingSeconds || ttlSeconds) * 1000;
+    this.#leases.set(id, { ttlSeconds, at, checkpointed: remainingSeconds > 0 });
     this.#schedule(at);
+    if (at > this.#checkpointAt) this.#schedule(this.#checkpointAt);
   }
 
   revoked(id: bigint): void {
-    this.#deadlines.delete(id);
+    this.#leases.delete(id);
   }
 
   keepAlive(id: bigint): number {
-    const lease = this.#deadlines.get(id);
+    const lease = this.#leases.get(id);
     if (lease === undefined || lease.at <= this.#clock.monotonic()) throw new LeaseNotFoundError(id);
     lease.at = this.#clock.monotonic() + lease.ttlSeconds * 1000;
+    if (lease.checkpointed) {
+      lease.checkpointed = false;
+      this.#handlers.checkpoint([{ id, remainingSeconds: 0 }]);
+    }
     return lease.ttlSeconds;
   }
 
   /** Whole seconds left. */
   remaining(id: bigint): number {
-    const lease = this.#deadlines.get(id);
+    const lease = this.#leases.get(id);
     if (lease === undefined) throw new LeaseNotFoundError(id);
     return Math.max(0, Math.floor((lease.at - this.#clock.monotonic()) / 1000));
   }
@@ -72,7 +101,7 @@ export class Lessor {
     this.#timerAt = Number.POSITIVE_INFINITY;
     const over: bigint[] = [];
     let next = Number.POSITIVE_INFINITY;
-    for (const [id, lease] of this.#deadlines) {
+    for (const [id, lease] of this.#leases) {
       if (late > stalledMs) lease.at = now + lease.ttlSeconds * 1000;
       if (lease.at <= now) {
         over.push(id);
@@ -80,7 +109,30 @@ export class Lessor {
         next = Math.min(next, now + 5000);
       } else next = Math.min(next, lease.at);
     }
+    if (now >= this.#checkpointAt) {
+      this.#checkpointAt = now + checkpointEveryMs;
+      this.#checkpoint(now);
+    }
+    // Short leases need none: by the time of the next checkpoint they have been renewed or are over.
+    if ([...this.#leases.values()].some(({ at }) => at > this.#checkpointAt)) next = Math.min(next, this.#checkpointAt);
     if (next !== Number.POSITIVE_INFINITY) this.#schedule(Math.max(next, now + checkEveryMs));
-    if (over.length > 0) this.#expire(over);
+    if (over.length > 0) this.#handlers.expire(over);
+  }
+
+  #checkpoint(now: number): void {
+    let batch: LeaseCheckpoint[] = [];
+    const send = (): void => {
+      if (batch.length > 0) this.#handlers.checkpoint(batch);
+      batch = [];
+    };
+    for (const [id, lease] of this.#leases) {
+      const left = lease.at - now;
+      // Renewed since the last time: its whole time is left, which needs no entry.
+      if (left <= checkpointEveryMs || left > lease.ttlSeconds * 1000 - checkpointEveryMs / 2) continue;
+      lease.checkpointed = true;
+      batch.push({ id, remainingSeconds: Math.max(1, Math.floor(left / 1000)) });
+      if (batch.length >= checkpointLeases) send();
+    }
+    send();
   }
 }

@@ -1,8 +1,11 @@
 import type { Clock, Timer } from '../base/clock.ts';
+import type { Disk } from '../base/disk.ts';
 import { assert, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import type {
+  Alarm,
+  Cluster,
   DeleteRequest,
   Durability,
   KeyValue,
@@ -10,6 +13,7 @@ import type {
   RangeRequest,
   RangeResponse,
   Store,
+  StoreSnapshot,
   StoreStatus,
   TxnRequest,
   TxnResponse,
@@ -19,7 +23,15 @@ import type {
 } from './api.ts';
 import { type Command, encodeCommand } from './command.ts';
 import type { Database } from './database-system.ts';
-import { InvalidRequestError, StoreBusyError, StoreClosedError, StoreFailedError } from './errors.ts';
+import {
+  CompactedError,
+  FutureRevisionError,
+  InvalidRequestError,
+  NoSpaceError,
+  StoreBusyError,
+  StoreClosedError,
+  StoreFailedError,
+} from './errors.ts';
 import { Flusher } from './flusher.ts';
 import { keyBytes } from './keys.ts';
 import { Lessor, maxTtlSeconds, minTtlSeconds } from './lessor.ts';
@@ -27,11 +39,15 @@ import type { Log } from './log.ts';
 import { RecentEvents } from './recent.ts';
 import type { RowWriter } from './rows.ts';
 import type { CommandResult, State } from './state.ts';
-import { checkDelete, checkPut, checkRange, checkTxn, isReadOnly } from './validate.ts';
+import { openSnapshot } from './snapshot-file.ts';
+import { checkDelete, checkPut, checkRange, checkTxn, isReadOnly, puts } from './validate.ts';
 import { Watches } from './watches.ts';
 
 /** Revisions reserved at a time for entries that are acknowledged before they are on disk. */
 const reserveBlock = 10_000;
+
+/** Names of snapshot files while they are sent; what a crash left is removed at the next start. */
+export const snapshotPrefix = 'sending-snapshot-';
 
 /** Proposals that wait for the disk at most; as many bytes of changes may wait to be written to the database. */
 const maxWaiting = 20_000;
@@ -48,6 +64,7 @@ interface Proposal {
 
 export interface MemberOptions {
   dir: string;
+  disk: Disk;
   clock: Clock;
   random: Random;
   log: Logger;
@@ -59,6 +76,9 @@ export interface MemberOptions {
   recentBytes: number;
   flushAfterMs: number;
   checkpointBytes: number;
+  /** Size of the database from which on puts are refused. */
+  quotaBytes: number;
+  cluster: Cluster;
 }
 
 /**
@@ -79,6 +99,8 @@ export class MemberStore implements Store {
   #reserved: number;
   #volatileTimer: Timer | undefined;
   #closed: Error | undefined;
+  /** The alarm of a full store is on its way through the log. */
+  #raising = false;
 
   private constructor(options: MemberOptions) {
     this.#options = options;
@@ -93,8 +115,13 @@ export class MemberStore implements Store {
       clock: options.clock,
       log: options.log,
     });
-    this.#lessor = new Lessor(options.clock, (ids) => {
-      for (const id of ids) this.leaseRevoke(id).catch(() => undefined);
+    this.#lessor = new Lessor(options.clock, {
+      expire: (ids) => {
+        for (const id of ids) this.leaseRevoke(id).catch(() => undefined);
+      },
+      checkpoint: (checkpoints) => {
+        this.#propose({ kind: 'lease-checkpoint', checkpoints }, 'durable').catch(() => undefined);
+      },
     });
     this.#flusher = new Flusher({
       ...options,
@@ -116,7 +143,7 @@ export class MemberStore implements Store {
       await store.#propose({ kind: 'jump', to: state.reserved + 2 }, 'durable');
       store.#recent.first = state.revision + 1;
     }
-    for (const [id, ttlSeconds] of state.leases) store.#lessor.granted(id, ttlSeconds);
+    for (const [id, lease] of state.leases) store.#lessor.granted(id, lease.ttlSeconds, lease.remainingSeconds);
     return store;
   }
 
@@ -126,6 +153,10 @@ export class MemberStore implements Store {
 
   get compactRevision(): number {
     return this.#state.compactRevision;
+  }
+
+  get cluster(): Cluster {
+    return this.#options.cluster;
   }
 
   // --- requests
@@ -138,6 +169,7 @@ export class MemberStore implements Store {
 
   async put(request: PutRequest, durability: Durability = 'durable'): Promise<{ revision: number; prevKv?: KeyValue }> {
     checkPut(request);
+    this.#checkSpace(request.value.length);
     const result = await this.#propose({ kind: 'op', op: { op: 'put', request } }, durability);
     assert(result.kind === 'op' && result.response.op === 'put', 'a put answers a put');
     return result.response.response;
@@ -157,6 +189,7 @@ export class MemberStore implements Store {
     checkTxn(request);
     this.#checkOpen();
     if (isReadOnly(request)) return this.#state.read(request);
+    if (puts([...request.success, ...request.failure])) this.#checkSpace(0);
     const result = await this.#propose({ kind: 'txn', txn: request }, durability);
     assert(result.kind === 'txn', 'a transaction answers a transaction');
     return result.response;
@@ -165,17 +198,19 @@ export class MemberStore implements Store {
   watch(request: WatchRequest, handler: WatchHandler): Watch {
     this.#checkOpen();
     if (request.key.length === 0 && request.rangeEnd === undefined)
-      throw new InvalidRequestError('key is not provided');
+      throw new InvalidRequestError('key is not provided', 'EMPTY_KEY');
     return this.#watches.add(request, handler);
   }
 
-  async compact(revision: number): Promise<void> {
+  async compact(revision: number, options: { physical?: boolean } = {}): Promise<void> {
     await this.#propose({ kind: 'compact', revision }, 'durable');
+    if (options.physical) await this.#flusher.compacted(revision);
   }
 
   async leaseGrant(ttlSeconds: number, id?: bigint): Promise<{ id: bigint; ttlSeconds: number }> {
-    if (!(ttlSeconds > 0) || ttlSeconds > maxTtlSeconds)
-      throw new InvalidRequestError(`a lease of ${ttlSeconds} s: expected 1 to ${maxTtlSeconds}`);
+    if (Number.isNaN(ttlSeconds) || ttlSeconds > maxTtlSeconds)
+      throw new InvalidRequestError(`a lease of ${ttlSeconds} s: at most ${maxTtlSeconds}`, 'LEASE_TTL_TOO_LARGE');
+    this.#checkSpace(0);
     const ttl = Math.max(minTtlSeconds, Math.floor(ttlSeconds));
     const chosen = id === undefined || id === 0n ? this.#newLeaseId() : id;
     await this.#propose({ kind: 'lease-grant', id: chosen, ttlSeconds: ttl }, 'durable');
@@ -198,16 +233,82 @@ export class MemberStore implements Store {
     return { ttlSeconds: this.#lessor.keepAlive(id) };
   }
 
-  async leaseTimeToLive(id: bigint): Promise<{ ttlSeconds: number; grantedTtlSeconds: number; keys: Uint8Array[] }> {
+  async leaseTimeToLive(
+    id: bigint,
+    options: { keys?: boolean } = {},
+  ): Promise<{ ttlSeconds: number; grantedTtlSeconds: number; keys: Uint8Array[] }> {
     this.#checkOpen();
     const ttlSeconds = this.#lessor.remaining(id);
-    const keys = this.#state.leaseKeys(id).map(keyBytes);
-    return { ttlSeconds, grantedTtlSeconds: this.#state.leases.get(id) ?? 0, keys };
+    const keys = options.keys ? this.#state.leaseKeys(id).map(keyBytes) : [];
+    return { ttlSeconds, grantedTtlSeconds: this.#state.leases.get(id)?.ttlSeconds ?? 0, keys };
   }
 
   async leases(): Promise<bigint[]> {
     this.#checkOpen();
     return [...this.#state.leases.keys()];
+  }
+
+  async alarms(): Promise<Alarm[]> {
+    this.#checkOpen();
+    return [...this.#state.alarms];
+  }
+
+  async raiseAlarm(alarm: Alarm): Promise<void> {
+    await this.#propose({ kind: 'alarm', raise: true, alarm }, 'durable');
+    this.#options.log.warn('store: alarm raised', { type: alarm.type, member: alarm.memberId.toString(16) });
+  }
+
+  async disarmAlarm(alarm: Alarm): Promise<Alarm[]> {
+    const result = await this.#propose({ kind: 'alarm', raise: false, alarm }, 'durable');
+    assert(result.kind === 'alarms', 'an alarm answers alarms');
+    for (const { type, memberId } of result.alarms)
+      this.#options.log.info('store: alarm disarmed', { type, member: memberId.toString(16) });
+    return result.alarms;
+  }
+
+  /** A store at its quota raises the alarm and refuses what would make it grow, until the alarm is disarmed. */
+  #checkSpace(bytes: number): void {
+    const { quotaBytes, writer, cluster } = this.#options;
+    if (this.#state.alarms.some(({ type }) => type === 'nospace')) throw new NoSpaceError(quotaBytes);
+    if (writer.status().databaseBytes + this.#state.unwrittenBytes + bytes <= quotaBytes) return;
+    if (!this.#raising) {
+      this.#raising = true;
+      this.raiseAlarm({ memberId: cluster.memberId, type: 'nospace' })
+        .catch(ignore)
+        .finally(() => {
+          this.#raising = false;
+        });
+    }
+    throw new NoSpaceError(quotaBytes);
+  }
+
+  async hashKv(revision = 0): Promise<{ hash: number; revision: number; compactRevision: number }> {
+    this.#checkOpen();
+    if (revision > this.#state.revision) throw new FutureRevisionError(revision, this.#state.revision);
+    if (revision > 0 && revision <= this.#state.compactRevision)
+      throw new CompactedError(revision, this.#state.compactRevision);
+    await this.#flusher.flush();
+    return this.#options.writer.hash(Math.max(0, revision));
+  }
+
+  async defragment(): Promise<void> {
+    this.#checkOpen();
+    await this.#flusher.flush();
+    await this.#options.writer.vacuum();
+  }
+
+  async snapshot(): Promise<StoreSnapshot> {
+    this.#checkOpen();
+    const { dir, disk, random, writer } = this.#options;
+    await this.#flusher.flush();
+    const path = `${dir}/${snapshotPrefix}${random.uint32().toString(16)}`;
+    try {
+      const { revision, bytes } = await writer.snapshot(path);
+      return { revision, bytes, pieces: () => openSnapshot(disk, path, bytes) };
+    } catch (error) {
+      await disk.remove(path).catch(ignore);
+      throw error;
+    }
   }
 
   status(): StoreStatus {
@@ -219,6 +320,8 @@ export class MemberStore implements Store {
       appliedIndex: this.#state.appliedIndex,
       journalBytes: diskBytes,
       databaseBytes: database.databaseBytes,
+      databaseBytesInUse: database.databaseBytesInUse,
+      quotaBytes: this.#options.quotaBytes,
       keys: this.#closed === undefined ? this.#state.countKeys() : 0,
       bytesWritten: bytesWritten + database.bytesWritten,
     };

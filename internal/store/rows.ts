@@ -1,4 +1,4 @@
-import type { KeyValue } from './api.ts';
+import type { Alarm, KeyValue } from './api.ts';
 import type { KeyRange, KeyText } from './keys.ts';
 
 /** One key at one revision, as history keeps it. `kv.version` 0: the key was deleted at `kv.modRevision`. */
@@ -22,6 +22,8 @@ export interface LeaseRow {
   readonly id: bigint;
   /** 0 in a batch: the lease is gone. */
   readonly ttlSeconds: number;
+  /** What was left at the last checkpoint; 0: the whole time. */
+  readonly remainingSeconds: number;
 }
 
 /** The scalars of the state; written in the same transaction as the rows they belong to. */
@@ -39,6 +41,8 @@ export interface Batch {
   readonly meta: Meta;
   readonly versions: readonly Version[];
   readonly leases: readonly LeaseRow[];
+  /** All of them, when they changed. */
+  readonly alarms?: readonly Alarm[];
 }
 
 /**
@@ -60,6 +64,11 @@ export interface Rows {
   leaseKeys(lease: bigint): KeyText[];
 }
 
+export interface DatabaseSize {
+  databaseBytes: number;
+  databaseBytesInUse: number;
+}
+
 /** Writes, off the event loop where the implementation can. Calls are carried out in the order they are made. */
 export interface RowWriter {
   write(batch: Batch): Promise<void>;
@@ -67,6 +76,13 @@ export interface RowWriter {
   checkpoint(): Promise<number>;
   /** Removes what no read at `revision` or later can see. */
   compact(revision: number): Promise<void>;
-  status(): { databaseBytes: number; bytesWritten: number };
+  /** HashKV over what is written (`Store.hashKv`). */
+  hash(revision: number): Promise<{ hash: number; revision: number; compactRevision: number }>;
+  /** Writes what is written to a snapshot file (`snapshot-system.ts`); it is on disk when it resolves. */
+  snapshot(path: string): Promise<{ revision: number; bytes: number }>;
+  /** Gives unused space back. */
+  vacuum(): Promise<void>;
+  /** Sizes are those after the last write. */
+  status(): DatabaseSize & { bytesWritten: number };
   close(): Promise<void>;
 }

@@ -1,6 +1,7 @@
 import { emptyBytes } from '../base/bytes.ts';
 import { assert } from '../base/errors.ts';
 import type {
+  Alarm,
   Compare,
   KeyValue,
   PutRequest,
@@ -13,14 +14,26 @@ import type {
   WatchEvent,
 } from './api.ts';
 import type { Command } from './command.ts';
-import { CompactedError, FutureRevisionError, LeaseExistsError, LeaseNotFoundError } from './errors.ts';
+import {
+  CompactedError,
+  CorruptError,
+  FutureRevisionError,
+  KeyNotFoundError,
+  LeaseExistsError,
+  LeaseNotFoundError,
+  NoSpaceError,
+} from './errors.ts';
 import { type KeyRange, type KeyText, keyBytes, keyRange, keyText, ownBytes } from './keys.ts';
 import { NewestCache, Overlay, versionBytes } from './overlay.ts';
+import { needsWholeRange, shapeRange } from './range-options.ts';
 import type { Batch, LeaseRow, Meta, Rows, Version } from './rows.ts';
+import { puts } from './validate.ts';
 
 export type CommandResult =
   | { kind: 'op'; response: ResponseOp }
   | { kind: 'txn'; response: TxnResponse }
+  /** The alarms that were taken back. */
+  | { kind: 'alarms'; alarms: Alarm[] }
   | { kind: 'none' };
 
 /** What applying one command changed, for watches and leases. */
@@ -38,7 +51,10 @@ export class State {
   readonly #rows: Rows;
   readonly #overlay = new Overlay();
   readonly #cache: NewestCache;
-  readonly #leases = new Map<bigint, number>();
+  readonly #leases = new Map<bigint, { readonly ttlSeconds: number; readonly remainingSeconds: number }>();
+  #alarms: readonly Alarm[];
+  #alarmsChanged = false;
+  readonly #quotaBytes: number;
   #pendingVersions: Version[] = [];
   /** Applied index of the last batch taken. */
   #takenIndex: number;
@@ -53,15 +69,23 @@ export class State {
   /** Set while a command that may write is applied. */
   #writing: { revision: number; sub: number; events: WatchEvent[] } | undefined;
 
-  constructor(rows: Rows, meta: Meta, leases: readonly LeaseRow[], cacheBytes: number) {
+  /** `quotaBytes` is only named in errors: who raises the alarm decides. */
+  constructor(
+    rows: Rows,
+    saved: { meta: Meta; leases: readonly LeaseRow[]; alarms: readonly Alarm[] },
+    options: { cacheBytes: number; quotaBytes: number },
+  ) {
+    const { meta } = saved;
     this.#rows = rows;
-    this.#cache = new NewestCache(cacheBytes);
+    this.#cache = new NewestCache(options.cacheBytes);
+    this.#quotaBytes = options.quotaBytes;
+    this.#alarms = saved.alarms;
     this.revision = meta.revision;
     this.compactRevision = meta.compactRevision;
     this.reserved = meta.reserved;
     this.appliedIndex = meta.appliedIndex;
     this.#takenIndex = meta.appliedIndex;
-    for (const { id, ttlSeconds } of leases) this.#leases.set(id, ttlSeconds);
+    for (const lease of saved.leases) this.#leases.set(lease.id, lease);
   }
 
   /** Bytes of what has not been taken for writing, or is being written. */
@@ -78,8 +102,12 @@ export class State {
     return this.appliedIndex - this.#takenIndex;
   }
 
-  get leases(): ReadonlyMap<bigint, number> {
+  get leases(): ReadonlyMap<bigint, { readonly ttlSeconds: number; readonly remainingSeconds: number }> {
     return this.#leases;
+  }
+
+  get alarms(): readonly Alarm[] {
+    return this.#alarms;
   }
 
   /** What was applied since the last call, to be written; `written` must follow when it is. */
@@ -93,7 +121,9 @@ export class State {
       },
       versions: this.#pendingVersions,
       leases: this.#pendingLeases,
+      ...(this.#alarmsChanged && { alarms: this.#alarms }),
     };
+    this.#alarmsChanged = false;
     this.#pendingVersions = [];
     this.#pendingLeases = [];
     this.pendingBytes = 0;
@@ -122,6 +152,7 @@ export class State {
   }
 
   #execute(command: Command): CommandResult {
+    this.#checkAlarms(command);
     switch (command.kind) {
       case 'op':
         this.#check([command.op]);
@@ -138,14 +169,22 @@ export class State {
         return { kind: 'none' };
       case 'lease-grant':
         if (this.#leases.has(command.id)) throw new LeaseExistsError(command.id);
-        this.#setLease(command.id, command.ttlSeconds);
+        this.#setLease(command.id, command.ttlSeconds, 0);
         return { kind: 'none' };
       case 'lease-revoke': {
         if (!this.#leases.has(command.id)) throw new LeaseNotFoundError(command.id);
         for (const key of this.leaseKeys(command.id)) this.#deleteKey(key, this.newest(key)!);
-        this.#setLease(command.id, 0);
+        this.#setLease(command.id, 0, 0);
         return { kind: 'none' };
       }
+      case 'lease-checkpoint':
+        for (const { id, remainingSeconds } of command.checkpoints) {
+          const lease = this.#leases.get(id);
+          if (lease !== undefined) this.#setLease(id, lease.ttlSeconds, remainingSeconds);
+        }
+        return { kind: 'none' };
+      case 'alarm':
+        return { kind: 'alarms', alarms: command.raise ? this.#raise(command.alarm) : this.#disarm(command.alarm) };
       case 'reserve':
         this.reserved = command.to;
         return { kind: 'none' };
@@ -157,10 +196,41 @@ export class State {
     }
   }
 
-  #setLease(id: bigint, ttlSeconds: number): void {
-    if (ttlSeconds > 0) this.#leases.set(id, ttlSeconds);
+  #setLease(id: bigint, ttlSeconds: number, remainingSeconds: number): void {
+    if (ttlSeconds > 0) this.#leases.set(id, { ttlSeconds, remainingSeconds });
     else this.#leases.delete(id);
-    this.#pendingLeases.push({ id, ttlSeconds });
+    this.#pendingLeases.push({ id, ttlSeconds, remainingSeconds });
+  }
+
+  #raise(alarm: Alarm): Alarm[] {
+    if (!this.#alarms.some(({ memberId, type }) => memberId === alarm.memberId && type === alarm.type)) {
+      this.#alarms = [...this.#alarms, alarm];
+      this.#alarmsChanged = true;
+    }
+    return [];
+  }
+
+  #disarm(alarm: Alarm): Alarm[] {
+    const gone = this.#alarms.filter(
+      ({ memberId, type }) => type === alarm.type && (alarm.memberId === 0n || memberId === alarm.memberId),
+    );
+    this.#alarms = this.#alarms.filter((one) => !gone.includes(one));
+    this.#alarmsChanged ||= gone.length > 0;
+    return gone;
+  }
+
+  /** What alarms refuse is refused while it is applied, so that every member decides the same. */
+  #checkAlarms(command: Command): void {
+    if (this.#alarms.length === 0) return;
+    const has = (type: Alarm['type']): boolean => this.#alarms.some((alarm) => alarm.type === type);
+    const writes =
+      command.kind === 'op' || command.kind === 'txn' || /^(lease-(grant|revoke)|compact)$/.test(command.kind);
+    if (writes && has('corrupt')) throw new CorruptError();
+    const grows =
+      command.kind === 'lease-grant' ||
+      (command.kind === 'op' && puts([command.op])) ||
+      (command.kind === 'txn' && puts([...command.txn.success, ...command.txn.failure]));
+    if (grows && has('nospace')) throw new NoSpaceError(this.#quotaBytes);
   }
 
   /** The keys that have the lease now, sorted. */
@@ -212,15 +282,14 @@ export class State {
   range(request: RangeRequest): RangeResponse {
     const newestRevision = this.#visibleRevision;
     this.#checkRevision(request.revision);
-    const at = request.revision || newestRevision;
+    const at = request.revision && request.revision > 0 ? request.revision : newestRevision;
     const range = keyRange(request);
-    const limit = request.limit ?? 0;
+    const limit = needsWholeRange(request) ? 0 : Math.max(0, request.limit ?? 0);
     const wanted = request.countOnly ? undefined : limit;
     const { versions, count } = range.single
       ? one(at === newestRevision ? this.newest(range.first) : this.keyAt(range.first, at))
       : this.#live(range, at, wanted);
-    const kvs = request.countOnly ? [] : request.keysOnly ? versions.map(withoutValue) : versions;
-    return { revision: newestRevision, kvs, count, more: !request.countOnly && count > kvs.length };
+    return { revision: newestRevision, count, ...shapeRange(request, versions, count) };
   }
 
   /** Live versions of a range at a revision, at most `limit` (0: all; undefined: none), and how many there are. */
@@ -270,7 +339,8 @@ export class State {
   }
 
   #checkRevision(revision: number | undefined): void {
-    if (revision === undefined || revision === 0) return;
+    // etcd reads a negative revision as the newest.
+    if (revision === undefined || revision <= 0) return;
     if (revision > this.revision) throw new FutureRevisionError(revision, this.revision);
     if (revision < this.compactRevision) throw new CompactedError(revision, this.compactRevision);
   }
@@ -284,6 +354,8 @@ export class State {
       else if (op.op === 'put') {
         const lease = op.request.lease ?? 0n;
         if (lease !== 0n && !this.#leases.has(lease)) throw new LeaseNotFoundError(lease);
+        const { ignoreValue, ignoreLease, key } = op.request;
+        if ((ignoreValue || ignoreLease) && this.newest(keyText(key)) === undefined) throw new KeyNotFoundError();
       }
     }
   }
@@ -357,11 +429,11 @@ export class State {
     const { revision } = this.#writing!;
     const kv: KeyValue = {
       key: ownBytes(request.key),
-      value: ownBytes(request.value),
+      value: request.ignoreValue && prev ? prev.value : ownBytes(request.value),
       createRevision: prev?.createRevision ?? revision,
       modRevision: revision,
       version: (prev?.version ?? 0) + 1,
-      lease: request.lease ?? 0n,
+      lease: request.ignoreLease && prev ? prev.lease : (request.lease ?? 0n),
     };
     this.#change(key, kv, prev);
     this.#cache.set(key, kv);
@@ -402,10 +474,6 @@ interface TxnPath {
 
 function one(kv: KeyValue | undefined): { versions: KeyValue[]; count: number } {
   return kv === undefined ? { versions: [], count: 0 } : { versions: [kv], count: 1 };
-}
-
-function withoutValue(kv: KeyValue): KeyValue {
-  return { ...kv, value: emptyBytes };
 }
 
 function holds(compare: Compare, kv: KeyValue | undefined): boolean {

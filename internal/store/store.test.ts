@@ -1,14 +1,24 @@
+import { Database as Sqlite } from 'bun:sqlite';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import { afterEach, describe, expect, test } from 'vitest';
 import { systemDisk } from '../base/disk-system.ts';
+import { AppError } from '../base/errors.ts';
 import { silentLogger } from '../base/log.ts';
 import { type Random, seededRandom } from '../base/random.ts';
 import { systemClock } from '../base/system.ts';
-import type { Compare, RequestOp, Store, TxnRequest, WatchEvent } from './api.ts';
-import { CompactedError, FutureRevisionError, InvalidRequestError, LeaseNotFoundError } from './errors.ts';
+import { type Compare, type RequestOp, type Store, sortTargets, type TxnRequest, type WatchEvent } from './api.ts';
+import {
+  CompactedError,
+  FutureRevisionError,
+  InvalidRequestError,
+  KeyNotFoundError,
+  LeaseNotFoundError,
+  NoSpaceError,
+} from './errors.ts';
 import { prefixEnd } from './keys.ts';
 import { openStore, type StoreOptions } from './store.ts';
+import { restoreStore } from './restore.ts';
 import { bytes, ManualClock, Model, plain } from './testing.ts';
 
 const made: string[] = [];
@@ -71,6 +81,12 @@ function collect(store: Store, key: string, startRevision?: number, rangeEnd?: U
     },
   );
   return { seen, watch, ended: () => ended };
+}
+
+async function save(store: Store, file: string): Promise<void> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of (await store.snapshot()).pieces()) pieces.push(piece);
+  fs.writeFileSync(file, Buffer.concat(pieces));
 }
 
 async function until(condition: () => boolean): Promise<void> {
@@ -199,7 +215,11 @@ describe('store', () => {
     clock.advance(8000);
     await store.leaseKeepAlive(id);
     clock.advance(8000);
-    expect(plain(await store.leaseTimeToLive(id))).toEqual({ ttlSeconds: 2, grantedTtlSeconds: 10, keys: ['a'] });
+    expect(plain(await store.leaseTimeToLive(id, { keys: true }))).toEqual({
+      ttlSeconds: 2,
+      grantedTtlSeconds: 10,
+      keys: ['a'],
+    });
     await stop(store);
     store = await start(dir, { clock });
     expect(await store.leases()).toEqual([id]);
@@ -246,6 +266,163 @@ describe('store', () => {
     await stop(first);
     const clean = await start(dir);
     expect(clean.revision).toBe(3);
+  });
+
+  test('a put keeps the value or the lease, and is refused for a key that does not exist', async () => {
+    const store = await start(directory());
+    const { id } = await store.leaseGrant(100);
+    await put(store, 'a', '1', id);
+    await store.put({ key: bytes('a'), value: bytes('2'), ignoreLease: true });
+    expect(await get(store, 'a')).toMatchObject([{ value: '2', lease: `${id}n` }]);
+    await store.put({ key: bytes('a'), value: bytes(''), ignoreValue: true });
+    expect(await get(store, 'a')).toMatchObject([{ value: '2', lease: '0n', version: 3 }]);
+    await expect(store.put({ key: bytes('b'), value: bytes(''), ignoreValue: true })).rejects.toBeInstanceOf(
+      KeyNotFoundError,
+    );
+    await expect(
+      put(store, 'a', '3').then(() => store.put({ key: bytes('a'), value: bytes('x'), ignoreValue: true })),
+    ).rejects.toMatchObject({ code: 'VALUE_PROVIDED' });
+    expect(store.revision).toBe(5);
+  });
+
+  test('a watch leaves out what it filters, and tells how far it is', async () => {
+    const store = await start(directory());
+    const seen: string[] = [];
+    const watch = store.watch(
+      { key: bytes('a'), startRevision: 2, noPut: true },
+      { onEvents: (events) => seen.push(...events.map(({ type }) => type)), onEnd: () => undefined },
+    );
+    for (let i = 0; i < 3; i++) {
+      await put(store, 'a', `${i}`);
+      await store.delete({ key: bytes('a') });
+    }
+    await until(() => watch.progress() === store.revision);
+    expect(seen).toEqual(['delete', 'delete', 'delete']);
+  });
+
+  test('a full store refuses puts and leases, also after a restart, until the alarm is disarmed; deletes and compaction work', async () => {
+    const dir = directory();
+    const options = { quotaBytes: 200_000, flushAfterMs: 1 };
+    let store = await start(dir, options);
+    const refused = async () => {
+      for (let i = 0; i < 500; i++) await put(store, 'big', 'x'.repeat(4000));
+    };
+    await expect(refused()).rejects.toBeInstanceOf(NoSpaceError);
+    await until(() => store.status().revision > 0);
+    await stop(store);
+    store = await start(dir, options);
+    expect(await store.alarms()).toEqual([{ memberId: store.cluster.memberId, type: 'nospace' }]);
+    await expect(put(store, 'small', 'x')).rejects.toBeInstanceOf(NoSpaceError);
+    await expect(store.leaseGrant(10)).rejects.toBeInstanceOf(NoSpaceError);
+    await store.delete({ key: bytes('big') });
+    await store.compact(store.revision, { physical: true });
+    await store.defragment();
+    expect(store.status().databaseBytes).toBeLessThan(200_000);
+    expect(await store.disarmAlarm({ memberId: 0n, type: 'nospace' })).toHaveLength(1);
+    await put(store, 'small', 'x');
+  });
+
+  test('what is left of a long lease is remembered at the next start, and a renewed one has its whole time', async () => {
+    const dir = directory();
+    const clock = new ManualClock();
+    let store = await start(dir, { clock });
+    const old = await store.leaseGrant(3600);
+    const renewed = await store.leaseGrant(3600);
+    for (let i = 0; i < 22; i++) {
+      clock.advance(60_000);
+      await put(store, 'a', `${i}`);
+    }
+    await store.leaseKeepAlive(renewed.id);
+    await stop(store);
+    store = await start(dir, { clock });
+    expect((await store.leaseTimeToLive(old.id)).ttlSeconds).toBe(3600 - 20 * 60);
+    expect((await store.leaseTimeToLive(renewed.id)).ttlSeconds).toBe(3600);
+  });
+
+  test('a snapshot restored into a new directory has every revision, leases and alarms, and another cluster id', async () => {
+    const dir = directory();
+    const store = await start(dir, { flushAfterMs: 1 });
+    const lease = await store.leaseGrant(100, -5n);
+    for (let i = 0; i < 300; i++) await put(store, `k${i % 90}`, 'v'.repeat((i * 37) % 9000));
+    await put(store, 'leased', 'x', lease.id);
+    await store.delete({ key: bytes('k1'), rangeEnd: bytes('k2') });
+    await store.compact(100, { physical: true });
+    await store.raiseAlarm({ memberId: 9n, type: 'nospace' });
+    const file = `${dir}/../snapshot`;
+    await save(store, file);
+    const copy = directory();
+    const { revision } = await restoreStore({ from: file, dir: copy, disk: systemDisk });
+    expect(revision).toBe(store.revision);
+    const restored = await start(copy, { random: seededRandom(2) });
+    expect(restored.cluster.clusterId).not.toBe(store.cluster.clusterId);
+    expect([restored.revision, restored.compactRevision]).toEqual([store.revision, 100]);
+    expect(await restored.leases()).toEqual([-5n]);
+    expect(plain(await restored.alarms())).toEqual([{ memberId: '9n', type: 'nospace' }]);
+    for (const at of [100, 200, store.revision]) {
+      const range = { key: bytes('\0'), rangeEnd: bytes('\0'), revision: at };
+      expect(plain((await restored.range(range)).kvs)).toEqual(plain((await store.range(range)).kvs));
+    }
+    expect((await restored.hashKv()).hash).toBe((await store.hashKv()).hash);
+    await expect(restoreStore({ from: file, dir: copy, disk: systemDisk })).rejects.toThrow('is not empty');
+  });
+
+  test('a damaged, cut off or foreign snapshot is refused and nothing is left', async () => {
+    const store = await start(directory());
+    for (let i = 0; i < 50; i++) await put(store, `k${i}`, 'v'.repeat(i * 100));
+    const file = `${made[0]!}/snapshot`;
+    await save(store, file);
+    const whole = fs.readFileSync(file);
+    const flipped = Buffer.from(whole);
+    flipped[whole.length >> 1]! ^= 1;
+    const cases: [Uint8Array, string][] = [
+      [flipped, 'checksum is wrong'],
+      [whole.subarray(0, whole.length - 4096), 'checksum is wrong'],
+      [whole.subarray(0, whole.length - 32), 'no checksum'],
+      [Buffer.concat([Buffer.alloc(4096), new Bun.CryptoHasher('sha256').update(Buffer.alloc(4096)).digest()]), 'meta'],
+    ];
+    for (const [content, message] of cases) {
+      fs.writeFileSync(file, content);
+      const target = directory();
+      await expect(restoreStore({ from: file, dir: target, disk: systemDisk })).rejects.toThrow(message);
+      expect(fs.existsSync(`${target}/state.db`)).toBe(false);
+    }
+  });
+
+  test('fuzz: a snapshot whose pages were damaged under a right checksum is refused, never a crash', async () => {
+    const store = await start(directory());
+    for (let i = 0; i < 200; i++) await put(store, `k${i}`, 'v'.repeat((i * 13) % 600));
+    const file = `${made[0]!}/snapshot`;
+    await save(store, file);
+    const whole = fs.readFileSync(file);
+    const random = seededRandom(Number(process.env.FUZZ_SEED ?? 1));
+    for (let round = 0; round < Number(process.env.FUZZ_ROUNDS ?? 60); round++) {
+      const damaged = Buffer.from(whole.subarray(0, -32));
+      for (let i = 0; i <= random.uint32() % 6; i++)
+        damaged[8192 + (random.uint32() % (damaged.length - 8192))] = random.uint32() & 0xff;
+      fs.writeFileSync(file, Buffer.concat([damaged, new Bun.CryptoHasher('sha256').update(damaged).digest()]));
+      const target = directory();
+      await restoreStore({ from: file, dir: target, disk: systemDisk }).catch((error: unknown) => {
+        if (!(error instanceof AppError)) throw error;
+      });
+      fs.rmSync(target, { recursive: true, force: true });
+    }
+  });
+
+  test('a database of the format before is brought to this one', async () => {
+    const dir = directory();
+    const store = await start(dir);
+    const { id } = await store.leaseGrant(50);
+    await put(store, 'a', '1', id);
+    await stop(store);
+    const db = new Sqlite(`${dir}/state.db`);
+    db.run('ALTER TABLE lease DROP COLUMN remaining');
+    db.run('DROP TABLE alarm');
+    db.run("UPDATE meta SET value = 1 WHERE name = 'format'");
+    db.close();
+    const again = await start(dir);
+    expect((await again.leaseTimeToLive(id)).grantedTtlSeconds).toBe(50);
+    await again.raiseAlarm({ memberId: 1n, type: 'corrupt' });
+    await expect(put(again, 'a', '2')).rejects.toMatchObject({ code: 'CORRUPT' });
   });
 
   test('a damaged pair of database and journal is refused', async () => {
@@ -330,6 +507,11 @@ function randomOp(random: Random, revision: number, compacted: number, depth: nu
     request: {
       ...randomRange(random),
       limit: random.uint32() % 3 === 0 ? random.uint32() % 5 : 0,
+      ...(random.uint32() % 3 === 0 && {
+        sort: { by: sortTargets[random.uint32() % 5]!, descending: random.uint32() % 2 === 0 },
+      }),
+      ...(random.uint32() % 4 === 0 && { minModRevision: old, maxCreateRevision: revision - (random.uint32() % 9) }),
+      ...(random.uint32() % 8 === 0 && { maxModRevision: old, minCreateRevision: 3 }),
       keysOnly: random.uint32() % 4 === 0,
       countOnly: random.uint32() % 5 === 0,
       ...(random.uint32() % 2 === 0 && old > 0 && { revision: old }),
@@ -381,6 +563,11 @@ describe('store against a model', () => {
         }
       }
       expect(store.revision).toBe(model.revision);
+      const hash = await store.hashKv();
+      const twin = directory();
+      await save(store, `${dir}.snapshot`);
+      await restoreStore({ from: `${dir}.snapshot`, dir: twin, disk: systemDisk });
+      expect(await (await start(twin)).hashKv()).toEqual(hash);
       const from = Math.max(1, compacted);
       const watched = collect(store, 'key/', from, prefixEnd(bytes('key/')));
       const expected = model.events.filter(({ revision }) => revision >= from);

@@ -10,9 +10,11 @@ import { Database } from './database-system.ts';
 import { StoreDamagedError } from './errors.ts';
 import { defaultCheckpointBytes } from './flusher.ts';
 import { type Log, journalLog } from './log.ts';
-import { MemberStore } from './member.ts';
+import { loadIdentity } from './identity.ts';
+import { MemberStore, snapshotPrefix } from './member.ts';
 import type { RowWriter } from './rows.ts';
 import { State } from './state.ts';
+import { singleCluster } from './single-cluster.ts';
 import { WorkerWriter } from './worker-system.ts';
 import { InlineWriter } from './writer-system.ts';
 
@@ -35,13 +37,20 @@ export interface StoreOptions {
   flushAfterMs?: number;
   /** A checkpoint follows when this much was written since the last one; default 8 MiB. */
   checkpointBytes?: number;
+  /** Puts are refused (alarm NOSPACE) when the database is this large; default 2 GiB, as etcd's --quota-backend-bytes. */
+  quotaBytes?: number;
+  /** How this member is called in member lists. */
+  member?: { name: string; peerUrls: readonly string[]; clientUrls: readonly string[] };
 }
+
+const defaultCacheBytes = 8 << 20;
+const defaultQuotaBytes = 2 ** 31;
 
 /** Opens or makes the store in `dir`, replays what the journal has beyond the database, and takes it into service. */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const { dir, disk, clock, log } = options;
   await makeDurableDirectory(disk, dir);
-  const database = new Database(`${dir}/state.db`, { cacheBytes: options.cacheBytes ?? 8 << 20 });
+  const database = new Database(`${dir}/state.db`, { cacheBytes: options.cacheBytes ?? defaultCacheBytes });
   let entries: Log | undefined;
   try {
     await disk.syncDirectory(dir);
@@ -56,10 +65,16 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       firstIndex: database.meta().appliedIndex + 1,
     });
     entries = journalLog(journal);
-    const state = await recover(dir, database, entries, options.cacheBytes ?? 8 << 20);
+    await removeUnsentSnapshots(disk, dir);
+    const quotaBytes = options.quotaBytes ?? defaultQuotaBytes;
+    const state = await recover(dir, database, entries, {
+      cacheBytes: options.cacheBytes ?? defaultCacheBytes,
+      quotaBytes,
+    });
     const writer = await startWriter(options, database);
     return await MemberStore.start({
       dir,
+      disk,
       clock,
       random: options.random,
       log,
@@ -70,12 +85,22 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       recentBytes: options.recentBytes ?? 4 << 20,
       flushAfterMs: options.flushAfterMs ?? 120_000,
       checkpointBytes: options.checkpointBytes ?? defaultCheckpointBytes,
+      quotaBytes,
+      cluster: singleCluster(
+        await loadIdentity(disk, dir, options.random),
+        options.member ?? { name: 'default', peerUrls: [], clientUrls: [] },
+        () => entries!.lastIndex,
+      ),
     });
   } catch (error) {
     await entries?.close().catch(() => undefined);
     database.close();
     throw error;
   }
+}
+
+async function removeUnsentSnapshots(disk: Disk, dir: string): Promise<void> {
+  for (const name of await disk.list(dir)) if (name.startsWith(snapshotPrefix)) await disk.remove(`${dir}/${name}`);
 }
 
 async function startWriter(options: StoreOptions, database: Database): Promise<RowWriter> {
@@ -89,7 +114,12 @@ async function startWriter(options: StoreOptions, database: Database): Promise<R
 }
 
 /** The state of the database with the log's later entries applied. */
-async function recover(dir: string, database: Database, entries: Log, cacheBytes: number): Promise<State> {
+async function recover(
+  dir: string,
+  database: Database,
+  entries: Log,
+  options: { cacheBytes: number; quotaBytes: number },
+): Promise<State> {
   const meta = database.meta();
   if (entries.firstIndex > meta.appliedIndex + 1)
     throw new StoreDamagedError(
@@ -101,7 +131,7 @@ async function recover(dir: string, database: Database, entries: Log, cacheBytes
       dir,
       `the database contains entry ${meta.appliedIndex}, the journal ends at ${entries.lastIndex}`,
     );
-  const state = new State(database, meta, database.leases(), cacheBytes);
+  const state = new State(database, { meta, leases: database.leases(), alarms: database.alarms() }, options);
   await entries.replay(meta.appliedIndex + 1, (index, entry) => {
     const command = decodeCommand(entry);
     try {

@@ -107,9 +107,10 @@ export class Model {
       const visible = events.length > 0 ? next : this.revision;
       if (op.op === 'range') {
         const all = this.live(op.request, op.request.revision || visible);
-        const cut = op.request.countOnly ? [] : op.request.limit ? all.slice(0, op.request.limit) : all;
+        const shaped = shape(op.request, all);
+        const cut = op.request.countOnly ? [] : op.request.limit ? shaped.slice(0, op.request.limit) : shaped;
         const kvs = op.request.keysOnly ? cut.map((kv) => ({ ...kv, value: new Uint8Array() })) : cut;
-        const more = !op.request.countOnly && all.length > kvs.length;
+        const more = !op.request.countOnly && shaped.length > kvs.length;
         return { op: 'range', response: { revision: visible, kvs, count: all.length, more } };
       }
       if (op.op === 'put') {
@@ -117,11 +118,11 @@ export class Model {
         const prev = this.at(key, next);
         const kv: KeyValue = {
           key: op.request.key,
-          value: op.request.value,
+          value: op.request.ignoreValue ? prev!.value : op.request.value,
           createRevision: prev?.createRevision ?? next,
           modRevision: next,
           version: (prev?.version ?? 0) + 1,
-          lease: op.request.lease ?? 0n,
+          lease: op.request.ignoreLease ? prev!.lease : (op.request.lease ?? 0n),
         };
         this.versions.push({ key, kv });
         events.push({ type: 'put', kv, ...(prev && { prevKv: prev }) });
@@ -148,6 +149,30 @@ export class Model {
     });
     return { revision: events.length > 0 ? next : this.revision, succeeded: path.succeeded, responses };
   }
+}
+
+/** Bounds and order, one after the other, without any of the store's own code. */
+function shape(request: RangeRequest, all: KeyValue[]): KeyValue[] {
+  let out = all;
+  if (request.maxModRevision) out = out.filter((kv) => kv.modRevision <= request.maxModRevision!);
+  if (request.minModRevision) out = out.filter((kv) => kv.modRevision >= request.minModRevision!);
+  if (request.maxCreateRevision) out = out.filter((kv) => kv.createRevision <= request.maxCreateRevision!);
+  if (request.minCreateRevision) out = out.filter((kv) => kv.createRevision >= request.minCreateRevision!);
+  const { sort } = request;
+  if (sort === undefined) return out;
+  const rank = (kv: KeyValue): string | number =>
+    sort.by === 'key'
+      ? keyText(kv.key)
+      : sort.by === 'value'
+        ? keyText(kv.value)
+        : sort.by === 'version'
+          ? kv.version
+          : sort.by === 'mod'
+            ? kv.modRevision
+            : kv.createRevision;
+  const ranked = out.map((kv, i) => ({ kv, i, rank: rank(kv) }));
+  ranked.sort((a, b) => (a.rank === b.rank ? a.i - b.i : (a.rank < b.rank ? -1 : 1) * (sort.descending ? -1 : 1)));
+  return ranked.map(({ kv }) => kv);
 }
 
 type Path = { succeeded: boolean; ops: (Exclude<RequestOp, { op: 'txn' }> | Path)[] };

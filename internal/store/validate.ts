@@ -1,7 +1,8 @@
 import type { DeleteRequest, PutRequest, RangeRequest, RequestOp, TxnRequest } from './api.ts';
 import { maxTxnDepth } from './command.ts';
 import { InvalidRequestError } from './errors.ts';
-import { inRange, type KeyRange, type KeyText, keyRange, keyText } from './keys.ts';
+import { KeyIntervals } from './intervals.ts';
+import { type KeyText, keyRange, keyText } from './keys.ts';
 
 /** Operations in one list of a transaction. etcd's own limit is 128 and is checked by its gRPC face. */
 const maxOps = 10_000;
@@ -9,7 +10,7 @@ const maxKeyBytes = 64 << 10;
 const maxValueBytes = 32 << 20;
 
 function checkKey(key: Uint8Array, range: boolean): void {
-  if (key.length === 0 && !range) throw new InvalidRequestError('key is not provided');
+  if (key.length === 0 && !range) throw new InvalidRequestError('key is not provided', 'EMPTY_KEY');
   if (key.length > maxKeyBytes) throw new InvalidRequestError(`a key of ${key.length} bytes: at most ${maxKeyBytes}`);
 }
 
@@ -19,6 +20,10 @@ export function checkRange(request: RangeRequest): void {
 
 export function checkPut(request: PutRequest): void {
   checkKey(request.key, false);
+  if (request.ignoreValue && request.value.length > 0)
+    throw new InvalidRequestError('a value is provided for a put that keeps the value', 'VALUE_PROVIDED');
+  if (request.ignoreLease && (request.lease ?? 0n) !== 0n)
+    throw new InvalidRequestError('a lease is provided for a put that keeps the lease', 'LEASE_PROVIDED');
   if (request.value.length > maxValueBytes)
     throw new InvalidRequestError(`a value of ${request.value.length} bytes: at most ${maxValueBytes}`);
 }
@@ -37,7 +42,8 @@ export function checkTxn(txn: TxnRequest): void {
 function checkLists(txn: TxnRequest, depth: number): void {
   if (depth >= maxTxnDepth) throw new InvalidRequestError(`transactions nested more than ${maxTxnDepth} deep`);
   for (const list of [txn.compare, txn.success, txn.failure])
-    if (list.length > maxOps) throw new InvalidRequestError(`too many operations in txn request: ${list.length}`);
+    if (list.length > maxOps)
+      throw new InvalidRequestError(`too many operations in txn request: ${list.length}`, 'TOO_MANY_OPS');
   for (const compare of txn.compare) checkKey(compare.key, compare.rangeEnd !== undefined);
   for (const op of [...txn.success, ...txn.failure]) {
     if (op.op === 'range') checkRange(op.request);
@@ -49,36 +55,31 @@ function checkLists(txn: TxnRequest, depth: number): void {
 
 interface Writes {
   puts: Set<KeyText>;
-  deletes: KeyRange[];
+  deletes: KeyIntervals;
 }
 
-function duplicate(): InvalidRequestError {
-  return new InvalidRequestError('duplicate key given in txn request');
-}
-
+/**
+ * What a list of operations writes. In etcd's order (checkIntervals): this list's deletes, then nested transactions one after the other, then this
+ * list's puts; a put is refused that meets an earlier put or delete. The two branches of a nested one may put the same key: only one of them runs.
+ */
 function checkOverlap(ops: readonly RequestOp[]): Writes {
-  const all: Writes = { puts: new Set(), deletes: [] };
-  const add = (writes: Writes): void => {
-    for (const put of writes.puts) {
-      if (all.puts.has(put) || all.deletes.some((range) => inRange(range, put))) throw duplicate();
-    }
-    for (const range of writes.deletes) for (const put of all.puts) if (inRange(range, put)) throw duplicate();
-    for (const put of writes.puts) all.puts.add(put);
-    all.deletes.push(...writes.deletes);
+  const all: Writes = { puts: new Set(), deletes: new KeyIntervals() };
+  const put = (key: KeyText, allowed?: ReadonlySet<KeyText>): void => {
+    if ((all.puts.has(key) && !allowed?.has(key)) || all.deletes.has(key))
+      throw new InvalidRequestError('duplicate key given in txn request', 'DUPLICATE_KEY');
+    all.puts.add(key);
   };
+  for (const op of ops) if (op.op === 'delete') all.deletes.add(keyRange(op.request));
   for (const op of ops) {
-    if (op.op === 'put') add({ puts: new Set([keyText(op.request.key)]), deletes: [] });
-    else if (op.op === 'delete') add({ puts: new Set(), deletes: [keyRange(op.request)] });
-    else if (op.op === 'txn') {
-      // The two branches may touch the same keys: only one of them runs.
-      const success = checkOverlap(op.request.success);
-      const failure = checkOverlap(op.request.failure);
-      add({
-        puts: new Set([...success.puts, ...failure.puts]),
-        deletes: [...success.deletes, ...failure.deletes],
-      });
-    }
+    if (op.op !== 'txn') continue;
+    const success = checkOverlap(op.request.success);
+    const failure = checkOverlap(op.request.failure);
+    for (const key of success.puts) put(key);
+    for (const key of failure.puts) put(key, success.puts);
+    all.deletes.addAll(success.deletes);
+    all.deletes.addAll(failure.deletes);
   }
+  for (const op of ops) if (op.op === 'put') put(keyText(op.request.key));
   return all;
 }
 
@@ -87,4 +88,9 @@ export function isReadOnly(txn: TxnRequest): boolean {
   return [...txn.success, ...txn.failure].every(
     (op) => op.op === 'range' || (op.op === 'txn' && isReadOnly(op.request)),
   );
+}
+
+/** Puts something, whichever branch is taken: what a full store refuses. */
+export function puts(ops: readonly RequestOp[]): boolean {
+  return ops.some((op) => op.op === 'put' || (op.op === 'txn' && puts([...op.request.success, ...op.request.failure])));
 }

@@ -14,6 +14,8 @@ const historyChunk = 500;
 interface Watcher {
   readonly range: KeyRange;
   readonly prevKv: boolean;
+  readonly noPut: boolean;
+  readonly noDelete: boolean;
   readonly handler: WatchHandler;
   /** The next revision to tell of. */
   next: number;
@@ -54,6 +56,8 @@ export class Watches {
     const watcher: Watcher = {
       range: keyRange(request),
       prevKv: request.prevKv ?? false,
+      noPut: request.noPut ?? false,
+      noDelete: request.noDelete ?? false,
       handler,
       next: start,
       open: true,
@@ -63,7 +67,10 @@ export class Watches {
       this.#behind.add(watcher);
       this.#clock.after(0, () => this.#catchUp(watcher));
     }
-    return { close: () => this.#drop(watcher) };
+    return {
+      progress: () => (this.#behind.has(watcher) ? watcher.next - 1 : this.#state.revision),
+      close: () => this.#drop(watcher),
+    };
   }
 
   /** Tells every watch that is up to date. */
@@ -129,8 +136,10 @@ export class Watches {
   #tell(watcher: Watcher, revision: number, events: readonly WatchEvent[]): void {
     if (!watcher.open || revision < watcher.next) return;
     watcher.next = revision + 1;
+    const wanted = watcher.noPut || watcher.noDelete ? events.filter((event) => passes(watcher, event)) : events;
+    if (wanted.length === 0) return;
     try {
-      watcher.handler.onEvents(watcher.prevKv ? [...events] : events.map(withoutPrevious), revision);
+      watcher.handler.onEvents(watcher.prevKv ? [...wanted] : wanted.map(withoutPrevious), revision);
     } catch (error) {
       this.#log.error('a watch failed on an event and is ended', { error: errorText(error) });
       this.#end(watcher, error instanceof Error ? error : new Error(String(error)));
@@ -193,6 +202,10 @@ export class Watches {
     const prevKv = this.#state.keyAt(key, kv.modRevision - 1);
     return { type, kv, ...(prevKv && { prevKv }) };
   }
+}
+
+function passes({ noPut, noDelete }: Watcher, { type }: WatchEvent): boolean {
+  return type === 'put' ? !noPut : !noDelete;
 }
 
 function withoutPrevious(event: WatchEvent): WatchEvent {

@@ -1,5 +1,6 @@
+import { AppError } from '../base/errors.ts';
 import { encodeBatch } from './batch-codec.ts';
-import type { Batch, RowWriter } from './rows.ts';
+import type { Batch, DatabaseSize, RowWriter } from './rows.ts';
 import { batchBytes } from './writer-system.ts';
 
 export type WriterRequest = { id: number } & (
@@ -7,7 +8,9 @@ export type WriterRequest = { id: number } & (
   | { op: 'write'; batch: Uint8Array }
   | { op: 'checkpoint' }
   | { op: 'compact-step'; revision: number }
-  | { op: 'bytes' }
+  | { op: 'hash'; revision: number }
+  | { op: 'snapshot'; path: string }
+  | { op: 'vacuum' }
   | { op: 'close' }
 );
 
@@ -15,8 +18,9 @@ type WriterOp = WriterRequest extends infer R ? (R extends { id: number } ? Omit
 
 export interface WriterReply {
   id: number;
-  value?: number;
+  value?: unknown;
   error?: string;
+  code?: string | undefined;
 }
 
 /** In a compiled executable, modules that are entry points keep their path from the root of the source tree. */
@@ -30,20 +34,20 @@ const startMs = 10_000;
 /** Writes in a thread of its own, so that neither rows nor syncs hold the event loop. */
 export class WorkerWriter implements RowWriter {
   readonly #worker: Worker;
-  readonly #waiting = new Map<number, { resolve: (value: number) => void; reject: (error: Error) => void }>();
+  readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   #nextId = 1;
   #bytesWritten = 0;
-  #databaseBytes = 0;
+  #size: DatabaseSize = { databaseBytes: 0, databaseBytesInUse: 0 };
   #failed: Error | undefined;
 
   private constructor(worker: Worker) {
     this.#worker = worker;
     worker.onmessage = (event: MessageEvent<WriterReply>) => {
-      const { id, value, error } = event.data;
+      const { id, value, error, code } = event.data;
       const waiting = this.#waiting.get(id);
       this.#waiting.delete(id);
-      if (error !== undefined) waiting?.reject(new Error(error));
-      else waiting?.resolve(value ?? 0);
+      if (error !== undefined) waiting?.reject(new AppError(code ?? 'DATABASE', error));
+      else waiting?.resolve(value);
       if (this.#waiting.size === 0) worker.unref();
     };
     worker.onerror = (event) => this.#fail(new Error(`the database thread failed: ${event.message}`));
@@ -54,7 +58,7 @@ export class WorkerWriter implements RowWriter {
     const writer = new WorkerWriter(new Worker(workerSource));
     const timer = setTimeout(() => writer.#fail(new Error('the database thread did not start')), startMs);
     try {
-      await writer.#ask({ op: 'open', path });
+      writer.#size = await writer.#ask<DatabaseSize>({ op: 'open', path });
       return writer;
     } catch (error) {
       writer.#worker.terminate();
@@ -64,11 +68,11 @@ export class WorkerWriter implements RowWriter {
     }
   }
 
-  #ask(op: WriterOp, transfer: ArrayBuffer[] = []): Promise<number> {
+  #ask<T>(op: WriterOp, transfer: ArrayBuffer[] = []): Promise<T> {
     if (this.#failed !== undefined) return Promise.reject(this.#failed);
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
+      this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject });
       this.#worker.ref();
       this.#worker.postMessage({ id, ...op }, transfer);
     });
@@ -84,21 +88,37 @@ export class WorkerWriter implements RowWriter {
   async write(batch: Batch): Promise<void> {
     this.#bytesWritten += batchBytes(batch);
     const bytes = encodeBatch(batch);
-    await this.#ask({ op: 'write', batch: bytes }, [bytes.buffer as ArrayBuffer]);
+    this.#size = await this.#ask<DatabaseSize>({ op: 'write', batch: bytes }, [bytes.buffer as ArrayBuffer]);
   }
 
   async checkpoint(): Promise<number> {
-    const applied = await this.#ask({ op: 'checkpoint' });
-    this.#databaseBytes = await this.#ask({ op: 'bytes' });
+    const { applied, ...size } = await this.#ask<DatabaseSize & { applied: number }>({ op: 'checkpoint' });
+    this.#size = size;
     return applied;
   }
 
   async compact(revision: number): Promise<void> {
-    while ((await this.#ask({ op: 'compact-step', revision })) === 1);
+    for (;;) {
+      const { more, ...size } = await this.#ask<DatabaseSize & { more: boolean }>({ op: 'compact-step', revision });
+      this.#size = size;
+      if (!more) return;
+    }
   }
 
-  status(): { databaseBytes: number; bytesWritten: number } {
-    return { databaseBytes: this.#databaseBytes, bytesWritten: this.#bytesWritten };
+  hash(revision: number): Promise<{ hash: number; revision: number; compactRevision: number }> {
+    return this.#ask({ op: 'hash', revision });
+  }
+
+  snapshot(path: string): Promise<{ revision: number; bytes: number }> {
+    return this.#ask({ op: 'snapshot', path });
+  }
+
+  async vacuum(): Promise<void> {
+    this.#size = await this.#ask<DatabaseSize>({ op: 'vacuum' });
+  }
+
+  status(): DatabaseSize & { bytesWritten: number } {
+    return { ...this.#size, bytesWritten: this.#bytesWritten };
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Database } from './database-system.ts';
-import type { Batch, RowWriter } from './rows.ts';
+import type { Batch, DatabaseSize, RowWriter } from './rows.ts';
+import { writeSnapshot } from './snapshot-system.ts';
 
 /** Pages of WAL that a batch costs are estimated from its rows for the count of bytes written. */
 const rowOverheadBytes = 64;
@@ -26,12 +27,28 @@ export class InlineWriter implements RowWriter {
     while (this.#database.compactStep(revision)) await new Promise((resolve) => setImmediate(resolve));
   }
 
-  status(): { databaseBytes: number; bytesWritten: number } {
-    const { database, wal } = this.#database.bytes();
-    return { databaseBytes: database + wal, bytesWritten: this.#bytesWritten };
+  async hash(revision: number): Promise<{ hash: number; revision: number; compactRevision: number }> {
+    return this.#database.hash(revision);
+  }
+
+  async snapshot(path: string): Promise<{ revision: number; bytes: number }> {
+    return writeSnapshot(this.#database, path);
+  }
+
+  async vacuum(): Promise<void> {
+    this.#database.vacuum();
+  }
+
+  status(): DatabaseSize & { bytesWritten: number } {
+    return { ...databaseSize(this.#database), bytesWritten: this.#bytesWritten };
   }
 
   async close(): Promise<void> {}
+}
+
+export function databaseSize(database: Database): DatabaseSize {
+  const { pages, inUse } = database.bytes();
+  return { databaseBytes: pages, databaseBytesInUse: inUse };
 }
 
 export function batchBytes(batch: Batch): number {

@@ -2,10 +2,12 @@
  * The thread that writes a store's database. An entry point of its own: it must be listed beside the main file when the executable is
  * compiled. It carries out one request after another and answers each.
  */
-import { errorText } from '../base/errors.ts';
+import { errorCode, errorText } from '../base/errors.ts';
 import { decodeBatch } from './batch-codec.ts';
 import { Database } from './database-system.ts';
+import { writeSnapshot } from './snapshot-system.ts';
 import type { WriterReply, WriterRequest } from './worker-system.ts';
+import { databaseSize } from './writer-system.ts';
 
 declare const self: {
   onmessage: ((event: { data: WriterRequest }) => void) | null;
@@ -22,31 +24,34 @@ self.onmessage = ({ data: request }) => {
   try {
     self.postMessage({ id: request.id, value: handle(request) });
   } catch (error) {
-    self.postMessage({ id: request.id, error: errorText(error) });
+    self.postMessage({ id: request.id, error: errorText(error), code: errorCode(error) });
   }
 };
 
-function handle(request: WriterRequest): number {
+function handle(request: WriterRequest): unknown {
   if (request.op === 'open') {
     database = new Database(request.path, { cacheBytes });
-    return 0;
+    return databaseSize(database);
   }
   if (database === undefined) throw new Error('the database is not open');
   switch (request.op) {
     case 'write':
       database.write(decodeBatch(request.batch));
-      return 0;
+      return databaseSize(database);
     case 'checkpoint':
-      return database.checkpoint();
+      return { applied: database.checkpoint(), ...databaseSize(database) };
     case 'compact-step':
-      return database.compactStep(request.revision) ? 1 : 0;
-    case 'bytes': {
-      const { database: main, wal } = database.bytes();
-      return main + wal;
-    }
+      return { more: database.compactStep(request.revision), ...databaseSize(database) };
+    case 'hash':
+      return database.hash(request.revision);
+    case 'snapshot':
+      return writeSnapshot(database, request.path);
+    case 'vacuum':
+      database.vacuum();
+      return databaseSize(database);
     case 'close':
       database.close();
       database = undefined;
-      return 0;
+      return undefined;
   }
 }
