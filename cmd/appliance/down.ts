@@ -1,17 +1,27 @@
 import { existsSync } from 'node:fs';
 import { AppError } from '../../internal/base/errors.ts';
-import { loadConfig } from '../../internal/config/machine-system.ts';
+import { type ConfigArguments, runningConfig } from '../../internal/config/machine-system.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
 import { controlRequest } from '../../internal/node/control-system.ts';
 import type { NodeStatus } from '../../internal/node/supervisor-system.ts';
 import { teardownLeftovers, teardownRest } from '../../internal/node/teardown-system.ts';
+import { type CommandModule, configArguments, withExamples } from './command.ts';
 import { createProgress } from './progress.ts';
 
 const patienceMs = 120_000;
 
+export const command: CommandModule = {
+  define(command) {
+    withExamples(command, [
+      ['appliance down', 'also after a crash, and when only parts of the node are left'],
+      ['appliance -c my.yaml down', 'the node of another configuration'],
+    ]).action(() => down(configArguments(command)));
+  },
+};
+
 /** Stops a running node over its control socket, then removes what is left of it: also after the supervisor was killed. */
-export async function down(configPath: string | undefined): Promise<void> {
-  const config = loadConfig(configPath);
+async function down(from: ConfigArguments): Promise<void> {
+  const config = runningConfig(from);
   const paths = nodePaths(config.dataDir, config.runDir);
   const progress = createProgress(process.stdout);
   const running = await controlRequest<NodeStatus>(paths.controlSocket, 'GET', '/status');

@@ -1,67 +1,71 @@
-import { Command, CommanderError, Option } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { AppError } from '../../internal/base/errors.ts';
-import { buildVersion } from './version.ts';
+import { buildVersion } from './build-version.ts';
+import { commands } from './commands.ts';
+import { exitCodeOf, exitCodes } from './exit-codes.ts';
 
-/** Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 not running. */
-export const exitCode = { ok: 0, failed: 1, usage: 2, notRunning: 3 } as const;
+const globalOptionNames = new Set(['-c', '--config', '--data-dir', '--run-dir']);
 
-interface GlobalOptions {
-  config?: string;
+/** The sub-command that the arguments name: only its module is loaded. `help NAME` counts as NAME. */
+function namedCommand(argv: readonly string[]): string | undefined {
+  for (let at = 0; at < argv.length; at++) {
+    const word = argv[at]!;
+    if (globalOptionNames.has(word)) at++;
+    else if (word !== 'help' && !word.startsWith('-')) return word;
+  }
+  return undefined;
 }
 
-const program = new Command('appliance')
-  .description('Turns small machines into a Kubernetes cluster with Ceph storage: one executable, no other services.')
-  .option('-c, --config <file>', 'the configuration (default: /etc/appliance/appliance.yaml, if it is there)')
-  .showHelpAfterError()
-  .exitOverride();
-
-program
-  .command('up')
-  .description('start this node in the foreground and show how it comes up; Ctrl-C stops it and cleans up')
-  .addHelpText(
+async function program(argv: readonly string[]): Promise<Command> {
+  const named = namedCommand(argv);
+  const root = new Command('appliance')
+    .description('Turns small machines into a Kubernetes cluster with Ceph storage: one executable, no other services.')
+    .option('-c, --config <file>', 'the configuration (default: /etc/appliance/appliance.yaml, if it is there)')
+    .option('--data-dir <path>', 'everything that has to survive a restart (default: /var/lib/appliance)')
+    .option('--run-dir <path>', 'sockets and state of the running node (default: /run/appliance)')
+    .version(`appliance ${buildVersion()}`, '-V, --version', 'print the version')
+    .usage('[options] <command>')
+    .addHelpCommand(new Command('help').argument('[command]').description('tell about a command').helpGroup('Other:'))
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'appliance: ')) })
+    .showHelpAfterError('(`appliance --help` lists the commands)')
+    .exitOverride();
+  for (const row of commands) {
+    const command = root
+      .command(row.name, { hidden: row.group === undefined })
+      .summary(row.summary)
+      .description(`${row.summary[0]!.toUpperCase()}${row.summary.slice(1)}.`)
+      .showHelpAfterError(`(\`appliance ${row.name} --help\` tells how to use it)`);
+    if (row.group !== undefined) command.helpGroup(`${row.group}:`);
+    if (row.name === named) (await row.load()).command.define(command);
+  }
+  root.addHelpText(
     'after',
-    '\nExample:\n  appliance up            # one node with every role; needs root\n  appliance -c my.yaml up',
-  )
-  .action(async () => (await import('./up.ts')).up(program.opts<GlobalOptions>().config));
-program
-  .command('run')
-  .description('start this node for systemd: logs only; a stop leaves containers running')
-  .action(async () => (await import('./run.ts')).run(program.opts<GlobalOptions>().config));
-program
-  .command('down')
-  .description('stop the node and remove every process, mount, interface and firewall rule of it; data stays')
-  .action(async () => (await import('./down.ts')).down(program.opts<GlobalOptions>().config));
-program
-  .command('status')
-  .description('tell in words how the node, its roles, pods and storage are')
-  .addOption(new Option('-o, --output <format>', 'how to print it').choices(['text', 'json']).default('text'))
-  .action(async (options: { output: 'text' | 'json' }) =>
-    (await import('./status.ts')).status(program.opts<GlobalOptions>().config, options.output),
+    `
+Exit codes:
+${Object.values(exitCodes)
+  .map(({ code, means }) => `  ${String(code).padEnd(3)} ${means}`)
+  .join('\n')}
+
+Examples:
+  appliance up                     # one node with every role on this machine; needs root
+  appliance status --watch         # how it is, again and again
+  appliance config show --origin   # every setting and where it comes from`,
   );
-program
-  .command('version')
-  .description('print the version')
-  .action(() => console.log(`appliance ${buildVersion()}`));
-program.command('self-test', { hidden: true }).action(async () => (await import('./self-test.ts')).selfTest());
-program
-  .command('teardown <part> <file>', { hidden: true })
-  .action(async (part: 'pods' | 'network', file: string) => (await import('./teardown.ts')).teardown(part, file));
-program
-  .command('prepare', { hidden: true })
-  .action(async () => (await import('./prepare.ts')).prepare(program.opts<GlobalOptions>().config));
-program
-  .command('role <instance> <file>', { hidden: true })
-  .action(async (instance: string, file: string) =>
-    (await import('../../internal/node/child-system.ts')).runRoleProcess(instance, file),
-  );
+  return root;
+}
 
 try {
-  await program.parseAsync();
+  await (await program(process.argv.slice(2))).parseAsync();
 } catch (error) {
-  if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? exitCode.ok : exitCode.usage);
-  if (!(error instanceof AppError)) throw error;
-  console.error(`appliance: ${error.message}${error.hint ? `\n  ${error.hint}` : ''}`);
-  process.exit(
-    error.code === 'CONFIG' ? exitCode.usage : error.code === 'NOT_RUNNING' ? exitCode.notRunning : exitCode.failed,
+  if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? exitCodes.ok.code : exitCodes.usage.code);
+  if (!(error instanceof AppError)) {
+    console.error('appliance: this is a defect:', error);
+    process.exit(exitCodes.defect.code);
+  }
+  // Several mistakes stand on lines of their own, so that editors and terminals find FILE:LINE:COLUMN.
+  console.error(
+    `appliance: ${error.message.includes('\n') ? '\n' : ''}${error.message}${error.hint ? `\n  ${error.hint}` : ''}`,
   );
+  process.exit(exitCodes[exitCodeOf(error.code)].code);
 }

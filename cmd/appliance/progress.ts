@@ -1,4 +1,5 @@
 import type { WriteStream } from 'node:tty';
+import { terminal } from './terminal.ts';
 
 /** Progress for people: finished steps stay, the current one is redrawn on a terminal and printed once elsewhere. */
 export interface Progress {
@@ -9,8 +10,7 @@ export interface Progress {
 }
 
 export function createProgress(out: WriteStream): Progress {
-  const live = out.isTTY === true && process.env.TERM !== 'dumb';
-  const color = live && process.env.NO_COLOR === undefined;
+  const { live, color } = terminal(out);
   const began = performance.now();
   let waiting = '';
   const seconds = (): string => `${((performance.now() - began) / 1000).toFixed(1).padStart(5)} s`;

@@ -2,9 +2,12 @@ import { Database } from 'bun:sqlite';
 import { dlopen, FFIType } from 'bun:ffi';
 import { crc32c } from '../../internal/base/crc32c.ts';
 import { roleTable } from '../../internal/node/role-table.ts';
+import type { CommandModule } from './command.ts';
+
+export const command: CommandModule = { define: (command) => void command.action(selfTest) };
 
 /** Exercises what only fails once the program is compiled: the native parts, and that every role's modules load. */
-export async function selfTest(): Promise<void> {
+async function selfTest(): Promise<void> {
   const known = crc32c(new Uint8Array(4096).fill(0x61));
   // Of 4096 letters "a", by the table as well as by native code.
   let byPieces = 0xffffffff;

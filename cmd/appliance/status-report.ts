@@ -1,4 +1,5 @@
 import type { NodeStatus } from '../../internal/node/supervisor-system.ts';
+import { formatTable } from './terminal.ts';
 
 /** What was found out about a node; a part that did not answer has an `error`. */
 export interface Facts {
@@ -125,4 +126,18 @@ export function report(facts: Facts): StatusReport {
       );
   }
   return { ok: problems.length === 0, sentences: [...sentences, ...problems], problems, facts };
+}
+
+/** What a report says, for people: the sentences, then a line for every process of the node. */
+export function statusText({ sentences, facts }: StatusReport): string {
+  const { supervisor } = facts;
+  if (!supervisor) return sentences.join('\n');
+  const rows = supervisor.instances.map((one) => [
+    one.name,
+    one.phase === 'running' && !one.healthy ? 'unhealthy' : one.phase,
+    String(one.restarts),
+    one.rssBytes === undefined ? '-' : size(one.rssBytes),
+    one.detail,
+  ]);
+  return `${sentences.join('\n')}\n\n${formatTable(['PROCESS', 'STATE', 'RESTARTS', 'MEMORY', 'DETAIL'], rows)}`;
 }

@@ -3,7 +3,7 @@ import { utf8Text } from '../../internal/base/bytes.ts';
 import { AppError, errorText } from '../../internal/base/errors.ts';
 import { silentLogger } from '../../internal/base/log.ts';
 import type { Config } from '../../internal/config/config.ts';
-import { loadConfig } from '../../internal/config/machine-system.ts';
+import { runningConfig } from '../../internal/config/machine-system.ts';
 import { nodePaths, type Paths } from '../../internal/config/paths.ts';
 import type { Node, Pod } from '../../internal/kube/api/types.ts';
 import type { KubeObject } from '../../internal/kube/client/api.ts';
@@ -13,19 +13,44 @@ import { nodesRef, podsRef } from '../../internal/kube/client/resources.ts';
 import { connectMon } from '../../internal/node/ceph-connect-client.ts';
 import { controlRequest } from '../../internal/node/control-system.ts';
 import type { NodeStatus } from '../../internal/node/supervisor-system.ts';
-import { type Facts, report, type StatusReport } from './status-report.ts';
+import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
+import { exitCodes } from './exit-codes.ts';
+import { print } from './output.ts';
+import { type Facts, report, type StatusReport, statusText } from './status-report.ts';
+import { terminal } from './terminal.ts';
 
 export type { StatusReport } from './status-report.ts';
 
 const answerMs = 5000;
 
-/** Prints how the node is. Exit code 0: all is well, 1: something is not, 3: nothing runs. */
-export async function status(configPath: string | undefined, output: 'text' | 'json'): Promise<void> {
-  const config = loadConfig(configPath);
-  const result = await readStatus(config);
-  if (output === 'json') console.log(JSON.stringify(result, undefined, 2));
-  else console.log(result.sentences.join('\n'));
-  process.exit(result.ok ? 0 : result.facts.supervisor ? 1 : 3);
+export const command: CommandModule = {
+  define(command) {
+    withOutput(command).option('-w, --watch [seconds]', 'again and again, every 2 seconds or as many as are given');
+    withExamples(command, [
+      ['appliance status', 'exit code 0: all is well, 1: something is not, 3: nothing runs'],
+      ['appliance status --watch', 'until Ctrl-C'],
+      ['appliance status -o json', 'everything that is known, for programs'],
+    ]).action((options: { output: OutputFormat; watch?: true | string }) =>
+      status(runningConfig(configArguments(command)), options.output, options.watch),
+    );
+  },
+};
+
+async function status(config: Config, output: OutputFormat, watch: true | string | undefined): Promise<void> {
+  const everyMs = 1000 * (watch === undefined || watch === true ? 2 : Number(watch));
+  if (!(everyMs >= 500 && everyMs <= 3_600_000))
+    throw new AppError('USAGE', `--watch takes seconds from 0.5 to 3600, got ${String(watch)}`);
+  const { live } = terminal(process.stdout);
+  for (;;) {
+    const result = await readStatus(config);
+    // Home and erase below: the screen does not flicker as it does when it is cleared first.
+    if (watch !== undefined && live) process.stdout.write('\x1b[H\x1b[J');
+    print(output, result, () => statusText(result));
+    if (watch === undefined)
+      process.exit(exitCodes[result.ok ? 'ok' : result.facts.supervisor ? 'failed' : 'notRunning'].code);
+    if (!live && output !== 'json') process.stdout.write(output === 'yaml' ? '---\n' : '\n');
+    await Bun.sleep(everyMs);
+  }
 }
 
 async function readStatus(config: Config): Promise<StatusReport> {

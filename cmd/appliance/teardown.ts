@@ -8,9 +8,16 @@ import { cleanupNetwork } from '../../internal/kube/network/teardown-system.ts';
 import { stopAllPods } from '../../internal/kube/kubelet/teardown-system.ts';
 import { csiStateDir } from '../../internal/node/roles/agent.ts';
 import type { TeardownPart } from '../../internal/node/teardown-system.ts';
+import type { CommandModule } from './command.ts';
+
+export const command: CommandModule = {
+  define(command) {
+    command.argument('<part>').argument('<file>').action(teardown);
+  },
+};
 
 /** One part of taking a node down; see `internal/node/teardown-system.ts`. */
-export async function teardown(part: TeardownPart, configFile: string): Promise<never> {
+async function teardown(part: TeardownPart, configFile: string): Promise<never> {
   const config = JSON.parse(readFileSync(configFile, 'utf8')) as Config;
   const paths = nodePaths(config.dataDir, config.runDir);
   const log = systemLogger({ value: 'warn' });

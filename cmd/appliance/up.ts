@@ -1,4 +1,3 @@
-import { AppError } from '../../internal/base/errors.ts';
 import { createLogger, type LogLevel } from '../../internal/base/log.ts';
 import type { Config } from '../../internal/config/config.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
@@ -8,15 +7,29 @@ import { type NodeStatus, Supervisor } from '../../internal/node/supervisor-syst
 import { teardownPods, teardownRest } from '../../internal/node/teardown-system.ts';
 import { createProgress } from './progress.ts';
 import type { StatusReport } from './status.ts';
-import { buildVersion } from './version.ts';
+import type { ConfigArguments } from '../../internal/config/machine-system.ts';
+import { buildVersion } from './build-version.ts';
+import { type CommandModule, configArguments, withExamples } from './command.ts';
+import { withKeyFlags } from './key-flags.ts';
+
+export const command: CommandModule = {
+  define(command) {
+    withKeyFlags(command);
+    withExamples(command, [
+      ['appliance up', 'one node with every role; needs root'],
+      ['appliance -c my.yaml up', 'another configuration'],
+      ['appliance up --node-name pi-1 --tls-san cluster.example.com', 'keys of the configuration as flags'],
+    ]).action(() => up(configArguments(command)));
+  },
+};
 
 /** After this long the screen is shown with what is not ready yet; the node goes on. */
 const patienceMs = 180_000;
 
 /** Starts the node in the foreground; returns when it has been stopped and cleaned up. */
-export async function up(configPath: string | undefined): Promise<void> {
+async function up(from: ConfigArguments): Promise<void> {
   const began = performance.now();
-  const config = await preparedConfig(configPath);
+  const config = await preparedConfig(from);
   const paths = nodePaths(config.dataDir, config.runDir);
   const progress = createProgress(process.stdout);
   progress.line(
@@ -53,7 +66,7 @@ export async function up(configPath: string | undefined): Promise<void> {
   await supervisor.start(() => stopAsked.resolve());
 
   const stopping = stopAsked.promise.then(() => 'stop' as const);
-  const ready = await Promise.race([stopping, untilReady(config, configPath, supervisor, progress.wait)]);
+  const ready = await Promise.race([stopping, untilReady(config, supervisor, progress.wait)]);
   if (ready !== 'stop') {
     progress.clear();
     process.stdout.write(screen(config, paths, ready, (performance.now() - began) / 1000));
@@ -78,7 +91,6 @@ export async function up(configPath: string | undefined): Promise<void> {
 
 async function untilReady(
   config: Config,
-  configPath: string | undefined,
   supervisor: Supervisor,
   wait: (text: string) => void,
 ): Promise<StatusReport | undefined> {
@@ -87,7 +99,7 @@ async function untilReady(
   while (performance.now() < deadline) {
     await Bun.sleep(supervisor.allReady ? 300 : 500);
     if (!supervisor.allReady) continue;
-    report = await readStatus(configPath);
+    report = await readStatus(config);
     if (report?.ok) return report;
     if (report) wait(report.problems[0] ?? `waiting for ${config.node.name}`);
   }
@@ -95,8 +107,8 @@ async function untilReady(
 }
 
 /** Asks a process of its own, so that this one stays small: it lives as long as the node. */
-async function readStatus(configPath: string | undefined): Promise<StatusReport | undefined> {
-  const child = Bun.spawn([...selfCommand(), ...(configPath ? ['-c', configPath] : []), 'status', '-o', 'json'], {
+async function readStatus(config: Config): Promise<StatusReport | undefined> {
+  const child = Bun.spawn([...selfCommand(), 'status', '--run-dir', config.runDir, '-o', 'json'], {
     stdout: 'pipe',
     stderr: 'ignore',
     timeout: 20_000,
@@ -105,7 +117,6 @@ async function readStatus(configPath: string | undefined): Promise<StatusReport 
   try {
     return JSON.parse(text) as StatusReport;
   } catch {
-    if (child.exitCode === 2) throw new AppError('STATUS', 'the node started but its configuration changed meanwhile');
     return undefined;
   }
 }

@@ -1,10 +1,15 @@
-/** Put in by the build (`cmd/build/main.ts`); a run from source has neither. */
-declare const APPLIANCE_VERSION: string | undefined;
-declare const APPLIANCE_COMMIT: string | undefined;
+import { build, buildVersion } from './build-version.ts';
+import { type CommandModule, type OutputFormat, withExamples, withOutput } from './command.ts';
 
-/** `0.1.0 (abc1234, linux-x64)`. */
-export function buildVersion(): string {
-  const version = typeof APPLIANCE_VERSION === 'string' ? APPLIANCE_VERSION : 'development';
-  const commit = typeof APPLIANCE_COMMIT === 'string' ? APPLIANCE_COMMIT : 'source';
-  return `${version} (${commit}, ${process.platform}-${process.arch})`;
+export const command: CommandModule = {
+  define(command) {
+    withExamples(withOutput(command), [['appliance version -o json', 'version, commit and platform apart']]).action(
+      (options: { output: OutputFormat }) => printVersion(options.output),
+    );
+  },
+};
+
+export async function printVersion(format: OutputFormat): Promise<void> {
+  if (format === 'table') console.log(`appliance ${buildVersion()}`);
+  else (await import('./output.ts')).print(format, { ...build, bun: process.versions.bun }, buildVersion);
 }

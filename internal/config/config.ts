@@ -1,6 +1,13 @@
-/** The effective configuration of a node, every default filled in. `schema.ts` reads it from `appliance.yaml`. */
+/** The effective configuration of a node, every default filled in. `keys.ts` has a row for every key of it. */
 export interface Config {
-  readonly node: { readonly name: string; readonly ip: string; readonly labels: Readonly<Record<string, string>> };
+  readonly node: {
+    readonly name: string;
+    readonly ip: string;
+    /** Set on the Node object when it registers, and set again when they are missing. */
+    readonly labels: Readonly<Record<string, string>>;
+    /** Set on the Node object when it registers. */
+    readonly taints: readonly NodeTaint[];
+  };
   readonly roles: readonly RoleName[];
   readonly dataDir: string;
   readonly runDir: string;
@@ -42,11 +49,16 @@ export interface Config {
   };
 }
 
-/** Where one OSD keeps its data. `file`: a sparse file of `size` bytes made on first use; `directory`: an existing file system. */
+/**
+ * Where one OSD keeps its data. `file`: a sparse file of `size` bytes made on first use; `directory`: an existing file system; `device`: a whole
+ * disk or a partition, as a path below /dev or a name in /dev/disk/by-id; `serial`: a disk by its serial number, or one of its partitions.
+ * `block-devices-system.ts` finds the device of the last two.
+ */
 export type OsdConfig = { readonly id: number } & (
   | { readonly file: string; readonly size: number }
   | { readonly directory: string; readonly size?: number }
   | { readonly device: string }
+  | { readonly serial: string; readonly partition?: number }
 );
 
 /** The id of an OSD that the mon has not given one yet: only on nodes that joined, before they start. */
@@ -66,3 +78,38 @@ export interface JoinedCluster {
 }
 
 export type RoleName = 'server' | 'agent' | 'mon' | 'mgr' | 'osd';
+
+/** `key=value:effect` (core/v1 Taint). */
+export interface NodeTaint {
+  readonly key: string;
+  readonly value?: string;
+  readonly effect: 'NoSchedule' | 'PreferNoSchedule' | 'NoExecute';
+}
+
+/** The path of every key of `T`: `node.name`, `storage.osd`. Lists and maps with free keys are one key. */
+type KeyPathOf<T, Prefix extends string = ''> = {
+  [K in keyof T & string]-?: T[K] extends readonly unknown[]
+    ? `${Prefix}${K}`
+    : T[K] extends object
+      ? string extends keyof T[K]
+        ? `${Prefix}${K}`
+        : KeyPathOf<T[K], `${Prefix}${K}.`>
+      : `${Prefix}${K}`;
+}[keyof T & string];
+export type KeyPath = KeyPathOf<Config>;
+
+/** The type of the value at a path. */
+export type KeyValue<P extends string, T = Config> = P extends `${infer Head}.${infer Rest}`
+  ? Head extends keyof T
+    ? KeyValue<Rest, T[Head]>
+    : never
+  : P extends keyof T
+    ? T[P]
+    : never;
+
+/** The value at a path. */
+export function valueAt<P extends KeyPath>(config: Config, path: P): KeyValue<P> {
+  return path
+    .split('.')
+    .reduce<unknown>((value, key) => (value as Record<string, unknown>)[key], config) as KeyValue<P>;
+}

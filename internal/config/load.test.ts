@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { seededRandom } from '../base/random.ts';
 import { ConfigError, effectiveConfig } from './load.ts';
-import { parseSize } from './schema.ts';
+import { parseSize } from './values.ts';
 
 const facts = { hostname: 'Pi-4.local', ip: '192.168.1.4', freeBytes: 100 * 2 ** 30 };
 const load = (text: string) => effectiveConfig(text, 'appliance.yaml', facts);
@@ -18,7 +18,7 @@ const problems = (text: string): string => {
 describe('config', () => {
   test('an empty file is one node with every role and three OSDs that fit on the disk', () => {
     const config = load('');
-    expect(config.node).toEqual({ name: 'pi-4', ip: '192.168.1.4', labels: {} });
+    expect(config.node).toEqual({ name: 'pi-4', ip: '192.168.1.4', labels: {}, taints: [] });
     expect(config.roles).toEqual(['server', 'agent', 'mon', 'mgr', 'osd']);
     expect(config.storage.osd).toEqual(
       [0, 1, 2].map((id) => ({ id, file: `/var/lib/appliance/osd/osd.${id}.img`, size: 20 * 2 ** 30 })),
@@ -38,7 +38,10 @@ describe('config', () => {
       'cluster:\n  podCIDR: 10.42.0.0',
       'appliance.yaml:2:3: cluster.podCIDR: expected an IPv4 network such as 10.42.0.0/16',
     ],
-    ['cluster:\n  podCIDR: 10.43.128.0/24', 'cluster.serviceCIDR: expected no overlap with podCIDR 10.43.128.0/24'],
+    [
+      'cluster:\n  podCIDR: 10.43.128.0/24',
+      'appliance.yaml:2:3: cluster.podCIDR: expected no overlap with serviceCIDR 10.43.0.0/16, got 10.43.128.0/24',
+    ],
     [
       'cluster:\n  dnsIP: 10.9.0.1',
       'appliance.yaml:2:3: cluster.dnsIP: expected an address in serviceCIDR 10.43.0.0/16',
@@ -48,12 +51,15 @@ describe('config', () => {
       'storage:\n  osd:\n  - {id: 1, file: /a, size: 1Gi}\n  - {id: 1, file: /b, size: 1Gi}',
       'appliance.yaml:4:6: storage.osd[1].id: expected a free id, 1 is taken',
     ],
-    ['storage:\n  osd:\n  - {}', 'storage.osd[0]: expected exactly one of file, directory and device'],
+    [
+      'storage:\n  osd:\n  - {}',
+      'storage.osd[0]: expected exactly one of file, directory, device and serial, got none',
+    ],
     ['storage:\n  osd:\n  - {file: /a, size: 1Mi}', 'storage.osd[0].size: expected at least 512Mi'],
     ['roles: [agent]', 'roles: expected server beside agent'],
     ['storage: {replication: 5}', 'storage.replication: expected at most the number of OSDs, 3'],
-    ['roles: [server, server]', 'roles: expected each role once'],
-    ['a: 1\na: 2', 'appliance.yaml:2:1: Map keys must be unique'],
+    ['roles: [server, server]', 'appliance.yaml:1:17: roles[1]: expected each role once'],
+    ['a: 1\na: 2', 'appliance.yaml:2:1: this key is there twice'],
     ['dataDir: var', 'expected an absolute path'],
     ['ports: {api: 70000}', 'ports.api'],
   ])('%j is refused with its place', (text, expected) => {

@@ -1,302 +1,394 @@
-import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
+import { isMap, isScalar, type YAMLMap } from 'yaml';
+import type { z } from 'zod';
 import { AppError } from '../base/errors.ts';
-import { cidrAddress, cidrContains, cidrsOverlap, parseCidr } from './cidr.ts';
-import { type Config, type JoinedCluster, type OsdConfig, unallocatedOsd } from './config.ts';
-import { type ConfigFile, fileSchema } from './schema.ts';
+import type { Config, KeyPath } from './config.ts';
+import {
+  nested,
+  keyPaths,
+  keys,
+  type MachineFacts,
+  otherVariables,
+  sections,
+  variableOf,
+  writtenForm,
+} from './keys.ts';
+import { didYouMean, nearest } from './nearest.ts';
+import { rules } from './rules.ts';
+import { osdKeys, shown } from './values.ts';
+import { readYaml } from './yaml-source.ts';
 
-/** What defaults depend on; the shell reads it from the machine. */
-export interface MachineFacts {
-  hostname: string;
-  /** The address that other nodes reach this one by. */
-  ip: string;
-  /** Free bytes where the data directory is. */
-  freeBytes: number;
-  /** The cluster that this machine joined. */
-  joined?: JoinedCluster;
-  /** On a node that joined: ids that the mon gave, by what the OSD is on (`osdPlace`). */
-  osdIds?: Readonly<Record<string, number>>;
+export { type MachineFacts, osdPlace } from './keys.ts';
+
+/** Where a value comes from. */
+export type Origin =
+  | { readonly from: 'default' }
+  /** What the cluster that this machine joined has. */
+  | { readonly from: 'cluster' }
+  | { readonly from: 'file'; readonly file: string; readonly line: number; readonly column: number }
+  | { readonly from: 'environment'; readonly variable: string }
+  | { readonly from: 'flag'; readonly flag: string };
+
+/** `default`, `cluster`, `FILE:LINE:COLUMN`, the name of the variable, the flag. */
+export function originText(origin: Origin): string {
+  if (origin.from === 'file') return `${origin.file}:${origin.line}:${origin.column}`;
+  if (origin.from === 'environment') return origin.variable;
+  return origin.from === 'flag' ? `--${origin.flag}` : origin.from;
 }
 
-/** What an OSD is on: its file, directory or device. */
-export function osdPlace(osd: {
-  readonly file?: string | undefined;
-  readonly directory?: string | undefined;
-  readonly device?: string | undefined;
-}): string {
-  return osd.device ?? osd.directory ?? osd.file ?? '';
-}
+/** What values are read from. Of several, the later wins: the order is the file, those of conf.d by name, the environment, the flags. */
+export type Source =
+  | { readonly kind: 'file'; readonly file: string; readonly text: string }
+  /** All variables of the process; those that begin with APPLIANCE_ are read. */
+  | { readonly kind: 'environment'; readonly variables: Readonly<Record<string, string | undefined>> }
+  /** By name without `--`, every time that it was given. */
+  | { readonly kind: 'flags'; readonly flags: Readonly<Record<string, readonly string[]>> };
 
 /** One mistake in the configuration, with its place. */
 export interface ConfigProblem {
-  line: number;
-  column: number;
+  readonly origin: Origin;
   /** `storage.osd[1].size`. */
-  path: string;
-  message: string;
+  readonly path: string;
+  readonly message: string;
+}
+
+export function problemText({ origin, path, message }: ConfigProblem): string {
+  return `${origin.from === 'default' || origin.from === 'cluster' ? '' : `${originText(origin)}: `}${path ? `${path}: ` : ''}${message}`;
 }
 
 /** Every mistake at once; `message` has a line `file:line:column: path: what was expected` for each. */
 export class ConfigError extends AppError {
   readonly problems: readonly ConfigProblem[];
-  constructor(file: string, problems: readonly ConfigProblem[]) {
-    super(
-      'CONFIG',
-      problems.map((p) => `${file}:${p.line}:${p.column}: ${p.path ? `${p.path}: ` : ''}${p.message}`).join('\n'),
-      {
-        hint: `correct ${file} and start again; nothing was started`,
-      },
-    );
+  constructor(problems: readonly ConfigProblem[]) {
+    super('CONFIG', problems.map(problemText).join('\n'), {
+      hint: '`appliance config explain KEY` tells what a key takes; nothing was started',
+    });
     this.problems = problems;
   }
 }
 
-/** Larger files are refused before they are parsed. */
-const maxFileBytes = 1 << 20;
-
-/** Reads the text of an `appliance.yaml`; `file` is only for messages. Empty text is an empty configuration. */
-export function parseConfigFile(
-  text: string,
-  file: string,
-): { value: ConfigFile; at(path: readonly PropertyKey[]): { line: number; column: number } } {
-  if (text.length > maxFileBytes)
-    throw new ConfigError(file, [
-      { line: 1, column: 1, path: '', message: `expected at most ${maxFileBytes} bytes, has ${text.length}` },
-    ]);
-  const lines = new LineCounter();
-  const document = parseDocument(text.replace(/^\uFEFF/, ''), { lineCounter: lines, uniqueKeys: true, merge: false });
-  const place = (offset: number): { line: number; column: number } => {
-    const { line, col } = lines.linePos(offset);
-    return { line: Math.max(1, line), column: Math.max(1, col) };
-  };
-  if (document.errors.length > 0)
-    throw new ConfigError(
-      file,
-      document.errors.map((error) => ({ ...place(error.pos[0]), path: '', message: error.message.split('\n')[0]! })),
-    );
-  const at = (path: readonly PropertyKey[]): { line: number; column: number } => {
-    const parent: unknown = document.getIn(path.slice(0, -1) as (string | number)[], true);
-    const pair = isMap(parent)
-      ? parent.items.find((item) => isScalar(item.key) && item.key.value === path.at(-1))
-      : undefined;
-    if (pair && isScalar(pair.key) && pair.key.range) return place(pair.key.range[0]);
-    for (let depth = path.length; depth >= 0; depth--) {
-      const node: unknown = document.getIn(path.slice(0, depth) as (string | number)[], true);
-      const range = (node as { range?: [number, number, number] } | undefined)?.range;
-      if (range) return place(range[0]);
-    }
-    return { line: 1, column: 1 };
-  };
-  let raw: unknown;
-  try {
-    raw = document.toJS({ maxAliasCount: 20 }) ?? {};
-  } catch (error) {
-    throw new ConfigError(file, [{ line: 1, column: 1, path: '', message: String((error as Error).message) }]);
-  }
-  const parsed = fileSchema.safeParse(raw);
-  if (!parsed.success) {
-    throw new ConfigError(
-      file,
-      parsed.error.issues.flatMap((issue): ConfigProblem[] => {
-        if (issue.code === 'unrecognized_keys')
-          return issue.keys.map((key) => ({
-            ...at([...issue.path, key]),
-            path: pathText([...issue.path, key]),
-            message: `unknown key${nearest(key, issue.path)}`,
-          }));
-        return [{ ...at(issue.path), path: pathText(issue.path), message: issue.message }];
-      }),
-    );
-  }
-  return { value: parsed.data, at };
+/** One effective value. Of a map there is one for each of its keys. */
+export interface EffectiveValue {
+  readonly path: string;
+  readonly value: unknown;
+  readonly origin: Origin;
 }
 
-function pathText(path: readonly PropertyKey[]): string {
-  return path.reduce<string>(
-    (text, key) => (typeof key === 'number' ? `${text}[${key}]` : text ? `${text}.${String(key)}` : String(key)),
-    '',
+export interface Evaluation {
+  /** With problems, the keys that have them are at their defaults. */
+  readonly config: Config;
+  readonly problems: readonly ConfigProblem[];
+  readonly origins: ReadonlyMap<KeyPath, Origin>;
+  /** All of it as it would be written in a file; secrets are left out. */
+  readonly written: Readonly<Record<string, unknown>>;
+  /** Effective values in the order of the table, for people: as they would be written in the file. */
+  readonly values: readonly EffectiveValue[];
+}
+
+type Inside = readonly (string | number)[];
+
+/** A key that a source sets. */
+interface Setting {
+  readonly path: KeyPath;
+  readonly raw: unknown;
+  at(inside: Inside): Origin;
+}
+
+interface Reading {
+  readonly settings: Setting[];
+  readonly problems: ConfigProblem[];
+}
+
+export function pathText(path: readonly PropertyKey[]): string {
+  return path.reduce<string>((text, step) => {
+    if (typeof step === 'number') return `${text}[${step}]`;
+    return text ? `${text}.${String(step)}` : String(step);
+  }, '');
+}
+
+const isKey = (path: string): path is KeyPath => Object.hasOwn(keys, path);
+
+/** Names that may stand in a section; of the file as a whole with ''. */
+function namesIn(section: string): string[] {
+  const prefix = section === '' ? '' : `${section}.`;
+  return [
+    ...new Set(
+      keyPaths.filter((path) => path.startsWith(prefix)).map((path) => path.slice(prefix.length).split('.')[0]!),
+    ),
+  ];
+}
+
+/** What to write instead of an unknown key. */
+function suggestion(key: string, section: string): string {
+  const names = namesIn(section);
+  const near = nearest(key, names);
+  if (near !== undefined) return `; did you mean ${near}?`;
+  // The right name in the wrong place, or K3s' name of it.
+  const elsewhere = keyPaths.find(
+    (path) => path.split('.').at(-1)!.toLowerCase() === key.toLowerCase() || keys[path].flag === key,
+  );
+  return elsewhere ? `; did you mean ${elsewhere}?` : `; known here: ${names.join(', ')}`;
+}
+
+function readFile(file: string, text: string): Reading {
+  const yaml = readYaml(text);
+  const origin = (path: readonly PropertyKey[]): Origin => ({ from: 'file', file, ...yaml.at(path) });
+  const settings: Setting[] = [];
+  const problems: ConfigProblem[] = yaml.problems.map(({ line, column, message }) => ({
+    origin: { from: 'file', file, line, column },
+    path: '',
+    message,
+  }));
+  const walk = (map: YAMLMap, at: readonly string[]): void => {
+    for (const { key, value } of map.items) {
+      const name = isScalar(key) ? String(key.value) : undefined;
+      if (name === undefined) {
+        problems.push({ origin: origin(at), path: pathText(at), message: 'expected names as keys, got a list or map' });
+        continue;
+      }
+      const path = [...at, name];
+      const text = path.join('.');
+      const known = at.length === 0 || !name.includes('.');
+      if (known && isKey(text)) {
+        let raw: unknown;
+        try {
+          raw = yaml.plain(value);
+        } catch {
+          problems.push({
+            origin: origin(path),
+            path: text,
+            message: 'expected fewer aliases: they repeat each other',
+          });
+          continue;
+        }
+        settings.push({ path: text, raw: raw ?? null, at: (inside) => origin([...path, ...inside]) });
+      } else if (known && Object.hasOwn(sections, text)) {
+        if (isMap(value)) walk(value, path);
+        // A section whose keys are all commented out.
+        else if (value !== null && !(isScalar(value) && value.value === null))
+          problems.push({
+            origin: origin(path),
+            path: text,
+            message: `expected keys: ${namesIn(text).join(', ')}; got ${shown(yaml.plain(value))}`,
+          });
+      } else
+        problems.push({
+          origin: origin(path),
+          path: pathText(path),
+          message: `unknown key${suggestion(name, at.join('.'))}`,
+        });
+    }
+  };
+  if (yaml.top && yaml.problems.length === 0) walk(yaml.top, []);
+  return { settings, problems };
+}
+
+/** What a text in a variable or flag stands for, before it is checked. Throws the mistake in words. */
+function fromText(path: KeyPath, texts: readonly string[]): unknown {
+  const { form } = keys[path].type;
+  const last = texts.at(-1)!;
+  if (form === 'text') return last;
+  if (form === 'number') return /^-?\d{1,15}$/.test(last) ? Number(last) : last;
+  if (form === 'items') {
+    const items = texts.flatMap((text): unknown[] => {
+      const yaml = readYaml(text.startsWith('[') ? `items: ${text}` : `items: [${text}]`);
+      if (yaml.problems[0]) throw new AppError('CONFIG', yaml.problems[0].message);
+      const value = yaml.plain(yaml.top) as { items?: unknown } | undefined;
+      return Array.isArray(value?.items) ? value.items : [];
+    });
+    return items;
+  }
+  const parts = texts
+    .flatMap((text) => text.split(','))
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+  if (form === 'list') return parts;
+  const pairs = parts.map((part) => {
+    const equals = part.indexOf('=');
+    if (equals < 0) throw new AppError('CONFIG', `expected NAME=VALUE, got ${shown(part)}`);
+    return [part.slice(0, equals), part.slice(equals + 1)] as const;
+  });
+  return Object.fromEntries(pairs);
+}
+
+function readTexts(given: readonly { path: KeyPath; texts: readonly string[]; origin: Origin }[]): Reading {
+  const reading: Reading = { settings: [], problems: [] };
+  for (const { path, texts, origin } of given) {
+    try {
+      reading.settings.push({ path, raw: fromText(path, texts), at: () => origin });
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      reading.problems.push({ origin, path, message: error.message });
+    }
+  }
+  return reading;
+}
+
+const pathOfVariable = new Map(keyPaths.map((path) => [variableOf(path), path]));
+
+function readEnvironment(variables: Readonly<Record<string, string | undefined>>): Reading {
+  const given: Parameters<typeof readTexts>[0][number][] = [];
+  const problems: ConfigProblem[] = [];
+  for (const [variable, text] of Object.entries(variables)) {
+    if (!variable.startsWith('APPLIANCE_') || text === undefined || Object.hasOwn(otherVariables, variable)) continue;
+    const path = pathOfVariable.get(variable);
+    const origin: Origin = { from: 'environment', variable };
+    if (path) given.push({ path, texts: [text], origin });
+    else
+      problems.push({
+        origin,
+        path: '',
+        message: `unknown variable${didYouMean(variable, [...pathOfVariable.keys(), ...Object.keys(otherVariables)])}`,
+      });
+  }
+  const reading = readTexts(given);
+  return { settings: reading.settings, problems: [...problems, ...reading.problems] };
+}
+
+const pathOfFlag = new Map(keyPaths.map((path) => [keys[path].flag, path]));
+
+function readFlags(flags: Readonly<Record<string, readonly string[]>>): Reading {
+  return readTexts(
+    Object.entries(flags).flatMap(([flag, texts]) => {
+      const path = pathOfFlag.get(flag);
+      return path && texts.length > 0 ? [{ path, texts, origin: { from: 'flag', flag } as const }] : [];
+    }),
   );
 }
 
-interface SchemaNode {
-  shape?: Record<string, SchemaNode>;
-  unwrap?: () => SchemaNode;
-  element?: SchemaNode;
-}
+const readers: { [K in Source['kind']]: (source: Extract<Source, { kind: K }>) => Reading } = {
+  file: ({ file, text }) => readFile(file, text),
+  environment: ({ variables }) => readEnvironment(variables),
+  flags: ({ flags }) => readFlags(flags),
+};
 
-/** The keys that the schema knows at `path`. */
-function knownKeys(path: readonly PropertyKey[]): string[] {
-  let node: SchemaNode | undefined = fileSchema as unknown as SchemaNode;
-  for (const key of path) {
-    while (node && !node.shape && node.unwrap) node = node.unwrap();
-    node = typeof key === 'number' ? node?.element : node?.shape?.[String(key)];
+/** A mistake that a value type found, in words; they all say `expected` themselves but for these. */
+function issueProblems(setting: Setting, issue: z.core.$ZodIssue): ConfigProblem[] {
+  const inside = issue.path as Inside;
+  if (issue.code === 'unrecognized_keys') {
+    // The only values with named keys of their own are OSDs.
+    const known = Object.keys(osdKeys);
+    return issue.keys.map((key) => ({
+      origin: setting.at([...inside, key]),
+      path: pathText([setting.path, ...inside, key]),
+      message: `unknown key${didYouMean(key, known) || `; known here: ${known.join(', ')}`}`,
+    }));
   }
-  while (node && !node.shape && node.unwrap) node = node.unwrap();
-  return Object.keys(node?.shape ?? {});
+  const message = issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message;
+  return [{ origin: setting.at(inside), path: pathText([setting.path, ...inside]), message }];
 }
 
-function nearest(key: string, path: readonly PropertyKey[]): string {
-  const keys = knownKeys(path);
-  const best = keys
-    .map((known) => ({ known, distance: editDistance(key.slice(0, 64).toLowerCase(), known.toLowerCase()) }))
-    .sort((a, b) => a.distance - b.distance)[0];
-  if (best && best.distance <= Math.max(2, key.length / 3)) return `; did you mean ${best.known}?`;
-  return keys.length > 0 ? `; known here: ${keys.join(', ')}` : '';
+interface Effective {
+  value: unknown;
+  at(inside: Inside): Origin;
 }
 
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++)
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    row = next;
-  }
-  return row[b.length]!;
-}
+const byDefault: Origin = { from: 'default' };
+const byCluster: Origin = { from: 'cluster' };
 
-const gib = 2 ** 30;
-
-/** How large each of three default OSD files is: a fifth of what is free, between 1 and 32 GiB, so that all of them fit on the disk. */
-function defaultOsdBytes(freeBytes: number): number {
-  return Math.max(gib, Math.min(32 * gib, Math.floor(freeBytes / 5 / gib) * gib));
-}
-
-/** The configuration with every default filled in, and the rules that span keys checked. Throws ConfigError. */
-export function effectiveConfig(text: string, file: string, facts: MachineFacts): Config {
-  const { value, at } = parseConfigFile(text, file);
+/** The effective configuration from all sources, with the origin of every value and every mistake. */
+export function evaluate(sources: readonly Source[], facts: MachineFacts): Evaluation {
   const problems: ConfigProblem[] = [];
-  const problem = (path: readonly PropertyKey[], message: string): void => {
-    problems.push({ ...at(path), path: pathText(path), message });
-  };
-  const { joined } = facts;
-  const roles = value.roles ?? joined?.roles ?? ['server', 'agent', 'mon', 'mgr', 'osd'];
-  const dataDir = value.dataDir ?? '/var/lib/appliance';
-  const podCIDR = value.cluster?.podCIDR ?? joined?.cluster.podCIDR ?? '10.42.0.0/16';
-  const serviceCIDR = value.cluster?.serviceCIDR ?? joined?.cluster.serviceCIDR ?? '10.43.0.0/16';
-  const services = parseCidr(serviceCIDR);
-  const dnsIP = value.cluster?.dnsIP ?? joined?.cluster.dnsIP ?? cidrAddress(services, 10);
-  const range = value.cluster?.serviceNodePortRange ?? joined?.cluster.serviceNodePortRange.join('-') ?? '30000-32767';
-  const [low, high] = range.split('-').map(Number) as [number, number];
-  const domain = value.cluster?.domain ?? joined?.cluster.domain ?? 'cluster.local';
-  const nodeName = value.node?.name ?? joined?.node ?? nameOfHost(facts.hostname);
-
-  const joins =
-    joined !== undefined || value.server !== undefined || (value.token !== undefined && !roles.includes('server'));
-  // Who joins finds them on other nodes.
-  for (const [role, needed] of [
-    ['agent', 'server'],
-    ['mgr', 'mon'],
-    ['osd', 'mon'],
-  ] as const)
-    if (roles.includes(role) && !roles.includes(needed) && !joins)
-      problem(
-        ['roles'],
-        `expected ${needed} beside ${role}, or a cluster that this node has joined: \`appliance join <token>\` does that`,
-      );
-  if (joined) {
-    const fixed: [readonly string[], unknown, unknown][] = [
-      [['node', 'name'], nodeName, joined.node],
-      [['cluster', 'podCIDR'], podCIDR, joined.cluster.podCIDR],
-      [['cluster', 'serviceCIDR'], serviceCIDR, joined.cluster.serviceCIDR],
-      [['cluster', 'dnsIP'], dnsIP, joined.cluster.dnsIP],
-      [['cluster', 'domain'], domain, joined.cluster.domain],
-      [['cluster', 'serviceNodePortRange'], `${low}-${high}`, joined.cluster.serviceNodePortRange.join('-')],
-    ];
-    for (const [path, has, expected] of fixed)
-      if (has !== expected)
-        problem(path, `expected ${String(expected)}, as in the cluster that this machine joined; leave the key away`);
+  const set = new Map<KeyPath, Effective>();
+  const wrong = new Set<KeyPath>();
+  for (const source of sources) {
+    const reading = readers[source.kind](source as never);
+    problems.push(...reading.problems);
+    for (const problem of reading.problems) if (isKey(problem.path)) wrong.add(problem.path);
+    for (const setting of reading.settings) {
+      const parsed = keys[setting.path].type.schema.safeParse(setting.raw);
+      if (parsed.success) set.set(setting.path, merged(set.get(setting.path), parsed.data, setting));
+      else {
+        wrong.add(setting.path);
+        problems.push(...parsed.error.issues.flatMap((issue) => issueProblems(setting, issue)));
+      }
+    }
   }
-  if (new Set(roles).size !== roles.length) problem(['roles'], 'expected each role once');
-  if (parseCidr(podCIDR).prefix > 24)
-    problem(['cluster', 'podCIDR'], `expected a /24 or larger, is /${parseCidr(podCIDR).prefix}`);
-  if (services.prefix > 24) problem(['cluster', 'serviceCIDR'], `expected a /24 or larger, is /${services.prefix}`);
-  if (cidrsOverlap(parseCidr(podCIDR), services))
-    problem(['cluster', 'serviceCIDR'], `expected no overlap with podCIDR ${podCIDR}`);
-  if (!cidrContains(services, dnsIP))
-    problem(['cluster', 'dnsIP'], `expected an address in serviceCIDR ${serviceCIDR}`);
-  if (low < 1 || high > 65535 || low > high)
-    problem(['cluster', 'serviceNodePortRange'], 'expected a range inside 1-65535, low first');
 
-  const osd: OsdConfig[] = [];
-  const listed = value.storage?.osd;
-  if (roles.includes('osd')) {
-    // Copies on other OSDs of one machine are for a cluster of one machine; who joins brings one.
-    const remote = !roles.includes('mon');
-    const entries: NonNullable<typeof listed> =
-      listed ??
-      (remote
-        ? [{ file: `${dataDir}/osd/osd.img` }]
-        : Array.from({ length: 3 }, (_, id) => ({ id, file: `${dataDir}/osd/osd.${id}.img`, size: undefined })));
-    entries.forEach((entry, index) => {
-      const id = entry.id ?? (remote ? (facts.osdIds?.[osdPlace(entry)] ?? unallocatedOsd) : index);
-      if (id !== unallocatedOsd && osd.some((other) => other.id === id))
-        problem(['storage', 'osd', index, 'id'], `expected a free id, ${id} is taken`);
-      if ('device' in entry && entry.device !== undefined) osd.push({ id, device: entry.device });
-      else if ('directory' in entry && entry.directory !== undefined)
-        osd.push({ id, directory: entry.directory, ...(entry.size === undefined ? {} : { size: entry.size }) });
-      else if (entry.file !== undefined)
-        osd.push({ id, file: entry.file, size: entry.size ?? defaultOsdBytes(facts.freeBytes) });
-    });
-    if (osd.length === 0) problem(['storage', 'osd'], 'expected at least one OSD because roles has osd');
-  } else if (listed && listed.length > 0) problem(['storage', 'osd'], 'expected none because roles does not have osd');
-  const replication = value.storage?.replication;
-  if (replication !== undefined && roles.includes('osd') && roles.includes('mon') && replication > osd.length)
-    problem(
-      ['storage', 'replication'],
-      `expected at most the number of OSDs, ${osd.length}: each copy is on another one`,
+  const values = new Map<KeyPath, unknown>();
+  const context = { facts, get: (path: KeyPath) => values.get(path) as never };
+  for (const path of keyPaths)
+    values.set(path, keys[path].resolve(wrong.has(path) ? undefined : set.get(path)?.value, context));
+  const config = nested((path) => values.get(path)) as unknown as Config;
+
+  const originOf = (path: KeyPath, inside: Inside = []): Origin =>
+    set.get(path)?.at(inside) ?? (facts.joined && keys[path].joined ? byCluster : byDefault);
+  for (const rule of rules) {
+    if (rule.reads.some((path) => wrong.has(path))) continue;
+    rule.check(
+      config,
+      (path, message, ...inside) => {
+        // A default that does not fit is blamed on what made it not fit.
+        const blamed = set.has(path) ? undefined : rule.reads.find((other) => set.has(other));
+        problems.push({
+          origin: blamed ? originOf(blamed) : originOf(path, inside),
+          path: pathText([path, ...inside]),
+          message,
+        });
+      },
+      { facts, isSet: (path) => set.has(path) },
     );
-  if (problems.length > 0) throw new ConfigError(file, problems);
+  }
 
   return {
-    node: {
-      name: nodeName,
-      ip: value.node?.ip ?? facts.ip,
-      labels: value.node?.labels ?? {},
-    },
-    roles,
-    dataDir,
-    runDir: value.runDir ?? '/run/appliance',
-    logLevel: value.logLevel ?? 'info',
-    cluster: {
-      podCIDR,
-      serviceCIDR,
-      dnsIP,
-      domain,
-      serviceNodePortRange: [low, high],
-    },
-    ports: {
-      api: value.ports?.api ?? 6443,
-      kubelet: value.ports?.kubelet ?? 10250,
-      mon: value.ports?.mon ?? 3300,
-      ceph: value.ports?.ceph ?? 6800,
-      dns: value.ports?.dns ?? joined?.ports.dns ?? 10053,
-      prometheus: value.ports?.prometheus ?? 9283,
-    },
-    containerd: {
-      command: value.containerd?.command ?? 'containerd',
-      cniBinDirs: value.containerd?.cniBinDirs ?? ['/usr/lib/cni', '/opt/cni/bin'],
-    },
-    imagesDir: value.imagesDir ?? `${dataDir}/images`,
-    manifestsDir: value.manifestsDir ?? `${dataDir}/manifests`,
-    ...(value.server === undefined ? {} : { server: value.server.replace(/\/$/, '') }),
-    ...(value.token === undefined ? {} : { token: value.token }),
-    tlsSans: value.tlsSans ?? [],
-    writeKubeconfigMode: value.writeKubeconfigMode ?? '0600',
-    storage: {
-      engine: 'embedded',
-      replication: value.storage?.replication ?? Math.min(3, Math.max(1, osd.length)),
-      failureDomain: value.storage?.failureDomain ?? 'osd',
-      osd,
-    },
+    config,
+    problems: inOrder(problems, sources),
+    origins: new Map(keyPaths.map((path) => [path, originOf(path)])),
+    written: nested((path) => {
+      const value = values.get(path);
+      return value === undefined || keys[path].secret ? undefined : writtenForm(path, value);
+    }),
+    values: keyPaths.flatMap((path) => shownValues(path, values.get(path), (inside) => originOf(path, inside))),
   };
 }
 
-function nameOfHost(hostname: string): string {
-  const name = hostname
-    .toLowerCase()
-    .split('.')[0]!
-    .replace(/[^a-z0-9-]/g, '-')
-    .replace(/^-+|-+$/g, '')
-    .slice(0, 63);
-  return name === '' ? 'node' : name;
+/** Maps are merged by key, everything else is replaced as a whole. */
+function merged(before: Effective | undefined, value: unknown, setting: Setting): Effective {
+  if (!before || keys[setting.path].type.form !== 'map') return { value, at: setting.at };
+  const own = value as Record<string, unknown>;
+  return {
+    value: { ...(before.value as Record<string, unknown>), ...own },
+    at: (inside) =>
+      inside.length === 0 || Object.hasOwn(own, String(inside[0])) ? setting.at(inside) : before.at(inside),
+  };
+}
+
+/** In the order of the sources, within a file in the order of its lines, what spans sources last. */
+function inOrder(problems: readonly ConfigProblem[], sources: readonly Source[]): ConfigProblem[] {
+  const rank = ({ origin }: ConfigProblem): number => {
+    if (origin.from === 'default' || origin.from === 'cluster') return sources.length;
+    return sources.findIndex((source) =>
+      origin.from === 'file'
+        ? source.kind === 'file' && source.file === origin.file
+        : source.kind === (origin.from === 'flag' ? 'flags' : 'environment'),
+    );
+  };
+  const line = ({ origin }: ConfigProblem): number =>
+    origin.from === 'file' ? origin.line * 65536 + origin.column : 0;
+  return problems.toSorted((a, b) => rank(a) - rank(b) || line(a) - line(b));
+}
+
+function shownValues(path: KeyPath, value: unknown, at: (inside: Inside) => Origin): EffectiveValue[] {
+  const { type, secret } = keys[path];
+  if (value === undefined) return [];
+  const written = secret ? '(hidden)' : writtenForm(path, value);
+  if (type.form === 'map' && Object.keys(written as object).length > 0)
+    return Object.entries(written as object).map(([key, one]) => ({
+      path: `${path}.${key}`,
+      value: one,
+      origin: at([key]),
+    }));
+  if (type.form === 'items' && (written as unknown[]).length > 0)
+    return (written as unknown[]).map((one, index) => ({ path: `${path}[${index}]`, value: one, origin: at([index]) }));
+  return [{ path, value: written, origin: at([]) }];
+}
+
+/** The effective configuration from one file. Throws ConfigError with every mistake. */
+export function effectiveConfig(text: string, file: string, facts: MachineFacts): Config {
+  return checkedConfig(evaluate([{ kind: 'file', file, text }], facts));
+}
+
+/** The configuration of an evaluation without problems; else throws ConfigError. */
+export function checkedConfig({ config, problems }: Evaluation): Config {
+  if (problems.length > 0) throw new ConfigError(problems);
+  return config;
 }

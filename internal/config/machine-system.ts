@@ -1,12 +1,13 @@
-import { readFileSync, realpathSync, statfsSync } from 'node:fs';
+import { readdirSync, readFileSync, realpathSync, statfsSync } from 'node:fs';
 import { hostname, networkInterfaces } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { AppError, errorCode } from '../base/errors.ts';
+import { AppError, errorCode, errorText } from '../base/errors.ts';
+import { readFileIfThere } from '../base/files-system.ts';
 import { z } from 'zod';
 import type { Config, JoinedCluster } from './config.ts';
-import { effectiveConfig, type MachineFacts, parseConfigFile } from './load.ts';
-import { nodePaths } from './paths.ts';
-import { roleNames } from './schema.ts';
+import { checkedConfig, type Evaluation, evaluate, type MachineFacts, type Source } from './load.ts';
+import { effectiveConfigFile, nodePaths } from './paths.ts';
+import { roleNames } from './values.ts';
 
 /** Where the configuration is when no `--config` is given. */
 export const defaultConfigPath = '/etc/appliance/appliance.yaml';
@@ -115,28 +116,77 @@ export function resolvedPath(path: string): string {
   return join(resolvedPath(parent), basename(path));
 }
 
-/**
- * The effective configuration of this machine from `path`. A missing file is an empty one when the path is the default, else an error
- * that names it. `dataDir` and `runDir` have no symbolic links in them.
- */
-export function loadConfig(path: string | undefined, overrides: { dataDir?: string } = {}): Config {
-  const file = path ?? defaultConfigPath;
-  let text = '';
+/** Where a command is told to find the configuration: `--config`, and flags of keys by name, each time that it was given. */
+export interface ConfigArguments {
+  readonly file?: string | undefined;
+  readonly flags: Readonly<Record<string, readonly string[]>>;
+}
+
+function readConfigFile(file: string, must: boolean): string {
   try {
-    text = readFileSync(file, 'utf8');
+    return readFileSync(file, 'utf8');
   } catch (error) {
-    if (errorCode(error) !== 'ENOENT' || path !== undefined)
-      throw new AppError('CONFIG', `cannot read the configuration ${file}`, {
-        cause: error,
-        hint: 'check the path given with --config',
-      });
+    if (errorCode(error) === 'ENOENT' && !must) return '';
+    throw new AppError('CONFIG', `cannot read the configuration ${file}: ${errorText(error)}`, {
+      hint: 'check the path given with --config or APPLIANCE_CONFIG',
+    });
   }
+}
+
+/** Files of `conf.d` beside the configuration file, by name. */
+function partFiles(file: string): string[] {
+  const directory = join(dirname(file), 'conf.d');
+  try {
+    return readdirSync(directory)
+      .filter((name) => /\.ya?ml$/.test(name) && !name.startsWith('.'))
+      .sort()
+      .map((name) => join(directory, name));
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return [];
+    throw new AppError('CONFIG', `cannot read ${directory}: ${errorText(error)}`);
+  }
+}
+
+/** Everything that says what this machine's configuration is, the weakest first. */
+export function configSources({ file, flags }: ConfigArguments): Source[] {
+  const named = file ?? (process.env.APPLIANCE_CONFIG || undefined);
+  const path = named ?? defaultConfigPath;
+  const text = readConfigFile(path, named !== undefined);
   // A file that lost its content must not send a node to the default directories.
-  if (path !== undefined && text.trim() === '')
-    throw new AppError('CONFIG', `${file} is empty`, {
+  if (named !== undefined && text.trim() === '')
+    throw new AppError('CONFIG', `${path} is empty`, {
       hint: 'write at least one key into it, or leave --config away for the defaults',
     });
-  const dataDir = overrides.dataDir ?? parseConfigFile(text, file).value.dataDir ?? '/var/lib/appliance';
-  const config = effectiveConfig(text, file, machineFacts(dataDir));
-  return { ...config, dataDir: resolvedPath(dataDir), runDir: resolvedPath(config.runDir) };
+  return [
+    { kind: 'file', file: path, text },
+    ...partFiles(path).map((part): Source => ({ kind: 'file', file: part, text: readConfigFile(part, true) })),
+    { kind: 'environment', variables: process.env },
+    { kind: 'flags', flags },
+  ];
+}
+
+/** Evaluates what the sources say on this machine; `dataDir` and `runDir` have no symbolic links in them. */
+export function evaluateHere(sources: readonly Source[]): Evaluation {
+  const { dataDir } = evaluate(sources, { hostname: '', ip: '', freeBytes: 0 }).config;
+  const evaluation = evaluate(sources, machineFacts(dataDir));
+  const { config } = evaluation;
+  return {
+    ...evaluation,
+    config: { ...config, dataDir: resolvedPath(config.dataDir), runDir: resolvedPath(config.runDir) },
+  };
+}
+
+/** The configuration that a node starts with. Throws ConfigError, or AppError CONFIG for a file that cannot be read. */
+export function loadConfig(from: ConfigArguments): Config {
+  return checkedConfig(evaluateHere(configSources(from)));
+}
+
+/**
+ * The configuration that the node runs with, flags of its start included; of a node that does not run, the one that it would start with.
+ * A file that was damaged since does not keep a running node from being asked or stopped.
+ */
+export function runningConfig(from: ConfigArguments): Config {
+  const evaluation = evaluateHere(configSources(from));
+  const running = readFileIfThere(effectiveConfigFile(evaluation.config.runDir));
+  return running === undefined ? checkedConfig(evaluation) : (JSON.parse(running) as Config);
 }

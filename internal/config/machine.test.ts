@@ -15,7 +15,7 @@ test('directories are named as the mount table names them, also before they exis
   symlinkSync('real', join(directory, 'link'));
   const file = join(directory, 'appliance.yaml');
   writeFileSync(file, `dataDir: ${directory}/link/./data\nrunDir: ${directory}/link/a/../run\n`);
-  const config = loadConfig(file);
+  const config = loadConfig({ file, flags: {} });
   expect(config.dataDir).toBe(`${directory}/real/data`);
   expect(config.runDir).toBe(`${directory}/real/run`);
 });

@@ -28,6 +28,11 @@ export interface Paths {
 /** The data directory of a node that says nothing else. */
 export const defaultDataDir = '/var/lib/appliance';
 
+/** Where a supervisor writes the configuration that its node runs with. */
+export function effectiveConfigFile(runDir: string): string {
+  return `${runDir}/effective.json`;
+}
+
 /** Every place on disk of one appliance. Two of them share a machine when their directories (and network namespaces) differ. */
 export function nodePaths(dataDir: string, runDir: string): Paths {
   const ceph = `${dataDir}/ceph`;

@@ -1,8 +1,11 @@
 import { statSync } from 'node:fs';
+import { deviceNameText } from '../base/block-devices.ts';
+import { devicePath } from '../base/block-devices-system.ts';
 import { AppError } from '../base/errors.ts';
 import { makeDirectory } from '../base/files-system.ts';
 import { systemClock, systemRandom } from '../base/system.ts';
-import type { Config } from '../config/config.ts';
+import { holdsFileSystemOf } from '../ceph/osd/disk-system.ts';
+import { type Config, type OsdConfig, unallocatedOsd } from '../config/config.ts';
 import { machineAddresses } from '../config/machine-system.ts';
 import { nodePaths } from '../config/paths.ts';
 import { certificateAddresses } from '../pki/leaves.ts';
@@ -25,6 +28,22 @@ function neededPrograms(config: Config): { program: string; from: string }[] {
   if (config.storage.osd.some((osd) => !('directory' in osd)))
     all.push({ program: 'mkfs.ext4', from: 'e2fsprogs' }, { program: 'unshare', from: 'util-linux' });
   return all;
+}
+
+/** Refuses a device that is not there, is in use or holds anything but this OSD, before anything starts. */
+async function checkDevice(osd: OsdConfig): Promise<void> {
+  if (!('device' in osd || 'serial' in osd)) return;
+  try {
+    const path = devicePath(osd);
+    if (osd.id !== unallocatedOsd) await holdsFileSystemOf(path, osd.id);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    throw new AppError(
+      'PREFLIGHT',
+      `osd.${osd.id === unallocatedOsd ? '?' : osd.id} (${deviceNameText(osd)}): ${error.message}`,
+      error.hint === undefined ? { cause: error } : { cause: error, hint: error.hint },
+    );
+  }
 }
 
 /** Checks what the node needs of the machine, then makes its directories, certificates and Ceph files. Safe to repeat. */
@@ -50,11 +69,7 @@ export async function prepareNode(config: Config): Promise<void> {
     throw new AppError('PREFLIGHT', `node.ip ${config.node.ip} is not an address of this machine`, {
       hint: `it has ${addresses.join(', ')}; leave node.ip away to take the one of the default route`,
     });
-  for (const osd of config.storage.osd)
-    if ('device' in osd && !statSync(osd.device, { throwIfNoEntry: false })?.isBlockDevice())
-      throw new AppError('PREFLIGHT', `osd.${osd.id}: ${osd.device} is not a block device of this machine`, {
-        hint: 'lsblk lists them',
-      });
+  for (const osd of config.storage.osd) await checkDevice(osd);
   const paths = nodePaths(config.dataDir, config.runDir);
   makeDirectory(config.dataDir, 0o711);
   makeDirectory(config.imagesDir);

@@ -4,7 +4,7 @@ import { makeDirectory, writeFileAtomic } from '../base/files-system.ts';
 import type { Logger, LogLevel } from '../base/log.ts';
 import { systemClock } from '../base/system.ts';
 import type { Config } from '../config/config.ts';
-import { nodePaths, type Paths } from '../config/paths.ts';
+import { effectiveConfigFile, nodePaths, type Paths } from '../config/paths.ts';
 import { startControlServer } from './control-system.ts';
 import type { FromRole, ToRole } from './ipc.ts';
 import { instanceSpecs, type RoleEntry } from './role-table.ts';
@@ -62,7 +62,7 @@ export class Supervisor {
   }
 
   get #configFile(): string {
-    return `${this.#paths.runDir}/effective.json`;
+    return effectiveConfigFile(this.#paths.runDir);
   }
 
   /** Opens the control socket and starts the instances. `stop` is what the control socket's stop request calls. */

@@ -3,7 +3,7 @@ import { AppError } from '../base/errors.ts';
 import { makeDirectory, writeFileAtomic } from '../base/files-system.ts';
 import { removeTree } from '../base/mounts-system.ts';
 import type { Config } from '../config/config.ts';
-import { nodePaths } from '../config/paths.ts';
+import { effectiveConfigFile, nodePaths } from '../config/paths.ts';
 import { socketAnswers } from './probe-system.ts';
 import { roleTable } from './role-table.ts';
 import { selfCommand } from './self-system.ts';
@@ -83,7 +83,7 @@ async function runPart(part: TeardownPart, config: Config, timeoutMs: number): P
 
 /** Roles' processes whose supervisor is gone end by themselves; those that do not within a second are killed. */
 async function killStrays(config: Config): Promise<void> {
-  const marks = [`${config.runDir}/effective.json`, nodePaths(config.dataDir, config.runDir).agent];
+  const marks = [effectiveConfigFile(config.runDir), nodePaths(config.dataDir, config.runDir).agent];
   const strays = (): number[] =>
     readdirSync('/proc')
       .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)

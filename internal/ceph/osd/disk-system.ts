@@ -14,6 +14,7 @@ import {
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { whyNotBlank } from '../../base/blank-system.ts';
+import { devicePath } from '../../base/block-devices-system.ts';
 import { systemDisk } from '../../base/disk-system.ts';
 import { AppError } from '../../base/errors.ts';
 import { syncDirectory } from '../../base/files-system.ts';
@@ -131,10 +132,13 @@ function volumeLabel(osd: number): string {
   return `osd.${osd}`;
 }
 
-/** Makes the OSD's file system on a file or device when that is blank; refuses what is not ours. */
-async function ensureFileSystem(path: string, osd: number, log: Logger): Promise<void> {
+/**
+ * Whether a file or device holds this OSD's file system already; false when it is blank. AppError FOREIGN_DISK for one that holds anything else: it
+ * is never taken over.
+ */
+export async function holdsFileSystemOf(path: string, osd: number): Promise<boolean> {
   const found = ext4Label(path);
-  if (found === volumeLabel(osd)) return;
+  if (found === volumeLabel(osd)) return true;
   if (found !== undefined)
     throw new AppError('FOREIGN_DISK', `${path} holds a file system labelled '${found}', not '${volumeLabel(osd)}'`, {
       hint: 'It is not taken over. Give another disk, or wipe this one (wipefs -a) if its data is not needed.',
@@ -144,6 +148,12 @@ async function ensureFileSystem(path: string, osd: number, log: Logger): Promise
     throw new AppError('FOREIGN_DISK', `${path} is not empty and holds no file system of an OSD: ${reason}`, {
       hint: 'It is not overwritten. Wipe it (wipefs -a, blkdiscard, or zeros over its first 4 MiB and its last) if its data is not needed.',
     });
+  return false;
+}
+
+/** Makes the OSD's file system on a file or device when that is blank; refuses what is not ours. */
+async function ensureFileSystem(path: string, osd: number, log: Logger): Promise<void> {
+  if (await holdsFileSystemOf(path, osd)) return;
   log.info('making the file system', { osd, path });
   await makeFileSystem(path, volumeLabel(osd));
 }
@@ -163,12 +173,9 @@ async function prepareMounted(config: OsdConfig, mountDir: string, log: Logger):
     mountFile(config.file, mountDir);
     return mountDir;
   }
-  if (!existsSync(config.device))
-    throw new AppError('DISK', `device ${config.device} of osd.${config.id} does not exist`, {
-      hint: 'See lsblk for the devices of this machine.',
-    });
-  await ensureFileSystem(config.device, config.id, log);
-  mount(config.device, mountDir);
+  const device = devicePath(config);
+  await ensureFileSystem(device, config.id, log);
+  mount(device, mountDir);
   return mountDir;
 }
 

@@ -1,0 +1,50 @@
+import type { CommandModule } from './command.ts';
+
+/** A sub-command: its module is loaded when it is called. */
+export interface CommandRow {
+  readonly name: string;
+  /** One line of `appliance --help`. */
+  readonly summary: string;
+  /** The heading in `appliance --help`. Without one it is for the program's own use and not listed. */
+  readonly group?: 'Run a node' | 'Look at a node' | 'Other';
+  load(): Promise<{ readonly command: CommandModule }>;
+}
+
+/** Every sub-command, in the order of `appliance --help`. One file each. */
+export const commands: readonly CommandRow[] = [
+  {
+    name: 'up',
+    summary: 'start this node in the foreground and show how it comes up; Ctrl-C stops it and cleans up',
+    group: 'Run a node',
+    load: () => import('./up.ts'),
+  },
+  {
+    name: 'run',
+    summary: 'start this node for systemd: logs only; a stop leaves containers running',
+    group: 'Run a node',
+    load: () => import('./run.ts'),
+  },
+  {
+    name: 'down',
+    summary: 'stop the node and remove every process, mount, interface and firewall rule of it; data stays',
+    group: 'Run a node',
+    load: () => import('./down.ts'),
+  },
+  {
+    name: 'status',
+    summary: 'tell in words how the node, its roles, pods and storage are',
+    group: 'Look at a node',
+    load: () => import('./status.ts'),
+  },
+  {
+    name: 'config',
+    summary: 'show, check and explain the configuration',
+    group: 'Look at a node',
+    load: () => import('./config.ts'),
+  },
+  { name: 'version', summary: 'print the version', group: 'Other', load: () => import('./version.ts') },
+  { name: 'self-test', summary: 'load every native part and module', load: () => import('./self-test.ts') },
+  { name: 'teardown', summary: 'one part of taking a node down', load: () => import('./teardown.ts') },
+  { name: 'prepare', summary: 'make what a node needs before it starts', load: () => import('./prepare.ts') },
+  { name: 'role', summary: 'the main program of one role', load: () => import('./role.ts') },
+];

@@ -1,0 +1,409 @@
+import { cidrAddress, parseCidr } from './cidr.ts';
+import {
+  type JoinedCluster,
+  type KeyPath,
+  type KeyValue,
+  type OsdConfig,
+  type RoleName,
+  unallocatedOsd,
+} from './config.ts';
+import { defaultDataDir } from './paths.ts';
+import * as value from './values.ts';
+
+/** What defaults depend on; the shell reads it from the machine. */
+export interface MachineFacts {
+  hostname: string;
+  /** The address that other nodes reach this one by. */
+  ip: string;
+  /** Free bytes where the data directory is. */
+  freeBytes: number;
+  /** The cluster that this machine joined. */
+  joined?: JoinedCluster;
+  /** On a node that joined: ids that the mon gave, by what the OSD is on (`osdPlace`). */
+  osdIds?: Readonly<Record<string, number>>;
+}
+
+export interface DefaultContext {
+  readonly facts: MachineFacts;
+  /** The effective value of a key that stands above in the table. */
+  get<P extends KeyPath>(path: P): KeyValue<P>;
+}
+
+/** When a changed value takes effect: at once on SIGHUP, or at the next start of these roles (names of the role table). */
+export type Change = 'live' | readonly string[];
+
+/** Everything about one key: its row is the source for validation, defaults, variables, flags, the JSON schema and the documentation. */
+export interface KeyRow<T = unknown> {
+  /** What it means, for users. */
+  readonly about: string;
+  readonly type: value.ValueType<unknown>;
+  /** The effective value from what was written, or from nothing. */
+  resolve(given: unknown, context: DefaultContext): T;
+  /** How the default reads. */
+  readonly defaultText: string;
+  /** Its flag without `--`: K3s' name where K3s has the flag. */
+  readonly flag: string;
+  /** What it is in the cluster that this machine joined: then this is the default. */
+  readonly joined?: ((cluster: JoinedCluster) => T) | undefined;
+  /** Never shown. */
+  readonly secret?: boolean;
+  /** A value that somebody might write, in the file's form. */
+  readonly example: unknown;
+  /** It has no effect on a node without this role, so it is refused there. */
+  readonly role?: RoleName;
+  readonly change: Change;
+}
+
+interface RowFacts<T> {
+  about: string;
+  joined?: (cluster: JoinedCluster) => T;
+  secret?: boolean;
+  example: unknown;
+  change: Change;
+  defaultText?: string;
+  flag: string;
+  role?: RoleName;
+}
+
+/** A row whose default is a value, or is computed. */
+function row<T>(
+  type: value.ValueType<NoInfer<Exclude<T, undefined>>>,
+  standard: NoInfer<T> | ((context: DefaultContext) => NoInfer<T>),
+  facts: RowFacts<NoInfer<T>>,
+): KeyRow<T> {
+  return {
+    ...facts,
+    type: type as value.ValueType<unknown>,
+    resolve: (given, context) =>
+      given !== undefined
+        ? (given as T)
+        : facts.joined && context.facts.joined
+          ? facts.joined(context.facts.joined)
+          : standard instanceof Function
+            ? standard(context)
+            : standard,
+    defaultText:
+      facts.defaultText ?? defaultText(type.write ? type.write(standard as Exclude<T, undefined>) : standard),
+  };
+}
+
+function defaultText(standard: unknown): string {
+  if (Array.isArray(standard)) return `[${standard.join(', ')}]`;
+  return typeof standard === 'object' ? JSON.stringify(standard) : String(standard);
+}
+
+const everyRole = ['server', 'agent', 'containerd', 'edge', 'mon', 'mgr', 'osd'] as const;
+
+/** What a section of the file is about. */
+export const sections: Readonly<Record<string, string>> = {
+  node: 'This machine as a node of the cluster.',
+  cluster: 'What all nodes of the cluster have in common.',
+  ports: 'Where this node listens.',
+  containerd: 'The container runtime.',
+  storage: 'Ceph storage.',
+};
+
+/** Every key. A default may use keys above it only. */
+export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
+  'node.name': row(value.dnsLabel, ({ facts }) => nodeName(facts.hostname), {
+    about: 'Name of the node. It stays the same for the life of the node.',
+    defaultText: 'the host name',
+    example: 'pi-1',
+    flag: 'node-name',
+    joined: (joined) => joined.node,
+    change: everyRole,
+  }),
+  'node.ip': row(value.ipv4, ({ facts }) => facts.ip, {
+    about: 'The address of this machine that clients and other nodes use.',
+    defaultText: 'the address of the interface with the default route',
+    example: '192.168.1.10',
+    flag: 'node-ip',
+    change: everyRole,
+  }),
+  'node.labels': row(
+    value.labels,
+    {},
+    {
+      about: 'Labels of the Node object, set when it registers and again when they are missing.',
+      example: { disk: 'ssd' },
+      flag: 'node-label',
+      role: 'agent',
+      change: ['agent'],
+    },
+  ),
+  'node.taints': row(value.taints, [], {
+    about: 'Taints of the Node object, set when it registers; later `kubectl taint` changes them.',
+    example: ['dedicated=storage:NoSchedule'],
+    flag: 'node-taint',
+    role: 'agent',
+    change: ['agent'],
+  }),
+  roles: row(value.roles, value.roleNames, {
+    about: 'What this node does.',
+    example: ['server', 'agent'],
+    flag: 'role',
+    joined: (joined) => joined.roles,
+    change: everyRole,
+  }),
+  dataDir: row(value.path, defaultDataDir, {
+    about: 'Everything that has to survive a restart.',
+    example: '/mnt/usb/appliance',
+    flag: 'data-dir',
+    change: everyRole,
+  }),
+  runDir: row(value.path, '/run/appliance', {
+    about: 'Sockets and state of the running node; gone after a stop.',
+    example: '/run/appliance-2',
+    flag: 'run-dir',
+    change: everyRole,
+  }),
+  logLevel: row(value.word(['debug', 'info', 'warn', 'error'], 'a level'), 'info', {
+    about: 'The least important messages that are still logged.',
+    example: 'debug',
+    flag: 'log-level',
+    change: 'live',
+  }),
+  server: row(value.serverUrl, undefined, {
+    about: 'A server of the cluster that this node joins. Without it, it is looked for on the network.',
+    defaultText: 'nothing',
+    example: 'https://192.168.1.10:6443',
+    flag: 'server',
+    change: everyRole,
+  }),
+  token: row(value.token, undefined, {
+    about: 'To join a cluster with; on a server, a secret that joining nodes may use.',
+    defaultText: 'nothing',
+    example: 'K10<hash>::node:<secret>',
+    flag: 'token',
+    secret: true,
+    change: ['server'],
+  }),
+  tlsSans: row(value.hosts, [], {
+    about: 'Further names and IPv4 addresses that clients reach the API server by; they go into its certificate.',
+    example: ['cluster.example.com', '203.0.113.7'],
+    flag: 'tls-san',
+    role: 'server',
+    change: ['server'],
+  }),
+  writeKubeconfigMode: row(value.fileMode, '0600', {
+    about: "Permission bits of the admin's kubeconfig, in quotes.",
+    defaultText: '"0600"',
+    example: '0640',
+    flag: 'write-kubeconfig-mode',
+    role: 'server',
+    change: 'live',
+  }),
+  'cluster.podCIDR': row(value.cidr, '10.42.0.0/16', {
+    about: "The pods' network, a /24 or larger.",
+    example: '10.142.0.0/16',
+    flag: 'cluster-cidr',
+    joined: (joined) => joined.cluster.podCIDR,
+    change: ['server', 'agent', 'containerd', 'edge'],
+  }),
+  'cluster.serviceCIDR': row(value.cidr, '10.43.0.0/16', {
+    about: "The services' network, a /24 or larger.",
+    example: '10.143.0.0/16',
+    flag: 'service-cidr',
+    joined: (joined) => joined.cluster.serviceCIDR,
+    change: ['server', 'agent', 'containerd', 'edge'],
+  }),
+  'cluster.dnsIP': row(value.ipv4, ({ get }) => cidrAddress(parseCidr(get('cluster.serviceCIDR')), 10), {
+    about: 'The service address of the cluster DNS, in serviceCIDR.',
+    defaultText: 'the tenth address of serviceCIDR',
+    example: '10.43.0.10',
+    flag: 'cluster-dns',
+    joined: (joined) => joined.cluster.dnsIP,
+    change: ['server', 'agent', 'edge'],
+  }),
+  'cluster.domain': row(value.dnsName, 'cluster.local', {
+    about: 'The DNS domain of services and pods.',
+    example: 'cluster.example',
+    flag: 'cluster-domain',
+    joined: (joined) => joined.cluster.domain,
+    change: ['server', 'agent', 'edge'],
+  }),
+  'cluster.serviceNodePortRange': row(value.portRange, [30000, 32767], {
+    about: 'Ports that services of type NodePort are given.',
+    example: '30000-30999',
+    flag: 'service-node-port-range',
+    joined: (joined) => joined.cluster.serviceNodePortRange,
+    change: ['server'],
+  }),
+  'ports.api': row(value.port(), 6443, {
+    about: 'The Kubernetes API.',
+    example: 7443,
+    flag: 'https-listen-port',
+    change: ['server', 'agent', 'edge'],
+  }),
+  'ports.kubelet': row(value.port(), 10250, {
+    about: "The kubelet's API: logs, exec, metrics.",
+    example: 11250,
+    flag: 'kubelet-port',
+    change: ['agent'],
+  }),
+  'ports.mon': row(value.port(), 3300, {
+    about: 'The Ceph monitor.',
+    example: 3301,
+    flag: 'mon-port',
+    change: ['mon', 'mgr', 'osd', 'server', 'agent'],
+  }),
+  'ports.ceph': row(value.port(65000), 6800, {
+    about: 'The first of the ports that OSDs and the mgr take.',
+    example: 7800,
+    flag: 'ceph-port',
+    change: ['mgr', 'osd'],
+  }),
+  'ports.dns': row(value.port(), 10053, {
+    about: 'Where the cluster DNS listens on the node; pods reach it at dnsIP, port 53.',
+    example: 10054,
+    flag: 'dns-port',
+    joined: (joined) => joined.ports.dns,
+    change: ['server', 'edge'],
+  }),
+  'ports.prometheus': row(value.port(), 9283, {
+    about: "The mgr's metrics for Prometheus.",
+    example: 9284,
+    flag: 'prometheus-port',
+    change: ['mgr'],
+  }),
+  'containerd.command': row(value.program, 'containerd', {
+    about: 'The containerd to start: a name on PATH or a path.',
+    example: '/usr/local/bin/containerd',
+    flag: 'containerd-command',
+    change: ['containerd', 'agent'],
+  }),
+  'containerd.cniBinDirs': row(value.paths, ['/usr/lib/cni', '/opt/cni/bin'], {
+    about: 'Where the CNI plug-ins are looked for, in this order.',
+    example: ['/opt/cni/bin'],
+    flag: 'cni-bin-dir',
+    change: ['containerd', 'agent'],
+  }),
+  imagesDir: row(value.path, ({ get }) => `${get('dataDir')}/images`, {
+    about: 'Image tarballs (docker or OCI) in this directory are imported at start.',
+    defaultText: '<dataDir>/images',
+    example: '/srv/images',
+    flag: 'images-dir',
+    change: ['agent'],
+  }),
+  manifestsDir: row(value.path, ({ get }) => `${get('dataDir')}/manifests`, {
+    about: 'Objects in YAML files in this directory are applied at start and kept applied.',
+    defaultText: '<dataDir>/manifests',
+    example: '/srv/manifests',
+    flag: 'manifests-dir',
+    change: ['server'],
+  }),
+  'storage.engine': row(value.word(['embedded'], 'an engine of this version'), 'embedded', {
+    about: 'Who stores: `embedded` is the Ceph roles of this executable.',
+    example: 'embedded',
+    flag: 'storage-engine',
+    change: ['mon', 'mgr', 'osd'],
+  }),
+  'storage.osd': {
+    about: 'The OSDs of this node and where each keeps its data: exactly one of file, directory, device and serial.',
+    type: value.osds as value.ValueType<unknown>,
+    resolve: (given, context) => osdConfigs(given as readonly value.OsdEntry[] | undefined, context),
+    defaultText: 'three sparse files of a fifth of the free space each, at most 32Gi',
+    example: [
+      { id: 0, file: '/var/lib/appliance/osd/osd.0.img', size: '20Gi' },
+      { id: 1, device: '/dev/sda1' },
+      { id: 2, device: 'usb-Samsung_Flash_Drive_0374-0:0' },
+      { id: 3, serial: 'S3Z9NB0K', partition: 2 },
+      { id: 4, directory: '/mnt/disk' },
+    ],
+    flag: 'osd',
+    role: 'osd',
+    change: ['osd'],
+  },
+  'storage.replication': row(value.count(1, 10), ({ get }) => Math.min(3, Math.max(1, get('storage.osd').length)), {
+    about: 'Copies of every object in new pools, at most the number of OSDs.',
+    defaultText: '3, or the number of OSDs if that is less',
+    example: 2,
+    flag: 'replication',
+    change: ['mon', 'mgr'],
+  }),
+  'storage.failureDomain': row(value.word(['osd', 'host'], 'a failure domain'), 'osd', {
+    about: '`osd`: copies are on different disks; `host`: on different machines.',
+    example: 'host',
+    flag: 'failure-domain',
+    change: ['mon'],
+  }),
+};
+
+export const keyPaths = Object.keys(keys) as KeyPath[];
+
+/** `APPLIANCE_CLUSTER_POD_CIDR` of `cluster.podCIDR`. */
+export function variableOf(path: string): string {
+  return `APPLIANCE_${path.replaceAll('.', '_').replace(/([a-z0-9])([A-Z])/g, '$1_$2')}`.toUpperCase();
+}
+
+/** Variables that begin with APPLIANCE_ and are not keys. */
+export const otherVariables: Readonly<Record<string, string>> = {
+  APPLIANCE_CONFIG: 'the configuration file, as --config',
+  APPLIANCE_PLANTED_FAULT: 'the fault of an executable that is built for crash tests',
+  APPLIANCE_BINARY: 'the executable that tests start',
+};
+
+/** A value as a user would write it in the file. */
+export function writtenForm(path: KeyPath, effective: unknown): unknown {
+  const { write } = keys[path].type;
+  return write ? write(effective) : effective;
+}
+
+function nodeName(hostname: string): string {
+  const name = hostname
+    .toLowerCase()
+    .split('.')[0]!
+    .replace(/[^a-z0-9-]/g, '-')
+    .slice(0, 63)
+    .replace(/^-+|-+$/g, '');
+  return name === '' ? 'node' : name;
+}
+
+const gib = 2 ** 30;
+
+/** How large each of three default OSD files is: a fifth of what is free, between 1 and 32 GiB, so that all of them fit on the disk. */
+function defaultOsdBytes(freeBytes: number): number {
+  return Math.max(gib, Math.min(32 * gib, Math.floor(freeBytes / 5 / gib) * gib));
+}
+
+/** What an OSD is on: its file, directory, device or serial number. */
+export function osdPlace(osd: Partial<value.OsdEntry>): string {
+  if (osd.serial !== undefined) return osd.partition === undefined ? osd.serial : `${osd.serial} ${osd.partition}`;
+  return osd.device ?? osd.directory ?? osd.file ?? '';
+}
+
+function osdConfigs(given: readonly value.OsdEntry[] | undefined, { get, facts }: DefaultContext): OsdConfig[] {
+  if (!get('roles').includes('osd')) return [];
+  // Copies on other OSDs of one machine are for a cluster of one machine; who joins brings one.
+  const remote = !get('roles').includes('mon');
+  const entries: readonly value.OsdEntry[] =
+    given ??
+    (remote
+      ? [{ file: `${get('dataDir')}/osd/osd.img` }]
+      : Array.from({ length: 3 }, (_, id) => ({ id, file: `${get('dataDir')}/osd/osd.${id}.img` })));
+  return entries.map((entry, index): OsdConfig => {
+    const id = entry.id ?? (remote ? (facts.osdIds?.[osdPlace(entry)] ?? unallocatedOsd) : index);
+    if (entry.device !== undefined) return { id, device: entry.device };
+    if (entry.serial !== undefined)
+      return { id, serial: entry.serial, ...(entry.partition === undefined ? {} : { partition: entry.partition }) };
+    if (entry.directory !== undefined)
+      return { id, directory: entry.directory, ...(entry.size === undefined ? {} : { size: entry.size }) };
+    return { id, file: entry.file!, size: entry.size ?? defaultOsdBytes(facts.freeBytes) };
+  });
+}
+
+/** The value of every key as a nested object; keys without a value are left out. */
+export function nested(get: (path: KeyPath) => unknown): Record<string, unknown> {
+  const config: Record<string, unknown> = {};
+  for (const path of keyPaths) {
+    const steps = path.split('.');
+    let at = config;
+    for (const step of steps.slice(0, -1)) {
+      at[step] ??= {};
+      at = at[step] as Record<string, unknown>;
+    }
+    const value = get(path);
+    if (value !== undefined) at[steps.at(-1)!] = value;
+  }
+  return config;
+}

@@ -1,0 +1,150 @@
+import { cidrContains, cidrsOverlap, parseCidr } from './cidr.ts';
+import { type Config, type KeyPath, type RoleName, unallocatedOsd, valueAt } from './config.ts';
+import { keyPaths, keys, type MachineFacts, osdPlace, writtenForm } from './keys.ts';
+
+/** Tells a mistake at a key, or inside of its value: `problem('storage.osd', 'expected …', 1, 'id')`. */
+export type TellProblem = (path: KeyPath, message: string, ...inside: (string | number)[]) => void;
+
+/** A rule that spans keys. It is left out when one of the keys that it reads is wrong by itself. */
+export interface Rule {
+  readonly reads: readonly KeyPath[];
+  check(config: Config, problem: TellProblem, about: { isSet(path: KeyPath): boolean; facts: MachineFacts }): void;
+}
+
+/** Roles that are nothing without another one: on the same node, or on others of a cluster that this node joins. */
+const companions: readonly { role: RoleName; needs: RoleName }[] = [
+  { role: 'agent', needs: 'server' },
+  { role: 'mgr', needs: 'mon' },
+  { role: 'osd', needs: 'mon' },
+];
+
+/** Keys whose row names a role are refused on a node that does not have it. */
+const uselessKeys: readonly Rule[] = keyPaths.flatMap((path) => {
+  const { role } = keys[path];
+  if (role === undefined) return [];
+  return [
+    {
+      reads: ['roles', path],
+      check: ({ roles }, problem, { isSet }) => {
+        if (isSet(path) && !roles.includes(role))
+          problem(path, `expected nothing: it has no effect because roles does not have ${role}`);
+      },
+    } satisfies Rule,
+  ];
+});
+
+export const rules: readonly Rule[] = [
+  {
+    reads: ['roles', 'server', 'token'],
+    check: ({ roles, server, token }, problem, { facts }) => {
+      if (facts.joined || server !== undefined || (token !== undefined && !roles.includes('server'))) return;
+      for (const { role, needs } of companions)
+        if (roles.includes(role) && !roles.includes(needs))
+          problem(
+            'roles',
+            `expected ${needs} beside ${role}, or a cluster that this node has joined: \`appliance join <token>\` does that`,
+          );
+    },
+  },
+  ...keyPaths.flatMap((path): Rule[] => {
+    const ofCluster = keys[path].joined;
+    // What a node may run is its own.
+    if (!ofCluster || path === 'roles' || path === 'ports.dns') return [];
+    return [
+      {
+        reads: [path],
+        check: (config, problem, { facts }) => {
+          if (!facts.joined) return;
+          const expected = writtenForm(path, ofCluster(facts.joined));
+          if (String(writtenForm(path, valueAt(config, path))) !== String(expected))
+            problem(path, `expected ${expected}, as in the cluster that this machine joined; leave the key away`);
+        },
+      },
+    ];
+  }),
+  {
+    reads: ['roles'],
+    check: ({ roles }, problem) => {
+      roles.forEach((role, index) => {
+        if (roles.indexOf(role) !== index) problem('roles', `expected each role once, ${role} is there twice`, index);
+      });
+    },
+  },
+  ...(['cluster.podCIDR', 'cluster.serviceCIDR'] as const).map(
+    (path): Rule => ({
+      reads: [path],
+      check: ({ cluster }, problem) => {
+        const { prefix } = parseCidr(path === 'cluster.podCIDR' ? cluster.podCIDR : cluster.serviceCIDR);
+        if (prefix > 24) problem(path, `expected a /24 or larger, got /${prefix}`);
+      },
+    }),
+  ),
+  {
+    reads: ['cluster.podCIDR', 'cluster.serviceCIDR'],
+    check: ({ cluster: { podCIDR, serviceCIDR } }, problem, { isSet }) => {
+      if (cidrsOverlap(parseCidr(podCIDR), parseCidr(serviceCIDR)))
+        if (isSet('cluster.serviceCIDR'))
+          problem('cluster.serviceCIDR', `expected no overlap with podCIDR ${podCIDR}, got ${serviceCIDR}`);
+        else problem('cluster.podCIDR', `expected no overlap with serviceCIDR ${serviceCIDR}, got ${podCIDR}`);
+    },
+  },
+  {
+    reads: ['cluster.serviceCIDR', 'cluster.dnsIP'],
+    check: ({ cluster: { serviceCIDR, dnsIP } }, problem) => {
+      if (!cidrContains(parseCidr(serviceCIDR), dnsIP))
+        problem('cluster.dnsIP', `expected an address in serviceCIDR ${serviceCIDR}, got ${dnsIP}`);
+    },
+  },
+  {
+    reads: ['ports.api', 'ports.kubelet', 'ports.mon', 'ports.ceph', 'ports.dns', 'ports.prometheus'],
+    check: ({ ports }, problem, { isSet }) => {
+      const names = Object.keys(ports) as (keyof Config['ports'])[];
+      for (const [index, name] of names.entries())
+        for (const other of names.slice(0, index))
+          if (ports[name] === ports[other]) {
+            const [told, taken] = isSet(`ports.${name}`) ? [name, other] : [other, name];
+            problem(`ports.${told}`, `expected a port of its own, ${ports[told]} is ports.${taken}`);
+          }
+    },
+  },
+  {
+    reads: ['dataDir', 'runDir'],
+    check: ({ dataDir, runDir }, problem, { isSet }) => {
+      const told = isSet('runDir') ? 'runDir' : 'dataDir';
+      if (`${runDir}/`.startsWith(`${dataDir}/`) && runDir.length <= dataDir.length)
+        problem(told, `expected runDir and dataDir to differ, got ${runDir} for both`);
+      if (`${dataDir}/`.startsWith(`${runDir}/`) && dataDir !== runDir)
+        problem(told, `expected dataDir outside of runDir, which is removed at a stop; got ${dataDir} in ${runDir}`);
+      if (dataDir === '/' || runDir === '/')
+        problem(dataDir === '/' ? 'dataDir' : 'runDir', 'expected a directory of its own, got /');
+    },
+  },
+  {
+    reads: ['roles', 'storage.osd'],
+    check: ({ roles, storage: { osd } }, problem) => {
+      if (!roles.includes('osd')) return;
+      if (osd.length === 0)
+        problem('storage.osd', 'expected at least one OSD because roles has osd, got an empty list');
+      osd.forEach((entry, index) => {
+        const before = osd.slice(0, index);
+        if (entry.id !== unallocatedOsd && before.some((other) => other.id === entry.id))
+          problem('storage.osd', `expected a free id, ${entry.id} is taken`, index, 'id');
+        const place = osdPlace(entry);
+        if (before.some((other) => osdPlace(other) === place))
+          problem('storage.osd', `expected a place of its own, ${place} is there twice`, index);
+      });
+    },
+  },
+  {
+    reads: ['roles', 'storage.osd', 'storage.replication'],
+    check: ({ roles, storage: { osd, replication } }, problem) => {
+      // Who joins does not know how many the others have.
+      if (roles.includes('osd') && roles.includes('mon') && osd.length > 0 && replication > osd.length)
+        problem(
+          'storage.replication',
+          `expected at most the number of OSDs, ${osd.length}: each copy is on another one; got ${replication}`,
+        );
+    },
+  },
+  ...uselessKeys,
+];
