@@ -60,7 +60,7 @@ for wanted in "$@"; do
       CRASH_ROUNDS=${CRASH_ROUNDS:-50} suite crash --project crash
       ;;
     fuzz)
-      FUZZ_ROUNDS=${FUZZ_ROUNDS:-100000} FUZZ_COUNT=${FUZZ_COUNT:-100000} suite fuzz --project unit --testTimeout=1200000 -t '[Ff]uzz|garbage|damaged'
+      FUZZ_ROUNDS=${FUZZ_ROUNDS:-100000} FUZZ_COUNT=${FUZZ_COUNT:-100000} suite fuzz --project unit --testTimeout=1200000 -t '[Ff]uzz|garbage|damaged|random bytes'
       ;;
     *) echo "test.sh: unknown suite $wanted" >&2; exit 2 ;;
   esac

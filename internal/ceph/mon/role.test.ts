@@ -27,6 +27,8 @@ import {
 } from '../wire/messages/mon_stats.ts';
 import { MOSDAlive, MOSDBoot, MOSDFailure, MOSDMarkMeDown, MOSDPGTemp } from '../wire/messages/osd_mon.ts';
 import { addrV2, parseEntityName } from '../wire/types.ts';
+import { absentCommands } from './commands/absent.ts';
+import { monCommands } from './commands/all.ts';
 import { start } from './role.ts';
 
 const fsid = '1f6f2a3c-7d57-4d0b-9f0e-3a8b1c2d4e5f';
@@ -356,12 +358,25 @@ describe('mon', () => {
     expect(osdmap).toContain('127.0.0.1:32000/32000');
   });
 
+  test('no command that is there is also listed as absent', () => {
+    const prefixOf = ({ signature }: { signature: string }): string => signature.replace(/ name=.*$/, '');
+    const absent = absentCommands.map(prefixOf);
+    expect(new Set(absent).size).toBe(absent.length);
+    const table = monCommands();
+    for (const prefix of absent) expect([prefix, table.find(prefix).length]).toEqual([prefix, 1]);
+  });
+
   test('wrong keys and unknown commands are refused', async () => {
     const h = await cluster();
     const admin = await h.client('client.admin');
     expect(await command(admin, { prefix: 'no such' })).toEqual({ code: -22, text: 'command not known' });
     expect((await command(admin, { prefix: 'osd pool get', pool: 'none', var: 'size' })).code).toBe(-2);
     expect((await command(admin, { prefix: 'osd erasure-code-profile set', name: 'x' })).code).toBe(-95);
+    // What the `ceph` tool sends for `ceph orch host ls`.
+    expect(await command(admin, { prefix: 'orch', args: ['host', 'ls'] })).toEqual({
+      code: -95,
+      text: "'orch' is not supported by this version: the orchestrator",
+    });
     h.entries.set('osd.0', { ...h.entries.get('osd.0')!, key: newCryptoKey(Date.now(), systemRandom) });
     await expect(h.client('osd.0')).rejects.toThrow();
   });

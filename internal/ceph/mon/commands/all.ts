@@ -1,4 +1,5 @@
 import { mgrCommandDescriptions } from '../../mgr/commands.ts';
+import { absentCommands } from './absent.ts';
 import { authCommands } from './auth.ts';
 import { clusterCommands } from './cluster.ts';
 import { configCommands, configKeyCommands } from './config.ts';
@@ -36,5 +37,6 @@ export function monCommands(): MonCommands {
     .add(mgrCommands)
     .add(fsCommands)
     .add(logCommands)
+    .add(absentCommands)
     .describe(mgrCommandDescriptions);
 }
