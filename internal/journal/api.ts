@@ -36,9 +36,11 @@ export interface Journal {
 
 /**
  * `durable`: `done` resolves when the record is on disk. `volatile`: `done` resolves when the operating system has it (it survives the end
- * of this process, not a power loss); it is on disk within `volatileSyncMs`, or with the next durable record.
+ * of this process, not a power loss); it is on disk within `volatileSyncMs`, or with the next durable record. `deferred`: `done` resolves at once; the record
+ * stays in memory until the next record of another kind takes it along, for `deferredMs` at most, and is lost when the process is killed before. For what is
+ * soon overwritten: each write to a disk costs some blocks of it, however small the record.
  */
-export type Durability = 'durable' | 'volatile';
+export type Durability = 'durable' | 'volatile' | 'deferred';
 
 export interface Appended {
   readonly index: number;
@@ -64,6 +66,8 @@ export interface JournalOptions {
   maxRecordBytes?: number;
   /** Default 5000. */
   volatileSyncMs?: number;
+  /** Default 60,000. */
+  deferredMs?: number;
   /** Index of the first record of a new journal; default 1. */
   firstIndex?: number;
 }

@@ -100,6 +100,35 @@ describe('journal', () => {
     expect([...(await contents(again)).values()]).toEqual(['1:v', '1:w', '1:d']);
   });
 
+  test('deferred records wait in memory for another record, or for deferredMs, or until they are many', async () => {
+    const disk = memoryDisk({ random: seededRandom(3) });
+    const journal = await open(disk);
+    const before = disk.steps;
+    const memory = bytes('e');
+    await journal.append(1, [memory], 'deferred').done;
+    // Whoever was told that it is done may use the memory again.
+    memory[0] = 0;
+    await journal.append(1, [bytes('f')], 'deferred').done;
+    expect(disk.steps).toBe(before);
+    clock.advance(59_000);
+    expect(disk.steps).toBe(before);
+    clock.advance(1000);
+    await journal.sync();
+    expect(journal.status().durableIndex).toBe(2);
+    await journal.append(1, [bytes('g')], 'deferred').done;
+    await journal.append(1, [bytes('d')]).done;
+    expect(journal.status().durableIndex).toBe(4);
+    const large = bytes('h'.repeat(10_000));
+    for (let i = 0; i < 7; i++) await journal.append(1, [large], 'deferred').done;
+    await journal.sync();
+    expect(journal.status().durableIndex).toBe(11);
+    await journal.append(1, [bytes('lost')], 'deferred').done;
+    disk.crash();
+    const again = await open(disk.restart());
+    expect([...(await contents(again)).values()].slice(0, 4)).toEqual(['1:e', '1:f', '1:g', '1:d']);
+    expect(again.lastIndex).toBe(11);
+  });
+
   test('a record larger than a segment gets one of its own', async () => {
     const disk = memoryDisk({ random: seededRandom(4) });
     const journal = await open(disk);
@@ -263,7 +292,7 @@ async function life(
     for (let i = 0; i < count; i++) {
       const length = [0, 10, 100, 900, 3000][random.uint32() % 5]!;
       const text = `${name}.${i}.`.padEnd(length, 'z');
-      const kind = random.uint32() % 4 === 0 ? 'volatile' : 'durable';
+      const kind = (['volatile', 'deferred', 'durable', 'durable', 'durable'] as const)[random.uint32() % 5]!;
       const { index, done } = journal.append(i, [bytes(text.slice(0, 5)), bytes(text.slice(5))], kind);
       truth.written.set(index, `${i}:${text}`);
       const acknowledged = done.then(() => {

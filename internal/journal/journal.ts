@@ -11,6 +11,8 @@ import { Segments } from './segments.ts';
 /** Records that are written together at most. */
 const maxBatchBytes = 8 * 1024 * 1024;
 const syncSamples = 1024;
+/** Deferred records kept in memory at most. */
+const maxDeferredBytes = 64 * 1024;
 
 /**
  * Opens or makes a journal. What stands behind the last whole record is cut (`status().tornBytes`); a damaged record before it throws
@@ -23,6 +25,7 @@ export async function openJournal(options: JournalOptions): Promise<Journal> {
     segmentBytes: Math.max(options.segmentBytes ?? 16 * 1024 * 1024, 2 * headerBytes),
     maxRecordBytes: options.maxRecordBytes ?? 64 * 1024 * 1024,
     volatileSyncMs: options.volatileSyncMs ?? 5000,
+    deferredMs: options.deferredMs ?? 60_000,
   };
   await makeDurableDirectory(disk, dir);
   const segments = await Segments.open(disk, dir, settings.segmentBytes);
@@ -65,6 +68,7 @@ interface Settings extends JournalOptions {
   segmentBytes: number;
   maxRecordBytes: number;
   volatileSyncMs: number;
+  deferredMs: number;
 }
 
 interface Active {
@@ -89,6 +93,8 @@ class SegmentedJournal implements Journal {
   #pendingBytes = 0;
   #syncWaiters: { index: number; resolve: () => void; reject: (error: Error) => void }[] = [];
   #volatileTimer: Timer | undefined;
+  /** Runs while nothing but deferred records is in the queue. */
+  #deferredTimer: Timer | undefined;
   /** The one loop that writes, while there is something to write. */
   #running: Promise<void> | undefined;
   /** The recycling of segments, one round after the other. */
@@ -141,9 +147,15 @@ class SegmentedJournal implements Journal {
     const index = ++this.#lastIndex;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const durable = durability === 'durable';
-    this.#queue.push({ index, type, pieces, length, durable, promise, resolve, reject });
+    const deferred = durability === 'deferred';
+    // The caller of a deferred record is told at once and may then use the memory again.
+    const kept = deferred ? pieces.map((piece) => new Uint8Array(piece)) : pieces;
+    this.#queue.push({ index, type, pieces: kept, length, durable, promise, resolve, reject });
     this.#pendingBytes += length;
-    this.#kick();
+    if (deferred) {
+      resolve();
+      this.#armDeferred();
+    } else this.#kick();
     return { index, done: promise };
   }
 
@@ -211,6 +223,7 @@ class SegmentedJournal implements Journal {
       await this.#recycling;
     } finally {
       this.#volatileTimer?.cancel();
+      this.#deferredTimer?.cancel();
       await this.#active.file.close();
     }
   }
@@ -235,7 +248,21 @@ class SegmentedJournal implements Journal {
     this.#running = undefined;
   }
 
+  /** Deferred records wait for company, for a while; a write under way takes them along. */
+  #armDeferred(): void {
+    if (this.#running !== undefined) return;
+    if (this.#pendingBytes >= maxDeferredBytes) this.#writeDeferred();
+    else this.#deferredTimer ??= this.#settings.clock.after(this.#settings.deferredMs, () => this.#writeDeferred());
+  }
+
+  #writeDeferred(): void {
+    // A failure reaches whoever appends next.
+    if (!this.#failed && !this.#closed) this.sync().catch(() => undefined);
+  }
+
   async #writeBatch(): Promise<void> {
+    this.#deferredTimer?.cancel();
+    this.#deferredTimer = undefined;
     const first = this.#queue[0]!;
     if (this.#offset + recordBytes(first.length) > this.#active.header.size) await this.#roll(first.length);
 
@@ -344,6 +371,7 @@ class SegmentedJournal implements Journal {
     const error = new JournalFailedError(this.#settings.dir, cause);
     this.#failed = error;
     this.#volatileTimer?.cancel();
+    this.#deferredTimer?.cancel();
     this.#settings.log.error('journal: a write failed', { dir: this.#settings.dir, error: errorText(cause) });
     for (const record of this.#queue) {
       record.promise.catch(() => undefined);

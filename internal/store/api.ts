@@ -169,10 +169,11 @@ export interface Cluster {
 }
 
 /**
- * How an entry must be on disk before it is acknowledged. `volatile` (node Leases and Events, one member only) is acknowledged after the
- * append and synced within 5 s or with the next durable write.
+ * How an entry must be on disk before it is acknowledged; the two others with one member only. `volatile` (Events) is acknowledged after the
+ * append and synced within 5 s or with the next durable write. `deferred` (Leases of nodes, renewed every 10 s) is acknowledged at once and written
+ * within 60 s or with the next write of another kind: a killed process loses it, which looks like a renewal that came late.
  */
-export type Durability = 'durable' | 'volatile';
+export type Durability = 'durable' | 'volatile' | 'deferred';
 
 export interface Store {
   /** The newest applied revision. */

@@ -8,7 +8,7 @@ export interface Log {
   readonly firstIndex: number;
   readonly lastIndex: number;
   /**
-   * Adds an entry; `done` resolves when it may be applied: it is on disk, or for `volatile` handed to the operating system. Entries are applied
+   * Adds an entry; `done` resolves when it may be applied: it is on disk, or for `volatile` handed to the operating system, or at once for `deferred`. Entries are applied
    * in order of their indexes, each when it and all before it are done. The pieces must not change until then.
    */
   append(pieces: readonly Uint8Array[], durability: Durability): { index: number; done: Promise<void> };

@@ -357,7 +357,7 @@ export class MemberStore implements Store {
     if (waiting >= maxWaiting || this.#state.unwrittenBytes > maxUnwrittenBytes)
       throw new StoreBusyError(this.#options.dir, waiting);
     // Each entry raises the revision by one at most.
-    if (durability === 'volatile' && this.#state.revision + waiting + 1 > this.#reserved) {
+    if (durability !== 'durable' && this.#state.revision + waiting + 1 > this.#reserved) {
       this.#reserved = this.#state.revision + waiting + reserveBlock;
       this.#append({ kind: 'reserve', to: this.#reserved }, 'durable', ignore, ignore);
     }

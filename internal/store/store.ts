@@ -33,7 +33,7 @@ export interface StoreOptions {
   writer?: 'worker' | 'inline';
   /** Size of one journal file; default 16 MiB. */
   segmentBytes?: number;
-  /** Oldest change that is only in the journal and in memory; default 120 s. */
+  /** Oldest change that is only in the journal and in memory; default 10 min. */
   flushAfterMs?: number;
   /** A checkpoint follows when this much was written since the last one; default 8 MiB. */
   checkpointBytes?: number;
@@ -83,7 +83,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       database,
       writer,
       recentBytes: options.recentBytes ?? 4 << 20,
-      flushAfterMs: options.flushAfterMs ?? 120_000,
+      flushAfterMs: options.flushAfterMs ?? 600_000,
       checkpointBytes: options.checkpointBytes ?? defaultCheckpointBytes,
       quotaBytes,
       cluster: singleCluster(

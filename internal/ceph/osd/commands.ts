@@ -23,6 +23,7 @@ interface Parameter {
   name: string;
   type: string;
   req?: 'false';
+  n?: 'N';
   /** Choices, separated by `|`. */
   strings?: string;
 }
@@ -47,6 +48,9 @@ class CommandError extends Error {
     super(message);
   }
 }
+
+/** Any words may follow. */
+const anything: Parameter = { name: 'args', type: 'CephString', n: 'N', req: 'false' };
 
 /** One entry a command of `ceph tell osd.N`. */
 const commands: readonly Command[] = [
@@ -94,8 +98,55 @@ const commands: readonly Command[] = [
     perm: 'r',
     run: pgQuery,
   },
+  {
+    sig: [
+      'pg',
+      { name: 'pgid', type: 'CephPgid' },
+      { name: 'cmd', type: 'CephChoices', strings: 'mark_unfound_lost|list_unfound' },
+      anything,
+    ],
+    help: 'not supported by this version: giving objects up that no OSD has',
+    perm: 'r',
+    run: (_t, args) => refuse(`pg ${String(args.cmd)}`),
+  },
   { sig: ['query'], help: 'what this OSD knows of a PG (ceph tell <pgid> query)', perm: 'r', run: pgQuery },
 ];
+
+/** Upstream's commands that are not here: who asks is told so by name. */
+const absent: readonly string[][] = [
+  ['bench'],
+  ['cache'],
+  ['cluster_log'],
+  ['compact'],
+  ['config', 'set'],
+  ['config', 'unset'],
+  ['cpu_profiler'],
+  ['debug'],
+  ['deep_scrub'],
+  ['dump_historic_ops'],
+  ['dump_historic_slow_ops'],
+  ['heap'],
+  ['injectargs'],
+  ['list_devices'],
+  ['list_unfound'],
+  ['log'],
+  ['mark_unfound_lost'],
+  ['perf', 'histogram'],
+  ['scrub'],
+  ['smart'],
+];
+
+const allCommands: readonly Command[] = [
+  ...commands,
+  ...absent.map((words): Command => {
+    const name = words.join(' ');
+    return { sig: [...words, anything], help: 'not supported by this version', perm: 'r', run: () => refuse(name) };
+  }),
+];
+
+function refuse(name: string): never {
+  throw new CommandError(EOPNOTSUPP, `'${name}' is not supported by this version`);
+}
 
 function dumpOps(target: CommandTarget): unknown {
   const { ops } = target.opsInFlight();
@@ -129,7 +180,7 @@ function matches(command: Command, args: Record<string, unknown>): boolean {
 
 function descriptions(): Record<string, unknown> {
   const out: Record<string, unknown> = {};
-  commands.forEach((command, i) => {
+  allCommands.forEach((command, i) => {
     out[`cmd${String(i).padStart(3, '0')}`] = {
       sig: command.sig,
       help: command.help,
@@ -154,7 +205,7 @@ export function runCommand(target: CommandTarget, text: string, allowed: boolean
   if (!allowed) return { code: EACCES, status: 'access denied: it needs the capability osd "allow *"', output: '' };
   const prefix = String(args.prefix ?? '');
   if (prefix === 'get_command_descriptions') return { code: 0, status: '', output: JSON.stringify(descriptions()) };
-  const command = commands.find((c) => matches(c, args));
+  const command = allCommands.find((c) => matches(c, args));
   if (command === undefined)
     return { code: EOPNOTSUPP, status: `'${prefix}' is not supported by this OSD`, output: '' };
   try {

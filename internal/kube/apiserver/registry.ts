@@ -1,7 +1,7 @@
 import { utf8, utf8Text } from '../../base/bytes.ts';
 import { errorCode } from '../../base/errors.ts';
 import type { Clock } from '../../base/clock.ts';
-import type { Compare, KeyValue, RequestOp, Store } from '../../store/api.ts';
+import type { Compare, Durability, KeyValue, RequestOp, Store } from '../../store/api.ts';
 import type { KindInfo } from '../api/kinds.ts';
 import type { JsonObject } from '../machinery/json.ts';
 import { alreadyExists, badRequest, expired, failure, internalError } from '../machinery/status.ts';
@@ -259,10 +259,11 @@ function recordOf(kv: KeyValue): StoredRecord {
   }
 }
 
-/** Leases outside kube-node-lease elect leaders: they are not volatile. */
-function durability(kind: KindInfo, namespace: string): 'volatile' | 'durable' {
+/** Leases of nodes are renewed all the time, and one that is lost is soon renewed; those elsewhere elect leaders. */
+function durability(kind: KindInfo, namespace: string): Durability {
   if (!kind.volatile) return 'durable';
-  return kind.plural === 'leases' && namespace !== 'kube-node-lease' ? 'durable' : 'volatile';
+  if (kind.plural !== 'leases') return 'volatile';
+  return namespace === 'kube-node-lease' ? 'deferred' : 'durable';
 }
 
 /** A resourceVersion from a request. Throws 400. */
