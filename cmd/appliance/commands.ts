@@ -31,10 +31,22 @@ export const commands: readonly CommandRow[] = [
     load: () => import('./down.ts'),
   },
   {
+    name: 'reset',
+    summary: 'stop the node and delete everything it has written, after showing it and asking',
+    group: 'Run a node',
+    load: () => import('./reset.ts'),
+  },
+  {
     name: 'status',
     summary: 'tell in words how the node, its roles, pods and storage are',
     group: 'Look at a node',
     load: () => import('./status.ts'),
+  },
+  {
+    name: 'logs',
+    summary: 'print what the roles have logged, of one or all of them',
+    group: 'Look at a node',
+    load: () => import('./logs.ts'),
   },
   {
     name: 'config',

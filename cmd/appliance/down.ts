@@ -1,12 +1,14 @@
 import { existsSync } from 'node:fs';
 import { AppError } from '../../internal/base/errors.ts';
-import { type ConfigArguments, runningConfig } from '../../internal/config/machine-system.ts';
+import type { Config } from '../../internal/config/config.ts';
+import { runningConfig } from '../../internal/config/machine-system.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
 import { controlRequest } from '../../internal/node/control-system.ts';
 import type { NodeStatus } from '../../internal/node/supervisor-system.ts';
 import { teardownLeftovers, teardownRest } from '../../internal/node/teardown-system.ts';
 import { type CommandModule, configArguments, withExamples } from './command.ts';
-import { createProgress } from './progress.ts';
+import { exitCodes } from './exit-codes.ts';
+import { createProgress, type Progress } from './progress.ts';
 
 const patienceMs = 120_000;
 
@@ -15,15 +17,20 @@ export const command: CommandModule = {
     withExamples(command, [
       ['appliance down', 'also after a crash, and when only parts of the node are left'],
       ['appliance -c my.yaml down', 'the node of another configuration'],
-    ]).action(() => down(configArguments(command)));
+    ]).action(() => down(runningConfig(configArguments(command))));
   },
 };
 
-/** Stops a running node over its control socket, then removes what is left of it: also after the supervisor was killed. */
-async function down(from: ConfigArguments): Promise<void> {
-  const config = runningConfig(from);
-  const paths = nodePaths(config.dataDir, config.runDir);
+async function down(config: Config): Promise<void> {
   const progress = createProgress(process.stdout);
+  await stopNode(config, progress);
+  progress.done(`nothing of ${config.node.name} runs; the data stays in ${config.dataDir}`);
+  process.exit(exitCodes.ok.code);
+}
+
+/** Stops a running node over its control socket, then removes what is left of it: also after the supervisor was killed. */
+export async function stopNode(config: Config, progress: Progress): Promise<void> {
+  const paths = nodePaths(config.dataDir, config.runDir);
   const running = await controlRequest<NodeStatus>(paths.controlSocket, 'GET', '/status');
   if (running && (await controlRequest(paths.controlSocket, 'POST', '/stop'))) {
     const deadline = performance.now() + patienceMs;
@@ -42,6 +49,4 @@ async function down(from: ConfigArguments): Promise<void> {
     await teardownLeftovers(config, progress.wait);
     await teardownRest(config);
   }
-  progress.done(`nothing of ${config.node.name} runs; the data stays in ${config.dataDir}`);
-  process.exit(0);
 }

@@ -62,3 +62,21 @@ export async function assertBlank(path: string): Promise<void> {
       hint: 'Wipe it (wipefs -a, blkdiscard, or zeros over its beginning and end) if its data is not needed.',
     });
 }
+
+/** Makes a file or block device one that `whyNotBlank` takes for a new one: zeros over its beginning and end, on disk when it returns. */
+export async function makeBlank(path: string): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    const { size } = await sizeOf(file, path);
+    const zeroed = async (from: number, to: number): Promise<void> => {
+      const piece = Buffer.alloc(pieceBytes);
+      for (let at = from; at < to; )
+        at += (await file.write(piece, 0, Math.min(piece.length, to - at), at)).bytesWritten;
+    };
+    await zeroed(0, Math.min(headBytes, size));
+    await zeroed(Math.max(0, size - tailBytes), size);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}

@@ -5,14 +5,16 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { assertBlank, whyNotBlank } from './blank-system.ts';
+import { assertBlank, makeBlank, whyNotBlank } from './blank-system.ts';
 import { runCommand } from './command-system.ts';
 import { removeTree } from './mounts-system.ts';
 
@@ -42,6 +44,17 @@ describe('what may be formatted', () => {
     for (const at of [0, 8192, 65_600, 4 * mib - 1, 63 * mib, 64 * mib - 1])
       await expect(assertBlank(image(64 * mib, at)), String(at)).rejects.toThrow('may hold data');
     await expect(assertBlank(image(3 * mib, 3 * mib - 1))).rejects.toThrow('may hold data');
+  });
+
+  test('what was made blank is taken for new; its middle is left alone', async () => {
+    const path = image(64 * mib, 0, 4 * mib - 1, 32 * mib, 64 * mib - 1);
+    await makeBlank(path);
+    expect(await whyNotBlank(path)).toBeUndefined();
+    expect(readFileSync(path)[32 * mib]).toBe(1);
+    const small = image(3 * mib, 0, 3 * mib - 1);
+    await makeBlank(small);
+    expect(await whyNotBlank(small)).toBeUndefined();
+    expect(statSync(small).size).toBe(3 * mib);
   });
 
   test('what cannot be read or has no size is refused', async () => {

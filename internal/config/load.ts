@@ -93,6 +93,9 @@ interface Setting {
   at(inside: Inside): Origin;
 }
 
+/** So many mistakes of one file are told. */
+const maxProblems = 100;
+
 interface Reading {
   readonly settings: Setting[];
   readonly problems: ConfigProblem[];
@@ -140,6 +143,7 @@ function readFile(file: string, text: string): Reading {
   }));
   const walk = (map: YAMLMap, at: readonly string[]): void => {
     for (const { key, value } of map.items) {
+      if (problems.length >= maxProblems) return;
       const name = isScalar(key) ? String(key.value) : undefined;
       if (name === undefined) {
         problems.push({ origin: origin(at), path: pathText(at), message: 'expected names as keys, got a list or map' });

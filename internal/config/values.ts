@@ -185,7 +185,7 @@ export const serverUrl = one(
 /** Its messages do not repeat what was written. */
 export const token = one(
   z
-    .string({ error: 'expected a token as `appliance token create` prints it' })
+    .string({ error: 'expected a token as `appliance token create` prints it, in quotes when it looks like a number' })
     .refine((value) => /^[!-~]{8,512}$/.test(value), {
       error: 'expected a token of 8 to 512 characters without spaces',
     }) as unknown as z.ZodType<string, unknown>,

@@ -5,12 +5,13 @@ import { silentLogger } from '../../base/log.ts';
 import { systemClock, systemRandom } from '../../base/system.ts';
 import type { Config } from '../../config/config.ts';
 import { nodePaths } from '../../config/paths.ts';
+import type { Node } from '../api/types.ts';
 import type { KubeObject } from '../client/api.ts';
 import { prepareContainerd } from './containerd-system.ts';
 import { type Kubelet, startKubelet } from './kubelet-main.ts';
 import { dockerArchive } from './pause/archive.ts';
 import { goArchitecture } from './pause/elf.ts';
-import { type Pod, podsRef } from './pod-types.ts';
+import { nodesRef, type Pod, podsRef } from './pod-types.ts';
 import { stopAllPods } from './teardown-system.ts';
 import { FakeClient } from './testing/fake-client.ts';
 
@@ -42,7 +43,12 @@ describe.skipIf(!ready)('node agent with containerd (as root)', () => {
     // Socket paths are short on Linux: not below a long temporary directory.
     root = mkdtempSync('/tmp/kubelet-');
     config = {
-      node: { name: 'n1', ip: '127.0.0.1', labels: {} },
+      node: {
+        name: 'n1',
+        ip: '127.0.0.1',
+        labels: { disk: 'ssd' },
+        taints: [{ key: 'dedicated', effect: 'NoSchedule' }],
+      },
       dataDir: join(root, 'data'),
       runDir: join(root, 'run'),
       logLevel: 'warn',
@@ -110,6 +116,12 @@ describe.skipIf(!ready)('node agent with containerd (as root)', () => {
     image: 'test/busybox:1',
     imagePullPolicy: 'Never',
     args: ['sh', '-c', script],
+  });
+
+  test('the node registers with the labels and taints of its configuration', async () => {
+    const node = await until(() => client.get<Node & KubeObject>(nodesRef, 'n1').catch(() => undefined));
+    expect(node.metadata.labels).toMatchObject({ disk: 'ssd', 'kubernetes.io/hostname': 'n1' });
+    expect(node.spec?.taints).toEqual([{ key: 'dedicated', effect: 'NoSchedule' }]);
   });
 
   test('a pod runs, its log and files are right, and deletion leaves nothing', async () => {

@@ -163,6 +163,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     nodeName: config.node.name,
     ip: config.node.ip,
     labels: config.node.labels,
+    taints: config.node.taints,
     kubeletPort: config.ports.kubelet,
     podCIDR: options.podCIDR,
     dataDir: paths.agent,

@@ -1,6 +1,7 @@
 import { type Clock, sleep } from '../../../base/clock.ts';
 import { errorText } from '../../../base/errors.ts';
 import type { Logger } from '../../../base/log.ts';
+import type { NodeTaint } from '../../../config/config.ts';
 import type { CSINode, CSINodeDriver, Lease, Node, NodeStatus } from '../../api/types.ts';
 import type { KubeClient, KubeObject, ObjectMeta } from '../../client/api.ts';
 import { isStatus } from '../../machinery/status.ts';
@@ -31,6 +32,8 @@ export interface NodeAgentOptions {
   readonly nodeName: string;
   readonly ip: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Set when the node registers (the kubelet's `registerWithTaints`), never again: they are the administrator's then. */
+  readonly taints: readonly NodeTaint[];
   readonly kubeletPort: number;
   readonly podCIDR: string;
   readonly dataDir: string;
@@ -89,7 +92,7 @@ export class NodeAgent {
   }
 
   async #register(): Promise<ApiNode> {
-    const { client, ip, labels, log, nodeName, podCIDR } = this.#options;
+    const { client, ip, labels, log, nodeName, podCIDR, taints } = this.#options;
     const facts = nodeFacts(this.#options.dataDir);
     const wanted = { ...nodeLabels(nodeName, facts.architecture), ...labels };
     try {
@@ -106,7 +109,7 @@ export class NodeAgent {
       apiVersion: 'v1',
       kind: 'Node',
       metadata: { name: nodeName, labels: wanted, annotations: { 'alpha.kubernetes.io/provided-node-ip': ip } },
-      spec: { podCIDR, podCIDRs: [podCIDR] },
+      spec: { podCIDR, podCIDRs: [podCIDR], ...(taints.length > 0 ? { taints: [...taints] } : {}) },
     };
     log.info('node registers itself', { node: nodeName });
     return client.create<ApiNode>(nodesRef, node);

@@ -1,0 +1,151 @@
+import { existsSync, readdirSync, realpathSync, rmdirSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { createInterface } from 'node:readline/promises';
+import { makeBlank } from '../../internal/base/blank-system.ts';
+import { devicePath } from '../../internal/base/block-devices-system.ts';
+import { systemDisk } from '../../internal/base/disk-system.ts';
+import { AppError, errorCode } from '../../internal/base/errors.ts';
+import { mountsBelow } from '../../internal/base/mounts-system.ts';
+import { readLabel } from '../../internal/ceph/blockstore/label.ts';
+import { holdsFileSystemOf } from '../../internal/ceph/osd/disk-system.ts';
+import type { Config, OsdConfig } from '../../internal/config/config.ts';
+import { runningConfig } from '../../internal/config/machine-system.ts';
+import { nodePaths } from '../../internal/config/paths.ts';
+import { type FoundOsd, type ResetPlan, resetPlan } from '../../internal/node/reset-plan.ts';
+import { type CommandModule, configArguments, withExamples } from './command.ts';
+import { stopNode } from './down.ts';
+import { createProgress } from './progress.ts';
+import { formatTable } from './terminal.ts';
+
+interface ResetOptions {
+  yes?: boolean;
+  wipeDevices?: boolean;
+  dryRun?: boolean;
+}
+
+export const command: CommandModule = {
+  define(command) {
+    command
+      .option('-y, --yes', 'do not ask')
+      .option('--dry-run', 'only show what would go')
+      .option('--wipe-devices', 'make the devices that hold OSDs of this node blank, too');
+    withExamples(command, [
+      ['appliance reset --dry-run', 'what would go and what stays'],
+      ['appliance reset', 'shows it, asks, stops the node and deletes it'],
+      ['appliance reset --yes --wipe-devices', 'without asking, and the disks are blank afterwards'],
+    ]).action((options: ResetOptions) => reset(runningConfig(configArguments(command)), options));
+  },
+};
+
+async function reset(config: Config, options: ResetOptions): Promise<void> {
+  if (process.getuid?.() !== 0)
+    throw new AppError('ROOT', 'reset must be started by root', { hint: 'start it with sudo' });
+  const look = async (): Promise<ResetPlan> =>
+    resetPlan(config, {
+      dataEntries: namesIn(config.dataDir),
+      osds: await Promise.all(config.storage.osd.map(findOsd)),
+      exists: existsSync,
+      wipeDevices: options.wipeDevices ?? false,
+    });
+  let plan = await look();
+  if (plan.remove.length === 0 && plan.wipe.length === 0) {
+    console.log(`there is nothing of a node in ${config.dataDir} and ${config.runDir}`);
+    return;
+  }
+  console.log(planText(config, plan));
+  refuseForeignMounts(plan, nodePaths(config.dataDir, config.runDir).agent);
+  if (options.dryRun) return;
+  if (!options.yes) await ask(config.node.name);
+
+  const progress = createProgress(process.stdout);
+  await stopNode(config, progress);
+  // A node that stopped has taken back what it mounted.
+  refuseForeignMounts(plan);
+  plan = await look();
+  for (const { path, osd } of plan.wipe) {
+    progress.wait(`wiping ${path}`);
+    await makeBlank(path);
+    progress.done(`${path} is blank; it held osd.${osd}`);
+  }
+  for (const { path } of plan.remove) {
+    progress.wait(`deleting ${path}`);
+    await rm(path, { recursive: true, force: true });
+  }
+  if (namesIn(config.dataDir).length === 0) removeEmpty(config.dataDir);
+  progress.done(
+    `nothing of ${config.node.name} is left${plan.keep.length > 0 ? ' but what is listed above as kept' : ''}`,
+  );
+  process.exit(0);
+}
+
+function planText(config: Config, { remove, wipe, keep }: ResetPlan): string {
+  const rows = [
+    ...remove.map(({ path, what }) => ['delete', path, what]),
+    ...wipe.map(({ path, osd }) => ['wipe', path, `all data of osd.${osd}`]),
+    ...keep.map(({ path, why }) => ['keep', path, why]),
+  ];
+  return `reset of node ${config.node.name}: it is stopped, its containers end, and this is done:\n\n${formatTable(['', 'PATH', 'WHAT'], rows)}\n`;
+}
+
+async function ask(node: string): Promise<void> {
+  if (!process.stdin.isTTY)
+    throw new AppError('USAGE', 'reset asks before it deletes, and there is no terminal to ask on', {
+      hint: '--yes deletes without asking, --dry-run only shows',
+    });
+  const questions = createInterface({ input: process.stdin, output: process.stdout });
+  const answer = await questions.question(
+    `All of this is lost for ever. Type the name of the node, ${node}, to go on: `,
+  );
+  questions.close();
+  if (answer.trim() !== node) throw new AppError('RESET', 'not confirmed: nothing was stopped or deleted');
+}
+
+/** What is mounted where something is deleted would lose its files. The node's own mounts are below `own`. */
+function refuseForeignMounts({ remove }: ResetPlan, own?: string): void {
+  const foreign = remove
+    .flatMap(({ path }) => mountsBelow(path))
+    .filter(({ target }) => own === undefined || !target.startsWith(`${own}/`));
+  if (foreign.length > 0)
+    throw new AppError(
+      'MOUNTED',
+      `nothing is deleted: ${foreign.map(({ target }) => target).join(', ')} is still mounted`,
+      {
+        hint: 'unmount it, then reset again',
+      },
+    );
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/** A mount point stays. */
+function removeEmpty(directory: string): void {
+  try {
+    rmdirSync(directory);
+  } catch (error) {
+    if (!['EBUSY', 'ENOENT'].includes(errorCode(error) ?? '')) throw error;
+  }
+}
+
+/** Looks where an OSD keeps its data, without changing anything. What holds something else, or cannot be told, is not ours. */
+async function findOsd(config: OsdConfig): Promise<FoundOsd> {
+  const named = 'file' in config ? config.file : 'directory' in config ? config.directory : undefined;
+  try {
+    const path = named === undefined ? devicePath(config as Parameters<typeof devicePath>[0]) : realpathSync(named);
+    const ours =
+      'directory' in config
+        ? ((await readLabel(systemDisk, path))?.identity.startsWith(`osd.${config.id} of cluster `) ?? false)
+        : await holdsFileSystemOf(path, config.id);
+    return { config, path, ours };
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'DEVICE') return { config, path: undefined, ours: false };
+    if (error instanceof AppError) return { config, path: named, ours: false };
+    throw error;
+  }
+}

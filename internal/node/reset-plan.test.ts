@@ -1,0 +1,74 @@
+import { describe, expect, test } from 'vitest';
+import { effectiveConfig } from '../config/load.ts';
+import { type Found, resetPlan } from './reset-plan.ts';
+
+const config = effectiveConfig(
+  `dataDir: /d
+runDir: /r
+imagesDir: /srv/images
+storage:
+  osd:
+    - {id: 0, file: /d/osd/osd.0.img, size: 1Gi}
+    - {id: 1, file: /mnt/a/osd.img, size: 1Gi}
+    - {id: 2, directory: /mnt/b}
+    - {id: 3, device: /dev/sda1}
+    - {id: 4, serial: GONE}
+`,
+  'f',
+  { hostname: 'n', ip: '10.0.0.1', freeBytes: 1e11 },
+);
+const [inside, file, directory, device, gone] = config.storage.osd;
+const found = (more: Partial<Found> = {}): Found => ({
+  dataEntries: ['pki', 'osd', 'photos', '.pki.new'],
+  osds: [
+    { config: inside!, path: '/d/osd/osd.0.img', ours: true },
+    { config: file!, path: '/mnt/a/osd.img', ours: true },
+    { config: directory!, path: '/mnt/b', ours: true },
+    { config: device!, path: '/dev/sda1', ours: true },
+    { config: gone!, path: undefined, ours: false },
+  ],
+  exists: (path) => ['/r', '/srv/images', '/mnt/b/label', '/mnt/b/data'].includes(path),
+  wipeDevices: false,
+  ...more,
+});
+const paths = (list: readonly { path: string }[]): string[] => list.map(({ path }) => path);
+
+describe('reset', () => {
+  test('what the node made goes; what it did not make, devices and what is elsewhere stay', () => {
+    const plan = resetPlan(config, found());
+    expect(paths(plan.remove)).toEqual([
+      '/d/.pki.new',
+      '/d/osd',
+      '/d/pki',
+      '/mnt/a/osd.img',
+      '/mnt/b/label',
+      '/mnt/b/data',
+      '/r',
+    ]);
+    expect(plan.wipe).toEqual([]);
+    expect(plan.keep.map(({ path, why }) => `${path}: ${why}`)).toEqual([
+      '/d/photos: the appliance did not make it',
+      '/dev/sda1: a device, osd.3: --wipe-devices makes it blank',
+      '/srv/images: it is outside of the data directory',
+    ]);
+  });
+
+  test('a device is wiped only when it is asked for and holds this OSD', () => {
+    expect(resetPlan(config, found({ wipeDevices: true })).wipe).toEqual([{ path: '/dev/sda1', osd: 3 }]);
+    const foreign = found({ wipeDevices: true, osds: [{ config: device!, path: '/dev/sda1', ours: false }] });
+    expect(resetPlan(config, foreign)).toMatchObject({
+      wipe: [],
+      keep: [{ path: '/d/photos' }, { path: '/dev/sda1', why: 'it does not hold osd.3' }, { path: '/srv/images' }],
+    });
+  });
+
+  test('a file that holds something else stays', () => {
+    const foreign = found({ osds: [{ config: file!, path: '/mnt/a/osd.img', ours: false }] });
+    expect(paths(resetPlan(config, foreign).remove)).not.toContain('/mnt/a/osd.img');
+  });
+
+  test('of a data directory that is somebody’s home nothing goes', () => {
+    const plan = resetPlan(config, found({ dataEntries: ['Documents', 'x.new'], osds: [], exists: () => false }));
+    expect(plan.remove).toEqual([]);
+  });
+});

@@ -1,0 +1,94 @@
+import type { Config, OsdConfig } from '../config/config.ts';
+import { type Paths, nodePaths } from '../config/paths.ts';
+
+/** What a node has written, and what `reset` does with it. */
+export interface ResetPlan {
+  /** Files and directories that go, each with what it is. */
+  readonly remove: readonly { readonly path: string; readonly what: string }[];
+  /** Devices that hold an OSD of this node and are made blank. */
+  readonly wipe: readonly { readonly path: string; readonly osd: number }[];
+  /** What stays, and why. */
+  readonly keep: readonly { readonly path: string; readonly why: string }[];
+}
+
+/** What the shell found where an OSD keeps its data. */
+export interface FoundOsd {
+  readonly config: OsdConfig;
+  /** Its file or device as the kernel knows it, or its directory; undefined when it is not there. */
+  readonly path: string | undefined;
+  /** It holds this OSD. */
+  readonly ours: boolean;
+}
+
+export interface Found {
+  /** Names in the data directory. */
+  readonly dataEntries: readonly string[];
+  readonly osds: readonly FoundOsd[];
+  /** Whether there is something at a path. */
+  exists(path: string): boolean;
+  readonly wipeDevices: boolean;
+}
+
+/** What the files of an OSD in a directory are called (`internal/ceph/blockstore`). */
+const storeFiles = ['label', 'data', 'journal', 'index.log', 'index.sqlite', 'index.sqlite-wal', 'index.sqlite-shm'];
+
+/** What is in a data directory, by the name of the entry. Anything else there is somebody else's. */
+function knownEntries(config: Config, paths: Paths): ReadonlyMap<string, string> {
+  const known: [path: string, what: string][] = [
+    [paths.pki, 'certificate authorities and keys of the cluster'],
+    [paths.identity, 'certificates, keys and identity of the node'],
+    [paths.store, "the control plane's database: every Kubernetes object"],
+    [paths.agent, 'containers, images and volumes of pods'],
+    [paths.ceph, 'ceph.conf and keyrings'],
+    [paths.instanceDir('mon').replace(/\/[^/]*$/, ''), "the mon's database: maps, pools and users of the storage"],
+    [paths.logs, 'logs'],
+    [`${config.dataDir}/osd`, "the OSDs' files: all stored data"],
+    [paths.adminKubeconfig, "the admin's kubeconfig"],
+    [config.imagesDir, 'image tarballs'],
+    [config.manifestsDir, 'manifests'],
+  ];
+  return new Map(
+    known
+      .filter(([path]) => path.startsWith(`${config.dataDir}/`))
+      .map(([path, what]) => [path.slice(config.dataDir.length + 1).split('/')[0]!, what]),
+  );
+}
+
+/** Decides what goes. Nothing that the node did not make is touched. */
+export function resetPlan(config: Config, found: Found): ResetPlan {
+  const paths = nodePaths(config.dataDir, config.runDir);
+  const remove: { path: string; what: string }[] = [];
+  const wipe: { path: string; osd: number }[] = [];
+  const keep: { path: string; why: string }[] = [];
+  const known = knownEntries(config, paths);
+  for (const name of found.dataEntries.toSorted()) {
+    const what = known.get(name);
+    const path = `${config.dataDir}/${name}`;
+    if (what !== undefined || /^\..+\.new$/.test(name))
+      remove.push({ path, what: what ?? 'a file that was being written' });
+    else keep.push({ path, why: 'the appliance did not make it' });
+  }
+  const covered = (path: string): boolean => remove.some((one) => path === one.path || path.startsWith(`${one.path}/`));
+  const osdText = (id: number): string => `all data of osd.${id}`;
+  for (const { config: osd, path, ours } of found.osds) {
+    if (path === undefined || covered(path)) continue;
+    if (!ours) keep.push({ path, why: `it does not hold osd.${osd.id}` });
+    else if ('file' in osd) remove.push({ path, what: osdText(osd.id) });
+    else if ('directory' in osd)
+      remove.push(
+        ...storeFiles
+          .map((name) => ({ path: `${path}/${name}`, what: osdText(osd.id) }))
+          .filter((one) => found.exists(one.path)),
+      );
+    else if (found.wipeDevices) wipe.push({ path, osd: osd.id });
+    else keep.push({ path, why: `a device, osd.${osd.id}: --wipe-devices makes it blank` });
+  }
+  for (const [path, what] of [
+    [config.runDir, 'sockets of the running node'],
+    [paths.adminKubeconfig, "the admin's kubeconfig"],
+  ] as const)
+    if (!covered(path) && found.exists(path)) remove.push({ path, what });
+  for (const path of [config.imagesDir, config.manifestsDir])
+    if (!covered(path) && found.exists(path)) keep.push({ path, why: 'it is outside of the data directory' });
+  return { remove, wipe, keep };
+}
