@@ -122,6 +122,8 @@ describe('journal', () => {
     for (let i = 0; i < 7; i++) await journal.append(1, [large], 'deferred').done;
     await journal.sync();
     expect(journal.status().durableIndex).toBe(11);
+    // The write that is over would still take it along.
+    await new Promise((resolve) => setImmediate(resolve));
     await journal.append(1, [bytes('lost')], 'deferred').done;
     disk.crash();
     const again = await open(disk.restart());
