@@ -18,6 +18,11 @@ export interface Config {
     readonly dnsIP: string;
     readonly domain: string;
     readonly serviceNodePortRange: readonly [number, number];
+    /**
+     * How pods of other nodes are reached: `vxlan` in a tunnel, `host-gw` by plain routes (all nodes on one link), `auto` by plain routes where the link allows, else in
+     * the tunnel, `none` not by us: somebody else's CNI plug-in does it.
+     */
+    readonly networkBackend: 'vxlan' | 'host-gw' | 'auto' | 'none';
   };
   readonly ports: {
     readonly api: number;
@@ -28,6 +33,8 @@ export interface Config {
     readonly dns: number;
     readonly prometheus: number;
   };
+  /** Servers tell the local network by multicast DNS that they are there. */
+  readonly mdns: boolean;
   readonly containerd: { readonly command: string; readonly cniBinDirs: readonly string[] };
   /** Image tarballs placed here are imported at start (docker or OCI archives). */
   readonly imagesDir: string;

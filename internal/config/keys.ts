@@ -193,6 +193,13 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     role: 'server',
     change: 'live',
   }),
+  mdns: row(value.yesNo, true, {
+    about: 'Servers tell the local network that they are there, so that `appliance join` needs no address.',
+    example: false,
+    flag: 'mdns',
+    role: 'server',
+    change: ['server'],
+  }),
   'cluster.podCIDR': row(value.cidr, '10.42.0.0/16', {
     about: "The pods' network, a /24 or larger.",
     example: '10.142.0.0/16',
@@ -228,6 +235,14 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     flag: 'service-node-port-range',
     joined: (joined) => joined.cluster.serviceNodePortRange,
     change: ['server'],
+  }),
+  'cluster.networkBackend': row(value.word(['vxlan', 'host-gw', 'auto', 'none'], 'a way'), 'vxlan', {
+    about:
+      'How pods of other nodes are reached: `vxlan`: in a tunnel; `host-gw`: by plain routes, all nodes on one link; `auto`: by plain routes where the link allows, else in the tunnel; `none`: by a CNI plug-in of yours.',
+    example: 'auto',
+    flag: 'flannel-backend',
+    joined: (joined) => joined.cluster.networkBackend,
+    change: ['containerd', 'agent'],
   }),
   'ports.api': row(value.port(), 6443, {
     about: 'The Kubernetes API.',

@@ -81,6 +81,8 @@ const joinedSchema: z.ZodType<JoinedCluster> = z.object({
     dnsIP: z.string(),
     domain: z.string(),
     serviceNodePortRange: z.tuple([z.int(), z.int()]),
+    // Servers of the first version did not say it.
+    networkBackend: z.enum(['vxlan', 'host-gw', 'auto', 'none']).default('vxlan'),
   }),
   ports: z.object({ dns: z.int() }),
   ceph: z.object({ fsid: z.string(), monHosts: z.array(z.string()) }).optional(),

@@ -89,6 +89,14 @@ export const cidr = one(
   'NETWORK',
 );
 
+/** `true` and `false`; also as text, which is how variables and flags give it. */
+export const yesNo: ValueType<boolean> = one(
+  z
+    .union([z.boolean(), z.enum(['true', 'false'])], saying('true or false'))
+    .transform((given) => given === true || given === 'true') as unknown as z.ZodType<boolean, unknown>,
+  'true|false',
+);
+
 export const port = (max = 65535): ValueType<number> => one(whole(1, max, `a port from 1 to ${max}`), 'PORT', 'number');
 
 export const count = (min: number, max: number): ValueType<number> => one(whole(min, max), 'NUMBER', 'number');

@@ -106,7 +106,7 @@ export function storageObjects(config: Config, users: { provisioner: CsiUser; no
   ];
 }
 
-/** What the edge role needs: the cluster's DNS service in front of every node's DNS server, and leave to read what it answers from. */
+/** What the edge role needs: the cluster's DNS service (its endpoints: `controllers/cluster-dns.ts`), and leave to read what it answers from. */
 export function edgeObjects(config: Config, edgeUser: string): Desired[] {
   const rbac = { group: 'rbac.authorization.k8s.io', version: 'v1' };
   const ports = [
@@ -131,28 +131,9 @@ export function edgeObjects(config: Config, edgeUser: string): Desired[] {
         spec: {
           clusterIP: config.cluster.dnsIP,
           type: 'ClusterIP',
+          trafficDistribution: 'PreferSameNode',
           ports: ports.map((port) => ({ ...port, port: 53, targetPort: config.ports.dns })),
         },
-      },
-    },
-    {
-      resource: { group: 'discovery.k8s.io', version: 'v1', resource: 'endpointslices' },
-      object: {
-        apiVersion: 'discovery.k8s.io/v1',
-        kind: 'EndpointSlice',
-        metadata: {
-          ...meta(`kube-dns-${config.node.name}`, 'kube-system'),
-          labels: { 'kubernetes.io/service-name': 'kube-dns', 'endpointslice.kubernetes.io/managed-by': 'appliance' },
-        },
-        addressType: 'IPv4',
-        endpoints: [
-          {
-            addresses: [config.node.ip],
-            conditions: { ready: true, serving: true, terminating: false },
-            nodeName: config.node.name,
-          },
-        ],
-        ports: ports.map((port) => ({ ...port, port: config.ports.dns })),
       },
     },
     {

@@ -55,6 +55,8 @@ beforeAll(async () => {
     kinds: builtinKinds,
     random: systemRandom,
     rootCa: 'CA',
+    podCIDR: '10.42.0.0/16',
+    dnsPort: 10053,
     provisioners: [provisioner],
   });
   const scheduler = startScheduler(shared);

@@ -3,6 +3,7 @@ import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import type { KindTable } from '../api/kinds.ts';
 import type { KubeClient } from '../client/api.ts';
+import { clusterDnsController } from './cluster-dns.ts';
 import { runControllers } from './context.ts';
 import { daemonSetController } from './daemon-set.ts';
 import { deploymentController } from './deployment.ts';
@@ -10,6 +11,7 @@ import { disruptionController } from './disruption.ts';
 import { endpointSliceController } from './endpoint-slice.ts';
 import { garbageCollector } from './garbage-collector.ts';
 import { namespaceController } from './namespace.ts';
+import { nodeIpamController } from './node-ipam.ts';
 import { nodeLifecycleController } from './node-lifecycle.ts';
 import { persistentVolumeController, type VolumeProvisioner } from './persistent-volume.ts';
 import { replicaSetController } from './replica-set.ts';
@@ -25,6 +27,10 @@ export function startControllers(options: {
   log: Logger;
   host: string;
   rootCa: string;
+  /** Of which every node gets a part. */
+  podCIDR: string;
+  /** Of the DNS server on every node; undefined where there is none. */
+  dnsPort: number | undefined;
   provisioners: readonly VolumeProvisioner[];
 }): { stop(): Promise<void> } {
   return runControllers(
@@ -33,6 +39,8 @@ export function startControllers(options: {
       namespaceController,
       serviceAccountController(options.rootCa),
       nodeLifecycleController,
+      nodeIpamController(options.podCIDR),
+      ...(options.dnsPort === undefined ? [] : [clusterDnsController(options.dnsPort)]),
       persistentVolumeController(options.provisioners),
       replicaSetController,
       deploymentController,

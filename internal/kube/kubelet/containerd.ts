@@ -101,7 +101,8 @@ export function containerdCommand(
 ): { argv: string[]; files: { path: string; content: string; mode: number }[] } {
   const places = containerdPlaces(paths);
   const content = renderContainerdConfig({
-    places,
+    // Where CNI plug-ins of others put their configuration.
+    places: config.cluster.networkBackend === 'none' ? { ...places, cniConfDir: '/etc/cni/net.d' } : places,
     socket: paths.containerdSocket,
     sandboxImage: pauseImage,
     cniBinDir: cniBinDir(config.containerd.cniBinDirs),

@@ -35,7 +35,6 @@ describe.skipIf(!ready)('node agent with containerd (as root)', () => {
       clock: systemClock,
       random: systemRandom,
       log: silentLogger,
-      podCIDR: '10.42.0.0/24',
       networkProblem: () => undefined,
     });
 
@@ -59,6 +58,7 @@ describe.skipIf(!ready)('node agent with containerd (as root)', () => {
         dnsIP: '10.43.0.10',
         domain: 'cluster.local',
         serviceNodePortRange: [30_000, 32_767],
+        networkBackend: 'vxlan',
       },
       ports: { api: 1, kubelet: 1, mon: 1, ceph: 1, dns: 1, prometheus: 1 },
       containerd: { command: Bun.which('containerd') ?? 'containerd', cniBinDirs: ['/usr/lib/cni'] },

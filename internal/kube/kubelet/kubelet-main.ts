@@ -38,8 +38,6 @@ export interface KubeletOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
-  /** This node's part of the pod network. */
-  readonly podCIDR: string;
   /** Why the pod network is not usable yet, undefined when it is. */
   readonly networkProblem: () => string | undefined;
   /** A pod's status is different: its address or its ports may be. */
@@ -165,7 +163,6 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     labels: config.node.labels,
     taints: config.node.taints,
     kubeletPort: config.ports.kubelet,
-    podCIDR: options.podCIDR,
     dataDir: paths.agent,
     notReady: async () => notReady(cri, options.networkProblem),
   });

@@ -1,9 +1,9 @@
 import type { RoleContext, RoleHandle } from '../../node/role.ts';
 import { nftTable } from '../network/nft-render.ts';
-import { setUpNetwork } from '../network/network-shell.ts';
+import { PodNetwork } from '../network/pod-network-shell.ts';
 import { ServiceProxy } from '../network/service-proxy-shell.ts';
 import { apiClient } from './api-client.ts';
-import { startKubelet } from './kubelet-main.ts';
+import { type Kubelet, startKubelet } from './kubelet-main.ts';
 import { applianceId } from './node/identity.ts';
 import { hostPorts } from './pod/host-ports.ts';
 import { KubeletServer } from './server/kubelet-server.ts';
@@ -12,48 +12,64 @@ import { KubeletServer } from './server/kubelet-server.ts';
 export async function start(context: RoleContext): Promise<RoleHandle> {
   const { clock, config, log, paths, random } = context;
   const client = apiClient(config, paths, 'kubelet', 'kubelet/v1.36.0');
-  const network = await setUpNetwork(config, log);
+  const network = new PodNetwork({
+    config,
+    paths,
+    client,
+    clock,
+    log: log.with({ component: 'network' }),
+    changed: () => {
+      proxy.changed();
+      kubelet?.node.kick();
+    },
+  });
   const stop = new AbortController();
   const proxy = new ServiceProxy({
     // Services and endpoints are read as `edge`, which may; a node's own identity may not list endpoints.
     client: apiClient(config, paths, 'edge', 'appliance-proxy'),
-    settings: {
-      table: nftTable(applianceId(config)),
-      bridge: network.bridge,
-      nodePodCIDR: network.podCIDR,
-      clusterPodCIDR: config.cluster.podCIDR,
-      serviceCIDR: config.cluster.serviceCIDR,
-      masqueradeLocal: network.masqueradeLocal,
-    },
+    settings: () =>
+      network.facts && {
+        table: nftTable(applianceId(config)),
+        bridge: network.facts.bridge,
+        nodePodCIDR: network.facts.podCIDR,
+        clusterPodCIDR: config.cluster.podCIDR,
+        serviceCIDR: config.cluster.serviceCIDR,
+        masqueradeLocal: network.facts.masqueradeLocal,
+      },
     nodeName: config.node.name,
-    hostPorts: () => hostPorts(kubelet.pods.pods()),
+    hostPorts: () => hostPorts(kubelet?.pods.pods() ?? []),
     clock,
     log: log.with({ component: 'proxy' }),
   });
-  const kubelet = await startKubelet({
+  let kubelet: Kubelet | undefined;
+  // Each waits for the other's news: the network for the Node that the kubelet makes, the kubelet's readiness for the network.
+  const loops = [network.run(stop.signal), proxy.run(stop.signal)];
+  const started = await startKubelet({
     config,
     paths,
     client,
     clock,
     random,
     log,
-    podCIDR: network.podCIDR,
-    networkProblem: () => undefined,
+    networkProblem: () => network.problem,
     podsChanged: () => proxy.changed(),
   });
-  const rules = proxy.run(stop.signal);
-  const server = new KubeletServer({ config, paths, kubelet, clock, log });
+  kubelet = started;
+  const server = new KubeletServer({ config, paths, kubelet: started, clock, log });
   await server.start();
   return {
     health: () => {
-      const own = kubelet.health();
+      const own = started.health();
       if (!own.ok) return own;
-      return { ok: true, detail: proxy.problem ? `${own.detail}; ${proxy.problem}` : own.detail };
+      return {
+        ok: true,
+        detail: [own.detail, network.trouble, proxy.problem].filter((part) => part !== undefined).join('; '),
+      };
     },
     stop: async () => {
       stop.abort();
       await server.stop();
-      await Promise.all([kubelet.stop(), rules]);
+      await Promise.all([started.stop(), ...loops]);
     },
   };
 }

@@ -1,8 +1,7 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errorText } from '../../base/errors.ts';
-import { writeFileAtomic } from '../../base/files-system.ts';
+import { readFileIfThere, writeFileAtomic } from '../../base/files-system.ts';
 import type { Logger } from '../../base/log.ts';
 import { cidrAddress, parseCidr } from '../../config/cidr.ts';
 import type { Config } from '../../config/config.ts';
@@ -11,21 +10,7 @@ import { runCommand, tryCommand } from '../kubelet/command-shell.ts';
 import { containerdPlaces } from '../kubelet/containerd.ts';
 import { bridgeName, cniNetworkName } from '../kubelet/node/identity.ts';
 import { renderConflist } from './cni.ts';
-
-/** This node's part of the pod network: the first /24 of it (the whole where it is smaller). */
-export function nodePodCIDR(config: Config): string {
-  const cidr = parseCidr(config.cluster.podCIDR);
-  return `${cidrAddress(cidr, 0)}/${Math.max(24, cidr.prefix)}`;
-}
-
-async function sysctl(name: string, value: string, log: Logger): Promise<void> {
-  const path = `/proc/sys/${name}`;
-  try {
-    if ((await readFile(path, 'utf8')).trim() !== value) await writeFile(path, value);
-  } catch (error) {
-    log.warn('kernel setting not made', { setting: name, value, error: errorText(error) });
-  }
-}
+import { addresses, sysctl } from './overlay-system.ts';
 
 /** Frames between pods of the bridge pass the packet filter; tries to load the module that does it. */
 async function bridgeFilter(log: Logger): Promise<boolean> {
@@ -48,37 +33,33 @@ export async function links(...selection: string[]): Promise<Link[]> {
   return JSON.parse(shown.stdout) as Link[];
 }
 
-/** Largest packet that leaves by the default route, 1500 where there is none. */
-async function pathMtu(): Promise<number> {
-  const route = await tryCommand(['ip', '-j', 'route', 'show', 'default']);
-  const device = route.stdout.trim() === '' ? undefined : (JSON.parse(route.stdout) as { dev?: string }[])[0]?.dev;
-  return device ? ((await links('dev', device))[0]?.mtu ?? 1500) : 1500;
+/** How a node's pod network is made. */
+export interface NodeNetworkSettings {
+  readonly podCIDR: string;
+  /** Largest packet of a pod. */
+  readonly mtu: number;
 }
 
-export interface NodeNetwork {
-  readonly podCIDR: string;
-  readonly bridge: string;
-  /** See `NftSettings.masqueradeLocal`. */
-  readonly masqueradeLocal: boolean;
+/** True where frames between pods of one bridge pass the packet filter; see `NftSettings.masqueradeLocal`. */
+export async function prepareKernel(log: Logger): Promise<boolean> {
+  await sysctl('net/ipv4/ip_forward', '1', log);
+  return bridgeFilter(log);
 }
 
 /**
- * Makes bridge, route, kernel settings and CNI configuration of the node. The route sends service addresses to the bridge, so that the
+ * Makes bridge, route, kernel settings and CNI configuration of the node's pods. The route sends service addresses to the bridge, so that the
  * node's own programs reach them also where there is no default route; they are translated before they get there.
  */
-export async function setUpNetwork(config: Config, log: Logger): Promise<NodeNetwork> {
-  const paths = nodePaths(config.dataDir, config.runDir);
-  const places = containerdPlaces(paths);
-  const podCIDR = nodePodCIDR(config);
+export async function setUpPods(config: Config, { mtu, podCIDR }: NodeNetworkSettings, log: Logger): Promise<void> {
+  const places = containerdPlaces(nodePaths(config.dataDir, config.runDir));
   const bridge = bridgeName(config);
   const { prefix } = parseCidr(podCIDR);
-  const gateway = cidrAddress(parseCidr(podCIDR), 1);
-  const mtu = await pathMtu();
-  await sysctl('net/ipv4/ip_forward', '1', log);
-  const filtered = await bridgeFilter(log);
+  const gateway = `${cidrAddress(parseCidr(podCIDR), 1)}/${prefix}`;
   if ((await links('dev', bridge)).length === 0) await runCommand(['ip', 'link', 'add', bridge, 'type', 'bridge']);
   await runCommand(['ip', 'link', 'set', bridge, 'up', 'mtu', String(mtu)]);
-  await runCommand(['ip', 'addr', 'replace', `${gateway}/${prefix}`, 'dev', bridge]);
+  for (const old of await addresses(bridge))
+    if (old !== gateway) await runCommand(['ip', 'addr', 'del', old, 'dev', bridge]);
+  await runCommand(['ip', 'addr', 'replace', gateway, 'dev', bridge]);
   await sysctl(`net/ipv4/conf/${bridge}/route_localnet`, '1', log);
   const route = ['ip', 'route', 'replace', config.cluster.serviceCIDR, 'dev', bridge];
   const withSource = await tryCommand([...route, 'src', config.node.ip]);
@@ -93,6 +74,6 @@ export async function setUpNetwork(config: Config, log: Logger): Promise<NodeNet
     mtu,
     dataDir: places.cniDataDir,
   });
-  writeFileAtomic(join(places.cniConfDir, '10-appliance.conflist'), conflist, 0o644);
-  return { podCIDR, bridge, masqueradeLocal: !filtered };
+  const file = join(places.cniConfDir, '10-appliance.conflist');
+  if (readFileIfThere(file) !== conflist) writeFileAtomic(file, conflist, 0o644);
 }

@@ -69,6 +69,70 @@ describe('service rules', () => {
   });
 });
 
+describe('topology', () => {
+  const hinted = (ip: string, forNode: string | undefined, isReady = true) => ({
+    addresses: [ip],
+    conditions: { ready: isReady },
+    ...(forNode === undefined ? {} : { hints: { forNodes: [{ name: forNode }] } }),
+  });
+  const backends = (...endpoints: EndpointSlice['endpoints'] & object) =>
+    servicePortRules([service('web')], [slice('web', endpoints)], 'n1')[0]?.backends.map(({ ip }) => ip);
+
+  test('endpoints that are hinted for this node are used alone', () => {
+    expect(backends(hinted('10.42.0.5', 'n1'), hinted('10.42.1.5', 'n2'))).toEqual(['10.42.0.5']);
+  });
+
+  test('hints do not count when one ready endpoint has none, when none names this node, and while the named one is not ready', () => {
+    expect(backends(hinted('10.42.0.5', 'n1'), hinted('10.42.1.5', undefined))).toHaveLength(2);
+    expect(backends(hinted('10.42.1.5', 'n2'), hinted('10.42.2.5', 'n3'))).toHaveLength(2);
+    expect(backends(hinted('10.42.0.5', 'n1', false), hinted('10.42.1.5', 'n2'))).toEqual(['10.42.1.5']);
+  });
+});
+
+describe('other nodes', () => {
+  const far = { addresses: ['10.42.1.5'], conditions: { ready: true }, nodeName: 'n2' };
+  const local = service('web', {
+    type: 'NodePort',
+    externalTrafficPolicy: 'Local',
+    ports: [{ port: 80, nodePort: 30080 }],
+  });
+  const rulesOf = (text: string, chain: RegExp): string[] =>
+    text.split('\n').flatMap((line) => {
+      const match = /^add rule ip appliance_test (\S+) (.*)$/.exec(line);
+      return match && chain.test(match[1]!) ? [match[2]!] : [];
+    });
+
+  test('pods keep their address on the way to a pod of another node, all others are masqueraded', () => {
+    const { script: text } = script([service('web')], [slice('web', [far])]);
+    expect(rulesOf(text, /^svc_.*_8080$/)).toEqual([
+      'ip saddr { 10.42.1.5, 127.0.0.0/8 } meta mark set meta mark or 0x4000',
+      'ip saddr != 10.42.0.0/24 meta mark set meta mark or 0x4000',
+      'meta l4proto tcp dnat to 10.42.1.5:8080',
+    ]);
+    expect(text).toContain('ip saddr 10.42.0.0/24 ip daddr != 10.42.0.0/16');
+  });
+
+  test('externalTrafficPolicy Local without a backend here: from outside refused, from inside the cluster forwarded', () => {
+    const { script: text } = script([local], [slice('web', [far])]);
+    expect(rulesOf(text, /^ext_[0-9a-f]+$/)).toEqual([
+      expect.stringMatching(/^ip saddr 10\.42\.0\.0\/16 goto svc_\w+$/),
+      expect.stringMatching(/^fib saddr type local goto svc_\w+$/),
+    ]);
+    expect(text).toMatch(/node_ports \{ tcp \. 30080 : goto ext_/);
+    expect(text).toContain('dead_node_ports { tcp . 30080 : goto refuse }');
+  });
+
+  test('externalTrafficPolicy Local with a backend here: what comes from outside stays and keeps its address', () => {
+    const { script: text } = script([local], [slice('web', [far, ready('10.42.0.5')])]);
+    expect(rulesOf(text, /^ext_[0-9a-f]+$/).at(-1)).toMatch(/^goto ext_\w+_10_42_0_5_8080$/);
+    expect(rulesOf(text, /^ext_.*_8080$/)).toEqual([
+      'ip saddr { 10.42.0.5, 127.0.0.0/8 } meta mark set meta mark or 0x4000',
+      'meta l4proto tcp dnat to 10.42.0.5:8080',
+    ]);
+    expect(text).not.toContain('dead_node_ports { tcp');
+  });
+});
+
 describe('nftables transaction', () => {
   test('a service with two backends is balanced at random', () => {
     const { names, script: text } = script([service('web')], [slice('web', [ready('10.42.0.5'), ready('10.42.0.6')])]);

@@ -72,16 +72,22 @@ export function renderNft(
     const suffix = `${rule.protocol} . ${rule.port}`;
     const internal = `svc_${rule.id}`;
     if (rule.backends.length > 0) {
-      addBalancer(settings, chains, sets, internal, rule, rule.backends, false);
+      addBalancer(settings, chains, sets, internal, rule, rule.backends, []);
       for (const ip of rule.clusterIPs) put('service_ips', `${ip} . ${suffix}`, `goto ${internal}`);
     } else for (const ip of rule.clusterIPs) put('dead_ips', `${ip} . ${suffix}`, 'goto refuse');
     if (rule.externalIPs.length === 0 && rule.nodePort === 0) continue;
     const external = `ext_${rule.id}`;
-    if (rule.externalBackends.length > 0) {
-      addBalancer(settings, chains, sets, external, rule, rule.externalBackends, true);
+    // With the policy Local only what comes from outside keeps to this node; the cluster's own traffic goes where it would go by the cluster IP.
+    const inside =
+      rule.externalLocal && rule.backends.length > 0
+        ? [`ip saddr ${settings.clusterPodCIDR} goto ${internal}`, `fib saddr type local goto ${internal}`]
+        : [];
+    if (rule.externalBackends.length > 0 || inside.length > 0) {
+      addBalancer(settings, chains, sets, external, rule, rule.externalBackends, inside);
       for (const ip of rule.externalIPs) put('service_ips', `${ip} . ${suffix}`, `goto ${external}`);
       if (rule.nodePort > 0) put('node_ports', `${rule.protocol} . ${rule.nodePort}`, `goto ${external}`);
-    } else {
+    }
+    if (rule.externalBackends.length === 0) {
       for (const ip of rule.externalIPs) put('dead_ips', `${ip} . ${suffix}`, 'goto refuse');
       if (rule.nodePort > 0) put('dead_node_ports', `${rule.protocol} . ${rule.nodePort}`, 'goto refuse');
     }
@@ -121,7 +127,7 @@ export function renderNft(
   return { script: `${lines.join('\n')}\n`, names: { chains: new Set(chains.keys()), sets: new Set(sets.keys()) } };
 }
 
-/** A chain that picks a backend, and one chain a backend. */
+/** A chain that begins with `first` and picks a backend, and one chain a backend. Without backends it returns: what was not translated is refused later. */
 function addBalancer(
   settings: NftSettings,
   chains: Map<string, string[]>,
@@ -129,18 +135,19 @@ function addBalancer(
   name: string,
   rule: ServicePortRule,
   backends: readonly Backend[],
-  external: boolean,
+  first: readonly string[],
 ): void {
   const targets = backends.map((backend) => `${name}_${backend.ip.replaceAll('.', '_')}_${backend.port}`);
-  const pick: string[] = [];
+  const pick: string[] = [...first];
   // The time is part of the name because a set's timeout cannot be changed in place.
   const memory = (target: string): string => `aff_${rule.affinitySeconds}_${target}`;
   if (rule.affinitySeconds > 0) for (const target of targets) pick.push(`ip saddr @${memory(target)} goto ${target}`);
-  pick.push(
-    targets.length === 1
-      ? `goto ${targets[0]}`
-      : `numgen random mod ${targets.length} vmap { ${targets.map((target, i) => `${i} : goto ${target}`).join(', ')} }`,
-  );
+  if (targets.length > 0)
+    pick.push(
+      targets.length === 1
+        ? `goto ${targets[0]}`
+        : `numgen random mod ${targets.length} vmap { ${targets.map((target, i) => `${i} : goto ${target}`).join(', ')} }`,
+    );
   chains.set(name, pick);
   backends.forEach((backend, i) => {
     const target = targets[i]!;
@@ -151,7 +158,8 @@ function addBalancer(
     if (own && settings.masqueradeLocal)
       steps.push(`ip saddr ${settings.nodePodCIDR} meta mark set meta mark or ${mark}`);
     // An answer from elsewhere would not come back through this node by itself.
-    if (!own && !(external && rule.externalLocal)) steps.push(`meta mark set meta mark or ${mark}`);
+    // Pods of this node keep their address: answers to them do.
+    if (!own) steps.push(`ip saddr != ${settings.nodePodCIDR} meta mark set meta mark or ${mark}`);
     if (rule.affinitySeconds > 0) {
       sets.set(memory(target), rule.affinitySeconds);
       steps.push(`update @${memory(target)} { ip saddr }`);

@@ -19,7 +19,8 @@ const checkMs = 30_000;
 
 export interface ServiceProxyOptions {
   readonly client: KubeClient;
-  readonly settings: NftSettings;
+  /** Undefined until the node has a pod network; `changed` tells that it has. */
+  readonly settings: () => NftSettings | undefined;
   readonly nodeName: string;
   readonly hostPorts: () => HostPort[];
   readonly clock: Clock;
@@ -80,6 +81,7 @@ export class ServiceProxy {
     const { clock, log } = this.#options;
     const informers = [this.#services.run(signal), this.#slices.run(signal)];
     let retryMs = minIntervalMs;
+    while (!this.#options.settings() && !signal.aborted) await this.#woken(signal);
     // Masquerading does not wait for the API server; services do, so that a restart never drops what works.
     await this.#bootstrap().catch((error: unknown) =>
       log.warn('packet filter not set up', { error: errorText(error) }),
@@ -102,41 +104,51 @@ export class ServiceProxy {
         await sleep(clock, retryMs, signal);
         continue;
       }
-      await new Promise<void>((resolve) => {
-        const timer = clock.after(checkMs, resolve);
-        this.#wake = () => {
-          timer.cancel();
-          clock.after(gatherMs, resolve);
-        };
-        signal.addEventListener('abort', () => resolve(), { once: true });
-      });
-      this.#wake = undefined;
+      await this.#woken(signal);
       if (!this.#dirty && !signal.aborted) await this.#check();
     }
     await Promise.all(informers);
   }
 
+  /** Until something changed, or it is time to look. */
+  async #woken(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    await new Promise<void>((resolve) => {
+      const timer = clock.after(checkMs, resolve);
+      this.#wake = () => {
+        timer.cancel();
+        clock.after(gatherMs, resolve);
+      };
+      signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+    this.#wake = undefined;
+  }
+
   async #bootstrap(): Promise<void> {
-    const { found, names } = await existingNames(this.#options.settings.table);
+    const settings = this.#options.settings();
+    if (!settings) return;
+    const { found, names } = await existingNames(settings.table);
     this.#names = names;
     if (found) return;
-    const { script, names: made } = renderNft(this.#options.settings, [], this.#options.hostPorts(), names);
+    const { script, names: made } = renderNft(settings, [], this.#options.hostPorts(), names);
     await runCommand(['nft', '-f', '-'], { stdin: script });
     this.#names = made;
   }
 
   /** Somebody may have flushed the whole ruleset. */
   async #check(): Promise<void> {
-    const { found } = await existingNames(this.#options.settings.table);
-    if (found) return;
-    this.#options.log.warn('nftables table is gone: it is written again', { table: this.#options.settings.table });
+    const table = this.#options.settings()?.table;
+    if (table === undefined || (await existingNames(table)).found) return;
+    this.#options.log.warn('nftables table is gone: it is written again', { table });
     this.#names = nothing;
     this.#applied = '';
     this.#dirty = true;
   }
 
   async #apply(): Promise<void> {
-    const { nodeName, settings } = this.#options;
+    const { nodeName } = this.#options;
+    const settings = this.#options.settings();
+    if (!settings) return;
     this.#names ??= (await existingNames(settings.table)).names;
     const rules = servicePortRules(this.#services.list(), this.#slices.list(), nodeName);
     const { names, script } = renderNft(settings, rules, this.#options.hostPorts(), this.#names);

@@ -45,6 +45,8 @@ interface Candidate extends Backend {
   readonly ready: boolean;
   readonly serving: boolean;
   readonly local: boolean;
+  /** Nodes that should prefer it, as the EndpointSlice hints; undefined for no hint. */
+  readonly forNodes: readonly string[] | undefined;
 }
 
 function candidates(
@@ -71,6 +73,7 @@ function candidates(
             ready: ready || before?.ready === true,
             serving: serving || before?.serving === true,
             local: endpoint.nodeName === nodeName || before?.local === true,
+            forNodes: endpoint.hints?.forNodes?.map(({ name }) => name),
           });
         }
       }
@@ -79,10 +82,14 @@ function candidates(
   return [...out.values()].sort((a, b) => a.ip.localeCompare(b.ip) || a.port - b.port);
 }
 
-/** Ready backends; while there are none, those that end but still serve (KEP-1669). */
-function usable(list: readonly Candidate[], onlyLocal: boolean): Backend[] {
+/** Ready backends; while there are none, those that end but still serve (KEP-1669). `onlyLocal`: the policy Local, which hints do not soften. */
+function usable(list: readonly Candidate[], nodeName: string, onlyLocal: boolean): Backend[] {
   const near = onlyLocal ? list.filter((c) => c.local) : list;
-  const ready = near.filter((c) => c.ready);
+  const all = near.filter((c) => c.ready);
+  // Hints count when every ready endpoint has one and this node is named (KEP-3015).
+  const hinted =
+    onlyLocal || all.some((c) => c.forNodes === undefined) ? [] : all.filter((c) => c.forNodes?.includes(nodeName));
+  const ready = hinted.length > 0 ? hinted : all;
   return (ready.length > 0 ? ready : near.filter((c) => c.serving)).map(({ ip, port }) => ({ ip, port }));
 }
 
@@ -124,8 +131,8 @@ export function servicePortRules(
         nodePort: port.nodePort ?? 0,
         affinitySeconds:
           spec.sessionAffinity === 'ClientIP' ? (spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? 10_800) : 0,
-        backends: usable(list, spec.internalTrafficPolicy === 'Local'),
-        externalBackends: usable(list, externalLocal),
+        backends: usable(list, nodeName, spec.internalTrafficPolicy === 'Local'),
+        externalBackends: usable(list, nodeName, externalLocal),
         externalLocal,
       });
     }

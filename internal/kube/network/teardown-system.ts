@@ -4,18 +4,20 @@ import type { Config } from '../../config/config.ts';
 import type { Paths } from '../../config/paths.ts';
 import { runCommand, tryCommand } from '../kubelet/command-shell.ts';
 import { containerdPlaces } from '../kubelet/containerd.ts';
-import { applianceId, bridgeName, cniNetworkName } from '../kubelet/node/identity.ts';
+import { applianceId, bridgeName, cniNetworkName, tunnelName } from '../kubelet/node/identity.ts';
 import { links } from './network-shell.ts';
 import { nftTable } from './nft-render.ts';
+import { removeOverlay } from './overlay-system.ts';
 
 /**
- * Removes everything of this appliance's network that is outside its data directory: nftables table, bridge with what hangs on it, results
+ * Removes everything of this appliance's network that is outside its data directory: nftables table, routes to other nodes and the tunnel, bridge with what hangs on it, results
  * that CNI keeps, addresses that were given out. Repeats safely; `appliance down` calls it after all pods are gone.
  */
 export async function cleanupNetwork(config: Config, paths: Pick<Paths, 'agent' | 'runDir'>): Promise<void> {
   const table = nftTable(applianceId(config));
   const bridge = bridgeName(config);
   await tryCommand(['nft', 'delete', 'table', 'ip', table]);
+  await removeOverlay(tunnelName(config));
   if ((await links('dev', bridge)).length > 0) {
     for (const port of await links('master', bridge)) await tryCommand(['ip', 'link', 'delete', port.ifname]);
     await runCommand(['ip', 'link', 'delete', bridge]);

@@ -63,17 +63,19 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
   });
   const listener = await api.listen({ port: config.ports.api, host: '0.0.0.0' });
   log.info('the API server listens', { port: config.ports.api });
-  const announcer = startAnnouncer({
-    announcement: {
-      node: config.node.name,
-      port: config.ports.api,
-      caHash: createHash('sha256').update(pem('server-ca.crt')).digest('hex'),
-      roles: config.roles,
-    },
-    clusterNetworks: [config.cluster.podCIDR, config.cluster.serviceCIDR],
-    clock,
-    log: log.with({ component: 'mdns' }),
-  });
+  const announcer = !config.mdns
+    ? undefined
+    : startAnnouncer({
+        announcement: {
+          node: config.node.name,
+          port: config.ports.api,
+          caHash: createHash('sha256').update(pem('server-ca.crt')).digest('hex'),
+          roles: config.roles,
+        },
+        clusterNetworks: [config.cluster.podCIDR, config.cluster.serviceCIDR],
+        clock,
+        log: log.with({ component: 'mdns' }),
+      });
 
   const clientOf = (name: string, ...groups: string[]): KubeClient =>
     createKubeClient({
@@ -94,6 +96,8 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
     log: log.with({ component: 'controllers' }),
     host: config.node.name,
     rootCa: pem('server-ca.crt'),
+    podCIDR: config.cluster.podCIDR,
+    dnsPort: config.ports.dns,
     provisioners: driver ? [csiProvisioner(rbdDriverName, driver.socket)] : [],
   });
   const scheduler = startScheduler({
@@ -127,7 +131,7 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
       return { ok: why === '', detail: why || (pending ? `serves; still to do: ${pending}` : 'serves') };
     },
     stop: async () => {
-      await announcer.close();
+      await announcer?.close();
       await operator.stop();
       await mon?.close();
       await scheduler.stop();

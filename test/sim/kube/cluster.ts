@@ -67,6 +67,8 @@ export async function startCluster(
     kinds: builtinKinds,
     random: systemRandom,
     rootCa: 'test-ca',
+    podCIDR: '10.42.0.0/16',
+    dnsPort: undefined,
     provisioners: [fakeProvisioner(volumes)],
   });
   const scheduler = startScheduler(common);

@@ -19,6 +19,11 @@ export function bridgeName(config: { readonly dataDir: string }): string {
   return `cni-${applianceId(config)}`;
 }
 
+/** The tunnel device to other nodes. */
+export function tunnelName(config: { readonly dataDir: string }): string {
+  return `vxlan-${applianceId(config)}`;
+}
+
 export function cniNetworkName(config: { readonly dataDir: string }): string {
   return `appliance-${applianceId(config)}`;
 }

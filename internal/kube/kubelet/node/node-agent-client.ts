@@ -16,6 +16,8 @@ import { nodeLabels, nodeStatus } from './node-status.ts';
 type ApiNode = Node & { metadata: ObjectMeta };
 
 const statusMs = 10_000;
+/** While the node cannot run pods, so that it is not idle longer than it must. */
+const notReadyMs = 1_000;
 /** A status with nothing new is sent this often; the Lease is the heartbeat. */
 const statusAnywayMs = 300_000;
 const leaseMs = 10_000;
@@ -35,7 +37,6 @@ export interface NodeAgentOptions {
   /** Set when the node registers (the kubelet's `registerWithTaints`), never again: they are the administrator's then. */
   readonly taints: readonly NodeTaint[];
   readonly kubeletPort: number;
-  readonly podCIDR: string;
   readonly dataDir: string;
   /** Why the node cannot run pods, undefined when it can. */
   readonly notReady: () => Promise<string | undefined>;
@@ -48,6 +49,9 @@ export class NodeAgent {
   #sentAtMs = Number.NEGATIVE_INFINITY;
   #runtimeVersion = '';
   #kick: (() => void) | undefined;
+  /** Asked for while a status was on its way. */
+  #kicked = false;
+  #ready = false;
 
   constructor(options: NodeAgentOptions) {
     this.#options = options;
@@ -60,39 +64,59 @@ export class NodeAgent {
 
   async run(signal: AbortSignal): Promise<void> {
     await Promise.all([
-      this.#every(statusMs, signal, 'node status', () => this.#status()),
-      this.#every(leaseMs, signal, 'node lease', () => this.#lease()),
-      this.#every(csiMs, signal, 'CSINode', () => this.#csiNode()),
+      this.#every(
+        () => (this.#ready ? statusMs : notReadyMs),
+        signal,
+        'node status',
+        () => this.#status(),
+      ),
+      this.#every(
+        () => leaseMs,
+        signal,
+        'node lease',
+        () => this.#lease(),
+      ),
+      this.#every(
+        () => csiMs,
+        signal,
+        'CSINode',
+        () => this.#csiNode(),
+      ),
     ]);
   }
 
   /** Sends the status soon, because readiness changed. */
   kick(): void {
+    this.#kicked = true;
     this.#kick?.();
   }
 
-  async #every(periodMs: number, signal: AbortSignal, what: string, work: () => Promise<void>): Promise<void> {
+  async #every(period: () => number, signal: AbortSignal, what: string, work: () => Promise<void>): Promise<void> {
     const { clock, log } = this.#options;
     let failures = 0;
     while (!signal.aborted) {
-      let delayMs = periodMs;
+      let delayMs: number;
       try {
         await work();
         failures = 0;
+        delayMs = period();
       } catch (error) {
         failures++;
-        delayMs = Math.min(periodMs, 500 * 2 ** failures);
+        delayMs = Math.min(period(), 500 * 2 ** failures);
         log.debug(`${what} not written`, { error: errorText(error) });
       }
       await new Promise<void>((resolve) => {
-        if (what === 'node status') this.#kick = resolve;
+        if (what === 'node status') {
+          this.#kick = resolve;
+          if (this.#kicked) resolve();
+        }
         void sleep(clock, delayMs, signal).then(resolve);
       });
     }
   }
 
   async #register(): Promise<ApiNode> {
-    const { client, ip, labels, log, nodeName, podCIDR, taints } = this.#options;
+    const { client, ip, labels, log, nodeName, taints } = this.#options;
     const facts = nodeFacts(this.#options.dataDir);
     const wanted = { ...nodeLabels(nodeName, facts.architecture), ...labels };
     try {
@@ -109,7 +133,7 @@ export class NodeAgent {
       apiVersion: 'v1',
       kind: 'Node',
       metadata: { name: nodeName, labels: wanted, annotations: { 'alpha.kubernetes.io/provided-node-ip': ip } },
-      spec: { podCIDR, podCIDRs: [podCIDR], ...(taints.length > 0 ? { taints: [...taints] } : {}) },
+      ...(taints.length > 0 ? { spec: { taints: [...taints] } } : {}),
     };
     log.info('node registers itself', { node: nodeName });
     return client.create<ApiNode>(nodesRef, node);
@@ -117,6 +141,7 @@ export class NodeAgent {
 
   async #status(): Promise<void> {
     const { clock, cri, client, ip, kubeletPort, nodeName } = this.#options;
+    this.#kicked = false;
     if (this.#node) {
       try {
         this.#node = await client.get<ApiNode>(nodesRef, nodeName);
@@ -127,6 +152,7 @@ export class NodeAgent {
     }
     this.#node ??= await this.#register();
     const notReady = await this.#options.notReady();
+    this.#ready = notReady === undefined;
     if (this.#runtimeVersion === '' && notReady === undefined) {
       const version = await cri.version();
       this.#runtimeVersion = `${version.runtimeName}://${version.runtimeVersion}`;
