@@ -49,7 +49,7 @@ const results = ['equal', 'greater', 'less', 'not-equal'] as const;
 const targets = ['version', 'create', 'mod', 'lease', 'value'] as const;
 
 /** Nested transactions deeper than this are refused when read and when written. */
-export const maxTxnDepth = 8;
+export const maxTxnDepth = 128;
 
 /** Values from this size on travel as pieces of their own and are not copied. */
 const pieceFrom = 512;

@@ -38,8 +38,7 @@ export function safeNumber(value: unknown): number {
   if (typeof value === 'number') return value;
   const { low, high } = value as { low: number; high: number };
   const number = high * 0x1_0000_0000 + (low >>> 0);
-  if (number > Number.MAX_SAFE_INTEGER) return Number.MAX_SAFE_INTEGER;
-  return number < Number.MIN_SAFE_INTEGER ? Number.MIN_SAFE_INTEGER : number;
+  return Math.max(Number.MIN_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, number));
 }
 
 /** A 64-bit number of protobufjs as a signed bigint. */

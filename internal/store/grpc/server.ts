@@ -1,0 +1,428 @@
+/** gRPC over node:http2: streams, deadlines, bounds, trailers. What the methods do is theirs (`service.ts`). */
+import http2 from 'node:http2';
+import type { Duplex } from 'node:stream';
+import { gunzip } from 'node:zlib';
+import type { Clock, Timer } from '../../base/clock.ts';
+import { AppError, errorText } from '../../base/errors.ts';
+import type { Logger } from '../../base/log.ts';
+import { frame, MessageReader } from './frame.ts';
+import { findMethod, type Method, type ServerStream, type Services } from './service.ts';
+import { encodeGrpcMessage, GrpcError, grpcCode, parseGrpcTimeout } from './status.ts';
+
+export interface GrpcServerOptions {
+  readonly host: string;
+  /** 0: any. */
+  readonly port: number;
+  /** Absent: plain text, for tests on loopback. */
+  readonly tls?: { readonly cert: string; readonly key: string; readonly clientCa: string };
+  readonly services: Services;
+  /** What is no gRPC call (`/health`, `/version`). Undefined: not found. */
+  readonly http?: (path: string) => Promise<{ status: number; body: string } | undefined>;
+  readonly maxMessageBytes: number;
+  readonly limits?: Partial<GrpcLimits>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** What clients together can make the server hold. */
+export interface GrpcLimits {
+  readonly connections: number;
+  readonly streamsPerConnection: number;
+  /** Bytes of messages that are not complete. */
+  readonly partBytes: number;
+  readonly tlsHandshakeMs: number;
+}
+
+const defaultLimits: GrpcLimits = {
+  connections: 2000,
+  streamsPerConnection: 10_000,
+  partBytes: 64 << 20,
+  tlsHandshakeMs: 15_000,
+};
+
+/** Streams that are open when the server closes are ended after this. */
+const closeMs = 1000;
+
+export interface GrpcServer {
+  readonly port: number;
+  /** Sends GOAWAY, lets calls end, and ends what has not ended a second later. */
+  close(): Promise<void>;
+}
+
+interface Shared {
+  readonly options: GrpcServerOptions;
+  readonly limits: GrpcLimits;
+  partBytes: number;
+}
+
+export async function serveGrpc(options: GrpcServerOptions): Promise<GrpcServer> {
+  const limits = { ...defaultLimits, ...options.limits };
+  const shared: Shared = { options, limits, partBytes: 0 };
+  const { log, tls, clock } = options;
+  const settings = {
+    settings: { maxConcurrentStreams: limits.streamsPerConnection, initialWindowSize: 1 << 20 },
+    maxSessionMemory: 64,
+  };
+  const server =
+    tls === undefined
+      ? http2.createServer(settings)
+      : http2.createSecureServer({
+          ...settings,
+          requestCert: true,
+          rejectUnauthorized: true,
+          cert: tls.cert,
+          key: tls.key,
+          ca: tls.clientCa,
+        });
+  const sockets = new Set<Duplex>();
+  const sessions = new Set<http2.ServerHttp2Session>();
+  const handshakes = new Map<Duplex, Timer>();
+  const settled = (socket: Duplex): void => {
+    handshakes.get(socket)?.cancel();
+    handshakes.delete(socket);
+  };
+  let closing = false;
+  server.on('connection', (socket: Duplex) => {
+    if (closing || sockets.size >= limits.connections) {
+      socket.destroy();
+      return;
+    }
+    sockets.add(socket);
+    if (tls)
+      handshakes.set(
+        socket,
+        clock.after(limits.tlsHandshakeMs, () => socket.destroy()),
+      );
+    socket.once('close', () => {
+      sockets.delete(socket);
+      settled(socket);
+    });
+  });
+  server.on('secureConnection', (socket: Duplex) => settled(socket));
+  server.on('session', (session: http2.ServerHttp2Session) => {
+    sessions.add(session);
+    session.on('error', (error: Error) => log.debug('etcd face: session', { error: errorText(error) }));
+    session.once('close', () => sessions.delete(session));
+  });
+  server.on('sessionError', (error: Error) => log.debug('etcd face: session', { error: errorText(error) }));
+  server.on('tlsClientError', (error: Error) => log.debug('etcd face: tls', { error: errorText(error) }));
+  // No 'request' listener: it would make objects for each stream that send trailers of their own.
+  server.on('stream', (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => {
+    // A stream that breaks is told by 'close'; without a listener the error would end the process.
+    stream.on('error', (error: Error) => log.debug('etcd face: stream', { error: errorText(error) }));
+    if (headers['content-type']?.startsWith('application/grpc')) new Call(shared, stream, headers);
+    else void answerHttp(options, stream, headers[':path'] ?? '/');
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      reject(
+        error.code === 'EADDRINUSE'
+          ? new AppError('PORT', `port ${options.port} of ${options.host} is in use`, {
+              hint: 'End what listens there, or set ports.etcd in the configuration.',
+            })
+          : error,
+      ),
+    );
+    server.listen(options.port, options.host, resolve);
+  });
+  const { port } = server.address() as { port: number };
+  return {
+    port,
+    close: async () => {
+      closing = true;
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      for (const session of sessions) session.close();
+      const timer = clock.after(closeMs, () => {
+        for (const session of sessions) session.destroy();
+        for (const socket of sockets) socket.destroy();
+      });
+      await closed;
+      timer.cancel();
+    },
+  };
+}
+
+async function answerHttp(options: GrpcServerOptions, stream: http2.ServerHttp2Stream, path: string): Promise<void> {
+  stream.resume();
+  const answer = await Promise.resolve(options.http?.(path)).catch((error: unknown) => ({
+    status: 500,
+    body: `${errorText(error)}\n`,
+  }));
+  if (stream.destroyed || stream.headersSent) return;
+  stream.respond({ ':status': answer?.status ?? 404, 'content-type': 'application/json' });
+  stream.end(answer?.body ?? '404 page not found\n');
+}
+
+/** One request of gRPC from its headers to its trailers. */
+class Call implements ServerStream {
+  readonly #shared: Shared;
+  readonly #stream: http2.ServerHttp2Stream;
+  readonly #reader: MessageReader;
+  readonly #gzip: boolean;
+  #method: Method | undefined;
+  #timer: Timer | undefined;
+  #controller: AbortController | undefined;
+  #answered = false;
+  #responded = false;
+  #halfClosed = false;
+  #closed = false;
+  #held = 0;
+  #status = { code: 0 as number, message: '' };
+  /** Messages are handled in order, also when some of them must be unpacked first. */
+  #unpacking: Promise<void> | undefined;
+  #message: (message: Uint8Array) => void = () => undefined;
+  #halfClose: () => void = () => undefined;
+  #close: () => void = () => undefined;
+  #drain: () => void = () => undefined;
+
+  constructor(shared: Shared, stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) {
+    this.#shared = shared;
+    this.#stream = stream;
+    this.#reader = new MessageReader(shared.options.maxMessageBytes);
+    this.#gzip = headers['grpc-encoding'] === 'gzip';
+    stream.on('close', () => this.#ended());
+    try {
+      this.#start(headers);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #start(headers: http2.IncomingHttpHeaders): void {
+    const { services, clock } = this.#shared.options;
+    if (headers[':method'] !== 'POST')
+      throw new GrpcError(
+        grpcCode.internal,
+        `gRPC needs the method POST, not ${String(headers[':method']).slice(0, 20)}`,
+      );
+    const encoding = headers['grpc-encoding'];
+    if (encoding !== undefined && encoding !== 'identity' && encoding !== 'gzip')
+      throw new GrpcError(
+        grpcCode.unimplemented,
+        `grpc: Decompressor is not installed for grpc-encoding ${JSON.stringify(String(encoding).slice(0, 40))}`,
+      );
+    const timeout = headers['grpc-timeout'];
+    if (timeout !== undefined) {
+      const ms = parseGrpcTimeout(String(timeout));
+      if (ms === undefined)
+        throw new GrpcError(grpcCode.internal, `malformed grpc-timeout: ${String(timeout).slice(0, 40)}`);
+      this.#timer = clock.after(Math.min(ms, 0x7fff_ffff), () =>
+        this.#fail(new GrpcError(grpcCode.deadlineExceeded, 'context deadline exceeded')),
+      );
+    }
+    this.#method = findMethod(services, headers[':path'] ?? '');
+    this.#stream.on('data', (chunk: Uint8Array) => this.#data(chunk));
+    this.#stream.on('end', () => this.#end());
+    if (this.#method.kind === 'stream') {
+      this.#stream.on('drain', () => this.#drain());
+      this.#method.open(this);
+    }
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#closed) this.#controller.abort();
+    return this.#controller.signal;
+  }
+  onMessage(handler: (message: Uint8Array) => void): void {
+    this.#message = handler;
+  }
+  onHalfClose(handler: () => void): void {
+    this.#halfClose = handler;
+  }
+  onClose(handler: () => void): void {
+    this.#close = handler;
+  }
+  onDrain(handler: () => void): void {
+    this.#drain = handler;
+  }
+  pause(): void {
+    this.#stream.pause();
+  }
+  resume(): void {
+    this.#stream.resume();
+  }
+
+  #data(chunk: Uint8Array): void {
+    if (this.#answered) return;
+    try {
+      for (const { compressed, bytes } of this.#reader.push(chunk)) {
+        if (compressed || this.#unpacking !== undefined) this.#unpack(bytes, compressed);
+        else this.#take(bytes);
+      }
+      this.#hold(this.#reader.held);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #hold(bytes: number): void {
+    this.#shared.partBytes += bytes - this.#held;
+    this.#held = bytes;
+    if (bytes > 0 && this.#shared.partBytes > this.#shared.limits.partBytes)
+      throw new GrpcError(grpcCode.resourceExhausted, 'too many requests wait for the rest of their bytes');
+  }
+
+  #unpack(bytes: Uint8Array, compressed: boolean): void {
+    const { maxMessageBytes } = this.#shared.options;
+    if (compressed && !this.#gzip)
+      throw new GrpcError(grpcCode.internal, 'grpc: compressed flag set with identity or empty encoding');
+    const unpacked = compressed
+      ? new Promise<Uint8Array>((resolve, reject) => {
+          gunzip(bytes, { maxOutputLength: maxMessageBytes }, (error, plain) => {
+            if (!error) resolve(plain);
+            else if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
+              reject(
+                new GrpcError(
+                  grpcCode.resourceExhausted,
+                  `grpc: received message after decompression larger than max ${maxMessageBytes}`,
+                ),
+              );
+            else
+              reject(
+                new GrpcError(grpcCode.internal, `grpc: failed to decompress the received message: ${error.message}`),
+              );
+          });
+        })
+      : Promise.resolve(bytes.slice());
+    const before = this.#unpacking ?? Promise.resolve();
+    this.#stream.pause();
+    this.#unpacking = before
+      .then(() => unpacked)
+      .then(
+        (plain) => {
+          if (!this.#answered) this.#take(plain);
+          this.#stream.resume();
+        },
+        (error: unknown) => this.#fail(error),
+      );
+    unpacked.catch(() => undefined);
+  }
+
+  #take(message: Uint8Array): void {
+    const method = this.#method!;
+    if (method.kind === 'stream') {
+      this.#message(message);
+      return;
+    }
+    // Later messages of a call that takes one are not looked at.
+    if (this.#responded) return;
+    this.#responded = true;
+    try {
+      const answer = method.handle(message, this);
+      if (answer instanceof Uint8Array) this.#answer(answer);
+      else
+        answer.then(
+          (bytes) => this.#answer(bytes),
+          (error: unknown) => this.#fail(error),
+        );
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #end(): void {
+    if (this.#answered) return;
+    this.#halfClosed = true;
+    if (this.#unpacking !== undefined) {
+      const waiting = this.#unpacking;
+      this.#unpacking = undefined;
+      void waiting.then(() => this.#end());
+      return;
+    }
+    try {
+      this.#reader.end();
+      if (this.#method!.kind === 'stream') this.#halfClose();
+      else if (!this.#responded) throw new GrpcError(grpcCode.internal, 'unexpected EOF: a call without a message');
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #answer(message: Uint8Array): void {
+    if (this.#answered || this.#closed) return;
+    this.#head();
+    this.#stream.write(frame(message));
+    this.#stream.end();
+    this.#done();
+  }
+
+  /** Response headers; the trailers follow when the stream is ended. */
+  #head(): void {
+    if (this.#stream.headersSent) return;
+    this.#stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+    this.#stream.once('wantTrailers', () => {
+      const { code, message } = this.#status;
+      this.#stream.sendTrailers({
+        'grpc-status': String(code),
+        ...(message !== '' && { 'grpc-message': encodeGrpcMessage(message) }),
+      });
+    });
+  }
+
+  send(messages: readonly Uint8Array[]): boolean {
+    if (this.#answered || this.#closed) return false;
+    this.#head();
+    let more = true;
+    for (const message of messages) more = this.#stream.write(frame(message));
+    return more;
+  }
+
+  end(error?: GrpcError): void {
+    if (error) this.#fail(error);
+    else if (!this.#answered && !this.#closed) {
+      this.#head();
+      this.#stream.end();
+      this.#done();
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#answered || this.#closed) return;
+    if (error instanceof GrpcError) this.#status = { code: error.status, message: error.message };
+    else {
+      this.#shared.options.log.error('etcd face: a call failed', { error: errorText(error) });
+      this.#status = { code: grpcCode.internal, message: errorText(error) };
+    }
+    if (this.#stream.headersSent) this.#stream.end();
+    else {
+      // "Trailers-Only": the status in the headers, and nothing behind.
+      const { code, message } = this.#status;
+      this.#stream.respond(
+        {
+          ':status': 200,
+          'content-type': 'application/grpc',
+          'grpc-status': String(code),
+          'grpc-message': encodeGrpcMessage(message),
+        },
+        { endStream: true },
+      );
+    }
+    this.#done();
+  }
+
+  /** The answer is on its way: what the client still sends is not read. */
+  #done(): void {
+    this.#answered = true;
+    this.#timer?.cancel();
+    this.#controller?.abort();
+    this.#shared.partBytes -= this.#held;
+    this.#held = 0;
+    // A client that has not ended its side is told that nobody reads it (RFC 9113, 8.1).
+    if (!this.#halfClosed && !this.#stream.readableEnded) this.#stream.resume();
+    this.#ended();
+  }
+
+  #ended(): void {
+    if (this.#closed) return;
+    if (!this.#answered) {
+      this.#answered = true;
+      this.#timer?.cancel();
+      this.#shared.partBytes -= this.#held;
+      this.#held = 0;
+    }
+    this.#closed = true;
+    this.#controller?.abort();
+    this.#close();
+  }
+}
