@@ -40,6 +40,9 @@ const defaultLimits: GrpcLimits = {
   tlsHandshakeMs: 15_000,
 };
 
+/** A client gets this long to end its side of a stream that is answered. */
+const halfOpenMs = 50;
+
 /** Streams that are open when the server closes are ended after this. */
 const closeMs = 1000;
 
@@ -322,8 +325,8 @@ class Call implements ServerStream {
   }
 
   #end(): void {
-    if (this.#answered) return;
     this.#halfClosed = true;
+    if (this.#answered) return;
     if (this.#unpacking !== undefined) {
       const waiting = this.#unpacking;
       this.#unpacking = undefined;
@@ -408,8 +411,11 @@ class Call implements ServerStream {
     this.#controller?.abort();
     this.#shared.partBytes -= this.#held;
     this.#held = 0;
-    // A client that has not ended its side is told that nobody reads it (RFC 9113, 8.1).
-    if (!this.#halfClosed && !this.#stream.readableEnded) this.#stream.resume();
+    // A client that has not ended its side is told that nobody reads it (RFC 9113, 8.1); one that is about to ends it in this turn.
+    if (!this.#halfClosed)
+      this.#shared.options.clock.after(halfOpenMs, () => {
+        if (!this.#halfClosed && !this.#stream.destroyed) this.#stream.close(http2.constants.NGHTTP2_NO_ERROR);
+      });
     this.#ended();
   }
 

@@ -1,0 +1,598 @@
+import * as fs from 'node:fs';
+import http2 from 'node:http2';
+import * as os from 'node:os';
+import { gzipSync } from 'node:zlib';
+import { Writer } from 'protobufjs/minimal.js';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { utf8 } from '../../base/bytes.ts';
+import { systemDisk } from '../../base/disk-system.ts';
+import { silentLogger } from '../../base/log.ts';
+import { seededRandom } from '../../base/random.ts';
+import { systemClock, systemRandom } from '../../base/system.ts';
+import { issueCertificate, type KeyPair, makeAuthority } from '../../pki/certificates.ts';
+import type { Store } from '../api.ts';
+import { GrpcConnection, type ClientStream } from '../grpc/client.ts';
+import { frame } from '../grpc/frame.ts';
+import { GrpcError, grpcCode } from '../grpc/status.ts';
+import { openStore } from '../store.ts';
+import { serveEtcd } from './face-server.ts';
+import { safeNumber } from '../mvccpb.ts';
+import { codec } from './messages.ts';
+
+const dir = fs.mkdtempSync(`${os.tmpdir()}/etcd-face-`);
+let store: Store;
+let face: { port: number; close(): Promise<void> };
+let connection: GrpcConnection;
+
+beforeAll(async () => {
+  store = await openStore({
+    dir: `${dir}/store`,
+    disk: systemDisk,
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLogger,
+    writer: 'inline',
+  });
+  face = await serveEtcd({
+    store,
+    addresses: ['127.0.0.1'],
+    port: 0,
+    limits: { progressNotifyMs: 30, watchBytes: 100_000 },
+    clock: systemClock,
+    random: seededRandom(3),
+    log: silentLogger,
+  });
+  connection = await GrpcConnection.connect({ host: '127.0.0.1', port: face.port }, () => undefined);
+});
+afterAll(async () => {
+  connection.close();
+  await face.close();
+  await store.close();
+  fs.rmSync(dir, { recursive: true });
+});
+
+const call = (path: string, message: Uint8Array = new Uint8Array()): Promise<Uint8Array> =>
+  connection.unary(path.includes('/') ? path : `/etcdserverpb.KV/${path}`, message, 20_000);
+const encode = (name: string, fields: object): Uint8Array => codec(name).encode(fields);
+const put = (key: string, value: string | Uint8Array) =>
+  call('Put', encode('PutRequest', { key: utf8(key), value: typeof value === 'string' ? utf8(value) : value }));
+const refusal = async (work: Promise<unknown>): Promise<[number, string]> => {
+  const error = await work.then(
+    () => new Error('was accepted'),
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof GrpcError)) throw error;
+  return [error.status, error.message];
+};
+
+interface WatchAnswer {
+  watchId: number;
+  created: boolean;
+  canceled: boolean;
+  compactRevision: number;
+  cancelReason: string;
+  fragment: boolean;
+  header: { revision: number };
+  events: { type: number; kv: { key: Uint8Array; value: Uint8Array; modRevision: number }; prevKv: object | null }[];
+}
+const watchCodec = codec<WatchAnswer>('WatchResponse');
+
+/** With plain numbers: none of these tests has large ones. */
+function readWatchAnswer(bytes: Uint8Array): WatchAnswer {
+  const { watchId, created, canceled, compactRevision, cancelReason, fragment, header, events } =
+    watchCodec.decode(bytes);
+  return {
+    watchId: safeNumber(watchId),
+    created,
+    canceled,
+    compactRevision: safeNumber(compactRevision),
+    cancelReason,
+    fragment,
+    header: { revision: safeNumber(header.revision) },
+    events: events.map(({ type, kv, prevKv }) => ({
+      type,
+      kv: { key: kv.key, value: kv.value, modRevision: safeNumber(kv.modRevision) },
+      prevKv,
+    })),
+  };
+}
+
+function openWatch(on = connection) {
+  const answers: WatchAnswer[] = [];
+  let ended: GrpcError | undefined | null = null;
+  const stream: ClientStream = on.stream('/etcdserverpb.Watch/Watch', {
+    onMessage: (bytes) => answers.push(readWatchAnswer(bytes)),
+    onEnd: (error) => {
+      ended = error;
+    },
+  });
+  return {
+    answers,
+    ended: () => ended,
+    cancel: () => stream.cancel(),
+    send: (fields: object) => stream.send(encode('WatchRequest', fields)),
+    create: (fields: object) => stream.send(encode('WatchRequest', { createRequest: fields })),
+  };
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  for (let i = 0; i < 3000 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 3));
+  expect(condition()).toBe(true);
+}
+
+/** A request as bytes on an HTTP/2 stream, for what no proper client sends. */
+function raw(options: {
+  headers?: http2.OutgoingHttpHeaders;
+  body?: Uint8Array;
+  end?: boolean;
+}): Promise<{ http: number; status: string; message: string }> {
+  return new Promise((resolve, reject) => {
+    const session = http2.connect(`http://127.0.0.1:${face.port}`);
+    session.on('error', reject);
+    const request = session.request({
+      ':method': 'POST',
+      ':path': '/etcdserverpb.KV/Put',
+      'content-type': 'application/grpc',
+      te: 'trailers',
+      ...options.headers,
+    });
+    const found = { http: 0, status: '', message: '' };
+    const take = (headers: http2.IncomingHttpHeaders): void => {
+      found.http ||= Number(headers[':status'] ?? 0);
+      found.status ||= String(headers['grpc-status'] ?? '');
+      found.message ||= decodeURIComponent(String(headers['grpc-message'] ?? ''));
+    };
+    request.on('response', take);
+    request.on('trailers', take);
+    request.on('data', () => undefined);
+    request.on('error', () => undefined);
+    request.on('close', () => {
+      session.destroy();
+      resolve(found);
+    });
+    if (options.body) request.write(options.body);
+    if (options.end ?? true) request.end();
+  });
+}
+
+describe('etcd face: refusals are etcd’s', () => {
+  const key = utf8('k');
+  const range = (fields: object) => () => call('Range', encode('RangeRequest', { key, ...fields }));
+  const putOf = (fields: object) => () => call('Put', encode('PutRequest', { key, ...fields }));
+  const txn = (fields: object) => () => call('Txn', encode('TxnRequest', fields));
+  const one = { requestPut: { key, value: key } };
+  const ops = (count: number) => Array.from({ length: count }, (_, i) => ({ requestRange: { key: utf8(`k${i}`) } }));
+  const nested = (depth: number): object => ({
+    requestTxn: {
+      success: [{ requestRange: { key } }, { requestRange: { key } }, ...(depth > 0 ? [nested(depth - 1)] : [])],
+    },
+  });
+  const table: [string, () => Promise<unknown>, number, string][] = [
+    ['an empty key', range({ key: '' }), grpcCode.invalidArgument, 'etcdserver: key is not provided'],
+    ['an empty key of a put', putOf({ key: '' }), grpcCode.invalidArgument, 'etcdserver: key is not provided'],
+    ['a sort of no known kind', range({ sortTarget: 9 }), grpcCode.invalidArgument, 'etcdserver: invalid sort option'],
+    [
+      'a future revision',
+      range({ revision: 1e9 }),
+      grpcCode.outOfRange,
+      'etcdserver: mvcc: required revision is a future revision',
+    ],
+    [
+      'a value beside ignore_value',
+      putOf({ value: key, ignoreValue: true }),
+      grpcCode.invalidArgument,
+      'etcdserver: value is provided',
+    ],
+    [
+      'a lease beside ignore_lease',
+      putOf({ lease: 5, ignoreLease: true }),
+      grpcCode.invalidArgument,
+      'etcdserver: lease is provided',
+    ],
+    [
+      'ignore_value of no key',
+      putOf({ key: utf8('none'), ignoreValue: true }),
+      grpcCode.invalidArgument,
+      'etcdserver: key not found',
+    ],
+    ['a lease that does not exist', putOf({ lease: 77 }), grpcCode.notFound, 'etcdserver: requested lease not found'],
+    [
+      'a key put twice',
+      txn({ success: [one, one] }),
+      grpcCode.invalidArgument,
+      'etcdserver: duplicate key given in txn request',
+    ],
+    [
+      '129 operations',
+      txn({ success: ops(129) }),
+      grpcCode.invalidArgument,
+      'etcdserver: too many operations in txn request',
+    ],
+    [
+      '100,000 operations',
+      txn({ success: ops(100_000) }),
+      grpcCode.invalidArgument,
+      'etcdserver: too many operations in txn request',
+    ],
+    [
+      '44 nested transactions of three operations',
+      txn({ success: [nested(44)] }),
+      grpcCode.invalidArgument,
+      'etcdserver: too many operations in txn request',
+    ],
+    ['an operation of no kind', txn({ success: [{}] }), grpcCode.invalidArgument, 'etcdserver: key not found'],
+    [
+      '1.6 MiB',
+      putOf({ value: new Uint8Array(1.6 * 2 ** 20) }),
+      grpcCode.invalidArgument,
+      'etcdserver: request is too large',
+    ],
+    [
+      '3 MiB',
+      putOf({ value: new Uint8Array(3 * 2 ** 20) }),
+      grpcCode.resourceExhausted,
+      'grpc: received message larger than max',
+    ],
+    [
+      'a compaction in the future',
+      () => call('Compact', encode('CompactionRequest', { revision: 1e9 })),
+      grpcCode.outOfRange,
+      'etcdserver: mvcc: required revision is a future revision',
+    ],
+    [
+      'a lease id twice',
+      async () => {
+        await grant(4242);
+        await grant(4242);
+      },
+      grpcCode.failedPrecondition,
+      'etcdserver: lease already exists',
+    ],
+    [
+      'a lease of 300 years',
+      () => call('/etcdserverpb.Lease/LeaseGrant', encode('LeaseGrantRequest', { TTL: 9_000_000_001 })),
+      grpcCode.outOfRange,
+      'etcdserver: too large lease TTL',
+    ],
+    [
+      'revoking no lease',
+      () => call('/etcdserverpb.Lease/LeaseRevoke', encode('LeaseRevokeRequest', { ID: 99 })),
+      grpcCode.notFound,
+      'etcdserver: requested lease not found',
+    ],
+    [
+      'moving to no member',
+      () => call('/etcdserverpb.Maintenance/MoveLeader', encode('MoveLeaderRequest', { targetID: 5 })),
+      grpcCode.failedPrecondition,
+      'etcdserver: bad leader transferee',
+    ],
+    [
+      'a downgrade',
+      () => call('/etcdserverpb.Maintenance/Downgrade', encode('DowngradeRequest', { version: '3.4.0' })),
+      grpcCode.invalidArgument,
+      'etcdserver: invalid downgrade target version',
+    ],
+    [
+      'a member’s URL that is none',
+      () => call('/etcdserverpb.Cluster/MemberAdd', encode('MemberAddRequest', { peerURLs: ['x'] })),
+      grpcCode.invalidArgument,
+      'etcdserver: given member URLs are invalid',
+    ],
+    [
+      'removing no member',
+      () => call('/etcdserverpb.Cluster/MemberRemove', encode('MemberRemoveRequest', { ID: 5 })),
+      grpcCode.notFound,
+      'etcdserver: member not found',
+    ],
+    [
+      'Authenticate',
+      () => call('/etcdserverpb.Auth/Authenticate'),
+      grpcCode.failedPrecondition,
+      'etcdserver: authentication is not enabled',
+    ],
+    [
+      'a wrong service',
+      () => call('/etcdserverpb.Nope/Put'),
+      grpcCode.unimplemented,
+      'unknown service etcdserverpb.Nope',
+    ],
+    ['a wrong method', () => call('Nope'), grpcCode.unimplemented, 'unknown method Nope for service etcdserverpb.KV'],
+    [
+      'bytes that are no message',
+      () => call('Put', new Uint8Array([0x0a, 0xff, 0xff])),
+      grpcCode.internal,
+      'grpc: error unmarshalling request',
+    ],
+  ];
+  const grant = (id: number) =>
+    call('/etcdserverpb.Lease/LeaseGrant', encode('LeaseGrantRequest', { TTL: 60, ID: id }));
+
+  test.each(table)('%s', async (_what, work, status, text) => {
+    const [code, message] = await refusal(work());
+    expect(message).toContain(text);
+    expect(code).toBe(status);
+  });
+
+  test('unknown fields are skipped and negative numbers mean what they mean in etcd', async () => {
+    const unknown = Writer.create()
+      .uint32(8002)
+      .bytes(utf8('later'))
+      .uint32(10)
+      .bytes(utf8('u'))
+      .uint32(18)
+      .bytes(utf8('v'));
+    await call('Put', unknown.finish());
+    const answer = codec<{ kvs: { value: Uint8Array }[] }>('RangeResponse').decode(
+      await call('Range', encode('RangeRequest', { key: utf8('u'), revision: -5, limit: -1 })),
+    );
+    expect(Buffer.from(answer.kvs[0]!.value).toString()).toBe('v');
+  });
+});
+
+describe('etcd face: framing', () => {
+  const message = encode('PutRequest', { key: utf8('f'), value: utf8('v') });
+
+  test.each([
+    ['a path that is none', { headers: { ':path': '/nope' } }, '12', 'malformed method name'],
+    ['half a frame', { body: frame(message).subarray(0, 8) }, '13', 'unexpected EOF'],
+    ['a header only', { body: frame(message).subarray(0, 3) }, '13', 'unexpected EOF'],
+    ['no message', {}, '13', 'without a message'],
+    ['a flag of no kind', { body: new Uint8Array([7, 0, 0, 0, 0]) }, '13', 'unexpected payload format'],
+    ['a length of 4 GiB', { body: new Uint8Array([0, 255, 255, 255, 255]), end: false }, '8', 'larger than max'],
+    ['an unknown compression', { headers: { 'grpc-encoding': 'zstd' }, body: frame(message) }, '12', 'not installed'],
+    [
+      'a compressed flag without a compression',
+      { body: Buffer.concat([[1, 0, 0, 0, 1], [0]].map((x) => Buffer.from(x))) },
+      '13',
+      'compressed flag',
+    ],
+    [
+      'a time that is none',
+      { headers: { 'grpc-timeout': 'soon' }, body: frame(message) },
+      '13',
+      'malformed grpc-timeout',
+    ],
+    ['a deadline that passes', { headers: { 'grpc-timeout': '1m' }, end: false }, '4', 'deadline exceeded'],
+    ['GET', { headers: { ':method': 'GET' } }, '13', 'POST'],
+  ] as const)('%s is answered', async (_what, request, status, text) => {
+    const answer = await raw(request as Parameters<typeof raw>[0]);
+    expect([answer.status, answer.message]).toEqual([status, expect.stringContaining(text)]);
+  });
+
+  test('another content type is no gRPC call', async () => {
+    expect((await raw({ headers: { 'content-type': 'application/json' } })).http).toBe(404);
+    expect((await raw({ headers: { 'content-type': 'text/plain', ':path': '/health' } })).http).toBe(200);
+  });
+
+  test('gzip is unpacked, and a bomb is refused', async () => {
+    const packed = (bytes: Uint8Array): Uint8Array => {
+      const zipped = gzipSync(bytes);
+      const out = frame(zipped);
+      out[0] = 1;
+      return out;
+    };
+    const headers = { 'grpc-encoding': 'gzip' };
+    expect((await raw({ headers, body: packed(message) })).status).toBe('0');
+    const bomb = encode('PutRequest', { key: utf8('f'), value: new Uint8Array(50 << 20) });
+    expect(await raw({ headers, body: packed(bomb) })).toMatchObject({
+      status: '8',
+      message: expect.stringContaining('after decompression') as string,
+    });
+    const broken = packed(message);
+    broken.fill(0, 8);
+    expect((await raw({ headers, body: broken })).status).toBe('13');
+  });
+
+  test('a message in single bytes is one message', async () => {
+    const answer = await new Promise<string>((resolve, reject) => {
+      const session = http2.connect(`http://127.0.0.1:${face.port}`);
+      session.on('error', reject);
+      const request = session.request({
+        ':method': 'POST',
+        ':path': '/etcdserverpb.KV/Put',
+        'content-type': 'application/grpc+proto',
+      });
+      request.on('trailers', (headers) => resolve(String(headers['grpc-status'])));
+      request.on('data', () => undefined);
+      request.on('close', () => session.destroy());
+      for (const byte of frame(message)) request.write(new Uint8Array([byte]));
+      request.end();
+    });
+    expect(answer).toBe('0');
+  });
+
+  test('fuzz: damaged calls are answered with a status or accepted, and the face lives', async () => {
+    const random = seededRandom(Number(process.env.FUZZ_SEED ?? 1));
+    const paths = [
+      'KV/Put',
+      'KV/Txn',
+      'KV/Range',
+      'KV/DeleteRange',
+      'Lease/LeaseTimeToLive',
+      'Cluster/MemberAdd',
+      'Watch/Watch',
+      'Lease/LeaseKeepAlive',
+    ];
+    const txn = encode('TxnRequest', {
+      compare: [{ key: utf8('a'), target: 3, value: utf8('b') }],
+      success: [
+        { requestPut: { key: utf8('fuzz'), value: utf8('b') } },
+        { requestTxn: { failure: [{ requestDeleteRange: { key: utf8('fz') } }] } },
+      ],
+    });
+    const rounds = Math.min(3000, Number(process.env.FUZZ_ROUNDS ?? 200));
+    for (let round = 0; round < rounds; round++) {
+      const bytes = Buffer.from(random.uint32() % 2 === 0 ? frame(txn) : frame(message));
+      for (let i = 0; i <= random.uint32() % 5; i++) bytes[random.uint32() % bytes.length] = random.uint32() & 0xff;
+      const answer = await raw({
+        headers: { ':path': `/etcdserverpb.${paths[random.uint32() % paths.length]}` },
+        body: bytes.subarray(0, random.uint32() % (bytes.length + 1)),
+      });
+      expect(answer.status, `round ${round}`).toMatch(/^\d+$/);
+    }
+    await put('alive', 'yes');
+  });
+});
+
+describe('etcd face: watches', () => {
+  test('ids are given or taken, a taken one twice is refused, a cancelled one is told', async () => {
+    const watch = openWatch();
+    watch.create({ key: utf8('w/1') });
+    watch.create({ key: utf8('w/2'), watchId: 7 });
+    watch.create({ key: utf8('w/3'), watchId: 7 });
+    watch.create({ key: utf8('z'), rangeEnd: utf8('a') });
+    watch.send({ cancelRequest: { watchId: 7 } });
+    await until(() => watch.answers.length === 5);
+    expect(
+      watch.answers.map(({ watchId, created, canceled, cancelReason }) => [watchId, created, canceled, cancelReason]),
+    ).toEqual([
+      [0, true, false, ''],
+      [7, true, false, ''],
+      [-1, true, true, 'mvcc: duplicate watch ID provided on the WatchStream'],
+      [-1, true, true, 'mvcc: watcher range is empty'],
+      [7, false, true, ''],
+    ]);
+    await put('w/1', 'x');
+    await put('w/2', 'x');
+    await until(() => watch.answers.length === 6);
+    expect(watch.answers[5]).toMatchObject({ watchId: 0, events: [{ type: 0 }] });
+    watch.cancel();
+  });
+
+  test('history, filters, previous values and a compacted begin', async () => {
+    const first = store.revision + 1;
+    await put('h', '1');
+    await put('h', '2');
+    await call('DeleteRange', encode('DeleteRangeRequest', { key: utf8('h') }));
+    const watch = openWatch();
+    watch.create({ key: utf8('h'), startRevision: first, prevKv: true });
+    watch.create({ key: utf8('h'), startRevision: first, filters: [0] });
+    await until(() => watch.answers.flatMap(({ events }) => events).length === 4);
+    const events = (id: number) =>
+      watch.answers.filter(({ watchId }) => watchId === id).flatMap((answer) => answer.events);
+    expect(events(0).map(({ type, prevKv }) => [type, prevKv !== null])).toEqual([
+      [0, false],
+      [0, true],
+      [1, true],
+    ]);
+    expect(events(1).map(({ type }) => type)).toEqual([1]);
+    await call('Compact', encode('CompactionRequest', { revision: store.revision }));
+    watch.create({ key: utf8('h'), startRevision: first, watchId: 5 });
+    await until(() => watch.answers.some(({ watchId, canceled }) => watchId === 5 && canceled));
+    expect(watch.answers.at(-1)).toMatchObject({ compactRevision: store.revision });
+    watch.cancel();
+  });
+
+  test('progress comes by itself when nothing happens, and when it is asked for', async () => {
+    const watch = openWatch();
+    watch.create({ key: utf8('quiet'), progressNotify: true });
+    await put('other', '1');
+    await until(() =>
+      watch.answers.some(
+        ({ created, events, header }) => !created && events.length === 0 && header.revision === store.revision,
+      ),
+    );
+    watch.send({ progressRequest: {} });
+    await until(() => watch.answers.some(({ watchId }) => watchId === -1));
+    watch.cancel();
+  });
+
+  test('fragments: a revision larger than a request is cut, and put together it is whole', async () => {
+    const value = new Uint8Array(60_000).fill(1);
+    const start = store.revision + 1;
+    for (let i = 0; i < 3; i++)
+      await store.txn({
+        compare: [],
+        success: Array.from({ length: 60 }, (_, k) => ({
+          op: 'put' as const,
+          request: { key: utf8(`big/${i}/${k}`), value },
+        })),
+        failure: [],
+      });
+    const watch = openWatch();
+    watch.create({ key: utf8('big/'), rangeEnd: utf8('big0'), startRevision: start, fragment: true });
+    await until(() => watch.answers.flatMap(({ events }) => events).length === 180);
+    expect(watch.answers.filter(({ fragment }) => fragment).length).toBeGreaterThan(0);
+    expect(watch.answers.at(-1)!.fragment).toBe(false);
+    watch.cancel();
+  });
+
+  test('a client that does not read is told everything once when it reads again, and holds little of the server', async () => {
+    const slow = await GrpcConnection.connect({ host: '127.0.0.1', port: face.port }, () => undefined);
+    const watch = openWatch(slow);
+    watch.create({ key: utf8('slow/'), rangeEnd: utf8('slow0') });
+    await until(() => watch.answers.length === 1);
+    // Not reading cannot be told to this client; what is written in one go is far more than a stream holds.
+    const value = new Uint8Array(20_000);
+    await Promise.all(Array.from({ length: 400 }, (_, i) => store.put({ key: utf8(`slow/${i}`), value })));
+    await until(() => watch.answers.flatMap(({ events }) => events).length >= 400);
+    const revisions = watch.answers.flatMap(({ events }) => events.map(({ kv }) => kv.modRevision));
+    expect(revisions).toEqual([...revisions].sort((a, b) => a - b));
+    expect(new Set(revisions).size).toBe(400);
+    slow.close();
+  });
+
+  test('a thousand streams on one connection are each told', async () => {
+    const watches = Array.from({ length: 1000 }, () => openWatch());
+    for (const watch of watches) watch.create({ key: utf8('many') });
+    await until(() => watches.every(({ answers }) => answers.length === 1));
+    await put('many', 'x');
+    await until(() => watches.every(({ answers }) => answers.length === 2));
+    for (const watch of watches) watch.cancel();
+  });
+});
+
+describe('etcd face: over TLS', () => {
+  const serial = () => systemRandom.bytes(16);
+  const make = async (authority: KeyPair, usage: 'client' | 'server') =>
+    issueCertificate(authority, { commonName: 'x', usage, ipAddresses: ['127.0.0.1'] }, Date.now(), serial());
+
+  test('a client needs a certificate of the client CA; a closing server tells and ends its watches', async () => {
+    const [ca, other] = await Promise.all(['ca', 'other'].map((name) => makeAuthority(name, Date.now(), serial())));
+    const [server, client, stranger] = await Promise.all([
+      make(ca!, 'server'),
+      make(ca!, 'client'),
+      make(other!, 'client'),
+    ]);
+    const secure = await serveEtcd({
+      store,
+      addresses: ['127.0.0.1'],
+      port: 0,
+      tls: { ...server!, clientCa: ca!.cert },
+      clock: systemClock,
+      random: systemRandom,
+      log: silentLogger,
+    });
+    const connect = (pair?: KeyPair) =>
+      GrpcConnection.connect(
+        {
+          host: '127.0.0.1',
+          port: secure.port,
+          tls: { ca: ca!.cert, ...(pair && { cert: pair.cert, key: pair.key }) },
+        },
+        () => {
+          closed = true;
+        },
+      );
+    let closed = false;
+    const ask = (on: GrpcConnection) =>
+      on.unary('/etcdserverpb.KV/Range', encode('RangeRequest', { key: utf8('a') }), 3000);
+    for (const pair of [undefined, stranger]) {
+      const failed = await connect(pair)
+        .then(ask)
+        .then(
+          () => 'was accepted',
+          (error: unknown) => error,
+        );
+      expect(failed).toBeInstanceOf(GrpcError);
+    }
+    const good = await connect(client);
+    await ask(good);
+    closed = false;
+    const watch = openWatch(good);
+    watch.create({ key: utf8('a') });
+    await until(() => watch.answers.length === 1);
+    await secure.close();
+    await until(() => closed && watch.ended() !== null);
+  });
+});
