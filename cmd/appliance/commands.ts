@@ -31,6 +31,12 @@ export const commands: readonly CommandRow[] = [
     load: () => import('./down.ts'),
   },
   {
+    name: 'reload',
+    summary: 'have the running node read its configuration again; tells what holds now and what needs a restart',
+    group: 'Run a node',
+    load: () => import('./reload.ts'),
+  },
+  {
     name: 'reset',
     summary: 'stop the node and delete everything it has written, after showing it and asking',
     group: 'Run a node',

@@ -4,7 +4,7 @@ import type { Config } from '../../internal/config/config.ts';
 import { runningConfig } from '../../internal/config/machine-system.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
 import { controlRequest } from '../../internal/node/control-system.ts';
-import type { NodeStatus } from '../../internal/node/supervisor-system.ts';
+import type { NodeStatus } from '../../internal/node/status.ts';
 import { teardownLeftovers, teardownRest } from '../../internal/node/teardown-system.ts';
 import { type CommandModule, configArguments, withExamples } from './command.ts';
 import { exitCodes } from './exit-codes.ts';

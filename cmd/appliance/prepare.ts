@@ -1,6 +1,7 @@
-import type { Config } from '../../internal/config/config.ts';
 import { type ConfigArguments, loadConfig } from '../../internal/config/machine-system.ts';
+import { applianceId } from '../../internal/kube/kubelet/node/identity.ts';
 import { prepareNode } from '../../internal/node/prepare-system.ts';
+import type { PreparedNode } from '../../internal/node/prepared-process.ts';
 import { type CommandModule, configArguments } from './command.ts';
 import { withKeyFlags } from './key-flags.ts';
 
@@ -12,7 +13,8 @@ export const command: CommandModule = {
 
 /** Reads the configuration, makes what a node needs before it starts, and prints the effective configuration. */
 async function prepare(from: ConfigArguments): Promise<void> {
-  const config: Config = loadConfig(from);
+  const config = loadConfig(from);
   await prepareNode(config);
-  await Bun.write(Bun.stdout, JSON.stringify(config));
+  const node: PreparedNode = { config, applianceId: applianceId(config) };
+  await Bun.write(Bun.stdout, JSON.stringify(node));
 }

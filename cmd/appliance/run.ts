@@ -1,11 +1,13 @@
 import type { LogLevel } from '../../internal/base/log.ts';
 import { systemLogger } from '../../internal/base/system.ts';
-import { preparedConfig } from '../../internal/node/prepared-process.ts';
-import { Supervisor } from '../../internal/node/supervisor-system.ts';
 import type { ConfigArguments } from '../../internal/config/machine-system.ts';
+import { ServiceManager } from '../../internal/node/notify-system.ts';
+import { preparedAgain, preparedNode } from '../../internal/node/prepared-process.ts';
+import { settled, statusSentence } from '../../internal/node/status.ts';
+import { Supervisor } from '../../internal/node/supervisor-system.ts';
+import { buildVersion } from './build-version.ts';
 import { type CommandModule, configArguments, withExamples } from './command.ts';
 import { withKeyFlags } from './key-flags.ts';
-import { buildVersion } from './build-version.ts';
 
 export const command: CommandModule = {
   define(command) {
@@ -16,22 +18,59 @@ export const command: CommandModule = {
   },
 };
 
-/** What systemd starts. SIGTERM ends the roles in order; containers and what backs their volumes live on and are taken over again. */
+/** After this long the service manager is told that the node is up whatever is still missing: its status says what. */
+const readyPatienceMs = 180_000;
+
+/**
+ * What systemd starts (Type=notify). SIGTERM ends the roles in order; containers and what backs their volumes live on and are taken over again. SIGHUP
+ * reads the configuration again.
+ */
 async function run(from: ConfigArguments): Promise<void> {
-  const config = await preparedConfig(from);
+  const manager = new ServiceManager();
+  manager.status('Reading the configuration, making keys and directories.');
+  const node = await preparedNode(from);
+  const { config } = node;
   const level: { value: LogLevel } = { value: config.logLevel };
   const log = systemLogger(level);
-  const supervisor = new Supervisor({ config, log, version: buildVersion() });
+  let ready = false;
+  const tellReady = (): void => {
+    ready = true;
+    manager.ready(statusSentence(supervisor.status()));
+  };
+  const supervisor = new Supervisor({
+    node,
+    log,
+    onLogLevel: (value) => {
+      level.value = value;
+    },
+    version: buildVersion(),
+    onChange: (status) => {
+      if (!ready && settled(status)) tellReady();
+      else manager.status(statusSentence(status));
+    },
+    onReload: (phase) => {
+      if (phase === 'begin') manager.reloading();
+      else if (ready) tellReady();
+    },
+    prepareAgain: () => preparedAgain(from),
+  });
   let asked = false;
   const stop = (): void => {
     if (asked) return;
     asked = true;
     log.info('stopping');
+    manager.stopping();
     void supervisor.stop();
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+  process.on('SIGHUP', () => void supervisor.reload());
   await supervisor.start(stop);
+  manager.watch(() => supervisor.neglected);
+  setTimeout(() => {
+    if (!ready && !asked) tellReady();
+  }, readyPatienceMs).unref();
   log.info('started', { node: config.node.name, roles: config.roles });
   await supervisor.ended;
+  manager.close();
 }

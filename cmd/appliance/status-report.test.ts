@@ -7,6 +7,10 @@ const instance = (name: string, more: object = {}) => ({
   sinceMs: 0,
   restarts: 0,
   lastExit: undefined,
+  exits: [],
+  user: 'root',
+  memoryBytes: 20 << 20,
+  limitBytes: 100 << 20,
   healthy: true,
   detail: 'running',
   pid: 1,
@@ -16,7 +20,9 @@ const instance = (name: string, more: object = {}) => ({
 const facts: Facts = {
   configured: { name: 'n1', roles: ['mon'] },
   supervisor: {
+    protocol: 1,
     version: '1',
+    logLevel: 'info',
     node: 'n1',
     pid: 1,
     upSeconds: 300,

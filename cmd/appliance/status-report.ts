@@ -1,4 +1,4 @@
-import type { NodeStatus } from '../../internal/node/supervisor-system.ts';
+import type { NodeStatus } from '../../internal/node/status.ts';
 import { formatTable } from './terminal.ts';
 
 /** What was found out about a node; a part that did not answer has an `error`. */

@@ -12,7 +12,7 @@ import { httpsTransport } from '../../internal/kube/client/https-transport.ts';
 import { nodesRef, podsRef } from '../../internal/kube/client/resources.ts';
 import { connectMon } from '../../internal/node/ceph-connect-client.ts';
 import { controlRequest } from '../../internal/node/control-system.ts';
-import type { NodeStatus } from '../../internal/node/supervisor-system.ts';
+import type { NodeStatus } from '../../internal/node/status.ts';
 import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
 import { exitCodes } from './exit-codes.ts';
 import { print } from './output.ts';

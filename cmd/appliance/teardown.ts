@@ -5,7 +5,9 @@ import type { Config } from '../../internal/config/config.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
 import { RbdNode } from '../../internal/csi/rbd-node-system.ts';
 import { cleanupNetwork } from '../../internal/kube/network/teardown-system.ts';
+import { applianceId } from '../../internal/kube/kubelet/node/identity.ts';
 import { stopAllPods } from '../../internal/kube/kubelet/teardown-system.ts';
+import { RoleCgroups } from '../../internal/node/cgroup-system.ts';
 import { csiStateDir } from '../../internal/node/roles/agent.ts';
 import type { TeardownPart } from '../../internal/node/teardown-system.ts';
 import type { CommandModule } from './command.ts';
@@ -21,8 +23,11 @@ async function teardown(part: TeardownPart, configFile: string): Promise<never> 
   const config = JSON.parse(readFileSync(configFile, 'utf8')) as Config;
   const paths = nodePaths(config.dataDir, config.runDir);
   const log = systemLogger({ value: 'warn' });
-  if (part === 'network') await cleanupNetwork(config, paths);
-  else {
+  if (part === 'network') {
+    await cleanupNetwork(config, paths);
+    new RoleCgroups(applianceId(config), log).tearDown();
+  }
+  if (part === 'pods') {
     const failures: string[] = [];
     // A container that does not stop keeps no volume from being unmounted that nobody uses.
     await stopAllPods(config, paths).catch((error: unknown) => failures.push(errorText(error)));
@@ -30,6 +35,7 @@ async function teardown(part: TeardownPart, configFile: string): Promise<never> 
       nodeId: config.node.name,
       stateDir: csiStateDir(paths.agent),
       cephConf: paths.cephConf,
+      cgroupProcs: undefined,
       log,
     });
     failures.push(...(await volumes.unstageAll()));

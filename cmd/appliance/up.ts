@@ -1,9 +1,10 @@
 import { createLogger, type LogLevel } from '../../internal/base/log.ts';
 import type { Config } from '../../internal/config/config.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
-import { preparedConfig } from '../../internal/node/prepared-process.ts';
+import { preparedAgain, preparedNode } from '../../internal/node/prepared-process.ts';
 import { selfCommand } from '../../internal/node/self-system.ts';
-import { type NodeStatus, Supervisor } from '../../internal/node/supervisor-system.ts';
+import type { NodeStatus } from '../../internal/node/status.ts';
+import { Supervisor } from '../../internal/node/supervisor-system.ts';
 import { teardownPods, teardownRest } from '../../internal/node/teardown-system.ts';
 import { createProgress } from './progress.ts';
 import type { StatusReport } from './status.ts';
@@ -29,7 +30,8 @@ const patienceMs = 180_000;
 /** Starts the node in the foreground; returns when it has been stopped and cleaned up. */
 async function up(from: ConfigArguments): Promise<void> {
   const began = performance.now();
-  const config = await preparedConfig(from);
+  const node = await preparedNode(from);
+  const { config } = node;
   const paths = nodePaths(config.dataDir, config.runDir);
   const progress = createProgress(process.stdout);
   progress.line(
@@ -58,7 +60,13 @@ async function up(from: ConfigArguments): Promise<void> {
       if (waiting.length > 0) progress.wait(`starting ${waiting.join(', ')}`);
     }
   };
-  const supervisor = new Supervisor({ config, log, version: buildVersion(), onChange });
+  const supervisor = new Supervisor({
+    node,
+    log,
+    version: buildVersion(),
+    onChange,
+    prepareAgain: () => preparedAgain(from),
+  });
   const stopAsked = Promise.withResolvers<void>();
   process.on('SIGTERM', () => stopAsked.resolve());
   process.on('SIGINT', () => stopAsked.resolve());

@@ -48,6 +48,15 @@ export interface Config {
   readonly tlsSans: readonly string[];
   /** Mode of the administrator's kubeconfig, octal. */
   readonly writeKubeconfigMode: string;
+  /** Memory budgets of roles in bytes; 0: none. `osd` is of each OSD. */
+  readonly memory: {
+    readonly server: number;
+    readonly agent: number;
+    readonly edge: number;
+    readonly mon: number;
+    readonly mgr: number;
+    readonly osd: number;
+  };
   readonly storage: {
     readonly engine: 'embedded';
     readonly replication: number;

@@ -92,6 +92,17 @@ function defaultText(standard: unknown): string {
   return typeof standard === 'object' ? JSON.stringify(standard) : String(standard);
 }
 
+/** Limits, not reservations: what a role needs under load, and as much again. */
+function budget(whose: string, defaultMiB: number, role: RoleName): KeyRow<number> {
+  return row(value.memoryBudget, defaultMiB * 2 ** 20, {
+    about: `The most memory that ${whose} may use; the engine that runs it collects garbage in proportion. \`none\`: no limit.`,
+    example: `${defaultMiB * 2}Mi`,
+    flag: `memory-${whose === 'each OSD' ? 'osd' : whose}`,
+    role,
+    change: 'live',
+  });
+}
+
 const everyRole = ['server', 'agent', 'containerd', 'edge', 'mon', 'mgr', 'osd'] as const;
 
 /** What a section of the file is about. */
@@ -100,6 +111,8 @@ export const sections: Readonly<Record<string, string>> = {
   cluster: 'What all nodes of the cluster have in common.',
   ports: 'Where this node listens.',
   containerd: 'The container runtime.',
+  memory:
+    'What roles may use before the kernel ends them, page cache included; they start again, and status tells why.',
   storage: 'Ceph storage.',
 };
 
@@ -307,6 +320,12 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     flag: 'manifests-dir',
     change: ['server'],
   }),
+  'memory.server': budget('server', 640, 'server'),
+  'memory.agent': budget('agent', 384, 'agent'),
+  'memory.edge': budget('edge', 192, 'agent'),
+  'memory.mon': budget('mon', 256, 'mon'),
+  'memory.mgr': budget('mgr', 192, 'mgr'),
+  'memory.osd': budget('each OSD', 512, 'osd'),
   'storage.engine': row(value.word(['embedded'], 'an engine of this version'), 'embedded', {
     about: 'Who stores: `embedded` is the Ceph roles of this executable.',
     example: 'embedded',

@@ -20,6 +20,8 @@ export interface Paths {
   readonly adminKeyring: string;
   keyring(entity: string): string;
   instanceDir(instance: string): string;
+  /** What an instance has while it runs, for itself alone (0700): its configuration, temporary files, sockets. */
+  instanceRunDir(instance: string): string;
   readonly adminKubeconfig: string;
   readonly logs: string;
   readonly controlSocket: string;
@@ -51,6 +53,7 @@ export function nodePaths(dataDir: string, runDir: string): Paths {
     adminKeyring: `${ceph}/keyrings/client.admin.keyring`,
     keyring: (entity) => `${ceph}/keyrings/${entity}.keyring`,
     instanceDir: (instance) => `${dataDir}/instances/${instance}`,
+    instanceRunDir: (instance) => `${runDir}/roles/${instance}`,
     adminKubeconfig: dataDir === defaultDataDir ? '/etc/appliance/kubeconfig' : `${dataDir}/kubeconfig`,
     logs: `${dataDir}/logs`,
     controlSocket: `${runDir}/control.sock`,

@@ -259,6 +259,22 @@ export function sizeText(bytes: number): string | number {
   return bytes;
 }
 
+/** Below this no role comes up. */
+const minBudgetBytes = 64 * 2 ** 20;
+const budgetExpected = 'a size such as 256Mi, at least 64Mi, or none';
+
+/** A memory budget in bytes; 0 is none. */
+export const memoryBudget: ValueType<number> = {
+  ...one(
+    z
+      .union([z.string(), z.number()], saying(budgetExpected))
+      .refine((value) => value === 'none' || (parseSize(value) ?? 0) >= minBudgetBytes, saying(budgetExpected))
+      .transform((value) => (value === 'none' ? 0 : parseSize(value)!)) as unknown as z.ZodType<number, unknown>,
+    'SIZE',
+  ),
+  write: (bytes) => (bytes === 0 ? 'none' : sizeText(bytes)),
+};
+
 /** Below this an OSD has no room for its journal and index. */
 const minOsdBytes = 512 * 2 ** 20;
 const osdSize = z

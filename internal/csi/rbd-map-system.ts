@@ -1,4 +1,14 @@
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, readlinkSync, rmdirSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { runCommand } from '../base/command-system.ts';
@@ -15,6 +25,8 @@ export interface RbdImage {
   image: string;
   userId: string;
   userKey: string;
+  /** `cgroup.procs` of the group for what backs mounted volumes; undefined: where this process is. */
+  cgroupProcs: string | undefined;
 }
 
 /** Which device of the kernel's client is meant: numbers are given out again, so all of it must fit. */
@@ -123,6 +135,8 @@ async function mapByFuse(image: RbdImage, directory: string, keyring: string, lo
   );
   closeSync(output);
   child.unref();
+  // Its memory is not this process's, and it must not be killed for what this process uses.
+  if (image.cgroupProcs !== undefined) writeFileSync(image.cgroupProcs, String(child.pid));
   const ended = (): boolean => child.exitCode !== null || child.signalCode !== null;
   const name = `${image.pool}/${image.image}`;
   const file = `${mountpoint}/${image.image}`;

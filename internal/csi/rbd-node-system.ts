@@ -43,12 +43,21 @@ interface StagedVolume {
   mapping?: Mapping;
 }
 
+export interface RbdNodeOptions {
+  nodeId: string;
+  stateDir: string;
+  cephConf: string;
+  /** `cgroup.procs` of the group for what backs mounted volumes; undefined: where this process is. */
+  cgroupProcs: string | undefined;
+  log: Logger;
+}
+
 /** The node's part of the rbd driver: attaches images, makes and mounts file systems. Calls for one volume come one after another. */
 export class RbdNode {
-  readonly #options: { nodeId: string; stateDir: string; cephConf: string; log: Logger };
+  readonly #options: RbdNodeOptions;
   readonly #queues = new Map<string, Promise<unknown>>();
 
-  constructor(options: { nodeId: string; stateDir: string; cephConf: string; log: Logger }) {
+  constructor(options: RbdNodeOptions) {
     this.#options = options;
     makeDirectory(options.stateDir);
   }
@@ -151,7 +160,8 @@ export class RbdNode {
       await this.#undo(existing);
     }
     const directory = `${this.#options.stateDir}/${id}`;
-    const rbdImage = { cephConf: this.#options.cephConf, pool, image, userId: userID, userKey };
+    const { cephConf, cgroupProcs } = this.#options;
+    const rbdImage = { cephConf, cgroupProcs, pool, image, userId: userID, userKey };
     // Written first: whatever happens from here on can be undone.
     let staged: StagedVolume = { version: 2, volumeId, stagingPath, start: mappingStart(rbdImage) };
     this.#write(id, staged);

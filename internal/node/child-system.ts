@@ -11,7 +11,7 @@ const healthEveryMs = 2000;
 
 /**
  * The main program of a role's process: `appliance role <instance> <file>`, started by the supervisor, which passes the effective
- * configuration in `file`. Ends when the supervisor asks or goes away.
+ * configuration in `file`, which only the role's user may read. Ends when the supervisor asks or goes away.
  */
 export async function runRoleProcess(instance: string, configFile: string): Promise<never> {
   const config = JSON.parse(readFileSync(configFile, 'utf8')) as Config;
@@ -54,7 +54,8 @@ export async function runRoleProcess(instance: string, configFile: string): Prom
   process.on('disconnect', () => void end('the supervisor went away'));
   process.on('message', (message: ToRole) => {
     if (message.t === 'stop') void end('asked by the supervisor');
-    else level.value = message.level;
+    else if (message.t === 'log-level') level.value = message.level;
+    else void handle?.reload?.().catch((error: unknown) => log.error('reload failed', { error: errorText(error) }));
   });
   try {
     const { start } = await entry.run.load();

@@ -3,5 +3,5 @@ import type { LogLevel } from '../base/log.ts';
 /** What a role's process tells its supervisor. Both sides are the same executable, so no versions are needed. */
 export type FromRole = { t: 'ready' } | { t: 'health'; ok: boolean; detail: string } | { t: 'failed'; message: string };
 
-/** What the supervisor tells a role's process. */
-export type ToRole = { t: 'stop' } | { t: 'log-level'; level: LogLevel };
+/** What the supervisor tells a role's process. `reload`: files that it reads at its start have changed. */
+export type ToRole = { t: 'stop' } | { t: 'log-level'; level: LogLevel } | { t: 'reload' };

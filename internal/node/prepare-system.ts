@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { deviceNameText } from '../base/block-devices.ts';
 import { devicePath } from '../base/block-devices-system.ts';
 import { AppError } from '../base/errors.ts';
@@ -7,16 +7,21 @@ import { systemClock, systemRandom } from '../base/system.ts';
 import { holdsFileSystemOf } from '../ceph/osd/disk-system.ts';
 import { type Config, type OsdConfig, unallocatedOsd } from '../config/config.ts';
 import { machineAddresses } from '../config/machine-system.ts';
-import { nodePaths } from '../config/paths.ts';
+import { nodePaths, type Paths } from '../config/paths.ts';
 import { certificateAddresses } from '../pki/leaves.ts';
 import { ensureLocalIdentity, ensureServerPki, publishKubeconfig } from '../pki/server-pki-system.ts';
+import { accessRules } from './access.ts';
+import { applyAccess, checkReachable } from './access-system.ts';
 import { ensureCephFiles } from './ceph-files-system.ts';
+import { compiled, selfCommand } from './self-system.ts';
+import { ensureUsers } from './users-system.ts';
 
 /** Programs that a role cannot do without, and the Debian package that has each. */
 function neededPrograms(config: Config): { program: string; from: string }[] {
   const all = [
     { program: 'setpriv', from: 'util-linux' },
     { program: 'setsid', from: 'util-linux' },
+    { program: 'useradd', from: 'passwd' },
   ];
   if (config.roles.includes('agent'))
     all.push(
@@ -81,4 +86,19 @@ export async function prepareNode(config: Config): Promise<void> {
     publishKubeconfig(config, paths);
   }
   await ensureCephFiles(config, paths, systemClock, systemRandom);
+  await shareOut(config, paths);
+}
+
+/** Gives each role's user what is its own. Last, because everything before is made as root. */
+async function shareOut(config: Config, paths: Paths): Promise<void> {
+  checkReachable('dataDir', config.dataDir);
+  checkReachable('runDir', config.runDir);
+  if (config.roles.includes('server')) checkReachable('manifestsDir', config.manifestsDir);
+  // The executable is opened by root; a source tree is read module by module by the role's user.
+  if (!compiled) checkReachable('the source', selfCommand()[1]!);
+  const users = await ensureUsers();
+  const keyrings = config.roles.includes('mon')
+    ? readdirSync(`${paths.ceph}/keyrings`).flatMap((name) => /^(.+)\.keyring$/.exec(name)?.[1] ?? [])
+    : [];
+  applyAccess(accessRules(config, paths, keyrings), users);
 }

@@ -1,6 +1,14 @@
+import { AppError } from '../base/errors.ts';
 import type { Config } from '../config/config.ts';
 import type { ConfigArguments } from '../config/machine-system.ts';
 import { selfCommand } from './self-system.ts';
+
+/** What `appliance prepare` prints. */
+export interface PreparedNode {
+  readonly config: Config;
+  /** Tells this appliance from others on the machine, in names of what is outside of its directories. */
+  readonly applianceId: string;
+}
 
 /** Arguments of the command line that say the same. */
 export function configArgv({ file, flags }: ConfigArguments): string[] {
@@ -10,18 +18,38 @@ export function configArgv({ file, flags }: ConfigArguments): string[] {
   ];
 }
 
+function prepareCommand(from: ConfigArguments): string[] {
+  return [...selfCommand(), 'prepare', ...configArgv(from)];
+}
+
 /**
  * The effective configuration of a node that is ready to be started. A process of its own reads it and makes certificates: the supervisor lives as long as the
  * node and does not keep the modules for that. When it fails, it has said why, and this process ends with its exit code.
  */
-export async function preparedConfig(from: ConfigArguments): Promise<Config> {
-  const child = Bun.spawn([...selfCommand(), 'prepare', ...configArgv(from)], {
-    stdin: 'ignore',
-    stdout: 'pipe',
-    stderr: 'inherit',
-  });
+export async function preparedNode(from: ConfigArguments): Promise<PreparedNode> {
+  const child = Bun.spawn(prepareCommand(from), { stdin: 'ignore', stdout: 'pipe', stderr: 'inherit' });
   const text = await new Response(child.stdout).text();
   const code = await child.exited;
   if (code !== 0) process.exit(code);
-  return JSON.parse(text) as Config;
+  return JSON.parse(text) as PreparedNode;
+}
+
+const againTimeoutMs = 60_000;
+
+/** The same while the node runs: a failure is an AppError with what it said. */
+export async function preparedAgain(from: ConfigArguments): Promise<PreparedNode> {
+  const child = Bun.spawn(prepareCommand(from), {
+    stdin: 'ignore',
+    stdout: 'pipe',
+    stderr: 'pipe',
+    timeout: againTimeoutMs,
+    killSignal: 'SIGKILL',
+  });
+  const [text, complaint] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
+  const code = await child.exited;
+  if (code !== 0)
+    throw new AppError('RELOAD', complaint.trim() || `reading the configuration ended with exit ${code}`, {
+      hint: 'correct it and reload again; the node goes on with what it has',
+    });
+  return JSON.parse(text) as PreparedNode;
 }

@@ -2,6 +2,7 @@ import { writeFileAtomic } from '../base/files-system.ts';
 import type { Config } from '../config/config.ts';
 import type { Paths } from '../config/paths.ts';
 import type { StartRole } from './role.ts';
+import type { UserName } from './users.ts';
 
 /** A role of the table: which instances a node runs of it, and how. A role that is not built is not listed. */
 export interface RoleEntry {
@@ -11,14 +12,27 @@ export interface RoleEntry {
   /** Roles (every instance of them) that must have been ready before. */
   readonly needs: readonly string[];
   readonly stopDeadlineMs: number;
-  /**
-   * The memory that the JavaScript engine believes the machine has, in MiB: it collects garbage the earlier the less there is. Without it an
-   * OSD keeps hundreds of MiB of dead buffers after load.
-   */
-  readonly engineMemoryMiB?: number;
+  /** Absent: somebody else's program, which knows no budget. */
+  readonly memory?: RoleMemory;
+  /** The system user that it runs as, without privileges. Absent: root, because it mounts, makes interfaces or opens devices. */
+  readonly user?: UserName;
+  /** The ports that it listens on. */
+  ports?(config: Config): number[];
+  /** What it starts outlives it and the supervisor, and is taken over again. */
+  readonly survives?: boolean;
   /** Gives the process a mount namespace of its own, so that what it mounts goes with it. */
   readonly privateMounts?: boolean;
   readonly run: RoleModule | RoleProgram;
+}
+
+export interface RoleMemory {
+  /** The key of `memory` in the configuration that is its budget: what its process and all that it starts may use, page cache included. */
+  readonly budget: keyof Config['memory'];
+  /**
+   * The memory that the JavaScript engine believes the machine has, as a share of the budget: it collects garbage the earlier the less there is. Without
+   * it an OSD keeps hundreds of MiB of dead buffers after load.
+   */
+  readonly engineShare: number;
 }
 
 /** A role of this executable, in a child process that loads only its own modules. */
@@ -47,7 +61,9 @@ export const roleTable: readonly RoleEntry[] = [
     instances: one('mon', 'mon'),
     needs: [],
     stopDeadlineMs: 20_000,
-    engineMemoryMiB: 64,
+    memory: { budget: 'mon', engineShare: 1 / 4 },
+    user: 'appliance-mon',
+    ports: (config) => [config.ports.mon],
     run: { kind: 'module', load: () => import('../ceph/mon/role.ts') },
   },
   {
@@ -55,7 +71,9 @@ export const roleTable: readonly RoleEntry[] = [
     instances: one('mgr', 'mgr'),
     needs: ['mon'],
     stopDeadlineMs: 10_000,
-    engineMemoryMiB: 64,
+    memory: { budget: 'mgr', engineShare: 1 / 3 },
+    user: 'appliance-mgr',
+    ports: (config) => [config.ports.ceph, config.ports.prometheus],
     run: { kind: 'module', load: () => import('../ceph/mgr/role.ts') },
   },
   {
@@ -63,7 +81,7 @@ export const roleTable: readonly RoleEntry[] = [
     instances: (config) => (config.roles.includes('osd') ? config.storage.osd.map((osd) => `osd.${osd.id}`) : []),
     needs: ['mon'],
     stopDeadlineMs: 30_000,
-    engineMemoryMiB: 128,
+    memory: { budget: 'osd', engineShare: 1 / 4 },
     privateMounts: true,
     run: { kind: 'module', load: () => import('../ceph/osd/role.ts') },
   },
@@ -72,7 +90,9 @@ export const roleTable: readonly RoleEntry[] = [
     instances: one('server', 'server'),
     needs: [],
     stopDeadlineMs: 20_000,
-    engineMemoryMiB: 256,
+    memory: { budget: 'server', engineShare: 2 / 5 },
+    user: 'appliance-server',
+    ports: (config) => [config.ports.api],
     run: { kind: 'module', load: () => import('./roles/server.ts') },
   },
   {
@@ -80,6 +100,7 @@ export const roleTable: readonly RoleEntry[] = [
     instances: one('agent', 'containerd'),
     needs: [],
     stopDeadlineMs: 20_000,
+    survives: true,
     run: {
       kind: 'program',
       prepare: async (config, paths) => {
@@ -96,7 +117,7 @@ export const roleTable: readonly RoleEntry[] = [
     instances: one('agent', 'agent'),
     needs: ['containerd', 'server'],
     stopDeadlineMs: 20_000,
-    engineMemoryMiB: 128,
+    memory: { budget: 'agent', engineShare: 1 / 3 },
     run: { kind: 'module', load: () => import('./roles/agent.ts') },
   },
   {
@@ -104,10 +125,28 @@ export const roleTable: readonly RoleEntry[] = [
     instances: one('agent', 'edge'),
     needs: ['agent', 'server'],
     stopDeadlineMs: 10_000,
-    engineMemoryMiB: 64,
+    memory: { budget: 'edge', engineShare: 1 / 3 },
+    user: 'appliance-edge',
+    ports: (config) => [config.ports.dns],
     run: { kind: 'module', load: () => import('../kube/network/role.ts') },
   },
 ];
+
+/** What the engine of a role without a limit is told. */
+const unlimitedEngineBytes = 2 ** 30;
+
+/** The memory budget of a role's process in bytes, undefined when it has none, and what its engine is told. */
+export function memoryOf(
+  entry: RoleEntry,
+  config: Config,
+): { limitBytes: number | undefined; engineBytes: number | undefined } {
+  const { memory } = entry;
+  if (!memory) return { limitBytes: undefined, engineBytes: undefined };
+  const limitBytes = config.memory[memory.budget];
+  return limitBytes === 0
+    ? { limitBytes: undefined, engineBytes: unlimitedEngineBytes }
+    : { limitBytes, engineBytes: Math.floor(limitBytes * memory.engineShare) };
+}
 
 /** The role of an instance: `osd` of `osd.2`. */
 export function roleEntry(instance: string): RoleEntry | undefined {

@@ -25,6 +25,8 @@ export interface RoleContext {
 export interface RoleHandle {
   /** Called every few seconds; `ok: false` for a minute makes the supervisor restart the process. `detail` is one plain sentence. */
   health(): { ok: boolean; detail: string };
+  /** Files that it reads at its start have changed: reads them again. Absent: it takes nothing while it runs. */
+  reload?(): Promise<void>;
   /** Ends in order, everything acknowledged on disk; the supervisor kills after the role's stop deadline. */
   stop(): Promise<void>;
 }

@@ -30,7 +30,7 @@ describe('supervision', () => {
     let now = 1000;
     for (let i = 0; i < 9; i++) {
       s.onExit('mon', 'killed by SIGKILL', now);
-      expect(phases(s)).toEqual({ mon: 'back-off' });
+      expect(phases(s)).toEqual({ mon: i < 4 ? 'back-off' : 'crash-loop' });
       const from = now;
       while (s.step(now).length === 0) now += 100;
       delays.push(now - from);
@@ -79,5 +79,72 @@ describe('supervision', () => {
     expect(s.step(7)).toEqual([{ do: 'stop', name: 'osd.7' }]);
     s.onExit('osd.7', 'exit 0', 8);
     expect(phases(s)).toEqual({ mon: 'running' });
+  });
+
+  test('a crash loop is told with its last reasons, and left after a steady minute', () => {
+    const s = started(spec('osd.0'));
+    let now = 0;
+    for (let i = 1; i <= 7; i++) {
+      now += 100_000;
+      s.onHealth('osd.0', true, 'running', now - 90_000);
+      // Dies while it starts, so it never ran for a minute.
+      if (i > 1) for (const action of s.step(now)) expect(action).toEqual({ do: 'start', name: 'osd.0' });
+      s.onExit('osd.0', `exit ${i}`, now);
+    }
+    const [status] = s.status();
+    expect(status!.phase).toBe('crash-loop');
+    expect(status!.detail).toBe('ended 7 times in a row, last: exit 7; starts again in 30.0 s');
+    expect(status!.exits.map((exit) => exit.reason)).toEqual(['exit 3', 'exit 4', 'exit 5', 'exit 6', 'exit 7']);
+    expect(s.allReady).toBe(false);
+    s.step(now + 30_000);
+    s.onReady('osd.0', now + 30_000);
+    s.onExit('osd.0', 'exit 8', now + 100_000);
+    expect(s.status()[0]).toMatchObject({ phase: 'back-off', detail: 'exit 8; starts again in 0.5 s' });
+  });
+
+  test('an instance in a crash loop is stopped at once', () => {
+    const s = started(spec('mon'));
+    for (let i = 0; i < 6; i++) s.onExit('mon', 'exit 1', i);
+    expect(phases(s)).toEqual({ mon: 'crash-loop' });
+    s.stopAll();
+    expect(s.step(10)).toEqual([]);
+    expect(s.stopped).toBe(true);
+  });
+
+  test('removed and wanted again while it stops: it starts anew, and that is no failure', () => {
+    const s = started(spec('osd.0'));
+    s.setInstances([], 1);
+    expect(s.step(1)).toEqual([{ do: 'stop', name: 'osd.0' }]);
+    s.setInstances([spec('osd.0')], 2);
+    expect(s.step(2)).toEqual([]);
+    s.onExit('osd.0', 'exit 0', 3);
+    expect(s.status()[0]).toMatchObject({ phase: 'waiting', exits: [] });
+    expect(s.step(3)).toEqual([{ do: 'start', name: 'osd.0' }]);
+  });
+
+  test('removed and wanted again, and it does not stop: it is killed at the deadline', () => {
+    const s = started(spec('osd.0'));
+    s.setInstances([], 1);
+    s.step(1);
+    s.setInstances([spec('osd.0')], 2);
+    expect(s.step(10_002)).toEqual([{ do: 'kill', name: 'osd.0', why: 'did not stop within 10 s' }]);
+    expect(s.step(10_003)).toEqual([]);
+  });
+
+  test('nothing is neglected while actions are taken, whatever roles do', () => {
+    const s = started(spec('mon'));
+    for (let now = 0; now < 300_000; now += 500) {
+      s.step(now);
+      expect(s.neglected(now)).toBeUndefined();
+    }
+  });
+
+  test('a supervisor whose steps do not run neglects what is unhealthy or does not stop', () => {
+    const s = started(spec('mon'));
+    expect(s.neglected(unhealthyLimitMs + 29_000)).toBeUndefined();
+    expect(s.neglected(unhealthyLimitMs + 31_000)).toBe('mon is unhealthy and was not killed');
+    s.stopAll();
+    s.step(0);
+    expect(s.neglected(41_000)).toBe('mon does not stop and was not killed');
   });
 });

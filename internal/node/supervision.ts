@@ -13,7 +13,16 @@ export interface InstanceSpec {
   readonly stopDeadlineMs: number;
 }
 
-export type Phase = 'waiting' | 'starting' | 'running' | 'back-off' | 'stopping' | 'stopped';
+/** `crash-loop`: like `back-off`, after so many deaths in a row that somebody should look. */
+export type Phase = 'waiting' | 'starting' | 'running' | 'back-off' | 'crash-loop' | 'stopping' | 'stopped';
+
+/** How a process ended. */
+export interface Exit {
+  /** On the monotonic clock. */
+  readonly atMs: number;
+  /** In words: exit code, signal, "out of memory: limit 200 MiB". */
+  readonly reason: string;
+}
 
 export interface InstanceStatus {
   name: string;
@@ -23,6 +32,8 @@ export interface InstanceStatus {
   restarts: number;
   /** Why the last process ended, in words. */
   lastExit: string | undefined;
+  /** The last deaths, the newest last; at most `exitsKept`. A stop that was asked for is none. */
+  exits: readonly Exit[];
   healthy: boolean;
   detail: string;
 }
@@ -46,6 +57,11 @@ interface Instance extends InstanceStatus {
 
 const backOffFirstMs = 500;
 const backOffMaxMs = 30_000;
+/** So many deaths without a steady minute in between are a crash loop. */
+const crashLoopFailures = 5;
+const exitsKept = 5;
+/** How late an action may be before the supervisor does not do what it is for; more than the longest pause of a loaded machine. */
+const dutyGraceMs = 30_000;
 /** A process that ran this long starts again with the first back-off. */
 const steadyMs = 60_000;
 /** A running process that reports no good health for so long is killed and started again. */
@@ -73,6 +89,7 @@ export class Supervision {
         sinceMs: nowMs,
         restarts: 0,
         lastExit: undefined,
+        exits: [],
         healthy: false,
         detail: 'waits to start',
         readyOnce: false,
@@ -96,15 +113,33 @@ export class Supervision {
   }
 
   status(): InstanceStatus[] {
-    return [...this.#instances.values()].map(({ name, phase, sinceMs, restarts, lastExit, healthy, detail }) => ({
-      name,
-      phase,
-      sinceMs,
-      restarts,
-      lastExit,
-      healthy,
-      detail,
-    }));
+    return [...this.#instances.values()].map(
+      ({ name, phase, sinceMs, restarts, lastExit, exits, healthy, detail }): InstanceStatus => ({
+        name,
+        phase,
+        sinceMs,
+        restarts,
+        lastExit,
+        exits,
+        healthy,
+        detail,
+      }),
+    );
+  }
+
+  /**
+   * What should have been done long ago, undefined when all is in hand. A role that fails is in hand (it is in back-off, or will be killed); that an
+   * action which is due was not taken is a defect of the supervisor itself, for its watchdog.
+   */
+  neglected(nowMs: number): string | undefined {
+    for (const { name, phase, spec, killed, lastHealthMs, sinceMs } of this.#instances.values()) {
+      const late = (sinceDueMs: number): boolean => !killed && nowMs - sinceDueMs > dutyGraceMs;
+      if (phase === 'running' && late(lastHealthMs + unhealthyLimitMs))
+        return `${name} is unhealthy and was not killed`;
+      if (phase === 'stopping' && late(sinceMs + spec.stopDeadlineMs))
+        return `${name} does not stop and was not killed`;
+    }
+    return undefined;
   }
 
   /** True when every wanted instance runs and is healthy. */
@@ -137,6 +172,7 @@ export class Supervision {
     const instance = this.#instances.get(name);
     if (!instance) return;
     const ranMs = instance.phase === 'running' ? nowMs - instance.sinceMs : 0;
+    const asked = instance.phase === 'stopping';
     instance.healthy = false;
     instance.lastExit = reason;
     instance.killed = false;
@@ -146,12 +182,21 @@ export class Supervision {
       if (!instance.wanted) this.#instances.delete(name);
       return;
     }
-    instance.failures = ranMs >= steadyMs ? 1 : instance.failures + 1;
     instance.restarts += 1;
+    if (asked) {
+      // It was unwanted and is wanted again: no failure.
+      instance.startAtMs = nowMs;
+      this.#enter(instance, 'waiting', nowMs);
+      instance.detail = 'waits to start';
+      return;
+    }
+    instance.exits = [...instance.exits, { atMs: nowMs, reason }].slice(-exitsKept);
+    instance.failures = ranMs >= steadyMs ? 1 : instance.failures + 1;
     const delay = Math.min(backOffMaxMs, backOffFirstMs * 2 ** Math.min(16, instance.failures - 1));
     instance.startAtMs = nowMs + delay;
-    this.#enter(instance, 'back-off', nowMs);
-    instance.detail = `${reason}; starts again in ${(delay / 1000).toFixed(1)} s`;
+    const looping = instance.failures >= crashLoopFailures;
+    this.#enter(instance, looping ? 'crash-loop' : 'back-off', nowMs);
+    instance.detail = `${looping ? `ended ${instance.failures} times in a row, last: ` : ''}${reason}; starts again in ${(delay / 1000).toFixed(1)} s`;
   }
 
   /** What to do now. Call it after every event and about once a second. */
@@ -165,7 +210,7 @@ export class Supervision {
   }
 
   #stepRun(instance: Instance, nowMs: number, actions: Action[]): void {
-    if ((instance.phase === 'waiting' || instance.phase === 'back-off') && nowMs >= instance.startAtMs) {
+    if (waits(instance.phase) && nowMs >= instance.startAtMs) {
       const missing = instance.spec.needs.filter((need) => this.#instances.get(need)?.readyOnce === false);
       if (missing.length > 0) {
         instance.detail = `waits for ${missing.join(', ')}`;
@@ -174,6 +219,9 @@ export class Supervision {
       this.#enter(instance, 'starting', nowMs);
       instance.detail = 'starting';
       actions.push({ do: 'start', name: instance.name });
+    } else if (instance.phase === 'stopping') {
+      // Wanted again before it had ended: that goes on, and it starts anew after.
+      this.#killLate(instance, nowMs, actions);
     } else if (instance.phase === 'running' && !instance.killed && nowMs - instance.lastHealthMs > unhealthyLimitMs) {
       instance.killed = true;
       actions.push({
@@ -185,7 +233,7 @@ export class Supervision {
   }
 
   #stepStop(instance: Instance, nowMs: number, actions: Action[]): void {
-    if (instance.phase === 'waiting' || instance.phase === 'back-off') {
+    if (waits(instance.phase)) {
       this.#enter(instance, 'stopped', nowMs);
       instance.detail = 'stopped';
       if (!instance.wanted) this.#instances.delete(instance.name);
@@ -200,22 +248,26 @@ export class Supervision {
       instance.healthy = false;
       instance.detail = 'stopping';
       actions.push({ do: 'stop', name: instance.name });
-    } else if (
-      instance.phase === 'stopping' &&
-      !instance.killed &&
-      nowMs - instance.sinceMs > instance.spec.stopDeadlineMs
-    ) {
-      instance.killed = true;
-      actions.push({
-        do: 'kill',
-        name: instance.name,
-        why: `did not stop within ${instance.spec.stopDeadlineMs / 1000} s`,
-      });
-    }
+    } else if (instance.phase === 'stopping') this.#killLate(instance, nowMs, actions);
+  }
+
+  #killLate(instance: Instance, nowMs: number, actions: Action[]): void {
+    if (instance.killed || nowMs - instance.sinceMs <= instance.spec.stopDeadlineMs) return;
+    instance.killed = true;
+    actions.push({
+      do: 'kill',
+      name: instance.name,
+      why: `did not stop within ${instance.spec.stopDeadlineMs / 1000} s`,
+    });
   }
 
   #enter(instance: Instance, phase: Phase, nowMs: number): void {
     instance.phase = phase;
     instance.sinceMs = nowMs;
   }
+}
+
+/** No process, and there will be one. */
+function waits(phase: Phase): boolean {
+  return phase === 'waiting' || phase === 'back-off' || phase === 'crash-loop';
 }

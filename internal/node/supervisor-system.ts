@@ -1,18 +1,26 @@
-import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { AppError, errorText } from '../base/errors.ts';
-import { makeDirectory, writeFileAtomic } from '../base/files-system.ts';
+import { writeFileAtomic } from '../base/files-system.ts';
 import type { Logger, LogLevel } from '../base/log.ts';
 import { systemClock } from '../base/system.ts';
 import type { Config } from '../config/config.ts';
 import { effectiveConfigFile, nodePaths, type Paths } from '../config/paths.ts';
+import { RoleCgroups, volumesGroup } from './cgroup-system.ts';
 import { startControlServer } from './control-system.ts';
+import { deathReason } from './death.ts';
 import type { FromRole, ToRole } from './ipc.ts';
-import { instanceSpecs, type RoleEntry } from './role-table.ts';
-import { selfCommand } from './self-system.ts';
+import type { PreparedNode } from './prepared-process.ts';
+import { planReload } from './reload.ts';
+import { logFile, makeRunDirectories, startRoleProcess } from './role-process-system.ts';
+import { instanceSpecs, memoryOf, type RoleEntry } from './role-table.ts';
+import type { NodeInstance, NodeStatus, ReloadStatus } from './status.ts';
 import { type Action, type InstanceStatus, Supervision } from './supervision.ts';
+import { readUsers, type Users } from './users-system.ts';
 
 const stepEveryMs = 500;
-const maxLogBytes = 8 << 20;
+const oomCheckEveryMs = 5000;
+/** Steps that are later than this are not the supervisor doing its work. */
+const stepLateMs = 10_000;
 
 interface Running {
   process: Bun.Subprocess;
@@ -21,64 +29,78 @@ interface Running {
   /** Why it was killed, when it was us. */
   killedFor?: string;
   failure?: string;
+  /** Of its group when it started. */
+  oomKillsBefore: number;
 }
 
-export interface NodeStatus {
-  version: string;
-  node: string;
-  pid: number;
-  upSeconds: number;
-  stopping: boolean;
-  instances: (InstanceStatus & { pid: number | undefined; rssBytes: number | undefined })[];
+export interface SupervisorOptions {
+  readonly node: PreparedNode;
+  readonly log: Logger;
+  /** The level of roles' logs was changed. */
+  onLogLevel?(level: LogLevel): void;
+  readonly version: string;
+  /** Called when a phase or the health of an instance changed, and after a reload. */
+  onChange(status: NodeStatus): void;
+  /** Around a reload, whoever asked for it. */
+  onReload?(phase: 'begin' | 'end'): void;
+  /** Reads the configuration again. */
+  prepareAgain(): Promise<PreparedNode>;
 }
 
 /** Runs a node's processes until it is told to stop. One a run directory. */
 export class Supervisor {
-  readonly #config: Config;
+  readonly #options: SupervisorOptions;
+  #config: Config;
   readonly #paths: Paths;
   readonly #log: Logger;
-  readonly #version: string;
+  readonly #cgroups: RoleCgroups;
   readonly #supervision = new Supervision();
   readonly #running = new Map<string, Running>();
   readonly #entries = new Map<string, RoleEntry>();
   readonly #startedMs = systemClock.monotonic();
-  readonly #onChange: (status: NodeStatus) => void;
+  #logLevel: LogLevel;
+  #users: Users = new Map();
   #control: { close(): void } | undefined;
   #ticker: ReturnType<typeof setInterval> | undefined;
+  #lastStepMs = systemClock.monotonic();
+  #lastOomCheckMs = systemClock.monotonic();
+  #reload: ReloadStatus | undefined;
+  #reloading: Promise<ReloadStatus> | undefined;
   #stopping = false;
+  #shown = '';
   #ended: () => void = () => undefined;
   /** Resolves when everything has stopped after `stop`. */
   readonly ended: Promise<void>;
 
-  constructor(options: { config: Config; log: Logger; version: string; onChange?: (status: NodeStatus) => void }) {
-    this.#config = options.config;
-    this.#paths = nodePaths(options.config.dataDir, options.config.runDir);
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#config = options.node.config;
+    this.#paths = nodePaths(this.#config.dataDir, this.#config.runDir);
     this.#log = options.log;
-    this.#version = options.version;
-    this.#onChange = options.onChange ?? (() => undefined);
+    this.#logLevel = this.#config.logLevel;
+    this.#cgroups = new RoleCgroups(options.node.applianceId, options.log);
     this.ended = new Promise((resolve) => {
       this.#ended = resolve;
     });
   }
 
-  get #configFile(): string {
-    return effectiveConfigFile(this.#paths.runDir);
-  }
-
-  /** Opens the control socket and starts the instances. `stop` is what the control socket's stop request calls. */
+  /** Opens the control socket and starts the instances. `onStopRequest` is what the control socket's stop request calls. */
   async start(onStopRequest: () => void): Promise<void> {
-    makeDirectory(this.#paths.runDir);
-    makeDirectory(`${this.#paths.runDir}/tmp`);
-    makeDirectory(this.#paths.logs);
-    writeFileAtomic(this.#configFile, JSON.stringify(this.#config), 0o600);
+    this.#users = readUsers();
+    makeRunDirectories(this.#paths);
+    this.#writeConfig();
     this.#control = await startControlServer(this.#paths.controlSocket, {
       status: () => this.status(),
+      logFile: (instance) => (this.#entries.has(instance) ? logFile(this.#paths, instance) : undefined),
       stop: onStopRequest,
+      reload: () => this.reload(),
       setLogLevel: (level) => this.setLogLevel(level),
     });
-    const specs = instanceSpecs(this.#config);
-    for (const spec of specs) this.#entries.set(spec.name, spec.entry);
-    this.#supervision.setInstances(specs, systemClock.monotonic());
+    this.#cgroups.setUp();
+    if (this.#cgroups.problem !== undefined)
+      this.#log.warn('roles run without memory budgets', { why: this.#cgroups.problem });
+    this.#cgroups.ensure(volumesGroup, undefined, true);
+    this.#setInstances();
     this.#ticker = setInterval(() => this.#step(), stepEveryMs);
     this.#step();
   }
@@ -87,8 +109,69 @@ export class Supervisor {
     return this.#supervision.allReady;
   }
 
+  /** Why the supervisor does not do what it is for, undefined when it does; roles that fail and are dealt with are no reason. */
+  get neglected(): string | undefined {
+    const now = systemClock.monotonic();
+    if (now - this.#lastStepMs > stepLateMs) return 'the supervisor does not come to its steps';
+    return this.#supervision.neglected(now);
+  }
+
   setLogLevel(level: LogLevel): void {
+    this.#logLevel = level;
+    this.#options.onLogLevel?.(level);
     for (const name of this.#running.keys()) this.#tell(name, { t: 'log-level', level });
+  }
+
+  /** Reads the configuration again and takes what can change while the node runs. Never throws; the answer says what happened. */
+  reload(): Promise<ReloadStatus> {
+    if (!this.#reloading) this.#options.onReload?.('begin');
+    this.#reloading ??= this.#reloadOnce().finally(() => {
+      this.#reloading = undefined;
+      this.#options.onReload?.('end');
+    });
+    return this.#reloading;
+  }
+
+  async #reloadOnce(): Promise<ReloadStatus> {
+    const done = (status: Omit<ReloadStatus, 'at'>): ReloadStatus => {
+      this.#reload = { at: new Date().toISOString(), ...status };
+      const { error, applied, restart } = status;
+      if (error !== undefined) this.#log.error('configuration not reloaded', { error });
+      else this.#log.info('configuration reloaded', { applied, restartNeededFor: restart });
+      this.#options.onChange(this.status());
+      return this.#reload;
+    };
+    if (this.#stopping) return done({ error: 'the node is stopping', applied: [], restart: [] });
+    let after: Config;
+    try {
+      after = (await this.#options.prepareAgain()).config;
+    } catch (error) {
+      return done({ error: errorText(error), applied: [], restart: [] });
+    }
+    const plan = planReload(this.#config, after);
+    const levelChanged = plan.config.logLevel !== this.#config.logLevel;
+    this.#config = plan.config;
+    this.#writeConfig();
+    if (levelChanged) this.setLogLevel(plan.config.logLevel);
+    // Before new instances start: the mon takes their keys.
+    for (const name of this.#running.keys()) this.#tell(name, { t: 'reload' });
+    this.#setInstances();
+    for (const [name, entry] of this.#entries)
+      if (this.#running.has(name))
+        this.#cgroups.setLimit(name, memoryOf(entry, this.#config).limitBytes, entry.survives === true);
+    this.#step();
+    return done({ applied: [...plan.applied], restart: [...plan.restart] });
+  }
+
+  /** For commands that ask what the node runs with. */
+  #writeConfig(): void {
+    writeFileAtomic(effectiveConfigFile(this.#paths.runDir), JSON.stringify(this.#config), 0o600);
+  }
+
+  #setInstances(): void {
+    const specs = instanceSpecs(this.#config);
+    for (const spec of specs) this.#entries.set(spec.name, spec.entry);
+    this.#supervision.setInstances(specs, systemClock.monotonic());
   }
 
   /** Stops `names` and what needs them, or everything. Resolves when it has ended. */
@@ -111,27 +194,74 @@ export class Supervisor {
 
   status(): NodeStatus {
     return {
-      version: this.#version,
+      protocol: 1,
+      version: this.#options.version,
       node: this.#config.node.name,
       pid: process.pid,
       upSeconds: Math.round((systemClock.monotonic() - this.#startedMs) / 1000),
       stopping: this.#stopping,
-      instances: this.#supervision.status().map((instance) => {
-        const pid = this.#running.get(instance.name)?.process.pid;
-        return { ...instance, pid, rssBytes: pid === undefined ? undefined : residentBytes(pid) };
-      }),
+      logLevel: this.#logLevel,
+      instances: this.#supervision.status().map((instance) => this.#instanceStatus(instance)),
+      budgetProblem: this.#cgroups.problem,
+      reload: this.#reload,
+    };
+  }
+
+  #instanceStatus({ exits, ...instance }: InstanceStatus): NodeInstance {
+    const entry = this.#entries.get(instance.name)!;
+    const pid = this.#running.get(instance.name)?.process.pid;
+    const epochMs = Date.now() - systemClock.monotonic();
+    return {
+      ...instance,
+      user: entry.user ?? 'root',
+      pid,
+      rssBytes: pid === undefined ? undefined : residentBytes(pid),
+      memoryBytes: pid === undefined ? undefined : this.#cgroups.usage(instance.name, entry.survives === true),
+      limitBytes: memoryOf(entry, this.#config).limitBytes,
+      exits: exits.map(({ atMs, reason }) => ({ at: new Date(epochMs + atMs).toISOString(), reason })),
     };
   }
 
   #step(): void {
-    for (const action of this.#supervision.step(systemClock.monotonic())) this.#act(action);
-    this.#onChange(this.status());
+    const now = systemClock.monotonic();
+    this.#lastStepMs = now;
+    for (const action of this.#supervision.step(now)) this.#act(action);
+    if (now - this.#lastOomCheckMs >= oomCheckEveryMs) {
+      this.#lastOomCheckMs = now;
+      this.#tellOomOfHelpers();
+    }
+    this.#tellChange();
     if (this.#stopping && this.#supervision.stopped) {
       clearInterval(this.#ticker);
       this.#control?.close();
       this.#control = undefined;
+      this.#cgroups.tearDown();
       this.#ended();
     }
+  }
+
+  #tellChange(): void {
+    const shown = this.#supervision
+      .status()
+      .map(({ name, phase, healthy, detail }) => `${name} ${phase} ${healthy || detail}`)
+      .join('\n');
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    this.#options.onChange(this.status());
+  }
+
+  /** A process that a role started may be killed for want of memory while the role itself lives. */
+  #tellOomOfHelpers(): void {
+    for (const [instance, running] of this.#running) {
+      const kills = this.#oomKills(instance);
+      if (kills <= running.oomKillsBefore) continue;
+      running.oomKillsBefore = kills;
+      this.#log.warn('a process that the role started ran out of memory', { instance });
+    }
+  }
+
+  #oomKills(instance: string): number {
+    return this.#cgroups.oomKills(instance, this.#entries.get(instance)?.survives === true);
   }
 
   #act(action: Action): void {
@@ -158,41 +288,38 @@ export class Supervisor {
   async #spawn(name: string): Promise<void> {
     const entry = this.#entries.get(name);
     if (!entry) throw new AppError('ROLE', `no role for the instance ${name}`);
-    const command =
-      entry.run.kind === 'module'
-        ? [...selfCommand(), 'role', name, this.#configFile]
-        : await entry.run.prepare(this.#config, this.#paths);
-    const log = openLog(this.#paths, name);
-    const child = Bun.spawn(
-      [
-        // A session of its own keeps Ctrl-C on the terminal away; the death signal leaves no orphan when this process is killed.
-        'setsid',
-        ...(entry.privateMounts ? ['unshare', '--mount', '--propagation', 'private'] : []),
-        'setpriv',
-        '--pdeathsig',
-        'KILL',
-        ...command,
-      ],
-      {
-        stdin: 'ignore',
-        stdout: log,
-        stderr: log,
-        env: childEnvironment(this.#paths, entry),
-        ...(entry.run.kind === 'module' ? { ipc: (message: FromRole) => this.#onMessage(name, message) } : {}),
-      },
-    );
-    closeSync(log);
-    const running: Running = { process: child };
-    this.#running.set(name, running);
-    this.#log.debug('started', { instance: name, pid: child.pid });
-    void child.exited.then(() => {
-      this.#running.delete(name);
-      const reason = exitReason(child, running);
-      this.#log[this.#stopping || running.asked ? 'debug' : 'warn']('ended', { instance: name, reason });
-      this.#supervision.onExit(name, reason, systemClock.monotonic());
-      this.#step();
+    const child = await startRoleProcess({
+      entry,
+      instance: name,
+      config: { ...this.#config, logLevel: this.#logLevel },
+      paths: this.#paths,
+      users: this.#users,
+      cgroups: this.#cgroups,
+      onMessage: (message) => this.#onMessage(name, message),
     });
+    this.#running.set(name, { process: child, oomKillsBefore: this.#oomKills(name) });
+    this.#log.debug('started', { instance: name, pid: child.pid });
+    void child.exited.then(() => this.#onExit(name, entry, child));
     if (entry.run.kind === 'program') await this.#awaitProgram(name, child, entry.run);
+  }
+
+  #onExit(name: string, entry: RoleEntry, child: Bun.Subprocess): void {
+    const running = this.#running.get(name);
+    if (!running) return;
+    this.#running.delete(name);
+    const { killedFor, failure } = running;
+    const reason = deathReason({
+      exitCode: child.exitCode,
+      signal: child.signalCode === null ? null : String(child.signalCode),
+      ...(killedFor === undefined ? {} : { killedFor }),
+      ...(failure === undefined ? {} : { failure }),
+      oomKills: this.#oomKills(name) - running.oomKillsBefore,
+      limitBytes: memoryOf(entry, this.#config).limitBytes,
+    });
+    this.#log[this.#stopping || running.asked ? 'debug' : 'warn']('ended', { instance: name, reason });
+    if (running.asked) this.#cgroups.remove(name, entry.survives === true);
+    this.#supervision.onExit(name, reason, systemClock.monotonic());
+    this.#step();
   }
 
   async #awaitProgram(
@@ -227,44 +354,13 @@ export class Supervisor {
   }
 
   #tell(name: string, message: ToRole): void {
+    if (this.#entries.get(name)?.run.kind !== 'module') return;
     try {
       this.#running.get(name)?.process.send(message);
     } catch {
       // It has just ended; its exit is reported by itself.
     }
   }
-}
-
-function exitReason(child: Bun.Subprocess, running: Running): string {
-  if (running.killedFor) return `killed: ${running.killedFor}`;
-  if (child.signalCode) return `killed by ${child.signalCode}`;
-  return running.failure ? `${running.failure} (exit ${child.exitCode})` : `exit ${child.exitCode}`;
-}
-
-/** Opens an instance's log for appending; a log that grew too large keeps its newer half. */
-function openLog(paths: Paths, name: string): number {
-  const path = `${paths.logs}/${name}.log`;
-  mkdirSync(paths.logs, { recursive: true, mode: 0o700 });
-  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-  if (size > maxLogBytes) {
-    const fd = openSync(path, 'r+');
-    const tail = Buffer.alloc(maxLogBytes / 2);
-    const read = readSync(fd, tail, 0, tail.length, size - tail.length);
-    ftruncateSync(fd, 0);
-    closeSync(fd);
-    writeFileAtomic(path, tail.subarray(0, read), 0o600);
-  }
-  return openSync(path, 'a', 0o600);
-}
-
-function childEnvironment(paths: Paths, entry: RoleEntry): Record<string, string> {
-  const environment: Record<string, string> = { TMPDIR: `${paths.runDir}/tmp` };
-  if (entry.engineMemoryMiB !== undefined) environment.BUN_JSC_forceRAMSize = String(entry.engineMemoryMiB << 20);
-  for (const key of ['PATH', 'HOME', 'LANG', 'TZ', 'NO_COLOR', 'SSL_CERT_FILE', 'APPLIANCE_PLANTED_FAULT']) {
-    const value = process.env[key];
-    if (value !== undefined) environment[key] = value;
-  }
-  return environment;
 }
 
 /** Resident bytes of a process, undefined when it has ended. */

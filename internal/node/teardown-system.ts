@@ -3,7 +3,7 @@ import { AppError } from '../base/errors.ts';
 import { makeDirectory, writeFileAtomic } from '../base/files-system.ts';
 import { removeTree } from '../base/mounts-system.ts';
 import type { Config } from '../config/config.ts';
-import { effectiveConfigFile, nodePaths } from '../config/paths.ts';
+import { nodePaths } from '../config/paths.ts';
 import { socketAnswers } from './probe-system.ts';
 import { roleTable } from './role-table.ts';
 import { selfCommand } from './self-system.ts';
@@ -83,7 +83,7 @@ async function runPart(part: TeardownPart, config: Config, timeoutMs: number): P
 
 /** Roles' processes whose supervisor is gone end by themselves; those that do not within a second are killed. */
 async function killStrays(config: Config): Promise<void> {
-  const marks = [effectiveConfigFile(config.runDir), nodePaths(config.dataDir, config.runDir).agent];
+  const paths = nodePaths(config.dataDir, config.runDir);
   const strays = (): number[] =>
     readdirSync('/proc')
       .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
@@ -91,8 +91,8 @@ async function killStrays(config: Config): Promise<void> {
         try {
           const argv = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0');
           return (
-            argv.includes(marks[0]!) ||
-            (argv[0]?.endsWith('containerd') === true && argv.some((argument) => argument.startsWith(marks[1]!)))
+            argv.some((argument) => argument.startsWith(`${config.runDir}/roles/`)) ||
+            (argv[0]?.endsWith('containerd') === true && argv.some((argument) => argument.startsWith(paths.agent)))
           );
         } catch {
           return false;

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Random, seededRandom } from '../../internal/base/random.ts';
@@ -47,6 +47,7 @@ export class CrashRounds {
 
   constructor(options: { seed: number; ignoreSync?: string; binary?: string; env?: Record<string, string> }) {
     this.#seed = options.seed;
+    chmodSync(this.#directory, 0o755);
     this.#random = seededRandom(options.seed);
     this.#options = options;
     this.#lossy = new LossyMount(join(this.#directory, 'backing'), join(this.#directory, 'disk'), {

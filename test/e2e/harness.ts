@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -136,6 +136,8 @@ export class TestNode {
     // Beside the run directory: a power loss of a test does not take it.
     this.configFile = `${this.runDir}.yaml`;
     mkdirSync(this.directory, { recursive: true });
+    // Roles that are not root pass through it; mkdtemp makes directories for their owner only.
+    chmodSync(this.directory, 0o755);
     writeFileSync(
       this.configFile,
       [

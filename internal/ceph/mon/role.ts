@@ -65,14 +65,20 @@ export const start: StartRole = async (context) => {
     });
     await messenger.listen({ ip: config.node.ip, port: config.ports.mon, nonce: 0 });
     log.info('the mon serves', { fsid: mon.state.fsid, addrs: addrVecText(addrs), osdmap: mon.state.osdmap.epoch });
-    return run(context, mon, store, () => messenger.close());
+    return run(context, mon, store, addrs, () => messenger.close());
   } catch (error) {
     await store.close().catch(() => undefined);
     throw error;
   }
 };
 
-function run(context: RoleContext, mon: Mon, store: Store, closeMessenger: () => Promise<void>): RoleHandle {
+function run(
+  context: RoleContext,
+  mon: Mon,
+  store: Store,
+  addrs: EntityAddrVec,
+  closeMessenger: () => Promise<void>,
+): RoleHandle {
   const { clock } = context;
   let timer: Timer;
   let dueMs = 0;
@@ -92,6 +98,7 @@ function run(context: RoleContext, mon: Mon, store: Store, closeMessenger: () =>
         detail: `osdmap e${mon.state.osdmap.epoch}, ${mon.sessions.size} sessions`,
       };
     },
+    reload: () => takeOver(context, mon, addrs),
     stop: async () => {
       timer.cancel();
       mon.close();

@@ -2,6 +2,8 @@ import { serveCsi } from '../../csi/grpc-server.ts';
 import { identityService, rbdDriverName } from '../../csi/identity.ts';
 import { RbdNode } from '../../csi/rbd-node-system.ts';
 import { start as startKubelet } from '../../kube/kubelet/role.ts';
+import { applianceId } from '../../kube/kubelet/node/identity.ts';
+import { RoleCgroups, volumesGroup } from '../cgroup-system.ts';
 import type { RoleContext, RoleHandle } from '../role.ts';
 
 /** Where the node side of the rbd driver keeps what it has staged. */
@@ -16,6 +18,7 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
     nodeId: config.node.name,
     stateDir: csiStateDir(paths.agent),
     cephConf: paths.cephConf,
+    cgroupProcs: new RoleCgroups(applianceId(config), log).ensure(volumesGroup, undefined, true),
     log: log.with({ component: 'csi-rbd' }),
   });
   const driver = await serveCsi(

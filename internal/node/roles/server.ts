@@ -152,11 +152,12 @@ function csiUsers({ paths }: RoleContext) {
 /** The controller side of the rbd driver on its socket, with one RADOS client a user, made on first use. */
 async function startDriver({
   config,
+  instance,
   paths,
   log,
   random,
 }: RoleContext): Promise<{ socket: string; close(): Promise<void> }> {
-  const socket = `${paths.plugins}/${rbdDriverName}/csi-provisioner.sock`;
+  const socket = `${paths.instanceRunDir(instance)}/csi-provisioner.sock`;
   const clients = new Map<string, Promise<Rados>>();
   const driverLog = log.with({ component: 'csi-rbd' });
   const server = await serveCsi(

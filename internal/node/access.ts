@@ -1,0 +1,85 @@
+import type { Config } from '../config/config.ts';
+import type { Paths } from '../config/paths.ts';
+import type { UserName } from './users.ts';
+
+/** Who may read what a node keeps. One table: each role's state is its own, and a file that two roles need says which two. */
+
+export type Owner = UserName | 'root';
+
+/** `owner` and `group` are given to `path`, and in a `tree` to everything below it. `mode` is of `path` itself; what is below keeps its own.
+ * Directories and trees that are not there are made, a file that is not there is left out. */
+export interface AccessRule {
+  readonly path: string;
+  readonly owner: Owner;
+  readonly group: Owner;
+  readonly mode: number;
+  /** `tree`: also everything below. */
+  readonly kind: 'file' | 'directory' | 'tree';
+}
+
+/** 0711: may be passed through by name, not listed. */
+const passable = 0o711;
+
+/** Later rules are exceptions from earlier ones. `keyrings` are the entities that have a keyring file. */
+export function accessRules(config: Config, paths: Paths, keyrings: readonly string[]): AccessRule[] {
+  const own = (path: string, owner: Owner, mode = 0o700): AccessRule => ({
+    path,
+    owner,
+    group: owner,
+    mode,
+    kind: 'tree',
+  });
+  // 0755: a role makes durable that its own directory is there, for which it opens the one above.
+  const directory = (path: string, mode = 0o755): AccessRule => ({
+    path,
+    owner: 'root',
+    group: 'root',
+    mode,
+    kind: 'directory',
+  });
+  const server = config.roles.includes('server');
+  const mon = config.roles.includes('mon');
+  return [
+    directory(config.dataDir),
+    directory(paths.instanceDir('x').replace(/\/x$/, '')),
+    directory(paths.logs, 0o700),
+    // Who the node is: certificates are public, its keys are for root, one is the edge's.
+    directory(paths.identity, passable),
+    { ...own(`${paths.identity}/edge.key`, 'appliance-edge', 0o600), kind: 'file' },
+    ...(server
+      ? [
+          own(paths.store, 'appliance-server'),
+          own(paths.pki, 'appliance-server'),
+          {
+            ...own(config.manifestsDir, 'root', 0o750),
+            group: 'appliance-server' as const,
+            kind: 'directory' as const,
+          },
+        ]
+      : []),
+    ...(mon
+      ? [
+          own(paths.instanceDir('mon'), 'appliance-mon'),
+          directory(paths.ceph),
+          // The mon takes every key from here; each other role reads its own and no more.
+          own(`${paths.ceph}/keyrings`, 'appliance-mon', passable),
+          ...keyrings.map((entity): AccessRule => {
+            const reader = keyringReader(entity);
+            return {
+              path: paths.keyring(entity),
+              owner: 'appliance-mon',
+              group: reader ?? 'appliance-mon',
+              mode: reader ? 0o640 : 0o600,
+              kind: 'file',
+            };
+          }),
+        ]
+      : []),
+  ];
+}
+
+/** The role beside the mon, and those that run as root, that needs the key of an entity: the operator and the CSI driver are in the server. */
+function keyringReader(entity: string): UserName | undefined {
+  if (entity.startsWith('mgr.')) return 'appliance-mgr';
+  return entity === 'client.admin' || entity.startsWith('client.csi-') ? 'appliance-server' : undefined;
+}

@@ -1,0 +1,108 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { silentLogger } from '../base/log.ts';
+import { RoleCgroups } from './cgroup-system.ts';
+import { deathReason } from './death.ts';
+import { type Launch, launchCommand, portCapabilities } from './launch.ts';
+
+const root = process.getuid?.() === 0;
+const user = { uid: 64_001, gid: 64_001 };
+const launch = (more: Partial<Launch> & Pick<Launch, 'command'>): Launch => ({
+  privateMounts: false,
+  capabilities: [],
+  ...more,
+});
+
+async function output(what: Launch): Promise<{ text: string; code: number }> {
+  const child = Bun.spawn(launchCommand(what), { stdout: 'pipe', stderr: 'pipe', cwd: '/' });
+  const text = (await new Response(child.stdout).text()) + (await new Response(child.stderr).text());
+  return { text, code: await child.exited };
+}
+const field = (status: string, name: string): string =>
+  new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1]?.trim() ?? '';
+
+describe('how roles are started', () => {
+  test('ports below 1024 need a capability, others none', () => {
+    expect(portCapabilities([6443, 3300])).toEqual([]);
+    expect(portCapabilities([53, 10053])).toEqual(['net_bind_service']);
+  });
+
+  test.runIf(root)('a role with a user has its ids, no groups, no capability and no way to new ones', async () => {
+    const { text } = await output(launch({ command: ['cat', '/proc/self/status'], user }));
+    expect(field(text, 'Uid').split(/\s+/)).toEqual(Array(4).fill('64001'));
+    expect(field(text, 'Gid').split(/\s+/)).toEqual(Array(4).fill('64001'));
+    expect(text).toMatch(/^Groups:\s*$/m);
+    expect(field(text, 'NoNewPrivs')).toBe('1');
+    for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'])
+      expect(Number.parseInt(field(text, set), 16), set).toBe(0);
+  });
+
+  test.runIf(root)('a role with a low port keeps that one capability', async () => {
+    const { text } = await output(
+      launch({ command: ['cat', '/proc/self/status'], user, capabilities: ['net_bind_service'] }),
+    );
+    for (const set of ['CapPrm', 'CapEff', 'CapBnd', 'CapAmb'])
+      expect(Number.parseInt(field(text, set), 16), set).toBe(1 << 10);
+  });
+
+  test.runIf(root)('a role without a user stays root, and leads a session of its own', async () => {
+    const { text } = await output(launch({ command: ['cat', '/proc/self/status'], privateMounts: true }));
+    expect(field(text, 'Uid').split(/\s+/)[0]).toBe('0');
+    expect(field(text, 'NSsid')).toBe(field(text, 'Pid'));
+  });
+
+  test.runIf(root)('a program where its user cannot go is run all the same, and keeps nothing of it', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'launch-'));
+    try {
+      cpSync('/bin/cat', join(directory, 'cat'));
+      const { text, code } = await output(launch({ command: [join(directory, 'cat'), '/proc/self/status'], user }));
+      expect(code).toBe(0);
+      expect(Number.parseInt(field(text, 'CapEff'), 16)).toBe(0);
+      const again = await output(launch({ command: ['cat', join(directory, 'cat')], user }));
+      expect(again.text).toContain('Permission denied');
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
+  test.runIf(root)('arguments arrive as they are', async () => {
+    const args = ['a b', "it's", '$(id)', '', '*', '-n'];
+    const { text } = await output(launch({ command: ['printf', '%s\\n', ...args], user }));
+    expect(text).toBe(`${args.join('\n')}\n`);
+  });
+
+  const groups = new RoleCgroups(`test${process.pid}`, silentLogger);
+  if (root) groups.setUp();
+  test.runIf(root && groups.problem === undefined)(
+    'over its memory budget: the kernel kills it in its group, and the reason says so',
+    async () => {
+      const limitBytes = 32 << 20;
+      try {
+        const cgroupProcs = groups.ensure('role', limitBytes, false);
+        expect(cgroupProcs).toBeDefined();
+        const before = groups.oomKills('role', false);
+        const inside = await output(launch({ command: ['cat', '/proc/self/cgroup'], cgroupProcs, user }));
+        expect(inside.text).toContain(`/appliance-test${process.pid}-node/role`);
+        // tail keeps a line that never ends in memory.
+        const child = Bun.spawn(launchCommand(launch({ command: ['tail', '/dev/zero'], cgroupProcs, user })), {
+          stdout: 'ignore',
+        });
+        await child.exited;
+        expect(
+          deathReason({
+            exitCode: child.exitCode,
+            signal: child.signalCode === null ? null : String(child.signalCode),
+            oomKills: groups.oomKills('role', false) - before,
+            limitBytes,
+          }),
+        ).toBe('out of memory: limit 32 MiB');
+      } finally {
+        groups.remove('role', false);
+        groups.tearDown();
+      }
+      expect(readFileSync('/proc/self/cgroup', 'utf8')).not.toContain('appliance-test');
+    },
+  );
+});

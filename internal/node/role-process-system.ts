@@ -1,0 +1,127 @@
+import { chmodSync, chownSync, closeSync, ftruncateSync, openSync, readSync, statSync } from 'node:fs';
+import { AppError } from '../base/errors.ts';
+import { makeDirectory, writeFileAtomic } from '../base/files-system.ts';
+import type { Config } from '../config/config.ts';
+import type { Paths } from '../config/paths.ts';
+import type { RoleCgroups } from './cgroup-system.ts';
+import type { FromRole } from './ipc.ts';
+import { launchCommand, portCapabilities } from './launch.ts';
+import { memoryOf, type RoleEntry } from './role-table.ts';
+import { selfCommand } from './self-system.ts';
+import type { SystemUser } from './users.ts';
+import type { Users } from './users-system.ts';
+
+const maxLogBytes = 8 << 20;
+/** What roles are told of the environment. */
+const passedOn = ['PATH', 'LANG', 'TZ', 'NO_COLOR', 'SSL_CERT_FILE', 'APPLIANCE_PLANTED_FAULT'];
+
+export interface RoleProcessOptions {
+  readonly entry: RoleEntry;
+  readonly instance: string;
+  readonly config: Config;
+  readonly paths: Paths;
+  readonly users: Users;
+  readonly cgroups: RoleCgroups;
+  onMessage(message: FromRole): void;
+}
+
+export function logFile(paths: Paths, instance: string): string {
+  return `${paths.logs}/${instance}.log`;
+}
+
+/** Starts the process of an instance: in its cgroup, as its user, with what it may know and no more. */
+export async function startRoleProcess(options: RoleProcessOptions): Promise<Bun.Subprocess> {
+  const { entry, instance, config, paths } = options;
+  const { limitBytes, engineBytes } = memoryOf(entry, config);
+  const user = entry.user === undefined ? undefined : options.users.get(entry.user);
+  if (entry.user !== undefined && !user)
+    throw new AppError('USERS', `${instance}: the user ${entry.user} is gone`, {
+      hint: 'start the appliance again: it makes it',
+    });
+  const directory = makeRunDirectory(paths, instance, user);
+  const configFile = `${directory}/config.json`;
+  if (entry.run.kind === 'module') writeConfig(configFile, config, user);
+  const command =
+    entry.run.kind === 'module'
+      ? [...selfCommand(), 'role', instance, configFile]
+      : await entry.run.prepare(config, paths);
+  const argv = launchCommand({
+    command,
+    cgroupProcs: options.cgroups.ensure(instance, limitBytes, entry.survives === true),
+    privateMounts: entry.privateMounts === true,
+    user,
+    capabilities: portCapabilities(entry.ports?.(config) ?? []),
+  });
+  const log = openLog(logFile(paths, instance));
+  try {
+    return Bun.spawn(argv, {
+      stdin: 'ignore',
+      stdout: log,
+      stderr: log,
+      cwd: '/',
+      env: environment(paths, directory, user, engineBytes),
+      ...(entry.run.kind === 'module' ? { ipc: (message: FromRole) => options.onMessage(message) } : {}),
+    });
+  } finally {
+    closeSync(log);
+  }
+}
+
+/** The directory is named `roles/INSTANCE`; root's temporary files are shared, because there the native library is unpacked once. */
+function makeRunDirectory(paths: Paths, instance: string, user: SystemUser | undefined): string {
+  const directory = paths.instanceRunDir(instance);
+  makeDirectory(`${paths.runDir}/roles`, 0o711);
+  for (const path of [directory, ...(user ? [`${directory}/tmp`] : [])]) {
+    makeDirectory(path, 0o700);
+    if (user) chownSync(path, user.uid, user.gid);
+  }
+  return directory;
+}
+
+function writeConfig(path: string, config: Config, user: SystemUser | undefined): void {
+  // What a node joins with is no role's business.
+  const { token: _, ...given } = config;
+  writeFileAtomic(path, JSON.stringify(given), 0o600);
+  if (user) chownSync(path, user.uid, user.gid);
+}
+
+function environment(
+  paths: Paths,
+  directory: string,
+  user: SystemUser | undefined,
+  engineBytes: number | undefined,
+): Record<string, string> {
+  const out: Record<string, string> = {
+    TMPDIR: user ? `${directory}/tmp` : `${paths.runDir}/tmp`,
+    HOME: user ? directory : (process.env.HOME ?? '/root'),
+  };
+  if (engineBytes !== undefined) out.BUN_JSC_forceRAMSize = String(engineBytes);
+  for (const key of passedOn) {
+    const value = process.env[key];
+    if (value !== undefined) out[key] = value;
+  }
+  return out;
+}
+
+/** Opens an instance's log for appending; a log that grew too large keeps its newer half. */
+function openLog(path: string): number {
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  if (size > maxLogBytes) {
+    const fd = openSync(path, 'r+');
+    const tail = Buffer.alloc(maxLogBytes / 2);
+    const read = readSync(fd, tail, 0, tail.length, size - tail.length);
+    ftruncateSync(fd, 0);
+    closeSync(fd);
+    writeFileAtomic(path, tail.subarray(0, read), 0o600);
+  }
+  return openSync(path, 'a', 0o600);
+}
+
+/** Makes the directories that roles' processes need before the first one starts. */
+export function makeRunDirectories(paths: Paths): void {
+  makeDirectory(paths.runDir, 0o711);
+  // An earlier version made it for root alone.
+  chmodSync(paths.runDir, 0o711);
+  makeDirectory(`${paths.runDir}/tmp`);
+  makeDirectory(paths.logs);
+}
