@@ -72,7 +72,7 @@ describe.runIf(root)('who may read what a node keeps', () => {
     write(`${paths.logs}/server.log`, 0o600);
     write(paths.cephConf, 0o644);
     for (const entity of entities) write(paths.keyring(entity), 0o600);
-    chmodSync(paths.agent, 0o700);
+    chmodSync(paths.agent, 0o755);
     return { config, paths, rules: accessRules(config, paths, entities) };
   }
 

@@ -43,6 +43,8 @@ export function accessRules(config: Config, paths: Paths, keyrings: readonly str
     directory(config.dataDir),
     directory(paths.instanceDir('x').replace(/\/x$/, '')),
     directory(paths.logs, 0o700),
+    // Pods' volumes are below, with modes that containers want.
+    directory(paths.agent, 0o700),
     // Who the node is: certificates are public, its keys are for root, one is the edge's.
     directory(paths.identity, passable),
     { ...own(`${paths.identity}/edge.key`, 'appliance-edge', 0o600), kind: 'file' },
