@@ -43,5 +43,8 @@ export function configArguments(command: Command): ConfigArguments {
   };
 }
 
+/** What a shell may offer for the first argument of a command that takes other words, too. */
+export const suggestions = new WeakMap<Command, readonly string[]>();
+
 /** What was given of the flags that `withKeyFlags` (`key-flags.ts`) added to a command. */
 export const keyFlags = new WeakMap<Command, Record<string, readonly string[]>>();

@@ -60,6 +60,12 @@ export const commands: readonly CommandRow[] = [
     group: 'Look at a node',
     load: () => import('./config.ts'),
   },
+  {
+    name: 'completion',
+    summary: 'print the script that makes bash, zsh or fish complete the command line',
+    group: 'Other',
+    load: () => import('./completion.ts'),
+  },
   { name: 'version', summary: 'print the version', group: 'Other', load: () => import('./version.ts') },
   { name: 'self-test', summary: 'load every native part and module', load: () => import('./self-test.ts') },
   { name: 'teardown', summary: 'one part of taking a node down', load: () => import('./teardown.ts') },

@@ -9,7 +9,15 @@ import {
   problemText,
 } from '../../internal/config/load.ts';
 import { configSources, evaluateHere } from '../../internal/config/machine-system.ts';
-import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
+import { keyPaths, sections } from '../../internal/config/keys.ts';
+import {
+  type CommandModule,
+  configArguments,
+  type OutputFormat,
+  suggestions,
+  withExamples,
+  withOutput,
+} from './command.ts';
 import { exitCodes } from './exit-codes.ts';
 import { withKeyFlags } from './key-flags.ts';
 import { print } from './output.ts';
@@ -53,6 +61,7 @@ export const command: CommandModule = {
       .command('explain')
       .argument('[key]', 'a key such as cluster.podCIDR, or a section such as storage')
       .description('Tell what a key means, what it takes, its default, its variable and flag.');
+    suggestions.set(about, [...keyPaths, ...Object.keys(sections)]);
     withExamples(about, [
       ['appliance config explain', 'all keys, a line each'],
       ['appliance config explain storage.osd', 'everything about one'],

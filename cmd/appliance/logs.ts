@@ -4,7 +4,15 @@ import { AppError, errorCode } from '../../internal/base/errors.ts';
 import { runningConfig } from '../../internal/config/machine-system.ts';
 import { didYouMean } from '../../internal/config/nearest.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
-import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
+import { roleTable } from '../../internal/node/role-table.ts';
+import {
+  type CommandModule,
+  configArguments,
+  type OutputFormat,
+  suggestions,
+  withExamples,
+  withOutput,
+} from './command.ts';
 import { type LogEntry, logLine, mergeLogs, parseLogLines, parseSince } from './log-lines.ts';
 import { print } from './output.ts';
 
@@ -22,6 +30,10 @@ export const command: CommandModule = {
       .option('-f, --follow', 'go on with what is written from now on, until Ctrl-C')
       .option('--since <when>', 'from this time on: 10m, 2h, 1d, or 2024-05-01T12:00:00Z')
       .option('--tail <lines>', 'so many messages of the end (default: 100, with --since all)');
+    suggestions.set(
+      command,
+      roleTable.map(({ role }) => role),
+    );
     withExamples(command, [
       ['appliance logs', 'the last 100 messages of all roles, by time'],
       ['appliance logs osd -f', 'what the OSDs write from now on'],

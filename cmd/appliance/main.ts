@@ -1,59 +1,7 @@
-import { Command, CommanderError } from 'commander';
+import { CommanderError } from 'commander';
 import { AppError } from '../../internal/base/errors.ts';
-import { buildVersion } from './build-version.ts';
-import { commands } from './commands.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
-
-const globalOptionNames = new Set(['-c', '--config', '--data-dir', '--run-dir']);
-
-/** The sub-command that the arguments name: only its module is loaded. `help NAME` counts as NAME. */
-function namedCommand(argv: readonly string[]): string | undefined {
-  for (let at = 0; at < argv.length; at++) {
-    const word = argv[at]!;
-    if (globalOptionNames.has(word)) at++;
-    else if (word !== 'help' && !word.startsWith('-')) return word;
-  }
-  return undefined;
-}
-
-async function program(argv: readonly string[]): Promise<Command> {
-  const named = namedCommand(argv);
-  const root = new Command('appliance')
-    .description('Turns small machines into a Kubernetes cluster with Ceph storage: one executable, no other services.')
-    .option('-c, --config <file>', 'the configuration (default: /etc/appliance/appliance.yaml, if it is there)')
-    .option('--data-dir <path>', 'everything that has to survive a restart (default: /var/lib/appliance)')
-    .option('--run-dir <path>', 'sockets and state of the running node (default: /run/appliance)')
-    .version(`appliance ${buildVersion()}`, '-V, --version', 'print the version')
-    .usage('[options] <command>')
-    .addHelpCommand(new Command('help').argument('[command]').description('tell about a command').helpGroup('Other:'))
-    .configureHelp({ showGlobalOptions: true })
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'appliance: ')) })
-    .showHelpAfterError('(`appliance --help` lists the commands)')
-    .exitOverride();
-  for (const row of commands) {
-    const command = root
-      .command(row.name, { hidden: row.group === undefined })
-      .summary(row.summary)
-      .description(`${row.summary[0]!.toUpperCase()}${row.summary.slice(1)}.`)
-      .showHelpAfterError(`(\`appliance ${row.name} --help\` tells how to use it)`);
-    if (row.group !== undefined) command.helpGroup(`${row.group}:`);
-    if (row.name === named) (await row.load()).command.define(command);
-  }
-  root.addHelpText(
-    'after',
-    `
-Exit codes:
-${Object.values(exitCodes)
-  .map(({ code, means }) => `  ${String(code).padEnd(3)} ${means}`)
-  .join('\n')}
-
-Examples:
-  appliance up                     # one node with every role on this machine; needs root
-  appliance status --watch         # how it is, again and again
-  appliance config show --origin   # every setting and where it comes from`,
-  );
-  return root;
-}
+import { program } from './program.ts';
 
 try {
   await (await program(process.argv.slice(2))).parseAsync();
