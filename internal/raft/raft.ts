@@ -31,7 +31,7 @@ export interface RaftOptions {
   storage: RaftStorage;
   /** What the state machine contains already; at least the index of the storage's snapshot. */
   applied: number;
-  /** A follower that hears nothing for at least this many ticks asks for an election. */
+  /** Where `Raft.electionTicks` begins. */
   electionTicks: number;
   /** A leader is heard of every so many ticks; a fifth of `electionTicks` or less. */
   heartbeatTicks: number;
@@ -73,6 +73,8 @@ export class Raft {
   readonly id: MemberId;
   readonly #options: RaftOptions;
   readonly log: RaftLog;
+  /** A follower that hears nothing for at least this many ticks asks for an election. May be changed at any time. */
+  electionTicks: number;
   term: number;
   vote: MemberId;
   role: Role = 'follower';
@@ -93,6 +95,7 @@ export class Raft {
   constructor(options: RaftOptions) {
     this.#options = options;
     this.id = options.id;
+    this.electionTicks = options.electionTicks;
     const { hardState, snapshot } = options.storage.initialState();
     this.term = hardState.term;
     this.vote = hardState.vote;
@@ -129,7 +132,7 @@ export class Raft {
       if (this.#electionElapsed >= this.#electionTimeout) this.campaign();
       return;
     }
-    if (this.#electionElapsed >= this.#options.electionTicks) {
+    if (this.#electionElapsed >= this.electionTicks) {
       this.#electionElapsed = 0;
       this.#leading.transferee = nobody;
       if (!this.#leading.quorumIsActive()) {
@@ -154,7 +157,7 @@ export class Raft {
    * Appends a command. It is in the log when this returns, and may still be lost until it comes back as committed. Throws NotLeaderError and
    * ProposalRefusedError.
    */
-  propose(data: readonly Uint8Array[], options: { volatile?: boolean } = {}): { index: number; term: number } {
+  propose(data: readonly Uint8Array[], durability?: Entry['durability']): { index: number; term: number } {
     const leading = this.#leading;
     if (leading === undefined || leading.transferee !== nobody) throw new NotLeaderError(this.leader);
     let bytes = 0;
@@ -166,7 +169,7 @@ export class Raft {
       );
     if (leading.uncommittedBytes > 0 && leading.uncommittedBytes + bytes > this.#options.maxUncommittedBytes)
       throw new ProposalRefusedError(`${leading.uncommittedBytes} bytes of commands wait for a majority`);
-    return this.#append('command', data, bytes, options.volatile);
+    return this.#append('command', data, bytes, durability);
   }
 
   /**
@@ -239,7 +242,7 @@ export class Raft {
   /** A message of a later term than ours; false when it is to be ignored. */
   #stepNewer(message: Message): boolean {
     if (message.type === 'vote' || message.type === 'pre-vote') {
-      const hearsLeader = this.leader !== nobody && this.#electionElapsed < this.#options.electionTicks;
+      const hearsLeader = this.leader !== nobody && this.#electionElapsed < this.electionTicks;
       if (hearsLeader && !message.transfer) return false;
     }
     // A pre-vote changes nobody's term, neither the question nor a yes.
@@ -411,10 +414,10 @@ export class Raft {
     type: EntryType,
     data: readonly Uint8Array[],
     bytes: number,
-    volatile = false,
+    durability?: Entry['durability'],
   ): { index: number; term: number } {
     const index = this.log.lastIndex + 1;
-    const entry: Entry = { index, term: this.term, type, data, bytes, ...(volatile && { volatile }) };
+    const entry: Entry = { index, term: this.term, type, data, bytes, ...(durability && { durability }) };
     this.log.append([entry]);
     this.#leading!.uncommittedBytes += bytes;
     if (type === 'membership') {

@@ -19,8 +19,8 @@ export interface Entry {
   readonly data: readonly Uint8Array[];
   /** Bytes of all pieces. */
   readonly bytes: number;
-  /** May be acknowledged before it is on disk while the group has one member. Never sent, never stored. */
-  readonly volatile?: true;
+  /** May be acknowledged before it is on disk while the group has one member (`journal/api.ts`). Never sent, never stored. */
+  readonly durability?: 'volatile' | 'deferred';
 }
 
 /** What a member must find again after a crash. */

@@ -7,7 +7,7 @@ import type { Batch, LeaseRow, Version } from './rows.ts';
 export function encodeBatch(batch: Batch): Uint8Array {
   const w = new ByteWriter(64 << 10);
   const { meta } = batch;
-  w.u64(meta.appliedIndex).u64(meta.revision).u64(meta.compactRevision).u64(meta.reserved);
+  w.u64(meta.appliedIndex).u64(meta.appliedTerm).u64(meta.revision).u64(meta.compactRevision).u64(meta.reserved);
   w.u32(batch.versions.length);
   for (const { key, kv, sub } of batch.versions) {
     w.u32(key.length).bytes(keyBytes(key)).u32(sub);
@@ -21,13 +21,21 @@ export function encodeBatch(batch: Batch): Uint8Array {
     w.u32(batch.alarms.length);
     for (const { memberId, type } of batch.alarms) w.u64b(memberId).u8(alarmTypes.indexOf(type));
   }
+  w.u8(batch.membership === undefined ? 0 : 1);
+  if (batch.membership !== undefined) w.u32(batch.membership.length).bytes(batch.membership);
   return w.finish();
 }
 
 /** Values are views of `bytes`. */
 export function decodeBatch(bytes: Uint8Array): Batch {
   const r = new ByteReader(bytes);
-  const meta = { appliedIndex: r.u64(), revision: r.u64(), compactRevision: r.u64(), reserved: r.u64() };
+  const meta = {
+    appliedIndex: r.u64(),
+    appliedTerm: r.u64(),
+    revision: r.u64(),
+    compactRevision: r.u64(),
+    reserved: r.u64(),
+  };
   const versions: Version[] = [];
   for (let n = r.u32(); n > 0; n--) {
     const key = r.bytes(r.u32());
@@ -42,8 +50,9 @@ export function decodeBatch(bytes: Uint8Array): Batch {
   const leases: LeaseRow[] = [];
   for (let n = r.u32(); n > 0; n--)
     leases.push({ id: BigInt.asIntN(64, r.u64b()), ttlSeconds: r.u64(), remainingSeconds: r.u64() });
-  if (r.u8() === 0) return { meta, versions, leases };
-  const alarms: Alarm[] = [];
-  for (let n = r.u32(); n > 0; n--) alarms.push({ memberId: r.u64b(), type: alarmTypes[r.u8()]! });
-  return { meta, versions, leases, alarms };
+  const alarms: Alarm[] | undefined = r.u8() === 0 ? undefined : [];
+  if (alarms !== undefined)
+    for (let n = r.u32(); n > 0; n--) alarms.push({ memberId: r.u64b(), type: alarmTypes[r.u8()]! });
+  const membership = r.u8() === 0 ? undefined : r.bytes(r.u32());
+  return { meta, versions, leases, ...(alarms && { alarms }), ...(membership && { membership }) };
 }

@@ -1,13 +1,14 @@
 import { Database as Sqlite, type Statement } from 'bun:sqlite';
 import * as fs from 'node:fs';
+import { plainTerm } from '../raft/journal-storage.ts';
 import type { Alarm, AlarmType } from './api.ts';
 import { CompactedError, FutureRevisionError, StoreDamagedError } from './errors.ts';
 import { VersionHash } from './hash.ts';
 import { type KeyRange, type KeyText, keyBytes, keyText } from './keys.ts';
 import type { Batch, LeaseRow, Mark, Meta, Rows, Version } from './rows.ts';
 
-/** Written to `meta`; a database of a higher one is refused. 2 adds `lease.remaining` and `alarm`. */
-const formatVersion = 2;
+/** Written to `meta`; a database of a higher one is refused. 2 adds `lease.remaining` and `alarm`, 3 the term and the members. */
+const formatVersion = 3;
 
 /** `seq` of a row is revision * 2^20 + sub: computed in SQL, because it may pass 2^53. */
 const subBits = 20;
@@ -39,12 +40,16 @@ CREATE INDEX IF NOT EXISTS kv_key ON kv(key, seq, version);
 CREATE INDEX IF NOT EXISTS kv_lease ON kv(lease, key) WHERE lease IS NOT NULL;
 CREATE TABLE IF NOT EXISTS lease(id TEXT PRIMARY KEY, ttl INTEGER NOT NULL, remaining INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS alarm(member TEXT, type TEXT, PRIMARY KEY(member, type)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS raft(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 `;
 
 /** What brings a database of the format before to each one. */
 const upgrades: Record<number, string> = {
   2: `ALTER TABLE lease ADD COLUMN remaining INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE alarm(member TEXT, type TEXT, PRIMARY KEY(member, type)) WITHOUT ROWID;`,
+  // Before there were groups every entry had this term (raft/journal-storage.ts).
+  3: `CREATE TABLE raft(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+INSERT INTO meta SELECT 'term', ${plainTerm} WHERE EXISTS (SELECT 1 FROM meta WHERE name = 'applied' AND value > 0);`,
 };
 
 const columns = `key, seq >> ${subBits}, seq & ${maxSub}, create_rev, version, lease, value`;
@@ -67,10 +72,10 @@ export class Database implements Rows {
   readonly #leaseKeys: Statement;
   #writer: Writer | undefined;
 
-  /** `cacheBytes` bounds sqlite's page cache. */
-  constructor(path: string, options: { cacheBytes: number }) {
+  /** `cacheBytes` bounds sqlite's page cache; `image`: what `serialize` gave, held in memory instead of a file. */
+  constructor(path: string, options: { cacheBytes: number; image?: Uint8Array }) {
     this.#path = path;
-    this.#db = new Sqlite(path, { create: true, readwrite: true });
+    this.#db = options.image ? Sqlite.deserialize(options.image) : new Sqlite(path, { create: true, readwrite: true });
     const db = this.#db;
     db.run('PRAGMA busy_timeout = 10000');
     db.run('PRAGMA journal_mode = WAL');
@@ -126,6 +131,7 @@ export class Database implements Rows {
     const all = new Map(rows.map(([name, value]) => [name as string, value as number]));
     return {
       appliedIndex: all.get('applied') ?? 0,
+      appliedTerm: all.get('term') ?? 0,
       revision: all.get('revision') ?? 1,
       compactRevision: all.get('compact') ?? 0,
       reserved: all.get('reserved') ?? 0,
@@ -265,6 +271,22 @@ export class Database implements Rows {
     }
   }
 
+  /** Who keeps the store; undefined in a store that was never opened. */
+  membership(): Uint8Array | undefined {
+    const rows = this.#db.prepare("SELECT value FROM raft WHERE name = 'membership'").values() as Row[];
+    return rows[0]?.[0] as Uint8Array | undefined;
+  }
+
+  /** Everything written, as a database of its own that needs no file beside it. */
+  copy(path: string): void {
+    this.#db.run('VACUUM INTO ?1', [path]);
+  }
+
+  /** The whole database in memory. */
+  serialize(): Uint8Array {
+    return this.#db.serialize();
+  }
+
   /** Gives unused pages back to the file system. */
   vacuum(): void {
     this.#db.run('VACUUM');
@@ -344,7 +366,10 @@ class Writer {
         for (const { memberId, type } of batch.alarms)
           this.#db.run('INSERT INTO alarm VALUES (?1, ?2)', [memberId.toString(), type]);
       }
+      if (batch.membership !== undefined)
+        this.#db.run("INSERT OR REPLACE INTO raft VALUES ('membership', ?1)", [batch.membership]);
       this.#setMeta.run('applied', batch.meta.appliedIndex);
+      this.#setMeta.run('term', batch.meta.appliedTerm);
       this.#setMeta.run('revision', batch.meta.revision);
       this.#setMeta.run('compact', batch.meta.compactRevision);
       this.#setMeta.run('reserved', batch.meta.reserved);

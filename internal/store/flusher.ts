@@ -1,8 +1,8 @@
 import type { Clock, Timer } from '../base/clock.ts';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { plantedFault } from '../base/planted-fault.ts';
 import { StoreClosedError } from './errors.ts';
-import type { Log } from './log.ts';
 import type { RowWriter } from './rows.ts';
 import type { State } from './state.ts';
 
@@ -14,12 +14,21 @@ const flushBytes = 1 << 20;
 export const defaultCheckpointBytes = 8 << 20;
 const checkpointAfterMs = 30 * 60_000;
 
+/** What the flusher needs of the log. */
+export interface FlushedLog {
+  /** Resolves when everything appended so far is on disk. */
+  sync(): Promise<void>;
+  /** Entries up to `applied` are not needed any more: their effect is on disk elsewhere. */
+  reclaim(applied: number): Promise<void>;
+  status(): { bytesWritten: number };
+}
+
 export interface FlusherOptions {
   /** For messages. */
   dir: string;
   clock: Clock;
   log: Logger;
-  entries: Log;
+  entries: FlushedLog;
   state: State;
   writer: RowWriter;
   flushAfterMs: number;
@@ -165,8 +174,9 @@ export class Flusher {
     const { clock, writer, entries, log } = this.#options;
     this.#bytesAtCheckpoint = this.#bytes();
     this.#checkpointAt = clock.monotonic();
+    if (plantedFault('reclaim-early')) await entries.reclaim(this.#options.state.appliedIndex);
     const applied = await writer.checkpoint();
-    entries.truncatePrefix(applied + 1);
+    await entries.reclaim(applied);
     log.debug('store: checkpoint', { applied, ms: Math.round(clock.monotonic() - this.#checkpointAt) });
   }
 
@@ -186,10 +196,11 @@ export class Flusher {
     }
   }
 
-  /** Ends without writing: the log has everything. */
-  abandon(): void {
+  /** Ends without writing: the log has everything. Resolves when nothing is under way. */
+  async abandon(): Promise<void> {
     this.#stopped = true;
     this.#timer?.cancel();
     this.#settleCompactions(new StoreClosedError(this.#options.dir));
+    await this.#running;
   }
 }

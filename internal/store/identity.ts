@@ -3,7 +3,7 @@ import { type Disk, readWholeFile, writeWholeFile } from '../base/disk.ts';
 import type { Random } from '../base/random.ts';
 import { StoreDamagedError } from './errors.ts';
 
-/** Which cluster a store belongs to and which member of it this is: random 64-bit numbers, never 0. */
+/** Which cluster a store belongs to and which member of it this is: random 53-bit numbers (`raftId`), never 0. */
 export interface Identity {
   clusterId: bigint;
   memberId: bigint;
@@ -13,17 +13,25 @@ const formatVersion = 1;
 
 export function randomId(random: Random): bigint {
   for (;;) {
-    const id = (BigInt(random.uint32()) << 32n) | BigInt(random.uint32());
+    const id = (BigInt(random.uint32() & 0x1f_ffff) << 32n) | BigInt(random.uint32());
     if (id !== 0n) return id;
   }
 }
 
-/** The identity of the store in `dir`; made and kept in `identity.json` when there is none. */
-export async function loadIdentity(disk: Disk, dir: string, random: Random): Promise<Identity> {
+/**
+ * The identity of the store in `dir`; made and kept in `identity.json` when there is none: `given`, and random what that does not say. `given` without a
+ * cluster: a new cluster for this member.
+ */
+export async function loadIdentity(
+  disk: Disk,
+  dir: string,
+  random: Random,
+  given: Partial<Identity> = {},
+): Promise<Identity> {
   const path = `${dir}/identity.json`;
   const bytes = await readWholeFile(disk, path);
-  if (bytes === undefined) {
-    const identity = { clusterId: randomId(random), memberId: randomId(random) };
+  if (bytes === undefined || (given.memberId !== undefined && given.clusterId === undefined)) {
+    const identity = { clusterId: randomId(random), memberId: randomId(random), ...given };
     const text = {
       version: formatVersion,
       clusterId: identity.clusterId.toString(16),

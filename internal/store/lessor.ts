@@ -44,6 +44,8 @@ export class Lessor {
   #timerAt = Number.POSITIVE_INFINITY;
   #checkpointAt: number;
   #closed = false;
+  /** Only the leader ends leases; the others just know them. */
+  #leading = false;
 
   constructor(clock: Clock, handlers: LessorHandlers) {
     this.#clock = clock;
@@ -81,13 +83,31 @@ export class Lessor {
     return Math.max(0, Math.floor((lease.at - this.#clock.monotonic()) / 1000));
   }
 
+  /** A new leader gives every lease the time it had when it was granted or last checkpointed: renewals are known to the old one only. */
+  lead(leases: Iterable<[bigint, { ttlSeconds: number; remainingSeconds: number }]>): void {
+    this.#leading = true;
+    for (const [id, { ttlSeconds, remainingSeconds }] of leases) this.granted(id, ttlSeconds, remainingSeconds);
+  }
+
+  follow(): void {
+    this.#leading = false;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#timerAt = Number.POSITIVE_INFINITY;
+  }
+
+  /** The state is another one now. */
+  reset(): void {
+    this.#leases.clear();
+  }
+
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
   }
 
   #schedule(at: number): void {
-    if (this.#closed || at >= this.#timerAt) return;
+    if (this.#closed || !this.#leading || at >= this.#timerAt) return;
     this.#timer?.cancel();
     this.#timerAt = at;
     const delay = Math.max(0, at - this.#clock.monotonic());

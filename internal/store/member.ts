@@ -1,8 +1,14 @@
-import type { Clock, Timer } from '../base/clock.ts';
+import type { Clock } from '../base/clock.ts';
 import type { Disk } from '../base/disk.ts';
-import { assert, errorText } from '../base/errors.ts';
+import { concatBytes, utf8, utf8Text } from '../base/bytes.ts';
+import { AppError, assert, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { plantedFault } from '../base/planted-fault.ts';
 import type { Random } from '../base/random.ts';
+import { NotLeaderError, ProposalRefusedError } from '../raft/errors.ts';
+import { decodeMembership } from '../raft/membership.ts';
+import type { Leadership, OutgoingSnapshot } from '../raft/node.ts';
+import type { Entry, SnapshotMeta } from '../raft/types.ts';
 import type {
   Alarm,
   Cluster,
@@ -21,9 +27,9 @@ import type {
   WatchHandler,
   WatchRequest,
 } from './api.ts';
-import { type Command, encodeCommand } from './command.ts';
-import type { Database } from './database-system.ts';
+import { type Command, decodeCommand, encodeCommand } from './command.ts';
 import {
+  ClusterError,
   CompactedError,
   FutureRevisionError,
   InvalidRequestError,
@@ -33,14 +39,16 @@ import {
   StoreFailedError,
 } from './errors.ts';
 import { Flusher } from './flusher.ts';
+import type { ClusterRequest, GroupCluster } from './group-cluster.ts';
 import { keyBytes } from './keys.ts';
 import { Lessor, maxTtlSeconds, minTtlSeconds } from './lessor.ts';
-import type { Log } from './log.ts';
+import { commandBytes, type GroupLog, type LogConsumer } from './log.ts';
+import { decodeMembers, decodeRecords, encodeRecords, type Membership } from './members.ts';
 import { RecentEvents } from './recent.ts';
-import type { RowWriter } from './rows.ts';
-import type { CommandResult, State } from './state.ts';
+import { type CommandResult, State } from './state.ts';
+import type { StateFiles } from './state-files.ts';
 import { openSnapshot } from './snapshot-file.ts';
-import { checkDelete, checkPut, checkRange, checkTxn, isReadOnly, puts } from './validate.ts';
+import { checkDelete, checkPut, checkRange, checkTxn, isReadOnly, isSerializable, puts } from './validate.ts';
 import { Watches } from './watches.ts';
 
 /** Revisions reserved at a time for entries that are acknowledged before they are on disk. */
@@ -53,13 +61,12 @@ export const snapshotPrefix = 'sending-snapshot-';
 const maxWaiting = 20_000;
 const maxUnwrittenBytes = 64 << 20;
 
-interface Proposal {
-  readonly index: number;
-  readonly command: Command;
-  readonly resolve: (result: CommandResult) => void;
-  readonly reject: (error: unknown) => void;
-  /** Its entry may be applied when all before it are. */
-  committed: boolean;
+/** Who waits for an entry to be applied. */
+export interface Waiting {
+  /** Undefined for a change of the members. */
+  readonly command: Command | undefined;
+  resolve(result: CommandResult): void;
+  reject(error: unknown): void;
 }
 
 export interface MemberOptions {
@@ -68,72 +75,89 @@ export interface MemberOptions {
   clock: Clock;
   random: Random;
   log: Logger;
-  entries: Log;
-  state: State;
-  /** For reading; the writer has its own. */
-  database: Database;
-  writer: RowWriter;
+  files: StateFiles;
+  /** Makes the log, which calls the consumer from its start on. */
+  openLog(consumer: LogConsumer<Waiting>): GroupLog<Waiting>;
+  openCluster(store: MemberStore, entries: GroupLog<Waiting>): GroupCluster;
+  cacheBytes: number;
   recentBytes: number;
   flushAfterMs: number;
   checkpointBytes: number;
   /** Size of the database from which on puts are refused. */
   quotaBytes: number;
-  cluster: Cluster;
 }
 
 /**
- * The store of one member: propose -> the log commits -> apply, in the log's order. Reads are of what is applied, which with one member is
- * everything that was acknowledged.
+ * One member of a store: propose -> the log commits -> apply, in the log's order. Reads are of what is applied here, once the log says that this
+ * contains everything that was acknowledged anywhere.
  */
-export class MemberStore implements Store {
+export class MemberStore implements Store, LogConsumer<Waiting> {
   readonly #options: MemberOptions;
-  readonly #entries: Log;
-  readonly #state: State;
+  readonly #entries: GroupLog<Waiting>;
+  readonly #cluster: GroupCluster;
+  #state: State;
   readonly #recent: RecentEvents;
   readonly #watches: Watches;
   readonly #lessor: Lessor;
-  readonly #flusher: Flusher;
-  readonly #proposals: Proposal[] = [];
-  /** Proposals before this place are applied. */
-  #head = 0;
+  #flusher: Flusher;
+  #membership: Membership;
   #reserved: number;
-  #volatileTimer: Timer | undefined;
+  /** A state from another member takes the place of this one. */
+  #installing: Promise<void> | undefined;
+  /** Told when this member has applied everything and leads. */
+  readonly #started = Promise.withResolvers<void>();
   #closed: Error | undefined;
   /** The alarm of a full store is on its way through the log. */
   #raising = false;
 
   private constructor(options: MemberOptions) {
     this.#options = options;
-    this.#entries = options.entries;
-    this.#state = options.state;
-    this.#reserved = options.state.reserved;
-    this.#recent = new RecentEvents(options.state.revision + 1, options.recentBytes);
+    const saved = options.files.saved();
+    this.#state = new State(options.files.rows, saved, options);
+    this.#membership = decodeMembers(saved.membership!);
+    this.#reserved = this.#state.reserved;
+    this.#recent = new RecentEvents(this.#state.revision + 1, options.recentBytes);
     this.#watches = new Watches({
-      state: options.state,
-      rows: options.database,
+      state: this.#state,
+      rows: options.files.rows,
       recent: this.#recent,
       clock: options.clock,
       log: options.log,
     });
     this.#lessor = new Lessor(options.clock, {
       expire: (ids) => {
-        for (const id of ids) this.leaseRevoke(id).catch(() => undefined);
+        if (this.#entries.leads) for (const id of ids) this.leaseRevoke(id).catch(() => undefined);
       },
       checkpoint: (checkpoints) => {
         this.#propose({ kind: 'lease-checkpoint', checkpoints }, 'durable').catch(() => undefined);
       },
     });
-    this.#flusher = new Flusher({
-      ...options,
+    this.#entries = options.openLog(this);
+    this.#cluster = options.openCluster(this, this.#entries);
+    this.#flusher = this.#newFlusher();
+  }
+
+  #newFlusher(): Flusher {
+    return new Flusher({
+      ...this.#options,
+      entries: this.#entries,
+      state: this.#state,
+      writer: this.#options.files.writer,
       onWritten: (revision) => this.#recent.trim(revision + 1),
-      onFailed: (error) => this.#fail(error),
+      onFailed: (error) => this.failed(error),
     });
   }
 
+  /** Resolves when it can be used: with one member, when everything in the log is applied; else at once, and requests wait for a leader. */
   static async start(options: MemberOptions): Promise<MemberStore> {
     const store = new MemberStore(options);
-    const { state } = options;
-    if (state.reserved > state.revision) {
+    const { voters, outgoing } = store.#entries.configuration;
+    const only = voters.length === 1 && outgoing.length === 0 && voters[0] === store.#entries.node.raft.id;
+    for (const [id, lease] of store.#state.leases) store.#lessor.granted(id, lease.ttlSeconds, lease.remainingSeconds);
+    store.#entries.start();
+    if (only) await store.#started.promise;
+    const state = store.#state;
+    if (store.#entries.alone && state.reserved > state.revision && !plantedFault('reuse-revision')) {
       options.log.info('store: it was not closed; revisions that may have been lost are skipped', {
         dir: options.dir,
         revision: state.revision,
@@ -141,9 +165,8 @@ export class MemberStore implements Store {
       });
       // A watch from behind a lost revision begins at most at reserved + 1, which is then before the compacted one.
       await store.#propose({ kind: 'jump', to: state.reserved + 2 }, 'durable');
-      store.#recent.first = state.revision + 1;
+      store.#recent.reset(state.revision + 1);
     }
-    for (const [id, lease] of state.leases) store.#lessor.granted(id, lease.ttlSeconds, lease.remainingSeconds);
     return store;
   }
 
@@ -156,7 +179,11 @@ export class MemberStore implements Store {
   }
 
   get cluster(): Cluster {
-    return this.#options.cluster;
+    return this.#cluster;
+  }
+
+  get membership(): Membership {
+    return this.#membership;
   }
 
   // --- requests
@@ -164,6 +191,7 @@ export class MemberStore implements Store {
   async range(request: RangeRequest): Promise<RangeResponse> {
     this.#checkOpen();
     checkRange(request);
+    if (!this.#entries.upToDate) await this.#readable(request.serializable);
     return this.#state.range(request);
   }
 
@@ -188,7 +216,10 @@ export class MemberStore implements Store {
   async txn(request: TxnRequest, durability: Durability = 'durable'): Promise<TxnResponse> {
     checkTxn(request);
     this.#checkOpen();
-    if (isReadOnly(request)) return this.#state.read(request);
+    if (isReadOnly(request)) {
+      if (!this.#entries.upToDate) await this.#readable(isSerializable(request));
+      return this.#state.read(request);
+    }
     if (puts([...request.success, ...request.failure])) this.#checkSpace(0);
     const result = await this.#propose({ kind: 'txn', txn: request }, durability);
     assert(result.kind === 'txn', 'a transaction answers a transaction');
@@ -230,7 +261,14 @@ export class MemberStore implements Store {
 
   async leaseKeepAlive(id: bigint): Promise<{ ttlSeconds: number }> {
     this.#checkOpen();
-    return { ttlSeconds: this.#lessor.keepAlive(id) };
+    if (!this.#entries.leads) {
+      const { ttlSeconds } = await this.#askLeader<{ ttlSeconds: number }>({ op: 'lease-renew', id: id.toString(16) });
+      return { ttlSeconds };
+    }
+    const ttlSeconds = this.#lessor.keepAlive(id);
+    // A leader that was replaced without knowing it renews nothing.
+    if (!this.#entries.alone) await this.#entries.linearizable();
+    return { ttlSeconds };
   }
 
   async leaseTimeToLive(
@@ -238,13 +276,17 @@ export class MemberStore implements Store {
     options: { keys?: boolean } = {},
   ): Promise<{ ttlSeconds: number; grantedTtlSeconds: number; keys: Uint8Array[] }> {
     this.#checkOpen();
-    const ttlSeconds = this.#lessor.remaining(id);
+    const ttlSeconds = this.#entries.leads
+      ? this.#lessor.remaining(id)
+      : (await this.#askLeader<{ ttlSeconds: number }>({ op: 'lease-left', id: id.toString(16) })).ttlSeconds;
+    await this.#readable(false);
     const keys = options.keys ? this.#state.leaseKeys(id).map(keyBytes) : [];
     return { ttlSeconds, grantedTtlSeconds: this.#state.leases.get(id)?.ttlSeconds ?? 0, keys };
   }
 
   async leases(): Promise<bigint[]> {
     this.#checkOpen();
+    await this.#readable(false);
     return [...this.#state.leases.keys()];
   }
 
@@ -268,12 +310,12 @@ export class MemberStore implements Store {
 
   /** A store at its quota raises the alarm and refuses what would make it grow, until the alarm is disarmed. */
   #checkSpace(bytes: number): void {
-    const { quotaBytes, writer, cluster } = this.#options;
+    const { quotaBytes, files } = this.#options;
     if (this.#state.alarms.some(({ type }) => type === 'nospace')) throw new NoSpaceError(quotaBytes);
-    if (writer.status().databaseBytes + this.#state.unwrittenBytes + bytes <= quotaBytes) return;
+    if (files.writer.status().databaseBytes + this.#state.unwrittenBytes + bytes <= quotaBytes) return;
     if (!this.#raising) {
       this.#raising = true;
-      this.raiseAlarm({ memberId: cluster.memberId, type: 'nospace' })
+      this.raiseAlarm({ memberId: this.#cluster.memberId, type: 'nospace' })
         .catch(ignore)
         .finally(() => {
           this.#raising = false;
@@ -288,22 +330,22 @@ export class MemberStore implements Store {
     if (revision > 0 && revision <= this.#state.compactRevision)
       throw new CompactedError(revision, this.#state.compactRevision);
     await this.#flusher.flush();
-    return this.#options.writer.hash(Math.max(0, revision));
+    return this.#options.files.writer.hash(Math.max(0, revision));
   }
 
   async defragment(): Promise<void> {
     this.#checkOpen();
     await this.#flusher.flush();
-    await this.#options.writer.vacuum();
+    await this.#options.files.writer.vacuum();
   }
 
   async snapshot(): Promise<StoreSnapshot> {
     this.#checkOpen();
-    const { dir, disk, random, writer } = this.#options;
+    const { dir, disk, random, files } = this.#options;
     await this.#flusher.flush();
     const path = `${dir}/${snapshotPrefix}${random.uint32().toString(16)}`;
     try {
-      const { revision, bytes } = await writer.snapshot(path);
+      const { revision, bytes } = await files.writer.snapshot(path);
       return { revision, bytes, pieces: () => openSnapshot(disk, path, bytes) };
     } catch (error) {
       await disk.remove(path).catch(ignore);
@@ -313,7 +355,7 @@ export class MemberStore implements Store {
 
   status(): StoreStatus {
     const { diskBytes, bytesWritten } = this.#entries.status();
-    const database = this.#options.writer.status();
+    const database = this.#options.files.writer.status();
     return {
       revision: this.#state.revision,
       compactRevision: this.#state.compactRevision,
@@ -329,20 +371,22 @@ export class MemberStore implements Store {
 
   async close(): Promise<void> {
     if (this.#closed !== undefined) return;
-    if (this.#state.reserved > 0) {
+    if (this.#state.reserved > 0 && this.#entries.alone) {
       // Nothing was lost: the next start need not skip revisions. Proposals before this one are applied by then.
       await this.#propose({ kind: 'reserve', to: 0 }, 'durable').catch(() => undefined);
     }
+    // What was asked for before this call is answered; without a majority it is given up in time.
+    while (this.#entries.waiting > 0 && this.#entries.alone) await this.#entries.sync();
     const error = this.#closed ?? new StoreClosedError(this.#options.dir);
     this.#closed = error;
-    this.#volatileTimer?.cancel();
+    this.#entries.stop(error);
+    this.#cluster.close();
     this.#lessor.close();
     this.#watches.close(error);
-    while (this.#head < this.#proposals.length) await this.#entries.sync();
+    await this.#installing?.catch(ignore);
     await this.#flusher.close();
     await this.#entries.close();
-    await this.#options.writer.close();
-    this.#options.database.close();
+    await this.#options.files.close();
   }
 
   // --- propose, commit, apply
@@ -351,56 +395,61 @@ export class MemberStore implements Store {
     if (this.#closed !== undefined) throw this.#closed;
   }
 
+  /** Resolves when a read may be answered. */
+  async #readable(serializable: boolean | undefined): Promise<void> {
+    if (!serializable) await this.#entries.linearizable();
+    if (this.#installing !== undefined) await this.#installing;
+    this.#checkOpen();
+  }
+
   async #propose(command: Command, durability: Durability): Promise<CommandResult> {
     this.#checkOpen();
-    const waiting = this.#proposals.length - this.#head;
+    const { waiting, alone } = this.#entries;
     if (waiting >= maxWaiting || this.#state.unwrittenBytes > maxUnwrittenBytes)
       throw new StoreBusyError(this.#options.dir, waiting);
     // Each entry raises the revision by one at most.
-    if (durability !== 'durable' && this.#state.revision + waiting + 1 > this.#reserved) {
+    if (durability !== 'durable' && alone && this.#state.revision + waiting + 1 > this.#reserved) {
       this.#reserved = this.#state.revision + waiting + reserveBlock;
-      this.#append({ kind: 'reserve', to: this.#reserved }, 'durable', ignore, ignore);
+      this.#reserve(this.#reserved);
     }
-    return new Promise((resolve, reject) => this.#append(command, durability, resolve, reject));
-  }
-
-  #append(
-    command: Command,
-    durability: Durability,
-    resolve: (result: CommandResult) => void,
-    reject: (error: unknown) => void,
-  ): void {
-    const { index, done } = this.#entries.append(encodeCommand(command), durability);
-    const proposal: Proposal = { index, command, resolve, reject, committed: false };
-    this.#proposals.push(proposal);
-    done.then(
-      () => {
-        proposal.committed = true;
-        this.#applyCommitted();
-      },
-      (error: unknown) => this.#fail(error),
+    return new Promise((resolve, reject) =>
+      this.#entries.propose(encodeCommand(command), durability, { command, resolve, reject: rejectAs(reject) }),
     );
   }
 
-  #applyCommitted(): void {
-    const proposals = this.#proposals;
-    while (this.#head < proposals.length && proposals[this.#head]!.committed) {
-      if (this.#closed instanceof StoreFailedError) return;
-      this.#apply(proposals[this.#head++]!);
-    }
-    if (this.#head === proposals.length || this.#head > 4096) {
-      proposals.splice(0, this.#head);
-      this.#head = 0;
-    }
+  #reserve(to: number): void {
+    const command: Command = { kind: 'reserve', to };
+    this.#entries.propose(encodeCommand(command), 'durable', { command, resolve: ignore, reject: ignore });
+  }
+
+  apply(entry: Entry, waiting: Waiting | undefined): void {
+    if (entry.type === 'command') this.#applyCommand(entry, waiting);
+    else if (entry.type === 'membership') {
+      const bytes = concatBytes(entry.data);
+      this.#state.pass(entry.index, entry.term, bytes);
+      this.#membership = decodeMembers(bytes);
+      this.#options.log.info('store: the members changed', { ...this.#membership.configuration });
+      // Whoever was not alone has synced everything.
+      if (this.#entries.leads && !this.#entries.alone && this.#state.reserved > 0) this.#reserve(0);
+      waiting?.resolve({ kind: 'none' });
+      this.#cluster.changed();
+    } else this.#state.pass(entry.index, entry.term);
+    if (this.#entries.alone && entry.term === this.#entries.node.raft.term) this.#started.resolve();
+  }
+
+  appliedBatch(): void {
     this.#flusher.changed();
   }
 
-  #apply({ index, command, resolve, reject }: Proposal): void {
+  #applyCommand(entry: Entry, waiting: Waiting | undefined): void {
+    const command = waiting?.command ?? decodeCommand(commandBytes(entry));
     let applied: ReturnType<State['apply']>;
     try {
-      applied = this.#state.apply(index, command);
+      applied = this.#state.apply(entry.index, entry.term, command);
     } catch (error) {
-      reject(error);
+      // A refusal is the same on every member; anything else is a defect.
+      if (!(error instanceof AppError)) throw error;
+      waiting?.reject(error);
       return;
     }
     if (applied.events !== undefined) {
@@ -410,19 +459,136 @@ export class MemberStore implements Store {
     if (command.kind === 'lease-grant') this.#lessor.granted(command.id, command.ttlSeconds);
     else if (command.kind === 'lease-revoke') this.#lessor.revoked(command.id);
     else if (command.kind === 'compact') this.#flusher.compact(command.revision);
-    resolve(applied.result);
+    waiting?.resolve(applied.result);
   }
 
-  #fail(cause: unknown): void {
+  // --- the group
+
+  leadership({ leader, term, role }: Leadership): void {
+    const leads = role === 'leader';
+    this.#options.log.info('store: leadership', { leader: leader.toString(16), term, role });
+    if (leads) {
+      this.#lessor.lead(this.#state.leases);
+      if (!this.#entries.alone && this.#state.reserved > 0) this.#reserve(0);
+    } else this.#lessor.follow();
+    this.#cluster.changed();
+  }
+
+  async #askLeader<T>(question: Question): Promise<T> {
+    try {
+      return JSON.parse(utf8Text(await this.#entries.node.ask(utf8(JSON.stringify(question)), askTimeoutMs))) as T;
+    } catch (error) {
+      throw clusterError(error);
+    }
+  }
+
+  askLeader(request: ClusterRequest): Promise<void> {
+    return this.#askLeader(plainRequest(request));
+  }
+
+  async answer(data: Uint8Array): Promise<Uint8Array> {
+    const question = JSON.parse(utf8Text(data)) as Question;
+    let answer: object = {};
+    if (isLeaseQuestion(question)) {
+      const id = BigInt(`0x${question.id}`);
+      answer =
+        question.op === 'lease-renew' ? await this.leaseKeepAlive(id) : { ttlSeconds: this.#lessor.remaining(id) };
+    } else await this.#cluster.carryOut(requestOf(question));
+    return utf8(JSON.stringify(answer));
+  }
+
+  async makeSnapshot(): Promise<OutgoingSnapshot> {
+    await this.#flusher.flush();
+    const copy = await this.#options.files.copy();
+    const { appliedIndex: index, appliedTerm: term } = copy.saved.meta;
+    const { configuration } = decodeMembership([copy.saved.membership!]);
+    return { meta: { index, term, configuration }, bytes: copy.bytes, pieces: copy.pieces, release: copy.release };
+  }
+
+  receiveSnapshot(meta: SnapshotMeta, pieces: AsyncIterable<Uint8Array>): Promise<void> {
+    return this.#options.files.receive(meta, pieces);
+  }
+
+  discardSnapshot(): Promise<void> {
+    return this.#options.files.discard();
+  }
+
+  installSnapshot(): Promise<void> {
+    this.#installing = this.#install().finally(() => {
+      this.#installing = undefined;
+    });
+    return this.#installing;
+  }
+
+  async #install(): Promise<void> {
+    const { files, log } = this.#options;
+    await this.#flusher.abandon();
+    await files.install();
+    const saved = files.saved();
+    this.#state = new State(files.rows, saved, this.#options);
+    this.#membership = decodeMembers(saved.membership!);
+    this.#reserved = this.#state.reserved;
+    this.#recent.reset(this.#state.revision + 1);
+    this.#flusher = this.#newFlusher();
+    this.#lessor.reset();
+    for (const [id, lease] of this.#state.leases) this.#lessor.granted(id, lease.ttlSeconds, lease.remainingSeconds);
+    this.#watches.replace(this.#state, files.rows);
+    this.#cluster.changed();
+    log.info('store: took over the state of another member', {
+      index: saved.meta.appliedIndex,
+      revision: this.revision,
+    });
+  }
+
+  failed(cause: unknown): void {
     if (this.#closed !== undefined) return;
     this.#options.log.error('store: failed', { dir: this.#options.dir, error: errorText(cause) });
     const error = new StoreFailedError(this.#options.dir, cause);
     this.#closed = error;
+    this.#started.reject(error);
+    this.#started.promise.catch(ignore);
+    this.#entries.stop(error);
+    this.#cluster.close();
     this.#lessor.close();
-    this.#flusher.abandon();
-    for (const { reject } of this.#proposals.splice(this.#head)) reject(error);
+    this.#flusher.abandon().catch(ignore);
     this.#watches.close(error);
   }
 }
 
 function ignore(): void {}
+
+/** The leader answers within this time, or is asked in vain. */
+const askTimeoutMs = 10_000;
+
+type LeaseQuestion = { op: 'lease-renew' | 'lease-left'; id: string };
+type Question = LeaseQuestion | PlainRequest;
+
+/** JSON has no 64-bit numbers. */
+type PlainRequest =
+  | { op: 'member-promote'; id: string }
+  | (Omit<Extract<ClusterRequest, { op: 'member-change' }>, 'records'> & { records: string });
+
+function isLeaseQuestion(question: Question): question is LeaseQuestion {
+  return question.op === 'lease-renew' || question.op === 'lease-left';
+}
+
+function plainRequest(request: ClusterRequest): PlainRequest {
+  if (request.op === 'member-promote') return request;
+  return { ...request, records: utf8Text(encodeRecords(request.records)) };
+}
+
+function requestOf(plain: PlainRequest): ClusterRequest {
+  if (plain.op === 'member-promote') return plain;
+  return { ...plain, records: [...decodeRecords(utf8(plain.records))] };
+}
+
+/** What callers of the store are told when the log did not take a proposal. */
+function rejectAs(reject: (error: unknown) => void): (error: unknown) => void {
+  return (error) => reject(clusterError(error));
+}
+
+function clusterError(error: unknown): unknown {
+  if (error instanceof NotLeaderError) return new ClusterError('NO_LEADER', error.message);
+  if (error instanceof ProposalRefusedError) return new ClusterError('TIMEOUT', error.message, error.hint);
+  return error;
+}

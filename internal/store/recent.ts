@@ -56,6 +56,14 @@ export class RecentEvents {
     }
   }
 
+  /** Forgets everything: what comes next has this revision or a later one. */
+  reset(first: number): void {
+    this.#slots = [];
+    this.#head = 0;
+    this.#bytes = 0;
+    this.first = first;
+  }
+
   /** The slots with revision >= `from`, oldest first; `from` must not be older than `first`. */
   *since(from: number): Generator<RevisionEvents> {
     let low = this.#head;

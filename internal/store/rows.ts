@@ -28,8 +28,9 @@ export interface LeaseRow {
 
 /** The scalars of the state; written in the same transaction as the rows they belong to. */
 export interface Meta {
-  /** Index of the newest log entry that is contained. */
+  /** Index and term of the newest log entry that is contained. */
   appliedIndex: number;
+  appliedTerm: number;
   revision: number;
   compactRevision: number;
   /** Highest revision that may have been handed out before it was on disk. */
@@ -43,6 +44,8 @@ export interface Batch {
   readonly leases: readonly LeaseRow[];
   /** All of them, when they changed. */
   readonly alarms?: readonly Alarm[];
+  /** Who keeps the store (`raft/membership.ts`), when that changed. */
+  readonly membership?: Uint8Array;
 }
 
 /**
@@ -80,6 +83,8 @@ export interface RowWriter {
   hash(revision: number): Promise<{ hash: number; revision: number; compactRevision: number }>;
   /** Writes what is written to a snapshot file (`snapshot-system.ts`); it is on disk when it resolves. */
   snapshot(path: string): Promise<{ revision: number; bytes: number }>;
+  /** Writes what is written to a database of its own at `path`, for another member. */
+  copy(path: string): Promise<void>;
   /** Gives unused space back. */
   vacuum(): Promise<void>;
   /** Sizes are those after the last write. */

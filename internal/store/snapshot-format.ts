@@ -122,7 +122,13 @@ export function readDump(read: ReadAt): Dump {
   const compacted = small('meta').get('finishedCompactRev');
   const compactRevision = compacted === undefined ? 0 : revisionOf(compacted).revision;
   return {
-    meta: { appliedIndex: 0, reserved: 0, compactRevision, revision: Math.max(1, number('revision'), compactRevision) },
+    meta: {
+      appliedIndex: 0,
+      appliedTerm: 0,
+      reserved: 0,
+      compactRevision,
+      revision: Math.max(1, number('revision'), compactRevision),
+    },
     leases: [...entries('lease')].map(({ value }) => readLease(value)),
     alarms: [...entries('alarm')].map(({ key }) => readAlarm(key)),
     *versions() {

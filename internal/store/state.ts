@@ -66,6 +66,10 @@ export class State {
   compactRevision: number;
   reserved: number;
   appliedIndex: number;
+  appliedTerm: number;
+  /** Who keeps the store, as `raft/membership.ts` encodes it. */
+  #membership: Uint8Array | undefined;
+  #membershipChanged = false;
   /** Set while a command that may write is applied. */
   #writing: { revision: number; sub: number; events: WatchEvent[] } | undefined;
 
@@ -84,6 +88,7 @@ export class State {
     this.compactRevision = meta.compactRevision;
     this.reserved = meta.reserved;
     this.appliedIndex = meta.appliedIndex;
+    this.appliedTerm = meta.appliedTerm;
     this.#takenIndex = meta.appliedIndex;
     for (const lease of saved.leases) this.#leases.set(lease.id, lease);
   }
@@ -115,6 +120,7 @@ export class State {
     const batch: Batch = {
       meta: {
         appliedIndex: this.appliedIndex,
+        appliedTerm: this.appliedTerm,
         revision: this.revision,
         compactRevision: this.compactRevision,
         reserved: this.reserved,
@@ -122,8 +128,10 @@ export class State {
       versions: this.#pendingVersions,
       leases: this.#pendingLeases,
       ...(this.#alarmsChanged && { alarms: this.#alarms }),
+      ...(this.#membershipChanged && { membership: this.#membership! }),
     };
     this.#alarmsChanged = false;
+    this.#membershipChanged = false;
     this.#pendingVersions = [];
     this.#pendingLeases = [];
     this.pendingBytes = 0;
@@ -135,10 +143,19 @@ export class State {
     this.#overlay.remove(batch.versions);
   }
 
-  /** Applies the entry with this index. An error means that the command changed nothing. */
-  apply(index: number, command: Command): Applied {
+  /** Takes note of an entry that changes nothing here, or only who keeps the store. */
+  pass(index: number, term: number, membership?: Uint8Array): void {
     assert(index === this.appliedIndex + 1, `entry ${index} applied after ${this.appliedIndex}`);
     this.appliedIndex = index;
+    this.appliedTerm = term;
+    if (membership === undefined) return;
+    this.#membership = membership;
+    this.#membershipChanged = true;
+  }
+
+  /** Applies the entry with this index. An error means that the command changed nothing. */
+  apply(index: number, term: number, command: Command): Applied {
+    this.pass(index, term);
     this.#writing = { revision: this.revision + 1, sub: 0, events: [] };
     try {
       const result = this.#execute(command);

@@ -17,6 +17,8 @@ import {
   NoSpaceError,
 } from './errors.ts';
 import { prefixEnd } from './keys.ts';
+import { encodeCommand } from './command.ts';
+import { openJournal } from '../journal/journal.ts';
 import { openStore, type StoreOptions } from './store.ts';
 import { restoreStore } from './restore.ts';
 import { bytes, ManualClock, Model, plain } from './testing.ts';
@@ -417,12 +419,51 @@ describe('store', () => {
     const db = new Sqlite(`${dir}/state.db`);
     db.run('ALTER TABLE lease DROP COLUMN remaining');
     db.run('DROP TABLE alarm');
+    db.run('DROP TABLE raft');
+    db.run("DELETE FROM meta WHERE name = 'term'");
     db.run("UPDATE meta SET value = 1 WHERE name = 'format'");
     db.close();
     const again = await start(dir);
     expect((await again.leaseTimeToLive(id)).grantedTtlSeconds).toBe(50);
     await again.raiseAlarm({ memberId: 1n, type: 'corrupt' });
     await expect(put(again, 'a', '2')).rejects.toMatchObject({ code: 'CORRUPT' });
+  });
+
+  test('a directory from before there were groups is taken over: what was only in its journal too', async () => {
+    const dir = directory();
+    const first = await start(dir);
+    await put(first, 'a', '1');
+    await stop(first);
+    const db = new Sqlite(`${dir}/state.db`);
+    db.run('DROP TABLE raft');
+    db.run("DELETE FROM meta WHERE name = 'term'");
+    db.run("UPDATE meta SET value = 2 WHERE name = 'format'");
+    db.run("UPDATE meta SET value = 1 WHERE name = 'applied'");
+    db.close();
+    fs.rmSync(`${dir}/journal`, { recursive: true });
+    const journal = await openJournal({
+      disk: systemDisk,
+      dir: `${dir}/journal`,
+      clock: systemClock,
+      log: silentLogger,
+    });
+    for (const [key, value] of [
+      ['a', '1'],
+      ['a', '2'],
+      ['b', '1'],
+    ]) {
+      const request = { key: bytes(key!), value: bytes(value!) };
+      await journal.append(1, encodeCommand({ kind: 'op', op: { op: 'put', request } })).done;
+    }
+    await journal.close();
+    for (let life = 0; life < 3; life++) {
+      const store = await start(dir);
+      expect(await get(store, 'a')).toMatchObject([{ value: '2', modRevision: 3, version: 2 }]);
+      expect(await get(store, 'b')).toMatchObject([{ value: '1', modRevision: 4 }]);
+      expect((await put(store, `c${life}`, '')).revision).toBe(5 + life);
+      expect(store.cluster.members()).toMatchObject([{ learner: false }]);
+      await stop(store);
+    }
   });
 
   test('a damaged pair of database and journal is refused', async () => {

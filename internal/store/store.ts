@@ -1,22 +1,23 @@
 import type { Clock } from '../base/clock.ts';
 import { type Disk, makeDurableDirectory } from '../base/disk.ts';
-import { assert, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
+import type { Journal } from '../journal/api.ts';
 import { openJournal } from '../journal/journal.ts';
+import { JournalStorage, plainTerm } from '../raft/journal-storage.ts';
+import { decodeMembership, emptyConfiguration } from '../raft/membership.ts';
+import type { RaftTransport } from '../raft/node.ts';
+import type { SnapshotMeta } from '../raft/types.ts';
 import type { Store } from './api.ts';
-import { decodeCommand } from './command.ts';
-import { Database } from './database-system.ts';
 import { StoreDamagedError } from './errors.ts';
 import { defaultCheckpointBytes } from './flusher.ts';
-import { type Log, journalLog } from './log.ts';
-import { loadIdentity } from './identity.ts';
-import { MemberStore, snapshotPrefix } from './member.ts';
-import type { RowWriter } from './rows.ts';
-import { State } from './state.ts';
-import { singleCluster } from './single-cluster.ts';
-import { WorkerWriter } from './worker-system.ts';
-import { InlineWriter } from './writer-system.ts';
+import { GroupCluster } from './group-cluster.ts';
+import { type Identity, loadIdentity } from './identity.ts';
+import { defaultTiming, GroupLog, type RaftTiming } from './log.ts';
+import { MemberStore, snapshotPrefix, type Waiting } from './member.ts';
+import { encodeMembers, type Membership, raftId } from './members.ts';
+import type { SavedState, StateFiles } from './state-files.ts';
+import { openStateFiles } from './state-files-system.ts';
 
 export interface StoreOptions {
   /** A directory of its own: `journal/` and `state.db` in it. Made when missing. */
@@ -41,120 +42,201 @@ export interface StoreOptions {
   quotaBytes?: number;
   /** How this member is called in member lists. */
   member?: { name: string; peerUrls: readonly string[]; clientUrls: readonly string[] };
+  /** A new member of an existing group: who it is there (`Cluster.addMember`). Only looked at while the directory is new. */
+  join?: Identity;
+  /** The way to the other members; without it the group stays one. Called with what this member is in its group. */
+  connect?(group: StoreGroup): RaftTransport;
+  timing?: RaftTiming;
+  /** Where the state is kept; default: sqlite files in `dir`. */
+  openFiles?(): Promise<StateFiles>;
+}
+
+/** What a transport needs of a store. */
+export interface StoreGroup {
+  readonly identity: Identity;
+  readonly store: MemberStore;
+  readonly log: GroupLog<Waiting>;
 }
 
 const defaultCacheBytes = 8 << 20;
 const defaultQuotaBytes = 2 ** 31;
 
-/** Opens or makes the store in `dir`, replays what the journal has beyond the database, and takes it into service. */
-export async function openStore(options: StoreOptions): Promise<Store> {
-  const { dir, disk, clock, log } = options;
+/** Opens or makes the store in `dir` and takes it into service. A store of one member has then applied everything that its journal holds. */
+export async function openStore(options: StoreOptions): Promise<MemberStore & Store> {
+  const { dir, disk, clock, log, random } = options;
+  const cacheBytes = options.cacheBytes ?? defaultCacheBytes;
+  const parts = await openParts(options);
+  const { files, journal, storage, identity } = parts;
+  try {
+    return await MemberStore.start({
+      dir,
+      disk,
+      clock,
+      random,
+      log,
+      files,
+      cacheBytes,
+      recentBytes: options.recentBytes ?? 4 << 20,
+      flushAfterMs: options.flushAfterMs ?? 600_000,
+      checkpointBytes: options.checkpointBytes ?? defaultCheckpointBytes,
+      quotaBytes: options.quotaBytes ?? defaultQuotaBytes,
+      openLog: (consumer) => {
+        const timing = options.timing ?? defaultTiming;
+        const transport: { to: RaftTransport } = { to: nowhere };
+        const group: GroupLog<Waiting> = new GroupLog(
+          {
+            dir,
+            id: raftId(identity.memberId),
+            journal,
+            storage,
+            clock,
+            random,
+            log,
+            timing,
+            transport: {
+              send: (message) => transport.to.send(message),
+              sendSnapshot: (...snapshot) => transport.to.sendSnapshot(...snapshot),
+            },
+          },
+          consumer,
+        );
+        const store = consumer as MemberStore;
+        if (options.connect !== undefined) transport.to = options.connect({ identity, store, log: group });
+        return group;
+      },
+      openCluster: (store, entries) =>
+        new GroupCluster({
+          identity,
+          clock,
+          random,
+          log,
+          entries,
+          membership: () => store.membership,
+          askLeader: (request) => store.askLeader(request),
+        }),
+    });
+  } catch (error) {
+    await closeParts(parts);
+    throw error;
+  }
+}
+
+/**
+ * Makes this member the only one of its group, when the others are lost for good: what it has is then the truth. The store must not be open. The
+ * group gets another id, so that a lost member that comes back is refused: it must be emptied and join anew.
+ */
+export async function resetCluster(options: StoreOptions): Promise<void> {
+  const parts = await openParts(options);
+  try {
+    const { storage, files, identity } = parts;
+    const id = raftId(identity.memberId);
+    const member = options.member ?? defaultMember;
+    const only: Membership = {
+      configuration: { ...emptyConfiguration, voters: [id] },
+      records: [{ id: identity.memberId, ...member }],
+    };
+    const data = encodeMembers(only);
+    const { hardState } = storage.initialState();
+    const term = hardState.term + 1;
+    const index = storage.lastIndex + 1;
+    await storage.write(
+      {
+        snapshot: undefined,
+        hardState: { term, vote: id, commit: hardState.commit },
+        entries: [{ index, term, type: 'membership', data: [data], bytes: data.length }],
+        commit: hardState.commit,
+      },
+      false,
+    );
+    await loadIdentity(options.disk, options.dir, options.random, { memberId: identity.memberId });
+    options.log.warn('store: this member is the only one of its group now', { dir: options.dir, entry: index });
+    await files.writer.checkpoint();
+  } finally {
+    await closeParts(parts);
+  }
+}
+
+const defaultMember = { name: 'default', peerUrls: [], clientUrls: [] };
+
+interface Parts {
+  files: StateFiles;
+  journal: Journal;
+  storage: JournalStorage;
+  identity: Identity;
+}
+
+async function openParts(options: StoreOptions): Promise<Parts> {
+  const { dir, disk, clock, log, random } = options;
   await makeDurableDirectory(disk, dir);
-  const database = new Database(`${dir}/state.db`, { cacheBytes: options.cacheBytes ?? defaultCacheBytes });
-  let entries: Log | undefined;
+  for (const name of await disk.list(dir)) if (name.startsWith(snapshotPrefix)) await disk.remove(`${dir}/${name}`);
+  const open =
+    options.openFiles ??
+    (() =>
+      openStateFiles({
+        ...options,
+        cacheBytes: options.cacheBytes ?? defaultCacheBytes,
+        writer: options.writer ?? 'worker',
+      }));
+  const files = await open();
+  let journal: Journal | undefined;
   try {
     await disk.syncDirectory(dir);
-    if (database.meta().appliedIndex > 0 && (await disk.stat(`${dir}/journal`)) === undefined)
+    if (files.saved().meta.appliedIndex > 0 && (await disk.stat(`${dir}/journal`)) === undefined)
       throw new StoreDamagedError(dir, 'there is a database but no journal');
-    const journal = await openJournal({
+    const identity = await loadIdentity(disk, dir, random, options.join);
+    journal = await openJournal({
       disk,
       dir: `${dir}/journal`,
       clock,
       log,
       ...(options.segmentBytes !== undefined && { segmentBytes: options.segmentBytes }),
-      firstIndex: database.meta().appliedIndex + 1,
     });
-    entries = journalLog(journal);
-    await removeUnsentSnapshots(disk, dir);
-    const quotaBytes = options.quotaBytes ?? defaultQuotaBytes;
-    const state = await recover(dir, database, entries, {
-      cacheBytes: options.cacheBytes ?? defaultCacheBytes,
-      quotaBytes,
-    });
-    const writer = await startWriter(options, database);
-    return await MemberStore.start({
+    if (files.saved().membership === undefined) await begin(options, files, journal, identity);
+    const received = await files.received();
+    const storage = await JournalStorage.open({
+      journal,
       dir,
-      disk,
-      clock,
-      random: options.random,
-      log,
-      entries,
-      state,
-      database,
-      writer,
-      recentBytes: options.recentBytes ?? 4 << 20,
-      flushAfterMs: options.flushAfterMs ?? 600_000,
-      checkpointBytes: options.checkpointBytes ?? defaultCheckpointBytes,
-      quotaBytes,
-      cluster: singleCluster(
-        await loadIdentity(disk, dir, options.random),
-        options.member ?? { name: 'default', peerUrls: [], clientUrls: [] },
-        () => entries!.lastIndex,
-      ),
+      applied: appliedState(files.saved()),
+      ...(received !== undefined && { received: appliedState(received) }),
     });
+    if (storage.installReceived) await files.install();
+    else if (received !== undefined) await files.discard();
+    return { files, journal, storage, identity };
   } catch (error) {
-    await entries?.close().catch(() => undefined);
-    database.close();
+    await journal?.close().catch(() => undefined);
+    await files.close().catch(() => undefined);
     throw error;
   }
 }
 
-async function removeUnsentSnapshots(disk: Disk, dir: string): Promise<void> {
-  for (const name of await disk.list(dir)) if (name.startsWith(snapshotPrefix)) await disk.remove(`${dir}/${name}`);
+async function closeParts({ files, journal }: Parts): Promise<void> {
+  await journal.close().catch(() => undefined);
+  await files.close().catch(() => undefined);
 }
 
-async function startWriter(options: StoreOptions, database: Database): Promise<RowWriter> {
-  if (options.writer === 'inline') return new InlineWriter(database);
-  try {
-    return await WorkerWriter.start(`${options.dir}/state.db`);
-  } catch (error) {
-    options.log.warn('store: no thread for the database; it is written inline', { error: errorText(error) });
-    return new InlineWriter(database);
-  }
+function appliedState({ meta, membership }: SavedState): SnapshotMeta {
+  const { configuration } = decodeMembership([membership!]);
+  return { index: meta.appliedIndex, term: meta.appliedTerm, configuration };
 }
 
-/** The state of the database with the log's later entries applied. */
-async function recover(
-  dir: string,
-  database: Database,
-  entries: Log,
-  options: { cacheBytes: number; quotaBytes: number },
-): Promise<State> {
-  const meta = database.meta();
-  if (entries.firstIndex > meta.appliedIndex + 1)
-    throw new StoreDamagedError(
-      dir,
-      `the database ends at entry ${meta.appliedIndex} and the journal begins at ${entries.firstIndex}`,
-    );
-  if (entries.lastIndex < meta.appliedIndex)
-    throw new StoreDamagedError(
-      dir,
-      `the database contains entry ${meta.appliedIndex}, the journal ends at ${entries.lastIndex}`,
-    );
-  const state = new State(database, { meta, leases: database.leases(), alarms: database.alarms() }, options);
-  await entries.replay(meta.appliedIndex + 1, (index, entry) => {
-    const command = decodeCommand(entry);
-    try {
-      state.apply(index, command);
-    } catch (error) {
-      // The proposer was told this same refusal; anything else is a defect.
-      if (!isRefusal(error)) throw error;
-    }
-    if (state.unwrittenBytes > replayBatchBytes) flush(database, state);
-  });
-  assert(state.appliedIndex === entries.lastIndex, `replay ended at ${state.appliedIndex} of ${entries.lastIndex}`);
-  if (state.pendingRows > 0) flush(database, state);
-  return state;
+/**
+ * A new store, or one from the time before there were groups: this member alone. A new group begins behind entry 1: what it starts with (a
+ * restored snapshot, its first member) is in no entry, so whoever joins gets the state first.
+ */
+async function begin(options: StoreOptions, files: StateFiles, journal: Journal, identity: Identity): Promise<void> {
+  const id = raftId(identity.memberId);
+  const joins = options.join !== undefined;
+  const membership: Membership = {
+    configuration: { ...emptyConfiguration, voters: joins ? [] : [id] },
+    records: joins ? [] : [{ id: identity.memberId, ...(options.member ?? defaultMember) }],
+  };
+  const { meta } = files.saved();
+  const fresh = !joins && meta.appliedIndex === 0 && journal.lastIndex === 0;
+  await files.begin(encodeMembers(membership), fresh ? { ...meta, appliedIndex: 1, appliedTerm: plainTerm } : meta);
 }
 
-const replayBatchBytes = 4 << 20;
-
-function flush(database: Database, state: State): void {
-  const batch = state.takeBatch();
-  database.write(batch);
-  state.written(batch);
-}
-
-function isRefusal(error: unknown): boolean {
-  return error instanceof Error && error.name === 'AppError';
-}
+/** A group of one has nobody to send to. */
+const nowhere: RaftTransport = {
+  send: () => undefined,
+  sendSnapshot: () => Promise.reject(new Error('this member has no way to others')),
+};

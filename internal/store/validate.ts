@@ -90,6 +90,13 @@ export function isReadOnly(txn: TxnRequest): boolean {
   );
 }
 
+/** Every read of a transaction that only reads may be answered by what this member has. */
+export function isSerializable(txn: TxnRequest): boolean {
+  return [...txn.success, ...txn.failure].every(
+    (op) => (op.op === 'range' && op.request.serializable === true) || (op.op === 'txn' && isSerializable(op.request)),
+  );
+}
+
 /** Puts something, whichever branch is taken: what a full store refuses. */
 export function puts(ops: readonly RequestOp[]): boolean {
   return ops.some((op) => op.op === 'put' || (op.op === 'txn' && puts([...op.request.success, ...op.request.failure])));

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { plantedFault } from '../base/planted-fault.ts';
 import type { Watch, WatchEvent, WatchHandler, WatchRequest } from './api.ts';
 import { CompactedError } from './errors.ts';
 import { inRange, type KeyRange, type KeyText, keyRange, keyText } from './keys.ts';
@@ -27,8 +28,8 @@ interface Watcher {
  * database in chunks, then from memory, and joins the others.
  */
 export class Watches {
-  readonly #state: State;
-  readonly #rows: Rows;
+  #state: State;
+  #rows: Rows;
   readonly #recent: RecentEvents;
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -71,6 +72,23 @@ export class Watches {
       progress: () => (this.#behind.has(watcher) ? watcher.next - 1 : this.#state.revision),
       close: () => this.#drop(watcher),
     };
+  }
+
+  /** The state is another one now: whoever was up to date reads from the database what was skipped. */
+  replace(state: State, rows: Rows): void {
+    this.#state = state;
+    this.#rows = rows;
+    const all = [...this.#ranges, ...[...this.#byKey.values()].flatMap((set) => [...set])];
+    this.#ranges.clear();
+    this.#byKey.clear();
+    for (const watcher of all) {
+      if (watcher.next > state.revision) {
+        this.#join(watcher);
+        continue;
+      }
+      this.#behind.add(watcher);
+      this.#clock.after(0, () => this.#catchUp(watcher));
+    }
   }
 
   /** Tells every watch that is up to date. */
@@ -149,6 +167,8 @@ export class Watches {
   /** One chunk for a watch that is behind; the next one follows after other work had its turn. */
   #catchUp(watcher: Watcher): void {
     if (!watcher.open) return;
+    if (watcher.next < this.#state.compactRevision && plantedFault('watch-gap'))
+      watcher.next = this.#state.compactRevision;
     if (watcher.next < this.#state.compactRevision) {
       this.#end(watcher, new CompactedError(watcher.next, this.#state.compactRevision));
       return;

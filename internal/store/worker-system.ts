@@ -10,6 +10,7 @@ export type WriterRequest = { id: number } & (
   | { op: 'compact-step'; revision: number }
   | { op: 'hash'; revision: number }
   | { op: 'snapshot'; path: string }
+  | { op: 'copy'; path: string }
   | { op: 'vacuum' }
   | { op: 'close' }
 );
@@ -111,6 +112,10 @@ export class WorkerWriter implements RowWriter {
 
   snapshot(path: string): Promise<{ revision: number; bytes: number }> {
     return this.#ask({ op: 'snapshot', path });
+  }
+
+  async copy(path: string): Promise<void> {
+    await this.#ask({ op: 'copy', path });
   }
 
   async vacuum(): Promise<void> {

@@ -35,6 +35,10 @@ export class InlineWriter implements RowWriter {
     return writeSnapshot(this.#database, path);
   }
 
+  async copy(path: string): Promise<void> {
+    this.#database.copy(path);
+  }
+
   async vacuum(): Promise<void> {
     this.#database.vacuum();
   }

@@ -46,6 +46,8 @@ function handle(request: WriterRequest): unknown {
       return database.hash(request.revision);
     case 'snapshot':
       return writeSnapshot(database, request.path);
+    case 'copy':
+      return database.copy(request.path);
     case 'vacuum':
       database.vacuum();
       return databaseSize(database);

@@ -1,0 +1,490 @@
+import type { Clock, Timer } from '../base/clock.ts';
+import { utf8, utf8Text } from '../base/bytes.ts';
+import { AppError, errorCode, errorText } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { Random } from '../base/random.ts';
+import type { Durability } from '../journal/api.ts';
+import { NotLeaderError } from './errors.ts';
+import type { JournalStorage } from './journal-storage.ts';
+import { isAlone, isVoter } from './membership.ts';
+import { Raft } from './raft.ts';
+import type { Configuration, Entry, MemberId, Message, Ready, Role, SnapshotMeta } from './types.ts';
+
+/** What the entries are for. Everything it is told happens in the order of the log. */
+export interface StateMachine {
+  /** Committed entries, in order and once. */
+  apply(entries: readonly Entry[]): void;
+  /** Who leads changed, as far as this member knows. */
+  leadership(state: Leadership): void;
+  /** A copy of the state of one moment, to be sent to `to`; it must say which entry it contains. */
+  makeSnapshot(): Promise<OutgoingSnapshot>;
+  /** Writes a snapshot that arrives to a file beside the state, whole and on disk when it resolves. Throws when it is damaged or too large. */
+  receiveSnapshot(meta: SnapshotMeta, pieces: AsyncIterable<Uint8Array>): Promise<void>;
+  /** What was received takes the place of the state. A crash at any moment leaves the old state or the new one. */
+  installSnapshot(meta: SnapshotMeta): Promise<void>;
+  /** Another member asks something of the leader, which this member is. Throws what it is to be told. */
+  answer(data: Uint8Array): Promise<Uint8Array>;
+  /** What was received is not needed. */
+  discardSnapshot(): Promise<void>;
+  /** The group does not go on: the disk failed, or an invariant is broken. */
+  failed(error: unknown): void;
+}
+
+export interface OutgoingSnapshot {
+  readonly meta: SnapshotMeta;
+  readonly bytes: number;
+  pieces(): AsyncIterable<Uint8Array>;
+  /** Removes the copy. */
+  release(): Promise<void>;
+}
+
+export interface Leadership {
+  readonly leader: MemberId;
+  readonly term: number;
+  readonly role: Role;
+}
+
+/** Takes messages to other members; may lose, delay, repeat and reorder them. */
+export interface RaftTransport {
+  send(message: NodeMessage): void;
+  /** Resolves when the receiver has the whole snapshot on disk. */
+  sendSnapshot(to: MemberId, term: number, snapshot: OutgoingSnapshot): Promise<void>;
+}
+
+/** Questions and answers between members that are no part of the consensus, on the same way as its messages. */
+export type NodeMessage =
+  | Message
+  | { type: 'ask'; from: MemberId; to: MemberId; term: number; context: number; data: Uint8Array }
+  | { type: 'ask-reply'; from: MemberId; to: MemberId; term: number; context: number; code: string; data: Uint8Array };
+
+export interface RaftNodeOptions {
+  id: MemberId;
+  storage: JournalStorage;
+  transport: RaftTransport;
+  machine: StateMachine;
+  clock: Clock;
+  random: Random;
+  log: Logger;
+  /** One tick of the core. */
+  tickMs: number;
+  /** A leader is heard of every so many ticks. */
+  heartbeatTicks: number;
+  electionTicks: number;
+  /** Entries that are kept for followers that are behind. */
+  keepBytes: number;
+  maxEntryBytes: number;
+  maxUncommittedBytes: number;
+}
+
+const maxMessageBytes = 1 << 20;
+const maxInflightMessages = 256;
+const maxInflightBytes = 8 << 20;
+const maxApplyBytes = 4 << 20;
+
+/** A read that got no answer is asked again after so many ticks. */
+const readAgainTicks = 5;
+
+/**
+ * Runs one member: turns time and messages into calls of the core, and what the core asks for into writes, messages and calls of the state machine.
+ * Everything comes in by `clock`, `random`, `transport` and the journal, so that a simulator can run many in one process.
+ */
+export class RaftNode {
+  readonly raft: Raft;
+  readonly #options: RaftNodeOptions;
+  /** Readys whose writes are on their way, oldest first. */
+  readonly #writing: { ready: Ready; done: boolean }[] = [];
+  #pumping = false;
+  #timer: Timer | undefined;
+  #tickAt = 0;
+  #stopped = false;
+  #leadership: Leadership = { leader: 0, term: 0, role: 'follower' };
+  #nextRead: number;
+  /** Callers that will share the next read. */
+  #readers: Waiter[] = [];
+  /** Reads that were asked for, by context. */
+  readonly #asked = new Map<number, { waiters: Waiter[]; ticks: number }>();
+  /** Reads that wait until an entry is applied. */
+  #confirmed: Confirmed[] = [];
+  readonly #sendingTo = new Set<MemberId>();
+  /** Questions to the leader. */
+  readonly #questions = new Map<number, { resolve: (data: Uint8Array) => void; reject: (error: unknown) => void }>();
+  /** A snapshot that is being received, by its sender. */
+  #receiving = false;
+
+  constructor(options: RaftNodeOptions) {
+    this.#options = options;
+    const { random } = options;
+    // Answers to an earlier life must not be taken for answers to this one.
+    this.#nextRead = random.uint32() * 2 ** 20;
+    this.raft = new Raft({
+      ...options,
+      applied: options.storage.initialState().snapshot.index,
+      randomElectionTicks: () => {
+        const ticks = this.raft?.electionTicks ?? options.electionTicks;
+        return ticks + (random.uint32() % ticks);
+      },
+      maxMessageBytes,
+      maxInflightMessages,
+      maxInflightBytes,
+      maxApplyBytes,
+    });
+  }
+
+  /** Takes part from now on. A group of one elects its only member at once. */
+  start(): void {
+    if (isVoter(this.raft.configuration, this.raft.id) && this.raft.configuration.voters.length === 1)
+      this.raft.campaign();
+    this.#scheduleTick();
+    this.#pump();
+  }
+
+  /** Ends without waiting; what was appended is on its way to the disk. */
+  stop(error: Error = new NotLeaderError(0)): void {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    for (const { waiters } of [...this.#asked.values(), ...this.#confirmed])
+      for (const { reject } of waiters) reject(error);
+    for (const { reject } of [...this.#readers, ...this.#questions.values()]) reject(error);
+    this.#asked.clear();
+    this.#confirmed = [];
+    this.#readers = [];
+  }
+
+  get leadership(): Leadership {
+    return this.#leadership;
+  }
+
+  get configuration(): Configuration {
+    return this.raft.configuration;
+  }
+
+  /** This member leads a group of which nobody else has to be told anything. */
+  get alone(): boolean {
+    return this.raft.leading !== undefined && isAlone(this.raft.configuration);
+  }
+
+  /** Alone, what is acknowledged is applied. */
+  get upToDate(): boolean {
+    const { leading, log } = this.raft;
+    return this.alone && leading!.hasCommittedInTerm && log.applied === log.committed;
+  }
+
+  // --- what callers ask for
+
+  /** `Raft.propose`; whether it is committed shows when it is applied. */
+  propose(data: readonly Uint8Array[], durability: Durability): { index: number; term: number } {
+    const proposed = this.raft.propose(data, durability === 'durable' || !this.alone ? undefined : durability);
+    this.#wake();
+    return proposed;
+  }
+
+  forward(sequence: number, data: readonly Uint8Array[]): void {
+    this.raft.forward(sequence, data);
+    this.#wake();
+  }
+
+  proposeMembership(
+    target: { voters: MemberId[]; learners: MemberId[] },
+    context: Uint8Array,
+  ): { index: number; term: number } {
+    const proposed = this.raft.proposeMembership(target, context);
+    this.#wake();
+    return proposed;
+  }
+
+  transferLeadership(to: MemberId): void {
+    this.raft.transferLeadership(to);
+    this.#wake();
+  }
+
+  /** Resolves when the state machine contains everything that was acknowledged anywhere before the call. Rejects when the node stops. */
+  linearizable(): Promise<void> {
+    if (this.upToDate) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#readers.push({ resolve, reject });
+      this.#wake();
+    });
+  }
+
+  /** Asks the leader (`StateMachine.answer`). Rejects with what it throws, or when no answer comes within `timeoutMs`. */
+  ask(data: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
+    const to = this.raft.leader;
+    if (to === 0 || to === this.raft.id) return Promise.reject(new NotLeaderError(to));
+    const context = this.#nextRead++;
+    return new Promise((resolve, reject) => {
+      const timer = this.#options.clock.after(timeoutMs, () =>
+        this.#questions.get(context)?.reject(new NotLeaderError(0)),
+      );
+      const settle = (): void => {
+        timer.cancel();
+        this.#questions.delete(context);
+      };
+      this.#questions.set(context, {
+        resolve: (answer) => {
+          settle();
+          resolve(answer);
+        },
+        reject: (error) => {
+          settle();
+          reject(error);
+        },
+      });
+      this.#options.transport.send({ type: 'ask', from: this.raft.id, to, term: this.raft.term, context, data });
+    });
+  }
+
+  async #converse(message: Extract<NodeMessage, { type: 'ask' | 'ask-reply' }>): Promise<void> {
+    const { context, from, data } = message;
+    if (message.type === 'ask-reply') {
+      const question = this.#questions.get(context);
+      if (message.code === '') question?.resolve(data);
+      else question?.reject(new AppError(message.code, utf8Text(data)));
+      return;
+    }
+    const reply = { type: 'ask-reply' as const, from: this.raft.id, to: from, context };
+    try {
+      if (this.raft.leading === undefined) throw new NotLeaderError(this.raft.leader);
+      const answer = await this.#options.machine.answer(data);
+      this.#options.transport.send({ ...reply, term: this.raft.term, code: '', data: answer });
+    } catch (error) {
+      const code = errorCode(error) ?? 'INTERNAL';
+      this.#options.transport.send({ ...reply, term: this.raft.term, code, data: utf8(errorText(error)) });
+    }
+  }
+
+  // --- what comes from others
+
+  /** A message from another member. */
+  step(message: NodeMessage): void {
+    if (this.#stopped || message.to !== this.raft.id) return;
+    if (message.type === 'ask' || message.type === 'ask-reply') {
+      void this.#converse(message);
+      return;
+    }
+    // Only a snapshot that this member has received is one.
+    if (message.type === 'snapshot') return;
+    this.#guard(() => this.raft.step(message));
+    this.#wake();
+  }
+
+  /** A snapshot from another member. Resolves when it is on disk; throws when it was not taken. */
+  async receiveSnapshot(
+    from: MemberId,
+    term: number,
+    meta: SnapshotMeta,
+    pieces: AsyncIterable<Uint8Array>,
+  ): Promise<void> {
+    if (this.#receiving) throw new Error('another snapshot is being received');
+    this.#receiving = true;
+    try {
+      await this.#options.machine.receiveSnapshot(meta, pieces);
+      if (this.#stopped) return;
+      this.#options.log.info('raft: received a snapshot', { from: from.toString(16), index: meta.index });
+      this.#guard(() => this.raft.step({ type: 'snapshot', from, to: this.raft.id, term, meta }));
+      const taken = this.#take();
+      if (!taken) await this.#options.machine.discardSnapshot();
+      this.#pump();
+    } finally {
+      this.#receiving = false;
+    }
+  }
+
+  /** A message could not be sent. */
+  unreachable(id: MemberId): void {
+    this.raft.unreachable(id);
+  }
+
+  // --- time
+
+  #scheduleTick(): void {
+    const { clock, tickMs } = this.#options;
+    this.#tickAt = clock.monotonic() + tickMs;
+    this.#timer = clock.after(tickMs, () => {
+      if (this.#stopped) return;
+      // While this process stood still nobody could be heard: however much time passed, it is one tick at most. After a long stop not even that,
+      // so that what waits in the sockets is read first.
+      const late = clock.monotonic() - this.#tickAt;
+      if (late < this.raft.electionTicks * tickMs) this.#tick();
+      else this.#options.log.warn('raft: this process stood still', { ms: Math.round(late) });
+      this.#scheduleTick();
+    });
+  }
+
+  #tick(): void {
+    this.raft.tick();
+    for (const [context, asked] of this.#asked) {
+      if (--asked.ticks > 0) continue;
+      this.#asked.delete(context);
+      this.#readers.push(...asked.waiters);
+    }
+    this.#pump();
+  }
+
+  // --- doing what the core asks for
+
+  #wake(): void {
+    if (this.#pumping || this.#stopped) return;
+    this.#pumping = true;
+    // Not at once: what the same turn of the event loop proposes travels together.
+    void Promise.resolve().then(() => {
+      this.#pumping = false;
+      this.#pump();
+    });
+  }
+
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#stopped) return;
+    this.#options.log.error('raft: this member stops', { error: errorText(error) });
+    this.stop(error instanceof Error ? error : new Error(String(error)));
+    this.#options.machine.failed(error);
+  }
+
+  #pump(): void {
+    this.#guard(() => {
+      this.#askReads();
+      while (!this.#stopped && this.raft.hasReady()) this.#take();
+    });
+  }
+
+  /** One Ready. Returns whether it brings a snapshot. */
+  #take(): boolean {
+    const { raft } = this;
+    const ready = raft.ready();
+    this.#tellLeadership();
+    for (const message of ready.messages) this.#options.transport.send(message);
+    const alone = isAlone(raft.configuration);
+    const entry = { ready, done: false };
+    this.#writing.push(entry);
+    const written = this.#options.storage.write(ready, alone);
+    const finished = (): void => {
+      entry.done = true;
+      this.#guard(() => this.#persisted());
+    };
+    if (ready.snapshot !== undefined) void this.#install(ready.snapshot, written, finished);
+    else if (written === undefined) finished();
+    else
+      written.then(
+        () => {
+          finished();
+          this.#pump();
+        },
+        (error: unknown) => this.#fail(error),
+      );
+    this.#apply(ready.committed);
+    for (const { context, index } of ready.reads) this.#readAllowed(context, index);
+    for (const to of ready.snapshotsWanted) void this.#sendSnapshot(to);
+    return ready.snapshot !== undefined;
+  }
+
+  /** Reports finished writes in the order in which they were asked for. */
+  #persisted(): void {
+    while (!this.#stopped && this.#writing[0]?.done) {
+      const { ready } = this.#writing.shift()!;
+      for (const message of ready.messagesAfterPersist)
+        if (message.to !== this.raft.id) this.#options.transport.send(message);
+      this.raft.persisted(ready);
+    }
+  }
+
+  async #install(meta: SnapshotMeta, written: Promise<void> | undefined, finished: () => void): Promise<void> {
+    try {
+      await written;
+      if (this.#stopped) return;
+      await this.#options.machine.installSnapshot(meta);
+      finished();
+      this.#finishReads();
+      this.#pump();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #apply(entries: readonly Entry[]): void {
+    const last = entries.at(-1);
+    if (last === undefined) return;
+    this.#options.machine.apply(entries);
+    this.raft.applied(last.index);
+    this.#options.storage.compact(last.index, isAlone(this.raft.configuration) ? 0 : this.#options.keepBytes);
+    this.#finishReads();
+  }
+
+  #tellLeadership(): void {
+    const { leader, term, role } = this.raft;
+    const old = this.#leadership;
+    if (old.leader === leader && old.term === term && old.role === role) return;
+    this.#leadership = { leader, term, role };
+    this.#options.machine.leadership(this.#leadership);
+  }
+
+  // --- reads
+
+  #askReads(): void {
+    if (this.#readers.length === 0) return;
+    if (this.raft.leading === undefined && this.raft.leader === 0) return;
+    const context = this.#nextRead++;
+    this.#asked.set(context, { waiters: this.#readers, ticks: readAgainTicks });
+    this.#readers = [];
+    this.raft.readIndex(context);
+  }
+
+  #readAllowed(context: number, index: number): void {
+    const asked = this.#asked.get(context);
+    if (asked === undefined) return;
+    this.#asked.delete(context);
+    this.#confirmed.push({ index, waiters: asked.waiters });
+    this.#finishReads();
+  }
+
+  #finishReads(): void {
+    if (this.#confirmed.length === 0) return;
+    const { applied } = this.raft.log;
+    const waiting: Confirmed[] = [];
+    for (const read of this.#confirmed) {
+      if (read.index > applied) waiting.push(read);
+      else for (const { resolve } of read.waiters) resolve();
+    }
+    this.#confirmed = waiting;
+  }
+
+  // --- snapshots
+
+  async #sendSnapshot(to: MemberId): Promise<void> {
+    if (this.#sendingTo.has(to)) return;
+    this.#sendingTo.add(to);
+    let sent: number | undefined;
+    try {
+      const snapshot = await this.#options.machine.makeSnapshot();
+      try {
+        if (!this.#stopped) await this.#options.transport.sendSnapshot(to, this.raft.term, snapshot);
+        sent = snapshot.meta.index;
+      } finally {
+        await snapshot.release();
+      }
+    } catch (error) {
+      this.#options.log.warn('raft: a snapshot was not sent', { to: to.toString(16), error: errorText(error) });
+    } finally {
+      this.#sendingTo.delete(to);
+    }
+    if (this.#stopped) return;
+    this.raft.snapshotSent(to, sent);
+    this.#pump();
+  }
+}
+
+interface Confirmed {
+  index: number;
+  waiters: Waiter[];
+}
+
+interface Waiter {
+  resolve: () => void;
+  reject: (error: unknown) => void;
+}

@@ -1,0 +1,268 @@
+import type { Clock, Timer } from '../base/clock.ts';
+import { errorCode, errorText } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { Random } from '../base/random.ts';
+import { NotLeaderError, ProposalRefusedError } from '../raft/errors.ts';
+import { isJoint } from '../raft/membership.ts';
+import type { MemberId } from '../raft/types.ts';
+import type { Cluster, Member } from './api.ts';
+import { ClusterError } from './errors.ts';
+import { type Identity, randomId } from './identity.ts';
+import type { GroupLog } from './log.ts';
+import type { Waiting } from './member.ts';
+import {
+  encodeRecords,
+  listMembers,
+  type Membership,
+  type MemberRecord,
+  promotion,
+  raftId,
+  removal,
+  type Target,
+} from './members.ts';
+
+export interface GroupClusterOptions {
+  identity: Identity;
+  clock: Clock;
+  random: Random;
+  log: Logger;
+  entries: GroupLog<Waiting>;
+  /** As of the newest applied entry. */
+  membership(): Membership;
+  /** Asks the leader to do what this member was asked for. */
+  askLeader(request: ClusterRequest): Promise<void>;
+}
+
+/** What only the leader can do. */
+export type ClusterRequest =
+  | { op: 'member-change'; records: MemberRecord[]; target: Target | undefined; remove?: MemberId }
+  | { op: 'member-promote'; id: string };
+
+/** A learner counts as caught up when it lacks at most so many entries. */
+const caughtUpEntries = 1000;
+const promoteEveryMs = 1000;
+const changeTimeoutMs = 20_000;
+
+/** The members of a store, and changes of them. Every change goes through the log. */
+export class GroupCluster implements Cluster {
+  readonly clusterId: bigint;
+  readonly memberId: bigint;
+  readonly #options: GroupClusterOptions;
+  #waiters: (() => void)[] = [];
+  #timer: Timer | undefined;
+  #closed = false;
+
+  constructor(options: GroupClusterOptions) {
+    this.#options = options;
+    this.clusterId = options.identity.clusterId;
+    this.memberId = options.identity.memberId;
+    this.#schedule();
+  }
+
+  get leaderId(): bigint {
+    const { leader } = this.#options.entries.node.leadership;
+    return this.#options.membership().records.find(({ id }) => raftId(id) === leader)?.id ?? 0n;
+  }
+
+  get term(): number {
+    return this.#options.entries.node.raft.term;
+  }
+
+  get commitIndex(): number {
+    return this.#options.entries.node.raft.log.committed;
+  }
+
+  members(): readonly Member[] {
+    return listMembers(this.#options.membership());
+  }
+
+  #find(id: bigint): Member {
+    const found = this.members().find((member) => member.id === id);
+    if (found === undefined) throw new ClusterError('MEMBER_NOT_FOUND', `there is no member ${id.toString(16)}`);
+    return found;
+  }
+
+  #checkUrls(peerUrls: readonly string[], except?: bigint): void {
+    if (peerUrls.length === 0 || peerUrls.some((url) => !URL.canParse(url)))
+      throw new ClusterError('BAD_MEMBER_URLS', `peer URLs ${peerUrls.join(', ')}: expected https://host:port`);
+    const taken = this.members().find(
+      (member) => member.id !== except && member.peerUrls.some((url) => peerUrls.includes(url)),
+    );
+    if (taken !== undefined)
+      throw new ClusterError('PEER_URL_EXISTS', `member ${taken.id.toString(16)} has one of these peer URLs already`);
+  }
+
+  /** Every new member begins as a learner and is promoted when it has caught up and the number of voters stays odd. */
+  async addMember(peerUrls: readonly string[], _learner: boolean): Promise<Member> {
+    this.#checkUrls(peerUrls);
+    const { records, configuration } = this.#options.membership();
+    const record: MemberRecord = { id: randomId(this.#options.random), name: '', peerUrls, clientUrls: [] };
+    const target = { voters: [...configuration.voters], learners: [...configuration.learners, raftId(record.id)] };
+    await this.#change([...records, record], target);
+    return { ...record, learner: true };
+  }
+
+  async removeMember(id: bigint): Promise<void> {
+    this.#find(id);
+    const { records, configuration } = this.#options.membership();
+    if (configuration.voters.length === 1 && configuration.voters[0] === raftId(id))
+      throw new ClusterError('NOT_ENOUGH_MEMBERS', 'the only voter cannot be removed');
+    await this.#leaderDoes({
+      op: 'member-change',
+      records: records.filter((record) => record.id !== id),
+      target: undefined,
+      remove: raftId(id),
+    });
+  }
+
+  async updateMember(id: bigint, peerUrls: readonly string[]): Promise<void> {
+    this.#find(id);
+    this.#checkUrls(peerUrls, id);
+    await this.#update(id, { peerUrls });
+  }
+
+  /** What this member is called and where its clients find it, when the group does not know yet. */
+  async publish(own: { name: string; clientUrls: readonly string[] }): Promise<void> {
+    const known = this.#options.membership().records.find(({ id }) => id === this.memberId);
+    if (known === undefined) return;
+    if (known.name === own.name && known.clientUrls.join() === own.clientUrls.join()) return;
+    await this.#update(this.memberId, own);
+  }
+
+  async #update(id: bigint, change: Partial<MemberRecord>): Promise<void> {
+    const { records, configuration } = this.#options.membership();
+    const updated = records.map((record) => (record.id === id ? { ...record, ...change } : record));
+    await this.#change(updated, { voters: [...configuration.voters], learners: [...configuration.learners] });
+  }
+
+  async promoteMember(id: bigint): Promise<void> {
+    if (!this.#find(id).learner) throw new ClusterError('NOT_LEARNER', `member ${id.toString(16)} is no learner`);
+    await this.#leaderDoes({ op: 'member-promote', id: id.toString(16) });
+  }
+
+  async moveLeader(to: bigint): Promise<void> {
+    const { entries, clock } = this.#options;
+    const target = this.members().find(({ id }) => id === to);
+    if (target === undefined || target.learner)
+      throw new ClusterError('BAD_LEADER_TRANSFEREE', `there is no member ${to.toString(16)} with a vote`);
+    if (!entries.leads) throw new ClusterError('NOT_LEADER', 'this member does not lead; ask the leader');
+    entries.node.transferLeadership(raftId(to));
+    const moved = await this.#until(() => entries.node.leadership.leader === raftId(to), changeTimeoutMs, clock);
+    if (!moved) throw new ClusterError('TIMEOUT', `member ${to.toString(16)} did not take the lead in time`);
+  }
+
+  // --- changes
+
+  #change(records: readonly MemberRecord[], target: Target): Promise<void> {
+    return this.#leaderDoes({ op: 'member-change', records: [...records], target });
+  }
+
+  async #leaderDoes(request: ClusterRequest): Promise<void> {
+    if (this.#options.entries.leads) await this.carryOut(request);
+    else await this.#options.askLeader(request);
+  }
+
+  /** On the leader. */
+  async carryOut(request: ClusterRequest): Promise<void> {
+    if (request.op === 'member-promote') {
+      const id = raftId(BigInt(`0x${request.id}`));
+      const ready = this.#readyLearners();
+      if (!ready.includes(id))
+        throw new ClusterError('LEARNER_NOT_READY', `member ${request.id} has not caught up with the leader`);
+      const target = promotion(this.#options.membership().configuration, [id, ...ready.filter((each) => each !== id)]);
+      if (target === undefined)
+        throw new ClusterError(
+          'LEARNER_NOT_READY',
+          `member ${request.id} would make the number of voters even`,
+          'It is promoted by itself, together with another learner.',
+        );
+      await this.#propose(this.#options.membership().records, target);
+      return;
+    }
+    const { configuration } = this.#options.membership();
+    const { entries } = this.#options;
+    const target = request.target ?? removal(configuration, request.remove!, entries.node.leadership.leader);
+    await this.#propose(request.records, target);
+  }
+
+  async #propose(records: readonly MemberRecord[], target: Target): Promise<void> {
+    const { entries, clock } = this.#options;
+    try {
+      await new Promise<void>((resolve, reject) =>
+        entries.proposeMembership(target, encodeRecords(records), {
+          command: undefined,
+          resolve: () => resolve(),
+          reject,
+        }),
+      );
+    } catch (error) {
+      if (error instanceof NotLeaderError) throw new ClusterError('NOT_LEADER', error.message);
+      if (error instanceof ProposalRefusedError)
+        throw new ClusterError('LEARNER_NOT_READY', error.message, 'Try again in a moment.');
+      throw error;
+    }
+    const done = await this.#until(() => !isJoint(this.#options.membership().configuration), changeTimeoutMs, clock);
+    if (!done) throw new ClusterError('TIMEOUT', 'the change of the members was not finished in time');
+  }
+
+  /** The members or the leader changed. */
+  changed(): void {
+    for (const waiter of this.#waiters.splice(0)) waiter();
+  }
+
+  async #until(condition: () => boolean, timeoutMs: number, clock: Clock): Promise<boolean> {
+    const end = clock.monotonic() + timeoutMs;
+    while (!condition()) {
+      if (this.#closed || clock.monotonic() >= end) return false;
+      await new Promise<void>((resolve) => {
+        const timer = clock.after(Math.max(0, end - clock.monotonic()), resolve);
+        this.#waiters.push(() => {
+          timer.cancel();
+          resolve();
+        });
+      });
+    }
+    return true;
+  }
+
+  // --- promotion by itself
+
+  #readyLearners(): MemberId[] {
+    const { leading, log } = this.#options.entries.node.raft;
+    if (leading === undefined) return [];
+    return this.#options.membership().configuration.learners.filter((id) => {
+      const progress = leading.progress.get(id);
+      return progress?.state === 'replicate' && progress.match > 0 && log.committed - progress.match <= caughtUpEntries;
+    });
+  }
+
+  #schedule(): void {
+    this.#timer = this.#options.clock.after(promoteEveryMs, () => {
+      this.#promote()
+        .catch((error: unknown) => {
+          if (errorCode(error) !== 'LEARNER_NOT_READY')
+            this.#options.log.warn('store: learners were not promoted', { error: errorText(error) });
+        })
+        .finally(() => {
+          if (!this.#closed) this.#schedule();
+        });
+    });
+  }
+
+  async #promote(): Promise<void> {
+    const { entries, log } = this.#options;
+    if (!entries.leads || !entries.node.raft.configurationIsCommitted) return;
+    const { configuration, records } = this.#options.membership();
+    if (isJoint(configuration) || configuration.learners.length === 0) return;
+    const target = promotion(configuration, this.#readyLearners());
+    if (target === undefined) return;
+    await this.#propose(records, target);
+    log.info('store: learners have a vote now', { voters: target.voters.length });
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#timer?.cancel();
+    this.changed();
+  }
+}

@@ -1,0 +1,90 @@
+import { utf8, utf8Text } from '../base/bytes.ts';
+import { assert } from '../base/errors.ts';
+import { decodeMembership, encodeMembership } from '../raft/membership.ts';
+import type { Configuration, MemberId } from '../raft/types.ts';
+import type { Member } from './api.ts';
+
+/** What is known of a member beside its vote. */
+export interface MemberRecord {
+  readonly id: bigint;
+  readonly name: string;
+  readonly peerUrls: readonly string[];
+  readonly clientUrls: readonly string[];
+}
+
+/** Who keeps the store: who decides, and where each is found. */
+export interface Membership {
+  readonly configuration: Configuration;
+  readonly records: readonly MemberRecord[];
+}
+
+/** The consensus core counts in numbers: ids are made with 53 bits. */
+export function raftId(id: bigint): MemberId {
+  return Number(BigInt.asUintN(53, id));
+}
+
+/** The context of a membership entry, version 1: JSON. */
+export function encodeRecords(records: readonly MemberRecord[]): Uint8Array {
+  const members = records.map(({ id, name, peerUrls, clientUrls }) => ({
+    id: id.toString(16),
+    name,
+    peerUrls,
+    clientUrls,
+  }));
+  return utf8(JSON.stringify({ version: 1, members }));
+}
+
+export function decodeRecords(context: Uint8Array): MemberRecord[] {
+  if (context.length === 0) return [];
+  const { version, members } = JSON.parse(utf8Text(context)) as {
+    version: number;
+    members: { id: string; name: string; peerUrls: string[]; clientUrls: string[] }[];
+  };
+  assert(version === 1, `a list of members of version ${version}`);
+  return members.map((member) => ({ ...member, id: BigInt(`0x${member.id}`) }));
+}
+
+export function decodeMembers(bytes: Uint8Array): Membership {
+  const { configuration, context } = decodeMembership([bytes]);
+  return { configuration, records: decodeRecords(context) };
+}
+
+export function encodeMembers({ configuration, records }: Membership): Uint8Array {
+  return encodeMembership({ configuration, context: encodeRecords(records) });
+}
+
+export function listMembers({ configuration, records }: Membership): Member[] {
+  return records
+    .map((record) => ({ ...record, learner: !configuration.voters.includes(raftId(record.id)) }))
+    .sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+export interface Target {
+  voters: MemberId[];
+  learners: MemberId[];
+}
+
+/**
+ * Who is to vote when `ready` learners have caught up: always an odd number, because one voter more does not help an odd number and adds
+ * one that can be missed. Undefined: as it is.
+ */
+export function promotion({ voters, learners }: Configuration, ready: readonly MemberId[]): Target | undefined {
+  const count = Math.min(ready.length, maxVoters - voters.length);
+  const take = voters.length % 2 === 1 ? count - (count % 2) : count - ((count + 1) % 2);
+  if (take <= 0) return undefined;
+  const promoted = ready.slice(0, take);
+  return { voters: [...voters, ...promoted], learners: learners.filter((id) => !promoted.includes(id)) };
+}
+
+/** Without `id`; an even number of voters that would be left gives up one more, never `leader`, which goes on as a learner. */
+export function removal({ voters, learners }: Configuration, id: MemberId, leader: MemberId): Target {
+  const left = voters.filter((voter) => voter !== id);
+  const rest = learners.filter((learner) => learner !== id);
+  if (left.length === voters.length || left.length % 2 === 1) return { voters: left, learners: rest };
+  const demoted = left.findLast((voter) => voter !== leader);
+  if (demoted === undefined || left.length < 2) return { voters: left, learners: rest };
+  return { voters: left.filter((voter) => voter !== demoted), learners: [...rest, demoted] };
+}
+
+/** etcd's advice: more voters make writes slower and nothing safer. */
+const maxVoters = 7;
