@@ -29,6 +29,7 @@ const layers: readonly [prefix: string, layer: number][] = [
   ['internal/kube/client/', 5],
   ['internal/kube/', 6],
   ['internal/csi/', 7],
+  ['internal/join/', 7],
   ['internal/operator/', 7],
   ['internal/node/', 8],
   ['cmd/', 9],

@@ -19,6 +19,12 @@ export const commands: readonly CommandRow[] = [
     load: () => import('./up.ts'),
   },
   {
+    name: 'join',
+    summary: 'make this machine a node of a cluster, then run it as `up` does',
+    group: 'Run a node',
+    load: () => import('./join.ts'),
+  },
+  {
     name: 'run',
     summary: 'start this node for systemd: logs only; a stop leaves containers running',
     group: 'Run a node',
@@ -53,6 +59,12 @@ export const commands: readonly CommandRow[] = [
     summary: 'print what the roles have logged, of one or all of them',
     group: 'Look at a node',
     load: () => import('./logs.ts'),
+  },
+  {
+    name: 'token',
+    summary: 'make, show and delete the tokens that machines join with; on a server',
+    group: 'Run a node',
+    load: () => import('./token.ts'),
   },
   {
     name: 'config',

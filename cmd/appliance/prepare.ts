@@ -13,8 +13,7 @@ export const command: CommandModule = {
 
 /** Reads the configuration, makes what a node needs before it starts, and prints the effective configuration. */
 async function prepare(from: ConfigArguments): Promise<void> {
-  const config = loadConfig(from);
-  await prepareNode(config);
+  const config = await prepareNode(loadConfig(from));
   const node: PreparedNode = { config, applianceId: applianceId(config) };
   await Bun.write(Bun.stdout, JSON.stringify(node));
 }

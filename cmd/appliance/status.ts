@@ -6,10 +6,11 @@ import type { Config } from '../../internal/config/config.ts';
 import { runningConfig } from '../../internal/config/machine-system.ts';
 import { nodePaths, type Paths } from '../../internal/config/paths.ts';
 import type { Node, Pod } from '../../internal/kube/api/types.ts';
-import type { KubeObject } from '../../internal/kube/client/api.ts';
+import type { KubeClient, KubeObject } from '../../internal/kube/client/api.ts';
 import { createKubeClient } from '../../internal/kube/client/client.ts';
 import { httpsTransport } from '../../internal/kube/client/https-transport.ts';
 import { nodesRef, podsRef } from '../../internal/kube/client/resources.ts';
+import { apiClient } from '../../internal/kube/kubelet/api-client.ts';
 import { connectMon } from '../../internal/node/ceph-connect-client.ts';
 import { controlRequest } from '../../internal/node/control-system.ts';
 import type { NodeStatus } from '../../internal/node/status.ts';
@@ -59,7 +60,9 @@ async function readStatus(config: Config): Promise<StatusReport> {
   const supervisor = await controlRequest<NodeStatus>(paths.controlSocket, 'GET', '/status');
   if (!supervisor) return report({ configured, supervisor: undefined, kubernetes: undefined, storage: undefined });
   const [kubernetes, storage] = await Promise.all([
-    config.roles.includes('server') ? inTime(readKubernetes(config, paths)) : undefined,
+    config.roles.includes('server') || config.roles.includes('agent')
+      ? inTime(readKubernetes(config, paths))
+      : undefined,
     config.roles.includes('mon') ? inTime(readStorage(config, paths)) : undefined,
   ]);
   return report({ configured, supervisor, kubernetes, storage });
@@ -76,16 +79,22 @@ async function inTime<T>(work: Promise<T>): Promise<T | { error: string }> {
   }
 }
 
-async function readKubernetes(config: Config, paths: Paths): Promise<Exclude<Facts['kubernetes'], undefined>> {
+function adminClient(config: Config, paths: Paths): KubeClient {
   const pem = (name: string): string => readFileSync(`${paths.pki}/${name}`, 'utf8');
-  const client = createKubeClient({
+  return createKubeClient({
     transport: httpsTransport(() => ({ ca: pem('server-ca.crt'), cert: pem('admin.crt'), key: pem('admin.key') })),
     baseUrl: `https://${config.node.ip}:${config.ports.api}`,
     userAgent: 'appliance-status',
   });
+}
+
+async function readKubernetes(config: Config, paths: Paths): Promise<Exclude<Facts['kubernetes'], undefined>> {
+  // A server tells of the cluster, a node that joined of itself.
+  const server = config.roles.includes('server');
+  const client = server ? adminClient(config, paths) : apiClient(config, paths, 'kubelet', 'appliance-status');
   const [nodes, pods] = await Promise.all([
-    client.list<Node & KubeObject>(nodesRef),
-    client.list<Pod & KubeObject>(podsRef),
+    client.list<Node & KubeObject>(nodesRef, server ? {} : { fieldSelector: `metadata.name=${config.node.name}` }),
+    client.list<Pod & KubeObject>(podsRef, server ? {} : { fieldSelector: `spec.nodeName=${config.node.name}` }),
   ]);
   return {
     nodes: nodes.items.map((node) => {

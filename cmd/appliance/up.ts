@@ -28,7 +28,7 @@ export const command: CommandModule = {
 const patienceMs = 180_000;
 
 /** Starts the node in the foreground; returns when it has been stopped and cleaned up. */
-async function up(from: ConfigArguments): Promise<void> {
+export async function up(from: ConfigArguments): Promise<void> {
   const began = performance.now();
   const node = await preparedNode(from);
   const { config } = node;
@@ -150,12 +150,17 @@ function screen(
     ...(ceph ? [`  Ceph monitor     v2:${config.node.ip}:${config.ports.mon}`] : []),
     '',
     'Next, in another terminal:',
-    `  export${kubernetes ? ` KUBECONFIG=${paths.adminKubeconfig}` : ''}${ceph ? ` CEPH_CONF=${paths.cephConf}` : ''}`,
+    ...(kubernetes || ceph
+      ? [
+          `  export${kubernetes ? ` KUBECONFIG=${paths.adminKubeconfig}` : ''}${ceph ? ` CEPH_CONF=${paths.cephConf}` : ''}`,
+        ]
+      : []),
     ...(kubernetes ? ['  kubectl get nodes,pods -A -o wide'] : []),
     ...(kubernetes && ceph
       ? ['  kubectl apply -f examples/counter.yaml && kubectl -n counter rollout status statefulset/counter']
       : []),
     ...(ceph ? ['  ceph -s'] : []),
+    ...(kubernetes ? [`  ${self} token create     # prints what other machines join with`] : []),
     `  ${self} status`,
     '',
     `Ctrl-C here, or \`${self} down\`, stops everything and keeps the data.`,

@@ -1,12 +1,14 @@
 import {
   closeSync,
   existsSync,
+  fchownSync,
   fsyncSync,
   mkdirSync,
   openSync,
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -30,8 +32,16 @@ export function makeDirectory(path: string, mode = 0o700): void {
   for (const parent of parents.reverse()) syncDirectory(parent);
 }
 
-/** Replaces `path` with `content`: after a power loss it holds the old bytes or the new ones, whole. */
-export function writeFileAtomic(path: string, content: string | Uint8Array, mode: number): void {
+/**
+ * Replaces `path` with `content`: after a power loss it holds the old bytes or the new ones, whole. With `keepOwner` it belongs to whom the file belonged
+ * that was there.
+ */
+export function writeFileAtomic(
+  path: string,
+  content: string | Uint8Array,
+  mode: number,
+  { keepOwner = false }: { keepOwner?: boolean } = {},
+): void {
   const directory = dirname(path);
   makeDirectory(directory, 0o755);
   const temporary = join(directory, `.${basename(path)}.new`);
@@ -39,6 +49,8 @@ export function writeFileAtomic(path: string, content: string | Uint8Array, mode
   const fd = openSync(temporary, 'w', mode);
   try {
     for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+    const before = keepOwner ? statSync(path, { throwIfNoEntry: false }) : undefined;
+    if (before) fchownSync(fd, before.uid, before.gid);
     fsyncSync(fd);
   } finally {
     closeSync(fd);

@@ -70,7 +70,11 @@ export interface Config {
  * disk or a partition, as a path below /dev or a name in /dev/disk/by-id; `serial`: a disk by its serial number, or one of its partitions.
  * `block-devices-system.ts` finds the device of the last two.
  */
-export type OsdConfig = { readonly id: number } & (
+export type OsdConfig = {
+  readonly id: number;
+  /** On a node that joined: what the mon knows the OSD's store by. */
+  readonly uuid?: string;
+} & (
   | { readonly file: string; readonly size: number }
   | { readonly directory: string; readonly size?: number }
   | { readonly device: string }

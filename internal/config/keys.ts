@@ -20,7 +20,7 @@ export interface MachineFacts {
   /** The cluster that this machine joined. */
   joined?: JoinedCluster;
   /** On a node that joined: ids that the mon gave, by what the OSD is on (`osdPlace`). */
-  osdIds?: Readonly<Record<string, number>>;
+  osdIds?: Readonly<Record<string, { readonly id: number; readonly uuid: string }>>;
 }
 
 export interface DefaultContext {
@@ -416,13 +416,19 @@ function osdConfigs(given: readonly value.OsdEntry[] | undefined, { get, facts }
       ? [{ file: `${get('dataDir')}/osd/osd.img` }]
       : Array.from({ length: 3 }, (_, id) => ({ id, file: `${get('dataDir')}/osd/osd.${id}.img` })));
   return entries.map((entry, index): OsdConfig => {
-    const id = entry.id ?? (remote ? (facts.osdIds?.[osdPlace(entry)] ?? unallocatedOsd) : index);
-    if (entry.device !== undefined) return { id, device: entry.device };
+    const known = remote ? facts.osdIds?.[osdPlace(entry)] : undefined;
+    const id = known?.id ?? entry.id ?? (remote ? unallocatedOsd : index);
+    const identity = { id, ...(known ? { uuid: known.uuid } : {}) };
+    if (entry.device !== undefined) return { ...identity, device: entry.device };
     if (entry.serial !== undefined)
-      return { id, serial: entry.serial, ...(entry.partition === undefined ? {} : { partition: entry.partition }) };
+      return {
+        ...identity,
+        serial: entry.serial,
+        ...(entry.partition === undefined ? {} : { partition: entry.partition }),
+      };
     if (entry.directory !== undefined)
-      return { id, directory: entry.directory, ...(entry.size === undefined ? {} : { size: entry.size }) };
-    return { id, file: entry.file!, size: entry.size ?? defaultOsdBytes(facts.freeBytes) };
+      return { ...identity, directory: entry.directory, ...(entry.size === undefined ? {} : { size: entry.size }) };
+    return { ...identity, file: entry.file!, size: entry.size ?? defaultOsdBytes(facts.freeBytes) };
   });
 }
 

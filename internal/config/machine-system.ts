@@ -69,7 +69,7 @@ export function machineFacts(dataDir: string): MachineFacts {
   };
 }
 
-const osdIdsSchema = z.record(z.string(), z.int().min(0));
+const osdIdsSchema = z.record(z.string(), z.object({ id: z.int().min(0), uuid: z.uuid() }));
 const joinedSchema: z.ZodType<JoinedCluster> = z.object({
   format: z.literal(1),
   node: z.string(),
@@ -168,9 +168,9 @@ export function configSources({ file, flags }: ConfigArguments): Source[] {
 }
 
 /** Evaluates what the sources say on this machine; `dataDir` and `runDir` have no symbolic links in them. */
-export function evaluateHere(sources: readonly Source[]): Evaluation {
+export function evaluateHere(sources: readonly Source[], more: Partial<MachineFacts> = {}): Evaluation {
   const { dataDir } = evaluate(sources, { hostname: '', ip: '', freeBytes: 0 }).config;
-  const evaluation = evaluate(sources, machineFacts(dataDir));
+  const evaluation = evaluate(sources, { ...machineFacts(dataDir), ...more });
   const { config } = evaluation;
   return {
     ...evaluation,

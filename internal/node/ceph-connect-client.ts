@@ -6,6 +6,7 @@ import { parseCryptoKey } from '../ceph/auth/crypto.ts';
 import { parseKeyring } from '../ceph/auth/keyring.ts';
 import { createMonClient } from '../ceph/client/mon-client.ts';
 import type { MonClient, MonClientOptions } from '../ceph/client/api.ts';
+import { parseMonHosts } from '../ceph/client/ceph-conf.ts';
 import { connectRados, type Rados } from '../ceph/client/rados-client.ts';
 import { addrV2, parseEntityName } from '../ceph/wire/types.ts';
 import type { Config } from '../config/config.ts';
@@ -23,13 +24,19 @@ export function keyringKey(paths: Paths, entity: string): MonClientOptions['key'
   return entry.key;
 }
 
-function options(config: Config, entity: string, key: MonClientOptions['key'], log: Logger): MonClientOptions {
+function options(
+  config: Config,
+  entity: string,
+  key: MonClientOptions['key'],
+  log: Logger,
+  monAddrs: MonClientOptions['monAddrs'] = [[addrV2(config.node.ip, config.ports.mon)]],
+): MonClientOptions {
   const name = parseEntityName(entity);
   if (!name) throw new AppError('ENTITY', `${entity} is not the name of a Ceph entity such as client.admin`);
   return {
     entity: name,
     key,
-    monAddrs: [[addrV2(config.node.ip, config.ports.mon)]],
+    monAddrs,
     clock: systemClock,
     random: systemRandom,
     log,
@@ -37,8 +44,20 @@ function options(config: Config, entity: string, key: MonClientOptions['key'], l
 }
 
 /** A session with the mon as `client.admin`, for commands. */
-export async function connectMon(config: Config, paths: Paths, log: Logger, timeoutMs: number): Promise<MonClient> {
-  const client = createMonClient(options(config, 'client.admin', keyringKey(paths, 'client.admin'), log));
+export function connectMon(config: Config, paths: Paths, log: Logger, timeoutMs: number): Promise<MonClient> {
+  return connectMonAs(config, paths, 'client.admin', log, timeoutMs);
+}
+
+/** A session with the mons of ceph.conf as an entity whose keyring is here. */
+export async function connectMonAs(
+  config: Config,
+  paths: Paths,
+  entity: string,
+  log: Logger,
+  timeoutMs: number,
+): Promise<MonClient> {
+  const { monAddrs } = parseMonHosts(readFileIfThere(paths.cephConf) ?? '', paths.cephConf);
+  const client = createMonClient(options(config, entity, keyringKey(paths, entity), log, monAddrs));
   try {
     await client.start(timeoutMs);
     return client;

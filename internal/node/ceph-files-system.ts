@@ -4,6 +4,7 @@ import type { Random } from '../base/random.ts';
 import { uuid } from '../base/random.ts';
 import { formatKeyring } from '../ceph/auth/keyring.ts';
 import { newCryptoKey } from '../ceph/auth/crypto.ts';
+import { renderCephConf } from '../ceph/client/ceph-conf.ts';
 import type { Config } from '../config/config.ts';
 import type { Paths } from '../config/paths.ts';
 
@@ -21,6 +22,8 @@ function entities(config: Config): Record<string, Record<string, string>> {
         { mon: 'allow profile osd', mgr: 'allow profile osd', osd: all },
       ]),
     ),
+    // What a joined node asks for OSD ids with.
+    'client.bootstrap-osd': { mon: 'allow profile bootstrap-osd' },
     'client.csi-rbd-provisioner': { mon: 'profile rbd', mgr: 'allow rw', osd: 'profile rbd' },
     'client.csi-rbd-node': { mon: 'profile rbd', osd: 'profile rbd' },
   };
@@ -41,17 +44,10 @@ export async function ensureCephFiles(config: Config, paths: Paths, clock: Clock
     const key = newCryptoKey(clock.now(), random);
     writeFileAtomic(path, formatKeyring(new Map([[entity, { key, caps }]])), 0o600);
   }
-  const conf = [
-    '[global]',
-    `fsid = ${fsid}`,
-    `mon host = [v2:${config.node.ip}:${config.ports.mon}]`,
-    'auth cluster required = cephx',
-    'auth service required = cephx',
-    'auth client required = cephx',
-    'ms bind ipv6 = false',
-    `keyring = ${paths.ceph}/keyrings/$name.keyring`,
-    'log file = /dev/null',
-    '',
-  ].join('\n');
+  const conf = renderCephConf({
+    fsid,
+    monHosts: [`[v2:${config.node.ip}:${config.ports.mon}]`],
+    keyrings: `${paths.ceph}/keyrings`,
+  });
   if (readFileIfThere(paths.cephConf) !== conf) writeFileAtomic(paths.cephConf, conf, 0o644);
 }

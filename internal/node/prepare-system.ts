@@ -1,18 +1,27 @@
-import { readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { deviceNameText } from '../base/block-devices.ts';
 import { devicePath } from '../base/block-devices-system.ts';
-import { AppError } from '../base/errors.ts';
+import { AppError, errorCode, errorText } from '../base/errors.ts';
 import { makeDirectory } from '../base/files-system.ts';
-import { systemClock, systemRandom } from '../base/system.ts';
+import { systemClock, systemLogger, systemRandom } from '../base/system.ts';
 import { holdsFileSystemOf } from '../ceph/osd/disk-system.ts';
 import { type Config, type OsdConfig, unallocatedOsd } from '../config/config.ts';
 import { machineAddresses } from '../config/machine-system.ts';
 import { nodePaths, type Paths } from '../config/paths.ts';
+import {
+  ownClient,
+  renewIdentity,
+  requestCeph,
+  requestClusterInfo,
+  writeCephAccess,
+  writeServers,
+} from '../join/identity-system.ts';
 import { certificateAddresses } from '../pki/leaves.ts';
-import { ensureLocalIdentity, ensureServerPki, publishKubeconfig } from '../pki/server-pki-system.ts';
+import { ensureLocalIdentity, ensureServerPki, keepStaticToken, publishKubeconfig } from '../pki/server-pki-system.ts';
 import { accessRules } from './access.ts';
 import { applyAccess, checkReachable } from './access-system.ts';
 import { ensureCephFiles } from './ceph-files-system.ts';
+import { allocateOsds } from './osd-ids-client.ts';
 import { compiled, selfCommand } from './self-system.ts';
 import { ensureUsers } from './users-system.ts';
 
@@ -51,8 +60,11 @@ async function checkDevice(osd: OsdConfig): Promise<void> {
   }
 }
 
-/** Checks what the node needs of the machine, then makes its directories, certificates and Ceph files. Safe to repeat. */
-export async function prepareNode(config: Config): Promise<void> {
+/**
+ * Checks what the node needs of the machine, then makes its directories, certificates and Ceph files. Safe to repeat. Returns what the roles are given: the
+ * configuration with the ids that OSDs got, and without the token.
+ */
+export async function prepareNode(config: Config): Promise<Config> {
   if (process.getuid?.() !== 0)
     throw new AppError('ROOT', 'appliance must be started by root', {
       hint: 'start it with sudo: it mounts, makes network interfaces and runs containers',
@@ -82,11 +94,36 @@ export async function prepareNode(config: Config): Promise<void> {
   if (config.roles.includes('server')) {
     const own = certificateAddresses(config, addresses);
     await ensureServerPki(config, paths, own, systemClock, systemRandom);
-    await ensureLocalIdentity(config, paths, own, systemClock, systemRandom);
+    await ensureLocalIdentity(config, paths, [config.node.ip], systemClock, systemRandom);
+    keepStaticToken(paths, config.token);
     publishKubeconfig(config, paths);
-  }
+  } else if (!config.roles.includes('mon')) await refreshJoined(config, paths);
   await ensureCephFiles(config, paths, systemClock, systemRandom);
+  const { token: _token, ...given } = config;
+  const osd = config.roles.includes('mon')
+    ? config.storage.osd
+    : await allocateOsds(config, paths, systemClock, systemRandom, systemLogger({ value: 'warn' }));
   await shareOut(config, paths);
+  return { ...given, storage: { ...config.storage, osd } };
+}
+
+/** Of a node that joined: what changed while it was away, where a server can be asked. Without one it starts with what it knows. */
+async function refreshJoined(config: Config, paths: Paths): Promise<void> {
+  if (!existsSync(`${paths.identity}/cluster.json`))
+    throw new AppError('IDENTITY', 'this node has no server role and has joined no cluster', {
+      hint: '`appliance join <token>` joins one; without roles in the configuration `appliance up` starts a cluster of its own',
+    });
+  const log = systemLogger({ value: config.logLevel });
+  try {
+    const client = ownClient(config, paths, systemClock, systemRandom);
+    writeServers(paths, [...(await requestClusterInfo(client)).servers, ...client.servers]);
+    await renewIdentity(config, paths, [config.node.ip], systemClock, systemRandom);
+    const ceph = await requestCeph(ownClient(config, paths, systemClock, systemRandom));
+    if (ceph) writeCephAccess(paths, ceph);
+  } catch (error) {
+    if (errorCode(error)?.startsWith('HTTP_40')) throw error;
+    log.warn('no server could be asked; starting with what is known of the cluster', { error: errorText(error) });
+  }
 }
 
 /** Gives each role's user what is its own. Last, because everything before is made as root. */

@@ -42,7 +42,7 @@ function apiserverDnsNames(domain: string): string[] {
 }
 
 /**
- * What a machine's addresses give for certificates: its own, without loopback, link-local, and those of pods and services, which come and go.
+ * What a server's addresses give for its certificates: the machine's own, without loopback, link-local, and those of pods and services, which come and go.
  */
 export function certificateAddresses(config: Config, machine: readonly string[]): string[] {
   const inside = [config.cluster.podCIDR, config.cluster.serviceCIDR].map(parseCidr);

@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { AppError, errorText } from '../base/errors.ts';
-import { makeDirectory, readFileIfThere, writeFileAtomic } from '../base/files-system.ts';
+import { makeDirectory, readFileIfThere, removeFileDurably, writeFileAtomic } from '../base/files-system.ts';
 import type { Random } from '../base/random.ts';
 import type { Config } from '../config/config.ts';
 import type { Paths } from '../config/paths.ts';
@@ -14,10 +14,10 @@ function readPair(directory: string, name: string): KeyPair | undefined {
   return cert === undefined || key === undefined ? undefined : { cert, key };
 }
 
-/** The key first: a certificate without its key would be worthless. */
+/** The key first: a certificate without its key would be worthless. A renewed key is for whom the old one was. */
 export function writePair(directory: string, name: string, pair: KeyPair): void {
-  writeFileAtomic(`${directory}/${name}.key`, pair.key, 0o600);
-  writeFileAtomic(`${directory}/${name}.crt`, pair.cert, 0o644);
+  writeFileAtomic(`${directory}/${name}.key`, pair.key, 0o600, { keepOwner: true });
+  writeFileAtomic(`${directory}/${name}.crt`, pair.cert, 0o644, { keepOwner: true });
 }
 
 /** An authority of this server; AppError PKI when it is not there. */
@@ -29,6 +29,13 @@ export function readAuthority(paths: Paths, name: AuthorityName): KeyPair {
     });
   return pair;
 }
+
+/** The files that all servers of a cluster have in common. */
+export const serverFileNames: readonly string[] = [
+  ...authorityNames.flatMap((name) => [`${name}.crt`, `${name}.key`]),
+  'service-account.key',
+  'service-account.pub',
+];
 
 /** Makes or renews one certificate of a directory; true when it is a new one. */
 async function ensureLeaf(
@@ -115,7 +122,18 @@ export async function ensureLocalIdentity(
     const leaf = nodeLeaf(name, config.node.name, addresses);
     await ensureLeaf(paths.identity, name, leaf, readAuthority(paths, leaf.authority), clock.now(), random);
   }
-  ensureNodePassword(paths, random);
+  // The server keeps a copy: it must know which machine has its own name.
+  const password = `${ensureNodePassword(paths, random)}\n`;
+  if (readFileIfThere(`${paths.pki}/node-password`) !== password)
+    writeFileAtomic(`${paths.pki}/node-password`, password, 0o600);
+}
+
+/** Puts the secret that the configuration names where the server reads it, and takes it away when there is none. */
+export function keepStaticToken(paths: Paths, token: string | undefined): void {
+  const file = `${paths.pki}/token`;
+  const existing = readFileIfThere(file);
+  if (token === undefined && existing !== undefined) removeFileDurably(file);
+  if (token !== undefined && existing !== token) writeFileAtomic(file, token, 0o600);
 }
 
 /** The secret by which this machine proves to be the node that it says it is; made on first use. */

@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto';
-import * as x509 from '@peculiar/x509';
+import { createHash, X509Certificate } from 'node:crypto';
 import { AppError } from '../base/errors.ts';
 
 /** Join tokens in K3s' form (docs.k3s.io/cli/token): `K10<sha256 of the CA>::<user>:<secret>`. */
@@ -61,13 +60,19 @@ const certificatesMax = 16;
  * so that intermediates may be renewed.
  */
 export function caHash(file: string): string {
-  const blocks = x509.PemConverter.isPem(file) ? x509.PemConverter.decode(file) : [];
+  const blocks = file.match(/-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g) ?? [];
   if (blocks.length === 0 || blocks.length > certificatesMax)
     throw new AppError('TOKEN', `expected 1 to ${certificatesMax} certificates in PEM, found ${blocks.length}`);
-  if (blocks.length === 1) return createHash('sha256').update(file).digest('hex');
-  const certificates = blocks.map((block) => new x509.X509Certificate(block));
-  const root = certificates.slice(1).find((certificate) => certificate.subject === certificate.issuer);
-  return root
-    ? createHash('sha256').update(Buffer.from(root.rawData)).digest('hex')
-    : createHash('sha256').update(file).digest('hex');
+  const sha256 = (bytes: string | Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+  if (blocks.length === 1) return sha256(file);
+  let root: X509Certificate | undefined;
+  try {
+    root = blocks
+      .slice(1)
+      .map((block) => new X509Certificate(block))
+      .find(({ issuer, subject }) => issuer === subject);
+  } catch (cause) {
+    throw new AppError('TOKEN', 'a certificate of the CA file is damaged', { cause });
+  }
+  return sha256(root?.raw ?? file);
 }

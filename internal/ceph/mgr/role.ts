@@ -4,7 +4,7 @@ import { AppError } from '../../base/errors.ts';
 import type { StartRole } from '../../node/role.ts';
 import { parseKeyring } from '../auth/keyring.ts';
 import { cephRelease, cephVersion, cephVersionShort } from '../mon/version.ts';
-import { parseMonHosts } from '../osd/ceph-conf.ts';
+import { parseMonHosts } from '../client/ceph-conf.ts';
 import { MgrServer } from './server.ts';
 
 /** One node, one mgr. */

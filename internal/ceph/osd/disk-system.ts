@@ -132,6 +132,13 @@ function volumeLabel(osd: number): string {
   return `osd.${osd}`;
 }
 
+/** Whose file system is on a file or device; undefined when it is no OSD's, or not there. */
+export function osdOwner(path: string): number | undefined {
+  if (!existsSync(path)) return undefined;
+  const match = /^osd\.(\d+)$/.exec(ext4Label(path) ?? '');
+  return match ? Number(match[1]) : undefined;
+}
+
 /**
  * Whether a file or device holds this OSD's file system already; false when it is blank. AppError FOREIGN_DISK for one that holds anything else: it
  * is never taken over.
@@ -192,7 +199,7 @@ export async function prepareDisk(
 ): Promise<PreparedDisk> {
   const dir = await prepareMounted(config, options.mountDir, options.log);
   const label = await readLabel(systemDisk, dir);
-  let id = uuid(options.random);
+  let id = config.uuid ?? uuid(options.random);
   if (label !== undefined) {
     const match = identityPattern.exec(label.identity);
     if (match === null || Number(match[1]) !== config.id || match[2] !== options.fsid)

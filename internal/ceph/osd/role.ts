@@ -5,7 +5,7 @@ import type { StartRole } from '../../node/role.ts';
 import { parseKeyring } from '../auth/keyring.ts';
 import { openBlockStore } from '../blockstore/blockstore.ts';
 import { openSqliteIndex } from '../blockstore/index-sqlite-shell.ts';
-import { parseMonHosts } from './ceph-conf.ts';
+import { parseMonHosts } from '../client/ceph-conf.ts';
 import { prepareDisk } from './disk-system.ts';
 import { releaseVolumeCopies } from './mount-copies-system.ts';
 import { OsdServer } from './osd-server.ts';

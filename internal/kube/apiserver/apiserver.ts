@@ -19,7 +19,7 @@ import { Authorizer } from '../auth/authorizer.ts';
 import { RbacPolicy } from '../auth/rbac.ts';
 import { ServiceAccountTokens } from '../auth/service-account-tokens.ts';
 import type { SchemaSource } from '../machinery/openapi.ts';
-import { ApiApp, type ApiEnv } from './app.ts';
+import { ApiApp, type ApiEnv, type Extension } from './app.ts';
 import { bootstrap } from './bootstrap.ts';
 import { Compactor } from './compactor.ts';
 import type { Core } from './context.ts';
@@ -31,7 +31,7 @@ import { RbacFeed } from './rbac-feed.ts';
 import { Registry } from './registry.ts';
 import { WatchHub } from './watch-hub.ts';
 
-export type { ApiEnv } from './app.ts';
+export type { ApiEnv, Extension } from './app.ts';
 
 /** Certificates and keys as PEM text. */
 export interface ApiServerPki {
@@ -76,6 +76,10 @@ export interface ApiServer {
   fetch(request: Request, env?: ApiEnv): Promise<Response>;
   /** Takes connections. `port` 0 chooses one. */
   listen(options: { port: number; host: string }): Promise<Listener>;
+  /** Answers paths beside the API on the same port. */
+  extend(extension: Extension): void;
+  /** Takes renewed certificates up, without a break. */
+  renew(pki: Pick<ApiServerPki, 'server' | 'kubeletClient'>): void;
   /** Empty when it is ready to serve, else why not. */
   notReady(): string;
   /** Ends watches, timers and connections; the store stays open. */
@@ -137,6 +141,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     log,
   };
   let started = false;
+  let serving = pki.server;
   const nodes = new KubeletClient({ ...pki.kubeletClient, ca: pki.kubeletCa }, log);
   const app = new ApiApp({
     core,
@@ -174,12 +179,18 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       const listener = await listen(
         app,
         nodes,
-        { port, host, cert: pki.server.cert, key: pki.server.key, clientCa: pki.clientCa },
+        { port, host, ...serving, clientCa: pki.clientCa },
         () => clock.now(),
         log,
       );
       listeners.push(listener);
       return listener;
+    },
+    extend: (extension) => app.extend(extension),
+    renew: ({ server, kubeletClient }) => {
+      serving = server;
+      nodes.renew({ ...kubeletClient, ca: pki.kubeletCa });
+      for (const listener of listeners) listener.renew(server);
     },
     notReady: () => (started ? '' : 'default roles are not written yet'),
     async close() {

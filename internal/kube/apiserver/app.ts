@@ -18,11 +18,16 @@ export interface ApiEnv {
   identity?: UserInfo;
   /** The user of a verified client certificate. */
   certificate?: UserInfo;
+  /** The peer's address. */
+  remote?: string;
   /** The transport writes the body itself: see `replyOf`. */
   raw?: boolean;
   /** Reads the body when it is wanted, after authentication, authorization and the limits on requests; without it the body is the Request's. Throws Statuses. */
   body?: () => Promise<Uint8Array>;
 }
+
+/** Paths beside the API on the same port; it authenticates by itself. Undefined for a path that is not its own. */
+export type Extension = (request: Request, env: ApiEnv) => Promise<Response> | undefined;
 
 /** GETs of a kubelet's answers (logs). */
 export interface NodeGateway {
@@ -52,6 +57,7 @@ export class ApiApp {
   readonly #handlers: ReturnType<typeof documentHandlers>;
   readonly #hono = new Hono<{ Bindings: ApiEnv }>();
   readonly metrics = new Metrics();
+  #extension: Extension | undefined;
   #reads = 0;
   #writes = 0;
 
@@ -67,7 +73,14 @@ export class ApiApp {
 
   /** Answers one request. In-process callers set `env.identity`; never throws. */
   fetch(request: Request, env: ApiEnv = {}): Promise<Response> {
+    const beside = this.#extension?.(request, env);
+    if (beside !== undefined) return beside;
     return Promise.resolve(this.#hono.fetch(request, env));
+  }
+
+  /** From now on `extension` answers what is its own. */
+  extend(extension: Extension): void {
+    this.#extension = extension;
   }
 
   #metricsText(): string {

@@ -31,12 +31,17 @@ function unreachable(target: KubeletTarget, error: unknown): Error {
 }
 
 export class KubeletClient {
-  readonly #credentials: KubeletCredentials;
+  #credentials: KubeletCredentials;
   readonly #log: Logger;
 
   constructor(credentials: KubeletCredentials, log: Logger) {
     this.#credentials = credentials;
     this.#log = log;
+  }
+
+  /** The next connections are made with these. */
+  renew(credentials: KubeletCredentials): void {
+    this.#credentials = credentials;
   }
 
   #tls(target: KubeletTarget): {

@@ -1,6 +1,7 @@
 /** The network shell: HTTP/2 and HTTP/1.1 with client certificates on one port, streams with back-pressure, upgrades handed to kubelets. */
 import http2 from 'node:http2';
 import type { Duplex } from 'node:stream';
+import type { SecureContextOptions } from 'node:tls';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
@@ -48,6 +49,8 @@ const unwantedBodyMs = 5_000;
 
 export interface Listener {
   readonly port: number;
+  /** New connections get this certificate; those that are open go on. */
+  renew(server: { readonly cert: string; readonly key: string }): void;
   close(): Promise<void>;
 }
 
@@ -77,7 +80,8 @@ export async function listen(
   };
   const envOf = (socket: object): ApiEnv => {
     const certificate = userOf(socket);
-    return certificate === undefined ? { raw: true } : { raw: true, certificate };
+    const remote = (socket as { remoteAddress?: string }).remoteAddress ?? 'unknown';
+    return certificate === undefined ? { raw: true, remote } : { raw: true, remote, certificate };
   };
   const limits = { ...defaultLimits, ...options.limits };
   const budget = new BodyBudget(limits.bodyBytes);
@@ -95,11 +99,10 @@ export async function listen(
     waiting.set(who, timer);
   };
   let refused = 0;
+  const tls = { requestCert: true, rejectUnauthorized: false, ca: options.clientCa };
   const server = http2.createSecureServer({
     allowHTTP1: true,
-    requestCert: true,
-    rejectUnauthorized: false,
-    ca: options.clientCa,
+    ...tls,
     cert: options.cert,
     key: options.key,
     settings: { maxConcurrentStreams: 1000, initialWindowSize: 1024 * 1024 },
@@ -159,6 +162,7 @@ export async function listen(
   const address = server.address();
   return {
     port: typeof address === 'object' && address !== null ? address.port : options.port,
+    renew: ({ cert, key }) => server.setSecureContext({ ...tls, cert, key } as SecureContextOptions),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

@@ -4,7 +4,8 @@ import type { Config } from '../../config/config.ts';
 import type { Paths } from '../../config/paths.ts';
 import type { KubeClient } from '../client/api.ts';
 import { createKubeClient } from '../client/client.ts';
-import { httpsTransport } from '../client/https-transport.ts';
+import { balancedTransport, type TlsMaterial } from '../client/https-transport.ts';
+import { apiserverName } from '../../pki/leaves.ts';
 
 interface Material {
   ca: string;
@@ -36,16 +37,32 @@ function freshMaterial(files: { ca: string; cert: string; key: string }): () => 
   };
 }
 
-/** A client of this cluster's API server with the identity in `<identity>/<name>.crt` and `.key`. */
-export function apiClient(config: Config, paths: Paths, name: string, userAgent: string): KubeClient {
-  const files = {
-    ca: `${paths.identity}/server-ca.crt`,
-    cert: `${paths.identity}/${name}.crt`,
-    key: `${paths.identity}/${name}.key`,
+/** Servers of the cluster as joining and the agent write them down; read again when they change. */
+function knownServers(file: string): () => readonly string[] {
+  let seen = Number.NaN;
+  let servers: readonly string[] = [];
+  return () => {
+    const { mtimeMs } = statSync(file);
+    if (mtimeMs !== seen) {
+      servers = JSON.parse(readFileSync(file, 'utf8')) as string[];
+      seen = mtimeMs;
+    }
+    return servers;
   };
+}
+
+/** A client of this cluster's API with the identity in `<identity>/<name>.crt` and `.key`: of the server on this node, else of any of the cluster. */
+export function apiClient(config: Config, paths: Paths, name: string, userAgent: string): KubeClient {
+  const directory = paths.identity;
+  const files = { ca: `${directory}/server-ca.crt`, cert: `${directory}/${name}.crt`, key: `${directory}/${name}.key` };
+  const fresh = freshMaterial(files);
+  // By name, as addresses change.
+  const material = (): TlsMaterial => ({ ...fresh(), serverName: apiserverName });
+  const local = [`${config.node.ip}:${config.ports.api}`];
+  const servers = config.roles.includes('server') ? () => local : knownServers(`${directory}/servers.json`);
   return createKubeClient({
-    transport: httpsTransport(freshMaterial(files)),
-    baseUrl: `https://${config.node.ip}:${config.ports.api}`,
+    transport: balancedTransport(material, servers),
+    baseUrl: 'https://kubernetes',
     userAgent,
   });
 }

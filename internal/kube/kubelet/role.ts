@@ -8,8 +8,13 @@ import { applianceId } from './node/identity.ts';
 import { hostPorts } from './pod/host-ports.ts';
 import { KubeletServer } from './server/kubelet-server.ts';
 
+export interface KubeletHandle extends RoleHandle {
+  /** The node's certificates were renewed. */
+  renew(): void;
+}
+
 /** The node agent: pods over containerd, their network, services, and the kubelet's HTTPS server. */
-export async function start(context: RoleContext): Promise<RoleHandle> {
+export async function start(context: RoleContext): Promise<KubeletHandle> {
   const { clock, config, log, paths, random } = context;
   const client = apiClient(config, paths, 'kubelet', 'kubelet/v1.36.0');
   const network = new PodNetwork({
@@ -66,6 +71,7 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
         detail: [own.detail, network.trouble, proxy.problem].filter((part) => part !== undefined).join('; '),
       };
     },
+    renew: () => server.renew(),
     stop: async () => {
       stop.abort();
       await server.stop();

@@ -1,6 +1,7 @@
 import { serveCsi } from '../../csi/grpc-server.ts';
 import { identityService, rbdDriverName } from '../../csi/identity.ts';
 import { RbdNode } from '../../csi/rbd-node-system.ts';
+import { keepIdentity } from '../../join/keep-identity-client.ts';
 import { start as startKubelet } from '../../kube/kubelet/role.ts';
 import { applianceId } from '../../kube/kubelet/node/identity.ts';
 import { RoleCgroups, volumesGroup } from '../cgroup-system.ts';
@@ -27,9 +28,13 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
     log,
   );
   const kubelet = await startKubelet(context);
+  const stopping = new AbortController();
+  const kept = keepIdentity(context, () => kubelet.renew(), stopping.signal);
   return {
     health: () => kubelet.health(),
     stop: async () => {
+      stopping.abort();
+      await kept;
       await kubelet.stop();
       await driver.close();
     },

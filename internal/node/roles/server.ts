@@ -30,6 +30,7 @@ import { openStore } from '../../store/store.ts';
 import { connectMon, connectRadosAs, keyringKey } from '../ceph-connect-client.ts';
 import { startAnnouncer } from '../discovery/mdns-system.ts';
 import type { RoleContext, RoleHandle } from '../role.ts';
+import { startJoining } from './server-join.ts';
 
 /** The control plane of a node: store, API server, controllers, scheduler, operator, and the controller side of our CSI driver. */
 export async function start(context: RoleContext): Promise<RoleHandle> {
@@ -87,6 +88,17 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
   for (const desired of controllerObjects()) await applyObject(admin, desired);
 
   const ceph = config.roles.includes('mon');
+  let mon: Promise<MonClient> | undefined;
+  const connectedMon = (): Promise<MonClient> => {
+    if (!mon) {
+      mon = connectMon(config, paths, log.with({ component: 'operator' }), 10_000);
+      mon.catch(() => {
+        mon = undefined;
+      });
+    }
+    return mon;
+  };
+  const joining = await startJoining({ context, api, client: admin, mon: ceph ? connectedMon : undefined });
   const driver = ceph ? await startDriver(context) : undefined;
   const controllers = startControllers({
     client: clientOf('system:kube-controller-manager', controllersGroup),
@@ -106,15 +118,9 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
     log: log.with({ component: 'scheduler' }),
     host: config.node.name,
   });
-  let mon: MonClient | undefined;
   const operator = startOperator({
     client: admin,
-    mon: ceph
-      ? async () => {
-          mon ??= await connectMon(config, paths, log.with({ component: 'operator' }), 10_000);
-          return mon;
-        }
-      : undefined,
+    mon: ceph ? connectedMon : undefined,
     objects: [
       ...edgeObjects(config, edgeUserName),
       ...(ceph ? storageObjects(config, csiUsers(context)) : []),
@@ -133,7 +139,8 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
     stop: async () => {
       await announcer?.close();
       await operator.stop();
-      await mon?.close();
+      await joining.stop();
+      await mon?.then((one) => one.close()).catch(() => undefined);
       await scheduler.stop();
       await controllers.stop();
       await driver?.close();

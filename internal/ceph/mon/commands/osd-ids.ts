@@ -1,3 +1,6 @@
+import { utf8Text } from '../../../base/bytes.ts';
+import type { CryptoKey } from '../../auth/api.ts';
+import { cryptoKeyText, parseCryptoKey } from '../../auth/crypto.ts';
 import { removeItem } from '../../crush/build.ts';
 import { OSD_DESTROYED, OSD_NEW, OSD_OUT } from '../../maps/constants.ts';
 import type { OsdMap } from '../../maps/osdmap.ts';
@@ -48,6 +51,36 @@ function newOsdId(map: OsdMap, uuid: string, asked: number | undefined): { osd: 
   let osd = 0;
   while (map.exists(osd)) osd++;
   return { osd, exists: false };
+}
+
+/** The OSD's key among the secrets that `osd new` reads, `{"cephx_secret": "<base64>"}`; undefined without input. Errors: EINVAL. */
+function cephxSecret(input: Uint8Array): CryptoKey | undefined {
+  if (input.length === 0) return undefined;
+  let secrets: unknown;
+  try {
+    secrets = JSON.parse(utf8Text(input));
+  } catch {
+    throw new Refusal(EINVAL, 'osd new: the secrets are no JSON');
+  }
+  const text = (secrets as { cephx_secret?: unknown } | null)?.cephx_secret;
+  if (text === undefined) return undefined;
+  try {
+    return parseCryptoKey(text as string);
+  } catch {
+    throw new Refusal(EINVAL, 'osd new: cephx_secret is not a Ceph secret key');
+  }
+}
+
+/** As upstream's `AuthMonitor::validate_osd_new`: the same again is fine, another key for an OSD that has one is not. */
+function giveKey(draft: Draft, osd: number, key: CryptoKey): void {
+  const name = `osd.${osd}`;
+  const known = draft.state.auth.entities.get(name);
+  if (known !== undefined) {
+    if (cryptoKeyText(known.key) !== cryptoKeyText(key))
+      throw new Refusal(EEXIST, `entity ${name} exists but key does not match`);
+    return;
+  }
+  draft.setEntity(name, { key, caps: { mon: 'allow profile osd', mgr: 'allow profile osd', osd: 'allow *' } });
 }
 
 /** Commands that make and remove OSD ids. */
@@ -103,11 +136,13 @@ export const osdIdCommands: readonly CommandEntry<CommandContext>[] = [
     help: 'give a disk an id; reads keys from the input as JSON',
     module: 'osd',
     perm: 'rw',
-    handler: async ({ mon }, args, format) => {
+    handler: async ({ input, mon }, args, format) => {
       const uuid = args.text('uuid').toLowerCase();
       const id = args.optional('id');
+      const key = cephxSecret(input);
       const osd = await mon.update((draft) => {
         const found = newOsdId(draft.state.osdmap, uuid, id === undefined ? undefined : parseOsd(id));
+        if (key !== undefined) giveKey(draft, found.osd, key);
         if (!found.exists)
           draft.osdmap((inc, map) => {
             if (!map.exists(found.osd)) createOsd(inc, map, found.osd, uuid);

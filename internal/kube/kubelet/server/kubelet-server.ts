@@ -57,15 +57,8 @@ export class KubeletServer {
   }
 
   async start(): Promise<void> {
-    const { config, log, paths } = this.#options;
-    const server = http2.createSecureServer({
-      allowHTTP1: true,
-      requestCert: true,
-      rejectUnauthorized: false,
-      ca: readFileSync(`${paths.identity}/client-ca.crt`, 'utf8'),
-      cert: readFileSync(`${paths.identity}/kubelet-serving.crt`, 'utf8'),
-      key: readFileSync(`${paths.identity}/kubelet-serving.key`, 'utf8'),
-    });
+    const { config, log } = this.#options;
+    const server = http2.createSecureServer({ allowHTTP1: true, ...this.#tls() });
     this.#server = server;
     server.on('secureConnection', (socket: Duplex) => {
       this.#sockets.add(socket);
@@ -89,6 +82,17 @@ export class KubeletServer {
       });
     });
     server.on('error', (error: Error) => log.warn('kubelet server', { error: errorText(error) }));
+  }
+
+  #tls(): http2.SecureServerOptions {
+    const pem = (name: string): string => readFileSync(`${this.#options.paths.identity}/${name}`, 'utf8');
+    const pair = { cert: pem('kubelet-serving.crt'), key: pem('kubelet-serving.key') };
+    return { requestCert: true, rejectUnauthorized: false, ca: pem('client-ca.crt'), ...pair };
+  }
+
+  /** Takes up a renewed serving certificate: new connections get it. */
+  renew(): void {
+    this.#server?.setSecureContext(this.#tls());
   }
 
   async stop(): Promise<void> {

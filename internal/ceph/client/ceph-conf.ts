@@ -19,3 +19,19 @@ export function parseMonHosts(text: string, path: string): { fsid: string; monAd
   if (monAddrs.length === 0) throw new AppError('CEPH_CONF', `${path}: mon host '${hosts}' has no v2 address`);
   return { fsid, monAddrs };
 }
+
+/** The ceph.conf that clients and daemons of a node read. `monHosts`: `[v2:10.0.0.1:3300]` each; `keyrings`: the directory of `$name.keyring`. */
+export function renderCephConf(options: { fsid: string; monHosts: readonly string[]; keyrings: string }): string {
+  return [
+    '[global]',
+    `fsid = ${options.fsid}`,
+    `mon host = ${options.monHosts.join(',')}`,
+    'auth cluster required = cephx',
+    'auth service required = cephx',
+    'auth client required = cephx',
+    'ms bind ipv6 = false',
+    `keyring = ${options.keyrings}/$name.keyring`,
+    'log file = /dev/null',
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,59 @@
+import { AppError } from '../../internal/base/errors.ts';
+import { systemClock, systemRandom } from '../../internal/base/system.ts';
+import type { ConfigArguments } from '../../internal/config/machine-system.ts';
+import { joinCluster } from '../../internal/join/join-system.ts';
+import { discoverServers } from '../../internal/node/discovery/mdns-system.ts';
+import { parseToken } from '../../internal/pki/token.ts';
+import { type CommandModule, configArguments, withExamples } from './command.ts';
+import { withKeyFlags } from './key-flags.ts';
+import { createProgress } from './progress.ts';
+import { up } from './up.ts';
+
+/** How long servers on the network have to answer. */
+const discoverMs = 10_000;
+
+export const command: CommandModule = {
+  define(command) {
+    withKeyFlags(command)
+      .argument('<token>', 'what `appliance token create` printed on a server; "-" reads it from standard input')
+      .option('--no-start', 'only join; `appliance up` or `appliance run` starts the node later');
+    withExamples(command, [
+      ['appliance join K10…::node:…', 'the cluster is looked for on the network and proved by the hash'],
+      ['appliance join K10…::node:… --server https://10.0.0.5:6443', 'the cluster of this server'],
+      ['appliance join - --role agent,osd --osd "{file: /mnt/usb/osd.img}" <token.txt', 'with a disk for storage'],
+    ]).action((token: string, { start }: { start: boolean }) => join(configArguments(command), token, start));
+  },
+};
+
+/** Makes this machine a node of the token's cluster, then runs it as `up` does. */
+async function join(from: ConfigArguments, tokenText: string, start: boolean): Promise<void> {
+  const progress = createProgress(process.stdout);
+  const text = tokenText === '-' ? (await Bun.stdin.text()).trim() : tokenText;
+  parseToken(text);
+  if (process.getuid?.() !== 0)
+    throw new AppError('ROOT', 'appliance must be started by root', {
+      hint: 'start it with sudo: it mounts, makes network interfaces and runs containers',
+    });
+  const { joined, server } = await joinCluster({
+    from,
+    tokenText: text,
+    discover,
+    clock: systemClock,
+    random: systemRandom,
+    step: (step) => progress.done(step),
+  });
+  progress.line(`This machine is now node ${joined.node} of the cluster at ${server}; it needs the token no more.`);
+  if (start) return up(from);
+  progress.line('`appliance up` or `appliance run` starts it.');
+}
+
+async function discover(caHash: string): Promise<string[]> {
+  const { others, servers } = await discoverServers(caHash, { timeoutMs: discoverMs, clock: systemClock });
+  if (servers.length > 0) return servers.map(({ address, port }) => `${address}:${port}`);
+  throw new AppError('UNREACHABLE', 'no server of the cluster answers on this network', {
+    hint:
+      others.length > 0
+        ? `servers of other clusters do: ${others.map(({ address, node }) => `${node} (${address})`).join(', ')}. Is the token of the right cluster? Else name a server: --server https://host:6443`
+        : 'is one switched on, in the same network, with multicast let through? Else name it: --server https://host:6443',
+  });
+}

@@ -1,0 +1,181 @@
+import { readFileSync } from 'node:fs';
+import { Option } from 'commander';
+import { AppError, errorCode } from '../../internal/base/errors.ts';
+import { systemClock, systemRandom } from '../../internal/base/system.ts';
+import { type ConfigArguments, runningConfig } from '../../internal/config/machine-system.ts';
+import { nodePaths } from '../../internal/config/paths.ts';
+import { createToken, deleteToken, type JoinTokenRecord, listTokens, newToken } from '../../internal/join/tokens.ts';
+import type { KubeClient } from '../../internal/kube/client/api.ts';
+import { createKubeClient } from '../../internal/kube/client/client.ts';
+import { httpsTransport } from '../../internal/kube/client/https-transport.ts';
+import { caHash, formatToken } from '../../internal/pki/token.ts';
+import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
+import { print } from './output.ts';
+
+/** `appliance token`: on a server, with the administrator's certificate, over the API. */
+
+export const command: CommandModule = {
+  define(command) {
+    const create = command
+      .command('create')
+      .description('Make a token and print it; only a hash of it is kept.')
+      .addOption(
+        new Option('--role <role>', 'as what a machine may join').choices(['agent', 'server']).default('agent'),
+      )
+      .option('--ttl <time>', 'how long it is good for: 30m, 24h, 7d; 0 for ever', '24h')
+      .option('--description <text>', 'what it is for')
+      .option('--one-time', 'good for one machine')
+      .option('--replace <node>', 'one machine may take the place of this node: new hardware, or a new installation');
+    withExamples(withOutput(create), [
+      ['appliance token create', 'for agents, a day long'],
+      ['appliance token create --one-time --ttl 1h', 'for one machine, now'],
+      ['appliance token create --replace pi-2', 'pi-2 was installed again'],
+    ]).action((options: CreateOptions) => tokenCreate(configArguments(create), options));
+    const list = command.command('list').alias('ls').description('Show what tokens there are, without their secrets.');
+    withOutput(list).action(({ output }: { output: OutputFormat }) => tokenList(configArguments(list), output));
+    const remove = command
+      .command('delete')
+      .argument('<id...>', 'of `appliance token list`, or whole tokens')
+      .description('Make tokens useless; nodes that have joined stay.');
+    remove.action((ids: string[]) => tokenDelete(configArguments(remove), ids));
+  },
+};
+
+interface CreateOptions {
+  readonly role: 'agent' | 'server';
+  readonly ttl: string;
+  readonly description?: string;
+  readonly oneTime?: boolean;
+  readonly replace?: string;
+  readonly output: OutputFormat;
+}
+
+const units: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** Milliseconds of `30m`, `24h`, `7d`, `1h30m`; undefined for `0`: without end. AppError USAGE. */
+export function parseLife(text: string): number | undefined {
+  if (/^0[smhd]?$/.test(text)) return undefined;
+  const parts = [...text.matchAll(/(\d{1,6})([smhd])/g)];
+  const ms = parts.reduce((sum, [, count, unit]) => sum + Number(count) * units[unit!]!, 0);
+  if (parts.map(([part]) => part).join('') !== text || ms <= 0 || ms > 3650 * units.d!)
+    throw new AppError('USAGE', `${JSON.stringify(text)} is no length of time`, {
+      hint: 'expected 30m, 24h or 7d, up to ten years; 0 for a token that does not end',
+    });
+  return ms;
+}
+
+interface Admin {
+  readonly client: KubeClient;
+  readonly ca: string;
+}
+
+function admin(from: ConfigArguments): Admin {
+  const config = runningConfig(from);
+  const paths = nodePaths(config.dataDir, config.runDir);
+  const pem = (name: string): string => readFileSync(`${paths.pki}/${name}`, 'utf8');
+  try {
+    const material = { ca: pem('server-ca.crt'), cert: pem('admin.crt'), key: pem('admin.key') };
+    const baseUrl = `https://${config.node.ip}:${config.ports.api}`;
+    return {
+      ca: material.ca,
+      client: createKubeClient({ transport: httpsTransport(() => material), baseUrl, userAgent: 'appliance-token' }),
+    };
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === 'EACCES')
+      throw new AppError('ROOT', 'tokens are root’s to make', { hint: 'start it with sudo', cause: error });
+    if (code !== 'ENOENT') throw error;
+    throw new AppError('NOT_SERVER', 'this machine is no server of a cluster: it has no key to make tokens with', {
+      hint: 'call it on the machine where `appliance up` made the cluster',
+    });
+  }
+}
+
+async function reached<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (errorCode(error) === 'ConnectionRefused')
+      throw new AppError('NOT_RUNNING', 'the Kubernetes API of this machine does not answer', {
+        hint: 'start it first: appliance up',
+        cause: error,
+      });
+    throw error;
+  }
+}
+
+/** What of a token may be seen. */
+function shown(token: JoinTokenRecord) {
+  return {
+    id: token.id,
+    role: token.user === 'node' ? 'agent' : 'server',
+    created: new Date(token.createdMs).toISOString(),
+    expires: token.expiresMs === undefined ? null : new Date(token.expiresMs).toISOString(),
+    expired: token.expiresMs !== undefined && token.expiresMs <= systemClock.now(),
+    oneTime: token.oneTime,
+    usedBy: token.usedBy ?? null,
+    replace: token.replace ?? null,
+    description: token.description,
+  };
+}
+
+async function tokenCreate(from: ConfigArguments, options: CreateOptions): Promise<void> {
+  const lifeMs = parseLife(options.ttl);
+  const { ca, client } = admin(from);
+  const { record, secret } = await newToken(
+    {
+      user: options.role === 'agent' ? 'node' : 'server',
+      lifeMs,
+      ...(options.description === undefined ? {} : { description: options.description }),
+      ...(options.oneTime === undefined ? {} : { oneTime: options.oneTime }),
+      ...(options.replace === undefined ? {} : { replace: options.replace }),
+    },
+    systemClock.now(),
+    systemRandom,
+  );
+  await reached(createToken(client, record));
+  const token = formatToken({ caHash: caHash(ca), user: record.user, secret });
+  print(options.output, { token, ...shown(record) }, () => token);
+}
+
+async function tokenList(from: ConfigArguments, output: OutputFormat): Promise<void> {
+  const tokens = (await reached(listTokens(admin(from).client))).map(shown);
+  print(output, tokens, () =>
+    columns([
+      ['ID', 'ROLE', 'EXPIRES', 'GOOD FOR', 'USED BY', 'DESCRIPTION'],
+      ...tokens.map((token) => [
+        token.id,
+        token.role,
+        token.expired ? 'expired' : (token.expires ?? 'never'),
+        token.replace ? `replacing ${token.replace}` : token.oneTime ? 'one machine' : 'any number',
+        token.usedBy ?? '',
+        token.description,
+      ]),
+    ]),
+  );
+}
+
+function columns(table: readonly (readonly string[])[]): string {
+  const widths = table[0]!.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
+  return table
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column]!))
+        .join('   ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+async function tokenDelete(from: ConfigArguments, ids: readonly string[]): Promise<void> {
+  const { client } = admin(from);
+  for (const given of ids) {
+    // The whole token is taken too; the id is its secret's first part.
+    const id = /(?:^|:)([a-z0-9]{6})(?:\.[^:]*)?$/.exec(given)?.[1] ?? given;
+    if (!(await reached(deleteToken(client, id))))
+      throw new AppError('TOKEN', `there is no token ${JSON.stringify(id.slice(0, 64))}`, {
+        hint: '`appliance token list` shows them',
+      });
+    console.log(`token ${id} deleted`);
+  }
+}

@@ -1,0 +1,145 @@
+import { createHash } from 'node:crypto';
+import type { Clock } from '../base/clock.ts';
+import type { Random } from '../base/random.ts';
+import type { KubeClient } from '../kube/client/api.ts';
+import { failure } from '../kube/machinery/status.ts';
+import { sameSecret, secretMatches } from '../pki/secret-hash.ts';
+import type { TokenUser } from '../pki/token.ts';
+import { forgetPassword, keepPassword, passwordHash } from './node-passwords.ts';
+import { bindToken, findToken, type JoinTokenRecord, tokenId } from './tokens.ts';
+
+/** Who asks to join, or has joined. */
+export type Principal =
+  /** Holds a token; `record` is missing with the secret that the server's configuration names. */
+  | { readonly kind: 'token'; readonly user: TokenUser; readonly secret: string; readonly record?: JoinTokenRecord }
+  /** Shows the certificate of a node. */
+  | { readonly kind: 'certificate'; readonly node: string }
+  /** Knows the password of a node: its certificate has ended while it was away. */
+  | { readonly kind: 'password'; readonly node: string };
+
+/** The user of Basic authentication with a node's password: `system:node:<name>`. */
+const nodeUserPrefix = 'system:node:';
+const headerMax = 2048;
+/** Hashes at once, and how many may wait: each takes 32 MiB and much of a second on a small machine. */
+const hashesAtOnce = 2;
+const hashesWaitingMax = 24;
+const verifiedMax = 128;
+const verifiedMs = 10 * 60_000;
+
+/** Name and secret of Basic authentication (RFC 7617); undefined for anything else. */
+export function parseBasic(header: string | null): { user: string; secret: string } | undefined {
+  if (header === null || header.length > headerMax) return undefined;
+  const match = /^basic +([A-Za-z0-9+/]+=*)$/i.exec(header.trim());
+  if (!match) return undefined;
+  const text = Buffer.from(match[1]!, 'base64').toString('utf8');
+  const colon = text.indexOf(':');
+  if (colon < 0) return undefined;
+  return { user: text.slice(0, colon), secret: text.slice(colon + 1) };
+}
+
+const unauthorized = (message: string): Error => failure(401, 'Unauthorized', message, {});
+
+export interface CredentialsOptions {
+  /** May read and write Secrets of kube-system. */
+  readonly client: KubeClient;
+  /** Secrets of the server's own configuration. */
+  readonly staticTokens: () => readonly { user: TokenUser; secret: string }[];
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** Checks tokens and node passwords. */
+export class Credentials {
+  readonly #options: CredentialsOptions;
+  /** What was right a moment ago: a joining node asks several times. Of secrets only digests. */
+  readonly #verified = new Map<string, number>();
+  #running = 0;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(options: CredentialsOptions) {
+    this.#options = options;
+  }
+
+  async #matches(secret: string, hash: string): Promise<boolean> {
+    const { clock } = this.#options;
+    const key = `${createHash('sha256').update(secret).digest('hex')} ${hash}`;
+    const until = this.#verified.get(key);
+    if (until !== undefined && until > clock.monotonic()) return true;
+    if (this.#running >= hashesAtOnce) {
+      if (this.#waiting.length >= hashesWaitingMax)
+        throw failure(503, 'ServiceUnavailable', 'too many nodes join at once; try again in a moment', {
+          retryAfterSeconds: 5,
+        });
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    this.#running++;
+    try {
+      if (!(await secretMatches(secret, hash))) return false;
+    } finally {
+      this.#running--;
+      this.#waiting.shift()?.();
+    }
+    this.#verified.delete(key);
+    this.#verified.set(key, clock.monotonic() + verifiedMs);
+    if (this.#verified.size > verifiedMax) this.#verified.delete([...this.#verified.keys()][0]!);
+    return true;
+  }
+
+  /** Who the Basic credentials are. Throws 401, 503. */
+  async authenticate(user: string, secret: string): Promise<Principal> {
+    if (user.startsWith(nodeUserPrefix)) {
+      const node = user.slice(nodeUserPrefix.length);
+      const hash = await passwordHash(this.#options.client, node);
+      if (hash === undefined || !(await this.#matches(secret, hash)))
+        throw unauthorized(
+          `the password is not that of node ${JSON.stringify(node.slice(0, 253))}, or the node was deleted: join again with a token`,
+        );
+      return { kind: 'password', node };
+    }
+    // Who may join as a server may join as an agent.
+    for (const one of this.#options.staticTokens())
+      if (sameSecret(secret, one.secret) && (user === one.user || one.user === 'server'))
+        return { kind: 'token', user: user === 'server' ? 'server' : 'node', secret };
+    const id = tokenId(secret);
+    const record = id === undefined ? undefined : await findToken(this.#options.client, id);
+    if (!record || !(await this.#matches(secret, record.hash)) || (user === 'server' && record.user !== 'server'))
+      throw unauthorized('the token is not known here: it was deleted, or is of another cluster');
+    if (record.expiresMs !== undefined && this.#options.clock.now() >= record.expiresMs)
+      throw unauthorized(`the token has expired at ${new Date(record.expiresMs).toISOString()}`);
+    return { kind: 'token', user: user === 'server' ? 'server' : 'node', secret, record };
+  }
+
+  /**
+   * Whether `who` may act as the node: the first machine of a name gets it with its password, later ones have to know it. Throws 401, 403 with the way
+   * out.
+   */
+  async admitNode(who: Principal, node: string, password: string): Promise<void> {
+    const { client, random } = this.#options;
+    if (who.kind !== 'token' && who.node !== node)
+      throw failure(403, 'Forbidden', `node ${who.node} asks as ${node}`, {});
+    const record = who.kind === 'token' ? who.record : undefined;
+    if (record?.oneTime && record.usedBy !== undefined && record.usedBy !== node)
+      throw unauthorized(`the token was good for one node and was used by ${record.usedBy}`);
+    const hash = await passwordHash(client, node);
+    if (hash !== undefined && (await this.#matches(password, hash))) return this.#bind(record, node);
+    if (hash === undefined && who.kind !== 'token')
+      throw unauthorized(`node ${node} was deleted from the cluster: join again with a token`);
+    if (hash !== undefined && record?.replace !== node)
+      throw failure(
+        403,
+        'Forbidden',
+        `another machine has joined as ${node}. Give this one another name (node.name), or, if it takes that machine's place, use the token that \`appliance token create --replace ${node}\` on a server prints`,
+        {},
+      );
+    await this.#bind(record, node);
+    if (hash !== undefined) await forgetPassword(client, node);
+    if (!(await keepPassword(client, node, password, random)))
+      throw failure(409, 'Conflict', `another machine is joining as ${node} at this moment`, {});
+  }
+
+  async #bind(record: JoinTokenRecord | undefined, node: string): Promise<void> {
+    if (!record?.oneTime || record.usedBy === node) return;
+    if (!(await bindToken(this.#options.client, record.id, node)))
+      throw unauthorized('the token was good for one node and was used by another one');
+  }
+}

@@ -1,0 +1,260 @@
+import type { Clock } from '../base/clock.ts';
+import { errorText } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { Random } from '../base/random.ts';
+import { isIPv4 } from '../config/cidr.ts';
+import type { KubeClient } from '../kube/client/api.ts';
+import { nodeName, type UserInfo } from '../kube/auth/identity.ts';
+import { badRequest, failure, StatusError, tooManyRequests } from '../kube/machinery/status.ts';
+import {
+  issueCertificate,
+  type KeyPair,
+  type LeafRequest,
+  signCertificate,
+  signingRequestKey,
+} from '../pki/certificates.ts';
+import { type AuthorityName, type NodeLeafName, nodeLeaf, nodeNameReserved } from '../pki/leaves.ts';
+import { seal } from '../pki/sealed.ts';
+import type { TokenUser } from '../pki/token.ts';
+import { type ClusterFacts, type ClusterInfo, k3sConfig } from './cluster-info.ts';
+import { Credentials, parseBasic, type Principal } from './credentials.ts';
+import { RateLimit } from './rate-limit.ts';
+
+/**
+ * The endpoints by which machines join, on the port of the API server: `/cacerts`, `/ping` and `/v1-k3s/…` as K3s' agents call them
+ * (`pkg/server/handlers`, `pkg/agent/config`), and `/v1-appliance/…` for what K3s has no word for.
+ */
+
+/** A request as the listener hands it over. */
+export interface JoinRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly headers: Headers;
+  /** The peer's address. */
+  readonly remote: string;
+  /** The user of a verified client certificate. */
+  readonly certificate: UserInfo | undefined;
+  body(): Promise<Uint8Array>;
+}
+
+export interface JoinServiceOptions {
+  readonly authority: (name: AuthorityName) => KeyPair;
+  /** Acts as the server itself. */
+  readonly client: KubeClient;
+  readonly facts: ClusterFacts;
+  /** Addresses of API servers, `host:port`. */
+  readonly servers: () => Promise<string[]>;
+  /** What an OSD on another node needs; undefined where there is no storage. */
+  readonly ceph: (() => Promise<CephAccess>) | undefined;
+  /** Every file that makes a server one of this cluster, by name. */
+  readonly serverFiles: () => Record<string, string>;
+  readonly staticTokens: () => readonly { user: TokenUser; secret: string }[];
+  /** Addresses that are this server's: no node gets a certificate for them but its own. */
+  readonly ownAddresses: () => readonly string[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+/** How an OSD of a joined node comes into the cluster. */
+export interface CephAccess {
+  readonly fsid: string;
+  /** `[v2:10.0.0.1:3300]` each. */
+  readonly monHosts: readonly string[];
+  /** Base64 key of client.bootstrap-osd: may ask for an OSD id and nothing else. */
+  readonly bootstrapOsdKey: string;
+}
+
+interface Call {
+  readonly request: JoinRequest;
+  readonly who: Principal;
+}
+
+/** `node`: tokens of both users, and nodes. `joined`: nodes. `server`: tokens of user server. */
+type Access = 'node' | 'joined' | 'server';
+
+interface Endpoint {
+  readonly access: Access;
+  readonly methods: readonly string[];
+  handle(call: Call): Promise<Response>;
+}
+
+const nodePattern = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+const passwordPattern = /^[!-~]{8,128}$/;
+const addressesMax = 8;
+const bodyMax = 16_384;
+
+const text = (content: string, status = 200): Response =>
+  new Response(content, { status, headers: { 'content-type': 'text/plain' } });
+
+/** Name, password and addresses that a node tells of itself. Throws 400. */
+export function nodeHeaders(headers: Headers, domain: string): { name: string; password: string; addresses: string[] } {
+  const name = (headers.get('k3s-node-name') ?? '').toLowerCase();
+  const password = headers.get('k3s-node-password') ?? '';
+  if (name === '') throw badRequest('node name not set');
+  if (password === '') throw badRequest('node password not set');
+  if (name.length > 253 || !nodePattern.test(name))
+    throw badRequest('the node name is no DNS name: lower-case letters, digits, "-" and ".", at most 253 characters');
+  if (nodeNameReserved(name, domain)) throw badRequest(`no node may be called ${name}: API servers are`);
+  if (!passwordPattern.test(password)) throw badRequest('the node password has 8 to 128 characters without spaces');
+  const addresses = (headers.get('k3s-node-ip') ?? '').split(',').filter((one) => one !== '');
+  if (addresses.length > addressesMax) throw badRequest(`at most ${addressesMax} node addresses`);
+  for (const address of addresses)
+    if (!isIPv4(address)) throw badRequest(`invalid node IP address ${JSON.stringify(address.slice(0, 64))}`);
+  return { name, password, addresses };
+}
+
+/** Answers the requests of joining and joined machines; undefined for a path that is not theirs. Never throws. */
+export function createJoinService(
+  options: JoinServiceOptions,
+): (request: JoinRequest) => Promise<Response> | undefined {
+  const { authority, clock, facts, log, random } = options;
+  const credentials = new Credentials(options);
+  const requests = new RateLimit({ burst: 120, perSecond: 2 });
+  const failures = new RateLimit({ burst: 10, perSecond: 1 / 6 });
+
+  /** The certificate with its authority's, and the key when the request brought none of its own (older K3s agents). */
+  const sign = async ({ request }: Call, name: AuthorityName, leaf: LeafRequest): Promise<Response> => {
+    const issuer = authority(name);
+    if (request.method === 'GET') {
+      const pair = await issueCertificate(issuer, leaf, clock.now(), random.bytes(16));
+      return text(pair.cert + issuer.cert + pair.key);
+    }
+    const body = await request.body();
+    if (body.length > bodyMax) throw failure(413, 'RequestEntityTooLarge', `the limit is ${bodyMax} bytes`, {});
+    const key = await signingRequestKey(body);
+    if (key === undefined)
+      throw badRequest('expected a certificate signing request (PKCS #10, DER or PEM) with a valid signature');
+    return text((await signCertificate(issuer, key, leaf, clock.now(), random.bytes(16))) + issuer.cert);
+  };
+
+  const nodeCertificate = async (call: Call, leafName: NodeLeafName): Promise<Response> => {
+    const { addresses, name, password } = nodeHeaders(call.request.headers, facts.cluster.domain);
+    const stolen = addresses.find((address) => name !== facts.node && options.ownAddresses().includes(address));
+    if (stolen !== undefined) throw badRequest(`${stolen} is an address of the server, not of node ${name}`);
+    await credentials.admitNode(call.who, name, password);
+    const { authority: issuer, request } = nodeLeaf(leafName, name, addresses);
+    log.info('signs a certificate', {
+      node: name,
+      certificate: leafName,
+      from: call.request.remote,
+      by: call.who.kind,
+    });
+    return sign(call, issuer, request);
+  };
+  const file = (name: AuthorityName): Endpoint => ({
+    access: 'node',
+    methods: ['GET'],
+    handle: async () => text(authority(name).cert),
+  });
+  const certificate = (issue: (call: Call) => Promise<Response>): Endpoint => ({
+    access: 'node',
+    methods: ['GET', 'POST'],
+    handle: issue,
+  });
+  const clientOf = (commonName: string): LeafRequest => ({ commonName, usage: 'client' });
+
+  const endpoints: Record<string, Endpoint> = {
+    '/v1-k3s/serving-kubelet.crt': certificate((call) => nodeCertificate(call, 'kubelet-serving')),
+    '/v1-k3s/client-kubelet.crt': certificate((call) => nodeCertificate(call, 'kubelet')),
+    '/v1-k3s/client-kube-proxy.crt': certificate((call) => sign(call, 'client-ca', clientOf('system:kube-proxy'))),
+    '/v1-k3s/client-k3s-controller.crt': certificate((call) =>
+      sign(call, 'client-ca', clientOf('system:k3s-controller')),
+    ),
+    '/v1-k3s/client-ca.crt': file('client-ca'),
+    '/v1-k3s/server-ca.crt': file('server-ca'),
+    '/v1-k3s/apiservers': {
+      access: 'node',
+      methods: ['GET'],
+      handle: async () => Response.json(await options.servers()),
+    },
+    '/v1-k3s/config': { access: 'node', methods: ['GET'], handle: async () => Response.json(k3sConfig(facts)) },
+    '/v1-k3s/readyz': { access: 'node', methods: ['GET'], handle: async () => text('ok') },
+    // The tunnel by which K3s' servers reach kubelets: ours connect to them.
+    '/v1-k3s/connect': {
+      access: 'joined',
+      methods: ['GET'],
+      handle: async () => text('kubelets are reached at their own address here\n', 501),
+    },
+    '/v1-k3s/server-bootstrap': {
+      access: 'server',
+      methods: ['GET'],
+      handle: async ({ request, who }) => {
+        if (who.kind !== 'token') throw failure(403, 'Forbidden', 'a token of user server is needed', {});
+        const { name, password } = nodeHeaders(request.headers, facts.cluster.domain);
+        await credentials.admitNode(who, name, password);
+        log.warn('gives the keys of the cluster to a joining server', { node: name, from: request.remote });
+        return text(await seal(who.secret, Buffer.from(JSON.stringify(options.serverFiles())), random));
+      },
+    },
+    '/v1-appliance/client-edge.crt': certificate((call) => nodeCertificate(call, 'edge')),
+    '/v1-appliance/cluster': {
+      access: 'node',
+      methods: ['GET'],
+      handle: async () => {
+        const info: ClusterInfo = { format: 1, ...facts, servers: await options.servers(), nowMs: clock.now() };
+        return Response.json(info);
+      },
+    },
+    '/v1-appliance/ceph': {
+      access: 'joined',
+      methods: ['GET'],
+      handle: async () => {
+        if (!options.ceph) throw failure(404, 'NotFound', 'this cluster has no storage of its own', {});
+        return Response.json(await options.ceph());
+      },
+    },
+  };
+
+  const principal = async (request: JoinRequest): Promise<Principal> => {
+    const basic = parseBasic(request.headers.get('authorization'));
+    if (basic) return credentials.authenticate(basic.user, basic.secret);
+    const node = request.certificate && nodeName(request.certificate);
+    if (node === undefined) throw failure(401, 'Unauthorized', 'a token or the certificate of a node is needed', {});
+    return { kind: 'certificate', node };
+  };
+
+  const answer = async (request: JoinRequest, endpoint: Endpoint): Promise<Response> => {
+    const now = clock.monotonic();
+    if (!requests.take(request.remote, now) || !failures.allows(request.remote, now))
+      throw tooManyRequests('too many requests from this address; try again later', 10);
+    if (!endpoint.methods.includes(request.method))
+      throw failure(405, 'MethodNotAllowed', `expected ${endpoint.methods.join(' or ')}`, {});
+    const who = await principal(request);
+    const server = who.kind === 'token' && who.user === 'server';
+    if ((endpoint.access === 'joined' && who.kind === 'token') || (endpoint.access === 'server' && !server))
+      throw failure(
+        403,
+        'Forbidden',
+        endpoint.access === 'server' ? 'a token of user server is needed' : 'only for nodes that have joined',
+        {},
+      );
+    return endpoint.handle({ request, who });
+  };
+
+  return (request) => {
+    if (request.path === '/ping') return Promise.resolve(text('pong'));
+    if (request.path === '/cacerts') return Promise.resolve(text(authority('server-ca').cert));
+    const endpoint = Object.hasOwn(endpoints, request.path) ? endpoints[request.path] : undefined;
+    if (!endpoint) return undefined;
+    return answer(request, endpoint).catch((error: unknown) => {
+      const known = error instanceof StatusError;
+      const status = known
+        ? error.status
+        : failure(500, 'InternalError', 'the server failed; its log says why', {}).status;
+      const code = status.code ?? 500;
+      if (code === 401 || code === 403) failures.take(request.remote, clock.monotonic());
+      log[known ? 'info' : 'error']('join request refused', {
+        path: request.path,
+        from: request.remote,
+        code,
+        why: errorText(error),
+      });
+      const retry = status.details?.retryAfterSeconds;
+      return Response.json(status, {
+        status: code,
+        ...(retry === undefined ? {} : { headers: { 'retry-after': String(retry) } }),
+      });
+    });
+  };
+}

@@ -1,0 +1,134 @@
+import { existsSync } from 'node:fs';
+import type { Clock } from '../base/clock.ts';
+import { AppError } from '../base/errors.ts';
+import { makeDirectory, writeFileAtomic } from '../base/files-system.ts';
+import type { Random } from '../base/random.ts';
+import type { Config, JoinedCluster, RoleName } from '../config/config.ts';
+import { checkedConfig } from '../config/load.ts';
+import { type ConfigArguments, configSources, evaluateHere, machineFacts } from '../config/machine-system.ts';
+import { nodePaths, type Paths } from '../config/paths.ts';
+import { nodeLeafNames } from '../pki/leaves.ts';
+import { ensureNodePassword, writePair } from '../pki/server-pki-system.ts';
+import { caHash, parseToken } from '../pki/token.ts';
+import {
+  requestCeph,
+  requestCertificate,
+  requestClusterInfo,
+  writeCephAccess,
+  writeServers,
+} from './identity-system.ts';
+import { fetchAuthority, ServerClient, serverAddressOf } from './join-client.ts';
+
+/** A clock that differs more from the server's does not join: certificates, tickets and leases would fail later, and nobody would know why. */
+const skewMaxMs = 5 * 60_000;
+
+export interface JoinOptions {
+  readonly from: ConfigArguments;
+  /** As it was given. */
+  readonly tokenText: string;
+  /** Addresses of the servers of the cluster with this hash, `host:port`; AppError when there is none. */
+  readonly discover: (caHash: string) => Promise<readonly string[]>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly step: (text: string) => void;
+}
+
+/** Refuses on a machine that is something already. */
+function checkFree(paths: Paths): void {
+  if (existsSync(`${paths.pki}/server-ca.key`))
+    throw new AppError('JOINED', `this machine is a server of its own cluster (${paths.pki})`, {
+      hint: `to give that cluster up for good, remove ${paths.dataDir}; to keep it, join with another dataDir`,
+    });
+}
+
+/** What a machine that joins ought to run: what it is told, else pods, and OSDs when it is told where they keep their data. */
+function joiningConfig(from: ConfigArguments, token: string): Config {
+  const evaluation = evaluateHere(configSources({ ...from, flags: { ...from.flags, token: [token] } }));
+  const config = checkedConfig(evaluation);
+  if (evaluation.origins.get('roles')?.from !== 'default') return config;
+  const roles: RoleName[] = evaluation.origins.get('storage.osd')?.from === 'default' ? ['agent'] : ['agent', 'osd'];
+  return { ...config, roles };
+}
+
+/**
+ * Joins the cluster of the token: fetches its CA, checks the hash, from then on believes that CA only, has this node's certificates signed and writes its
+ * identity. Nothing is written before everything is there, but the node password. Errors: TOKEN, CA_HASH, CA, CLOCK, UNREACHABLE, JOIN, CONFIG, `HTTP_<code>`.
+ */
+export async function joinCluster(
+  options: JoinOptions,
+): Promise<{ config: Config; joined: JoinedCluster; server: string }> {
+  const { clock, from, random, step } = options;
+  const token = parseToken(options.tokenText);
+  const before = joiningConfig(from, options.tokenText);
+  const paths = nodePaths(before.dataDir, before.runDir);
+  checkFree(paths);
+  if (before.roles.includes('server') || before.roles.includes('mon') || before.roles.includes('mgr'))
+    throw new AppError('CONFIG', `this version joins as agent and osd, not as ${before.roles.join(', ')}`, {
+      hint: 'write `roles: [agent]` or `roles: [agent, osd]` into the configuration, or leave roles away',
+    });
+
+  const named = before.server;
+  if (named === undefined && token.caHash === undefined)
+    throw new AppError('TOKEN', 'a token without the hash of its cluster needs --server https://host:6443', {
+      hint: 'or use the whole token, K10…, that `appliance token create` prints',
+    });
+  const found = named === undefined ? await options.discover(token.caHash!) : [serverAddressOf(named)];
+  const server = found[0]!;
+  step(`found the cluster at ${server}`);
+  const ca = await fetchAuthority(server, token);
+  step(
+    token.caHash === undefined
+      ? 'the token has no hash: the cluster is believed to be the right one'
+      : 'it is the cluster of the token',
+  );
+
+  const earlier = machineFacts(before.dataDir).joined;
+  if (earlier && earlier.caHash !== caHash(ca))
+    throw new AppError('JOINED', `this machine is node ${earlier.node} of another cluster already`, {
+      hint: `remove it there (kubectl delete node ${earlier.node}), then remove ${paths.dataDir} or join with another dataDir`,
+    });
+
+  const byToken = new ServerClient(found, ca, { basic: { user: token.user, secret: token.secret } });
+  const info = await requestClusterInfo(byToken);
+  const skewMs = clock.now() - info.nowMs;
+  if (Math.abs(skewMs) > skewMaxMs)
+    throw new AppError(
+      'CLOCK',
+      `the clock of this machine is ${Math.round(Math.abs(skewMs) / 1000)} s ${skewMs > 0 ? 'ahead of' : 'behind'} the server's, ${new Date(info.nowMs).toISOString()}`,
+      { hint: `set it (timedatectl set-ntp true, or date -s '@${Math.round(info.nowMs / 1000)}'), then try again` },
+    );
+  const joined: JoinedCluster = {
+    format: 1,
+    node: before.node.name,
+    roles: before.roles,
+    caHash: caHash(ca),
+    cluster: info.cluster,
+    ports: { dns: info.ports.dns },
+  };
+  // What the file says against the cluster is told before anything is asked for.
+  const config = checkedConfig(evaluateHere(configSources(from), { joined }));
+
+  makeDirectory(paths.dataDir, 0o711);
+  makeDirectory(paths.identity, 0o711);
+  const self = { name: config.node.name, password: ensureNodePassword(paths, random), addresses: [config.node.ip] };
+  const pairs = new Map<string, { cert: string; key: string }>();
+  for (const name of nodeLeafNames) pairs.set(name, await requestCertificate(byToken, name, self));
+  const byNode = byToken.as({ certificate: pairs.get('kubelet')! });
+  const clientCa = await byNode.ask('/v1-k3s/client-ca.crt');
+  const ceph = await requestCeph(byNode);
+  if (!ceph && config.roles.includes('osd'))
+    throw new AppError('JOIN', 'the cluster has no storage that an OSD could be part of', {
+      hint: 'leave the role osd away',
+    });
+  step(`${config.node.name} has its certificates`);
+
+  writeFileAtomic(`${paths.identity}/server-ca.crt`, ca, 0o644);
+  writeFileAtomic(`${paths.identity}/client-ca.crt`, clientCa, 0o644);
+  for (const [name, pair] of pairs) writePair(paths.identity, name, pair);
+  writeServers(paths, [...found, ...info.servers]);
+  if (ceph) writeCephAccess(paths, ceph);
+  const record: JoinedCluster = ceph ? { ...joined, ceph: { fsid: ceph.fsid, monHosts: ceph.monHosts } } : joined;
+  // Last: from now on this machine is a node of that cluster.
+  writeFileAtomic(`${paths.identity}/cluster.json`, `${JSON.stringify(record, undefined, 2)}\n`, 0o644);
+  return { config, joined: record, server };
+}

@@ -1,0 +1,63 @@
+import { sleep } from '../base/clock.ts';
+import { errorText } from '../base/errors.ts';
+import type { RoleContext } from '../node/role.ts';
+import { keepCertificates } from '../pki/keep-certificates.ts';
+import { publishKubeconfig } from '../pki/server-pki-system.ts';
+import { ownClient, renewIdentity, writeServers } from './identity-system.ts';
+import { z } from 'zod';
+import { serverAddressOf } from './join-client.ts';
+import { serverAddress } from './cluster-info.ts';
+
+/** The list of servers is asked for so often; a node that misses a change still has the others. */
+const serversMs = 300_000;
+const kubeconfigMs = 60_000;
+
+/** Keeps what a node knows of itself and its cluster fresh while it runs: its certificates, and where the servers are. Ends when `stopping` aborts. */
+export async function keepIdentity(context: RoleContext, renewed: () => void, stopping: AbortSignal): Promise<void> {
+  const { clock, config, paths, random } = context;
+  const log = context.log.with({ component: 'identity' });
+  const loops = [
+    keepCertificates({
+      addresses: () => [config.node.ip],
+      ensure: (addresses) => renewIdentity(config, paths, addresses, clock, random),
+      changed: renewed,
+      clock,
+      log,
+      stopping,
+    }),
+  ];
+  loops.push(config.roles.includes('server') ? keepKubeconfig(context, stopping) : keepServers(context, stopping));
+  await Promise.all(loops);
+}
+
+/** The server renews the administrator's certificate; where people look for the kubeconfig only root may write. */
+async function keepKubeconfig({ clock, config, log, paths }: RoleContext, stopping: AbortSignal): Promise<void> {
+  while (!stopping.aborted) {
+    await sleep(clock, kubeconfigMs, stopping);
+    if (stopping.aborted) return;
+    try {
+      if (publishKubeconfig(config, paths)) log.info('the kubeconfig has a renewed certificate');
+    } catch (error) {
+      log.warn('the kubeconfig could not be written', { file: paths.adminKubeconfig, error: errorText(error) });
+    }
+  }
+}
+
+async function keepServers({ clock, config, log, paths, random }: RoleContext, stopping: AbortSignal): Promise<void> {
+  while (!stopping.aborted) {
+    await sleep(clock, serversMs, stopping);
+    if (stopping.aborted) return;
+    try {
+      const client = ownClient(config, paths, clock, random);
+      const servers = z
+        .array(serverAddress)
+        .max(64)
+        .parse(JSON.parse(await client.ask('/v1-k3s/apiservers')));
+      // A name that the user gave may lead to servers to come.
+      const named = config.server === undefined ? [] : [serverAddressOf(config.server)];
+      if (servers.length > 0) writeServers(paths, [...servers, ...named]);
+    } catch (error) {
+      log.debug('the list of servers is the old one', { error: errorText(error) });
+    }
+  }
+}

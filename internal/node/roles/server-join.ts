@@ -1,0 +1,152 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { errorCode, errorText } from '../../base/errors.ts';
+import { readFileIfThere } from '../../base/files-system.ts';
+import { utf8Text } from '../../base/bytes.ts';
+import { AppError } from '../../base/errors.ts';
+import type { MonClient } from '../../ceph/client/api.ts';
+import { addrVecText, parseAddr } from '../../ceph/wire/types.ts';
+import { machineAddresses } from '../../config/machine-system.ts';
+import { clusterFacts } from '../../join/cluster-info.ts';
+import { type CephAccess, createJoinService, type JoinServiceOptions } from '../../join/join-service.ts';
+import { forgetPassword, keepPassword } from '../../join/node-passwords.ts';
+import type { ApiServer } from '../../kube/apiserver/apiserver.ts';
+import type { EndpointSlice, Node } from '../../kube/api/types.ts';
+import type { KubeClient, KubeObject } from '../../kube/client/api.ts';
+import { Informer } from '../../kube/client/informer.ts';
+import { endpointSlicesRef, nodesRef } from '../../kube/client/resources.ts';
+import { keepCertificates } from '../../pki/keep-certificates.ts';
+import { certificateAddresses } from '../../pki/leaves.ts';
+import { ensureServerPki, publishKubeconfig, readAuthority, serverFileNames } from '../../pki/server-pki-system.ts';
+import { parseToken } from '../../pki/token.ts';
+import type { RoleContext } from '../role.ts';
+
+/** What lets other machines join this server: the endpoints, names of nodes, and certificates that stay good. */
+export async function startJoining(options: {
+  context: RoleContext;
+  api: ApiServer;
+  client: KubeClient;
+  /** A session with the mon; undefined on a node without one. */
+  mon: (() => Promise<MonClient>) | undefined;
+}): Promise<{ stop(): Promise<void> }> {
+  const { api, client, mon } = options;
+  const { clock, config, paths, random } = options.context;
+  const log = options.context.log.with({ component: 'join' });
+  const stopping = new AbortController();
+  const addresses = (): string[] => certificateAddresses(config, machineAddresses());
+  const password = readFileIfThere(`${paths.pki}/node-password`)?.trim();
+  // Before anybody can ask for it.
+  if (password) await keepPassword(client, config.node.name, password, random);
+
+  const service = createJoinService({
+    authority: (name) => readAuthority(paths, name),
+    client,
+    facts: clusterFacts(config),
+    servers: () => apiServers(client),
+    ceph: mon && (async () => cephAccess(await mon())),
+    serverFiles: () => serverFiles(paths.pki),
+    staticTokens: () => staticTokens(paths.pki),
+    ownAddresses: addresses,
+    clock,
+    random,
+    log,
+  });
+  api.extend((request, env) =>
+    service({
+      method: request.method,
+      path: new URL(request.url).pathname,
+      headers: request.headers,
+      remote: env.remote ?? 'in process',
+      certificate: env.certificate,
+      body: () => env.body?.() ?? request.arrayBuffer().then((bytes) => new Uint8Array(bytes)),
+    }),
+  );
+
+  const nodes = new Informer<Node & KubeObject>({ client, resource: nodesRef, clock, log });
+  nodes.handle({
+    onDelete: (node) => {
+      // A node that is deleted gives its name back; this one's own is taken for as long as it is the server.
+      if (node.metadata.name === config.node.name) return;
+      forgetPassword(client, node.metadata.name).catch((error: unknown) =>
+        log.warn('the password of a deleted node is kept', { node: node.metadata.name, error: errorText(error) }),
+      );
+    },
+  });
+  const pem = (name: string): string => readFileSync(`${paths.pki}/${name}`, 'utf8');
+  const pair = (name: string): { cert: string; key: string } => ({ cert: pem(`${name}.crt`), key: pem(`${name}.key`) });
+  const loops = [
+    nodes.run(stopping.signal),
+    keepCertificates({
+      addresses,
+      ensure: (now) => ensureServerPki(config, paths, now, clock, random),
+      changed: () => {
+        api.renew({ server: pair('apiserver'), kubeletClient: pair('apiserver-kubelet-client') });
+        try {
+          publishKubeconfig(config, paths);
+        } catch (error) {
+          // Where people look for it only root may write: the agent does.
+          if (errorCode(error) !== 'EACCES') throw error;
+        }
+      },
+      clock,
+      log,
+      stopping: stopping.signal,
+    }),
+  ];
+  return {
+    stop: async () => {
+      stopping.abort();
+      await Promise.all(loops);
+    },
+  };
+}
+
+/** Where the API is served, as the Service `kubernetes` has it. */
+async function apiServers(client: KubeClient): Promise<string[]> {
+  const slices = await client.list<EndpointSlice & KubeObject>(endpointSlicesRef, {
+    namespace: 'default',
+    labelSelector: 'kubernetes.io/service-name=kubernetes',
+  });
+  return slices.items.flatMap((slice) => {
+    const port = slice.ports?.find((one) => one.name === 'https' || one.name === undefined)?.port ?? 6443;
+    return (slice.endpoints ?? []).flatMap((endpoint) => endpoint.addresses.map((address) => `${address}:${port}`));
+  });
+}
+
+async function monCommand(mon: MonClient, command: Record<string, unknown>): Promise<unknown> {
+  const answer = await mon.command({ ...command, format: 'json' });
+  if (answer.code !== 0)
+    throw new AppError('MON', `${String(command.prefix)}: ${answer.status || `error ${answer.code}`}`);
+  return JSON.parse(utf8Text(answer.output));
+}
+
+async function cephAccess(mon: MonClient): Promise<CephAccess> {
+  const map = (await monCommand(mon, { prefix: 'mon dump' })) as {
+    mons: { public_addrs: { addrvec: { type: string; addr: string }[] } }[];
+  };
+  const entries = (await monCommand(mon, {
+    prefix: 'auth get-or-create',
+    entity: 'client.bootstrap-osd',
+    caps: ['mon', 'allow profile bootstrap-osd'],
+  })) as { key: string }[];
+  const monHosts = map.mons.map(({ public_addrs: { addrvec } }) =>
+    addrVecText(addrvec.flatMap(({ addr, type }) => parseAddr(`${type}:${addr}`) ?? [])),
+  );
+  return { fsid: mon.fsid, monHosts, bootstrapOsdKey: entries[0]!.key };
+}
+
+/** What a second server needs to be one: authorities and the key of service-account tokens, by their names below the pki directory. */
+function serverFiles(directory: string): Record<string, string> {
+  const there = new Set(readdirSync(directory));
+  return Object.fromEntries(
+    serverFileNames
+      .filter((name) => there.has(name))
+      .map((name) => [name, readFileSync(`${directory}/${name}`, 'utf8')]),
+  );
+}
+
+/** The secret of `token:` in the configuration, put there when the node was prepared. */
+function staticTokens(directory: string): ReturnType<JoinServiceOptions['staticTokens']> {
+  const text = readFileIfThere(`${directory}/token`);
+  if (text === undefined) return [];
+  return [{ user: 'server', secret: parseToken(text).secret }];
+}
