@@ -47,6 +47,7 @@ export const clusterInfoSchema = z.object({
     dnsIP: z.string().refine(isIPv4),
     domain: z.string().max(253),
     serviceNodePortRange: z.tuple([port, port]),
+    networkBackend: z.enum(['vxlan', 'host-gw', 'auto', 'none']),
   }),
   ports: z.object({ api: port, dns: port }),
   featureLevel: z.int().min(1),

@@ -37,7 +37,7 @@ export interface JoinOptions {
 function checkFree(paths: Paths): void {
   if (existsSync(`${paths.pki}/server-ca.key`))
     throw new AppError('JOINED', `this machine is a server of its own cluster (${paths.pki})`, {
-      hint: `to give that cluster up for good, remove ${paths.dataDir}; to keep it, join with another dataDir`,
+      hint: 'to give that cluster up for good: `appliance reset`; to keep it, join with another dataDir',
     });
 }
 
@@ -85,7 +85,7 @@ export async function joinCluster(
   const earlier = machineFacts(before.dataDir).joined;
   if (earlier && earlier.caHash !== caHash(ca))
     throw new AppError('JOINED', `this machine is node ${earlier.node} of another cluster already`, {
-      hint: `remove it there (kubectl delete node ${earlier.node}), then remove ${paths.dataDir} or join with another dataDir`,
+      hint: `remove it there (kubectl delete node ${earlier.node}), then \`appliance reset\` here, or join with another dataDir`,
     });
 
   const byToken = new ServerClient(found, ca, { basic: { user: token.user, secret: token.secret } });
