@@ -55,7 +55,8 @@ export async function allocateOsds(
         throw new AppError('FOREIGN_DISK', `${place} is the disk of osd.${owner}, of which this node knows nothing`, {
           hint: 'give the disk back to the node that it was on, or wipe it if its data is not needed (wipefs -a)',
         });
-      const ask = (asked[place] ??= { uuid: uuid(random), key: cryptoKeyText(newCryptoKey(clock.now(), random)) });
+      const ask = asked[place] ?? { uuid: uuid(random), key: cryptoKeyText(newCryptoKey(clock.now(), random)) };
+      asked[place] = ask;
       writeFileAtomic(askedFile, JSON.stringify(asked), 0o600);
       const answer = await mon.command(
         { prefix: 'osd new', uuid: ask.uuid, format: 'json' },
