@@ -31,6 +31,7 @@ const layers: readonly [prefix: string, layer: number][] = [
   ['internal/csi/', 7],
   ['internal/join/', 7],
   ['internal/operator/', 7],
+  ['internal/doctor/', 7],
   ['internal/node/', 8],
   ['cmd/', 9],
 ];

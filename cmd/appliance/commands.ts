@@ -55,6 +55,12 @@ export const commands: readonly CommandRow[] = [
     load: () => import('./status.ts'),
   },
   {
+    name: 'doctor',
+    summary: 'look for what is wrong with this machine, why it matters and how it is put right',
+    group: 'Look at a node',
+    load: () => import('./doctor.ts'),
+  },
+  {
     name: 'logs',
     summary: 'print what the roles have logged, of one or all of them',
     group: 'Look at a node',

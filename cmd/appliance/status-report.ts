@@ -1,3 +1,4 @@
+import { sizeWords } from '../../internal/base/words.ts';
 import type { NodeStatus } from '../../internal/node/status.ts';
 import { formatTable } from './terminal.ts';
 
@@ -34,17 +35,6 @@ export interface StatusReport {
   facts: Facts;
 }
 
-function size(bytes: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-  let unit = 0;
-  let value = bytes;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${value < 10 && unit > 0 ? value.toFixed(1) : value.toFixed(0)} ${units[unit]}`;
-}
-
 function duration(seconds: number): string {
   if (seconds < 120) return `${seconds} s`;
   if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
@@ -75,7 +65,7 @@ export function report(facts: Facts): StatusReport {
       bad.length === 0
         ? `all of its ${supervisor.instances.length} processes run`
         : `${bad.length} of its ${supervisor.instances.length} processes do not run well`
-    } (${size(memory)} resident, shared pages counted in each).`,
+    } (${sizeWords(memory)} resident, shared pages counted in each).`,
   );
   for (const instance of restarted)
     sentences.push(
@@ -112,7 +102,7 @@ export function report(facts: Facts): StatusReport {
         : storage.health === 'HEALTH_WARN'
           ? 'usable, with warnings'
           : 'in trouble';
-    const sentence = `Storage is ${state}: ${storage.osds.up} of ${plural(storage.osds.total, 'OSD')} up, ${storage.pgs.clean} of ${plural(storage.pgs.total, 'placement group')} clean, ${size(storage.usedBytes)} of ${size(storage.totalBytes)} used.`;
+    const sentence = `Storage is ${state}: ${storage.osds.up} of ${plural(storage.osds.total, 'OSD')} up, ${storage.pgs.clean} of ${plural(storage.pgs.total, 'placement group')} clean, ${sizeWords(storage.usedBytes)} of ${sizeWords(storage.totalBytes)} used.`;
     sentences.push(sentence);
     if (storage.health !== 'HEALTH_OK')
       problems.push(
@@ -136,7 +126,7 @@ export function statusText({ sentences, facts }: StatusReport): string {
     one.name,
     one.phase === 'running' && !one.healthy ? 'unhealthy' : one.phase,
     String(one.restarts),
-    one.rssBytes === undefined ? '-' : size(one.rssBytes),
+    one.rssBytes === undefined ? '-' : sizeWords(one.rssBytes),
     one.detail,
   ]);
   return `${sentences.join('\n')}\n\n${formatTable(['PROCESS', 'STATE', 'RESTARTS', 'MEMORY', 'DETAIL'], rows)}`;

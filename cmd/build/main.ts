@@ -46,7 +46,9 @@ async function build(architecture: Architecture, faulty = false): Promise<void> 
   }
   const runtime = join(await npmPackage(target.runtime, manifest.devDependencies.bun!), 'bin/bun');
   const commit = (await $`git rev-parse --short HEAD`.cwd(root).nothrow().quiet().text()).trim() || 'unknown';
-  await $`${process.execPath} build --compile --minify --bytecode --format=esm --splitting --target=${target.bun} --compile-executable-path=${runtime} --define APPLIANCE_VERSION=${JSON.stringify(manifest.version)} --define APPLIANCE_COMMIT=${JSON.stringify(commit)} ${faulty ? ['--define', 'APPLIANCE_PLANTED_FAULTS=true'] : []} --outfile ${output} cmd/appliance/main.ts ${await workerFiles()}`
+  // Of the commit, so that the same sources give the same bytes.
+  const time = (await $`git log -1 --format=%ct`.cwd(root).nothrow().quiet().text()).trim() || '0';
+  await $`${process.execPath} build --compile --minify --bytecode --format=esm --splitting --target=${target.bun} --compile-executable-path=${runtime} --define APPLIANCE_VERSION=${JSON.stringify(manifest.version)} --define APPLIANCE_COMMIT=${JSON.stringify(commit)} --define APPLIANCE_TIME=${time} ${faulty ? ['--define', 'APPLIANCE_PLANTED_FAULTS=true'] : []} --outfile ${output} cmd/appliance/main.ts ${await workerFiles()}`
     .cwd(root)
     .quiet();
   const bytes = readFileSync(output);

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { deviceNameText } from '../base/block-devices.ts';
 import { devicePath } from '../base/block-devices-system.ts';
 import { AppError, errorCode, errorText } from '../base/errors.ts';
@@ -8,6 +8,7 @@ import { holdsFileSystemOf } from '../ceph/osd/disk-system.ts';
 import { type Config, type OsdConfig, unallocatedOsd } from '../config/config.ts';
 import { machineAddresses } from '../config/machine-system.ts';
 import { nodePaths, type Paths } from '../config/paths.ts';
+import { preflight } from '../doctor/doctor-system.ts';
 import {
   ownClient,
   renewIdentity,
@@ -24,25 +25,6 @@ import { ensureCephFiles } from './ceph-files-system.ts';
 import { allocateOsds } from './osd-ids-client.ts';
 import { compiled, selfCommand } from './self-system.ts';
 import { ensureUsers } from './users-system.ts';
-
-/** Programs that a role cannot do without, and the Debian package that has each. */
-function neededPrograms(config: Config): { program: string; from: string }[] {
-  const all = [
-    { program: 'setpriv', from: 'util-linux' },
-    { program: 'setsid', from: 'util-linux' },
-    { program: 'useradd', from: 'passwd' },
-  ];
-  if (config.roles.includes('agent'))
-    all.push(
-      { program: config.containerd.command, from: 'containerd' },
-      { program: 'runc', from: 'runc' },
-      { program: 'nft', from: 'nftables' },
-      { program: 'ip', from: 'iproute2' },
-    );
-  if (config.storage.osd.some((osd) => !('directory' in osd)))
-    all.push({ program: 'mkfs.ext4', from: 'e2fsprogs' }, { program: 'unshare', from: 'util-linux' });
-  return all;
-}
 
 /** Refuses a device that is not there, is in use or holds anything but this OSD, before anything starts. */
 async function checkDevice(osd: OsdConfig): Promise<void> {
@@ -65,27 +47,8 @@ async function checkDevice(osd: OsdConfig): Promise<void> {
  * configuration with the ids that OSDs got, and without the token.
  */
 export async function prepareNode(config: Config): Promise<Config> {
-  if (process.getuid?.() !== 0)
-    throw new AppError('ROOT', 'appliance must be started by root', {
-      hint: 'start it with sudo: it mounts, makes network interfaces and runs containers',
-    });
-  const missing = neededPrograms(config).filter(({ program }) => Bun.which(program) === null);
-  if (missing.length > 0)
-    throw new AppError('PREFLIGHT', `not found on PATH: ${missing.map(({ program }) => program).join(', ')}`, {
-      hint: `on Debian: apt-get install ${[...new Set(missing.map(({ from }) => from))].join(' ')}`,
-    });
-  if (
-    config.roles.includes('agent') &&
-    !config.containerd.cniBinDirs.some((dir) => statSync(`${dir}/bridge`, { throwIfNoEntry: false }))
-  )
-    throw new AppError('PREFLIGHT', `no CNI plug-in "bridge" in ${config.containerd.cniBinDirs.join(' or ')}`, {
-      hint: 'on Debian: apt-get install containernetworking-plugins',
-    });
+  await preflight(config);
   const addresses = machineAddresses();
-  if (!addresses.includes(config.node.ip))
-    throw new AppError('PREFLIGHT', `node.ip ${config.node.ip} is not an address of this machine`, {
-      hint: `it has ${addresses.join(', ')}; leave node.ip away to take the one of the default route`,
-    });
   for (const osd of config.storage.osd) await checkDevice(osd);
   const paths = nodePaths(config.dataDir, config.runDir);
   makeDirectory(config.dataDir, 0o711);

@@ -1,0 +1,134 @@
+import type { Config } from '../../config/config.ts';
+import { type Check, fail, type Finding, ok, unknown, warn } from '../check.ts';
+import { type DroppingChain, isUnknown } from '../facts.ts';
+
+/** A port that this configuration takes. */
+export interface WantedPort {
+  readonly port: number;
+  readonly protocols: readonly ('tcp' | 'udp')[];
+  readonly what: string;
+  /** The key that changes it. */
+  readonly key: string;
+}
+
+/** The ports that a node with this configuration listens on. */
+export function wantedPorts({ ports, roles }: Config): WantedPort[] {
+  const all: (WantedPort & { role: Config['roles'][number] })[] = [
+    { role: 'server', port: ports.api, protocols: ['tcp'], what: 'the Kubernetes API', key: 'ports.api' },
+    { role: 'agent', port: ports.kubelet, protocols: ['tcp'], what: 'the kubelet', key: 'ports.kubelet' },
+    { role: 'agent', port: ports.dns, protocols: ['tcp', 'udp'], what: 'the cluster DNS', key: 'ports.dns' },
+    { role: 'mon', port: ports.mon, protocols: ['tcp'], what: 'the Ceph monitor', key: 'ports.mon' },
+    { role: 'mgr', port: ports.prometheus, protocols: ['tcp'], what: 'metrics', key: 'ports.prometheus' },
+  ];
+  return all.filter(({ role }) => roles.includes(role)).map(({ role: _role, ...port }) => port);
+}
+
+const ports: Check = {
+  id: 'ports',
+  title: 'ports',
+  why: 'A role cannot start while another program has its port.',
+  needs: ['listeners'],
+  blocking: true,
+  evaluate({ listeners }, config) {
+    if (isUnknown(listeners)) return unknown(`not known: ${listeners.unknown}`);
+    const wanted = wantedPorts(config);
+    const taken = wanted.flatMap(({ key, port, protocols, what }): Finding[] =>
+      protocols.flatMap((protocol): Finding[] => {
+        const other = listeners.find(
+          (one) =>
+            one.port === port &&
+            one.protocol === protocol &&
+            !one.own &&
+            (one.address === '' || one.address === config.node.ip),
+        );
+        if (!other) return [];
+        // A process that cannot be seen may be one of ours that is just ending.
+        if (other.pid === undefined)
+          return [warn(`${port}/${protocol} (${what}) is in use by a process that is not shown`, 'run doctor as root')];
+        return [
+          fail(
+            `${port}/${protocol} (${what}) is in use by ${other.command} (process ${other.pid})`,
+            `stop it (\`systemctl status ${other.pid}\` names its unit), or set ${key} to a free port`,
+          ),
+        ];
+      }),
+    );
+    return taken.length > 0 ? taken : ok(wanted.map(({ port }) => port).join(', ') || 'none needed');
+  },
+};
+
+const tunnels: Check = {
+  id: 'tunnel',
+  title: 'tunnel to other nodes',
+  why: 'Two tunnels with the same number on one port cannot be: a left-over one of another cluster stops ours.',
+  needs: ['tunnels'],
+  concerns: ({ cluster, roles }) => roles.includes('agent') && ['vxlan', 'auto'].includes(cluster.networkBackend),
+  evaluate({ tunnels: list }) {
+    if (isUnknown(list)) return unknown(`not known: ${list.unknown}`);
+    const foreign = list.filter((one) => !one.own && one.port === 8472 && one.id === 1);
+    return foreign.length === 0
+      ? ok('8472/udp is free or ours')
+      : foreign.map(({ name }) =>
+          fail(
+            `the interface ${name} has tunnel 1 on 8472/udp: of K3s or flannel, it seems`,
+            `stop and uninstall that (k3s-killall.sh), or \`ip link delete ${name}\``,
+          ),
+        );
+  },
+};
+
+const address: Check = {
+  id: 'node-address',
+  title: 'address of the node',
+  why: 'Clients and other nodes reach this one by it.',
+  needs: ['addresses'],
+  blocking: true,
+  evaluate: ({ addresses }, { node }) =>
+    addresses.includes(node.ip)
+      ? ok(node.ip)
+      : fail(
+          `node.ip ${node.ip} is not an address of this machine`,
+          `it has ${addresses.join(', ')}; leave node.ip away to take the one of the default route`,
+        ),
+};
+
+function firewallFix(chain: DroppingChain, config: Config): string {
+  const { podCIDR, serviceCIDR } = config.cluster;
+  const open = wantedPorts(config).flatMap(({ port, protocols }) => protocols.map((protocol) => `${port}/${protocol}`));
+  const input: Record<DroppingChain['owner'], string> = {
+    docker: '',
+    ufw: [...open, '8472/udp', '5353/udp'].map((port) => `ufw allow ${port}`).join('; '),
+    firewalld: `firewall-cmd --permanent ${[...open, '8472/udp'].map((port) => `--add-port=${port}`).join(' ')} && firewall-cmd --reload`,
+    unknown: `accept ${open.join(', ')} and 8472/udp in the chain ${chain.chain} of table ${chain.family} ${chain.table}`,
+  };
+  const forward: Record<DroppingChain['owner'], string> = {
+    docker: `iptables -I DOCKER-USER -s ${podCIDR} -j ACCEPT; iptables -I DOCKER-USER -d ${podCIDR} -j ACCEPT (again after each start of Docker; Docker 28 and later: "ip-forward-no-drop": true in /etc/docker/daemon.json)`,
+    ufw: `ufw route allow from ${podCIDR}; ufw route allow to ${podCIDR}`,
+    firewalld: `firewall-cmd --permanent --zone=trusted --add-source=${podCIDR} --add-source=${serviceCIDR} && firewall-cmd --reload`,
+    unknown: `accept packets from and to ${podCIDR} in the chain ${chain.chain} of table ${chain.family} ${chain.table}`,
+  };
+  return (chain.hook === 'input' ? input : forward)[chain.owner];
+}
+
+const firewall: Check = {
+  id: 'firewall',
+  title: 'foreign firewall rules',
+  why: 'Every table of the packet filter must let a packet pass: what Docker, ufw or firewalld drop, pods never see.',
+  needs: ['firewall'],
+  concerns: ({ roles }) => roles.includes('agent') || roles.includes('server'),
+  evaluate({ firewall: chains }, config) {
+    if (isUnknown(chains)) return unknown(`not known: ${chains.unknown}`);
+    const findings = chains.map((chain): Finding => {
+      const name = `${chain.family} ${chain.table} ${chain.chain}${chain.owner === 'unknown' ? '' : ` (${chain.owner})`}`;
+      if (chain.hook === 'input') {
+        if (chain.owner === 'docker') return ok(`${name} drops other incoming packets`);
+        return warn(`${name} drops incoming packets that it does not name`, firewallFix(chain, config));
+      }
+      if (chain.letsPods) return ok(`${name} drops forwarded packets, but not those of the pods`);
+      return fail(`${name} drops forwarded packets: pods reach nothing beyond their node`, firewallFix(chain, config));
+    });
+    return findings.length > 0 ? findings : ok('none that drop packets');
+  },
+};
+
+export const networkChecks: readonly Check[] = [address, ports, tunnels, firewall];

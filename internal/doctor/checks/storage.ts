@@ -1,0 +1,103 @@
+import { sizeWords } from '../../base/words.ts';
+import type { Config } from '../../config/config.ts';
+import { type Check, fail, type Finding, ok, unknown, warn } from '../check.ts';
+import { isUnknown } from '../facts.ts';
+
+/** The nearest-rank percentile; of few samples it is the largest. */
+export function percentile(times: readonly number[], part: number): number {
+  const sorted = [...times].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(sorted.length * part) - 1)] ?? 0;
+}
+
+/** etcd's advice for disks of a control plane is 10 ms; from the second on, leases and heartbeats come late. */
+const slowMs = 25;
+const tooSlowMs = 250;
+
+const sync: Check = {
+  id: 'fsync',
+  title: 'fsync p99',
+  why: 'Every acknowledged write waits for it: the control plane, and each OSD.',
+  needs: ['sync'],
+  evaluate({ sync: probes }) {
+    return probes.map(({ path, timesMs, what }): Finding => {
+      if (isUnknown(timesMs)) return unknown(`${what} (${path}): ${timesMs.unknown}`);
+      const p99 = percentile(timesMs, 0.99);
+      const text = `${what} (${path}): ${p99.toFixed(1)} ms over ${timesMs.length} writes, median ${percentile(timesMs, 0.5).toFixed(1)} ms`;
+      if (p99 >= tooSlowMs)
+        return fail(
+          text,
+          'use another disk: an SSD on USB 3 instead of an SD card or a USB stick (dataDir, storage.osd)',
+        );
+      if (p99 >= slowMs) return warn(text, 'an SSD on USB 3 answers in 1 to 5 ms (dataDir, storage.osd)');
+      return ok(text);
+    });
+  },
+};
+
+const space: Check = {
+  id: 'space',
+  title: 'free space and inodes',
+  why: 'A full disk stops the control plane and evicts pods.',
+  needs: ['space'],
+  evaluate({ space: list }) {
+    return list.map(({ freeBytes, freeInodes, path, totalBytes, totalInodes, what }): Finding => {
+      const text = `${what} (${path}): ${sizeWords(freeBytes)} of ${sizeWords(totalBytes)} free${
+        totalInodes > 0 ? `, ${Math.floor((freeInodes / totalInodes) * 100)} % of the inodes` : ''
+      }`;
+      const fix = `free some: \`du -xh ${path} | sort -h | tail\` shows what is large; or move it to another disk`;
+      const part = totalBytes > 0 ? freeBytes / totalBytes : 1;
+      const inodes = totalInodes > 0 ? freeInodes / totalInodes : 1;
+      if (freeBytes < 256 * 2 ** 20 || inodes < 0.01) return fail(text, fix);
+      if (freeBytes < 2 * 2 ** 30 || part < 0.1 || inodes < 0.05) return warn(text, fix);
+      return ok(text);
+    });
+  },
+};
+
+const osdFiles: Check = {
+  id: 'osd-files',
+  title: 'room for OSD files',
+  why: 'Sparse files promise more than there may be: an OSD that cannot write stops.',
+  needs: ['space'],
+  concerns: (config) => config.storage.osd.some((osd) => 'file' in osd),
+  evaluate({ space: list }, config) {
+    const files = config.storage.osd.flatMap((osd) => ('file' in osd ? [osd] : []));
+    const where = list.find(({ what }) => what === 'OSD files');
+    if (!where) return unknown('not known: the directory is not there yet');
+    const promised = files.reduce((sum, { size }) => sum + size, 0);
+    const text = `${sizeWords(promised)} promised by ${files.length} files on a disk of ${sizeWords(where.totalBytes)}`;
+    return promised > where.totalBytes ? warn(text, 'smaller sizes in storage.osd, or another disk') : ok(text);
+  },
+};
+
+const disks: Check = {
+  id: 'osd-disks',
+  title: 'disks of OSDs',
+  why: 'A disk that holds an OSD of another cluster is never taken over by itself: it may be the last copy of something.',
+  needs: ['disks'],
+  evaluate({ disks: list }, config) {
+    if (list.length === 0) return ok('none configured, none found');
+    return list.map(({ exists, inUse, osd, owner, path }): Finding => {
+      const name = osd === undefined ? path : `osd.${osd} (${path})`;
+      if (!exists)
+        return osd !== undefined && isFile(config, path)
+          ? ok(`${name}: is made at the first start`)
+          : fail(`${name}: is not there`, '`lsblk -o NAME,SIZE,SERIAL,LABEL` lists disks; correct storage.osd');
+      if (owner === undefined) return ok(`${name}: ${inUse ? 'in use' : 'holds no OSD'}`);
+      const own = osd !== undefined && owner.startsWith(`osd.${osd} `);
+      if (own) return ok(`${name}: holds ${owner}`);
+      return (osd === undefined ? warn : fail)(
+        `${name}: holds ${owner}${osd === undefined ? ', which this node does not name' : ''}`,
+        osd === undefined
+          ? `if its data is needed, name it in storage.osd of a node of that cluster; else \`wipefs -a ${path}\` makes it blank (this destroys the data)`
+          : `name another disk in storage.osd; or, if nobody needs its data, \`wipefs -a ${path}\` (this destroys the data)`,
+      );
+    });
+  },
+};
+
+function isFile(config: Config, path: string): boolean {
+  return config.storage.osd.some((osd) => 'file' in osd && osd.file === path);
+}
+
+export const storageChecks: readonly Check[] = [sync, space, osdFiles, disks];

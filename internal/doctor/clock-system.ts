@@ -1,0 +1,92 @@
+import { dlopen, FFIType, ptr } from 'bun:ffi';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { request } from 'node:https';
+import { errorText } from '../base/errors.ts';
+import type { Config } from '../config/config.ts';
+import type { Fact, TimeFacts } from './facts.ts';
+
+/** `struct timex` of 64-bit Linux (adjtimex(2)): sizes and places in bytes. */
+const timex = { bytes: 208, maxErrorUs: 24, status: 40 } as const;
+const STA_UNSYNC = 0x40;
+
+function kernelClock(): { synchronized: Fact<boolean>; maxErrorMs: number | undefined } {
+  try {
+    const libc = dlopen('libc.so.6', { adjtimex: { args: [FFIType.ptr], returns: FFIType.i32 } });
+    try {
+      const buffer = Buffer.alloc(timex.bytes);
+      if (libc.symbols.adjtimex(ptr(buffer)) < 0)
+        return { synchronized: { unknown: 'adjtimex fails' }, maxErrorMs: undefined };
+      const synchronized = (buffer.readInt32LE(timex.status) & STA_UNSYNC) === 0;
+      return {
+        synchronized,
+        maxErrorMs: synchronized ? Number(buffer.readBigInt64LE(timex.maxErrorUs)) / 1000 : undefined,
+      };
+    } finally {
+      libc.close();
+    }
+  } catch (error) {
+    return { synchronized: { unknown: errorText(error) }, maxErrorMs: undefined };
+  }
+}
+
+const services = ['chronyd', 'ntpd', 'systemd-timesyn', 'ntpsec', 'openntpd'];
+
+function runningServices(): string[] {
+  const found = new Set<string>();
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name)))
+    try {
+      // The kernel cuts names at 15 characters.
+      const name = readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+      if (services.includes(name)) found.add(name === 'systemd-timesyn' ? 'systemd-timesyncd' : name);
+    } catch {
+      // It ended meanwhile.
+    }
+  return [...found].sort();
+}
+
+/** The newest change of a file in the first levels of the data directory. */
+function lastWrite(directory: string, depth: number): number | undefined {
+  let newest: number | undefined;
+  try {
+    for (const entry of readdirSync(directory, { withFileTypes: true }).slice(0, 200)) {
+      const path = join(directory, entry.name);
+      const at = entry.isDirectory()
+        ? depth > 0
+          ? lastWrite(path, depth - 1)
+          : undefined
+        : statSync(path, { throwIfNoEntry: false })?.mtimeMs;
+      if (at !== undefined && at > (newest ?? 0)) newest = at;
+    }
+  } catch {
+    // Not there yet, or not for us to read.
+  }
+  return newest;
+}
+
+/** The `Date` header of a server less this machine's clock: no secret is sent and nothing else is read, so its certificate does not matter. */
+function serverSkew(url: string): Promise<number | undefined> {
+  return new Promise((resolve) => {
+    const began = Date.now();
+    const asked = request(`${url}/cacerts`, { method: 'GET', rejectUnauthorized: false, timeout: 3_000 }, (answer) => {
+      const then = Date.parse(answer.headers.date ?? '');
+      answer.destroy();
+      // The header has whole seconds, cut off: its middle is compared with the middle of the round trip.
+      resolve(Number.isFinite(then) ? then + 500 - (began + Date.now()) / 2 : undefined);
+    });
+    asked.on('timeout', () => asked.destroy());
+    asked.on('error', () => resolve(undefined));
+    asked.end();
+  });
+}
+
+export async function timeFacts(config: Config, builtMs: number | undefined): Promise<TimeFacts> {
+  return {
+    nowMs: Date.now(),
+    builtMs,
+    lastMs: lastWrite(config.dataDir, 2),
+    ...kernelClock(),
+    services: runningServices(),
+    serverSkewMs: config.server === undefined ? undefined : await serverSkew(config.server),
+  };
+}

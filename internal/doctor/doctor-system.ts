@@ -1,0 +1,72 @@
+import { writeFileSync } from 'node:fs';
+import { runCommand } from '../base/command-system.ts';
+import { AppError, errorText } from '../base/errors.ts';
+import { makeDirectory } from '../base/files-system.ts';
+import type { Config } from '../config/config.ts';
+import { type Check, type CheckReport, examine, type Remedy } from './check.ts';
+import { checks, preflightChecks } from './checks/index.ts';
+import { collectFacts, type CollectOptions, sysctlFile } from './facts-system.ts';
+
+async function examined(asked: readonly Check[], options: CollectOptions): Promise<CheckReport[]> {
+  const relevant = asked.filter((check) => check.concerns?.(options.config) ?? true);
+  const facts = await collectFacts(new Set(relevant.flatMap(({ needs }) => needs)), options);
+  return examine(relevant, facts, options.config);
+}
+
+/** Every check on this machine. */
+export function examineMachine(options: CollectOptions): Promise<CheckReport[]> {
+  return examined(checks, options);
+}
+
+/** What `up` and `run` ask first: AppError ROOT or PREFLIGHT with everything that stops this node from starting. */
+export async function preflight(config: Config): Promise<void> {
+  const reports = await examined(preflightChecks, { config, builtMs: undefined });
+  const failed = reports.flatMap(({ findings, id }) =>
+    findings.filter(({ result }) => result === 'fail').map((finding) => ({ ...finding, id })),
+  );
+  if (failed.length === 0) return;
+  const hint = failed.flatMap(({ fix }) => (fix === undefined ? [] : [fix])).join('\n  ');
+  throw new AppError(
+    failed.some(({ id }) => id === 'root') ? 'ROOT' : 'PREFLIGHT',
+    failed.map(({ text }) => text).join('\n'),
+    hint === '' ? {} : { hint },
+  );
+}
+
+/** How each remedy is carried out. */
+const remedies: { readonly [D in Remedy['do']]: (remedy: Extract<Remedy, { do: D }>) => Promise<string> } = {
+  modprobe: async ({ module }) => {
+    await runCommand(['modprobe', module]);
+    return `loaded the module ${module}`;
+  },
+  sysctl: async ({ name, value }) => {
+    writeFileSync(sysctlFile(name), value);
+    return `set ${name} to ${value} until the next boot`;
+  },
+  mkdir: async ({ mode, path }) => {
+    makeDirectory(path, mode);
+    return `made ${path}`;
+  },
+};
+
+export interface Repair {
+  readonly check: string;
+  readonly done: string | undefined;
+  readonly error: string | undefined;
+}
+
+/** Does what is safe of what the reports propose; tells each thing that it did or could not do. */
+export async function repair(reports: readonly CheckReport[]): Promise<Repair[]> {
+  const out: Repair[] = [];
+  for (const { findings, id } of reports)
+    for (const { remedy } of findings) {
+      if (!remedy) continue;
+      const carryOut = remedies[remedy.do] as (remedy: Remedy) => Promise<string>;
+      try {
+        out.push({ check: id, done: await carryOut(remedy), error: undefined });
+      } catch (error) {
+        out.push({ check: id, done: undefined, error: errorText(error) });
+      }
+    }
+  return out;
+}
