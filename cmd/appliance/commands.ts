@@ -37,6 +37,18 @@ export const commands: readonly CommandRow[] = [
     load: () => import('./down.ts'),
   },
   {
+    name: 'install',
+    summary: 'make this node a service of systemd, or upgrade it to this executable',
+    group: 'Run a node',
+    load: () => import('./install.ts'),
+  },
+  {
+    name: 'uninstall',
+    summary: 'stop the node and remove service and executable; configuration and data stay',
+    group: 'Run a node',
+    load: () => import('./uninstall.ts'),
+  },
+  {
     name: 'reload',
     summary: 'have the running node read its configuration again; tells what holds now and what needs a restart',
     group: 'Run a node',

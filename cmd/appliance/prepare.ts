@@ -1,4 +1,8 @@
+import { readFileIfThere } from '../../internal/base/files-system.ts';
+import { configChanges } from '../../internal/config/changes.ts';
+import type { Config } from '../../internal/config/config.ts';
 import { type ConfigArguments, loadConfig } from '../../internal/config/machine-system.ts';
+import { effectiveConfigFile } from '../../internal/config/paths.ts';
 import { applianceId } from '../../internal/kube/kubelet/node/identity.ts';
 import { prepareNode } from '../../internal/node/prepare-system.ts';
 import type { PreparedNode } from '../../internal/node/prepared-process.ts';
@@ -14,6 +18,11 @@ export const command: CommandModule = {
 /** Reads the configuration, makes what a node needs before it starts, and prints the effective configuration. */
 async function prepare(from: ConfigArguments): Promise<void> {
   const config = await prepareNode(loadConfig(from));
-  const node: PreparedNode = { config, applianceId: applianceId(config) };
+  const running = readFileIfThere(effectiveConfigFile(config.runDir));
+  const node: PreparedNode = {
+    config,
+    applianceId: applianceId(config),
+    ...(running === undefined ? {} : { changes: configChanges(JSON.parse(running) as Config, config) }),
+  };
   await Bun.write(Bun.stdout, JSON.stringify(node));
 }

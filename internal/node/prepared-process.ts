@@ -1,4 +1,5 @@
 import { AppError } from '../base/errors.ts';
+import type { ConfigChanges } from '../config/changes.ts';
 import type { Config } from '../config/config.ts';
 import type { ConfigArguments } from '../config/machine-system.ts';
 import { selfCommand } from './self-system.ts';
@@ -8,6 +9,8 @@ export interface PreparedNode {
   readonly config: Config;
   /** Tells this appliance from others on the machine, in names of what is outside of its directories. */
   readonly applianceId: string;
+  /** What is different from the configuration that the node runs with; absent when it does not run. */
+  readonly changes?: ConfigChanges;
 }
 
 /** Arguments of the command line that say the same. */

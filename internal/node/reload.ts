@@ -1,44 +1,54 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Config, OsdConfig } from '../config/config.ts';
+import type { ConfigChanges } from '../config/changes.ts';
+import { type Config, type KeyPath, type OsdConfig, valueAt } from '../config/config.ts';
 
 /** What a running node does with a changed configuration: a decision without I/O. */
 
 export interface ReloadPlan {
   /** The configuration that holds from now on: the old one with what could change. Roles that start again get this one. */
   readonly config: Config;
-  /** Paths of keys whose new value holds already. */
+  /** Keys whose new value holds already. */
   readonly applied: readonly string[];
-  /** Paths of keys whose new value needs a restart of the node, each once. */
+  /** Keys whose new value needs a restart, each once, with the roles that it is for. */
   readonly restart: readonly string[];
 }
 
-/** Paths of the keys that differ; lists are one key. */
-function changedKeys(before: unknown, after: unknown, path = ''): string[] {
-  if (isDeepStrictEqual(before, after)) return [];
-  if (!isMap(before) || !isMap(after)) return [path];
-  const keys = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort();
-  return keys.flatMap((key) => changedKeys(before[key], after[key], path === '' ? key : `${path}.${key}`));
-}
+/** The OSDs of a node come and go while it runs, whatever else changes about them waits. */
+const osdList: KeyPath = 'storage.osd';
 
-function isMap(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-const isLive = (path: string): boolean => path === 'logLevel' || path.startsWith('memory.');
-
-export function planReload(before: Config, after: Config): ReloadPlan {
-  const changed = changedKeys(before, after).filter((path) => path !== 'storage.osd');
+/** `changes` is what `configChanges(before, after)` gives; `roles` are the names of the role table that the node runs. */
+export function planReload(
+  before: Config,
+  after: Config,
+  changes: ConfigChanges,
+  roles: ReadonlySet<string>,
+): ReloadPlan {
   const osds = mergeOsds(before.storage.osd, after.storage.osd);
+  const live = changes.live.reduce((config, path) => withValue(config, path, valueAt(after, path)), before);
   return {
-    config: {
-      ...before,
-      memory: after.memory,
-      logLevel: after.logLevel,
-      storage: { ...before.storage, osd: osds.list },
-    },
-    applied: [...changed.filter(isLive), ...osds.applied],
-    restart: [...changed.filter((path) => !isLive(path)), ...osds.restart],
+    config: withValue(live, osdList, osds.list),
+    applied: [...changes.live, ...osds.applied],
+    restart: [
+      ...changes.restart
+        .filter(({ path }) => path !== osdList)
+        .map((change) => {
+          const touched = change.roles.filter((role) => roles.has(role));
+          return touched.length === 0 || touched.length === roles.size
+            ? change.path
+            : `${change.path} (${touched.join(', ')})`;
+        }),
+      ...osds.restart,
+    ],
   };
+}
+
+/** A copy of `config` with another value at `path`. */
+function withValue(config: Config, path: KeyPath, value: unknown): Config {
+  const set = (at: Record<string, unknown>, [step, ...rest]: string[]): Record<string, unknown> => ({
+    ...at,
+    [step!]: rest.length === 0 ? value : set(at[step!] as Record<string, unknown>, rest),
+  });
+  return set(config as unknown as Record<string, unknown>, path.split('.')) as unknown as Config;
 }
 
 /** OSDs come and go; one that is there keeps its place until the restart. */
@@ -48,7 +58,7 @@ function mergeOsds(
 ): { list: OsdConfig[]; applied: string[]; restart: string[] } {
   const known = new Map(before.map((osd) => [osd.id, osd]));
   const wanted = new Set(after.map((osd) => osd.id));
-  const name = (osd: OsdConfig): string => `storage.osd (osd.${osd.id})`;
+  const name = (osd: OsdConfig): string => `${osdList} (osd.${osd.id})`;
   return {
     list: after.map((osd) => known.get(osd.id) ?? osd),
     applied: [...after.filter((osd) => !known.has(osd.id)), ...before.filter((osd) => !wanted.has(osd.id))].map(name),

@@ -142,13 +142,14 @@ export class Supervisor {
       return this.#reload;
     };
     if (this.#stopping) return done({ error: 'the node is stopping', applied: [], restart: [] });
-    let after: Config;
+    let again: PreparedNode;
     try {
-      after = (await this.#options.prepareAgain()).config;
+      again = await this.#options.prepareAgain();
     } catch (error) {
       return done({ error: errorText(error), applied: [], restart: [] });
     }
-    const plan = planReload(this.#config, after);
+    const roles = new Set([...this.#entries.values()].map((entry) => entry.role));
+    const plan = planReload(this.#config, again.config, again.changes ?? { live: [], restart: [] }, roles);
     const levelChanged = plan.config.logLevel !== this.#config.logLevel;
     this.#config = plan.config;
     this.#writeConfig();

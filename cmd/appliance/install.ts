@@ -1,0 +1,68 @@
+import { resolve } from 'node:path';
+import template from '../../systemd/appliance.service' with { type: 'text' };
+import { AppError } from '../../internal/base/errors.ts';
+import { loadConfig } from '../../internal/config/machine-system.ts';
+import { installFiles, rollBackExecutable, systemctl, systemdRuns } from '../../internal/node/install-system.ts';
+import { compiled } from '../../internal/node/self-system.ts';
+import { unitName, unitText } from '../../internal/node/unit.ts';
+import { type CommandModule, configArguments, withExamples } from './command.ts';
+
+interface InstallOptions {
+  start: boolean;
+  root?: string;
+  rollback?: boolean;
+}
+
+export const command: CommandModule = {
+  define(command) {
+    command
+      .option('--no-start', 'enable the service, but neither start nor restart it')
+      .option('--root <directory>', 'install into the tree of another machine, such as an image; nothing is started')
+      .option('--rollback', 'put the executable back that the last upgrade replaced');
+    withExamples(command, [
+      [
+        'appliance install',
+        'copy this executable to /usr/local/bin, write the unit, enable and start it; also to upgrade',
+      ],
+      ['appliance -c /etc/appliance/pi.yaml install', 'the service uses this configuration'],
+      ['appliance install --rollback', 'back to the executable from before the last upgrade'],
+    ]).action((options: InstallOptions) => install(configArguments(command).file, options));
+  },
+};
+
+/** Makes the node a service of systemd. Safe to repeat: what is there already is left alone, and a service that runs what is installed is not restarted. */
+async function install(configFile: string | undefined, options: InstallOptions): Promise<void> {
+  if (process.getuid?.() !== 0)
+    throw new AppError('ROOT', 'install must be started by root', { hint: 'start it with sudo' });
+  const place = { root: options.root === undefined ? '' : resolve(options.root).replace(/\/$/, '') };
+  const here = place.root === '';
+  if (here && !systemdRuns())
+    throw new AppError('INSTALL', 'systemd does not run this machine', {
+      hint: '`appliance run` is what another service manager starts; --root installs into the tree of another machine',
+    });
+  if (options.rollback) console.log(rollBackExecutable(place));
+  else {
+    if (!compiled)
+      throw new AppError('INSTALL', 'this runs from source; only an executable can be installed', {
+        hint: '`npm run build` makes it in dist/',
+      });
+    const file = configFile === undefined ? undefined : resolve(configFile);
+    // A node that would not start is not installed. Of another machine it cannot be known.
+    if (here) loadConfig({ file, flags: {} });
+    const { done, changed } = await installFiles(place, process.execPath, unitText(template, file));
+    for (const line of done) console.log(line);
+    if (!changed) console.log('executable and unit are there already');
+    await systemctl(place, 'enable', '--quiet', unitName);
+    if (!here || !options.start) return console.log(`${unitName} is enabled`);
+    if (!changed) {
+      await systemctl(place, 'start', unitName);
+      return console.log(`${unitName} runs; \`appliance status\` tells how the node is`);
+    }
+  }
+  if (!here) return;
+  await systemctl(place, 'daemon-reload');
+  if (!options.start) return;
+  // Starts it when it does not run. Containers live on.
+  await systemctl(place, 'restart', unitName);
+  console.log(`${unitName} runs; \`appliance status\` tells how the node is`);
+}
