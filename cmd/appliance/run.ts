@@ -1,9 +1,11 @@
+import { errorText } from '../../internal/base/errors.ts';
 import type { LogLevel } from '../../internal/base/log.ts';
 import { systemLogger } from '../../internal/base/system.ts';
 import type { ConfigArguments } from '../../internal/config/machine-system.ts';
 import { ServiceManager } from '../../internal/node/notify-system.ts';
 import { preparedAgain, preparedNode } from '../../internal/node/prepared-process.ts';
 import { settled, statusSentence } from '../../internal/node/status.ts';
+import { stopAll } from '../../internal/node/teardown-system.ts';
 import { Supervisor } from '../../internal/node/supervisor-system.ts';
 import { buildVersion } from './build-version.ts';
 import { type CommandModule, configArguments, withExamples } from './command.ts';
@@ -22,8 +24,8 @@ export const command: CommandModule = {
 const readyPatienceMs = 180_000;
 
 /**
- * What systemd starts (Type=notify). SIGTERM ends the roles in order; containers and what backs their volumes live on and are taken over again. SIGHUP
- * reads the configuration again.
+ * What systemd starts (Type=notify). SIGTERM ends the roles in order; containers and what backs their volumes live on and are taken over again. A stop
+ * over the control socket is a full one. SIGHUP reads the configuration again.
  */
 async function run(from: ConfigArguments): Promise<void> {
   const manager = new ServiceManager();
@@ -54,23 +56,33 @@ async function run(from: ConfigArguments): Promise<void> {
     },
     prepareAgain: () => preparedAgain(from),
   });
-  let asked = false;
-  const stop = (): void => {
+  let asked: Promise<void> | undefined;
+  const stop = (how: () => Promise<void>): void => {
     if (asked) return;
-    asked = true;
     log.info('stopping');
     manager.stopping();
-    void supervisor.stop();
+    asked = how();
   };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
+  const stopRoles = (): void => stop(() => supervisor.stop());
+  const tell = { wait: (text: string) => log.info(text), done: (text: string) => log.info(text) };
+  process.on('SIGTERM', stopRoles);
+  process.on('SIGINT', stopRoles);
   process.on('SIGHUP', () => void supervisor.reload());
-  await supervisor.start(stop);
+  // `down` wants nothing to be left; what fails here it tries and tells again.
+  await supervisor.start(() =>
+    stop(() =>
+      stopAll(supervisor, config, tell).catch((error: unknown) => {
+        log.error('not everything could be stopped', { error: errorText(error) });
+        return supervisor.stop();
+      }),
+    ),
+  );
   manager.watch(() => supervisor.neglected);
   setTimeout(() => {
     if (!ready && !asked) tellReady();
   }, readyPatienceMs).unref();
   log.info('started', { node: config.node.name, roles: config.roles });
   await supervisor.ended;
+  await asked;
   manager.close();
 }

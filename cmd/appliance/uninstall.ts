@@ -29,14 +29,14 @@ async function uninstall(from: ConfigArguments, options: UninstallOptions): Prom
   const here = place.root === '';
   const config = here ? runningConfig(from) : undefined;
   const progress = createProgress(process.stdout);
+  // Before the service is stopped, which leaves containers running: their volumes are written out while the storage still runs.
+  if (config) await stopNode(config, progress);
   if (unitInstalled(place)) {
     progress.wait(`stopping ${unitName}`);
     if (here && systemdRuns()) await systemctl(place, 'disable', '--quiet', '--now', unitName);
     else await systemctl({ root: place.root || '/' }, 'disable', '--quiet', unitName);
     progress.done(`${unitName} is disabled${here ? ' and stopped' : ''}`);
   }
-  // The service leaves containers running.
-  if (config) await stopNode(config, progress);
   const removed = removeFiles(place);
   for (const path of removed) progress.done(`removed ${path}`);
   if (here && systemdRuns()) await systemctl(place, 'daemon-reload');

@@ -5,7 +5,7 @@ import { preparedAgain, preparedNode } from '../../internal/node/prepared-proces
 import { selfCommand } from '../../internal/node/self-system.ts';
 import type { NodeStatus } from '../../internal/node/status.ts';
 import { Supervisor } from '../../internal/node/supervisor-system.ts';
-import { teardownPods, teardownRest } from '../../internal/node/teardown-system.ts';
+import { stopAll } from '../../internal/node/teardown-system.ts';
 import { createProgress } from './progress.ts';
 import type { StatusReport } from './status.ts';
 import type { ConfigArguments } from '../../internal/config/machine-system.ts';
@@ -83,16 +83,7 @@ export async function up(from: ConfigArguments): Promise<void> {
 
   ending = true;
   progress.line('stopping: pods first, then Kubernetes, then storage');
-  await supervisor.stop(
-    supervisor
-      .status()
-      .instances.map((instance) => instance.name)
-      .filter((name) => name === 'agent' || name === 'edge'),
-  );
-  await teardownPods(config, progress.wait);
-  progress.done('pods stopped, volumes unmounted');
-  await supervisor.stop();
-  await teardownRest(config);
+  await stopAll(supervisor, config, progress);
   progress.done(`stopped; the data stays in ${config.dataDir}`);
   process.exit(0);
 }

@@ -8,6 +8,7 @@ export const maxTailLines = 100_000;
 const maxTailBytes = 4 << 20;
 const chunkBytes = 64 << 10;
 const lookEveryMs = 300;
+const newline = 0x0a;
 
 /** Where a follower goes on. */
 export interface TailEnd {
@@ -22,31 +23,30 @@ export function tailFile(path: string, lines: number): { text: string; end: Tail
   try {
     const { size, ino } = fstatSync(fd);
     const end: TailEnd = { inode: ino, offset: size };
-    let kept = Buffer.alloc(0);
-    let at = size;
-    while (at > 0 && kept.length < maxTailBytes) {
+    const chunks: Buffer[] = [];
+    // The end of the last line begins none; a last line that has no end counts as well.
+    let ends = -1;
+    for (let at = size; at > 0 && size - at < maxTailBytes && lines > 0; ) {
       const length = Math.min(chunkBytes, at);
-      kept = Buffer.concat([readAt(fd, at - length, length), kept]);
       at -= length;
-      const start = startOfLines(kept, lines);
-      if (start !== undefined) return { text: kept.toString('utf8', start), end };
+      const chunk = readAt(fd, at, length);
+      if (chunks.length === 0 && chunk.at(-1) !== newline) ends = 0;
+      for (let found = chunk.lastIndexOf(newline); found >= 0; found = previous(chunk, found)) {
+        if (++ends < lines) continue;
+        chunks.unshift(chunk.subarray(found + 1));
+        return { text: Buffer.concat(chunks).toString('utf8'), end };
+      }
+      chunks.unshift(chunk);
     }
-    return { text: lines === 0 ? '' : kept.toString('utf8'), end };
+    return { text: Buffer.concat(chunks).toString('utf8'), end };
   } finally {
     closeSync(fd);
   }
 }
 
-/** Where the last `lines` lines begin, undefined when there are fewer. */
-function startOfLines(bytes: Buffer, lines: number): number | undefined {
-  let seen = 0;
-  // A last byte that ends a line begins none.
-  for (let at = bytes.length - 1; at >= 0; at--) {
-    if (bytes[at] !== 0x0a || (at === bytes.length - 1 && lines > 0)) continue;
-    seen++;
-    if (seen >= lines) return at + 1;
-  }
-  return lines === 0 ? bytes.length : undefined;
+/** The line end before the one at `found`, -1 when there is none. */
+function previous(chunk: Buffer, found: number): number {
+  return found === 0 ? -1 : chunk.lastIndexOf(newline, found - 1);
 }
 
 /** `first`, then what is added to the file from `end` on; a file that is replaced or cut is followed from its beginning. `closed` is called once at the end. */

@@ -1,43 +1,10 @@
-import { dlopen, FFIType, ptr } from 'bun:ffi';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { notifyAddress, notifyText, watchdogPingMs } from './notify.ts';
+import { NotifyReceiver } from './notify.testing.ts';
 import { ServiceManager } from './notify-system.ts';
-
-const { symbols: libc } = dlopen('libc.so.6', {
-  socket: { args: [FFIType.i32, FFIType.i32, FFIType.i32], returns: FFIType.i32 },
-  bind: { args: [FFIType.i32, FFIType.ptr, FFIType.u32], returns: FFIType.i32 },
-  recv: { args: [FFIType.i32, FFIType.ptr, FFIType.u64, FFIType.i32], returns: FFIType.i64 },
-  close: { args: [FFIType.i32], returns: FFIType.i32 },
-});
-
-/** A service manager's socket: a real datagram socket that nothing of ours is behind. */
-class Receiver {
-  readonly #fd = libc.socket(1, 2, 0);
-  constructor(name: string) {
-    // Written here again, so that a mistake in ours does not cancel out.
-    const address = Buffer.concat([
-      Buffer.from([1, 0]),
-      Buffer.from(name.startsWith('@') ? `\0${name.slice(1)}` : `${name}\0`),
-    ]);
-    if (libc.bind(this.#fd, ptr(address), address.length) !== 0) throw new Error(`cannot bind ${name}`);
-  }
-  /** What has arrived. */
-  messages(): string[] {
-    const out: string[] = [];
-    const buffer = Buffer.alloc(8192);
-    for (;;) {
-      const length = Number(libc.recv(this.#fd, ptr(buffer), buffer.length, 0x40));
-      if (length < 0) return out;
-      out.push(buffer.toString('utf8', 0, length));
-    }
-  }
-  close(): void {
-    libc.close(this.#fd);
-  }
-}
 
 const directory = mkdtempSync(join(tmpdir(), 'notify-'));
 let made: { close(): void }[] = [];
@@ -47,8 +14,8 @@ afterEach(() => {
   rmSync(join(directory, 'socket'), { force: true });
 });
 
-function pair(name: string, more: Record<string, string> = {}): { receiver: Receiver; manager: ServiceManager } {
-  const receiver = new Receiver(name);
+function pair(name: string, more: Record<string, string> = {}): { receiver: NotifyReceiver; manager: ServiceManager } {
+  const receiver = new NotifyReceiver(name);
   const manager = new ServiceManager({ NOTIFY_SOCKET: name, ...more });
   made.push(receiver, manager);
   return { receiver, manager };

@@ -51,8 +51,12 @@ export async function preparedAgain(from: ConfigArguments): Promise<PreparedNode
   const [text, complaint] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
   const code = await child.exited;
   if (code !== 0)
-    throw new AppError('RELOAD', complaint.trim() || `reading the configuration ended with exit ${code}`, {
-      hint: 'correct it and reload again; the node goes on with what it has',
-    });
+    throw new AppError(
+      'RELOAD',
+      complaint.replace(/^appliance: /, '').trim() || `reading the configuration ended with exit ${code}`,
+      {
+        hint: 'correct it and reload again; the node goes on with what it has',
+      },
+    );
   return JSON.parse(text) as PreparedNode;
 }

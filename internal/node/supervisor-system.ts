@@ -19,6 +19,8 @@ import { readUsers, type Users } from './users-system.ts';
 
 const stepEveryMs = 500;
 const oomCheckEveryMs = 5000;
+/** What starts, questions and reloads leave behind is given back; the engine by itself waits until there is much of it. */
+const collectEveryMs = 60_000;
 /** Steps that are later than this are not the supervisor doing its work. */
 const stepLateMs = 10_000;
 
@@ -64,6 +66,7 @@ export class Supervisor {
   #ticker: ReturnType<typeof setInterval> | undefined;
   #lastStepMs = systemClock.monotonic();
   #lastOomCheckMs = systemClock.monotonic();
+  #lastCollectMs = systemClock.monotonic();
   #reload: ReloadStatus | undefined;
   #reloading: Promise<ReloadStatus> | undefined;
   #stopping = false;
@@ -230,6 +233,10 @@ export class Supervisor {
     if (now - this.#lastOomCheckMs >= oomCheckEveryMs) {
       this.#lastOomCheckMs = now;
       this.#tellOomOfHelpers();
+    }
+    if (now - this.#lastCollectMs >= collectEveryMs) {
+      this.#lastCollectMs = now;
+      Bun.gc(true);
     }
     this.#tellChange();
     if (this.#stopping && this.#supervision.stopped) {

@@ -7,6 +7,7 @@ import { nodePaths } from '../config/paths.ts';
 import { socketAnswers } from './probe-system.ts';
 import { roleTable } from './role-table.ts';
 import { selfCommand } from './self-system.ts';
+import type { Supervisor } from './supervisor-system.ts';
 
 /** What `up` and `down` do so that nothing of a node is left: each part in a process of its own, so that the caller stays small. */
 
@@ -15,6 +16,23 @@ const networkTimeoutMs = 30_000;
 
 /** The parts that `appliance teardown PART FILE` carries out. */
 export type TeardownPart = 'pods' | 'network';
+
+/** A full stop of a running node: pods first, while their volumes' storage still runs, then every role, then what is left on the machine. */
+export async function stopAll(
+  supervisor: Supervisor,
+  config: Config,
+  tell: { wait(text: string): void; done(text: string): void },
+): Promise<void> {
+  const agents = supervisor
+    .status()
+    .instances.map((instance) => instance.name)
+    .filter((name) => name === 'agent' || name === 'edge');
+  await supervisor.stop(agents);
+  await teardownPods(config, tell.wait);
+  if (agents.length > 0) tell.done('pods stopped, volumes unmounted');
+  await supervisor.stop();
+  await teardownRest(config);
+}
 
 /** Stops and removes every container and sandbox, unmounts and detaches every volume. containerd must be running. */
 export async function teardownPods(config: Config, wait: (text: string) => void): Promise<void> {

@@ -108,7 +108,7 @@ export class TestNode {
   #up: Bun.Subprocess | undefined;
 
   readonly runDir: string;
-  readonly #binary: string;
+  readonly binary: string;
   readonly #env: Record<string, string>;
 
   constructor(
@@ -125,7 +125,7 @@ export class TestNode {
       env?: Record<string, string>;
     } = {},
   ) {
-    this.#binary = options.binary ?? binary;
+    this.binary = options.binary ?? binary;
     this.#env = options.env ?? {};
     this.name = options.name ?? 'node-1';
     this.ip = options.ip ?? '10.98.0.1';
@@ -190,7 +190,7 @@ export class TestNode {
   /** Starts a sub-command that brings the node up and stays (`up`, `join`); resolves with what it printed when the node is ready. */
   async start(argv: readonly string[], timeoutMs = 120_000): Promise<string> {
     const [command] = argv;
-    const child = Bun.spawn(this.inside(this.#binary, '-c', this.configFile, ...argv), {
+    const child = Bun.spawn(this.inside(this.binary, '-c', this.configFile, ...argv), {
       stdin: 'ignore',
       stdout: 'pipe',
       stderr: 'inherit',
@@ -243,7 +243,7 @@ export class TestNode {
   }
 
   appliance(...argv: string[]): Promise<Output> {
-    return run(this.inside(this.#binary, '-c', this.configFile, ...argv), { timeoutMs: 180_000 });
+    return run(this.inside(this.binary, '-c', this.configFile, ...argv), { timeoutMs: 180_000 });
   }
 
   async status(): Promise<{ instances: { name: string; pid?: number; phase: string }[] }> {
