@@ -58,7 +58,7 @@ async function run(from: ConfigArguments): Promise<void> {
   });
   let asked: Promise<void> | undefined;
   const stop = (how: () => Promise<void>): void => {
-    if (asked) return;
+    if (asked !== undefined) return;
     log.info('stopping');
     manager.stopping();
     asked = how();
@@ -79,7 +79,7 @@ async function run(from: ConfigArguments): Promise<void> {
   );
   manager.watch(() => supervisor.neglected);
   setTimeout(() => {
-    if (!ready && !asked) tellReady();
+    if (!ready && asked === undefined) tellReady();
   }, readyPatienceMs).unref();
   log.info('started', { node: config.node.name, roles: config.roles });
   await supervisor.ended;
