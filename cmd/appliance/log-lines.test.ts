@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { logLine, mergeLogs, parseLogLines, parseSince } from './log-lines.ts';
+import { logLine, mergeLogs, parseLogLines, parseSince, wholeLines } from './log-lines.ts';
 
 const at = (second: number): string => `2026-01-01T00:00:${String(second).padStart(2, '0')}.000Z`;
 
@@ -19,9 +19,15 @@ describe('logs', () => {
     expect(parseLogLines('containerd', ['time="2026-01-01T00:00:03Z" level=warning msg="slow"'])).toEqual([
       { instance: 'containerd', timeMs: Date.parse(at(3)), level: 'warn', text: 'msg="slow"' },
     ]);
-    expect(parseLogLines('mon', ['no time'], 7)).toEqual([
-      { instance: 'mon', timeMs: 7, level: undefined, text: 'no time' },
+    expect(parseLogLines('mon', ['no time'])).toEqual([
+      { instance: 'mon', timeMs: undefined, level: undefined, text: 'no time' },
     ]);
+  });
+
+  test('a line that is being written waits for its end', () => {
+    expect(wholeLines('a\nb\nc')).toEqual({ lines: ['a', 'b'], rest: 'c' });
+    expect(wholeLines('a\n')).toEqual({ lines: ['a'], rest: '' });
+    expect(wholeLines('')).toEqual({ lines: [], rest: '' });
   });
 
   test('logs are merged by time; a clock that was set back does not reorder one log', () => {

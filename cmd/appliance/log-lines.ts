@@ -19,8 +19,14 @@ const levelNames: Readonly<Record<string, string>> = {
   trace: 'debug',
 };
 
-/** The messages of whole lines. `last` is the time of the message before them. */
-export function parseLogLines(instance: string, lines: readonly string[], last?: number): LogEntry[] {
+/** The lines of a text that are whole, and what follows the last of them. */
+export function wholeLines(text: string): { lines: string[]; rest: string } {
+  const lines = text.split('\n');
+  return { rest: lines.pop() ?? '', lines };
+}
+
+/** The messages of whole lines. */
+export function parseLogLines(instance: string, lines: readonly string[]): LogEntry[] {
   const entries: LogEntry[] = [];
   for (const line of lines) {
     const match = ownLine.exec(line) ?? logfmtLine.exec(line);
@@ -29,7 +35,7 @@ export function parseLogLines(instance: string, lines: readonly string[], last?:
     if (match && !Number.isNaN(timeMs))
       entries.push({ instance, timeMs, level: levelNames[match[2]!] ?? match[2], text: match[3]! });
     else if (before) entries[entries.length - 1] = { ...before, text: `${before.text}\n${line}` };
-    else entries.push({ instance, timeMs: last, level: undefined, text: line });
+    else entries.push({ instance, timeMs: undefined, level: undefined, text: line });
   }
   return entries;
 }

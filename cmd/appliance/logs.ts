@@ -1,9 +1,10 @@
-import { closeSync, fstatSync, openSync, readdirSync, readSync, statSync, watch } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { AppError, errorCode } from '../../internal/base/errors.ts';
 import { runningConfig } from '../../internal/config/machine-system.ts';
 import { didYouMean } from '../../internal/config/nearest.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
+import { followFile, maxTailLines, type TailEnd, tailFile } from '../../internal/node/log-tail-system.ts';
 import { roleTable } from '../../internal/node/role-table.ts';
 import {
   type CommandModule,
@@ -13,7 +14,7 @@ import {
   withExamples,
   withOutput,
 } from './command.ts';
-import { type LogEntry, logLine, mergeLogs, parseLogLines, parseSince } from './log-lines.ts';
+import { type LogEntry, logLine, mergeLogs, parseLogLines, parseSince, wholeLines } from './log-lines.ts';
 import { print } from './output.ts';
 
 interface LogOptions {
@@ -46,42 +47,45 @@ export const command: CommandModule = {
   },
 };
 
-/** Of a longer log only the end is read. */
-const maxBytes = 16 << 20;
-const newline = 0x0a;
+/** Logs that appear later are looked for this often. */
+const lookEveryMs = 1000;
 
 async function logs(directory: string, role: string | undefined, options: LogOptions): Promise<void> {
   const sinceMs = options.since === undefined ? undefined : parseSince(options.since, Date.now());
   if (options.tail !== undefined && !/^\d{1,9}$/.test(options.tail))
     throw new AppError('USAGE', `--tail takes a number of messages, got ${options.tail}`);
-  const tail =
-    options.tail === undefined ? (sinceMs === undefined ? 100 : Number.MAX_SAFE_INTEGER) : Number(options.tail);
-
-  const followed = new Map<string, Followed>();
-  const names = logNames(directory, role);
-  for (const name of names) followed.set(name, new Followed(join(directory, `${name}.log`), name));
+  const last = options.tail ?? (sinceMs === undefined ? 100 : undefined);
   const recent = (entry: LogEntry): boolean => sinceMs === undefined || (entry.timeMs ?? 0) >= sinceMs;
-  const shown = mergeLogs([...followed.values()].map((one) => one.read())).filter(recent);
-  show(tail === 0 ? [] : shown.slice(-tail), options, names.length === 1);
+  const pathOf = (name: string): string => join(directory, `${name}.log`);
+
+  const names = logNames(directory, role);
+  const alone = names.length === 1;
+  const beginnings = names.map((name) => ({ name, ...tailFile(pathOf(name), maxTailLines) }));
+  const shown = mergeLogs(beginnings.map(({ name, text }) => parseLogLines(name, wholeLines(text).lines))).filter(
+    recent,
+  );
+  show(last === undefined ? shown : Number(last) === 0 ? [] : shown.slice(-Number(last)), options, alone);
   if (!options.follow) return;
 
-  const more = (): void => {
-    for (const name of logNames(directory, role, true))
-      if (!followed.has(name)) followed.set(name, new Followed(join(directory, `${name}.log`), name));
-    show(mergeLogs([...followed.values()].map((one) => one.read())).filter(recent), options, names.length === 1);
+  const follow = async (name: string, first: string, end: TailEnd): Promise<void> => {
+    let rest = first;
+    const decoder = new TextDecoder();
+    for await (const bytes of followFile(pathOf(name), '', end, () => undefined)) {
+      const text = wholeLines(rest + decoder.decode(bytes, { stream: true }));
+      rest = text.rest;
+      show(parseLogLines(name, text.lines).filter(recent), options, alone);
+    }
   };
-  // The kernel tells of every write; several at once are read together.
-  let waiting = false;
-  watch(directory, () => {
-    if (waiting) return;
-    waiting = true;
-    setTimeout(() => {
-      waiting = false;
-      more();
-    }, 50);
-  });
-  more();
-  await new Promise<never>(() => undefined);
+  const followed = new Set(names);
+  const following = beginnings.map(({ name, text, end }) => follow(name, wholeLines(text).rest, end));
+  for (;;) {
+    await Promise.race([Bun.sleep(lookEveryMs), ...following]);
+    for (const name of logNames(directory, role, true)) {
+      if (followed.has(name)) continue;
+      followed.add(name);
+      following.push(follow(name, '', { inode: 0, offset: 0 }));
+    }
+  }
 }
 
 /** Names of the logs that belong to a role or are one process's. AppError LOGS when there is none, unless they may come later. */
@@ -100,9 +104,13 @@ function logNames(directory: string, role: string | undefined, mayBeNone = false
   }
   const found = all.filter((name) => role === undefined || name === role || name.startsWith(`${role}.`));
   if (found.length === 0 && !mayBeNone)
-    throw new AppError('USAGE', `no log of ${role ?? 'any role'} in ${directory}${role ? didYouMean(role, all) : ''}`, {
-      hint: all.length > 0 ? `there are ${all.join(', ')}` : 'nothing has been logged yet',
-    });
+    throw new AppError(
+      'USAGE',
+      `no log of ${role ?? 'any role'} in ${directory}${role ? didYouMean(role, [...new Set(all.map((name) => name.split('.')[0]!))]) : ''}`,
+      {
+        hint: all.length > 0 ? `there are ${all.join(', ')}` : 'nothing has been logged yet',
+      },
+    );
   return found;
 }
 
@@ -117,52 +125,4 @@ function show(entries: readonly LogEntry[], { output, follow }: LogOptions, alon
   if (follow && output === 'json') for (const one of data) console.log(JSON.stringify(one));
   else if (output !== 'table') print(output, data, String);
   else if (entries.length > 0) console.log(entries.map((entry) => logLine(entry, alone)).join('\n'));
-}
-
-/** A log file that is read on from where it was read last; one that was replaced or cut is read from its beginning. */
-class Followed {
-  readonly #path: string;
-  readonly #instance: string;
-  #inode = -1;
-  #at = 0;
-  #rest = Buffer.alloc(0);
-  #last: number | undefined;
-
-  constructor(path: string, instance: string) {
-    this.#path = path;
-    this.#instance = instance;
-  }
-
-  /** The messages of the whole lines that are new. */
-  read(): LogEntry[] {
-    if (!statSync(this.#path, { throwIfNoEntry: false })) return [];
-    const fd = openSync(this.#path, 'r');
-    try {
-      const { ino, size } = fstatSync(fd);
-      if (ino !== this.#inode || size < this.#at) {
-        this.#inode = ino;
-        this.#at = Math.max(0, size - maxBytes);
-        this.#rest = Buffer.alloc(0);
-      }
-      const bytes = Buffer.alloc(Math.min(maxBytes, size - this.#at));
-      const read = readSync(fd, bytes, 0, bytes.length, this.#at);
-      this.#at += read;
-      const text = Buffer.concat([this.#rest, bytes.subarray(0, read)]);
-      const end = text.lastIndexOf(newline) + 1;
-      this.#rest = Buffer.from(text.subarray(end));
-      if (end === 0) return [];
-      const entries = parseLogLines(
-        this.#instance,
-        text
-          .subarray(0, end - 1)
-          .toString('utf8')
-          .split('\n'),
-        this.#last,
-      );
-      this.#last = entries.at(-1)?.timeMs ?? this.#last;
-      return entries;
-    } finally {
-      closeSync(fd);
-    }
-  }
 }

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { roleTable } from '../node/role-table.ts';
-import { configChanges } from './changes.ts';
-import { keyPaths, keys } from './keys.ts';
+import { configChanges, keyChanges } from './changes.ts';
+import { keyPaths } from './keys.ts';
 import { effectiveConfig } from './load.ts';
 
 const load = (text: string) => effectiveConfig(text, 'f', { hostname: 'n', ip: '10.0.0.1', freeBytes: 1e11 });
@@ -32,10 +32,9 @@ test('a key that is no longer set', () => {
   ]);
 });
 
-test('every key names roles of the role table', () => {
+test('the tables have the same keys in the same order, and roles are those of the role table', () => {
+  expect(Object.keys(keyChanges)).toEqual(keyPaths);
   const known = new Set(roleTable.map(({ role }) => role));
-  for (const path of keyPaths) {
-    const { change } = keys[path];
+  for (const [path, change] of Object.entries(keyChanges))
     if (change !== 'live') for (const role of change) expect(known, path).toContain(role);
-  }
 });

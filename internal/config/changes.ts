@@ -1,5 +1,52 @@
 import { type Config, type KeyPath, valueAt } from './config.ts';
-import { keyPaths, keys } from './keys.ts';
+
+/** When a changed value takes effect: at once when a running node reads its configuration again, or at the next start of these roles. */
+export type Change = 'live' | readonly string[];
+
+const everyRole = ['server', 'agent', 'containerd', 'edge', 'mon', 'mgr', 'osd'] as const;
+
+/** Of every key, in the order of the file's documentation. Apart from `keys.ts`, so that the supervisor needs not load what checks values. */
+export const keyChanges: { readonly [P in KeyPath]: Change } = {
+  'node.name': everyRole,
+  'node.ip': everyRole,
+  'node.labels': ['agent'],
+  'node.taints': ['agent'],
+  roles: everyRole,
+  dataDir: everyRole,
+  runDir: everyRole,
+  logLevel: 'live',
+  server: everyRole,
+  token: ['server'],
+  tlsSans: ['server'],
+  writeKubeconfigMode: 'live',
+  mdns: ['server'],
+  'cluster.podCIDR': ['server', 'agent', 'containerd', 'edge'],
+  'cluster.serviceCIDR': ['server', 'agent', 'containerd', 'edge'],
+  'cluster.dnsIP': ['server', 'agent', 'edge'],
+  'cluster.domain': ['server', 'agent', 'edge'],
+  'cluster.serviceNodePortRange': ['server'],
+  'cluster.networkBackend': ['containerd', 'agent'],
+  'ports.api': ['server', 'agent', 'edge'],
+  'ports.kubelet': ['agent'],
+  'ports.mon': ['mon', 'mgr', 'osd', 'server', 'agent'],
+  'ports.ceph': ['mgr', 'osd'],
+  'ports.dns': ['server', 'edge'],
+  'ports.prometheus': ['mgr'],
+  'containerd.command': ['containerd', 'agent'],
+  'containerd.cniBinDirs': ['containerd', 'agent'],
+  imagesDir: ['agent'],
+  manifestsDir: ['server'],
+  'memory.server': 'live',
+  'memory.agent': 'live',
+  'memory.edge': 'live',
+  'memory.mon': 'live',
+  'memory.mgr': 'live',
+  'memory.osd': 'live',
+  'storage.engine': ['mon', 'mgr', 'osd'],
+  'storage.osd': ['osd'],
+  'storage.replication': ['mon', 'mgr'],
+  'storage.failureDomain': ['mon'],
+};
 
 /** What is different between the configuration that a node runs with and another one. */
 export interface ConfigChanges {
@@ -27,11 +74,13 @@ function same(a: unknown, b: unknown): boolean {
 
 /** Which changed keys take effect at once and which only when roles start again, in the order of the table. */
 export function configChanges(before: Config, after: Config): ConfigChanges {
-  const changed = keyPaths.filter((path) => !same(valueAt(before, path), valueAt(after, path)));
+  const changed = (Object.keys(keyChanges) as KeyPath[]).filter(
+    (path) => !same(valueAt(before, path), valueAt(after, path)),
+  );
   return {
-    live: changed.filter((path) => keys[path].change === 'live'),
+    live: changed.filter((path) => keyChanges[path] === 'live'),
     restart: changed.flatMap((path) => {
-      const { change } = keys[path];
+      const change = keyChanges[path];
       return change === 'live' ? [] : [{ path, roles: change }];
     }),
   };

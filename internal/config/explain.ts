@@ -1,5 +1,6 @@
 import { stringify } from 'yaml';
 import { AppError } from '../base/errors.ts';
+import { keyChanges } from './changes.ts';
 import type { KeyPath } from './config.ts';
 import { keyPaths, keys, sections, variableOf } from './keys.ts';
 import { didYouMean } from './nearest.ts';
@@ -7,8 +8,8 @@ import { osdKeys } from './values.ts';
 
 /** When a change of a key takes effect, in words. */
 export function changeText(path: KeyPath): string {
-  const { change } = keys[path];
-  return change === 'live' ? 'at once, on SIGHUP' : `when ${change.join(', ')} start again`;
+  const change = keyChanges[path];
+  return change === 'live' ? 'at once, by `appliance reload`' : `when ${change.join(', ')} start again`;
 }
 
 /** A key as it is written in a file, nested in its sections. */

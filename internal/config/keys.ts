@@ -29,9 +29,6 @@ export interface DefaultContext {
   get<P extends KeyPath>(path: P): KeyValue<P>;
 }
 
-/** When a changed value takes effect: at once on SIGHUP, or at the next start of these roles (names of the role table). */
-export type Change = 'live' | readonly string[];
-
 /** Everything about one key: its row is the source for validation, defaults, variables, flags, the JSON schema and the documentation. */
 export interface KeyRow<T = unknown> {
   /** What it means, for users. */
@@ -51,7 +48,6 @@ export interface KeyRow<T = unknown> {
   readonly example: unknown;
   /** It has no effect on a node without this role, so it is refused there. */
   readonly role?: RoleName;
-  readonly change: Change;
 }
 
 interface RowFacts<T> {
@@ -59,7 +55,6 @@ interface RowFacts<T> {
   joined?: (cluster: JoinedCluster) => T;
   secret?: boolean;
   example: unknown;
-  change: Change;
   defaultText?: string;
   flag: string;
   role?: RoleName;
@@ -99,11 +94,8 @@ function budget(whose: string, defaultMiB: number, role: RoleName): KeyRow<numbe
     example: `${defaultMiB * 2}Mi`,
     flag: `memory-${whose === 'each OSD' ? 'osd' : whose}`,
     role,
-    change: 'live',
   });
 }
-
-const everyRole = ['server', 'agent', 'containerd', 'edge', 'mon', 'mgr', 'osd'] as const;
 
 /** What a section of the file is about. */
 export const sections: Readonly<Record<string, string>> = {
@@ -124,14 +116,12 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     example: 'pi-1',
     flag: 'node-name',
     joined: (joined) => joined.node,
-    change: everyRole,
   }),
   'node.ip': row(value.ipv4, ({ facts }) => facts.ip, {
     about: 'The address of this machine that clients and other nodes use.',
     defaultText: 'the address of the interface with the default route',
     example: '192.168.1.10',
     flag: 'node-ip',
-    change: everyRole,
   }),
   'node.labels': row(
     value.labels,
@@ -141,7 +131,6 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
       example: { disk: 'ssd' },
       flag: 'node-label',
       role: 'agent',
-      change: ['agent'],
     },
   ),
   'node.taints': row(value.taints, [], {
@@ -149,39 +138,33 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     example: ['dedicated=storage:NoSchedule'],
     flag: 'node-taint',
     role: 'agent',
-    change: ['agent'],
   }),
   roles: row(value.roles, value.roleNames, {
     about: 'What this node does.',
     example: ['server', 'agent'],
     flag: 'role',
     joined: (joined) => joined.roles,
-    change: everyRole,
   }),
   dataDir: row(value.path, defaultDataDir, {
     about: 'Everything that has to survive a restart.',
     example: '/mnt/usb/appliance',
     flag: 'data-dir',
-    change: everyRole,
   }),
   runDir: row(value.path, '/run/appliance', {
     about: 'Sockets and state of the running node; gone after a stop.',
     example: '/run/appliance-2',
     flag: 'run-dir',
-    change: everyRole,
   }),
   logLevel: row(value.word(['debug', 'info', 'warn', 'error'], 'a level'), 'info', {
     about: 'The least important messages that are still logged.',
     example: 'debug',
     flag: 'log-level',
-    change: 'live',
   }),
   server: row(value.serverUrl, undefined, {
     about: 'A server of the cluster that this node joins. Without it, it is looked for on the network.',
     defaultText: 'nothing',
     example: 'https://192.168.1.10:6443',
     flag: 'server',
-    change: everyRole,
   }),
   token: row(value.token, undefined, {
     about: 'To join a cluster with; on a server, a secret that joining nodes may use.',
@@ -189,14 +172,12 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     example: 'K10<hash>::node:<secret>',
     flag: 'token',
     secret: true,
-    change: ['server'],
   }),
   tlsSans: row(value.hosts, [], {
     about: 'Further names and IPv4 addresses that clients reach the API server by; they go into its certificate.',
     example: ['cluster.example.com', '203.0.113.7'],
     flag: 'tls-san',
     role: 'server',
-    change: ['server'],
   }),
   writeKubeconfigMode: row(value.fileMode, '0600', {
     about: "Permission bits of the admin's kubeconfig, in quotes.",
@@ -204,28 +185,24 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     example: '0640',
     flag: 'write-kubeconfig-mode',
     role: 'server',
-    change: 'live',
   }),
   mdns: row(value.yesNo, true, {
     about: 'Servers tell the local network that they are there, so that `appliance join` needs no address.',
     example: false,
     flag: 'mdns',
     role: 'server',
-    change: ['server'],
   }),
   'cluster.podCIDR': row(value.cidr, '10.42.0.0/16', {
     about: "The pods' network, a /24 or larger.",
     example: '10.142.0.0/16',
     flag: 'cluster-cidr',
     joined: (joined) => joined.cluster.podCIDR,
-    change: ['server', 'agent', 'containerd', 'edge'],
   }),
   'cluster.serviceCIDR': row(value.cidr, '10.43.0.0/16', {
     about: "The services' network, a /24 or larger.",
     example: '10.143.0.0/16',
     flag: 'service-cidr',
     joined: (joined) => joined.cluster.serviceCIDR,
-    change: ['server', 'agent', 'containerd', 'edge'],
   }),
   'cluster.dnsIP': row(value.ipv4, ({ get }) => cidrAddress(parseCidr(get('cluster.serviceCIDR')), 10), {
     about: 'The service address of the cluster DNS, in serviceCIDR.',
@@ -233,21 +210,18 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     example: '10.43.0.10',
     flag: 'cluster-dns',
     joined: (joined) => joined.cluster.dnsIP,
-    change: ['server', 'agent', 'edge'],
   }),
   'cluster.domain': row(value.dnsName, 'cluster.local', {
     about: 'The DNS domain of services and pods.',
     example: 'cluster.example',
     flag: 'cluster-domain',
     joined: (joined) => joined.cluster.domain,
-    change: ['server', 'agent', 'edge'],
   }),
   'cluster.serviceNodePortRange': row(value.portRange, [30000, 32767], {
     about: 'Ports that services of type NodePort are given.',
     example: '30000-30999',
     flag: 'service-node-port-range',
     joined: (joined) => joined.cluster.serviceNodePortRange,
-    change: ['server'],
   }),
   'cluster.networkBackend': row(value.word(['vxlan', 'host-gw', 'auto', 'none'], 'a way'), 'vxlan', {
     about:
@@ -255,70 +229,59 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     example: 'auto',
     flag: 'flannel-backend',
     joined: (joined) => joined.cluster.networkBackend,
-    change: ['containerd', 'agent'],
   }),
   'ports.api': row(value.port(), 6443, {
     about: 'The Kubernetes API.',
     example: 7443,
     flag: 'https-listen-port',
-    change: ['server', 'agent', 'edge'],
   }),
   'ports.kubelet': row(value.port(), 10250, {
     about: "The kubelet's API: logs, exec, metrics.",
     example: 11250,
     flag: 'kubelet-port',
-    change: ['agent'],
   }),
   'ports.mon': row(value.port(), 3300, {
     about: 'The Ceph monitor.',
     example: 3301,
     flag: 'mon-port',
-    change: ['mon', 'mgr', 'osd', 'server', 'agent'],
   }),
   'ports.ceph': row(value.port(65000), 6800, {
     about: 'The first of the ports that OSDs and the mgr take.',
     example: 7800,
     flag: 'ceph-port',
-    change: ['mgr', 'osd'],
   }),
   'ports.dns': row(value.port(), 10053, {
     about: 'Where the cluster DNS listens on the node; pods reach it at dnsIP, port 53.',
     example: 10054,
     flag: 'dns-port',
     joined: (joined) => joined.ports.dns,
-    change: ['server', 'edge'],
   }),
   'ports.prometheus': row(value.port(), 9283, {
     about: "The mgr's metrics for Prometheus.",
     example: 9284,
     flag: 'prometheus-port',
-    change: ['mgr'],
   }),
   'containerd.command': row(value.program, 'containerd', {
     about: 'The containerd to start: a name on PATH or a path.',
     example: '/usr/local/bin/containerd',
     flag: 'containerd-command',
-    change: ['containerd', 'agent'],
   }),
   'containerd.cniBinDirs': row(value.paths, ['/usr/lib/cni', '/opt/cni/bin'], {
     about: 'Where the CNI plug-ins are looked for, in this order.',
     example: ['/opt/cni/bin'],
     flag: 'cni-bin-dir',
-    change: ['containerd', 'agent'],
   }),
   imagesDir: row(value.path, ({ get }) => `${get('dataDir')}/images`, {
     about: 'Image tarballs (docker or OCI) in this directory are imported at start.',
     defaultText: '<dataDir>/images',
     example: '/srv/images',
     flag: 'images-dir',
-    change: ['agent'],
   }),
   manifestsDir: row(value.path, ({ get }) => `${get('dataDir')}/manifests`, {
     about: 'Objects in YAML files in this directory are applied at start and kept applied.',
     defaultText: '<dataDir>/manifests',
     example: '/srv/manifests',
     flag: 'manifests-dir',
-    change: ['server'],
   }),
   'memory.server': budget('server', 640, 'server'),
   'memory.agent': budget('agent', 384, 'agent'),
@@ -330,7 +293,6 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     about: 'Who stores: `embedded` is the Ceph roles of this executable.',
     example: 'embedded',
     flag: 'storage-engine',
-    change: ['mon', 'mgr', 'osd'],
   }),
   'storage.osd': {
     about: 'The OSDs of this node and where each keeps its data: exactly one of file, directory, device and serial.',
@@ -346,20 +308,17 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     ],
     flag: 'osd',
     role: 'osd',
-    change: ['osd'],
   },
   'storage.replication': row(value.count(1, 10), ({ get }) => Math.min(3, Math.max(1, get('storage.osd').length)), {
     about: 'Copies of every object in new pools, at most the number of OSDs.',
     defaultText: '3, or the number of OSDs if that is less',
     example: 2,
     flag: 'replication',
-    change: ['mon', 'mgr'],
   }),
   'storage.failureDomain': row(value.word(['osd', 'host'], 'a failure domain'), 'osd', {
     about: '`osd`: copies are on different disks; `host`: on different machines.',
     example: 'host',
     flag: 'failure-domain',
-    change: ['mon'],
   }),
 };
 
