@@ -30,6 +30,9 @@ def clean():
     return states.get("active+clean", 0) == pgmap["num_pgs"]
 
 
+# With two OSDs left no pool of size 3 would ever be clean.
+for other in mon("osd pool ls"):
+    mon("osd pool set", pool=other, var="size", val="2")
 mon("osd pool create", pool=pool, pg_num=32)
 mon("osd pool set", pool=pool, var="size", val="2")
 mon("osd pool application enable", pool=pool, app="bench")

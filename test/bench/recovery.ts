@@ -31,7 +31,7 @@ async function measure(
 ): Promise<void> {
   const script = join(import.meta.dirname, 'recovery.py');
   const result = JSON.parse(
-    await must(inside('python3', script, conf, String(pid), '2'), { timeoutMs: 900_000 }),
+    await must(inside('/usr/bin/python3', script, conf, String(pid), '2'), { timeoutMs: 900_000 }),
   ) as Result;
   const ms = ({ p50, p99, max }: Latency): string => [p50, p99, max].map((s) => (s * 1000).toFixed(1)).join(' / ');
   console.log(
