@@ -16,8 +16,10 @@ export class ServiceManager {
   readonly #monotonicUsec: () => bigint;
   /** What the manager had no room for yet, in order. Only the few messages of a service's life come here. */
   readonly #waiting: string[] = [];
-  #timers: ReturnType<typeof setInterval>[] = [];
+  #watchdog: ReturnType<typeof setInterval> | undefined;
+  #retry: ReturnType<typeof setInterval> | undefined;
   #status = '';
+  #toldStatus = '';
 
   /** Takes the variables of the protocol out of the environment: what this process starts does not speak for it. */
   constructor(environment: Record<string, string | undefined> = process.env) {
@@ -37,14 +39,14 @@ export class ServiceManager {
   /** It serves; also the end of a reload. */
   ready(sentence: string): void {
     this.#status = sentence;
+    this.#toldStatus = sentence;
     this.#tell({ READY: 1, MAINPID: process.pid, STATUS: sentence });
   }
 
-  /** One sentence for `systemctl status`. */
+  /** One sentence for `systemctl status`. Only the newest matters. */
   status(sentence: string): void {
-    if (sentence === this.#status) return;
-    // One that is lost is told with the next change.
-    if (this.#waiting.length === 0 && this.#send?.(notifyText({ STATUS: sentence }))) this.#status = sentence;
+    this.#status = sentence;
+    this.#flush();
   }
 
   /** `ready` ends it. */
@@ -59,34 +61,40 @@ export class ServiceManager {
   /** From now on tells the watchdog that all is well, as long as `trouble` gives undefined. What it gives is told as the status before the watchdog acts. */
   watch(trouble: () => string | undefined): void {
     if (this.#pingMs === undefined || !this.#send) return;
-    this.#timers.push(
-      setInterval(() => {
-        const why = trouble();
-        if (why === undefined) this.#send?.(notifyText({ WATCHDOG: 1 }));
-        else this.status(why);
-      }, this.#pingMs),
-    );
+    this.#watchdog = setInterval(() => {
+      const why = trouble();
+      if (why === undefined) this.#send?.(notifyText({ WATCHDOG: 1 }));
+      else this.status(why);
+    }, this.#pingMs);
   }
 
   close(): void {
-    for (const timer of this.#timers) clearInterval(timer);
-    this.#timers = [];
+    clearInterval(this.#watchdog);
+    clearInterval(this.#retry);
   }
 
-  /** A message that the manager has no room for now is sent again until it has. */
   #tell(fields: NotifyFields): void {
     if (!this.#send) return;
     this.#waiting.push(notifyText(fields));
-    if (this.#flush()) return;
-    const timer = setInterval(() => {
-      if (this.#flush()) clearInterval(timer);
-    }, retryMs);
-    this.#timers.push(timer);
+    this.#flush();
   }
 
-  #flush(): boolean {
-    while (this.#waiting.length > 0 && this.#send?.(this.#waiting[0]!)) this.#waiting.shift();
-    return this.#waiting.length === 0;
+  /** Sends what waits, in order, then the status; what the manager has no room for is sent again until it has. */
+  #flush(): void {
+    if (!this.#send) return;
+    while (this.#waiting.length > 0 && this.#send(this.#waiting[0]!)) this.#waiting.shift();
+    if (
+      this.#waiting.length === 0 &&
+      this.#status !== this.#toldStatus &&
+      this.#send(notifyText({ STATUS: this.#status }))
+    )
+      this.#toldStatus = this.#status;
+    const done = this.#waiting.length === 0 && this.#status === this.#toldStatus;
+    if (!done) this.#retry ??= setInterval(() => this.#flush(), retryMs);
+    else {
+      clearInterval(this.#retry);
+      this.#retry = undefined;
+    }
   }
 }
 

@@ -74,6 +74,7 @@ export class Supervision {
   /** Replaces the set of wanted instances. What is no longer wanted is stopped and then forgotten. */
   setInstances(specs: readonly InstanceSpec[], nowMs: number): void {
     const names = new Set(specs.map((spec) => spec.name));
+    const before = [...this.#instances.values()];
     for (const instance of this.#instances.values()) if (!names.has(instance.name)) instance.wanted = false;
     for (const spec of specs) {
       const existing = this.#instances.get(spec.name);
@@ -100,6 +101,13 @@ export class Supervision {
         wanted: true,
       });
     }
+    // In the order of the table, whenever they came.
+    const known = [
+      ...specs.map(({ name }) => this.#instances.get(name)!),
+      ...before.filter(({ name }) => !names.has(name)),
+    ];
+    this.#instances.clear();
+    for (const instance of known) this.#instances.set(instance.name, instance);
   }
 
   /** From now on everything stops, what others need last. */

@@ -13,6 +13,7 @@ const socket = join(node.directory, 'notify');
 const receiver = new NotifyReceiver(socket);
 const heard: string[] = [];
 let service: Bun.Subprocess;
+let listening: ReturnType<typeof setInterval>;
 
 function configure(more: { osds?: number; lines?: string[] } = {}): void {
   const osds = Array.from(
@@ -50,7 +51,6 @@ const serviceLog = (): string => readFileSync(join(node.directory, 'service.log'
 /** Waits for a message to the service manager that came after the `from`th. */
 async function told(what: RegExp, from = 0, timeoutMs = 2 * minute): Promise<string> {
   return until(`a message ${what}`, timeoutMs, async () => {
-    heard.push(...receiver.messages());
     return heard.slice(from).find((message) => what.test(message));
   });
 }
@@ -79,9 +79,12 @@ beforeAll(async () => {
   await must(['sh', 'test/setup/kubectl.sh', '.cache/bin'], { timeoutMs: 3 * minute });
   await node.makeNetwork();
   configure();
+  // The kernel keeps few messages for who does not read.
+  listening = setInterval(() => heard.push(...receiver.messages()), 100);
   startService();
 }, 5 * minute);
 afterAll(async () => {
+  clearInterval(listening);
   receiver.close();
   await node.remove();
 }, 3 * minute);
