@@ -83,4 +83,26 @@ describe('status', () => {
       'Storage: 1 osds down (OSD_DOWN).',
     ]);
   });
+
+  test('a crash loop is told with its last reasons; what waits for a restart and missing budgets are told', () => {
+    const exits = [
+      { at: '2026-01-02T03:04:05.678Z', reason: 'exit 1' },
+      { at: '2026-01-02T03:04:15.678Z', reason: 'out of memory: limit 512 MiB' },
+    ];
+    const looping = { phase: 'crash-loop', healthy: false, restarts: 6, detail: 'ended 6 times in a row', exits };
+    const { sentences } = report({
+      ...facts,
+      supervisor: {
+        ...facts.supervisor!,
+        instances: [instance('osd.0', looping)],
+        budgetProblem: 'the kernel has no memory controller',
+        reload: { at: '2026-01-02T03:04:05.678Z', applied: [], restart: ['ports.api (server)'] },
+      },
+    });
+    expect(sentences).toContain(
+      'osd.0 was started again 6 times; the last ones ended with: exit 1 (03:04:05); out of memory: limit 512 MiB (03:04:15).',
+    );
+    expect(sentences).toContain('Roles run without memory budgets: the kernel has no memory controller.');
+    expect(sentences).toContain('Changed in the configuration, to hold after a restart: ports.api (server).');
+  });
 });

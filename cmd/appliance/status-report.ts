@@ -69,8 +69,19 @@ export function report(facts: Facts): StatusReport {
   );
   for (const instance of restarted)
     sentences.push(
-      `${instance.name} was started again ${plural(instance.restarts, 'time')}; the last one ended with: ${instance.lastExit}.`,
+      `${instance.name} was started again ${plural(instance.restarts, 'time')}; ${
+        instance.phase === 'crash-loop'
+          ? `the last ones ended with: ${instance.exits.map((exit) => `${exit.reason} (${exit.at.slice(11, 19)})`).join('; ')}`
+          : `the last one ended with: ${instance.lastExit}`
+      }.`,
     );
+  if (supervisor.budgetProblem !== undefined)
+    sentences.push(`Roles run without memory budgets: ${supervisor.budgetProblem}.`);
+  const { reload } = supervisor;
+  if (reload?.error !== undefined)
+    sentences.push(`The configuration was not reloaded at ${reload.at}: ${reload.error}`);
+  else if (reload !== undefined && reload.restart.length > 0)
+    sentences.push(`Changed in the configuration, to hold after a restart: ${reload.restart.join(', ')}.`);
 
   if (kubernetes && 'error' in kubernetes) problems.push(`Kubernetes does not answer: ${kubernetes.error}.`);
   else if (kubernetes) {
