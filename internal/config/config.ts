@@ -32,6 +32,8 @@ export interface Config {
     readonly ceph: number;
     readonly dns: number;
     readonly prometheus: number;
+    /** The control-plane store, as etcd. */
+    readonly etcd: number;
   };
   /** Servers tell the local network by multicast DNS that they are there. */
   readonly mdns: boolean;
@@ -56,6 +58,22 @@ export interface Config {
     readonly mon: number;
     readonly mgr: number;
     readonly osd: number;
+  };
+  /** A real etcd that keeps the control plane's data instead of the store here: `etcd://host:2379,host2:2379`. */
+  readonly datastore?: string;
+  /** PEM files for it: the authority of its certificate, and this cluster's client certificate and key. */
+  readonly datastoreTls: { readonly caFile?: string; readonly certFile?: string; readonly keyFile?: string };
+  /** Copies of the control-plane store. */
+  readonly snapshots: {
+    /** Hours between them; 0: none. */
+    readonly everyHours: number;
+    readonly keep: number;
+    readonly dir: string;
+    /** A bucket of any S3 that they are sent to as well: `https://host:port/bucket/prefix`. */
+    readonly s3?: string;
+    readonly s3Region: string;
+    readonly s3AccessKey?: string;
+    readonly s3SecretKey?: string;
   };
   readonly storage: {
     readonly engine: 'embedded';

@@ -23,7 +23,7 @@ cluster:
   dnsIP: 10.43.0.10
   domain: cluster.local
   serviceNodePortRange: 30000-32767
-ports: {api: 6443, kubelet: 10250, mon: 3300, ceph: 6800, dns: 10053, prometheus: 9283}
+ports: {api: 6443, kubelet: 10250, mon: 3300, ceph: 6800, dns: 10053, prometheus: 9283, etcd: 2379}
 containerd:
   command: containerd
   cniBinDirs:

@@ -96,7 +96,7 @@ export const rules: readonly Rule[] = [
     },
   },
   {
-    reads: ['ports.api', 'ports.kubelet', 'ports.mon', 'ports.ceph', 'ports.dns', 'ports.prometheus'],
+    reads: ['ports.api', 'ports.kubelet', 'ports.mon', 'ports.ceph', 'ports.dns', 'ports.prometheus', 'ports.etcd'],
     check: ({ ports }, problem, { isSet }) => {
       const names = Object.keys(ports) as (keyof Config['ports'])[];
       for (const [index, name] of names.entries())

@@ -200,6 +200,39 @@ export const token = one(
   'TOKEN',
 );
 
+export const datastore = one(
+  text('an etcd such as etcd://10.0.0.5:2379,10.0.0.6:2379', {
+    max: 2000,
+    pattern: /^etcd:\/\/[-A-Za-z0-9.[\]:]+(,[-A-Za-z0-9.[\]:]+)*$/,
+    test: (value) =>
+      value
+        .slice('etcd://'.length)
+        .split(',')
+        .every((address) => /^(\[[0-9a-fA-F:]+\]|[^:[\]]+):\d{1,5}$/.test(address)),
+  }),
+  'ENDPOINTS',
+);
+
+export const bucketUrl = one(
+  text('the address of a bucket such as https://s3.example.com/backups/home', {
+    max: 1000,
+    pattern: /^https?:\/\/[-A-Za-z0-9.[\]:]+\/[-A-Za-z0-9._]{3,63}(\/[-A-Za-z0-9._/]*)?$/,
+  }),
+  'URL',
+);
+
+export const region = one(text('a region such as us-east-1', { pattern: /^[-a-z0-9]{1,40}$/ }), 'REGION');
+
+/** Its messages do not repeat what was written. */
+export const secret = one(
+  z
+    .string({ error: 'expected a text, in quotes when it looks like a number' })
+    .refine((value) => /^[!-~]{1,512}$/.test(value), {
+      error: 'expected a text of 1 to 512 characters without spaces',
+    }) as unknown as z.ZodType<string, unknown>,
+  'TEXT',
+);
+
 export const portRange: ValueType<readonly [number, number]> = {
   schema: text('a range of ports such as 30000-32767, low first', {
     pattern: /^\d{1,5}-\d{1,5}$/,

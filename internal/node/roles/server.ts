@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
-import { systemDisk } from '../../base/disk-system.ts';
 import { errorText } from '../../base/errors.ts';
 import { cryptoKeyText } from '../../ceph/auth/crypto.ts';
 import type { MonClient } from '../../ceph/client/api.ts';
@@ -26,10 +25,10 @@ import {
 } from '../../operator/objects.ts';
 import { applyObject, startOperator } from '../../operator/operator.ts';
 import { edgeUserName } from '../../pki/leaves.ts';
-import { openStore } from '../../store/store.ts';
 import { connectMon, connectRadosAs, keyringKey } from '../ceph-connect-client.ts';
 import { startAnnouncer } from '../discovery/mdns-system.ts';
 import type { RoleContext, RoleHandle } from '../role.ts';
+import { openControlStore } from './control-store.ts';
 import { startJoining } from './server-join.ts';
 
 /** The control plane of a node: store, API server, controllers, scheduler, operator, and the controller side of our CSI driver. */
@@ -37,7 +36,7 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
   const { config, paths, log, clock, random } = context;
   const pem = (name: string): string => readFileSync(`${paths.pki}/${name}`, 'utf8');
   const pair = (name: string): { cert: string; key: string } => ({ cert: pem(`${name}.crt`), key: pem(`${name}.key`) });
-  const store = await openStore({ dir: paths.store, disk: systemDisk, clock, random, log });
+  const { store, close: closeStore } = await openControlStore(context);
   const api = await createApiServer({
     store,
     kinds: builtinKinds,
@@ -146,7 +145,7 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
       await driver?.close();
       await listener.close();
       await api.close();
-      await store.close();
+      await closeStore();
     },
   };
 }

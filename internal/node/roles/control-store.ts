@@ -1,0 +1,73 @@
+import { readFileSync } from 'node:fs';
+import { systemDisk } from '../../base/disk-system.ts';
+import { errorCode } from '../../base/errors.ts';
+import type { Store } from '../../store/api.ts';
+import { serveEtcd } from '../../store/etcd/face-server.ts';
+import { openStore } from '../../store/store.ts';
+import type { RoleContext } from '../role.ts';
+
+/** The store of the control plane, open and served as etcd. `close` ends what stands on it before the store itself. */
+export async function openControlStore(context: RoleContext): Promise<{ store: Store; close(): Promise<void> }> {
+  const { config, paths, clock, random } = context;
+  const log = context.log.with({ component: 'store' });
+  const { name, ip } = config.node;
+  const clientUrls = [`https://${ip}:${config.ports.etcd}`];
+  const store = await openStore({
+    dir: paths.store,
+    disk: systemDisk,
+    clock,
+    random,
+    log,
+    member: { name, peerUrls: [], clientUrls },
+  });
+  try {
+    const face = await serveFace(context, store);
+    return {
+      store,
+      close: async () => {
+        await face.close();
+        await store.close();
+      },
+    };
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+async function serveFace(context: RoleContext, store: Store): Promise<{ close(): Promise<void> }> {
+  const { config, paths, log, clock, random } = context;
+  const pem = (name: string): string => readFileSync(`${paths.pki}/${name}`, 'utf8');
+  const serve = (address: string) =>
+    serveEtcd({
+      store,
+      addresses: [address],
+      port: config.ports.etcd,
+      tls: { cert: pem('etcd-server.crt'), key: pem('etcd-server.key'), clientCa: pem('etcd-server-ca.crt') },
+      clock,
+      random,
+      log: log.with({ component: 'etcd' }),
+    });
+  const local = await serve('127.0.0.1');
+  const faces = [local];
+  if (config.node.ip !== '127.0.0.1') {
+    try {
+      faces.push(await serve(config.node.ip));
+    } catch (error) {
+      // Behind address translation the node's address is none of this machine.
+      if (errorCode(error) !== 'EADDRNOTAVAIL') {
+        await local.close();
+        throw error;
+      }
+      log.warn('the store is served as etcd on loopback only: the node address is not on this machine', {
+        address: config.node.ip,
+      });
+    }
+  }
+  log.info('the store is served as etcd', { port: config.ports.etcd });
+  return {
+    close: async () => {
+      await Promise.all(faces.map((face) => face.close()));
+    },
+  };
+}
