@@ -101,6 +101,12 @@ export class Lessor {
     this.#leases.clear();
   }
 
+  /** The same ids, those first that end first, as far as that is known here. */
+  byDeadline(ids: Iterable<bigint>): bigint[] {
+    const at = (id: bigint): number => this.#leases.get(id)?.at ?? Number.MAX_VALUE;
+    return [...ids].sort((a, b) => at(a) - at(b));
+  }
+
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();

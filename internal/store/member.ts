@@ -287,7 +287,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   async leases(): Promise<bigint[]> {
     this.#checkOpen();
     await this.#readable(false);
-    return [...this.#state.leases.keys()];
+    return this.#lessor.byDeadline(this.#state.leases.keys());
   }
 
   async alarms(): Promise<Alarm[]> {

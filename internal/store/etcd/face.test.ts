@@ -322,6 +322,10 @@ describe('etcd face: refusals are etcd’s', () => {
       .uint32(18)
       .bytes(utf8('v'));
     await call('Put', unknown.finish());
+    // A value that is not there is an empty one, also to compare with.
+    await call('Put', encode('PutRequest', { key: utf8('empty') }));
+    const compared = await call('Txn', encode('TxnRequest', { compare: [{ key: utf8('empty'), target: 3 }] }));
+    expect(codec<{ succeeded: boolean }>('TxnResponse').decode(compared).succeeded).toBe(true);
     const answer = codec<{ kvs: { value: Uint8Array }[] }>('RangeResponse').decode(
       await call('Range', encode('RangeRequest', { key: utf8('u'), revision: -5, limit: -1 })),
     );

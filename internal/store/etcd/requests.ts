@@ -1,3 +1,4 @@
+import { emptyBytes } from '../../base/bytes.ts';
 import type { Compare, DeleteRequest, PutRequest, RangeRequest, RequestOp, TxnRequest } from '../api.ts';
 import { sortTargets } from '../api.ts';
 import { safeNumber, signedBigint } from '../mvccpb.ts';
@@ -35,11 +36,16 @@ export function rangeRequest(m: RangeRequestMessage): RangeRequest {
   };
 }
 
+/** protobufjs gives a plain empty array for a field that is not there. */
+function given(bytes: Uint8Array): Uint8Array {
+  return bytes.length === 0 ? emptyBytes : bytes;
+}
+
 export function putRequest(m: PutRequestMessage): PutRequest {
   if (m.key.length === 0) throw etcdError('EMPTY_KEY');
   return {
     key: m.key,
-    value: m.value,
+    value: given(m.value),
     lease: signedBigint(m.lease),
     prevKv: m.prevKv,
     ignoreValue: m.ignoreValue,
@@ -81,7 +87,7 @@ function compare(m: CompareMessage): Compare {
     case 2:
       return { ...base, target: 'mod', value: safeNumber(m.modRevision ?? 0) };
     case 3:
-      return { ...base, target: 'value', value: m.value ?? new Uint8Array() };
+      return { ...base, target: 'value', value: given(m.value ?? emptyBytes) };
     default:
       return { ...base, target: 'lease', value: signedBigint(m.lease ?? 0) };
   }
