@@ -21,7 +21,7 @@ import { encodeCommand } from './command.ts';
 import { openJournal } from '../journal/journal.ts';
 import { openStore, type StoreOptions } from './store.ts';
 import { restoreStore } from './restore.ts';
-import { bytes, ManualClock, Model, plain } from './testing.ts';
+import { bytes, ManualClock, Model, plain, randomTxn } from './testing.ts';
 
 const made: string[] = [];
 const open = new Set<Store>();
@@ -488,84 +488,6 @@ describe('store', () => {
     expect(await get(again, 'k99')).toMatchObject([{ value: '2999', version: 30 }]);
   });
 });
-
-const keyCount = 40;
-
-function randomKey(random: Random): Uint8Array {
-  const n = random.uint32() % keyCount;
-  return bytes(`key/${String.fromCharCode(97 + (n % 3))}/${n}${n % 5 === 0 ? '\xff\0' : ''}`);
-}
-
-function randomRange(random: Random): { key: Uint8Array; rangeEnd?: Uint8Array } {
-  switch (random.uint32() % 5) {
-    case 0:
-      return { key: bytes('key/'), rangeEnd: prefixEnd(bytes('key/')) };
-    case 1:
-      return { key: randomKey(random), rangeEnd: bytes('\0') };
-    case 2: {
-      const ends = [randomKey(random), randomKey(random)];
-      return { key: ends[0]!, rangeEnd: ends[1]! };
-    }
-    default:
-      return { key: randomKey(random) };
-  }
-}
-
-function randomCompare(random: Random, revision: number): Compare {
-  const result = (['equal', 'greater', 'less', 'not-equal'] as const)[random.uint32() % 4]!;
-  const base = { ...randomRange(random), result };
-  const near = Math.max(0, revision - (random.uint32() % 20));
-  switch (random.uint32() % 5) {
-    case 0:
-      return { ...base, target: 'version', value: random.uint32() % 4 };
-    case 1:
-      return { ...base, target: 'create', value: near };
-    case 2:
-      return { ...base, target: 'mod', value: near };
-    case 3:
-      return { ...base, target: 'lease', value: 0n };
-    default:
-      return { ...base, target: 'value', value: bytes(`v${random.uint32() % 10}`) };
-  }
-}
-
-function randomOp(random: Random, revision: number, compacted: number, depth: number): RequestOp {
-  const n = random.uint32() % 10;
-  if (n < 4)
-    return {
-      op: 'put',
-      request: {
-        key: randomKey(random),
-        value: bytes(n === 0 ? `v${'x'.repeat(random.uint32() % 3000)}` : `v${random.uint32() % 10}`),
-        prevKv: random.uint32() % 2 === 0,
-      },
-    };
-  if (n < 6) return { op: 'delete', request: { ...randomRange(random), prevKv: random.uint32() % 2 === 0 } };
-  if (n < 7 && depth < 2) return { op: 'txn', request: randomTxn(random, revision, compacted, depth + 1) };
-  const old = compacted + (random.uint32() % (revision - compacted + 1));
-  return {
-    op: 'range',
-    request: {
-      ...randomRange(random),
-      limit: random.uint32() % 3 === 0 ? random.uint32() % 5 : 0,
-      ...(random.uint32() % 3 === 0 && {
-        sort: { by: sortTargets[random.uint32() % 5]!, descending: random.uint32() % 2 === 0 },
-      }),
-      ...(random.uint32() % 4 === 0 && { minModRevision: old, maxCreateRevision: revision - (random.uint32() % 9) }),
-      ...(random.uint32() % 8 === 0 && { maxModRevision: old, minCreateRevision: 3 }),
-      keysOnly: random.uint32() % 4 === 0,
-      countOnly: random.uint32() % 5 === 0,
-      ...(random.uint32() % 2 === 0 && old > 0 && { revision: old }),
-    },
-  };
-}
-
-function randomTxn(random: Random, revision: number, compacted: number, depth = 0): TxnRequest {
-  const ops = (): RequestOp[] =>
-    Array.from({ length: random.uint32() % 4 }, () => randomOp(random, revision, compacted, depth));
-  const compare = Array.from({ length: random.uint32() % 3 }, () => randomCompare(random, revision));
-  return { compare, success: ops(), failure: ops() };
-}
 
 describe('store against a model', () => {
   for (const seed of [1, 2, 3, 4])

@@ -1,6 +1,16 @@
 import type { Clock, Timer } from '../base/clock.ts';
-import type { Compare, KeyValue, RangeRequest, RequestOp, TxnRequest, TxnResponse, WatchEvent } from './api.ts';
-import { inRange, type KeyText, keyBytes, keyRange, keyText } from './keys.ts';
+import type { Random } from '../base/random.ts';
+import {
+  type Compare,
+  type KeyValue,
+  type RangeRequest,
+  type RequestOp,
+  sortTargets,
+  type TxnRequest,
+  type TxnResponse,
+  type WatchEvent,
+} from './api.ts';
+import { inRange, type KeyText, keyBytes, keyRange, keyText, prefixEnd } from './keys.ts';
 
 /** A clock that tests move by hand. Timers due run in order inside `advance`. */
 export class ManualClock implements Clock {
@@ -179,15 +189,96 @@ type Path = { succeeded: boolean; ops: (Exclude<RequestOp, { op: 'txn' }> | Path
 
 /** A form of any answer or event that two equal ones share. */
 export function plain(value: unknown): unknown {
+  if (value instanceof Uint8Array) return keyText(value);
   return JSON.parse(
-    JSON.stringify(value, (_key, v: unknown) => {
-      if (typeof v === 'bigint') return `${v}n`;
+    JSON.stringify(value, function (this: Record<string, unknown>, key: string, given: unknown) {
+      // A Buffer has become something else when it is given here.
+      const v = this[key];
       if (v instanceof Uint8Array) return keyText(v);
-      return v;
+      return typeof v === 'bigint' ? `${v}n` : given;
     }) ?? 'null',
   );
 }
 
 export function bytes(text: string): Uint8Array {
   return keyBytes(text);
+}
+
+const keyCount = 40;
+
+function randomKey(random: Random): Uint8Array {
+  const n = random.uint32() % keyCount;
+  return bytes(`key/${String.fromCharCode(97 + (n % 3))}/${n}${n % 5 === 0 ? '\xff\0' : ''}`);
+}
+
+function randomRange(random: Random): { key: Uint8Array; rangeEnd?: Uint8Array } {
+  switch (random.uint32() % 5) {
+    case 0:
+      return { key: bytes('key/'), rangeEnd: prefixEnd(bytes('key/')) };
+    case 1:
+      return { key: randomKey(random), rangeEnd: bytes('\0') };
+    case 2: {
+      const ends = [randomKey(random), randomKey(random)];
+      return { key: ends[0]!, rangeEnd: ends[1]! };
+    }
+    default:
+      return { key: randomKey(random) };
+  }
+}
+
+function randomCompare(random: Random, revision: number): Compare {
+  const result = (['equal', 'greater', 'less', 'not-equal'] as const)[random.uint32() % 4]!;
+  const base = { ...randomRange(random), result };
+  const near = Math.max(0, revision - (random.uint32() % 20));
+  switch (random.uint32() % 5) {
+    case 0:
+      return { ...base, target: 'version', value: random.uint32() % 4 };
+    case 1:
+      return { ...base, target: 'create', value: near };
+    case 2:
+      return { ...base, target: 'mod', value: near };
+    case 3:
+      return { ...base, target: 'lease', value: 0n };
+    default:
+      return { ...base, target: 'value', value: bytes(`v${random.uint32() % 10}`) };
+  }
+}
+
+function randomOp(random: Random, revision: number, compacted: number, depth: number): RequestOp {
+  const n = random.uint32() % 10;
+  if (n < 4)
+    return {
+      op: 'put',
+      request: {
+        key: randomKey(random),
+        value: bytes(n === 0 ? `v${'x'.repeat(random.uint32() % 3000)}` : `v${random.uint32() % 10}`),
+        prevKv: random.uint32() % 2 === 0,
+      },
+    };
+  if (n < 6) return { op: 'delete', request: { ...randomRange(random), prevKv: random.uint32() % 2 === 0 } };
+  if (n < 7 && depth < 2) return { op: 'txn', request: randomTxn(random, revision, compacted, depth + 1) };
+  const old = compacted + (random.uint32() % (revision - compacted + 1));
+  return {
+    op: 'range',
+    request: {
+      ...randomRange(random),
+      limit: random.uint32() % 3 === 0 ? random.uint32() % 5 : 0,
+      ...(random.uint32() % 3 === 0 && {
+        sort: { by: sortTargets[random.uint32() % 5]!, descending: random.uint32() % 2 === 0 },
+      }),
+      ...(random.uint32() % 4 === 0 && { minModRevision: old, maxCreateRevision: revision - (random.uint32() % 9) }),
+      ...(random.uint32() % 8 === 0 && { maxModRevision: old, minCreateRevision: 3 }),
+      keysOnly: random.uint32() % 4 === 0,
+      countOnly: random.uint32() % 5 === 0,
+      ...(random.uint32() % 2 === 0 && old > 0 && { revision: old }),
+    },
+  };
+}
+
+/** A transaction over a few dozen keys; ranges look at revisions from `compacted` to `revision`. */
+export function randomTxn(random: Random, revision: number, compacted: number, depth = 0): TxnRequest {
+  const ops = (): RequestOp[] =>
+    Array.from({ length: random.uint32() % 4 }, () => randomOp(random, revision, compacted, depth));
+  const compare = Array.from({ length: random.uint32() % 3 }, () => randomCompare(random, revision));
+  return { compare, success: ops(), failure: ops() };
 }

@@ -15,6 +15,11 @@ export interface EtcdPeer {
   close(): Promise<void>;
 }
 
+/** Debian's etcd, which can be killed and started again on its port. */
+export interface RealEtcd extends EtcdPeer {
+  restart(): Promise<void>;
+}
+
 export interface Certificates {
   readonly directory: string;
   readonly ca: string;
@@ -93,30 +98,37 @@ export async function startEtcd(
   directory: string,
   certificates: Certificates,
   flags: readonly string[] = [],
-): Promise<EtcdPeer> {
+): Promise<RealEtcd> {
   const file = (name: string): string => join(certificates.directory, name);
   const port = 20_000 + Math.floor(Math.random() * 20_000);
   const [client, peer] = [`https://127.0.0.1:${port}`, `http://127.0.0.1:${port + 1}`];
-  const child = Bun.spawn(
-    [
-      'etcd',
-      ...['--data-dir', directory, '--name', 'default', '--logger', 'zap', '--log-level', 'error'],
-      ...['--listen-client-urls', client, '--advertise-client-urls', client],
-      ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', `default=${peer}`],
-      ...['--cert-file', file('server.crt'), '--key-file', file('server.key')],
-      ...['--client-cert-auth', '--trusted-ca-file', file('ca.crt')],
-      ...flags,
-    ],
-    { stdout: 'ignore', stderr: 'ignore' },
-  );
+  const argv = [
+    'etcd',
+    ...['--data-dir', directory, '--name', 'default', '--logger', 'zap', '--log-level', 'error'],
+    ...['--listen-client-urls', client, '--advertise-client-urls', client],
+    ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', `default=${peer}`],
+    ...['--cert-file', file('server.crt'), '--key-file', file('server.key')],
+    ...['--client-cert-auth', '--trusted-ca-file', file('ca.crt')],
+    ...flags,
+  ];
   const etcdctl = etcdctlOf(certificates, port);
-  await until('etcd answers', 60_000, async () => (await etcdctl(['get', 'x'])).code === 0);
+  const spawn = async () => {
+    const child = Bun.spawn(argv, { stdout: 'ignore', stderr: 'ignore' });
+    await until('etcd answers', 60_000, async () => (await etcdctl(['get', 'x'])).code === 0);
+    return child;
+  };
+  let child = await spawn();
+  const kill = async (): Promise<void> => {
+    child.kill('SIGKILL');
+    await child.exited;
+  };
   return {
     port,
     etcdctl,
-    close: async () => {
-      child.kill('SIGKILL');
-      await child.exited;
+    restart: async () => {
+      await kill();
+      child = await spawn();
     },
+    close: kill,
   };
 }

@@ -118,18 +118,22 @@ export async function startTestServer(
     log?: Logger;
     openapi?: Parameters<typeof createApiServer>[0]['openapi'];
     pki?: TestPki;
+    /** Instead of one in `dir`; closed with the server. */
+    store?: Store;
   } = {},
 ): Promise<TestServer> {
   const dir = options.dir ?? (await mkdtemp(`${tmpdir()}/apiserver-test-`));
   const log = options.log ?? silentLogger;
-  const store = await openStore({
-    dir: `${dir}/store`,
-    disk: systemDisk,
-    clock: systemClock,
-    random: systemRandom,
-    log,
-    writer: 'inline',
-  });
+  const store =
+    options.store ??
+    (await openStore({
+      dir: `${dir}/store`,
+      disk: systemDisk,
+      clock: systemClock,
+      random: systemRandom,
+      log,
+      writer: 'inline',
+    }));
   const pki = options.pki ?? (await makeTestPki());
   const api = await startApi(store, pki, options);
   const listener = options.port === undefined ? undefined : await api.listen({ port: options.port, host: '127.0.0.1' });

@@ -19,11 +19,16 @@ import type { HeaderMessage, Wide } from './messages.ts';
 
 /** Requests of the store as an etcd takes them, and its answers as the store gives them: the other way round than `requests.ts` and `responses.ts`. */
 
+/** An end that is there and empty means "every key from here on" to etcd, so one that is not wanted is left out. */
+function end({ rangeEnd }: { rangeEnd?: Uint8Array }): { rangeEnd?: Uint8Array } {
+  return rangeEnd === undefined || rangeEnd.length === 0 ? {} : { rangeEnd };
+}
+
 export function rangeFields(request: RangeRequest): object {
   const { sort } = request;
   return {
     key: request.key,
-    rangeEnd: request.rangeEnd ?? emptyBytes,
+    ...end(request),
     limit: request.limit ?? 0,
     revision: request.revision ?? 0,
     keysOnly: request.keysOnly ?? false,
@@ -49,7 +54,7 @@ export function putFields(request: PutRequest): object {
 }
 
 export function deleteFields(request: DeleteRequest): object {
-  return { key: request.key, rangeEnd: request.rangeEnd ?? emptyBytes, prevKv: request.prevKv ?? false };
+  return { key: request.key, ...end(request), prevKv: request.prevKv ?? false };
 }
 
 export function txnFields(request: TxnRequest): object {
@@ -63,7 +68,7 @@ export function txnFields(request: TxnRequest): object {
 const results = { equal: 0, greater: 1, less: 2, 'not-equal': 3 } as const;
 
 function compareFields(compare: Compare): object {
-  const base = { key: compare.key, rangeEnd: compare.rangeEnd ?? emptyBytes, result: results[compare.result] };
+  const base = { key: compare.key, ...end(compare), result: results[compare.result] };
   switch (compare.target) {
     case 'version':
       return { ...base, target: 0, version: compare.value };

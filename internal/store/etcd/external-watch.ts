@@ -108,7 +108,9 @@ export class ExternalWatch implements Watch {
     this.#timer = this.#environment.clock.after(retryMs, () => void this.#open());
   }
 
-  #end(error: Error): void {
+  /** Ends the watch with an error that its handler is told. */
+  end(error: Error): void {
+    if (this.#closed) return;
     this.close();
     this.#handler.onEnd(error);
   }
@@ -119,7 +121,7 @@ export class ExternalWatch implements Watch {
     try {
       answer = response.decode(bytes.slice());
     } catch (error) {
-      this.#end(new StoreFailedError('etcd', error));
+      this.end(new StoreFailedError('etcd', error));
       return;
     }
     const revision = headerRevision(answer.header);
@@ -128,8 +130,8 @@ export class ExternalWatch implements Watch {
       const compacted = safeNumber(answer.compactRevision);
       if (compacted > 0) {
         environment.sawCompaction(compacted);
-        this.#end(new CompactedError(this.#next, compacted));
-      } else this.#end(new StoreFailedError('etcd', new Error(answer.cancelReason || 'the watch was cancelled')));
+        this.end(new CompactedError(this.#next, compacted));
+      } else this.end(new StoreFailedError('etcd', new Error(answer.cancelReason || 'the watch was cancelled')));
       return;
     }
     if (answer.created) return;
@@ -161,7 +163,7 @@ export class ExternalWatch implements Watch {
         try {
           this.#handler.onEvents(events.slice(from, to), revision);
         } catch (error) {
-          this.#end(error instanceof Error ? error : new Error(errorText(error)));
+          this.end(error instanceof Error ? error : new Error(errorText(error)));
         }
       }
       from = to;
