@@ -108,6 +108,28 @@ export const rules: readonly Rule[] = [
     },
   },
   {
+    reads: ['datastore', 'datastoreTls.caFile', 'datastoreTls.certFile', 'datastoreTls.keyFile'],
+    check: ({ datastoreTls: { caFile, certFile, keyFile }, datastore }, problem) => {
+      if ((certFile === undefined) !== (keyFile === undefined))
+        problem(
+          certFile === undefined ? 'datastoreTls.certFile' : 'datastoreTls.keyFile',
+          'expected certFile and keyFile together, got one of them',
+        );
+      if (datastore === undefined && (caFile ?? certFile ?? keyFile) !== undefined)
+        problem('datastore', 'expected an etcd for datastoreTls, got nothing');
+    },
+  },
+  {
+    reads: ['snapshots.s3', 'snapshots.s3AccessKey', 'snapshots.s3SecretKey'],
+    check: ({ snapshots: { s3, s3AccessKey, s3SecretKey } }, problem) => {
+      if (s3 !== undefined && (s3AccessKey === undefined || s3SecretKey === undefined))
+        problem(
+          s3AccessKey === undefined ? 'snapshots.s3AccessKey' : 'snapshots.s3SecretKey',
+          'expected the keys of the bucket, got nothing',
+        );
+    },
+  },
+  {
     reads: ['dataDir', 'runDir'],
     check: ({ dataDir, runDir }, problem, { isSet }) => {
       const told = isSet('runDir') ? 'runDir' : 'dataDir';

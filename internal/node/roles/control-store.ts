@@ -2,14 +2,20 @@ import { readFileSync } from 'node:fs';
 import { systemDisk } from '../../base/disk-system.ts';
 import { errorCode } from '../../base/errors.ts';
 import type { Store } from '../../store/api.ts';
+import { openExternalEtcd } from '../../store/etcd/external-client.ts';
 import { serveEtcd } from '../../store/etcd/face-server.ts';
 import { openStore } from '../../store/store.ts';
 import type { RoleContext } from '../role.ts';
 
-/** The store of the control plane, open and served as etcd. `close` ends what stands on it before the store itself. */
+/** The store of the control plane: a real etcd, or our own, served as etcd. `close` ends what stands on it before the store itself. */
 export async function openControlStore(context: RoleContext): Promise<{ store: Store; close(): Promise<void> }> {
   const { config, paths, clock, random } = context;
   const log = context.log.with({ component: 'store' });
+  if (config.datastore !== undefined) {
+    const store = await openExternalEtcd({ endpoints: config.datastore, tls: config.datastoreTls, clock, log });
+    log.info('the control plane is kept by an etcd', { endpoints: config.datastore });
+    return { store, close: () => store.close() };
+  }
   const { name, ip } = config.node;
   const clientUrls = [`https://${ip}:${config.ports.etcd}`];
   const store = await openStore({
