@@ -268,7 +268,6 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     example: 2381,
     flag: 'etcd-port',
     role: 'server',
-    change: ['server'],
   }),
   'containerd.command': row(value.program, 'containerd', {
     about: 'The containerd to start: a name on PATH or a path.',
@@ -304,7 +303,6 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     example: 'etcd://10.0.0.5:2379,10.0.0.6:2379',
     flag: 'datastore-endpoint',
     role: 'server',
-    change: ['server'],
   }),
   'datastoreTls.caFile': row(value.path, undefined, {
     about: "The authority that signed the etcd's certificate. With it TLS is used.",
@@ -312,7 +310,6 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     example: '/etc/etcd/ca.crt',
     flag: 'datastore-cafile',
     role: 'server',
-    change: ['server'],
   }),
   'datastoreTls.certFile': row(value.path, undefined, {
     about: 'The client certificate for the etcd.',
@@ -320,7 +317,6 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     example: '/etc/etcd/client.crt',
     flag: 'datastore-certfile',
     role: 'server',
-    change: ['server'],
   }),
   'datastoreTls.keyFile': row(value.path, undefined, {
     about: 'The key of the client certificate for the etcd.',
@@ -328,21 +324,18 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     example: '/etc/etcd/client.key',
     flag: 'datastore-keyfile',
     role: 'server',
-    change: ['server'],
   }),
   'snapshots.everyHours': row(value.count(0, 8760), 12, {
     about: 'Hours between copies of the control-plane store; 0: no copies.',
     example: 24,
     flag: 'snapshot-every-hours',
     role: 'server',
-    change: ['server'],
   }),
   'snapshots.keep': row(value.count(1, 1000), 5, {
     about: 'How many of these copies are kept; those made by hand stay.',
     example: 14,
     flag: 'etcd-snapshot-retention',
     role: 'server',
-    change: ['server'],
   }),
   'snapshots.dir': row(value.path, ({ get }) => `${get('dataDir')}/snapshots`, {
     about: 'Where the copies are; another disk than that of dataDir survives it.',
@@ -350,7 +343,6 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     example: '/mnt/usb/snapshots',
     flag: 'etcd-snapshot-dir',
     role: 'server',
-    change: ['server'],
   }),
   'snapshots.s3': row(value.bucketUrl, undefined, {
     about: 'A bucket of an S3 that the copies are sent to as well.',
@@ -358,14 +350,12 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     example: 'https://s3.example.com/backups/home',
     flag: 'etcd-s3-endpoint',
     role: 'server',
-    change: ['server'],
   }),
   'snapshots.s3Region': row(value.region, 'us-east-1', {
     about: 'The region of the bucket.',
     example: 'eu-central-1',
     flag: 'etcd-s3-region',
     role: 'server',
-    change: ['server'],
   }),
   'snapshots.s3AccessKey': row(value.secret, undefined, {
     about: 'The access key for the bucket.',
@@ -373,7 +363,6 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     example: 'AKIDEXAMPLE',
     flag: 'etcd-s3-access-key',
     role: 'server',
-    change: ['server'],
   }),
   'snapshots.s3SecretKey': row(value.secret, undefined, {
     about: 'The secret key for the bucket.',
@@ -382,7 +371,6 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     flag: 'etcd-s3-secret-key',
     secret: true,
     role: 'server',
-    change: ['server'],
   }),
   'storage.engine': row(value.word(['embedded'], 'an engine of this version'), 'embedded', {
     about: 'Who stores: `embedded` is the Ceph roles of this executable.',
