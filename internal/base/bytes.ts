@@ -12,6 +12,14 @@ const utf8Decoder = new TextDecoder();
 
 export const emptyBytes = new Uint8Array(0);
 
+/**
+ * Memory that still holds what it held before, for a caller that writes all of it before anybody reads it. Zeroing a large buffer that is
+ * about to be filled costs more than filling it.
+ */
+export function unfilledBytes(length: number): Uint8Array {
+  return length < 1024 ? new Uint8Array(length) : Bun.allocUnsafe(length);
+}
+
 export function utf8(text: string): Uint8Array {
   return utf8Encoder.encode(text);
 }

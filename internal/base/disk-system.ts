@@ -1,6 +1,7 @@
 import { dlopen, FFIType, ptr } from 'bun:ffi';
 import * as fs from 'node:fs';
 import { type Disk, type DiskFile, directAlignment, type OpenOptions } from './disk.ts';
+import { unfilledBytes } from './bytes.ts';
 import { AppError, errorCode } from './errors.ts';
 
 /** The machine's own file systems. Reads, writes and syncs run on the runtime's thread pool. */
@@ -197,8 +198,8 @@ function dropBytes(pieces: readonly Uint8Array[], count: number): Uint8Array[] {
 }
 
 function alignedBuffer(length: number): Uint8Array {
-  const raw = new Uint8Array(length + directAlignment);
-  const skip = (directAlignment - (Number(ptr(raw)) % directAlignment)) % directAlignment;
+  const raw = unfilledBytes(length + directAlignment);
+  const skip = -ptr(raw) & (directAlignment - 1);
   return raw.subarray(skip, skip + length);
 }
 

@@ -19,7 +19,7 @@ export interface Disk {
   syncDirectory(path: string): Promise<void>;
   /** Space of the file system that holds `path`, in bytes. */
   space(path: string): Promise<{ total: number; available: number }>;
-  /** A zeroed buffer whose address suits O_DIRECT. Reuse it: a fresh one costs page faults. */
+  /** A buffer of any content whose address suits O_DIRECT. Reuse large ones: fresh memory costs page faults. */
   alignedBuffer(length: number): Uint8Array;
 }
 

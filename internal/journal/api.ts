@@ -29,6 +29,9 @@ export interface Journal {
    * records say is durable elsewhere.
    */
   reclaim(beforeIndex: number): void;
+  /** Bytes of the files, recycled ones included. */
+  readonly diskBytes: number;
+  /** For people and metrics: it sorts the samples of `syncMs`. */
   status(): JournalStatus;
   /** Syncs and closes. */
   close(): Promise<void>;

@@ -135,6 +135,10 @@ class SegmentedJournal implements Journal {
     return this.#lastIndex;
   }
 
+  get diskBytes(): number {
+    return this.#segments.diskBytes;
+  }
+
   append(type: number, pieces: readonly Uint8Array[], durability: Durability = 'durable'): Appended {
     if (this.#failed) throw this.#failed;
     assert(!this.#closed, `append to the closed journal ${this.#settings.dir}`);
@@ -205,7 +209,7 @@ class SegmentedJournal implements Journal {
       lastIndex: this.#lastIndex,
       durableIndex: this.#durableIndex,
       segments: this.#segments.count,
-      diskBytes: this.#segments.diskBytes,
+      diskBytes: this.diskBytes,
       pendingBytes: this.#pendingBytes,
       tornBytes: this.#tornBytes,
       syncMs: { p50: at(0.5), p99: at(0.99), count: this.#syncCount },

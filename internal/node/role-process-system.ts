@@ -59,7 +59,7 @@ export async function startRoleProcess(options: RoleProcessOptions): Promise<Bun
       stdout: log,
       stderr: log,
       cwd: '/',
-      env: environment(paths, directory, user, engineBytes),
+      env: environment(paths, directory, user, engineBytes, entry.memory?.freedMemoryMs),
       ...(entry.run.kind === 'module' ? { ipc: (message: FromRole) => options.onMessage(message) } : {}),
     });
   } finally {
@@ -90,12 +90,14 @@ function environment(
   directory: string,
   user: SystemUser | undefined,
   engineBytes: number | undefined,
+  freedMemoryMs: number | undefined,
 ): Record<string, string> {
   const out: Record<string, string> = {
     TMPDIR: user ? `${directory}/tmp` : `${paths.runDir}/tmp`,
     HOME: user ? directory : (process.env.HOME ?? '/root'),
   };
   if (engineBytes !== undefined) out.BUN_JSC_forceRAMSize = String(engineBytes);
+  if (freedMemoryMs !== undefined) out.MIMALLOC_PURGE_DELAY = String(freedMemoryMs);
   for (const key of passedOn) {
     const value = process.env[key];
     if (value !== undefined) out[key] = value;

@@ -33,6 +33,11 @@ export interface RoleMemory {
    * it an OSD keeps hundreds of MiB of dead buffers after load.
    */
   readonly engineShare: number;
+  /**
+   * How long the allocator keeps freed memory before the system gets it back, in milliseconds (mimalloc's `purge_delay`). A role that moves
+   * large buffers would pay for page faults on each of them; what is free while it idles goes back all the same.
+   */
+  readonly freedMemoryMs?: number;
 }
 
 /** A role of this executable, in a child process that loads only its own modules. */
@@ -81,7 +86,7 @@ export const roleTable: readonly RoleEntry[] = [
     instances: (config) => (config.roles.includes('osd') ? config.storage.osd.map((osd) => `osd.${osd.id}`) : []),
     needs: ['mon'],
     stopDeadlineMs: 30_000,
-    memory: { budget: 'osd', engineShare: 1 / 4 },
+    memory: { budget: 'osd', engineShare: 1 / 4, freedMemoryMs: 10_000 },
     privateMounts: true,
     run: { kind: 'module', load: () => import('../ceph/osd/role.ts') },
   },

@@ -527,7 +527,7 @@ class Store implements BlockStore {
       dataBytes: storedBytes,
       allocatedBytes: allocator.usedBlocks * blockBytes,
       omapBytes,
-      metaBytes: Math.max(0, this.#index.bytes() - this.#index.omapBytes()) + this.#journal.status().diskBytes,
+      metaBytes: Math.max(0, this.#index.bytes() - this.#index.omapBytes()) + this.#journal.diskBytes,
       objects,
     };
   }

@@ -91,9 +91,11 @@ async function readBlocks(
     }
   });
   await Promise.all(reads);
-  for (let n = 0; n < crcs.length; n++)
-    if (places[n] !== 0 && blockCrc(into.subarray(n * blockBytes, (n + 1) * blockBytes)) !== crcs[n])
-      return { block: first + n, physical: places[n]! };
+  for (let n = 0; n < crcs.length; n++) {
+    const block = crcs.length === 1 ? into : into.subarray(n * blockBytes, (n + 1) * blockBytes);
+    if (places[n] === 0) block.fill(0);
+    else if (blockCrc(block) !== crcs[n]) return { block: first + n, physical: places[n]! };
+  }
   return undefined;
 }
 

@@ -1,4 +1,4 @@
-import { DecodeError, emptyBytes } from '../../base/bytes.ts';
+import { DecodeError, emptyBytes, unfilledBytes } from '../../base/bytes.ts';
 import { rawCrc32c } from '../../base/crc32c.ts';
 import {
   EPILOGUE_BYTES,
@@ -212,7 +212,7 @@ export class FrameReader {
       if (this.#index >= lengths.length) break;
       const length = lengths[this.#index]!;
       if (length > 0) {
-        this.#expect(Part.Body, new Uint8Array(length));
+        this.#expect(Part.Body, unfilledBytes(length));
         return;
       }
       this.#segments[this.#index] = emptyBytes;
@@ -251,7 +251,7 @@ export class FrameReader {
     }
     let total = SECURE_BLOCK + GCM_TAG_BYTES;
     for (let i = 1; i < lengths.length; i++) total += padded(lengths[i]!);
-    this.#expect(Part.Body, new Uint8Array(total));
+    this.#expect(Part.Body, unfilledBytes(total));
   }
 
   #secureBody(): void {
