@@ -66,3 +66,42 @@ export function rawCrc32c(seed: number, bytes: Uint8Array): number {
 export function crc32c(bytes: Uint8Array): number {
   return ~rawCrc32c(0xffffffff, bytes) >>> 0;
 }
+
+const known = new WeakMap<Uint8Array, number>();
+/** Below this, computing a checksum costs less than remembering it. */
+const knownFromBytes = 4096;
+
+/** Remembers `rawCrc32c(0xffffffff, bytes)` for as long as this very view lives: its bytes must not change any more. */
+export function noteCrc32c(bytes: Uint8Array, crc: number): void {
+  if (bytes.length >= knownFromBytes) known.set(bytes, crc);
+}
+
+/** `rawCrc32c(0xffffffff, bytes)`, without looking at the bytes where it was noted. */
+export function wholeCrc32c(bytes: Uint8Array): number {
+  return (bytes.length >= knownFromBytes ? known.get(bytes) : undefined) ?? rawCrc32c(0xffffffff, bytes);
+}
+
+/** Puts checksums of pieces of one length together: what `rawCrc32c` gives for bytes whose pieces were summed one by one. */
+export class Crc32cPieces {
+  /** What `pieceBytes` zeros make of each byte of a checksum. */
+  readonly #tables: Uint32Array[];
+
+  constructor(pieceBytes: number) {
+    const zeros = new Uint8Array(pieceBytes);
+    const bits = Array.from({ length: 32 }, (_, bit) => rawCrc32c((1 << bit) >>> 0, zeros));
+    this.#tables = Array.from({ length: 4 }, (_, byte) =>
+      Uint32Array.from({ length: 256 }, (_value, value) => {
+        let sum = 0;
+        for (let bit = 0; bit < 8; bit++) if ((value >>> bit) & 1) sum ^= bits[8 * byte + bit]!;
+        return sum;
+      }),
+    );
+  }
+
+  /** `rawCrc32c(before, piece)` from `rawCrc32c(0xffffffff, piece)`. */
+  join(before: number, pieceCrc: number): number {
+    const [t0, t1, t2, t3] = this.#tables as [Uint32Array, Uint32Array, Uint32Array, Uint32Array];
+    const x = ~before;
+    return (t0[x & 0xff]! ^ t1[(x >>> 8) & 0xff]! ^ t2[(x >>> 16) & 0xff]! ^ t3[x >>> 24]! ^ pieceCrc) >>> 0;
+  }
+}

@@ -115,7 +115,7 @@ export async function openBlockStore(options: BlockStoreOptions): Promise<BlockS
     index,
     journal,
     catalog,
-    data: new DataFile(disk, file),
+    data: new DataFile(disk, file, (memoryBudget * 3) / 8),
     segmentBytes,
     memoryBudget,
   });

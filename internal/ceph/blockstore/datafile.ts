@@ -1,3 +1,4 @@
+import { wholeCrc32c } from '../../base/crc32c.ts';
 import type { Disk, DiskFile } from '../../base/disk.ts';
 import type { Run } from './allocator.ts';
 import { blockBytes } from './api.ts';
@@ -7,6 +8,8 @@ import type { BlockImage } from './image.ts';
 const ioBytes = 1024 * 1024;
 /** Buffers for writes in flight: ioBytes each. */
 const maxBuffers = 8;
+/** What a block in memory takes beside its content, about. */
+const entryBytes = 300;
 /** Writes that a flush keeps in flight. */
 const flushWrites = 4;
 
@@ -20,6 +23,12 @@ interface Pending {
 interface Due {
   pending: Pending;
   image: BlockImage;
+}
+
+/** A block as it is in the file. */
+interface CleanBlock {
+  bytes: Uint8Array;
+  crc: number;
 }
 
 /**
@@ -37,17 +46,25 @@ export class DataFile {
   readonly #buffers: Uint8Array[] = [];
   #buffersOut = 0;
   readonly #bufferWaiters: ((buffer: Uint8Array) => void)[] = [];
+  /** Blocks in the file that were written or read lately, the oldest first. */
+  readonly #clean = new Map<number, CleanBlock>();
+  readonly #cleanLimit: number;
+  /** Grows whenever a block gets other content or another owner. */
+  #changes = 0;
   #currentSync: Promise<void> = Promise.resolve();
   #nextSync: Promise<void> | undefined;
 
-  constructor(disk: Disk, file: DiskFile) {
+  /** `cacheBytes`: bound of the cache of small blocks. */
+  constructor(disk: Disk, file: DiskFile, cacheBytes: number) {
     this.#disk = disk;
     this.#file = file;
+    this.#cleanLimit = Math.floor(cacheBytes / (blockBytes + entryBytes));
   }
 
   /** Memory of images and buffers, in bytes. */
   get memoryBytes(): number {
-    return this.#pending.size * (blockBytes + 300) + this.#buffers.length * ioBytes;
+    const blocks = this.#pending.size + this.#clean.size;
+    return blocks * (blockBytes + entryBytes) + this.#buffers.length * ioBytes;
   }
 
   get pendingBytes(): number {
@@ -66,6 +83,30 @@ export class DataFile {
     // The same entry as long as the block has the same owner: a flush tells by it whether what it took is still wanted.
     if (pending !== undefined) pending.image = image;
     else this.#pending.set(image.physical, { image, firstIndex: image.index });
+    this.#changes++;
+    this.#clean.delete(image.physical);
+  }
+
+  /** The content of a block with this checksum, when it is in memory. It must not be changed. */
+  cached(physical: number, crc: number): Uint8Array | undefined {
+    const block = this.#clean.get(physical);
+    if (block === undefined || block.crc !== crc) return undefined;
+    this.#clean.delete(physical);
+    this.#clean.set(physical, block);
+    return block.bytes;
+  }
+
+  /** How things stand before a read whose result is to be kept. */
+  get changes(): number {
+    return this.#changes;
+  }
+
+  /** Keeps what was read from a block, if nothing was changed since `changes`. */
+  keep(physical: number, bytes: Uint8Array, crc: number, changes: number): void {
+    if (changes !== this.#changes || this.#cleanLimit === 0) return;
+    this.#clean.delete(physical);
+    this.#clean.set(physical, { bytes, crc });
+    if (this.#clean.size > this.#cleanLimit) this.#clean.delete(this.#clean.keys().next().value!);
   }
 
   /** The blocks belong to nobody any more. `then` runs when no write to them can follow. */
@@ -74,8 +115,10 @@ export class DataFile {
     const one = (): void => {
       if (--waits === 0) then();
     };
+    this.#changes++;
     for (let block = run.start; block < run.start + run.count; block++) {
       this.#pending.delete(block);
+      this.#clean.delete(block);
       const flushing = this.#flushing.get(block);
       if (flushing === undefined) continue;
       waits++;
@@ -135,8 +178,11 @@ export class DataFile {
     for (const { image, pending } of group) {
       const { physical } = image;
       if (this.#pending.get(physical) === pending) {
-        if (pending.image === image) this.#pending.delete(physical);
-        else pending.firstIndex = image.index + 1;
+        if (pending.image === image) {
+          this.#pending.delete(physical);
+          // The checksum of a block that was made of a damaged one is wrong on purpose: every read of it must find that.
+          if (wholeCrc32c(image.bytes!) === image.crc) this.keep(physical, image.bytes!, image.crc, this.#changes);
+        } else pending.firstIndex = image.index + 1;
       }
       const waiting = this.#flushing.get(physical);
       this.#flushing.delete(physical);
@@ -220,7 +266,7 @@ export class DataFile {
     return this.#disk.alignedBuffer(blockBytes);
   }
 
-  /** Lets go of buffers that are not in use. */
+  /** Lets go of buffers that are not in use; the cache of blocks stays. */
   trim(): void {
     this.#buffers.length = 0;
   }
@@ -272,7 +318,9 @@ export class PieceReader {
       const piece = this.#pieces[this.#piece];
       if (piece === undefined) throw new RangeError('data is shorter than its length');
       const part = Math.min(count, piece.length - this.#at);
-      if (part > 0) out.push(piece.subarray(this.#at, this.#at + part));
+      // A whole piece stays the same view: its checksum may be known.
+      if (part === piece.length) out.push(piece);
+      else if (part > 0) out.push(piece.subarray(this.#at, this.#at + part));
       count -= part;
       this.#at += part;
       if (this.#at === piece.length) {

@@ -67,11 +67,32 @@ describe('block store: faults', () => {
     await damage(disk, 7);
     await store.queue({ ops: [write(100, fill(10, 8))] });
     await expect(store.read(cid, key, 0, 10)).rejects.toMatchObject({ code: 'CHECKSUM', offset: 0 });
+    await store.checkpoint();
+    await expect(store.read(cid, key, 0, 10)).rejects.toMatchObject({ code: 'CHECKSUM', offset: 0 });
     await store.close();
     store = await open(disk);
     await expect(store.read(cid, key, 0, 10)).rejects.toMatchObject({ code: 'CHECKSUM', offset: 0 });
     await store.queue({ ops: [write(0, fill(4096, 9))] });
     expect(await store.read(cid, key, 0, 8192)).toEqual(fill(8192, 7).fill(9, 0, 4096));
+    await store.close();
+  });
+
+  test('small blocks lately written or read come from memory; a block with other content or another owner does not', async () => {
+    const disk = memoryDisk({ random: seededRandom(8) });
+    const store = await made(disk);
+    await store.queue({ ops: [write(0, fill(4096, 7))] });
+    await store.checkpoint();
+    await damage(disk, 7);
+    expect(await store.read(cid, key, 0, 4096)).toEqual(fill(4096, 7));
+    await store.queue({ ops: [write(0, fill(4096, 8))] });
+    await store.checkpoint();
+    expect(await store.read(cid, key, 100, 50)).toEqual(fill(50, 8));
+    await store.queue({ ops: [{ op: 'remove', cid, key }] });
+    await store.queue({ ops: [write(0, fill(40_960, 9))] });
+    expect(await store.read(cid, key, 0, 4096)).toEqual(fill(4096, 9));
+    await damage(disk, 9);
+    expect(await store.read(cid, key, 0, 4096)).toEqual(fill(4096, 9));
+    await expect(store.read(cid, key, 0, 40_960)).rejects.toMatchObject({ code: 'CHECKSUM' });
     await store.close();
   });
 

@@ -1,4 +1,6 @@
 import type { Disk } from '../../base/disk.ts';
+import { unfilledBytes } from '../../base/bytes.ts';
+import { Crc32cPieces, noteCrc32c, wholeCrc32c } from '../../base/crc32c.ts';
 import { assert } from '../../base/errors.ts';
 import { blockBytes } from './api.ts';
 import type { DataFile } from './datafile.ts';
@@ -8,8 +10,14 @@ import type { Onode } from './onode.ts';
 import { keyBytes } from './order.ts';
 import { blockCrc, type Merge, mergeBlock, sourceCrc } from './translate.ts';
 
+/** Reads of at most this many blocks go by the cache. */
+const cachedBlocks = 8;
+
 /** A read that met changes of the object this often gives up: its caller does not order its requests. */
 const maxAttempts = 16;
+
+const blockCrcs = new Crc32cPieces(blockBytes);
+const zerosCrc = blockCrc(new Uint8Array(blockBytes));
 
 export interface ReadContext {
   disk: Disk;
@@ -33,9 +41,21 @@ export async function readObject(
     if (end <= offset) return new Uint8Array(0);
     const { version } = onode;
     const first = Math.floor(offset / blockBytes);
-    const bytes = context.disk.alignedBuffer((Math.ceil(end / blockBytes) - first) * blockBytes);
-    const bad = await readBlocks(context, onode, first, bytes);
-    if (bad === undefined) return bytes.subarray(offset - first * blockBytes, end - first * blockBytes);
+    const count = Math.ceil(end / blockBytes) - first;
+    const at = offset - first * blockBytes;
+    const ready = count <= cachedBlocks ? fromMemory(context.data, onode, first, count) : undefined;
+    if (ready !== undefined) return count * blockBytes === end - offset ? ready : ready.subarray(at, at + end - offset);
+    const { changes } = context.data;
+    const bytes = context.disk.alignedBuffer(count * blockBytes);
+    const found = await readBlocks(context, onode, first, bytes);
+    if (typeof found === 'number') {
+      const same = context.find() === onode && onode.version === version;
+      if (count <= cachedBlocks && same) keepBlocks(context.data, onode, first, bytes, changes);
+      const part = bytes.subarray(at, at + end - offset);
+      if (part.length === bytes.length) noteCrc32c(part, found);
+      return part;
+    }
+    const bad = found;
     // The blocks may have got other content or another owner while they were read.
     const now = context.find();
     const changed = now !== onode || now.version !== version;
@@ -52,13 +72,43 @@ export async function readObject(
   }
 }
 
-/** Fills `into` with blocks from `first` on; returns the first one with a wrong checksum. */
+/** A copy of blocks that are all in memory. */
+function fromMemory(data: DataFile, onode: Onode, first: number, count: number): Uint8Array | undefined {
+  let out: Uint8Array | undefined;
+  for (let n = 0; n < count; n++) {
+    const physical = onode.table.physical(first + n);
+    if (physical === 0) return undefined;
+    const crc = onode.table.crc(first + n);
+    const image = data.image(physical);
+    const bytes = image === undefined ? data.cached(physical, crc) : image.bytes;
+    if (bytes === undefined || wholeCrc32c(bytes) !== crc) return undefined;
+    out ??= unfilledBytes(count * blockBytes);
+    out.set(bytes, n * blockBytes);
+    if (count === 1) noteCrc32c(out, crc);
+  }
+  return out;
+}
+
+/** Leaves blocks just read, whose checksums were right, to the cache. The object has not changed since. */
+function keepBlocks(data: DataFile, onode: Onode, first: number, bytes: Uint8Array, changes: number): void {
+  for (let at = 0; at < bytes.length; at += blockBytes) {
+    const block = first + at / blockBytes;
+    const physical = onode.table.physical(block);
+    if (physical === 0 || data.image(physical) !== undefined) continue;
+    const copy = bytes.slice(at, at + blockBytes);
+    const crc = onode.table.crc(block);
+    noteCrc32c(copy, crc);
+    data.keep(physical, copy, crc, changes);
+  }
+}
+
+/** Fills `into` with blocks from `first` on; returns the checksum of all of it, or the first block with a wrong one. */
 async function readBlocks(
   { data }: ReadContext,
   onode: Onode,
   first: number,
   into: Uint8Array,
-): Promise<{ block: number; physical: number } | undefined> {
+): Promise<number | { block: number; physical: number }> {
   const reads: Promise<void>[] = [];
   const crcs = new Uint32Array(into.length / blockBytes);
   const places = new Uint32Array(crcs.length);
@@ -91,12 +141,18 @@ async function readBlocks(
     }
   });
   await Promise.all(reads);
-  for (let n = 0; n < crcs.length; n++) {
-    const block = crcs.length === 1 ? into : into.subarray(n * blockBytes, (n + 1) * blockBytes);
-    if (places[n] === 0) block.fill(0);
-    else if (blockCrc(block) !== crcs[n]) return { block: first + n, physical: places[n]! };
-  }
-  return undefined;
+  for (let n = 0; n < crcs.length; n++)
+    if (places[n] === 0) {
+      into.fill(0, n * blockBytes, (n + 1) * blockBytes);
+      crcs[n] = zerosCrc;
+    }
+  // One pass over all of it is cheaper than one over each block.
+  let all = crcs[0]!;
+  for (let n = 1; n < crcs.length; n++) all = blockCrcs.join(all, crcs[n]!);
+  if (blockCrc(into) === all) return all;
+  const bad = crcs.findIndex((crc, n) => blockCrc(into.subarray(n * blockBytes, (n + 1) * blockBytes)) !== crc);
+  assert(bad >= 0, 'the checksum of every block is right and the one of all of them is not');
+  return { block: first + bad, physical: places[bad]! };
 }
 
 async function whenReady(image: BlockImage): Promise<Uint8Array> {

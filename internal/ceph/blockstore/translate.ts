@@ -1,4 +1,5 @@
-import { rawCrc32c } from '../../base/crc32c.ts';
+import { unfilledBytes } from '../../base/bytes.ts';
+import { noteCrc32c, rawCrc32c, wholeCrc32c } from '../../base/crc32c.ts';
 import type { Run } from './allocator.ts';
 import { blockBytes, type Transaction, type TransactionOp } from './api.ts';
 import type { Catalog } from './catalog.ts';
@@ -199,13 +200,16 @@ class Translator implements Translated {
       const crcs: number[] = [];
       for (let i = 0; i < run.count; i++) {
         const image = new BlockImage(run.start + i, this.#index);
-        const bytes = new Uint8Array(blockBytes);
+        const bytes = unfilledBytes(blockBytes);
         let at = 0;
-        for (const piece of reader.take(blockBytes)) {
+        const pieces = reader.take(blockBytes);
+        for (const piece of pieces) {
           bytes.set(piece, at);
           at += piece.length;
         }
-        image.resolve(bytes, blockCrc(bytes));
+        const crc = wholeCrc32c(pieces.length === 1 ? pieces[0]! : bytes);
+        noteCrc32c(bytes, crc);
+        image.resolve(bytes, crc);
         images.push(image);
         crcs.push(image.crc);
       }
@@ -364,6 +368,7 @@ export function mergeBlock(
   } else if (patch.source === undefined) out.fill(0, patch.from, patch.to);
   else out.set(intact(patch.source).subarray(patch.from, patch.to), patch.from);
   const crc = blockCrc(out);
+  noteCrc32c(out, crc);
   image.resolve(out, damaged ? ~crc >>> 0 : crc);
 }
 

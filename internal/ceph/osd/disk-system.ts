@@ -119,7 +119,8 @@ function mount(source: string, dir: string): void {
 
 /** The loop device goes with the mount, and the mount with the process. */
 function mountFile(file: string, dir: string): void {
-  const { device, hold } = attachLoop(file, { autoclear: true });
+  // Without the page cache between: the store's own file system caches what is worth it, and writes data past the cache anyway.
+  const { device, hold } = attachLoop(file, { autoclear: true, directIo: true });
   try {
     mount(device, dir);
   } finally {

@@ -1,5 +1,5 @@
 import { DecodeError, emptyBytes, unfilledBytes } from '../../base/bytes.ts';
-import { rawCrc32c } from '../../base/crc32c.ts';
+import { noteCrc32c, rawCrc32c } from '../../base/crc32c.ts';
 import {
   EPILOGUE_BYTES,
   type Frame,
@@ -227,9 +227,13 @@ export class FrameReader {
     const aborted = late !== LATE_COMPLETE;
     if (aborted && late !== 1) throw new DecodeError(`frame epilogue: status ${late}`);
     if (!aborted)
-      for (let i = 1; i < this.#segments.length; i++)
-        if (rawCrc32c(0xffff_ffff, this.#segments[i]!) !== view.getUint32(1 + (i - 1) * 4, true))
+      for (let i = 1; i < this.#segments.length; i++) {
+        const segment = this.#segments[i]!;
+        const crc = rawCrc32c(0xffff_ffff, segment);
+        if (crc !== view.getUint32(1 + (i - 1) * 4, true))
           throw new DecodeError(`frame segment ${i}: checksum mismatch`);
+        noteCrc32c(segment, crc);
+      }
     this.#deliver(aborted);
   }
 

@@ -1,4 +1,4 @@
-import { rawCrc32c } from '../../base/crc32c.ts';
+import { rawCrc32c, wholeCrc32c } from '../../base/crc32c.ts';
 import { EPILOGUE_BYTES, LATE_COMPLETE, PREAMBLE_BYTES, writePreamble } from './frame-format.ts';
 import type { SecureSender } from './secure.ts';
 
@@ -26,7 +26,12 @@ function totalLength(pieces: readonly Uint8Array[]): number {
 
 function crcOf(pieces: readonly Uint8Array[]): number {
   let crc = 0xffff_ffff;
-  for (const piece of pieces) crc = rawCrc32c(crc, piece);
+  let first = true;
+  for (const piece of pieces) {
+    if (piece.length === 0) continue;
+    crc = first ? wholeCrc32c(piece) : rawCrc32c(crc, piece);
+    first = false;
+  }
   return crc;
 }
 
