@@ -203,7 +203,8 @@ export class ByteReader {
   /** A view of the next `count` bytes, not a copy. */
   bytes(count: number): Uint8Array {
     const at = this.take(count);
-    return this.source.subarray(at, at + count);
+    // The whole stays the same view: its checksum may be known.
+    return count === this.source.length ? this.source : this.source.subarray(at, at + count);
   }
   skip(count: number): this {
     this.take(count);

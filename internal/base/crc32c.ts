@@ -81,6 +81,19 @@ export function wholeCrc32c(bytes: Uint8Array): number {
   return (bytes.length >= knownFromBytes ? known.get(bytes) : undefined) ?? rawCrc32c(0xffffffff, bytes);
 }
 
+/** The blocks of `noteBlockCrcs`. */
+export const crcBlockBytes = 4096;
+const knownBlocks = new WeakMap<Uint8Array, Uint32Array>();
+
+/** Remembers `rawCrc32c(0xffffffff, …)` of each block of this very view, whose bytes must not change any more. */
+export function noteBlockCrcs(bytes: Uint8Array, crcs: Uint32Array): void {
+  knownBlocks.set(bytes, crcs);
+}
+
+export function knownBlockCrcs(bytes: Uint8Array): Uint32Array | undefined {
+  return knownBlocks.get(bytes);
+}
+
 /** Puts checksums of pieces of one length together: what `rawCrc32c` gives for bytes whose pieces were summed one by one. */
 export class Crc32cPieces {
   /** What `pieceBytes` zeros make of each byte of a checksum. */

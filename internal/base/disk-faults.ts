@@ -30,6 +30,7 @@ export function faultyDisk(disk: Disk, faults: PlantedFaults): Disk {
     },
     space: (path) => disk.space(path),
     alignedBuffer: (length) => disk.alignedBuffer(length),
+    aligned: (bytes) => disk.aligned(bytes),
   };
 }
 

@@ -313,6 +313,10 @@ class SimulatedDisk implements MemoryDisk {
     return new Uint8Array(length).fill(0xa5);
   }
 
+  aligned(): boolean {
+    return true;
+  }
+
   #change(directory: string, apply: (names: Map<string, Node>) => void): void {
     apply(this.#names);
     this.#changes.push({ directory, apply });

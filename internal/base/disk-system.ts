@@ -41,6 +41,7 @@ export const systemDisk: Disk = {
     return { total: s.blocks * s.bsize, available: s.bavail * s.bsize };
   },
   alignedBuffer,
+  aligned: (bytes) => bytes.length % directAlignment === 0 && ptr(bytes) % directAlignment === 0,
 };
 
 // asm-generic/fcntl.h and arch/arm64/include/uapi/asm/fcntl.h differ in O_DIRECT.

@@ -21,6 +21,8 @@ export interface Disk {
   space(path: string): Promise<{ total: number; available: number }>;
   /** A buffer of any content whose address suits O_DIRECT. Reuse large ones: fresh memory costs page faults. */
   alignedBuffer(length: number): Uint8Array;
+  /** Whether O_DIRECT takes this memory as it is. */
+  aligned(bytes: Uint8Array): boolean;
 }
 
 export interface OpenOptions {

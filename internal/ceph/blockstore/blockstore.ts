@@ -1,3 +1,4 @@
+import type { BufferPool } from '../../base/buffer-pool.ts';
 import { ByteReader } from '../../base/bytes.ts';
 import type { Clock, Timer } from '../../base/clock.ts';
 import { type Disk, makeDurableDirectory } from '../../base/disk.ts';
@@ -45,6 +46,8 @@ export interface BlockStoreOptions {
   identity?: string;
   /** Bound of caches and of what waits for a checkpoint, in bytes; default 64 MiB. */
   memoryBudget?: number;
+  /** Where the content of large reads lies: their readers may give it back. */
+  buffers?: BufferPool;
   /** Reserve all space of the data file when it is made; default false: it is sparse. */
   preallocate?: boolean;
   /** Free space that a sparse data file leaves on its file system, in bytes; default 64 MiB. */
@@ -456,6 +459,7 @@ class Store implements BlockStore {
     return readObject(
       {
         disk: this.#options.disk,
+        buffers: this.#options.buffers,
         data: this.#data,
         name: this.#name,
         find: () => this.#find(cid, key),

@@ -210,6 +210,7 @@ export class DataFile {
   async #writeRun(run: Run, pieces: readonly Uint8Array[]): Promise<void> {
     const position = run.start * blockBytes;
     if (this.#file.alignment === 1) return this.#file.write(pieces, position);
+    if (pieces.every((piece) => this.#disk.aligned(piece))) return this.#file.write(pieces, position);
     const source = new PieceReader(pieces);
     const writes: Promise<void>[] = [];
     for (let at = 0; at < run.count * blockBytes; at += ioBytes) {

@@ -1,3 +1,4 @@
+import type { BufferPool } from '../../base/buffer-pool.ts';
 import type { Disk } from '../../base/disk.ts';
 import { unfilledBytes } from '../../base/bytes.ts';
 import { Crc32cPieces, noteCrc32c, wholeCrc32c } from '../../base/crc32c.ts';
@@ -21,6 +22,7 @@ const zerosCrc = blockCrc(new Uint8Array(blockBytes));
 
 export interface ReadContext {
   disk: Disk;
+  buffers: BufferPool | undefined;
   data: DataFile;
   /** Of the store, for messages. */
   name: string;
@@ -46,13 +48,18 @@ export async function readObject(
     const ready = count <= cachedBlocks ? fromMemory(context.data, onode, first, count) : undefined;
     if (ready !== undefined) return count * blockBytes === end - offset ? ready : ready.subarray(at, at + end - offset);
     const { changes } = context.data;
-    const bytes = context.disk.alignedBuffer(count * blockBytes);
+    const { buffers } = context;
+    const bytes = buffers?.take(count * blockBytes) ?? context.disk.alignedBuffer(count * blockBytes);
     const found = await readBlocks(context, onode, first, bytes);
     if (typeof found === 'number') {
       const same = context.find() === onode && onode.version === version;
       if (count <= cachedBlocks && same) keepBlocks(context.data, onode, first, bytes, changes);
+      if (bytes.length === end - offset) {
+        noteCrc32c(bytes, found);
+        return bytes;
+      }
       const part = bytes.subarray(at, at + end - offset);
-      if (part.length === bytes.length) noteCrc32c(part, found);
+      buffers?.rename(bytes, part);
       return part;
     }
     const bad = found;

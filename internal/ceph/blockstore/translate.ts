@@ -1,5 +1,5 @@
 import { unfilledBytes } from '../../base/bytes.ts';
-import { noteCrc32c, rawCrc32c, wholeCrc32c } from '../../base/crc32c.ts';
+import { knownBlockCrcs, noteCrc32c, rawCrc32c, wholeCrc32c } from '../../base/crc32c.ts';
 import type { Run } from './allocator.ts';
 import { blockBytes, type Transaction, type TransactionOp } from './api.ts';
 import type { Catalog } from './catalog.ts';
@@ -174,8 +174,14 @@ class Translator implements Translated {
   #writeDirect(first: number, count: number, pieces: readonly Uint8Array[]): void {
     const runs = this.#allocate(first, count);
     const reader = new PieceReader(pieces);
+    const known = pieces.length === 1 ? knownBlockCrcs(pieces[0]!) : undefined;
     let block = first;
     for (const run of runs) {
+      if (known !== undefined) {
+        this.effects.map(block, run, known.subarray(block - first, block - first + run.count));
+        block += run.count;
+        continue;
+      }
       const crcs = new Uint32Array(run.count);
       for (let i = 0; i < run.count; i++) {
         let crc = 0xffffffff;

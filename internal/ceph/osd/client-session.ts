@@ -23,8 +23,12 @@ export class ClientSession implements OpClient {
   /** Newest map sent to it. */
   sharedEpoch = 0;
 
-  constructor(connection: Connection, log: Logger) {
+  readonly #recycle: (bytes: Uint8Array) => void;
+
+  /** `recycle` gets payloads of replies that are sent. */
+  constructor(connection: Connection, log: Logger, recycle: (bytes: Uint8Array) => void) {
     this.connection = connection;
+    this.#recycle = recycle;
     const addr = connection.peerAddrs[0] ?? blankAddr;
     this.requester = { name: connection.peer, addr, features: connection.features };
     const { identity } = connection;
@@ -56,7 +60,10 @@ export class ClientSession implements OpClient {
   }
 
   sendReply(value: MOSDOpReplyValue, tid: number): void {
-    this.connection.send(MOSDOpReply, value, { tid });
+    const sent = (): void => {
+      for (const { out } of value.ops) for (const piece of out) this.#recycle(piece);
+    };
+    this.connection.send(MOSDOpReply, value, { tid, sent });
   }
 
   sendNotify(value: MWatchNotifyValue): void {

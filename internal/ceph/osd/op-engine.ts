@@ -59,6 +59,9 @@ export interface FullState {
   full(): boolean;
 }
 
+/** Ops whose payload is of no use once it is on all disks: every member has it, and nothing else refers to it. */
+const dataWrites: ReadonlySet<number> = new Set([OP.WRITE, OP.WRITEFULL, OP.APPEND, OP.SETALLOCHINT, OP.CREATE]);
+
 /**
  * Requests of clients on one PG: admission in upstream's order (`PrimaryLogPG::do_op`), per-object order, execution, replication, reply. A request is
  * in `#open` from its arrival to its reply; when a new interval begins all of them start over, in the order of their arrival.
@@ -422,6 +425,8 @@ export class OpEngine {
       this.#sideEffects(request, ctx, userVersion);
       if (!ctx.exists) this.watches.removeAll(obc);
       this.#reply(request, result, results, version, userVersion);
+      if (request.message.ops.every(({ op }) => dataWrites.has(op)))
+        for (const op of request.message.ops) for (const piece of op.data) core.env.recycle(piece);
       obc.unlock(mode);
     });
     request.stage = 'waiting for sub ops';

@@ -1,5 +1,6 @@
 import { arch, cpus, hostname, release, totalmem } from 'node:os';
 import { type Clock, sleep, type Timer } from '../../base/clock.ts';
+import type { BufferPool } from '../../base/buffer-pool.ts';
 import { utf8 } from '../../base/bytes.ts';
 import { AppError, errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
@@ -62,6 +63,8 @@ export interface OsdServerOptions {
   /** First port to try. */
   portBase: number;
   store: BlockStore;
+  /** Memory of large payloads. */
+  buffers: BufferPool;
   /** Where CRUSH is to place a new OSD. */
   host: string;
   clock: Clock;
@@ -143,6 +146,7 @@ export class OsdServer {
       log,
       serverAuth: createServiceAuth({ service: ENTITY_OSD, rotating: () => this.#mon.rotating(), clock, random }),
       clientAuth: (type: number) => this.#mon.clientAuth(type),
+      buffers: options.buffers,
     };
     this.#data = createMessenger({
       ...common,
@@ -237,6 +241,7 @@ export class OsdServer {
       reportSoon: () => this.#stats.soon(),
       fatal: (error) => this.#fatal(error),
       full: () => this.#full(),
+      recycle: (bytes) => o.buffers.give(bytes),
       isMe: (map) => this.#isMe(map),
       shareMaps: (client, epoch) => this.#shareMaps(client as ClientSession, epoch),
     });
@@ -459,7 +464,7 @@ export class OsdServer {
   #session(connection: Connection): ClientSession {
     const known = connection.session;
     if (known instanceof ClientSession) return known;
-    const made = new ClientSession(connection, this.#log);
+    const made = new ClientSession(connection, this.#log, (bytes) => this.#o.buffers.give(bytes));
     connection.session = made;
     return made;
   }
@@ -568,6 +573,7 @@ export class OsdServer {
 
   #tick(): void {
     this.#osd.tick();
+    this.#o.buffers.trim();
     this.#maps.trim(this.#osd.oldestMapNeeded());
     this.#markDownAgain();
     this.#maybeBoot();

@@ -66,6 +66,8 @@ export interface OsdHost {
   /** The disk failed: nothing more can be promised. */
   fatal(error: unknown): void;
   full(): boolean;
+  /** A payload that nobody reads any more. */
+  recycle(bytes: Uint8Array): void;
   /** Bounds of the logs of PGs, where they are not to follow from the number of PGs (simulations). */
   readonly logLimits?: LogLimits;
   /** Whether the map shows this very incarnation up: only then does it speak. */
@@ -120,6 +122,7 @@ export class Osd {
       },
       bulk: (osd, send) => this.#sendBulk(osd, send),
       commit: (ops, done) => this.#commit(ops, done),
+      recycle: (bytes) => host.recycle(bytes),
       wantUpThru: (epoch) => this.#wantUpThru(epoch),
       wantPgTemp: (pg, osds) => this.#wantPgTemp(pg, osds),
       reportSoon: () => host.reportSoon(),

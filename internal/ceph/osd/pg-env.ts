@@ -24,6 +24,8 @@ export interface PgEnv {
    * acknowledged stays. Without `done` nobody waits.
    */
   commit(ops: TransactionOp[], done?: () => void): void;
+  /** A payload of a message that nobody reads any more: its memory may be used again. */
+  recycle(bytes: Uint8Array): void;
   /** Asks the mon for `up_thru >= epoch`. */
   wantUpThru(epoch: number): void;
   /** Asks the mon for another acting set; an empty list takes the request back. */

@@ -140,6 +140,7 @@ export class Replication {
     meta.trim(m.trimTo);
     const { interval } = core;
     core.env.commit([...ops, ...meta.writeOps()], () => {
+      for (const piece of m.data) core.env.recycle(piece);
       if (core.interval !== interval) return;
       core.env.send(from, MOSDRepOpReply, { ...core.head(), tid: m.tid, result: 0, lastComplete: info.lastComplete });
     });

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { BufferPool } from '../../base/buffer-pool.ts';
 import { systemDisk } from '../../base/disk-system.ts';
 import { AppError } from '../../base/errors.ts';
 import type { StartRole } from '../../node/role.ts';
@@ -12,6 +13,9 @@ import { OsdServer } from './osd-server.ts';
 
 /** What `ceph versions` and `ceph tell osd.N version` show: the release whose protocols we speak. */
 const version = 'ceph version 16.2.15 (appliance) pacific (stable)';
+
+/** Large buffers that are kept between requests. */
+const keptBufferBytes = 32 * 2 ** 20;
 
 /** One OSD process, instance `osd.N`. */
 export const start: StartRole = async (context) => {
@@ -31,7 +35,9 @@ export const start: StartRole = async (context) => {
   if (key === undefined) throw new AppError('KEYRING', `${keyringPath} has no key of ${instance}`);
 
   const prepared = await prepareDisk(disk, { mountDir: `${paths.instanceDir(instance)}/disk`, fsid, random, log });
+  const buffers = new BufferPool(systemDisk.alignedBuffer, keptBufferBytes);
   const store = await openBlockStore({
+    buffers,
     disk: systemDisk,
     dir: prepared.dir,
     clock,
@@ -49,6 +55,7 @@ export const start: StartRole = async (context) => {
     ip: config.node.ip,
     portBase: config.ports.ceph,
     store,
+    buffers,
     host: config.node.name,
     clock,
     random,

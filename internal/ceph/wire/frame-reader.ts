@@ -1,5 +1,5 @@
 import { DecodeError, emptyBytes, unfilledBytes } from '../../base/bytes.ts';
-import { noteCrc32c, rawCrc32c } from '../../base/crc32c.ts';
+import { Crc32cPieces, crcBlockBytes, noteBlockCrcs, noteCrc32c, rawCrc32c } from '../../base/crc32c.ts';
 import {
   EPILOGUE_BYTES,
   type Frame,
@@ -14,6 +14,11 @@ import { SECURE_BLOCK, SECURE_INLINE_BYTES } from './frame-writer.ts';
 import { GCM_TAG_BYTES, type SecureReceiver } from './secure.ts';
 
 const securePreambleBytes = PREAMBLE_BYTES + SECURE_INLINE_BYTES + GCM_TAG_BYTES;
+
+const blockCrcs = new Crc32cPieces(crcBlockBytes);
+/** Data segments of at least this many bytes are summed block by block as they come. */
+const summedFromBytes = 64 * 1024;
+const dataSegment = 3;
 
 function padded(length: number): number {
   return Math.ceil(length / SECURE_BLOCK) * SECURE_BLOCK;
@@ -51,6 +56,9 @@ export class FrameReader {
   #segments: Uint8Array[] = [];
   /** Index of the segment that is filled (CRC mode). */
   #index = 0;
+  /** Checksums of the data segment's blocks, taken while their bytes are still in the processor's cache; `#summed` of them are there. */
+  #blockCrcs: Uint32Array | undefined;
+  #summed = 0;
   #secure: SecureReceiver | undefined;
   #inline: Uint8Array = emptyBytes;
   #stalled: Uint8Array | undefined;
@@ -59,11 +67,16 @@ export class FrameReader {
   /** Sees every byte of completed parts, in order, for the handshake's signature. */
   tap: ((bytes: Uint8Array) => void) | undefined;
 
+  readonly #allocate: (length: number) => Uint8Array;
+
+  /** `allocate` gives memory of any content for data segments. */
   constructor(
     bannerBytes: number,
     readonly limits: FrameLimits,
     readonly sink: FrameSink,
+    allocate: (length: number) => Uint8Array = unfilledBytes,
   ) {
+    this.#allocate = allocate;
     this.#target = this.#small.subarray(0, bannerBytes);
     if (bannerBytes === 0) this.#expectPreamble();
   }
@@ -100,6 +113,7 @@ export class FrameReader {
       this.#target.set(take === chunk.length ? chunk : chunk.subarray(at, at + take), this.#filled);
       this.#filled += take;
       at += take;
+      if (this.#blockCrcs !== undefined && this.#part === Part.Body) this.#sumBlocks(this.#blockCrcs);
       while (this.#filled === this.#target.length && !this.#stopped) {
         this.#complete();
         if (!this.#admitted) {
@@ -134,6 +148,7 @@ export class FrameReader {
   #expectPreamble(): void {
     this.#preamble = undefined;
     this.#segments = [];
+    this.#blockCrcs = undefined;
     this.#expect(
       Part.Preamble,
       this.#small.subarray(0, this.#secure === undefined ? PREAMBLE_BYTES : securePreambleBytes),
@@ -212,7 +227,11 @@ export class FrameReader {
       if (this.#index >= lengths.length) break;
       const length = lengths[this.#index]!;
       if (length > 0) {
-        this.#expect(Part.Body, unfilledBytes(length));
+        if (this.#index === dataSegment && length >= summedFromBytes && length % crcBlockBytes === 0) {
+          this.#blockCrcs = new Uint32Array(length / crcBlockBytes);
+          this.#summed = 0;
+        }
+        this.#expect(Part.Body, this.#index === dataSegment ? this.#allocate(length) : unfilledBytes(length));
         return;
       }
       this.#segments[this.#index] = emptyBytes;
@@ -229,12 +248,27 @@ export class FrameReader {
     if (!aborted)
       for (let i = 1; i < this.#segments.length; i++) {
         const segment = this.#segments[i]!;
-        const crc = rawCrc32c(0xffff_ffff, segment);
+        const crc = i === dataSegment ? this.#dataCrc(segment) : rawCrc32c(0xffff_ffff, segment);
         if (crc !== view.getUint32(1 + (i - 1) * 4, true))
           throw new DecodeError(`frame segment ${i}: checksum mismatch`);
         noteCrc32c(segment, crc);
       }
     this.#deliver(aborted);
+  }
+
+  #sumBlocks(crcs: Uint32Array): void {
+    for (let at = this.#summed * crcBlockBytes; at + crcBlockBytes <= this.#filled; at += crcBlockBytes)
+      crcs[this.#summed++] = rawCrc32c(0xffff_ffff, this.#target.subarray(at, at + crcBlockBytes));
+  }
+
+  #dataCrc(segment: Uint8Array): number {
+    const crcs = this.#blockCrcs;
+    if (crcs === undefined) return rawCrc32c(0xffff_ffff, segment);
+    this.#blockCrcs = undefined;
+    let crc = 0xffff_ffff;
+    for (const each of crcs) crc = blockCrcs.join(crc, each);
+    noteBlockCrcs(segment, crcs);
+    return crc;
   }
 
   #secureSegment0(): void {

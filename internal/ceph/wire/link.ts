@@ -1,5 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { concatBytes, DecodeError, emptyBytes } from '../../base/bytes.ts';
+import type { BufferPool } from '../../base/buffer-pool.ts';
+import { concatBytes, DecodeError, emptyBytes, unfilledBytes } from '../../base/bytes.ts';
 import { AppError, errorText } from '../../base/errors.ts';
 import {
   BANNER_BYTES,
@@ -25,7 +26,7 @@ import {
   TAG_AUTH_SIGNATURE,
   TAG_HELLO,
 } from './frame-format.ts';
-import { FrameReader } from './frame-reader.ts';
+import { FrameReader, type FrameSink } from './frame-reader.ts';
 import { crcFrame, type Segment0, secureFrame, segmentOf } from './frame-writer.ts';
 import {
   type AuthSecrets,
@@ -67,6 +68,7 @@ export interface LinkOptions {
   transport: Transport;
   entityType: number;
   limits: FrameLimits;
+  buffers?: BufferPool;
   handlers: LinkHandlers;
   /** What we dialled; undefined when accepted. */
   dialled?: { peerType: number; addr: EntityAddr; auth: ClientAuth };
@@ -104,7 +106,8 @@ export class Link implements TransportHandlers {
     this.#o = options;
     this.transport = options.transport;
     this.#queue = new SendQueue(options.transport);
-    this.#reader = new FrameReader(BANNER_BYTES, options.limits, {
+    const { buffers } = options;
+    const sink: FrameSink = {
       banner: (bytes) => {
         checkBanner(bytes);
         this.#stage = 'hello';
@@ -115,7 +118,13 @@ export class Link implements TransportHandlers {
         return true;
       },
       frame: (frame) => this.#frame(frame),
-    });
+    };
+    this.#reader = new FrameReader(
+      BANNER_BYTES,
+      options.limits,
+      sink,
+      buffers === undefined ? unfilledBytes : (length) => buffers.take(length),
+    );
     this.#reader.tap = (bytes) => this.#record(this.#received, bytes.slice());
   }
 
@@ -158,6 +167,7 @@ export class Link implements TransportHandlers {
     front?: Uint8Array,
     middle?: Uint8Array,
     data?: readonly Uint8Array[],
+    sent?: () => void,
   ): void {
     if (this.#stage === 'closed') return;
     const views =
@@ -165,7 +175,7 @@ export class Link implements TransportHandlers {
         ? crcFrame(tag, segment0, front, middle, data)
         : secureFrame(this.#sender, tag, segment0, front, middle, data);
     if (this.#sent !== undefined) for (const view of views) this.#record(this.#sent, view);
-    this.#queue.push(views);
+    this.#queue.push(views, sent);
     if (this.#flushing) return;
     this.#flushing = true;
     queueMicrotask(() => {

@@ -190,6 +190,7 @@ export class MessengerCore implements Messenger, SessionOwner {
       transport,
       entityType: this.entity.type,
       limits: this.limits,
+      ...(this.#o.buffers === undefined ? {} : { buffers: this.#o.buffers }),
       handlers: this.#linkHandlers,
       ...(this.#o.serverAuth === undefined ? undefined : { serverAuth: this.#o.serverAuth }),
     });
@@ -241,6 +242,7 @@ export class MessengerCore implements Messenger, SessionOwner {
         transport,
         entityType: this.entity.type,
         limits: this.limits,
+        ...(this.#o.buffers === undefined ? {} : { buffers: this.#o.buffers }),
         handlers: this.#linkHandlers,
         dialled: { peerType: session.peer.type, addr: target, auth },
       });

@@ -1,3 +1,4 @@
+import type { BufferPool } from '../../base/buffer-pool.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
@@ -45,6 +46,8 @@ export interface PeerIdentity {
 export interface SendOptions {
   tid?: number;
   priority?: number;
+  /** Called when the kernel has taken all of it, so that its data is not read any more; may never be called. Lossy connections only. */
+  sent?: () => void;
 }
 
 /** One session with a peer. */
@@ -93,6 +96,8 @@ export interface RawMessage {
   data?: readonly Uint8Array[];
   tid?: number;
   priority?: number;
+  /** As in SendOptions. */
+  sent?: () => void;
 }
 
 /** Why a connection ended, for logs and for `onClose`. */
@@ -172,6 +177,8 @@ export interface MessengerOptions {
   /** Policy for accepted connections of a peer type; default `stateless-server`. */
   acceptPolicy?: (peerType: number) => ConnectionPolicy;
   limits?: Partial<MessengerLimits>;
+  /** Where received data segments lie. Without it they are memory of their own. */
+  buffers?: BufferPool;
 }
 
 /** Bounds; the defaults suit a daemon on a small machine. */

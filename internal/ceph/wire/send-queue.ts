@@ -12,6 +12,11 @@ export class SendQueue {
   #offset = 0;
   #bytes = 0;
   #blocked = false;
+  /** Bytes that were ever queued and written. */
+  #queuedEver = 0;
+  #writtenEver = 0;
+  /** What to call when the first `at` bytes are written. */
+  readonly #waiting: { at: number; sent: () => void }[] = [];
   readonly #transport: Transport;
 
   constructor(transport: Transport) {
@@ -22,12 +27,15 @@ export class SendQueue {
     return this.#bytes;
   }
 
-  push(views: readonly Uint8Array[]): void {
+  /** `sent` is called when all of the views are written. */
+  push(views: readonly Uint8Array[], sent?: () => void): void {
     for (const view of views) {
       if (view.length === 0) continue;
       this.#views.push(view);
       this.#bytes += view.length;
+      this.#queuedEver += view.length;
     }
+    if (sent !== undefined) this.#waiting.push({ at: this.#queuedEver, sent });
   }
 
   /** The transport has room again. */
@@ -69,12 +77,14 @@ export class SendQueue {
       const size = this.#views[this.#head]!.length - this.#offset;
       if (left < size) {
         this.#offset += left;
+        this.#tellSent(taken);
         return;
       }
       left -= size;
       this.#offset = 0;
       this.#head++;
     }
+    this.#tellSent(taken);
     if (this.#head === this.#views.length) {
       this.#views.length = 0;
       this.#head = 0;
@@ -82,5 +92,10 @@ export class SendQueue {
       this.#views.splice(0, this.#head);
       this.#head = 0;
     }
+  }
+
+  #tellSent(taken: number): void {
+    this.#writtenEver += taken;
+    while (this.#waiting.length > 0 && this.#waiting[0]!.at <= this.#writtenEver) this.#waiting.shift()!.sent();
   }
 }

@@ -27,7 +27,7 @@ import {
   type SendOptions,
 } from './messenger.ts';
 import { blankAddr, type EntityAddr, type EntityAddrVec, type EntityNum } from './types.ts';
-import type { Clock } from '../../base/clock.ts';
+import type { Clock, Timer } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
 
 /** What a session needs of its messenger. */
@@ -46,6 +46,13 @@ export interface SessionOwner {
   lost(session: Session, refused: boolean, message: string): void;
   removed(session: Session): void;
 }
+
+/**
+ * What a lossless peer sent is acknowledged with the next message the other way, at the latest after this time or this many bytes: with a frame
+ * for each message, two OSDs would be busy with little else than acknowledging small writes.
+ */
+const ackDelayMs = 20;
+const ackAtOnceBytes = 256 * 1024;
 
 let nextId = 1;
 
@@ -87,6 +94,9 @@ export class Session implements Connection {
   #unacked: Unacknowledged[] = [];
   #unackedBytes = 0;
   #ackDue = false;
+  /** Received and not acknowledged. */
+  #ackBytes = 0;
+  #ackTimer: Timer | undefined;
   #waiters: (() => void)[] = [];
 
   constructor(owner: SessionOwner, policy: ConnectionPolicy, accepted: boolean, peer: EntityNum, addrs: EntityAddrVec) {
@@ -120,6 +130,7 @@ export class Session implements Connection {
       ...(body.data === undefined ? undefined : { data: body.data }),
       tid: options?.tid ?? 0,
       priority: options?.priority ?? PRIO_DEFAULT,
+      ...(options?.sent === undefined || this.lossless ? undefined : { sent: options.sent }),
     });
   }
 
@@ -146,6 +157,7 @@ export class Session implements Connection {
 
   #frame(seq: number, message: RawMessage): void {
     this.#ackDue = false;
+    this.#ackBytes = 0;
     const header = {
       seq,
       tid: message.tid ?? 0,
@@ -162,6 +174,7 @@ export class Session implements Connection {
       message.front,
       message.middle,
       message.data,
+      message.sent,
     );
   }
 
@@ -268,7 +281,7 @@ export class Session implements Connection {
       if (header.seq <= this.inSeq) return;
       if (header.seq !== this.inSeq + 1)
         throw new DecodeError(`message ${header.seq} after ${this.inSeq}: messages are missing`);
-      this.#scheduleAck();
+      this.#scheduleAck(frameBytes(frame));
     }
     this.inSeq = header.seq;
     const [, front, middle, data] = frame.segments;
@@ -294,14 +307,22 @@ export class Session implements Connection {
     this.fail({ kind: 'reset', message: reason });
   }
 
-  #scheduleAck(): void {
-    if (this.#ackDue) return;
+  #scheduleAck(bytes: number): void {
     this.#ackDue = true;
-    queueMicrotask(() => {
-      if (!this.#ackDue || !this.ready || this.link === undefined) return;
-      this.#ackDue = false;
-      this.link.sendFrame(TAG_ACK, segmentOf(encoded((e) => e.u64(this.inSeq), 8)));
-    });
+    this.#ackBytes += bytes;
+    if (this.#ackBytes >= ackAtOnceBytes) queueMicrotask(() => this.#sendAck());
+    else
+      this.#ackTimer ??= this.owner.clock.after(ackDelayMs, () => {
+        this.#ackTimer = undefined;
+        this.#sendAck();
+      });
+  }
+
+  #sendAck(): void {
+    if (!this.#ackDue || !this.ready || this.link === undefined) return;
+    this.#ackDue = false;
+    this.#ackBytes = 0;
+    this.link.sendFrame(TAG_ACK, segmentOf(encoded((e) => e.u64(this.inSeq), 8)));
   }
 
   #acknowledged(seq: number): void {
@@ -350,6 +371,7 @@ export class Session implements Connection {
     if (this.ended) return;
     this.ended = true;
     this.ready = false;
+    this.#ackTimer?.cancel();
     const { link } = this;
     this.link = undefined;
     if (link !== undefined) {
@@ -366,6 +388,12 @@ export class Session implements Connection {
     this.owner.removed(this);
     this.#wake();
   }
+}
+
+function frameBytes(frame: Frame): number {
+  let bytes = 0;
+  for (const segment of frame.segments) bytes += segment.length;
+  return bytes;
 }
 
 function messageBytes(message: RawMessage): number {

@@ -1,6 +1,8 @@
-import { bytesEqual, concatBytes, utf8 } from '../../../base/bytes.ts';
+import { bytesEqual, concatBytes, emptyBytes, utf8 } from '../../../base/bytes.ts';
 import { Encoder, utimeFromMs } from '../../wire/encoding.ts';
+import { FEATURES_PACIFIC } from '../../wire/features.ts';
 import {
+  MOSDOp,
   type MOSDOpReplyValue,
   type MOSDOpValue,
   OSD_FLAG_ONDISK,
@@ -235,7 +237,17 @@ export class SimClient {
     const client = this.#connection(target.id, nonce);
     cluster.deliver(`c${this.num}`, `osd${target.id}.${nonce}`, () => {
       if (target.osd === undefined || target.nonce !== nonce) return;
-      target.osd.onClientOp(client, message, attempt.tid, () => undefined);
+      // A copy, as the wire makes one: the OSD may use the memory of payloads again.
+      const { front, data, version, compat } = MOSDOp.encode(message, FEATURES_PACIFIC);
+      const received = MOSDOp.decode({
+        version: version ?? MOSDOp.version,
+        compat: compat ?? MOSDOp.compat,
+        front: front.slice(),
+        middle: emptyBytes,
+        data: concatBytes(data ?? []).slice(),
+        features: FEATURES_PACIFIC,
+      });
+      target.osd.onClientOp(client, received, attempt.tid, () => undefined);
     });
   }
 

@@ -448,6 +448,8 @@ export class SimCluster {
         sim.fatal ??= error;
       },
       full: () => false,
+      // Whoever still looks at it will be found out.
+      recycle: (bytes) => void bytes.fill(0xdb),
       ...(this.options.logEntries === undefined
         ? {}
         : { logLimits: { clean: this.options.logEntries, degraded: this.options.logEntries } }),
