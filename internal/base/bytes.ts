@@ -17,7 +17,7 @@ export const emptyBytes = new Uint8Array(0);
  * about to be filled costs more than filling it.
  */
 export function unfilledBytes(length: number): Uint8Array {
-  return length < 1024 ? new Uint8Array(length) : Bun.allocUnsafe(length);
+  return length < 1024 ? new Uint8Array(length) : new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
 }
 
 export function utf8(text: string): Uint8Array {
