@@ -1,3 +1,5 @@
+import { mix, ra, rb, rc } from './rjenkins.ts';
+
 /** Robert Jenkins' 32-bit hash as CRUSH uses it (`src/crush/hash.c`). Arguments are taken as 32-bit integers; results are unsigned. */
 
 export const CRUSH_HASH_RJENKINS1 = 0;
@@ -5,35 +7,6 @@ export const CRUSH_HASH_RJENKINS1 = 0;
 const seed = 1315423911;
 const padX = 231232;
 const padY = 1232;
-
-// The mixer changes three registers at once. They are module variables because a result object per call would be garbage on the mapping path.
-let ra = 0;
-let rb = 0;
-let rc = 0;
-
-function mix(a: number, b: number, c: number): void {
-  a = ((a - b) | 0) - c;
-  a ^= c >>> 13;
-  b = ((b - c) | 0) - a;
-  b ^= a << 8;
-  c = ((c - a) | 0) - b;
-  c ^= b >>> 13;
-  a = ((a - b) | 0) - c;
-  a ^= c >>> 12;
-  b = ((b - c) | 0) - a;
-  b ^= a << 16;
-  c = ((c - a) | 0) - b;
-  c ^= b >>> 5;
-  a = ((a - b) | 0) - c;
-  a ^= c >>> 3;
-  b = ((b - c) | 0) - a;
-  b ^= a << 10;
-  c = ((c - a) | 0) - b;
-  c ^= b >>> 15;
-  ra = a;
-  rb = b;
-  rc = c;
-}
 
 export function crushHash1(a: number): number {
   a |= 0;

@@ -1,3 +1,4 @@
+import { mix, ra, rb, rc } from '../crush/rjenkins.ts';
 import { bytesFromText } from '../wire/encoding.ts';
 
 /** Hash functions for object names (`src/include/ceph_hash.h`). */
@@ -73,25 +74,11 @@ export function rjenkinsHash(k: Uint8Array, length = k.length): number {
         else c = (c + (byte << (8 * (i - 7)))) | 0;
       }
     }
-    a = ((a - b) | 0) - c;
-    a ^= c >>> 13;
-    b = ((b - c) | 0) - a;
-    b ^= a << 8;
-    c = ((c - a) | 0) - b;
-    c ^= b >>> 13;
-    a = ((a - b) | 0) - c;
-    a ^= c >>> 12;
-    b = ((b - c) | 0) - a;
-    b ^= a << 16;
-    c = ((c - a) | 0) - b;
-    c ^= b >>> 5;
-    a = ((a - b) | 0) - c;
-    a ^= c >>> 3;
-    b = ((b - c) | 0) - a;
-    b ^= a << 10;
-    c = ((c - a) | 0) - b;
-    c ^= b >>> 15;
-    if (left < 12) return c >>> 0;
+    mix(a, b, c);
+    if (left < 12) return rc >>> 0;
+    a = ra;
+    b = rb;
+    c = rc;
     at += 12;
   }
 }

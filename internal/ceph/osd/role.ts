@@ -27,7 +27,7 @@ export const start: StartRole = async (context) => {
       hint: 'See `appliance config` for the OSDs of this node.',
     });
   const log = context.log.with({ osd: id });
-  releaseVolumeCopies([paths.agent, `${paths.runDir}/containerd`], log);
+  await releaseVolumeCopies([paths.agent, `${paths.runDir}/containerd`], clock, log);
   const conf = readFileSync(paths.cephConf, 'utf8');
   const { fsid, monAddrs } = parseMonHosts(conf, paths.cephConf);
   const keyringPath = paths.keyring(instance);
