@@ -3,8 +3,8 @@ export const exitCodes = {
   ok: { code: 0, means: 'done; of `status` and `doctor`: all is well' },
   failed: { code: 1, means: 'it failed, or was refused; of `status` and `doctor`: something is not well' },
   usage: { code: 2, means: 'the command line or the configuration is wrong; nothing was done' },
-  warned: { code: 4, means: 'of `doctor`: nothing is wrong, but something is not as it should be' },
   notRunning: { code: 3, means: 'no node runs here' },
+  warned: { code: 4, means: 'of `doctor`: nothing is wrong, but something is not as it should be' },
   defect: { code: 70, means: 'a defect of this program; what it prints belongs into the report' },
 } as const;
 export type ExitCode = keyof typeof exitCodes;

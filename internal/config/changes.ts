@@ -3,7 +3,8 @@ import { type Config, type KeyPath, valueAt } from './config.ts';
 /** When a changed value takes effect: at once when a running node reads its configuration again, or at the next start of these roles. */
 export type Change = 'live' | readonly string[];
 
-const everyRole = ['server', 'agent', 'containerd', 'edge', 'mon', 'mgr', 'osd'] as const;
+/** The roles of the role table, as what is read by all of them names them. */
+export const everyRole = ['server', 'agent', 'containerd', 'edge', 'mon', 'mgr', 'osd'] as const;
 
 /** Of every key, in the order of the file's documentation. Apart from `keys.ts`, so that the supervisor needs not load what checks values. */
 export const keyChanges: { readonly [P in KeyPath]: Change } = {

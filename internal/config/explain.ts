@@ -1,6 +1,6 @@
 import { stringify } from 'yaml';
 import { AppError } from '../base/errors.ts';
-import { keyChanges } from './changes.ts';
+import { everyRole, keyChanges } from './changes.ts';
 import type { KeyPath } from './config.ts';
 import { keyPaths, keys, sections, variableOf } from './keys.ts';
 import { didYouMean } from './nearest.ts';
@@ -9,7 +9,8 @@ import { osdKeys } from './values.ts';
 /** When a change of a key takes effect, in words. */
 export function changeText(path: KeyPath): string {
   const change = keyChanges[path];
-  return change === 'live' ? 'at once, by `appliance reload`' : `when ${change.join(', ')} start again`;
+  if (change === 'live') return 'at once, by `appliance reload`';
+  return `at the next start of ${change === everyRole ? 'the node' : change.join(', ')}`;
 }
 
 /** A key as it is written in a file, nested in its sections. */

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 [ $# -gt 0 ] || set -- check unit build story crash
 
 sh cmd/setup/packages.sh containerd runc containernetworking-plugins nftables iproute2 e2fsprogs util-linux procps curl ceph-common ceph-base ceph-fuse rbd-fuse \
-  etcd-client etcd-server busybox-static qemu-user-static libc6-arm64-cross libgcc-s1-arm64-cross python3-rados python3-rbd
+  etcd-client etcd-server busybox-static zsh fish qemu-user-static libc6-arm64-cross libgcc-s1-arm64-cross python3-rados python3-rbd
 sh cmd/setup/npm.sh
 PATH=$PWD/node_modules/.bin:$PATH
 results=$PWD/dist/test-results

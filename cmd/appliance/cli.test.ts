@@ -1,0 +1,329 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+/** The command line as users call it, from the source. */
+
+let directory = '';
+let file = '';
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'cli-'));
+  file = join(directory, 'appliance.yaml');
+  write('appliance.yaml', `dataDir: ${directory}/data\nrunDir: ${directory}/run\n`);
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+function write(name: string, text: string): void {
+  mkdirSync(join(directory, name, '..'), { recursive: true });
+  writeFileSync(join(directory, name), text);
+}
+
+interface Answer {
+  code: number;
+  out: string;
+  err: string;
+}
+
+function call(argv: readonly string[], variables: Record<string, string> = {}): Answer {
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('APPLIANCE_')));
+  const child = Bun.spawnSync([process.execPath, join(import.meta.dirname, 'main.ts'), ...argv], {
+    stdin: 'ignore',
+    env: { ...env, ...variables },
+  });
+  const answer = { code: child.exitCode, out: child.stdout.toString(), err: child.stderr.toString() };
+  // Whatever happens: no stack, and no colours where there is no terminal.
+  expect(answer.err).not.toMatch(/^\s+at /m);
+  expect(answer.out + answer.err).not.toContain('\x1b');
+  return answer;
+}
+const here = (...argv: string[]): Answer => call(['-c', file, ...argv]);
+
+describe('help', () => {
+  test('--help lists commands by what they are for, exit codes and examples', () => {
+    const { code, out } = call(['--help']);
+    expect(code).toBe(0);
+    for (const part of ['Run a node:', 'Look at a node:', 'Exit codes:', 'Examples:', '--config <file>', 'status'])
+      expect(out).toContain(part);
+    expect(out).not.toContain('teardown');
+    expect(call([])).toMatchObject({ code: 2, out: '' });
+  });
+
+  test('a command teaches with examples; `help COMMAND` is the same', () => {
+    const { code, out } = call(['logs', '--help']);
+    expect(code).toBe(0);
+    expect(out).toContain('appliance logs osd -f');
+    expect(out).toContain('Global Options:');
+    expect(call(['help', 'logs']).out).toBe(out);
+  });
+
+  test.each([
+    [['upp'], 'Did you mean up?'],
+    [['status', '--wach'], 'Did you mean --watch?'],
+    [['up', '--node-nam=x'], 'Did you mean --node-name?'],
+    [['config', 'shwo'], 'Did you mean show?'],
+    [['status', '-o', 'xml'], 'Allowed choices are table, json, yaml'],
+    [['status', '--watch', 'often'], '--watch takes seconds'],
+    [['config', 'explain', 'cluster.podcdir'], 'did you mean cluster.podCIDR?'],
+    [['logs', '--since', 'yesterday'], '--since takes a duration'],
+  ])('%j is refused with what may have been meant', (argv, expected) => {
+    const { code, out, err } = here(...argv);
+    expect(err).toContain(expected);
+    expect(err).toMatch(/^appliance: /);
+    expect({ code, out }).toEqual({ code: 2, out: '' });
+  });
+
+  test('the version, three ways', () => {
+    const { out } = call(['version']);
+    expect(out).toMatch(/^appliance \S+ \(.+\)\n$/);
+    expect(call(['--version']).out).toBe(out);
+    expect(JSON.parse(call(['version', '-o', 'json']).out)).toMatchObject({ platform: `linux-${process.arch}` });
+  });
+});
+
+describe('config', () => {
+  test('default < file < conf.d by name < environment < flag, and where each comes from', () => {
+    write(
+      'appliance.yaml',
+      'logLevel: warn\nnode:\n  name: from-file\n  labels: {a: "1", b: "1"}\nports: {api: 1001, mon: 1002}\n',
+    );
+    write('conf.d/20.yaml', 'node:\n  labels: {b: "3"}\nports: {api: 1004}\n');
+    write('conf.d/10.yaml', 'ports: {api: 1003, kubelet: 1005}\n');
+    write('conf.d/notes.txt', 'not: read\n');
+    const argv = [
+      '-c',
+      file,
+      '--data-dir',
+      '/d',
+      'config',
+      'show',
+      '--origin',
+      '-o',
+      'json',
+      '--mon-port',
+      '1006',
+      '--node-label',
+      'c=4,d=5',
+    ];
+    const { code, out, err } = call([...argv, '--node-label=e=6'], {
+      APPLIANCE_PORTS_MON: '1',
+      APPLIANCE_ROLES: 'server,agent,mon',
+    });
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    const list = JSON.parse(out) as { key: string; value: unknown; origin: string }[];
+    const told = Object.fromEntries(
+      list.map(({ key, value, origin }) => [key, `${String(value)} ${origin.replaceAll(`${directory}/`, '')}`]),
+    );
+    expect(told).toMatchObject({
+      'node.name': 'from-file appliance.yaml:3:3',
+      'node.labels.a': '1 appliance.yaml:4:12',
+      'node.labels.b': '3 conf.d/20.yaml:2:12',
+      'node.labels.c': '4 --node-label',
+      'node.labels.e': '6 --node-label',
+      logLevel: 'warn appliance.yaml:1:1',
+      'ports.api': '1004 conf.d/20.yaml:3:9',
+      'ports.kubelet': '1005 conf.d/10.yaml:1:20',
+      'ports.mon': '1006 --mon-port',
+      'ports.dns': '10053 default',
+      roles: 'server,agent,mon APPLIANCE_ROLES',
+      dataDir: '/d --data-dir',
+      imagesDir: '/d/images default',
+    });
+  });
+
+  test('what `show` prints is a file that says the same', () => {
+    write(
+      'appliance.yaml',
+      'node: {name: a, taints: ["x=y:NoSchedule"]}\nmemory: {mon: none}\nstorage: {osd: [{directory: /a}, {serial: S1, partition: 2}]}\n',
+    );
+    const shown = here('config', 'show').out;
+    write('again.yaml', shown);
+    const again = call(['-c', join(directory, 'again.yaml'), 'config', 'show']);
+    expect(again).toEqual({ code: 0, out: shown, err: '' });
+    expect(shown).toContain('mon: none');
+  });
+
+  test('a secret is never shown, not even when it is wrong', () => {
+    write('appliance.yaml', 'token: hunter2-hunter2\n');
+    for (const argv of [
+      ['config', 'show'],
+      ['config', 'show', '--origin'],
+      ['config', 'show', '-o', 'json'],
+    ])
+      expect(here(...argv).out).not.toContain('hunter2');
+    expect(here('config', 'show', '--origin').out).toMatch(/token +\(hidden\)/);
+    write('appliance.yaml', 'token: hunter2 with spaces\n');
+    const { code, err } = here('config', 'show');
+    expect(code).toBe(2);
+    expect(err).toContain('appliance.yaml:1:1: token: expected a token');
+    expect(err).not.toContain('hunter2');
+  });
+
+  test('every mistake of every source at once, with its place', () => {
+    write(
+      'appliance.yaml',
+      '\uFEFFnode:\r\n  nmae: a\r\nroles: [server, agnt, mds]\r\nports: {api: "x", kubelet: 0}\r\ncluster-cidr: 10.0.0.0/8\r\n',
+    );
+    write('conf.d/a.yaml', 'cluster:\n  podCIDR: 10.42.0.0\nstorage:\n  osd: [{devcie: /dev/sda, device: /dev/sda}]\n');
+    const variables = { APPLIANCE_NODE_IPP: '1.2.3.4', APPLIANCE_LOG_LEVEL: 'loud' };
+    const argv = ['-c', file, 'config', 'validate', '--dns-port', 'many'];
+    const { code, out } = call(argv, variables);
+    expect(code).toBe(2);
+    expect(out.replaceAll(`${directory}/`, '').trimEnd().split('\n')).toEqual([
+      'appliance.yaml:2:3: node.nmae: unknown key; did you mean name?',
+      'appliance.yaml:3:17: roles[1]: expected roles of server, agent, mon, mgr, osd; "agnt" is not one; did you mean agent?',
+      'appliance.yaml:3:23: roles[2]: expected roles of server, agent, mon, mgr, osd; "mds" is not in this version',
+      'appliance.yaml:4:9: ports.api: expected a port from 1 to 65535, got "x"',
+      'appliance.yaml:4:19: ports.kubelet: expected a port from 1 to 65535, got 0',
+      'appliance.yaml:5:1: cluster-cidr: unknown key; did you mean cluster.podCIDR?',
+      'conf.d/a.yaml:2:3: cluster.podCIDR: expected an IPv4 network such as 10.42.0.0/16, got "10.42.0.0"',
+      'conf.d/a.yaml:4:10: storage.osd[0].devcie: unknown key; did you mean device?',
+      'APPLIANCE_NODE_IPP: unknown variable; did you mean APPLIANCE_NODE_IP?',
+      'APPLIANCE_LOG_LEVEL: logLevel: expected a level: debug, info, warn, error; got "loud"',
+      '--dns-port: ports.dns: expected a port from 1 to 65535, got "many"',
+    ]);
+    const [first] = JSON.parse(call([...argv, '-o', 'json'], variables).out) as object[];
+    expect(first).toEqual({
+      key: 'node.nmae',
+      message: 'unknown key; did you mean name?',
+      from: 'file',
+      file,
+      line: 2,
+      column: 3,
+    });
+  });
+
+  test.each([['up'], ['run'], ['prepare']])('%s starts nothing with a wrong configuration', (command) => {
+    write('appliance.yaml', `dataDir: ${directory}/data\nrunDir: ${directory}/run\nlogLevel: loud\n`);
+    const { code, err } = here(command);
+    expect(code).toBe(2);
+    expect(err).toContain('appliance.yaml:3:1: logLevel: expected a level');
+    expect(existsSync(join(directory, 'data'))).toBe(false);
+  });
+
+  test('a file that is named must be there and have something in it', () => {
+    expect(call(['-c', '/none.yaml', 'config', 'show'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('/none.yaml'),
+    });
+    expect(call(['config', 'show'], { APPLIANCE_CONFIG: '/none.yaml' })).toMatchObject({ code: 2 });
+    write('appliance.yaml', ' \n');
+    expect(here('config', 'show')).toMatchObject({ code: 2, err: expect.stringContaining('is empty') });
+  });
+
+  test('the schema for editors knows every key that `explain` lists', () => {
+    const schema = JSON.parse(call(['config', 'schema']).out) as Schema;
+    const keys = call(['config', 'explain'])
+      .out.trimEnd()
+      .split('\n')
+      .map((line) => line.split(' ')[0]!);
+    expect(keys.length).toBeGreaterThan(30);
+    for (const key of keys) {
+      const found = key.split('.').reduce<Schema | undefined>((at, step) => at?.properties?.[step], schema);
+      expect(found?.description, key).toContain('Default: ');
+    }
+    expect(schema.properties?.node).toMatchObject({ additionalProperties: false });
+  });
+});
+
+interface Schema {
+  description?: string;
+  properties?: Record<string, Schema>;
+}
+
+describe('a node that does not run', () => {
+  test('status: exit code 3', () => {
+    const { code, out } = here('status', '-o', 'yaml');
+    expect(code).toBe(3);
+    expect(out).toContain('ok: false');
+    expect(here('status')).toMatchObject({ code: 3, out: expect.stringMatching(/is not running\.\n$/) });
+  });
+
+  test('a running node is asked with the configuration that it was started with, whatever the file says now', () => {
+    const effective = JSON.stringify({
+      node: { name: 'as-started', ip: '127.0.0.1' },
+      roles: [],
+      dataDir: `${directory}/data`,
+      runDir: `${directory}/run`,
+    });
+    write('run/effective.json', effective);
+    write('appliance.yaml', `runDir: ${directory}/run\nlogLevel: loud\n`);
+    expect(here('status').out).toBe('as-started is not running.\n');
+  });
+
+  test('logs outlive their roles: by time, by role, as JSON, of what is not there', () => {
+    write('data/logs/mon.log', '2026-01-01T00:00:01.000Z info  one\n2026-01-01T00:00:03.000Z info  three\n    at x\n');
+    write('data/logs/osd.0.log', '2026-01-01T00:00:02.000Z warn  two\n');
+    expect(here('logs').out).toBe(
+      '2026-01-01T00:00:01.000Z mon        info  one\n2026-01-01T00:00:02.000Z osd.0      warn  two\n2026-01-01T00:00:03.000Z mon        info  three\n    at x\n',
+    );
+    expect(here('logs', '--tail', '1', '--since', '2026-01-01T00:00:00Z').out).toContain('three');
+    expect(JSON.parse(here('logs', 'osd', '-o', 'json').out)).toEqual([
+      { instance: 'osd.0', time: '2026-01-01T00:00:02.000Z', level: 'warn', text: 'two' },
+    ]);
+    expect(here('logs', 'oss')).toMatchObject({ code: 2, err: expect.stringContaining('did you mean osd?') });
+  });
+
+  test('logs: no node was ever started', () => {
+    expect(here('logs')).toMatchObject({ code: 1, err: expect.stringContaining('data/logs does not exist') });
+  });
+});
+
+describe.skipIf(process.getuid?.() !== 0)('reset (as root)', () => {
+  const entries = (): string[] =>
+    existsSync(join(directory, 'data')) ? readdirSync(join(directory, 'data')).sort() : [];
+  beforeEach(() => {
+    // No agent: nothing to look for in containerd.
+    write(
+      'appliance.yaml',
+      `dataDir: ${directory}/data\nrunDir: ${directory}/run\nroles: [server, mon, osd]\nstorage: {osd: [{directory: ${directory}/disk}]}\n`,
+    );
+    for (const name of ['pki/server-ca.key', 'store/journal', 'logs/mon.log', 'photos/1.jpg'])
+      write(`data/${name}`, 'x');
+    write('disk/notes', 'x');
+  });
+
+  test('--dry-run shows what would go and what stays', () => {
+    const { code, out } = here('reset', '--dry-run');
+    expect(code).toBe(0);
+    expect(out).toMatch(/delete +\S+\/data\/pki +certificate authorities/);
+    expect(out).toMatch(/keep +\S+\/data\/photos +the appliance did not make it/);
+    expect(out).toMatch(/keep +\S+\/disk +it does not hold osd\.0/);
+    expect(entries()).toEqual(['logs', 'photos', 'pki', 'store']);
+  });
+
+  test('without a terminal it does not go on by itself', () => {
+    expect(here('reset')).toMatchObject({ code: 2, err: expect.stringContaining('--yes') });
+    expect(entries()).toContain('pki');
+  });
+
+  test('--yes deletes what the node made, and nothing else; a second time there is nothing', () => {
+    expect(here('reset', '--yes')).toMatchObject({ code: 0, err: '' });
+    expect(entries()).toEqual(['photos']);
+    expect(existsSync(join(directory, 'disk/notes'))).toBe(true);
+    expect(here('reset', '--yes').out).toContain('there is nothing of a node');
+  });
+
+  test('what somebody mounted there keeps everything', () => {
+    mkdirSync(join(directory, 'data/store/films'));
+    const mounted = Bun.spawnSync([
+      'mount',
+      '-t',
+      'tmpfs',
+      '-o',
+      'size=64k',
+      'tmpfs',
+      join(directory, 'data/store/films'),
+    ]);
+    expect(mounted.exitCode).toBe(0);
+    try {
+      expect(here('reset', '--yes')).toMatchObject({
+        code: 1,
+        err: expect.stringContaining('data/store/films is still mounted'),
+      });
+      expect(entries()).toEqual(['logs', 'photos', 'pki', 'store']);
+    } finally {
+      Bun.spawnSync(['umount', join(directory, 'data/store/films')]);
+    }
+  });
+});
