@@ -47,6 +47,8 @@ export interface Leadership {
 /** Takes messages to other members; may lose, delay, repeat and reorder them. */
 export interface RaftTransport {
   send(message: NodeMessage): void;
+  /** Sends and takes nothing more. */
+  close(): void;
   /** Resolves when the receiver has the whole snapshot on disk. */
   sendSnapshot(to: MemberId, term: number, snapshot: OutgoingSnapshot): Promise<void>;
 }
@@ -72,11 +74,12 @@ export interface RaftNodeOptions {
   electionTicks: number;
   /** Entries that are kept for followers that are behind. */
   keepBytes: number;
+  /** Of the entries of one append. */
+  maxMessageBytes: number;
   maxEntryBytes: number;
   maxUncommittedBytes: number;
 }
 
-const maxMessageBytes = 1 << 20;
 const maxInflightMessages = 256;
 const maxInflightBytes = 8 << 20;
 const maxApplyBytes = 4 << 20;
@@ -123,7 +126,6 @@ export class RaftNode {
         const ticks = this.raft?.electionTicks ?? options.electionTicks;
         return ticks + (random.uint32() % ticks);
       },
-      maxMessageBytes,
       maxInflightMessages,
       maxInflightBytes,
       maxApplyBytes,

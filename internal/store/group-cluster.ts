@@ -31,6 +31,8 @@ export interface GroupClusterOptions {
   membership(): Membership;
   /** Asks the leader to do what this member was asked for. */
   askLeader(request: ClusterRequest): Promise<void>;
+  /** How this member wants to be called and found. */
+  own: Omit<MemberRecord, 'id'> | undefined;
 }
 
 /** What only the leader can do. */
@@ -121,11 +123,13 @@ export class GroupCluster implements Cluster {
     await this.#update(id, { peerUrls });
   }
 
-  /** What this member is called and where its clients find it, when the group does not know yet. */
-  async publish(own: { name: string; clientUrls: readonly string[] }): Promise<void> {
+  /** Tells the group what this member is called and where it is found, when it does not know yet. */
+  async #publish(): Promise<void> {
+    const { own, entries } = this.#options;
     const known = this.#options.membership().records.find(({ id }) => id === this.memberId);
-    if (known === undefined) return;
-    if (known.name === own.name && known.clientUrls.join() === own.clientUrls.join()) return;
+    if (own === undefined || known === undefined || entries.node.leadership.leader === 0) return;
+    const same = (a: readonly string[], b: readonly string[]): boolean => a.join(' ') === b.join(' ');
+    if (known.name === own.name && same(known.clientUrls, own.clientUrls) && same(known.peerUrls, own.peerUrls)) return;
     await this.#update(this.memberId, own);
   }
 
@@ -238,10 +242,11 @@ export class GroupCluster implements Cluster {
 
   #schedule(): void {
     this.#timer = this.#options.clock.after(promoteEveryMs, () => {
-      this.#promote()
+      this.#publish()
+        .then(() => this.#promote())
         .catch((error: unknown) => {
-          if (errorCode(error) !== 'LEARNER_NOT_READY')
-            this.#options.log.warn('store: learners were not promoted', { error: errorText(error) });
+          if (!isTransient(error))
+            this.#options.log.warn('store: the members were not changed', { error: errorText(error) });
         })
         .finally(() => {
           if (!this.#closed) this.#schedule();
@@ -265,4 +270,9 @@ export class GroupCluster implements Cluster {
     this.#timer?.cancel();
     this.changed();
   }
+}
+
+/** It is tried again in a moment. */
+function isTransient(error: unknown): boolean {
+  return /^(LEARNER_NOT_READY|NOT_LEADER|NO_LEADER|LEADER_CHANGED|TIMEOUT|STORE_CLOSED)$/.test(errorCode(error) ?? '');
 }

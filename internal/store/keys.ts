@@ -36,7 +36,8 @@ export function inRange(range: KeyRange, key: KeyText): boolean {
 export function prefixEnd(prefix: Uint8Array): Uint8Array {
   for (let i = prefix.length - 1; i >= 0; i--) {
     if (prefix[i]! < 0xff) {
-      const end = prefix.slice(0, i + 1);
+      // `slice` of a Buffer would be a view of the caller's bytes.
+      const end = new Uint8Array(prefix.subarray(0, i + 1));
       end[i]!++;
       return end;
     }

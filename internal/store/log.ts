@@ -44,6 +44,10 @@ export interface RaftTiming {
   electionMs: number;
   /** A request that was not answered is given up; its outcome is not known then. */
   requestMs: number;
+  /** Entries of one message to a follower; default 1 MiB. */
+  maxMessageBytes?: number;
+  /** Entries that are kept in memory for members that are behind; default 8 MiB. */
+  keepBytes?: number;
 }
 
 /** etcd's defaults (--heartbeat-interval, --election-timeout; request timeout of server/config ReqTimeout). */
@@ -57,8 +61,8 @@ function electionTicks(electionMs: number, heartbeatMs: number): number {
   return Math.max(3, Math.ceil(electionMs / heartbeatMs));
 }
 
-/** Entries that are kept in memory for members that are behind. */
 const keepBytes = 8 << 20;
+const maxMessageBytes = 1 << 20;
 const maxEntryBytes = 48 << 20;
 const maxUncommittedBytes = 64 << 20;
 /** Requests that wait for a leader, or for its answer. */
@@ -118,7 +122,8 @@ export class GroupLog<P extends Proposal> {
       tickMs: timing.heartbeatMs,
       heartbeatTicks: 1,
       electionTicks: electionTicks(timing.electionMs, timing.heartbeatMs),
-      keepBytes,
+      keepBytes: timing.keepBytes ?? keepBytes,
+      maxMessageBytes: timing.maxMessageBytes ?? maxMessageBytes,
       maxEntryBytes,
       maxUncommittedBytes,
     });
@@ -328,6 +333,7 @@ export class GroupLog<P extends Proposal> {
   }
 
   async close(): Promise<void> {
+    this.#options.transport.close();
     await this.#options.journal.close();
   }
 }

@@ -434,7 +434,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
       waiting?.resolve({ kind: 'none' });
       this.#cluster.changed();
     } else this.#state.pass(entry.index, entry.term);
-    if (this.#entries.alone && entry.term === this.#entries.node.raft.term) this.#started.resolve();
+    if (this.#entries.leads && entry.term === this.#entries.node.raft.term) this.#started.resolve();
   }
 
   appliedBatch(): void {

@@ -96,6 +96,7 @@ export async function openStore(options: StoreOptions): Promise<MemberStore & St
             transport: {
               send: (message) => transport.to.send(message),
               sendSnapshot: (...snapshot) => transport.to.sendSnapshot(...snapshot),
+              close: () => transport.to.close(),
             },
           },
           consumer,
@@ -113,6 +114,7 @@ export async function openStore(options: StoreOptions): Promise<MemberStore & St
           entries,
           membership: () => store.membership,
           askLeader: (request) => store.askLeader(request),
+          own: options.member,
         }),
     });
   } catch (error) {
@@ -238,5 +240,6 @@ async function begin(options: StoreOptions, files: StateFiles, journal: Journal,
 /** A group of one has nobody to send to. */
 const nowhere: RaftTransport = {
   send: () => undefined,
+  close: () => undefined,
   sendSnapshot: () => Promise.reject(new Error('this member has no way to others')),
 };

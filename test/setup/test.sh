@@ -2,7 +2,7 @@
 # `npm test`: installs what the tests need (Debian packages, npm packages), checks the tree, builds both executables and runs the suites:
 # unit (beside the code), build (both executables), story (a whole node),
 # crash (a few rounds of kill -9 and power loss under load; CRASH_ROUNDS, 5). `test.sh long-crash` runs 50 rounds and the planted faults, `test.sh fuzz`
-# the fuzz tests with 50 times as many inputs, `test.sh starts` brings 60 fresh nodes up and down twice (START_ROUNDS). Arguments name suites; the default is check unit build story crash. The last line counts tests.
+# the fuzz tests with 50 times as many inputs, `test.sh store-kill` kills members of a store 200 times (STORE_KILL_ROUNDS), `test.sh store-sim` simulates 20,000 seeds of it (SIM_SEEDS), `test.sh starts` brings 60 fresh nodes up and down twice (START_ROUNDS). Arguments name suites; the default is check unit build story crash. The last line counts tests.
 set -eu
 cd "$(dirname "$0")/../.."
 [ "$(id -u)" = 0 ] || { echo "npm test: must be started by root: it makes network namespaces, mounts and containers" >&2; exit 1; }
@@ -52,12 +52,18 @@ for wanted in "$@"; do
       ;;
     crash)
       build_own
-      CRASH_ROUNDS=${CRASH_ROUNDS:-5} suite crash --project crash test/crash/crash.test.ts
+      CRASH_ROUNDS=${CRASH_ROUNDS:-5} suite crash --project crash test/crash/crash.test.ts test/crash/store-members.test.ts
       ;;
     long-crash)
       build_own
       bun cmd/build/main.ts faulty
       CRASH_ROUNDS=${CRASH_ROUNDS:-50} suite crash --project crash
+      ;;
+    store-kill)
+      STORE_KILL_ROUNDS=${STORE_KILL_ROUNDS:-200} suite store-kill --project crash test/crash/store-members.test.ts
+      ;;
+    store-sim)
+      bun test/sim/store/main.ts "${SIM_FIRST:-1}" "${SIM_SEEDS:-20000}" || failed=1
       ;;
     fuzz)
       FUZZ_ROUNDS=${FUZZ_ROUNDS:-100000} FUZZ_COUNT=${FUZZ_COUNT:-100000} suite fuzz --project unit --testTimeout=1200000 -t '[Ff]uzz|garbage|damaged|random bytes'

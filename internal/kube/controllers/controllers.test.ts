@@ -16,7 +16,6 @@ import {
   persistentVolumesRef,
   podsRef,
   replicaSetsRef,
-  serviceAccountsRef,
   servicesRef,
   statefulSetsRef,
   storageClassesRef,
@@ -135,10 +134,8 @@ const selector = { matchLabels: { app: 'a' } };
 const namespaceOf = async (name: string): Promise<void> => {
   await client.create(namespacesRef, { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
   await until(
-    'what pods of the namespace need',
-    async () =>
-      (await client.get(configMapsRef, 'kube-root-ca.crt', name)) &&
-      (await client.get(serviceAccountsRef, 'default', name)),
+    'the default service account',
+    async () => (await client.get(configMapsRef, 'kube-root-ca.crt', name)) !== undefined,
   );
 };
 const podsOf = async (namespace: string): Promise<(Pod & KubeObject)[]> =>

@@ -1,0 +1,231 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import { DecodeError, utf8 } from '../base/bytes.ts';
+import { AppError } from '../base/errors.ts';
+import { silentLogger } from '../base/log.ts';
+import { type Random, seededRandom } from '../base/random.ts';
+import { systemClock, systemRandom } from '../base/system.ts';
+import { issueCertificate, type KeyPair, makeAuthority } from '../pki/certificates.ts';
+import { FrameReader, frameHeader, frameKinds } from './frames.ts';
+import type { NodeMessage, OutgoingSnapshot, RaftNode } from './node.ts';
+import { PeerTransport } from './peer-transport.ts';
+import type { Entry, SnapshotMeta } from './types.ts';
+import { decodeMessage, encodeMessage } from './wire.ts';
+
+const open: PeerTransport[] = [];
+afterEach(() => {
+  for (const transport of open.splice(0)) transport.close();
+});
+
+const authority = (name: string): Promise<KeyPair> => makeAuthority(name, systemClock.now(), systemRandom.bytes(16));
+const certificate = (ca: KeyPair): Promise<KeyPair> =>
+  issueCertificate(
+    ca,
+    { commonName: 'etcd-n', usage: 'peer', dnsNames: ['localhost'], ipAddresses: ['127.0.0.1'] },
+    systemClock.now(),
+    systemRandom.bytes(16),
+  );
+
+interface Peer {
+  transport: PeerTransport;
+  got: NodeMessage[];
+  snapshots: { meta: SnapshotMeta; bytes: Uint8Array }[];
+}
+
+const ports = new Map<number, number>();
+
+function peer(id: number, pair: KeyPair, ca: string, clusterId = 7n): Peer {
+  const transport = new PeerTransport({
+    id,
+    clusterId,
+    tls: { ...pair, ca },
+    clock: systemClock,
+    log: silentLogger,
+    address: (to) => (ports.has(to) ? `https://127.0.0.1:${ports.get(to)}` : undefined),
+  });
+  open.push(transport);
+  const made: Peer = { transport, got: [], snapshots: [] };
+  transport.attach({
+    step: (message: NodeMessage) => made.got.push(message),
+    unreachable: () => undefined,
+    receiveSnapshot: async (_from: number, _term: number, meta: SnapshotMeta, pieces: AsyncIterable<Uint8Array>) => {
+      const all: Uint8Array[] = [];
+      for await (const piece of pieces) all.push(piece);
+      if (meta.index === 666) throw new Error('no room for it');
+      made.snapshots.push({ meta, bytes: Buffer.concat(all) });
+    },
+  } as unknown as RaftNode);
+  ports.set(id, transport.listen('127.0.0.1', 0));
+  return made;
+}
+
+async function until(condition: () => boolean): Promise<boolean> {
+  for (let i = 0; i < 500 && !condition(); i++) await Bun.sleep(10);
+  return condition();
+}
+
+const heartbeat = (from: number, to: number, commit: number): NodeMessage => ({
+  type: 'heartbeat',
+  from,
+  to,
+  term: 1,
+  commit,
+  read: 0,
+});
+
+function snapshot(index: number, bytes: Uint8Array): OutgoingSnapshot {
+  return {
+    meta: { index, term: 3, configuration: { voters: [1, 2], outgoing: [], learners: [] } },
+    bytes: bytes.length,
+    pieces: async function* () {
+      for (let at = 0; at < bytes.length; at += 65536) yield bytes.subarray(at, at + 65536);
+    },
+    release: async () => undefined,
+  };
+}
+
+describe('raft peers', () => {
+  test('messages and snapshots arrive; who is not known is answered where it called', async () => {
+    const ca = await authority('peers');
+    const a = peer(1, await certificate(ca), ca.cert);
+    const b = peer(2, await certificate(ca), ca.cert);
+    for (let i = 0; i < 100; i++) a.transport.send(heartbeat(1, 2, i));
+    expect(await until(() => b.got.length === 100)).toBe(true);
+    expect(b.got).toEqual(Array.from({ length: 100 }, (_, i) => heartbeat(1, 2, i)));
+    ports.delete(1);
+    b.transport.send(heartbeat(2, 1, 5));
+    expect(await until(() => a.got.length === 1)).toBe(true);
+    const large = systemRandom.bytes(5_000_000);
+    await a.transport.sendSnapshot(2, 3, snapshot(9, large));
+    expect(b.snapshots[0]!.meta).toEqual(snapshot(9, large).meta);
+    expect(Buffer.compare(b.snapshots[0]!.bytes, large)).toBe(0);
+    await expect(a.transport.sendSnapshot(2, 3, snapshot(666, large))).rejects.toThrow('no room for it');
+  });
+
+  test('another authority, another cluster and a wrong member are refused', async () => {
+    const ca = await authority('peers');
+    const other = await authority('others');
+    const a = peer(1, await certificate(ca), ca.cert);
+    const foreign = peer(2, await certificate(other), other.cert);
+    // It trusts us, but has no certificate that we would trust.
+    const guest = peer(3, await certificate(other), ca.cert);
+    const cousin = peer(4, await certificate(ca), ca.cert, 8n);
+    for (const { transport } of [foreign, guest, cousin]) transport.send(heartbeat(2, 1, 1));
+    a.transport.send(heartbeat(1, 2, 1));
+    a.transport.send(heartbeat(1, 4, 1));
+    ports.set(5, ports.get(1)!);
+    const lost = peer(6, await certificate(ca), ca.cert);
+    lost.transport.send(heartbeat(6, 5, 1));
+    await Bun.sleep(300);
+    expect([a, foreign, guest, cousin].map(({ got }) => got)).toEqual([[], [], [], []]);
+    await expect(foreign.transport.sendSnapshot(1, 1, snapshot(1, utf8('x')))).rejects.toThrow();
+    expect(a.snapshots).toEqual([]);
+  });
+
+  test('a member that comes back is called again', async () => {
+    const ca = await authority('peers');
+    const pair = await certificate(ca);
+    const a = peer(1, pair, ca.cert);
+    const b = peer(2, pair, ca.cert);
+    a.transport.send(heartbeat(1, 2, 1));
+    expect(await until(() => b.got.length === 1)).toBe(true);
+    b.transport.close();
+    const again = peer(2, pair, ca.cert);
+    const arrived = await until(() => {
+      a.transport.send(heartbeat(1, 2, 2));
+      return again.got.length > 0;
+    });
+    expect(arrived).toBe(true);
+  });
+});
+
+const rounds = Number(process.env.FUZZ_ROUNDS ?? 2000);
+
+function randomMessage(random: Random): NodeMessage {
+  const n = (): number => random.uint32() * (random.uint32() % 2 === 0 ? 1 : 2 ** 20);
+  const envelope = { from: n(), to: n(), term: n() };
+  const flag = random.uint32() % 2 === 0;
+  const data = random.bytes(random.uint32() % 50);
+  const prevIndex = n();
+  const entries = Array.from({ length: random.uint32() % 4 }, (_, i): Entry => {
+    const bytes = random.bytes(random.uint32() % 20);
+    const type = (['command', 'empty', 'membership'] as const)[random.uint32() % 3]!;
+    return { index: prevIndex + 1 + i, term: n(), type, bytes: bytes.length, data: bytes.length > 0 ? [bytes] : [] };
+  });
+  const configuration = { voters: [n(), n()], outgoing: flag ? [n()] : [], learners: [] };
+  const all: NodeMessage[] = [
+    { ...envelope, type: 'vote', lastIndex: n(), lastTerm: n(), transfer: flag },
+    { ...envelope, type: 'pre-vote-reply', granted: flag },
+    { ...envelope, type: 'append', prevIndex, prevTerm: n(), commit: n(), entries },
+    { ...envelope, type: 'append-reply', index: n(), rejected: flag, hintIndex: n(), hintTerm: n() },
+    { ...envelope, type: 'heartbeat', commit: n(), read: n() },
+    { ...envelope, type: 'heartbeat-reply', read: n() },
+    { ...envelope, type: 'snapshot', meta: { index: n(), term: n(), configuration } },
+    { ...envelope, type: 'timeout-now' },
+    { ...envelope, type: 'read-index', context: n() },
+    { ...envelope, type: 'read-index-reply', context: n(), index: n() },
+    { ...envelope, type: 'propose', sequence: n(), data: [data] },
+    { ...envelope, type: 'ask', context: n(), data },
+    { ...envelope, type: 'ask-reply', context: n(), code: 'SOME_CODE', data },
+  ];
+  return all[random.uint32() % all.length]!;
+}
+
+describe('raft on the wire', () => {
+  test('every message comes back as it was', () => {
+    const random = seededRandom(1);
+    for (let i = 0; i < 500; i++) {
+      const message = randomMessage(random);
+      expect(decodeMessage(encodeMessage(message))).toEqual(message);
+    }
+  });
+
+  test('fuzz: damaged messages and garbage are DecodeErrors', () => {
+    const random = seededRandom(Number(process.env.FUZZ_SEED ?? 2));
+    for (let i = 0; i < rounds; i++) {
+      const bytes =
+        random.uint32() % 4 === 0 ? random.bytes(random.uint32() % 80) : encodeMessage(randomMessage(random));
+      for (let n = random.uint32() % 3; n > 0 && bytes.length > 0; n--)
+        bytes[random.uint32() % bytes.length] = random.uint32();
+      const cut = bytes.subarray(0, random.uint32() % 3 === 0 ? random.uint32() % (bytes.length + 1) : bytes.length);
+      try {
+        decodeMessage(cut);
+      } catch (error) {
+        expect(error).toBeInstanceOf(AppError);
+      }
+    }
+  });
+
+  test('frames come whole out of any pieces', () => {
+    const random = seededRandom(3);
+    const payloads = Array.from({ length: 50 }, () => random.bytes(random.uint32() % 3000));
+    payloads.push(random.bytes(300_000), new Uint8Array());
+    const stream = Buffer.concat(payloads.flatMap((bytes) => [frameHeader(frameKinds.message, [bytes]), bytes]));
+    const reader = new FrameReader(1 << 20);
+    const got: Uint8Array[] = [];
+    for (let at = 0; at < stream.length; ) {
+      const count = 1 + (random.uint32() % (random.uint32() % 2 === 0 ? 20 : 5000));
+      for (const { payload } of reader.push(stream.subarray(at, at + count))) got.push(payload.slice());
+      at += count;
+    }
+    expect(got.map((bytes) => Buffer.from(bytes).toString('hex'))).toEqual(
+      payloads.map((bytes) => Buffer.from(bytes).toString('hex')),
+    );
+  });
+
+  test('fuzz: garbage and damaged frames are DecodeErrors; an announced length costs nothing', () => {
+    const random = seededRandom(Number(process.env.FUZZ_SEED ?? 4));
+    for (let i = 0; i < rounds; i++) {
+      const payload = random.bytes(random.uint32() % 100);
+      const bytes = Buffer.concat([frameHeader(frameKinds.message, [payload]), payload]);
+      const hit = random.uint32() % bytes.length;
+      bytes[hit] = bytes[hit]! ^ (1 + (random.uint32() % 255));
+      const reader = new FrameReader(1 << 20);
+      try {
+        for (const { kind } of reader.push(bytes)) expect(kind).not.toBe(frameKinds.message);
+      } catch (error) {
+        expect(error).toBeInstanceOf(DecodeError);
+      }
+    }
+    expect(() => [...new FrameReader(100).push(frameHeader(1, [new Uint8Array(101)]))]).toThrow('at most 100');
+  });
+});

@@ -1,0 +1,307 @@
+import { type MemoryDisk, memoryDisk } from '../../../internal/base/disk-memory.ts';
+import { AppError, errorText } from '../../../internal/base/errors.ts';
+import type { LogFields, Logger } from '../../../internal/base/log.ts';
+import { type Random, seededRandom } from '../../../internal/base/random.ts';
+import type { NodeMessage, OutgoingSnapshot } from '../../../internal/raft/node.ts';
+import { decodeMessage, encodeMessage } from '../../../internal/raft/wire.ts';
+import type { Store } from '../../../internal/store/api.ts';
+import type { GroupCluster } from '../../../internal/store/group-cluster.ts';
+import type { Identity } from '../../../internal/store/identity.ts';
+import type { RaftTiming } from '../../../internal/store/log.ts';
+import type { MemberStore, Waiting } from '../../../internal/store/member.ts';
+import type { GroupLog } from '../../../internal/store/log.ts';
+import { raftId } from '../../../internal/store/members.ts';
+import { openStore } from '../../../internal/store/store.ts';
+import { slowDisk } from './disk.ts';
+import { PlatterFiles, SimulatedFiles } from './files.ts';
+import { Violation } from './history.ts';
+import { ProcessClock, type World } from './world.ts';
+
+/** One life of a member's process. */
+export interface Life {
+  readonly clock: ProcessClock;
+  /** Set once it takes part in the group. */
+  log?: GroupLog<Waiting>;
+  /** Set once clients can use it. */
+  store?: Store & MemberStore;
+  /** Rejects what waits for it when it ends. */
+  readonly ended: { promise: Promise<never>; reject: (error: Error) => void };
+}
+
+export interface SimulatedMember {
+  readonly name: string;
+  readonly dir: string;
+  id: number;
+  memberId: bigint;
+  join: Identity | undefined;
+  disk: MemoryDisk;
+  platter: PlatterFiles;
+  life: Life | undefined;
+  /** A bit of its disk was flipped: it may refuse to start. */
+  damaged: boolean;
+  refused: string | undefined;
+  removed: boolean;
+}
+
+export interface GroupFaults {
+  lossProbability: number;
+  duplicateProbability: number;
+  delayMs: number;
+  /** Now and then a message takes this long. */
+  lateMs: number;
+  lateProbability: number;
+  syncMs: number;
+}
+
+export const calm: GroupFaults = {
+  lossProbability: 0,
+  duplicateProbability: 0,
+  delayMs: 2,
+  lateMs: 0,
+  lateProbability: 0,
+  syncMs: 1,
+};
+
+export const timing: RaftTiming = { heartbeatMs: 100, electionMs: 500, requestMs: 3000 };
+
+/** The name by which the lost process's requests end: what became of them is not known. */
+const endedError = new AppError('ENDED', 'the process ended');
+
+/** Members of one store in one process: their disks, their clocks and the network between them. */
+export class SimulatedGroup {
+  readonly members: SimulatedMember[] = [];
+  faults: GroupFaults = calm;
+  /** Members that reach one another; undefined: all do. */
+  parts: Set<number>[] | undefined;
+  violation: Error | undefined;
+  /** Lines for a person that looks at a failed seed. */
+  readonly trace: string[] = [];
+  onLeader: (member: SimulatedMember) => void = () => undefined;
+  readonly #leaders = new Map<number, number>();
+
+  constructor(
+    readonly world: World,
+    readonly tuning: { segmentBytes: number; checkpointBytes: number; flushAfterMs: number; timing: RaftTiming },
+  ) {}
+
+  say(line: string): void {
+    this.trace.push(`${(this.world.now / 1000).toFixed(3)} ${line}`);
+  }
+
+  violate(error: Error): void {
+    if (this.violation !== undefined) return;
+    this.violation = error;
+    this.say(`violation: ${error.message}`);
+  }
+
+  get alive(): (SimulatedMember & { life: Life & { store: Store & MemberStore } })[] {
+    return this.members.filter((member) => member.life?.store !== undefined) as never;
+  }
+
+  get leader(): (SimulatedMember & { life: Life & { store: Store & MemberStore } }) | undefined {
+    return this.alive.find(({ life }) => life.log?.leads);
+  }
+
+  add(name: string, join?: Identity): SimulatedMember {
+    const member: SimulatedMember = {
+      name,
+      dir: `/${name}/store`,
+      id: 0,
+      memberId: 0n,
+      join,
+      disk: memoryDisk({ random: this.#fork() }),
+      platter: new PlatterFiles(),
+      life: undefined,
+      damaged: false,
+      refused: undefined,
+      removed: false,
+    };
+    this.members.push(member);
+    this.start(member);
+    return member;
+  }
+
+  #fork(): Random {
+    return seededRandom(this.world.random.uint32());
+  }
+
+  // --- processes
+
+  start(member: SimulatedMember): void {
+    const clock = new ProcessClock(this.world);
+    const ended = Promise.withResolvers<never>();
+    ended.promise.catch(() => undefined);
+    const life: Life = { clock, ended: { promise: ended.promise, reject: ended.reject } };
+    member.life = life;
+    const wait = (): Promise<void> =>
+      new Promise((resolve) => clock.after(this.world.between(0, 2 * this.faults.syncMs), resolve));
+    this.say(`${member.name} starts`);
+    openStore({
+      dir: member.dir,
+      disk: slowDisk(member.disk, wait),
+      clock,
+      random: this.#fork(),
+      log: this.#logger(member, life),
+      cacheBytes: 1 << 16,
+      recentBytes: 2000,
+      segmentBytes: this.tuning.segmentBytes,
+      checkpointBytes: this.tuning.checkpointBytes,
+      flushAfterMs: this.tuning.flushAfterMs,
+      timing: this.tuning.timing,
+      member: { name: member.name, peerUrls: [`https://${member.name}:2380`], clientUrls: [] },
+      ...(member.join && { join: member.join }),
+      openFiles: async () => new SimulatedFiles(member.platter, wait),
+      connect: ({ identity, log }) => {
+        member.memberId = identity.memberId;
+        member.id = raftId(identity.memberId);
+        life.log = log;
+        return {
+          send: (message) => this.#send(message),
+          close: () => undefined,
+          sendSnapshot: (to, term, snapshot) => this.#sendSnapshot(member, to, term, snapshot),
+        };
+      },
+    }).then(
+      (store) => {
+        if (member.life !== life) return;
+        life.store = store;
+        this.say(`${member.name} is open at revision ${store.revision}`);
+      },
+      (error: unknown) => {
+        if (member.life !== life) return;
+        this.#ended(member);
+        member.refused = errorText(error);
+        this.say(`${member.name} refuses to start: ${member.refused}`);
+        if (!member.damaged && !isDiskFault(error)) this.violate(new Violation(`${member.name}: ${member.refused}`));
+      },
+    );
+  }
+
+  #ended(member: SimulatedMember): void {
+    const { life } = member;
+    if (life === undefined) return;
+    life.clock.dead = true;
+    life.ended.reject(endedError);
+    member.life = undefined;
+  }
+
+  /** The power fails. */
+  crash(member: SimulatedMember): void {
+    if (member.life === undefined) return;
+    this.say(`${member.name} crashes`);
+    this.#ended(member);
+    member.disk.crash();
+    member.disk = member.disk.restart(this.#fork());
+    member.platter.survive(this.world.random);
+  }
+
+  /** The process is killed: what the operating system has stays. */
+  kill(member: SimulatedMember): void {
+    if (member.life === undefined) return;
+    this.say(`${member.name} is killed`);
+    this.#ended(member);
+  }
+
+  pause(member: SimulatedMember, ms: number): void {
+    if (member.life === undefined) return;
+    this.say(`${member.name} stands still for ${Math.round(ms)} ms`);
+    member.life.clock.pausedUntil = this.world.now + ms;
+  }
+
+  #logger(member: SimulatedMember, life: Life): Logger {
+    const say = (message: string, fields?: LogFields): void =>
+      this.say(`${member.name}: ${message} ${fields === undefined ? '' : JSON.stringify(fields, bigints)}`);
+    return {
+      debug: () => undefined,
+      info: (message, fields) => {
+        say(message, fields);
+        if (message === 'store: leadership' && fields?.role === 'leader') this.#led(member, Number(fields.term));
+      },
+      warn: say,
+      error: (message, fields) => {
+        say(message, fields);
+        // The role ends and is started again by its supervisor.
+        if (message !== 'store: failed' || member.life !== life) return;
+        const error = String(fields?.error);
+        if (/invariant broken|not a function|undefined/.test(error))
+          this.violate(new Violation(`${member.name}: ${error}`));
+        this.world.after(0, () => {
+          if (member.life === life) this.#ended(member);
+        });
+      },
+      with: () => this.#logger(member, life),
+    };
+  }
+
+  /** Election safety (figure 3 of the paper). */
+  #led(member: SimulatedMember, term: number): void {
+    const other = this.#leaders.get(term);
+    if (other !== undefined && other !== member.id)
+      this.violate(new Violation(`two members lead in term ${term}: ${other} and ${member.id}`));
+    this.#leaders.set(term, member.id);
+    this.onLeader(member);
+  }
+
+  // --- network
+
+  reaches(from: number, to: number): boolean {
+    return this.parts === undefined || this.parts.some((part) => part.has(from) && part.has(to));
+  }
+
+  #delay(): number {
+    const { delayMs, lateMs, lateProbability } = this.faults;
+    return this.world.chance(lateProbability) ? this.world.between(0, lateMs) : this.world.between(0, 2 * delayMs);
+  }
+
+  #send(message: NodeMessage): void {
+    const bytes = encodeMessage(message);
+    let copies = this.world.chance(this.faults.lossProbability) ? 0 : 1;
+    if (copies > 0 && this.world.chance(this.faults.duplicateProbability)) copies++;
+    for (; copies > 0; copies--) this.world.after(this.#delay(), () => this.#deliver(message, bytes));
+  }
+
+  #deliver({ from, to }: NodeMessage, bytes: Uint8Array): void {
+    const member = this.members.find(({ id }) => id === to);
+    const life = member?.life;
+    if (life?.log === undefined || !this.reaches(from, to)) return;
+    if (life.clock.pausedUntil > this.world.now) {
+      // It waits in the socket.
+      this.world.after(life.clock.pausedUntil - this.world.now, () => {
+        if (member!.life === life) life.log!.node.step(decodeMessage(bytes));
+      });
+      return;
+    }
+    life.log.node.step(decodeMessage(bytes));
+  }
+
+  async #sendSnapshot(from: SimulatedMember, to: number, term: number, snapshot: OutgoingSnapshot): Promise<void> {
+    const pieces: Uint8Array[] = [];
+    for await (const piece of snapshot.pieces()) pieces.push(piece.slice());
+    await this.world.sleep(this.#delay() + 5);
+    const life = this.members.find(({ id }) => id === to)?.life;
+    if (life?.log === undefined || !this.reaches(from.id, to) || this.world.chance(this.faults.lossProbability))
+      throw new AppError('UNREACHABLE', 'the snapshot did not arrive');
+    const stream = async function* (): AsyncGenerator<Uint8Array> {
+      yield* pieces;
+    };
+    await Promise.race([
+      life.log.node.receiveSnapshot(from.id, term, snapshot.meta, stream()),
+      life.ended.promise,
+      this.world.sleep(5000).then(() => {
+        throw new AppError('UNREACHABLE', 'the snapshot was not answered');
+      }),
+    ]);
+  }
+
+  cluster(member: SimulatedMember): GroupCluster | undefined {
+    return member.life?.store?.cluster as GroupCluster | undefined;
+  }
+}
+
+function isDiskFault(error: unknown): boolean {
+  return /ENOSPC|no space/.test(errorText(error));
+}
+
+function bigints(_key: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? value.toString(16) : value;
+}

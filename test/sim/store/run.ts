@@ -1,0 +1,632 @@
+import { AppError, errorCode, errorText } from '../../../internal/base/errors.ts';
+import { seededRandom } from '../../../internal/base/random.ts';
+import type { Store, TxnRequest } from '../../../internal/store/api.ts';
+import { CompactedError } from '../../../internal/store/errors.ts';
+import { prefixEnd } from '../../../internal/store/keys.ts';
+import { raftId } from '../../../internal/store/members.ts';
+import { bytes } from '../../../internal/store/testing.ts';
+import { calm, type GroupFaults, type Life, SimulatedGroup, type SimulatedMember, timing } from './group.ts';
+import { changesOf, History, type Operation, pairs, Violation } from './history.ts';
+import { World } from './world.ts';
+
+export interface SimulationOptions {
+  seed: number;
+  /** Members at first: 1, 3 or 5; default by the seed. */
+  members?: number;
+  /** Virtual milliseconds under load and faults; default 12,000. */
+  durationMs?: number;
+  /** What happens: default by the seed. */
+  weather?: Weather;
+  /** Less load, and no wait for the end of all leases. */
+  short?: boolean;
+}
+
+export interface SimulationResult {
+  seed: number;
+  members: number;
+  violation: string | undefined;
+  operations: number;
+  acknowledged: number;
+  revision: number;
+  events: number;
+  trace: string[];
+}
+
+/** Which faults come how often. */
+export interface Weather {
+  faults: GroupFaults;
+  /** Mean time between faults, milliseconds. */
+  everyMs: number;
+  /** Weights of `nemesis` by name. */
+  weights: Partial<Record<keyof typeof nemesis, number>>;
+  maxMessageBytes?: number;
+  /** How probably a new leader crashes or is cut off before it could do much. */
+  newLeaderFalls?: number;
+}
+
+const keys = ['k0', 'k1', 'k2'];
+const utf8 = bytes;
+const clients = 4;
+
+/** One whole history under one seed. The same seed gives the same history, whatever the machine does. */
+export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
+  const random = seededRandom(options.seed);
+  const world = new World(random);
+  const members = options.members ?? [1, 3, 3, 5][random.uint32() % 4]!;
+  const weather = options.weather ?? forecast(world);
+  const group = new SimulatedGroup(world, {
+    segmentBytes: 8192,
+    checkpointBytes: 6000,
+    flushAfterMs: 300,
+    timing: {
+      ...timing,
+      keepBytes: world.pick([500, 5000, 100_000]),
+      ...(weather.maxMessageBytes !== undefined && { maxMessageBytes: weather.maxMessageBytes }),
+    },
+  });
+  const run = new Run(group, members);
+  try {
+    await run.story(weather, options.durationMs ?? (options.short ? 1500 : 12_000), options.short ?? false);
+  } catch (error) {
+    group.violate(error instanceof Error ? error : new Error(String(error)));
+  }
+  return {
+    seed: options.seed,
+    members,
+    violation: group.violation?.message,
+    operations: run.history.operations.length,
+    acknowledged: run.history.operations.filter(({ outcome }) => outcome === 'done').length,
+    revision: run.revision,
+    events: world.count,
+    trace: group.trace,
+  };
+}
+
+function forecast(world: World): Weather {
+  const { between, pick } = { between: (a: number, b: number) => world.between(a, b), pick: world.pick.bind(world) };
+  const faults: GroupFaults = {
+    lossProbability: pick([0, 0, 0.02, 0.2]),
+    duplicateProbability: pick([0, 0.05, 0.3]),
+    delayMs: pick([1, 5, 30]),
+    lateMs: pick([100, 1000, 3000]),
+    lateProbability: pick([0, 0.01, 0.1]),
+    syncMs: pick([0.5, 5, 40]),
+  };
+  const weights: Weather['weights'] = {};
+  for (const name of Object.keys(nemesis) as (keyof typeof nemesis)[]) weights[name] = pick([0, 1, 1, 4]);
+  return { faults, everyMs: between(150, 1500), weights, maxMessageBytes: pick([1, 300, 1 << 20]) };
+}
+
+/** Things that go wrong. Each leaves the group so that it can still come back. */
+const nemesis = {
+  crash: (run: Run) => run.restartLater(run.anyone(), 'crash'),
+  crashLeader: (run: Run) => run.restartLater(run.group.leader, 'crash'),
+  crashAll: (run: Run) => {
+    for (const member of [...run.group.alive]) run.restartLater(member, 'crash');
+  },
+  kill: (run: Run) => run.restartLater(run.anyone(), 'kill'),
+  partition: (run: Run) => run.partition(),
+  isolateLeader: (run: Run) => run.partition(run.group.leader?.id),
+  pause: (run: Run) => {
+    const member = run.anyone();
+    if (member !== undefined) run.group.pause(member, run.world.between(100, 4000));
+  },
+  clockJump: (run: Run) => run.anyone()?.life?.clock.jump(run.world.between(-1e7, 1e7)),
+  fullDisk: (run: Run) => run.fillDisk(),
+  flipBit: (run: Run) => run.flipBit(),
+  compact: (run: Run) => run.compact(),
+  moveLeader: (run: Run) => run.moveLeader(),
+  replaceMember: (run: Run) => run.replaceMember(),
+};
+
+class Run {
+  readonly history = new History();
+  readonly world: World;
+  revision = 0;
+  #nextValue = 1;
+  #stopped = false;
+  #busy = 0;
+  /** Every change up to here is known. */
+  #known = 1;
+  #changing = false;
+  #calm = false;
+  #restartMs = 3000;
+  /** Newest compaction that was asked for. */
+  #compacted = 0;
+  #names: number;
+  readonly #leases = new Leases();
+
+  constructor(
+    readonly group: SimulatedGroup,
+    readonly size: number,
+  ) {
+    this.world = group.world;
+    this.#names = size;
+  }
+
+  async story(weather: Weather, durationMs: number, short: boolean): Promise<void> {
+    const { group, world } = this;
+    group.add('n1');
+    await this.#until(60_000, () => group.alive.length === 1, 'the first member opens');
+    for (let i = 0; i < clients; i++) this.#client(i);
+    for (let i = 0; i < Math.min(2, this.size); i++) this.#observe(i);
+    this.#leaseClient();
+    for (let n = 2; n <= this.size; n++) await this.#join(`n${n}`);
+    await this.#until(
+      60_000,
+      () => group.leader?.life.store.membership.configuration.voters.length === this.size,
+      'the members get their votes',
+    );
+    group.faults = weather.faults;
+    this.#restartMs = short ? 1000 : 3000;
+    group.onLeader = (leader) => {
+      if (this.#calm || !world.chance(weather.newLeaderFalls ?? 0)) return;
+      world.after(world.between(0, 400), () => {
+        if (world.chance(0.5)) this.restartLater(leader, 'crash');
+        else this.partition(leader.id);
+      });
+    };
+    const end = world.now + durationMs;
+    const names = (Object.keys(nemesis) as (keyof typeof nemesis)[]).flatMap((name) =>
+      Array.from({ length: weather.weights[name] ?? 0 }, () => name),
+    );
+    const strike = (): void => {
+      if (world.now >= end || group.violation !== undefined) return;
+      if (names.length > 0) nemesis[world.pick(names)](this);
+      world.after(world.between(0, 2 * weather.everyMs), strike);
+    };
+    strike();
+    await world.run(end, () => group.violation !== undefined);
+    await this.#calmDown(short);
+  }
+
+  /** Everything is repaired: the group must answer again, and what it has must be what it said. */
+  async #calmDown(short: boolean): Promise<void> {
+    const { group, world } = this;
+    group.say('calm');
+    this.#calm = true;
+    group.faults = calm;
+    group.parts = undefined;
+    // Whoever is to start again has done so by then.
+    await world.run(world.now + this.#restartMs + 100, () => group.violation !== undefined);
+    for (const member of group.members) {
+      member.disk.setCapacity(2 ** 30);
+      if (member.life === undefined && !member.removed && member.refused === undefined) group.start(member);
+    }
+    if (this.#lostByDamage()) return;
+    await this.#until(60_000, () => group.leader !== undefined, 'somebody leads');
+    await world.run(world.now + (short ? 500 : 11_000), () => group.violation !== undefined);
+    this.#stopped = true;
+    await this.#until(60_000, () => this.#busy === 0, 'clients and watches end');
+    if (group.violation !== undefined) return;
+    const { store } = group.leader!.life;
+    const finalPromise = store.range({ key: utf8('k'), rangeEnd: prefixEnd(utf8('k')) });
+    let final: Awaited<typeof finalPromise> | undefined;
+    finalPromise.then(
+      (answer) => {
+        final = answer;
+      },
+      (error: unknown) => group.violate(new Violation(`the last read: ${errorText(error)}`)),
+    );
+    await this.#until(20_000, () => final !== undefined, 'the last read is answered');
+    if (final === undefined) return;
+    this.revision = final.revision;
+    this.history.check({ revision: final.revision, kvs: pairs(final.kvs) });
+    await this.#compareMembers();
+    if (!short) this.#leases.check(await this.#leasesLeft(store), group);
+  }
+
+  async #leasesLeft(store: Store): Promise<bigint[]> {
+    let left: bigint[] | undefined;
+    void store.leases().then((ids) => {
+      left = ids;
+    });
+    await this.#until(10_000, () => left !== undefined, 'leases are listed');
+    return left ?? [];
+  }
+
+  /** With one member, a bit that was flipped may cost everything: it was told. */
+  #lostByDamage(): boolean {
+    const voters = this.group.members.filter(({ removed }) => !removed);
+    return voters.filter(({ refused }) => refused !== undefined).length * 2 >= voters.length;
+  }
+
+  /** Every member has the same versions of every key. */
+  async #compareMembers(): Promise<void> {
+    const answers: { name: string; said: string; hash: number }[] = [];
+    const { alive } = this.group;
+    for (const { name, life } of alive)
+      life.store.hashKv().then(
+        ({ revision, compactRevision, hash }) =>
+          answers.push({ name, said: `revision ${revision}, compacted ${compactRevision}`, hash }),
+        (error: unknown) => this.group.violate(new Violation(`${name} has no hash: ${errorText(error)}`)),
+      );
+    await this.#until(30_000, () => answers.length === alive.length, 'every member tells its hash');
+    for (const { name, said, hash } of answers) {
+      const other = answers.find((answer) => answer.said === said && answer.hash !== hash);
+      if (other !== undefined) this.group.violate(new Violation(`${name} and ${other.name} differ at ${said}`));
+    }
+  }
+
+  async #until(withinMs: number, done: () => boolean, what: string): Promise<void> {
+    const { group, world } = this;
+    await world.run(world.now + withinMs, () => done() || group.violation !== undefined);
+    if (!done()) group.violate(new Violation(`not within ${withinMs / 1000} s: ${what}`));
+  }
+
+  // --- clients
+
+  #client(number: number): void {
+    const next = (): void => {
+      if (this.#stopped) return;
+      const member = this.anyone();
+      if (member === undefined || this.group.violation !== undefined) {
+        this.world.after(20, next);
+        return;
+      }
+      this.#busy++;
+      void this.#operate(member.life.store, member.life, number).finally(() => {
+        this.#busy--;
+        this.world.after(this.world.between(0, 60), next);
+      });
+    };
+    next();
+  }
+
+  async #operate(store: Store, life: Life, client: number): Promise<void> {
+    const { world, history } = this;
+    const alone = this.size === 1;
+    const kind = world.pick(['put', 'put', 'put', 'delete', 'swap', 'get', 'get', 'list'] as const);
+    const volatile = alone && kind === 'put' && world.chance(0.3);
+    const key = volatile ? `v${client}` : world.pick(keys);
+    const writes = kind === 'put' || kind === 'swap';
+    const op: Operation = {
+      kind,
+      key: kind === 'list' ? 'k' : key,
+      value: writes ? `${this.#nextValue++}` : '',
+      invoked: history.tick(),
+      answered: Number.POSITIVE_INFINITY,
+      outcome: 'unknown',
+      revision: 0,
+      changed: 0,
+      found: [],
+      volatile,
+      serializable: !writes && kind !== 'delete' && world.chance(0.2),
+    };
+    history.operations.push(op);
+    try {
+      await Promise.race([this.#ask(store, op), life.ended.promise]);
+      op.outcome = 'done';
+      op.answered = history.tick();
+      if (op.changed > 0)
+        history.told(op.changed, [{ type: kind === 'delete' ? 'delete' : 'put', key, value: op.value }], 'the answer');
+    } catch (error) {
+      if (!(error instanceof AppError) && !(error instanceof Violation)) this.group.violate(error as Error);
+      if (error instanceof Violation) this.group.violate(error);
+      if (isRefusal(error)) op.outcome = 'refused';
+    }
+  }
+
+  async #ask(store: Store, op: Operation): Promise<void> {
+    const key = utf8(op.key);
+    const value = utf8(op.value);
+    if (op.kind === 'put') {
+      op.revision = (await store.put({ key, value }, op.volatile ? 'volatile' : 'durable')).revision;
+      op.changed = op.revision;
+    } else if (op.kind === 'delete') {
+      const answer = await store.delete({ key });
+      op.revision = answer.revision;
+      op.changed = answer.deleted > 0 ? answer.revision : 0;
+    } else if (op.kind === 'swap') {
+      const old = await store.range({ key, serializable: true });
+      const txn: TxnRequest = {
+        compare: [{ key, result: 'equal', target: 'mod', value: old.kvs[0]?.modRevision ?? 0 }],
+        success: [{ op: 'put', request: { key, value } }],
+        failure: [],
+      };
+      const answer = await store.txn(txn);
+      op.revision = answer.revision;
+      op.changed = answer.succeeded ? answer.revision : 0;
+    } else {
+      const end = op.kind === 'list' ? { rangeEnd: prefixEnd(key) } : {};
+      const answer = await store.range({ key, ...end, serializable: op.serializable });
+      op.revision = answer.revision;
+      op.found = pairs(answer.kvs);
+    }
+  }
+
+  /** A watch of everything that goes on behind what it was told, on whichever member there is. */
+  #observe(number: number): void {
+    let from = 1;
+    // Where history was said to begin: that revision may have no changes.
+    let beginning = 0;
+    const begin = (): void => {
+      const member = this.group.violation === undefined ? this.anyone() : undefined;
+      if (member === undefined) {
+        if (!this.#stopped && this.group.violation === undefined) this.world.after(50, begin);
+        return;
+      }
+      const { life, name } = member;
+      const who = `watch ${number} on ${name}`;
+      let open = true;
+      const again = (): void => {
+        if (!open) return;
+        open = false;
+        watch?.close();
+        if (!this.#stopped) this.world.after(this.world.between(0, 2000), begin);
+      };
+      life.ended.promise.catch(again);
+      const watch = life.store.watch(
+        { key: utf8('\0'), rangeEnd: utf8('\0'), startRevision: from + 1 },
+        {
+          onEvents: (events, revision) => {
+            if (!open) return;
+            try {
+              if (revision !== from + 1 && !(from + 1 === beginning && revision === beginning + 1))
+                throw new Violation(`${who} was told of revision ${revision} behind ${from}`);
+              from = revision;
+              this.history.told(revision, changesOf(events), who);
+              this.#known = Math.max(this.#known, from);
+            } catch (error) {
+              this.group.violate(error as Error);
+            }
+          },
+          onEnd: (error) => {
+            // What lies between cannot be had any more, and that was said.
+            if (error instanceof CompactedError) {
+              beginning = error.compactRevision;
+              if (beginning > this.#compacted) this.history.hasHoles = true;
+              from = Math.max(from, beginning - 1);
+            }
+            again();
+          },
+        },
+      );
+      // Now and then it is taken up again elsewhere.
+      this.world.after(this.world.between(500, 6000), again);
+    };
+    begin();
+  }
+
+  #leaseClient(): void {
+    const next = (): void => {
+      if (this.#stopped || this.group.violation !== undefined) return;
+      const member = this.anyone();
+      if (member !== undefined) {
+        this.#busy++;
+        void this.#leases
+          .use(member.life.store, member.life, this.world)
+          .catch((error: unknown) => {
+            if (!(error instanceof AppError)) this.group.violate(error as Error);
+          })
+          .finally(() => {
+            this.#busy--;
+          });
+      }
+      this.world.after(this.world.between(100, 1500), next);
+    };
+    next();
+  }
+
+  // --- faults
+
+  anyone(): (SimulatedMember & { life: Life & { store: Store } }) | undefined {
+    const { alive } = this.group;
+    return alive.length === 0 ? undefined : this.world.pick(alive);
+  }
+
+  restartLater(member: SimulatedMember | undefined, how: 'crash' | 'kill'): void {
+    if (member?.life === undefined) return;
+    this.group[how](member);
+    this.world.after(
+      this.world.chance(0.5) ? this.world.between(1, 30) : this.world.between(30, this.#restartMs),
+      () => {
+        if (member.life === undefined && !member.removed && member.refused === undefined) this.group.start(member);
+      },
+    );
+  }
+
+  partition(alone?: number): void {
+    const { group, world } = this;
+    if (this.size === 1) return;
+    const ids = group.members.map(({ id }) => id);
+    const apart = new Set(alone !== undefined ? [alone] : ids.filter(() => world.chance(0.5)));
+    group.parts = [apart, new Set(ids.filter((id) => !apart.has(id)))];
+    group.say(`partition: ${group.members.filter(({ id }) => apart.has(id)).map(({ name }) => name)} | the others`);
+    const mine = group.parts;
+    world.after(world.between(100, 4000), () => {
+      if (group.parts !== mine) return;
+      group.parts = undefined;
+      group.say('the partition ends');
+    });
+  }
+
+  fillDisk(): void {
+    const member = this.anyone();
+    if (member === undefined) return;
+    const { disk } = member;
+    this.group.say(`${member.name}: its disk is full`);
+    void disk.space('/').then(({ total, available }) => {
+      const used = total - available;
+      disk.setCapacity(used + Math.floor(this.world.between(0, 8192)));
+      this.world.after(this.world.between(200, 3000), () => {
+        member.disk.setCapacity(2 ** 30);
+        this.world.after(50, () => {
+          if (member.life === undefined && !member.removed && member.refused === undefined) this.group.start(member);
+        });
+      });
+    });
+  }
+
+  /** Only where others have the data too, and only what a later record proves to have been written (a last record may be torn). */
+  flipBit(): void {
+    const member = this.anyone();
+    const voters = this.group.leader?.life.store.membership.configuration.voters.length ?? 0;
+    if (member === undefined || voters < 3 || this.#changing || this.#damaged !== undefined) return;
+    const dir = `${member.dir}/journal`;
+    void member.disk.list(dir).then(async (names) => {
+      const segments = names.filter((name) => name.startsWith('seg-'));
+      if (segments.length < 2) return;
+      const path = `${dir}/${segments[0]}`;
+      const offset = Math.floor(this.world.between(4096, 6000));
+      member.damaged = true;
+      member.disk.flipBit(path, offset, this.world.random.uint32() % 8);
+      this.group.say(`${member.name}: a bit of ${path} is flipped at ${offset}`);
+      this.restartLater(member, 'kill');
+    });
+  }
+
+  get #damaged(): SimulatedMember | undefined {
+    return this.group.members.find(({ damaged, removed }) => damaged && !removed);
+  }
+
+  compact(): void {
+    const store = this.anyone()?.life.store;
+    // Not what nobody has told yet: the history would have holes.
+    const revision = Math.floor(this.world.between(1, this.#known));
+    if (store === undefined || revision <= store.compactRevision) return;
+    this.#compacted = Math.max(this.#compacted, revision);
+    this.group.say(`compaction to ${revision}`);
+    store.compact(revision).catch(() => undefined);
+  }
+
+  moveLeader(): void {
+    const leader = this.group.leader;
+    const target = this.anyone();
+    if (leader === undefined || target === undefined || leader === target) return;
+    this.group.say(`${target.name} is to lead`);
+    this.group
+      .cluster(leader)
+      ?.moveLeader(target.memberId)
+      .catch(() => undefined);
+  }
+
+  /** A member leaves for good, and a new one with an empty disk joins; first one that refuses to start. */
+  replaceMember(): void {
+    const { group } = this;
+    const leader = group.leader;
+    if (leader === undefined || this.#changing || this.size === 1) return;
+    const damaged = this.#damaged;
+    // Who is left must be a majority.
+    if (damaged !== undefined && damaged.refused === undefined) return;
+    const old = damaged ?? this.world.pick(group.members.filter(({ removed }) => !removed));
+    if (old === leader) return;
+    this.#changing = true;
+    this.#busy++;
+    void this.#replace(leader.life.store, old)
+      .catch((error: unknown) => group.say(`the members were not changed: ${errorText(error)}`))
+      .finally(() => {
+        this.#changing = false;
+        this.#busy--;
+      });
+  }
+
+  async #replace(store: Store, old: SimulatedMember): Promise<void> {
+    const { group, world } = this;
+    group.say(`${old.name} is removed`);
+    const late = world.sleep(25_000).then(() => {
+      throw new AppError('LATE', 'not in time');
+    });
+    await Promise.race([store.cluster.removeMember(old.memberId), late]);
+    old.removed = true;
+    group.kill(old);
+    await Promise.race([this.#join(`n${++this.#names}`), late]);
+  }
+
+  async #join(name: string): Promise<void> {
+    const { group } = this;
+    const url = `https://${name}:2380`;
+    for (let attempt = 0; attempt < 100; attempt++) {
+      const store = group.leader?.life.store;
+      try {
+        if (store !== undefined) {
+          let member = store.cluster.members().find(({ peerUrls }) => peerUrls.includes(url));
+          const added = store.cluster.addMember([url], true);
+          if (member === undefined) {
+            const settled = added.then((made) => (member = made));
+            settled.catch(() => undefined);
+            await this.#runUntilSettled(settled);
+          } else added.catch(() => undefined);
+          if (member !== undefined) {
+            group.add(name, { clusterId: store.cluster.clusterId, memberId: member.id }).id = raftId(member.id);
+            return;
+          }
+        }
+      } catch (error) {
+        if (errorCode(error) === undefined) throw error;
+      }
+      await this.#pass(200);
+    }
+    throw new Violation(`${name} could not join`);
+  }
+
+  /** In the story the world is run from here; in a fault it runs already. */
+  async #runUntilSettled(promise: Promise<unknown>): Promise<void> {
+    if (this.#changing) {
+      await promise;
+      return;
+    }
+    let settled = false;
+    promise.then(
+      () => {
+        settled = true;
+      },
+      () => {
+        settled = true;
+      },
+    );
+    await this.world.run(this.world.now + 30_000, () => settled || this.group.violation !== undefined);
+    if (settled) await promise;
+  }
+
+  async #pass(ms: number): Promise<void> {
+    if (this.#changing) await this.world.sleep(ms);
+    else await this.world.run(this.world.now + ms);
+  }
+}
+
+/** Certain not to have happened: the request itself was refused, or nobody took it. */
+function isRefusal(error: unknown): boolean {
+  return /^(STORE_BUSY|NO_LEADER|COMPACTED|FUTURE_REVISION|LEASE_NOT_FOUND|NO_SPACE)$/.test(errorCode(error) ?? '');
+}
+
+/** Leases that are granted, renewed for a while, and left alone. */
+class Leases {
+  readonly #known = new Map<bigint, { ttlMs: number; renewedAt: number; until: number; goneAt: number | undefined }>();
+
+  async use(store: Store, life: Life, world: World): Promise<void> {
+    const kept = [...this.#known].filter(([, lease]) => lease.goneAt === undefined && world.now < lease.until);
+    if (kept.length < 3 && world.chance(0.4)) {
+      const ttl = 2 + (world.random.uint32() % 4);
+      const asked = world.now;
+      const { id, ttlSeconds } = await Promise.race([store.leaseGrant(ttl), life.ended.promise]);
+      const until = asked + world.between(0, 15_000);
+      this.#known.set(id, { ttlMs: ttlSeconds * 1000, renewedAt: asked, until, goneAt: undefined });
+      return;
+    }
+    if (kept.length === 0) return;
+    const [id, lease] = world.pick(kept);
+    const asked = world.now;
+    try {
+      await Promise.race([store.leaseKeepAlive(id), life.ended.promise]);
+      lease.renewedAt = Math.max(lease.renewedAt, asked);
+    } catch (error) {
+      if (errorCode(error) !== 'LEASE_NOT_FOUND') throw error;
+      lease.goneAt = world.now;
+      if (asked < lease.renewedAt + lease.ttlMs && world.now < lease.renewedAt + lease.ttlMs)
+        throw new Violation(
+          `lease ${id} of ${lease.ttlMs} ms is gone ${world.now - lease.renewedAt} ms after it was renewed`,
+        );
+    }
+  }
+
+  /** Long after the last renewal nothing may be left; the calm at the end is longer than any lease. */
+  check(left: readonly bigint[], group: SimulatedGroup): void {
+    for (const id of left) {
+      const lease = this.#known.get(id);
+      const idleMs = lease === undefined ? 0 : group.world.now - Math.max(lease.renewedAt, lease.until);
+      if (lease !== undefined && idleMs > lease.ttlMs + 12_000)
+        group.violate(new Violation(`lease ${id} of ${lease.ttlMs} ms is still there ${Math.round(idleMs)} ms later`));
+    }
+  }
+}

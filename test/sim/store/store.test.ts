@@ -1,0 +1,66 @@
+import { describe, expect, test } from 'vitest';
+import { isLinearizable } from './history.ts';
+import { plantedFaults, withPlanted } from './planted.ts';
+import { simulate } from './run.ts';
+
+/** Short histories; `bun test/sim/store/main.ts` runs any number of long ones. */
+const seeds = Number(process.env.SIM_SEEDS ?? 200);
+const parts = 10;
+
+describe('store simulation', () => {
+  for (let part = 0; part < parts; part++)
+    test(`no rule is broken under faults: seeds ${part + 1}, ${part + 1 + parts}, … of ${seeds}`, {
+      timeout: 600_000,
+    }, async () => {
+      for (let seed = part + 1; seed <= seeds; seed += parts) {
+        const result = await simulate({ seed, short: true });
+        expect(result.violation, `seed ${seed}\n${result.trace.slice(-60).join('\n')}`).toBeUndefined();
+        expect(result.acknowledged).toBeGreaterThan(0);
+      }
+    });
+
+  test('the same seed gives the same history', async () => {
+    const [one, other] = [await simulate({ seed: 7, short: true }), await simulate({ seed: 7, short: true })];
+    expect(one.trace).toEqual(other.trace);
+    expect([one.events, one.operations, one.revision]).toEqual([other.events, other.operations, other.revision]);
+  });
+
+  for (const planted of plantedFaults)
+    test(`planted: ${planted.what}: found`, { timeout: 300_000 }, async () => {
+      const { violation } = await withPlanted(planted, planted.seed);
+      expect(violation).toMatch(planted.says);
+    });
+});
+
+describe('linearizability checker', () => {
+  const write = (value: string, invoked: number, answered: number) => ({ write: true, value, invoked, answered });
+  const read = (value: string | undefined, invoked: number, answered: number) => ({
+    write: false,
+    value,
+    invoked,
+    answered,
+  });
+  const never = Number.POSITIVE_INFINITY;
+
+  test.each([
+    ['nothing', [], true],
+    ['a read of what was written', [write('a', 1, 2), read('a', 3, 4)], true],
+    ['a read of what was there before the write was answered', [write('a', 1, 4), read(undefined, 2, 3)], true],
+    ['a stale read', [write('a', 1, 2), write('b', 3, 4), read('a', 5, 6)], false],
+    ['a read that goes back', [write('a', 1, 2), write('b', 3, 10), read('b', 4, 5), read('a', 6, 7)], false],
+    ['a read of a write without an answer', [write('a', 1, never), read('a', 2, 3), read('a', 4, 5)], true],
+    [
+      'a write without an answer that comes late',
+      [write('a', 1, never), write('b', 2, 3), read('b', 4, 5), read('a', 6, 7)],
+      true,
+    ],
+    [
+      'a write without an answer that comes and goes',
+      [write('a', 1, never), write('b', 2, 3), read('a', 4, 5), read('b', 6, 7)],
+      false,
+    ],
+    ['a lost write', [write('a', 1, 2), read(undefined, 3, 4)], false],
+  ] as const)('%s', (_name, operations, expected) => {
+    expect(isLinearizable(operations)).toBe(expected);
+  });
+});
