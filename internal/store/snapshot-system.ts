@@ -81,3 +81,17 @@ export function readSnapshot<T>(path: string, use: (dump: Dump) => T): T {
     fs.closeSync(fd);
   }
 }
+
+/** Reads a snapshot from end to end; SnapshotError when it is damaged. */
+export function verifySnapshot(path: string): { revision: number; keys: number } {
+  return readSnapshot(path, (dump) => {
+    let { revision } = dump.meta;
+    const live = new Set<string>();
+    for (const { key, kv } of dump.versions()) {
+      revision = Math.max(revision, kv.modRevision);
+      if (kv.version > 0) live.add(key);
+      else live.delete(key);
+    }
+    return { revision, keys: live.size };
+  });
+}

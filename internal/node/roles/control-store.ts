@@ -4,6 +4,8 @@ import { errorCode } from '../../base/errors.ts';
 import type { Store } from '../../store/api.ts';
 import { openExternalEtcd } from '../../store/etcd/external-client.ts';
 import { serveEtcd } from '../../store/etcd/face-server.ts';
+import { s3Target } from '../../store/snapshots/s3-client.ts';
+import { SnapshotSchedule } from '../../store/snapshots/schedule-system.ts';
 import { openStore } from '../../store/store.ts';
 import type { RoleContext } from '../role.ts';
 
@@ -28,9 +30,11 @@ export async function openControlStore(context: RoleContext): Promise<{ store: S
   });
   try {
     const face = await serveFace(context, store);
+    const schedule = startSchedule(context, store);
     return {
       store,
       close: async () => {
+        schedule?.close();
         await face.close();
         await store.close();
       },
@@ -39,6 +43,23 @@ export async function openControlStore(context: RoleContext): Promise<{ store: S
     await store.close();
     throw error;
   }
+}
+
+function startSchedule({ config, log, clock }: RoleContext, store: Store): SnapshotSchedule | undefined {
+  const { everyHours, keep, dir, s3, s3Region, s3AccessKey, s3SecretKey } = config.snapshots;
+  if (everyHours === 0) return undefined;
+  return new SnapshotSchedule({
+    store,
+    node: config.node.name,
+    dir,
+    everyMs: everyHours * 3_600_000,
+    keep,
+    ...(s3 !== undefined && {
+      target: s3Target({ url: s3, region: s3Region, accessKey: s3AccessKey!, secretKey: s3SecretKey! }),
+    }),
+    clock,
+    log: log.with({ component: 'snapshots' }),
+  });
 }
 
 async function serveFace(context: RoleContext, store: Store): Promise<{ close(): Promise<void> }> {

@@ -1,0 +1,42 @@
+import * as fs from 'node:fs';
+import { dirname } from 'node:path';
+import { makeDirectory } from '../../base/files-system.ts';
+import type { Store } from '../api.ts';
+import { verifySnapshot } from '../snapshot-system.ts';
+
+/**
+ * Writes a snapshot of the store to a new file (0600) and reads it back: when this resolves it is on disk, whole, and its checksum is right. A file
+ * that did not come so far is removed.
+ */
+export async function saveSnapshot(store: Store, path: string): Promise<{ revision: number; bytes: number }> {
+  makeDirectory(dirname(path));
+  const part = `${path}.part`;
+  fs.rmSync(part, { force: true });
+  const fd = fs.openSync(part, 'wx', 0o600);
+  let bytes = 0;
+  try {
+    try {
+      const snapshot = await store.snapshot();
+      for await (const piece of snapshot.pieces()) {
+        let written = 0;
+        while (written < piece.length)
+          written += fs.writeSync(fd, piece, written, piece.length - written, bytes + written);
+        bytes += piece.length;
+      }
+      fs.fdatasyncSync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+    const { revision } = verifySnapshot(part);
+    // Without replacing what somebody else has made meanwhile.
+    fs.linkSync(part, path);
+    fs.rmSync(part);
+    const directory = fs.openSync(dirname(path), 'r');
+    fs.fsyncSync(directory);
+    fs.closeSync(directory);
+    return { revision, bytes };
+  } catch (error) {
+    fs.rmSync(part, { force: true });
+    throw error;
+  }
+}

@@ -1,0 +1,146 @@
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import { afterEach, expect, test } from 'vitest';
+import { utf8 } from '../../base/bytes.ts';
+import { systemDisk } from '../../base/disk-system.ts';
+import { silentLogger } from '../../base/log.ts';
+import { systemClock, systemRandom } from '../../base/system.ts';
+import type { Store } from '../api.ts';
+import { restoreStore } from '../restore.ts';
+import { openStore } from '../store.ts';
+import { ManualClock } from '../testing.ts';
+import { beyondRetention, scheduledName, scheduledTime } from './names.ts';
+import { s3Target } from './s3-client.ts';
+import { saveSnapshot } from './save-system.ts';
+import { SnapshotSchedule } from './schedule-system.ts';
+
+const dir = fs.mkdtempSync(`${os.tmpdir()}/schedule-`);
+const open: { close(): unknown }[] = [];
+afterEach(async () => {
+  for (const one of open.splice(0).reverse()) await one.close();
+  fs.rmSync(dir, { recursive: true, force: true });
+});
+
+async function start(): Promise<Store> {
+  const store = await openStore({
+    dir: `${dir}/store`,
+    disk: systemDisk,
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLogger,
+    writer: 'inline',
+  });
+  open.push(store);
+  await store.put({ key: utf8('a'), value: utf8('1') });
+  return store;
+}
+
+/** Enough of an S3 for the schedule: signed requests, objects by path, one page of a list. */
+function mockS3(): { url: string; objects: Map<string, Uint8Array> } {
+  const objects = new Map<string, Uint8Array>();
+  const server = Bun.serve({
+    port: 0,
+    hostname: '127.0.0.1',
+    fetch: async (request) => {
+      if (
+        !/^AWS4-HMAC-SHA256 Credential=KEY\/\d{8}\/eu-test-1\/s3\/aws4_request/.test(
+          request.headers.get('authorization') ?? '',
+        )
+      )
+        return new Response('<Error><Code>AccessDenied</Code></Error>', { status: 403 });
+      const url = new URL(request.url);
+      if (request.method === 'PUT') objects.set(url.pathname, new Uint8Array(await request.arrayBuffer()));
+      else if (request.method === 'DELETE') objects.delete(url.pathname);
+      else {
+        const prefix = url.searchParams.get('prefix') ?? '';
+        const keys = [...objects.keys()]
+          .map((path) => path.replace('/bucket/', ''))
+          .filter((key) => key.startsWith(prefix));
+        return new Response(
+          `<?xml version="1.0"?><ListBucketResult><Name>bucket</Name><KeyCount>${keys.length}</KeyCount>${keys
+            .map((key) => `<Contents><Key>${key}</Key><Size>1</Size></Contents>`)
+            .join('')}</ListBucketResult>`,
+        );
+      }
+      return new Response('');
+    },
+  });
+  open.push({ close: () => server.stop(true) });
+  return { url: `http://127.0.0.1:${server.port}/bucket/home`, objects };
+}
+
+test('names tell whose they are and when; only scheduled ones of this node are ever removed', () => {
+  const at = Date.UTC(2026, 1, 3, 4, 5, 6);
+  expect(scheduledName('pi-1', at)).toBe('scheduled-pi-1-20260203T040506Z.db');
+  expect(scheduledTime('pi-1', scheduledName('pi-1', at))).toBe(at);
+  const names = [1, 2, 3, 4].map((day) => scheduledName('pi-1', Date.UTC(2026, 0, day)));
+  const others = [scheduledName('pi', 0), scheduledName('pi-1-b', 0), 'mine.db', 'scheduled-pi-1-x.db'];
+  expect(beyondRetention('pi-1', [...names, ...others], 2)).toEqual([names[1], names[0]]);
+});
+
+test('snapshots come when they are due, the oldest go, in the directory and in the bucket; one made by hand stays', async () => {
+  const store = await start();
+  const s3 = mockS3();
+  const clock = new ManualClock();
+  const schedule = new SnapshotSchedule({
+    store,
+    node: 'n',
+    dir: `${dir}/snapshots`,
+    everyMs: 3_600_000,
+    keep: 2,
+    target: s3Target({ url: s3.url, region: 'eu-test-1', accessKey: 'KEY', secretKey: 'SECRET' }),
+    clock,
+    log: silentLogger,
+  });
+  open.push(schedule);
+  await saveSnapshot(store, `${dir}/snapshots/by-hand.db`);
+  const files = () => fs.readdirSync(`${dir}/snapshots`).sort();
+  const made: string[] = [];
+  for (let i = 0; i < 4; i++) {
+    clock.advance(3_600_000);
+    const fresh = () =>
+      files().filter((name) => name.startsWith('scheduled') && name.endsWith('.db') && !made.includes(name));
+    for (let n = 0; n < 2000 && fresh().length === 0; n++) await new Promise((resolve) => setTimeout(resolve, 2));
+    made.push(...fresh());
+    // The bucket follows.
+    for (let n = 0; n < 2000 && !s3.objects.has(`/bucket/home/${made.at(-1)}`); n++)
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  expect(made.length).toBe(4);
+  expect(files()).toEqual(['by-hand.db', ...made.slice(2)]);
+  expect([...s3.objects.keys()].sort()).toEqual(made.slice(2).map((name) => `/bucket/home/${name}`));
+  expect(
+    Buffer.compare(s3.objects.get(`/bucket/home/${made[3]}`)!, fs.readFileSync(`${dir}/snapshots/${made[3]}`)),
+  ).toBe(0);
+  expect(fs.statSync(`${dir}/snapshots/${made[3]}`).mode & 0o777).toBe(0o600);
+  await restoreStore({ from: `${dir}/snapshots/${made[3]}`, dir: `${dir}/restored`, disk: systemDisk });
+});
+
+test('a bucket that refuses costs nothing but a line in the log', async () => {
+  const store = await start();
+  const s3 = mockS3();
+  const schedule = new SnapshotSchedule({
+    store,
+    node: 'n',
+    dir: `${dir}/snapshots`,
+    everyMs: 1000,
+    keep: 1,
+    target: s3Target({ url: s3.url, region: 'eu-test-1', accessKey: 'WRONG', secretKey: 'SECRET' }),
+    clock: new ManualClock(),
+    log: silentLogger,
+  });
+  open.push(schedule);
+  const name = await schedule.run();
+  expect(fs.existsSync(`${dir}/snapshots/${name}`)).toBe(true);
+  expect(s3.objects.size).toBe(0);
+});
+
+test('a file that is there is never replaced, and nothing half is left', async () => {
+  const store = await start();
+  fs.mkdirSync(`${dir}/snapshots`);
+  fs.writeFileSync(`${dir}/snapshots/x.db`, 'precious');
+  await expect(saveSnapshot(store, `${dir}/snapshots/x.db`)).rejects.toThrow('EEXIST');
+  expect(fs.readFileSync(`${dir}/snapshots/x.db`, 'utf8')).toBe('precious');
+  expect(fs.readdirSync(`${dir}/snapshots`)).toEqual(['x.db']);
+});
