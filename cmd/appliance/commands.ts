@@ -85,6 +85,12 @@ export const commands: readonly CommandRow[] = [
     load: () => import('./token.ts'),
   },
   {
+    name: 'store',
+    summary: 'look after the control-plane store: status, snapshots, restoring, compaction; on a server',
+    group: 'Look at a node',
+    load: () => import('./store.ts'),
+  },
+  {
     name: 'config',
     summary: 'show, check and explain the configuration',
     group: 'Look at a node',

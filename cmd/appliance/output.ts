@@ -7,3 +7,16 @@ export function print(format: OutputFormat, data: unknown, table: () => string):
   else if (format === 'yaml') process.stdout.write(stringify(data));
   else console.log(table());
 }
+
+/** Rows of equal length, the first of them the heads, one below the other. */
+export function columns(table: readonly (readonly string[])[]): string {
+  const widths = table[0]!.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
+  return table
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column]!))
+        .join('   ')
+        .trimEnd(),
+    )
+    .join('\n');
+}

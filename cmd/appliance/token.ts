@@ -10,7 +10,7 @@ import { createKubeClient } from '../../internal/kube/client/client.ts';
 import { httpsTransport } from '../../internal/kube/client/https-transport.ts';
 import { caHash, formatToken } from '../../internal/pki/token.ts';
 import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
-import { print } from './output.ts';
+import { columns, print } from './output.ts';
 
 /** `appliance token`: on a server, with the administrator's certificate, over the API. */
 
@@ -153,18 +153,6 @@ async function tokenList(from: ConfigArguments, output: OutputFormat): Promise<v
       ]),
     ]),
   );
-}
-
-function columns(table: readonly (readonly string[])[]): string {
-  const widths = table[0]!.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
-  return table
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column]!))
-        .join('   ')
-        .trimEnd(),
-    )
-    .join('\n');
 }
 
 async function tokenDelete(from: ConfigArguments, ids: readonly string[]): Promise<void> {

@@ -52,6 +52,9 @@ export function accessRules(config: Config, paths: Paths, keyrings: readonly str
       ? [
           own(paths.store, 'appliance-server'),
           own(paths.pki, 'appliance-server'),
+          ...(config.snapshots.everyHours > 0
+            ? [{ ...own(config.snapshots.dir, 'appliance-server'), kind: 'directory' as const }]
+            : []),
           {
             ...own(config.manifestsDir, 'root', 0o750),
             group: 'appliance-server' as const,

@@ -1,0 +1,281 @@
+import { existsSync, readdirSync, renameSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import type { Command } from 'commander';
+import { systemDisk } from '../../internal/base/disk-system.ts';
+import { AppError, errorCode } from '../../internal/base/errors.ts';
+import { silentLogger } from '../../internal/base/log.ts';
+import { systemClock, systemRandom } from '../../internal/base/system.ts';
+import type { Config } from '../../internal/config/config.ts';
+import { runningConfig } from '../../internal/config/machine-system.ts';
+import { nodePaths } from '../../internal/config/paths.ts';
+import { socketAnswers } from '../../internal/node/probe-system.ts';
+import type { Store } from '../../internal/store/api.ts';
+import { openExternalEtcd } from '../../internal/store/etcd/external-client.ts';
+import { restoreStore } from '../../internal/store/restore.ts';
+import { verifySnapshot } from '../../internal/store/snapshot-system.ts';
+import { timeText } from '../../internal/store/snapshots/names.ts';
+import { saveSnapshot } from '../../internal/store/snapshots/save-system.ts';
+import { resetCluster } from '../../internal/store/store.ts';
+import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
+import { columns, print } from './output.ts';
+
+/** `appliance store`: on a server, over the store's etcd face with this server's client certificate; restoring works on its files. */
+
+export const command: CommandModule = {
+  define(command) {
+    const status = command.command('status').description('Show revision, size, leader and alarms.');
+    withOutput(status).action(({ output }: Output) => withStore(status, (store) => showStatus(store, output)));
+    const members = command.command('members').description('Show who keeps the store.');
+    withOutput(members).action(({ output }: Output) => withStore(members, (store) => showMembers(store, output)));
+
+    const snapshot = command.command('snapshot').description('Copies of the whole store in one file.');
+    const save = snapshot
+      .command('save')
+      .argument('[file]', 'a new file; without it one in snapshots.dir')
+      .description('Make a snapshot now and check it.');
+    withExamples(withOutput(save), [
+      ['appliance store snapshot save /mnt/usb/before-upgrade.db', 'etcdctl reads it too'],
+    ]).action((file: string | undefined, { output }: Output) =>
+      withStore(save, (store, config) => saveOne(store, config, file, output)),
+    );
+    const list = snapshot.command('list').alias('ls').description('Show the snapshots in snapshots.dir.');
+    withOutput(list).action(({ output }: Output) => listSnapshots(runningConfig(configArguments(list)), output));
+    const check = snapshot
+      .command('status')
+      .argument('<file>')
+      .description('Check a snapshot from end to end and show what it holds.');
+    withOutput(check).action((file: string, { output }: Output) => checkOne(file, output));
+    const restore = snapshot
+      .command('restore')
+      .argument('<file>', 'of `appliance store snapshot save`, the schedule, or `etcdctl snapshot save`')
+      .description('Make the store of a snapshot; the node must not run. What was there is kept beside it.');
+    withExamples(withOutput(restore), [
+      ['appliance store snapshot restore /mnt/usb/before-upgrade.db', 'then: appliance up'],
+    ]).action((file: string, { output }: Output) => restoreOne(restore, file, output));
+
+    const compact = command
+      .command('compact')
+      .argument('[revision]', 'the oldest that can still be read; without it the newest')
+      .description('Forget history, and wait until it is gone.');
+    compact.action((revision: string | undefined) => withStore(compact, (store) => compactTo(store, revision)));
+    const defrag = command.command('defrag').description('Give the space of what was deleted back to the file system.');
+    defrag.action(() => withStore(defrag, defragment));
+    const disarm = command.command('disarm').description('Take back every alarm, when its cause is gone.');
+    disarm.action(() => withStore(disarm, disarmAll));
+    const reset = command
+      .command('cluster-reset')
+      .description('Make this server the only member, when the others are lost for good; the node must not run.');
+    reset.action(() => clusterReset(reset));
+  },
+};
+
+interface Output {
+  readonly output: OutputFormat;
+}
+
+async function withStore(command: Command, use: (store: Store, config: Config) => Promise<void>): Promise<void> {
+  const config = runningConfig(configArguments(command));
+  const { pki } = nodePaths(config.dataDir, config.runDir);
+  const own = {
+    caFile: `${pki}/etcd-server-ca.crt`,
+    certFile: `${pki}/etcd-client.crt`,
+    keyFile: `${pki}/etcd-client.key`,
+  };
+  let store: Store;
+  try {
+    store = await openExternalEtcd({
+      endpoints: config.datastore ?? `etcd://127.0.0.1:${config.ports.etcd}`,
+      tls: config.datastore === undefined ? own : config.datastoreTls,
+      clock: systemClock,
+      log: silentLogger,
+    });
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === 'EACCES')
+      throw new AppError('ROOT', 'the store is root’s to look after', { hint: 'start it with sudo' });
+    if (code === 'ENOENT')
+      throw new AppError('NOT_SERVER', `this machine is no server: it has no ${own.certFile}`, {
+        hint: 'call it on a server of the cluster',
+      });
+    if (config.datastore !== undefined || (await isRunning(config))) throw error;
+    throw new AppError('NOT_RUNNING', 'no node runs here', { hint: 'start it first: appliance up', cause: error });
+  }
+  try {
+    await use(store, config);
+  } finally {
+    await store.close();
+  }
+}
+
+function isRunning(config: Config): Promise<boolean> {
+  return socketAnswers(nodePaths(config.dataDir, config.runDir).controlSocket);
+}
+
+/** Only on a node that is stopped, whose store is its own. */
+async function stoppedConfig(command: Command): Promise<Config> {
+  const config = runningConfig(configArguments(command));
+  if (config.datastore !== undefined)
+    throw new AppError('DATASTORE', `the store is the etcd at ${config.datastore}`, {
+      hint: 'use etcdctl where it runs',
+    });
+  if (await isRunning(config))
+    throw new AppError('RUNNING', 'the node runs', {
+      hint: 'stop it first: appliance down, or systemctl stop appliance',
+    });
+  return config;
+}
+
+const hex = (id: bigint): string => id.toString(16);
+
+async function showStatus(store: Store, output: OutputFormat): Promise<void> {
+  const { cluster } = store;
+  const found = store.status();
+  const alarms = (await store.alarms()).map(({ memberId, type }) => ({ member: hex(memberId), type }));
+  const status = {
+    clusterId: hex(cluster.clusterId),
+    memberId: hex(cluster.memberId),
+    leaderId: hex(cluster.leaderId),
+    term: cluster.term,
+    members: cluster.members().length,
+    revision: found.revision,
+    keys: found.keys,
+    appliedIndex: found.appliedIndex,
+    databaseBytes: found.databaseBytes,
+    databaseBytesInUse: found.databaseBytesInUse,
+    alarms,
+  };
+  print(output, status, () =>
+    columns([
+      ['REVISION', 'KEYS', 'SIZE', 'IN USE', 'MEMBERS', 'LEADER', 'ALARMS'],
+      [
+        String(status.revision),
+        String(status.keys),
+        mebibytes(status.databaseBytes),
+        mebibytes(status.databaseBytesInUse),
+        String(status.members),
+        status.leaderId === '0' ? 'none' : status.leaderId === status.memberId ? 'this member' : status.leaderId,
+        alarms.map(({ type }) => type).join() || 'none',
+      ],
+    ]),
+  );
+}
+
+function mebibytes(bytes: number): string {
+  return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+}
+
+async function showMembers(store: Store, output: OutputFormat): Promise<void> {
+  const { cluster } = store;
+  const members = cluster.members().map(({ id, name, peerUrls, clientUrls, learner }) => ({
+    id: hex(id),
+    name,
+    peerUrls,
+    clientUrls,
+    learner,
+    leader: id === cluster.leaderId,
+  }));
+  print(output, members, () =>
+    columns([
+      ['ID', 'NAME', 'ROLE', 'PEER', 'CLIENT'],
+      ...members.map((member) => [
+        member.id,
+        member.name || '(not started)',
+        member.learner ? 'learner' : member.leader ? 'leader' : 'voter',
+        member.peerUrls.join(),
+        member.clientUrls.join(),
+      ]),
+    ]),
+  );
+}
+
+async function saveOne(store: Store, config: Config, file: string | undefined, output: OutputFormat): Promise<void> {
+  const path = resolve(
+    file ?? join(config.snapshots.dir, `manual-${config.node.name}-${timeText(systemClock.now())}.db`),
+  );
+  if (existsSync(path)) throw new AppError('EXISTS', `${path} is there already`, { hint: 'Name another file.' });
+  const { revision, bytes } = await saveSnapshot(store, path);
+  print(output, { file: path, revision, bytes }, () => `${path}: revision ${revision}, ${mebibytes(bytes)}`);
+}
+
+function listSnapshots(config: Config, output: OutputFormat): void {
+  const { dir } = config.snapshots;
+  const names = existsSync(dir) ? readdirSync(dir).filter((name) => name.endsWith('.db')) : [];
+  const found = names
+    .map((name) => {
+      const { size, mtime } = statSync(join(dir, name));
+      return { file: join(dir, name), bytes: size, made: mtime.toISOString() };
+    })
+    .sort((a, b) => (a.made < b.made ? 1 : -1));
+  print(output, found, () =>
+    columns([['FILE', 'SIZE', 'MADE'], ...found.map(({ file, bytes, made }) => [file, mebibytes(bytes), made])]),
+  );
+}
+
+function checkOne(file: string, output: OutputFormat): void {
+  const found = { file: resolve(file), ...verifySnapshot(file), bytes: statSync(file).size };
+  print(output, found, () =>
+    columns([
+      ['REVISION', 'KEYS', 'SIZE'],
+      [String(found.revision), String(found.keys), mebibytes(found.bytes)],
+    ]),
+  );
+}
+
+async function restoreOne(command: Command, file: string, output: OutputFormat): Promise<void> {
+  const config = await stoppedConfig(command);
+  const { store: dir } = nodePaths(config.dataDir, config.runDir);
+  // Before anything is moved.
+  verifySnapshot(file);
+  const time = timeText(systemClock.now());
+  const made = `${dir}.restored-${time}`;
+  const { revision, keys } = await restoreStore({ from: file, dir: made, disk: systemDisk });
+  const before = existsSync(dir) ? `${dir}.before-${time}` : undefined;
+  if (before !== undefined) renameSync(dir, before);
+  renameSync(made, dir);
+  await systemDisk.syncDirectory(config.dataDir);
+  print(output, { revision, keys, before: before ?? null }, () =>
+    [
+      `The store is that of ${file}: revision ${revision}, ${keys} keys.`,
+      ...(before === undefined ? [] : [`What was there is in ${before}; remove it when all is well.`]),
+      'Start the node: appliance up. Other servers must be emptied and join anew.',
+    ].join('\n'),
+  );
+}
+
+async function compactTo(store: Store, asked: string | undefined): Promise<void> {
+  if (asked !== undefined && !/^\d{1,15}$/.test(asked))
+    throw new AppError('USAGE', `${JSON.stringify(asked)} is no revision`, { hint: 'expected a number such as 4711' });
+  const revision = asked === undefined ? store.revision : Number(asked);
+  await store.compact(revision, { physical: true });
+  console.log(`history before revision ${revision} is gone`);
+}
+
+async function defragment(store: Store): Promise<void> {
+  const before = store.status().databaseBytes;
+  await store.defragment();
+  console.log(`defragmented; it was ${mebibytes(before)}`);
+}
+
+async function disarmAll(store: Store): Promise<void> {
+  const alarms = await store.alarms();
+  for (const alarm of alarms) await store.disarmAlarm(alarm);
+  console.log(alarms.length === 0 ? 'there is no alarm' : `disarmed: ${alarms.map(({ type }) => type).join()}`);
+}
+
+async function clusterReset(command: Command): Promise<void> {
+  const config = await stoppedConfig(command);
+  const paths = nodePaths(config.dataDir, config.runDir);
+  if (!existsSync(paths.store)) throw new AppError('NOT_SERVER', `there is no store in ${paths.store}`);
+  const clientUrls = [`https://${config.node.ip}:${config.ports.etcd}`];
+  await resetCluster({
+    dir: paths.store,
+    disk: systemDisk,
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLogger,
+    member: { name: config.node.name, peerUrls: [], clientUrls },
+  });
+  console.log(
+    'This server is the only member of the store now. Start it: appliance up. Other servers must be emptied and join anew.',
+  );
+}
