@@ -97,7 +97,11 @@ async function untilReady(
   let report: StatusReport | undefined;
   while (performance.now() < deadline) {
     await Bun.sleep(supervisor.allReady ? 300 : 500);
-    if (!supervisor.allReady) continue;
+    if (!supervisor.allReady) {
+      const sick = supervisor.status().instances.find(({ phase, healthy }) => phase === 'running' && !healthy);
+      if (sick) wait(`${sick.name} runs but is not healthy: ${sick.detail}`);
+      continue;
+    }
     report = await readStatus(config);
     if (report?.ok) return report;
     if (report) wait(report.problems[0] ?? `waiting for ${config.node.name}`);
