@@ -1,6 +1,7 @@
 /**
- * `bun test/bench/rados.ts [seconds]`: rados bench against this appliance and against Debian's Ceph on the same disk in one run, in turn, with the ratio; then
- * memory (PSS) of both, and what their starts took. Needs root and Debian's ceph-mon, ceph-mgr, ceph-osd and ceph-common.
+ * `bun test/bench/rados.ts [seconds]`: rados bench against this appliance and against Debian's Ceph on the same disk in one run, in turn, with the ratio and
+ * the bar that it is to reach, and the processor time that the OSDs took for an operation; then memory (PSS) of both, and what their starts took. Needs root
+ * and Debian's ceph-mon, ceph-mgr, ceph-osd and ceph-common.
  */
 import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,11 +14,21 @@ const peer = new TestNode();
 const peerDirectory = mkdtempSync(join(tmpdir(), 'peer-ceph-'));
 const peerConf = join(peerDirectory, 'ceph.conf');
 
-type Side = { name: string; conf: string; inside: (...argv: string[]) => string[] };
+type Side = { name: string; conf: string; inside: (...argv: string[]) => string[]; osds: () => Promise<number[]> };
 const sides: [Side, Side] = [
-  { name: 'appliance', conf: '', inside: (...argv) => ours.inside(...argv) },
-  { name: 'Ceph', conf: peerConf, inside: (...argv) => peer.inside(...argv) },
+  { name: 'appliance', conf: '', inside: (...argv) => ours.inside(...argv), osds: () => pidsOf('osd') },
+  {
+    name: 'Ceph',
+    conf: peerConf,
+    inside: (...argv) => peer.inside(...argv),
+    osds: async () => (await must(['sh', '-c', `cat ${peerDirectory}/pids/osd.*`])).trim().split('\n').map(Number),
+  },
 ];
+
+async function pidsOf(prefix: string): Promise<number[]> {
+  const { instances } = await ours.status();
+  return instances.filter((one) => one.name.startsWith(prefix) && one.pid).map((one) => one.pid!);
+}
 
 const tool = (side: Side, ...argv: string[]): Promise<string> =>
   must(side.inside(argv[0]!, '-c', side.conf, ...argv.slice(1)), { timeoutMs: 120_000 });
@@ -26,16 +37,41 @@ interface Case {
   pool: string;
   bytes: number;
   threads: number;
+  /** Ratio to the peer that writes and reads are to reach. */
+  bar?: number;
 }
 const cases: Case[] = [
-  { pool: 'size3', bytes: 4096, threads: 16 },
+  { pool: 'size3', bytes: 4096, threads: 16, bar: 1 },
   { pool: 'size3', bytes: 4096, threads: 1 },
   { pool: 'size3', bytes: 4 << 20, threads: 16 },
-  { pool: 'size1', bytes: 4096, threads: 16 },
-  { pool: 'size1', bytes: 4 << 20, threads: 16 },
+  { pool: 'size1', bytes: 4096, threads: 16, bar: 1 },
+  { pool: 'size1', bytes: 4096, threads: 1 },
+  { pool: 'size1', bytes: 4 << 20, threads: 16, bar: 0.7 },
 ];
+/** MiB PSS of one OSD. */
+const memoryBars = { idle: 40, loaded: 200 };
 
-async function bench(side: Side, one: Case, mode: 'write' | 'rand'): Promise<{ iops: number; megabytes: number }> {
+interface Figures {
+  iops: number;
+  megabytes: number;
+  /** Of all OSDs together, microseconds an operation. */
+  processorUs: number;
+}
+
+/** User and system time of processes with all their threads, in microseconds; the kernel counts in hundredths of a second. */
+function processorUs(pids: number[]): number {
+  let ticks = 0;
+  for (const pid of pids) {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    ticks += Number(fields[11]) + Number(fields[12]);
+  }
+  return ticks * 10_000;
+}
+
+async function bench(side: Side, one: Case, mode: 'write' | 'rand'): Promise<Figures> {
+  const osds = await side.osds();
+  const before = processorUs(osds);
   const text = await tool(
     side,
     'rados',
@@ -52,7 +88,12 @@ async function bench(side: Side, one: Case, mode: 'write' | 'rand'): Promise<{ i
   );
   const value = (label: string): number =>
     Number(new RegExp(`^${label}:\\s+([\\d.]+)`, 'm').exec(text)?.[1] ?? Number.NaN);
-  return { iops: value('Average IOPS'), megabytes: value('Bandwidth \\(MB/sec\\)') };
+  const operations = value(mode === 'write' ? 'Total writes made' : 'Total reads made');
+  return {
+    iops: value('Average IOPS'),
+    megabytes: value('Bandwidth \\(MB/sec\\)'),
+    processorUs: (processorUs(osds) - before) / operations,
+  };
 }
 
 function pssMiB(pids: number[]): number {
@@ -62,13 +103,11 @@ function pssMiB(pids: number[]): number {
   return Math.round(kib / 1024);
 }
 
-async function memory(): Promise<string> {
-  const status = await ours.status();
-  const of = (prefix: string): number =>
-    pssMiB(status.instances.filter((one) => one.name.startsWith(prefix) && one.pid).map((one) => one.pid!));
+async function memory(bar: number): Promise<string> {
   const peerPids = (await must(['sh', '-c', `cat ${peerDirectory}/pids/*`])).trim().split('\n').map(Number);
-  const peerOsds = (await must(['sh', '-c', `cat ${peerDirectory}/pids/osd.*`])).trim().split('\n').map(Number);
-  return `appliance: mon ${of('mon')}, mgr ${of('mgr')}, OSDs ${of('osd')}; Ceph: mon and mgr ${pssMiB(peerPids) - pssMiB(peerOsds)}, OSDs ${pssMiB(peerOsds)} (MiB PSS)`;
+  const peerOsds = await sides[1].osds();
+  const largest = Math.max(...(await pidsOf('osd')).map((pid) => pssMiB([pid])));
+  return `appliance: mon ${pssMiB(await pidsOf('mon'))}, mgr ${pssMiB(await pidsOf('mgr'))}, OSDs ${pssMiB(await pidsOf('osd'))}, the largest ${largest} (bar ${bar}: ${largest <= bar ? 'yes' : 'no'}); Ceph: mon and mgr ${pssMiB(peerPids) - pssMiB(peerOsds)}, OSDs ${pssMiB(peerOsds)} (MiB PSS)`;
 }
 
 try {
@@ -103,18 +142,22 @@ try {
   console.log(
     `start to healthy: appliance ${oursSeconds.toFixed(1)} s, Ceph ${((performance.now() - began) / 1000).toFixed(1)} s (pools included)`,
   );
-  console.log(`idle: ${await memory()}`);
+  console.log(`idle: ${await memory(memoryBars.idle)}`);
   console.log(
-    '\n| pool, object, threads | op | appliance IOPS (MB/s) | Ceph IOPS (MB/s) | ratio |\n|---|---|---|---|---|',
+    '\n| pool, object, threads | op | appliance IOPS (MB/s) | Ceph IOPS (MB/s) | ratio | bar | reached | OSDs, us an op: appliance / Ceph |\n|---|---|---|---|---|---|---|---|',
   );
   for (const one of cases)
     for (const mode of ['write', 'rand'] as const) {
       const [mine, theirs] = [await bench(sides[0], one, mode), await bench(sides[1], one, mode)];
+      const size = one.bytes >= 1 << 20 ? `${one.bytes >> 20}M` : `${one.bytes >> 10}K`;
+      const ratio = mine.megabytes / theirs.megabytes;
+      const verdict = one.bar === undefined ? ' | ' : `${one.bar.toFixed(1)} | ${ratio >= one.bar ? 'yes' : 'no'}`;
+      const of = (figures: Figures): string => `${figures.iops} (${figures.megabytes.toFixed(1)})`;
       console.log(
-        `| ${one.pool}, ${one.bytes >= 1 << 20 ? `${one.bytes >> 20}M` : `${one.bytes >> 10}K`}, ${one.threads} | ${mode} | ${mine.iops} (${mine.megabytes.toFixed(1)}) | ${theirs.iops} (${theirs.megabytes.toFixed(1)}) | ${(mine.megabytes / theirs.megabytes).toFixed(2)} |`,
+        `| ${one.pool}, ${size}, ${one.threads} | ${mode} | ${of(mine)} | ${of(theirs)} | ${ratio.toFixed(2)} | ${verdict} | ${Math.round(mine.processorUs)} / ${Math.round(theirs.processorUs)} |`,
       );
     }
-  console.log(`\nafter load: ${await memory()}`);
+  console.log(`\nafter load: ${await memory(memoryBars.loaded)}`);
 } finally {
   await must(['sh', join(import.meta.dirname, 'peer-ceph.sh'), 'down', peerDirectory]);
   await ours.remove();

@@ -67,7 +67,10 @@ export interface ObjectStore {
   queue(transaction: Transaction): Promise<void>;
   collections(): CollectionId[];
   stat(cid: CollectionId, key: ObjectKey): ObjectStat | undefined;
-  /** Bytes at [offset, offset+length) cut at the object's size; holes read as zeros. Undefined when the object is not there. */
+  /**
+   * Bytes at [offset, offset+length) cut at the object's size; holes read as zeros. Undefined when the object is not there. They may be the store's
+   * own: nobody may change them.
+   */
   read(cid: CollectionId, key: ObjectKey, offset: number, length: number): Promise<Uint8Array | undefined>;
   /** Allocated ranges (4 KiB granularity) inside [offset, offset+length), cut at the object's size, ascending, merged. */
   extents(cid: CollectionId, key: ObjectKey, offset: number, length: number): { offset: number; length: number }[];

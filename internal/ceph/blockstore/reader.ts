@@ -79,7 +79,7 @@ export async function readObject(
   }
 }
 
-/** A copy of blocks that are all in memory. */
+/** Blocks that are all in memory: a single one as it lies there, several in a copy. */
 function fromMemory(data: DataFile, onode: Onode, first: number, count: number): Uint8Array | undefined {
   let out: Uint8Array | undefined;
   for (let n = 0; n < count; n++) {
@@ -89,9 +89,9 @@ function fromMemory(data: DataFile, onode: Onode, first: number, count: number):
     const image = data.image(physical);
     const bytes = image === undefined ? data.cached(physical, crc) : image.bytes;
     if (bytes === undefined || wholeCrc32c(bytes) !== crc) return undefined;
+    if (count === 1) return bytes;
     out ??= unfilledBytes(count * blockBytes);
     out.set(bytes, n * blockBytes);
-    if (count === 1) noteCrc32c(out, crc);
   }
   return out;
 }

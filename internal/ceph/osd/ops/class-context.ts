@@ -31,7 +31,8 @@ class ObjectOfClass implements ClassContext {
     const size = ctx.exists ? ctx.info.size : 0;
     const count = Math.max(0, Math.min(length, size - offset));
     if (count === 0) return new Uint8Array(0);
-    return ctx.host.store.read(ctx.cid, ctx.key, offset, count).then((bytes) => bytes ?? new Uint8Array(0));
+    // A copy: methods change what they have read before they write it.
+    return ctx.host.store.read(ctx.cid, ctx.key, offset, count).then((bytes) => bytes?.slice() ?? new Uint8Array(0));
   }
 
   create(exclusive: boolean): void {
