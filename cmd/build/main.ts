@@ -36,8 +36,8 @@ async function npmPackage(name: string, version: string): Promise<string> {
 
 const compileOptions = [
   ...['--compile', '--minify', '--format=esm', '--splitting', '--bytecode'],
-  // Functions that are nested deeper are compiled when they are called: 1 MB less, and no start is slower.
-  '--bytecode-depth=2',
+  // Functions that are nested deeper are compiled when they are called: 4 MB less, and no start is slower.
+  '--bytecode-depth=1',
   // Files of the directory that the program happens to be called in must not change what it does, least of all as root.
   ...['--no-compile-autoload-dotenv', '--no-compile-autoload-bunfig'],
 ];

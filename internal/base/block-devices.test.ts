@@ -1,9 +1,10 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { findDevice, usersOf } from './block-devices.ts';
-import { type DeviceDirectories, listBlockDevices } from './block-devices-system.ts';
+import { type DeviceDirectories, devicePath, listBlockDevices } from './block-devices-system.ts';
+import { runCommand } from './command-system.ts';
 import { AppError } from './errors.ts';
 
 let root = '';
@@ -121,5 +122,31 @@ describe('block devices', () => {
   test('a machine without any', () => {
     expect(listBlockDevices(where)).toEqual([]);
     expect(refusal({ serial: 'x' })).toContain('no disk or partition of this machine is free');
+  });
+});
+
+describe.skipIf(process.getuid?.() !== 0)('a real device (as root)', () => {
+  test('found by its path and by a link to it; refused while it is mounted', async () => {
+    file('image', '');
+    truncateSync(join(root, 'image'), 64 << 20);
+    const device = (await runCommand(['losetup', '--find', '--show', join(root, 'image')])).stdout.trim();
+    const target = join(root, 'mounted');
+    mkdirSync(target);
+    try {
+      link('by-serial', device);
+      expect(devicePath({ device })).toBe(device);
+      expect(devicePath({ device: join(root, 'by-serial') })).toBe(device);
+      expect(listBlockDevices().find((one) => one.path === device)).toMatchObject({ bytes: 64 << 20, usedBy: [] });
+      await runCommand(['mkfs.ext4', '-q', '-L', 'films', device]);
+      await runCommand(['mount', device, target]);
+      try {
+        expect(() => devicePath({ device })).toThrow(`${device} is in use: ${device} is mounted at ${target}`);
+      } finally {
+        await runCommand(['umount', target]);
+      }
+      expect(devicePath({ device })).toBe(device);
+    } finally {
+      await runCommand(['losetup', '--detach', device]);
+    }
   });
 });
