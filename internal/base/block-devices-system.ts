@@ -90,7 +90,8 @@ export function listBlockDevices(where: DeviceDirectories = machine): BlockDevic
     });
 }
 
-function realpath(path: string): string | undefined {
+/** A path without symbolic links, undefined when it leads nowhere: how `findDevice` follows names below /dev/disk. */
+export function realpath(path: string): string | undefined {
   try {
     return realpathSync(path);
   } catch (error) {

@@ -1,6 +1,6 @@
 import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import { findDevice, usersOf } from '../base/block-devices.ts';
-import { listBlockDevices } from '../base/block-devices-system.ts';
+import { listBlockDevices, realpath } from '../base/block-devices-system.ts';
 import { runCommand } from '../base/command-system.ts';
 import type { Config } from '../config/config.ts';
 import type { DiskFact } from './facts.ts';
@@ -53,7 +53,7 @@ export async function diskFacts(config: Config): Promise<DiskFact[]> {
       continue;
     }
     try {
-      const device = findDevice(osd, devices, (path) => (existsSync(path) ? path : undefined));
+      const device = findDevice(osd, devices, realpath);
       seen.add(device.path);
       await add(device.path, id, true, usersOf(device, devices).length > 0);
     } catch {
