@@ -17,8 +17,8 @@ export type Principal =
   /** Knows the password of a node: its certificate has ended while it was away. */
   | { readonly kind: 'password'; readonly node: string };
 
-/** The user of Basic authentication with a node's password: `system:node:<name>`. */
-const nodeUserPrefix = 'system:node:';
+/** The user of Basic authentication with a node's password: `node/<name>` (a user has no colon, RFC 7617). */
+const nodeUserPrefix = 'node/';
 const headerMax = 2048;
 /** Hashes at once, and how many may wait: each takes 32 MiB and much of a second on a small machine. */
 const hashesAtOnce = 2;

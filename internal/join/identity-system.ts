@@ -137,7 +137,7 @@ function pem(paths: Paths, name: string): string {
 export function ownCredential(config: Config, paths: Paths, clock: Clock, random: Random): Credential {
   const cert = pem(paths, 'kubelet.crt');
   if (certificateEnd(cert) > clock.now() + 60_000) return { certificate: { cert, key: pem(paths, 'kubelet.key') } };
-  return { basic: { user: `system:node:${config.node.name}`, secret: ensureNodePassword(paths, random) } };
+  return { basic: { user: `node/${config.node.name}`, secret: ensureNodePassword(paths, random) } };
 }
 
 /** A client of the servers as this node. */

@@ -9,7 +9,7 @@ const answerBytesMax = 1 << 20;
 
 /** Who asks. */
 export interface Credential {
-  /** Basic authentication: a token's user and secret, or `system:node:<name>` and the node's password. */
+  /** Basic authentication: a token's user and secret, or `node/<name>` and the node's password. */
   readonly basic?: { readonly user: string; readonly secret: string };
   readonly certificate?: { readonly cert: string; readonly key: string };
 }

@@ -1,0 +1,313 @@
+import { X509Certificate } from 'node:crypto';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { Clock } from '../base/clock.ts';
+import { silentLogger } from '../base/log.ts';
+import { seededRandom } from '../base/random.ts';
+import { systemClock, systemRandom } from '../base/system.ts';
+import { effectiveConfig } from '../config/load.ts';
+import { startTestServer, type TestServer } from '../kube/apiserver/testing.ts';
+import type { UserInfo } from '../kube/auth/identity.ts';
+import type { KubeClient } from '../kube/client/api.ts';
+import { createKubeClient } from '../kube/client/client.ts';
+import { makeSigningRequest } from '../pki/certificates.ts';
+import { unseal } from '../pki/sealed.ts';
+import { caHash } from '../pki/token.ts';
+import { clusterFacts } from './cluster-info.ts';
+import { fetchAuthority, ServerClient } from './join-client.ts';
+import { createJoinService, nodeHeaders } from './join-service.ts';
+import { RateLimit } from './rate-limit.ts';
+import { createToken, type NewToken, newToken } from './tokens.ts';
+import { keepPassword } from './node-passwords.ts';
+
+/** The endpoints over a real API server; time moves by hand. */
+
+let server: TestServer;
+let client: KubeClient;
+let service: ReturnType<typeof createJoinService>;
+let offsetMs = 0;
+const clock: Clock = {
+  now: () => systemClock.now() + offsetMs,
+  monotonic: () => systemClock.monotonic() + offsetMs,
+  after: systemClock.after,
+};
+const config = effectiveConfig('', 'test', { hostname: 'server-1', ip: '10.0.0.1', freeBytes: 1e12 });
+let staticSecret: string | undefined;
+
+beforeAll(async () => {
+  server = await startTestServer({ port: 0 });
+  client = createKubeClient({
+    transport: (request) => server.api.fetch(request, { identity: { name: 'join', groups: ['system:masters'] } }),
+    baseUrl: 'https://in-process',
+    userAgent: 'test',
+  });
+  await keepPassword(client, 'server-1', 'the-servers-password', systemRandom);
+});
+afterAll(() => server.close());
+
+let remote = 0;
+beforeEach(() => {
+  offsetMs = 0;
+  staticSecret = undefined;
+  // Every test comes from an address of its own: limits of one are not another's.
+  remote++;
+  const { pki } = server;
+  service = createJoinService({
+    authority: (name) => (name === 'client-ca' ? pki.clientCa : pki.serverCa),
+    client,
+    facts: clusterFacts(config),
+    servers: async () => ['10.0.0.1:6443'],
+    ceph: async () => ({ fsid: 'f', monHosts: ['[v2:10.0.0.1:3300]'], bootstrapOsdKey: 'key' }),
+    serverFiles: () => ({ 'server-ca.key': 'the key' }),
+    staticTokens: () => (staticSecret === undefined ? [] : [{ user: 'server', secret: staticSecret }]),
+    ownAddresses: () => ['10.0.0.1', '127.0.0.1'],
+    clock,
+    random: systemRandom,
+    log: silentLogger,
+  });
+  server.api.extend((request, env) =>
+    service({
+      method: request.method,
+      path: new URL(request.url).pathname,
+      headers: request.headers,
+      remote: env.remote ?? '?',
+      certificate: env.certificate,
+      body: () => env.body?.() ?? Promise.resolve(new Uint8Array()),
+    }),
+  );
+});
+
+interface Ask {
+  user?: string;
+  secret?: string;
+  node?: string;
+  password?: string;
+  ip?: string;
+  certificate?: UserInfo;
+  method?: string;
+  body?: Uint8Array;
+}
+
+async function ask(path: string, given: Ask = {}): Promise<{ status: number; text: string; retry: string | null }> {
+  const headers = new Headers();
+  if (given.secret !== undefined)
+    headers.set('authorization', `Basic ${Buffer.from(`${given.user ?? 'node'}:${given.secret}`).toString('base64')}`);
+  if (given.node !== undefined) headers.set('k3s-node-name', given.node);
+  if (given.password !== undefined) headers.set('k3s-node-password', given.password);
+  if (given.ip !== undefined) headers.set('k3s-node-ip', given.ip);
+  const response = await service({
+    method: given.method ?? 'GET',
+    path,
+    headers,
+    remote: `10.9.0.${remote}`,
+    certificate: given.certificate,
+    body: async () => given.body ?? new Uint8Array(),
+  });
+  if (!response) throw new Error(`${path} is nobody's`);
+  return { status: response.status, text: await response.text(), retry: response.headers.get('retry-after') };
+}
+
+async function tokenFor(options: Partial<NewToken> = {}): Promise<string> {
+  const { record, secret } = await newToken({ user: 'node', ...options }, clock.now(), systemRandom);
+  await createToken(client, record);
+  return secret;
+}
+
+const kubelet = '/v1-k3s/client-kubelet.crt';
+const nodeUser = (name: string): UserInfo => ({ name: `system:node:${name}`, groups: ['system:nodes'] });
+
+describe('join endpoints', () => {
+  test('who has a token gets a certificate for the key of its request, and no other name than its own', async () => {
+    const secret = await tokenFor();
+    const { request } = await makeSigningRequest('somebody else');
+    const answer = await ask(kubelet, { secret, node: 'Pi-2', password: 'password-2', method: 'POST', body: request });
+    expect(answer.status, answer.text).toBe(200);
+    const [own, ca] = answer.text.match(/-----BEGIN CERT[^]+?-----END CERTIFICATE-----/g)!;
+    expect(new X509Certificate(own!).subject).toBe('O=system:nodes\nCN=system:node:pi-2');
+    expect(new X509Certificate(own!).verify(new X509Certificate(ca!).publicKey)).toBe(true);
+    expect(answer.text).not.toContain('PRIVATE KEY');
+    const serving = await ask('/v1-k3s/serving-kubelet.crt', {
+      secret,
+      node: 'pi-2',
+      password: 'password-2',
+      ip: '10.0.0.2',
+    });
+    expect(new X509Certificate(serving.text).subjectAltName).toContain('IP Address:10.0.0.2');
+    expect(serving.text).toContain('PRIVATE KEY');
+  });
+
+  test('a second machine of a name is refused and told the way out; a token for that replaces it, once', async () => {
+    const secret = await tokenFor();
+    expect((await ask(kubelet, { secret, node: 'twin', password: 'password-a' })).status).toBe(200);
+    const refused = await ask(kubelet, { secret, node: 'twin', password: 'password-b' });
+    expect(refused.status).toBe(403);
+    expect(refused.text).toContain('appliance token create --replace twin');
+    const replace = await tokenFor({ replace: 'twin' });
+    expect((await ask(kubelet, { secret: replace, node: 'other', password: 'password-b' })).status).toBe(200);
+    expect((await ask(kubelet, { secret: replace, node: 'twin', password: 'password-b' })).text).toContain(
+      'used by other',
+    );
+    const again = await tokenFor({ replace: 'twin' });
+    expect((await ask(kubelet, { secret: again, node: 'twin', password: 'password-b' })).status).toBe(200);
+    expect((await ask(kubelet, { secret, node: 'twin', password: 'password-a' })).status).toBe(403);
+    expect((await ask(kubelet, { secret, node: 'server-1', password: 'password-a' })).status).toBe(403);
+  });
+
+  test('a one-time token is good for one node, again and again', async () => {
+    const secret = await tokenFor({ oneTime: true });
+    for (let time = 0; time < 2; time++)
+      expect((await ask(kubelet, { secret, node: 'once', password: 'password-1' })).status).toBe(200);
+    expect((await ask(kubelet, { secret, node: 'twice', password: 'password-1' })).status).toBe(401);
+  });
+
+  test('an expired token and one of another user let nobody in', async () => {
+    const secret = await tokenFor({ lifeMs: 60_000 });
+    expect((await ask('/v1-k3s/readyz', { secret })).status).toBe(200);
+    expect((await ask('/v1-k3s/readyz', { secret, user: 'server' })).status).toBe(401);
+    expect((await ask('/v1-k3s/readyz', { secret: `${secret}x` })).status).toBe(401);
+    offsetMs = 61_000;
+    const late = await ask('/v1-k3s/readyz', { secret });
+    expect(late.status).toBe(401);
+    expect(late.text).toContain('has expired');
+  });
+
+  test('a node renews with its certificate or its password, as itself only; a deleted one needs a token', async () => {
+    const secret = await tokenFor();
+    const node = { node: 'renewer', password: 'password-r' };
+    expect((await ask(kubelet, { secret, ...node })).status).toBe(200);
+    const certificate = nodeUser('renewer');
+    expect((await ask(kubelet, { certificate, ...node })).status).toBe(200);
+    expect((await ask(kubelet, { certificate, ...node, node: 'once' })).status).toBe(403);
+    expect((await ask(kubelet, { certificate, ...node, password: 'password-x' })).status).toBe(403);
+    expect((await ask(kubelet, { user: 'node/renewer', secret: 'password-r', ...node })).status).toBe(200);
+    expect((await ask(kubelet, { user: 'node/renewer', secret: 'password-x', ...node })).status).toBe(401);
+    await server.call('DELETE', '/api/v1/namespaces/kube-system/secrets/renewer.node-password.k3s');
+    expect((await ask(kubelet, { certificate, ...node })).status).toBe(401);
+  });
+
+  test('storage is for nodes that have joined, the keys of the cluster for tokens of servers', async () => {
+    const secret = await tokenFor();
+    expect((await ask('/v1-appliance/ceph', { secret })).status).toBe(403);
+    expect((await ask('/v1-appliance/ceph', { certificate: nodeUser('any') })).status).toBe(200);
+    expect((await ask('/v1-appliance/ceph')).status).toBe(401);
+    const second = { node: 'server-2', password: 'password-s' };
+    expect((await ask('/v1-k3s/server-bootstrap', { secret, ...second })).status).toBe(403);
+    expect((await ask('/v1-k3s/server-bootstrap', { certificate: nodeUser('any'), ...second })).status).toBe(403);
+    staticSecret = 'a-static-token';
+    const keys = await ask('/v1-k3s/server-bootstrap', { user: 'server', secret: staticSecret, ...second });
+    expect(keys.status, keys.text).toBe(200);
+    expect(keys.text).not.toContain('the key');
+    expect(JSON.parse(Buffer.from(await unseal(staticSecret, keys.text)).toString())).toEqual({
+      'server-ca.key': 'the key',
+    });
+  });
+
+  test('names and addresses of API servers are not for nodes', async () => {
+    const secret = await tokenFor();
+    const node = { secret, password: 'password-n' };
+    for (const name of ['kubernetes', 'localhost', 'kubernetes.default.svc'])
+      expect((await ask(kubelet, { ...node, node: name })).status).toBe(400);
+    expect((await ask(kubelet, { ...node, node: 'thief', ip: '10.0.0.1' })).text).toContain('address of the server');
+  });
+
+  test('what K3s agents read of a server is there', async () => {
+    const secret = await tokenFor();
+    const read = async (path: string) => (await ask(path, { secret })).text;
+    expect(JSON.parse(await read('/v1-k3s/config'))).toMatchObject({
+      ClusterIPRange: { IP: '10.42.0.0', Mask: '//8AAA==' },
+      ClusterDNS: '10.43.0.10',
+      ClusterDomain: 'cluster.local',
+      ServiceNodePortRange: { Base: 30000, Size: 2768 },
+    });
+    expect(JSON.parse(await read('/v1-k3s/apiservers'))).toEqual(['10.0.0.1:6443']);
+    expect(await read('/v1-k3s/server-ca.crt')).toBe(server.pki.serverCa.cert);
+    expect(await read('/v1-k3s/client-ca.crt')).toBe(server.pki.clientCa.cert);
+    expect((await ask('/v1-k3s/connect', { certificate: nodeUser('any') })).status).toBe(501);
+    expect((await ask('/v1-k3s/readyz', { secret, method: 'DELETE' })).status).toBe(405);
+    expect(
+      service({
+        method: 'GET',
+        path: '/v1-k3s/unknown',
+        headers: new Headers(),
+        remote: 'x',
+        certificate: undefined,
+        body: async () => new Uint8Array(),
+      }),
+    ).toBeUndefined();
+  });
+
+  test('an address that guesses is stopped, and another is not', async () => {
+    const secret = await tokenFor();
+    const codes: number[] = [];
+    for (let guess = 0; guess < 14; guess++)
+      codes.push((await ask('/v1-k3s/readyz', { secret: `aaaaaa.${guess}` })).status);
+    expect(codes).toEqual([...Array<number>(10).fill(401), ...Array<number>(4).fill(429)]);
+    const stopped = await ask('/v1-k3s/readyz', { secret });
+    expect([stopped.status, stopped.retry]).toEqual([429, '10']);
+    remote++;
+    expect((await ask('/v1-k3s/readyz', { secret })).status).toBe(200);
+    remote--;
+    offsetMs = 60_000;
+    expect((await ask('/v1-k3s/readyz', { secret })).status).toBe(200);
+  });
+
+  test('fuzz: garbage in headers and bodies is refused, never a failure of the server', async () => {
+    const secret = await tokenFor();
+    const random = seededRandom(11);
+    const { request } = await makeSigningRequest('x');
+    const rounds = Math.min(2000, Number(process.env.FUZZ_ROUNDS ?? 150));
+    for (let round = 0; round < rounds; round++) {
+      remote = 50 + (round % 200);
+      const body = Uint8Array.from(request);
+      for (let i = 0; i <= round % 5; i++) body[random.uint32() % body.length] = random.uint32() & 0xff;
+      const cut = body.subarray(0, random.uint32() % (body.length + 1));
+      const answer = await ask(kubelet, { secret, node: 'fuzzed', password: 'password-f', method: 'POST', body: cut });
+      expect([200, 400]).toContain(answer.status);
+    }
+    for (let round = 0; round < 500; round++) {
+      const text = Buffer.from(random.bytes(random.uint32() % 40))
+        .toString('latin1')
+        .replace(/[\0\r\n]/g, '');
+      const headers = new Headers();
+      headers.set('k3s-node-name', round % 2 === 0 ? text : 'good');
+      headers.set('k3s-node-password', round % 3 === 0 ? text : 'password');
+      headers.set('k3s-node-ip', text);
+      try {
+        expect(nodeHeaders(headers, 'cluster.local').name).toMatch(/^[a-z0-9.-]+$/);
+      } catch (error) {
+        expect((error as { httpCode?: number }).httpCode).toBe(400);
+      }
+    }
+  });
+});
+
+describe('joining client', () => {
+  test('believes the CA of the token only, and a server only by the name in its certificate', async () => {
+    const address = `127.0.0.1:${server.listener!.port}`;
+    const hash = caHash(server.pki.serverCa.cert);
+    server.api.renew({ server: await server.pki.serving('kubernetes'), kubeletClient: server.pki.kubeletClient });
+    const token = { caHash: hash, user: 'node', secret: 'x' } as const;
+    expect(await fetchAuthority(address, token)).toBe(server.pki.serverCa.cert);
+    await expect(fetchAuthority(address, { ...token, caHash: '0'.repeat(64) })).rejects.toThrow('another cluster');
+    await expect(fetchAuthority('127.0.0.1:1', token)).rejects.toThrow('nothing listens');
+    // A kubelet's serving certificate is of the same authority: it is no server's.
+    server.api.renew({ server: await server.pki.serving('pi-2'), kubeletClient: server.pki.kubeletClient });
+    await expect(fetchAuthority(address, token)).rejects.toThrow('did not sign');
+    server.api.renew({ server: await server.pki.serving('kubernetes'), kubeletClient: server.pki.kubeletClient });
+    const ping = new ServerClient(['127.0.0.1:1', address], server.pki.serverCa.cert, {});
+    expect(await ping.ask('/ping')).toBe('pong');
+    const refused = ping.as({ basic: { user: 'node', secret: 'nothing' } }).ask('/v1-k3s/readyz');
+    await expect(refused).rejects.toMatchObject({ code: 'HTTP_401' });
+  });
+});
+
+describe('rate limit', () => {
+  test('a burst, then by time; what is remembered is bounded', () => {
+    const limit = new RateLimit({ burst: 3, perSecond: 1, addressesMax: 2 });
+    expect([1, 2, 3, 4].map(() => limit.take('a', 0))).toEqual([true, true, true, false]);
+    expect(limit.take('a', 1000)).toBe(true);
+    expect(limit.take('a', 1500)).toBe(false);
+    for (const other of ['b', 'c']) limit.take(other, 1500);
+    // The oldest address is forgotten.
+    expect(limit.allows('a', 1500)).toBe(true);
+  });
+});
