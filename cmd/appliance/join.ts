@@ -1,6 +1,8 @@
+import { existsSync } from 'node:fs';
 import { AppError } from '../../internal/base/errors.ts';
-import { systemClock, systemRandom } from '../../internal/base/system.ts';
-import type { ConfigArguments } from '../../internal/config/machine-system.ts';
+import { systemClock, systemLogger, systemRandom } from '../../internal/base/system.ts';
+import { type ConfigArguments, configSources, evaluateHere } from '../../internal/config/machine-system.ts';
+import { nodePaths } from '../../internal/config/paths.ts';
 import { joinCluster } from '../../internal/join/join-system.ts';
 import { discoverServers } from '../../internal/node/discovery/mdns-system.ts';
 import { parseToken } from '../../internal/pki/token.ts';
@@ -45,6 +47,21 @@ async function join(from: ConfigArguments, tokenText: string, start: boolean): P
   progress.line(`This machine is now node ${joined.node} of the cluster at ${server}; it needs the token no more.`);
   if (start) return up(from);
   progress.line('`appliance up` or `appliance run` starts it.');
+}
+
+/**
+ * A machine whose configuration has a token for a cluster that it has not joined yet joins it: a file on a boot partition is all that it needs. On a
+ * server the key is a secret that others may join with.
+ */
+export async function joinAsConfigured(from: ConfigArguments): Promise<void> {
+  const { config } = evaluateHere(configSources(from));
+  if (config.token === undefined) return;
+  const { identity, pki } = nodePaths(config.dataDir, config.runDir);
+  if (existsSync(`${identity}/cluster.json`) || existsSync(`${pki}/server-ca.key`)) return;
+  if (config.roles.includes('server') && parseToken(config.token).caHash === undefined) return;
+  const log = systemLogger({ value: config.logLevel });
+  const step = (text: string): void => log.info(text);
+  await joinCluster({ from, tokenText: config.token, discover, clock: systemClock, random: systemRandom, step });
 }
 
 async function discover(caHash: string): Promise<string[]> {

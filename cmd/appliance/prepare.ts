@@ -6,6 +6,7 @@ import { effectiveConfigFile } from '../../internal/config/paths.ts';
 import { applianceId } from '../../internal/kube/kubelet/node/identity.ts';
 import { prepareNode } from '../../internal/node/prepare-system.ts';
 import type { PreparedNode } from '../../internal/node/prepared-process.ts';
+import { joinAsConfigured } from './join.ts';
 import { type CommandModule, configArguments } from './command.ts';
 import { withKeyFlags } from './key-flags.ts';
 
@@ -17,6 +18,7 @@ export const command: CommandModule = {
 
 /** Reads the configuration, makes what a node needs before it starts, and prints the effective configuration. */
 async function prepare(from: ConfigArguments): Promise<void> {
+  await joinAsConfigured(from);
   const config = await prepareNode(loadConfig(from));
   const running = readFileIfThere(effectiveConfigFile(config.runDir));
   const node: PreparedNode = {

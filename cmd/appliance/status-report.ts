@@ -6,6 +6,8 @@ import { formatTable } from './terminal.ts';
 export interface Facts {
   configured: { name: string; roles: readonly string[] };
   supervisor: NodeStatus | undefined;
+  /** What is wrong with the machine's time. */
+  clock?: string | undefined;
   kubernetes:
     | {
         nodes: { name: string; ready: boolean; reason: string }[];
@@ -82,6 +84,9 @@ export function report(facts: Facts): StatusReport {
     sentences.push(`The configuration was not reloaded at ${reload.at}: ${reload.error}`);
   else if (reload !== undefined && reload.restart.length > 0)
     sentences.push(`Changed in the configuration, to hold after a restart: ${reload.restart.join(', ')}.`);
+
+  // No problem of the node: it goes on from the last known time.
+  if (facts.clock !== undefined) sentences.push(`${facts.clock[0]!.toUpperCase()}${facts.clock.slice(1)}.`);
 
   if (kubernetes && 'error' in kubernetes) problems.push(`Kubernetes does not answer: ${kubernetes.error}.`);
   else if (kubernetes) {

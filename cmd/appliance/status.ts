@@ -12,6 +12,7 @@ import { httpsTransport } from '../../internal/kube/client/https-transport.ts';
 import { nodesRef, podsRef } from '../../internal/kube/client/resources.ts';
 import { apiClient } from '../../internal/kube/kubelet/api-client.ts';
 import { connectMon } from '../../internal/node/ceph-connect-client.ts';
+import { clockProblem } from '../../internal/node/last-time-system.ts';
 import { controlRequest } from '../../internal/node/control-system.ts';
 import type { NodeStatus } from '../../internal/node/status.ts';
 import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
@@ -65,7 +66,7 @@ async function readStatus(config: Config): Promise<StatusReport> {
       : undefined,
     config.roles.includes('mon') ? inTime(readStorage(config, paths)) : undefined,
   ]);
-  return report({ configured, supervisor, kubernetes, storage });
+  return report({ configured, supervisor, clock: clockProblem(config.dataDir), kubernetes, storage });
 }
 
 async function inTime<T>(work: Promise<T>): Promise<T | { error: string }> {

@@ -14,7 +14,7 @@ import { ensureNodePassword, writePair } from '../pki/server-pki-system.ts';
 import { cephAccessSchema, clusterInfoSchema, featureLevel, serverAddress } from './cluster-info.ts';
 import type { ClusterInfo } from './cluster-info.ts';
 import type { CephAccess } from './join-service.ts';
-import { type Credential, ServerClient } from './join-client.ts';
+import { type Credential, ServerClient, serverAddressOf } from './join-client.ts';
 
 /** The identity directory of a node: what it keeps of its cluster, and how it has its certificates renewed. */
 
@@ -109,7 +109,8 @@ export function writeServers(paths: Paths, servers: readonly string[]): void {
 /** Where a node asks: its own server where it has one, else those that it knows. */
 export function knownServers(config: Config, paths: Paths): string[] {
   if (config.roles.includes('server')) return [`${config.node.ip}:${config.ports.api}`];
-  return readServers(paths);
+  const named = config.server === undefined ? [] : [serverAddressOf(config.server)];
+  return [...new Set([...readServers(paths), ...named])];
 }
 
 /** Writes what storage clients and OSDs of this node need: ceph.conf, and the key that asks for OSD ids (0600). */

@@ -121,7 +121,7 @@ describe('join endpoints', () => {
     const { request } = await makeSigningRequest('somebody else');
     const answer = await ask(kubelet, { secret, node: 'Pi-2', password: 'password-2', method: 'POST', body: request });
     expect(answer.status, answer.text).toBe(200);
-    const [own, ca] = answer.text.match(/-----BEGIN CERT[^]+?-----END CERTIFICATE-----/g)!;
+    const [own, ca] = answer.text.match(/-----BEGIN CERT[\s\S]+?-----END CERTIFICATE-----/g)!;
     expect(new X509Certificate(own!).subject).toBe('O=system:nodes\nCN=system:node:pi-2');
     expect(new X509Certificate(own!).verify(new X509Certificate(ca!).publicKey)).toBe(true);
     expect(answer.text).not.toContain('PRIVATE KEY');

@@ -1,9 +1,9 @@
 import { sleep } from '../base/clock.ts';
-import { errorText } from '../base/errors.ts';
+import { errorCode, errorText } from '../base/errors.ts';
 import type { RoleContext } from '../node/role.ts';
 import { keepCertificates } from '../pki/keep-certificates.ts';
 import { publishKubeconfig } from '../pki/server-pki-system.ts';
-import { ownClient, renewIdentity, writeServers } from './identity-system.ts';
+import { ownClient, readServers, renewIdentity, writeServers } from './identity-system.ts';
 import { z } from 'zod';
 import { serverAddressOf } from './join-client.ts';
 import { serverAddress } from './cluster-info.ts';
@@ -13,7 +13,17 @@ const serversMs = 300_000;
 const kubeconfigMs = 60_000;
 
 /** Keeps what a node knows of itself and its cluster fresh while it runs: its certificates, and where the servers are. Ends when `stopping` aborts. */
-export async function keepIdentity(context: RoleContext, renewed: () => void, stopping: AbortSignal): Promise<void> {
+export async function keepIdentity(
+  context: RoleContext,
+  options: {
+    /** The node's certificates are new. */
+    renewed: () => void;
+    /** Looks for servers of the cluster on the network, `host:port`. */
+    discover: () => Promise<readonly string[]>;
+    stopping: AbortSignal;
+  },
+): Promise<void> {
+  const { renewed, stopping } = options;
   const { clock, config, paths, random } = context;
   const log = context.log.with({ component: 'identity' });
   const loops = [
@@ -26,7 +36,7 @@ export async function keepIdentity(context: RoleContext, renewed: () => void, st
       stopping,
     }),
   ];
-  loops.push(config.roles.includes('server') ? keepKubeconfig(context, stopping) : keepServers(context, stopping));
+  loops.push(config.roles.includes('server') ? keepKubeconfig(context, stopping) : keepServers(context, options));
   await Promise.all(loops);
 }
 
@@ -43,7 +53,10 @@ async function keepKubeconfig({ clock, config, log, paths }: RoleContext, stoppi
   }
 }
 
-async function keepServers({ clock, config, log, paths, random }: RoleContext, stopping: AbortSignal): Promise<void> {
+async function keepServers(
+  { clock, config, log, paths, random }: RoleContext,
+  { discover, stopping }: { discover: () => Promise<readonly string[]>; stopping: AbortSignal },
+): Promise<void> {
   while (!stopping.aborted) {
     await sleep(clock, serversMs, stopping);
     if (stopping.aborted) return;
@@ -58,6 +71,12 @@ async function keepServers({ clock, config, log, paths, random }: RoleContext, s
       if (servers.length > 0) writeServers(paths, [...servers, ...named]);
     } catch (error) {
       log.debug('the list of servers is the old one', { error: errorText(error) });
+      if (errorCode(error) !== 'UNREACHABLE') continue;
+      const found = await discover().catch(() => []);
+      if (found.length > 0) {
+        log.info('servers were found on the network', { servers: found.join() });
+        writeServers(paths, [...found, ...readServers(paths)]);
+      }
     }
   }
 }

@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { errorText } from '../base/errors.ts';
 import type { LogLevel } from '../base/log.ts';
-import { systemClock, systemLogger, systemRandom } from '../base/system.ts';
+import { systemLogger, systemRandom } from '../base/system.ts';
 import type { Config } from '../config/config.ts';
 import { nodePaths } from '../config/paths.ts';
 import type { FromRole, ToRole } from './ipc.ts';
+import { nodeClock } from './last-time-system.ts';
 import { roleEntry } from './role-table.ts';
 
 const healthEveryMs = 2000;
@@ -65,7 +66,7 @@ export async function runRoleProcess(instance: string, configFile: string): Prom
       config,
       paths: nodePaths(config.dataDir, config.runDir),
       log,
-      clock: systemClock,
+      clock: nodeClock(config.dataDir),
       random: systemRandom,
       stopping: stopping.signal,
     });

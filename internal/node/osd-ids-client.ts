@@ -1,4 +1,5 @@
 import { utf8, utf8Text } from '../base/bytes.ts';
+import { devicePath } from '../base/block-devices-system.ts';
 import type { Clock } from '../base/clock.ts';
 import { AppError } from '../base/errors.ts';
 import { readFileIfThere, removeFileDurably, writeFileAtomic } from '../base/files-system.ts';
@@ -50,7 +51,7 @@ export async function allocateOsds(
         continue;
       }
       const place = osdPlace(osd);
-      const owner = 'directory' in osd ? undefined : osdOwner(place);
+      const owner = 'directory' in osd ? undefined : osdOwner('file' in osd ? osd.file : devicePath(osd));
       if (owner !== undefined)
         throw new AppError('FOREIGN_DISK', `${place} is the disk of osd.${owner}, of which this node knows nothing`, {
           hint: 'give the disk back to the node that it was on, or wipe it if its data is not needed (wipefs -a)',

@@ -3,7 +3,9 @@ import { deviceNameText } from '../base/block-devices.ts';
 import { devicePath } from '../base/block-devices-system.ts';
 import { AppError, errorCode, errorText } from '../base/errors.ts';
 import { makeDirectory } from '../base/files-system.ts';
-import { systemClock, systemLogger, systemRandom } from '../base/system.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
+import { systemLogger, systemRandom } from '../base/system.ts';
 import { holdsFileSystemOf } from '../ceph/osd/disk-system.ts';
 import { type Config, type OsdConfig, unallocatedOsd } from '../config/config.ts';
 import { machineAddresses } from '../config/machine-system.ts';
@@ -11,6 +13,7 @@ import { nodePaths, type Paths } from '../config/paths.ts';
 import { preflight } from '../doctor/doctor-system.ts';
 import {
   ownClient,
+  readServers,
   renewIdentity,
   requestCeph,
   requestClusterInfo,
@@ -22,8 +25,10 @@ import { ensureLocalIdentity, ensureServerPki, keepStaticToken, publishKubeconfi
 import { accessRules } from './access.ts';
 import { applyAccess, checkReachable } from './access-system.ts';
 import { ensureCephFiles } from './ceph-files-system.ts';
+import { findServers } from './find-servers-client.ts';
 import { allocateOsds } from './osd-ids-client.ts';
 import { compiled, selfCommand } from './self-system.ts';
+import { nodeClock, wakeClock } from './last-time-system.ts';
 import { ensureUsers } from './users-system.ts';
 
 /** Refuses a device that is not there, is in use or holds anything but this OSD, before anything starts. */
@@ -52,36 +57,48 @@ export async function prepareNode(config: Config): Promise<Config> {
   for (const osd of config.storage.osd) await checkDevice(osd);
   const paths = nodePaths(config.dataDir, config.runDir);
   makeDirectory(config.dataDir, 0o711);
+  const log = systemLogger({ value: 'warn' });
+  const woke = await wakeClock(config.dataDir);
+  if (woke !== undefined) log.warn(woke);
+  const clock = nodeClock(config.dataDir);
   makeDirectory(config.imagesDir);
   makeDirectory(config.manifestsDir);
   if (config.roles.includes('server')) {
     const own = certificateAddresses(config, addresses);
-    await ensureServerPki(config, paths, own, systemClock, systemRandom);
-    await ensureLocalIdentity(config, paths, [config.node.ip], systemClock, systemRandom);
+    await ensureServerPki(config, paths, own, clock, systemRandom);
+    await ensureLocalIdentity(config, paths, [config.node.ip], clock, systemRandom);
     keepStaticToken(paths, config.token);
     publishKubeconfig(config, paths);
-  } else if (!config.roles.includes('mon')) await refreshJoined(config, paths);
-  await ensureCephFiles(config, paths, systemClock, systemRandom);
+  } else if (!config.roles.includes('mon')) await refreshJoined(config, paths, clock, log);
+  await ensureCephFiles(config, paths, clock, systemRandom);
   const { token: _token, ...given } = config;
   const osd = config.roles.includes('mon')
     ? config.storage.osd
-    : await allocateOsds(config, paths, systemClock, systemRandom, systemLogger({ value: 'warn' }));
+    : await allocateOsds(config, paths, clock, systemRandom, log);
   await shareOut(config, paths);
   return { ...given, storage: { ...config.storage, osd } };
 }
 
 /** Of a node that joined: what changed while it was away, where a server can be asked. Without one it starts with what it knows. */
-async function refreshJoined(config: Config, paths: Paths): Promise<void> {
+async function refreshJoined(config: Config, paths: Paths, clock: Clock, log: Logger): Promise<void> {
   if (!existsSync(`${paths.identity}/cluster.json`))
     throw new AppError('IDENTITY', 'this node has no server role and has joined no cluster', {
       hint: '`appliance join <token>` joins one; without roles in the configuration `appliance up` starts a cluster of its own',
     });
-  const log = systemLogger({ value: config.logLevel });
-  try {
-    const client = ownClient(config, paths, systemClock, systemRandom);
+  const ask = async (): Promise<void> => {
+    const client = ownClient(config, paths, clock, systemRandom);
     writeServers(paths, [...(await requestClusterInfo(client)).servers, ...client.servers]);
-    await renewIdentity(config, paths, [config.node.ip], systemClock, systemRandom);
-    const ceph = await requestCeph(ownClient(config, paths, systemClock, systemRandom));
+  };
+  try {
+    await ask().catch(async (error: unknown) => {
+      // They may have other addresses than when this node was last on.
+      const found = errorCode(error) === 'UNREACHABLE' ? await findServers(paths, clock) : [];
+      if (found.length === 0) throw error;
+      writeServers(paths, [...found, ...readServers(paths)]);
+      await ask();
+    });
+    await renewIdentity(config, paths, [config.node.ip], clock, systemRandom);
+    const ceph = await requestCeph(ownClient(config, paths, clock, systemRandom));
     if (ceph) writeCephAccess(paths, ceph);
   } catch (error) {
     if (errorCode(error)?.startsWith('HTTP_40')) throw error;

@@ -10,6 +10,7 @@ import { startControlServer } from './control-system.ts';
 import { deathReason } from './death.ts';
 import type { FromRole, ToRole } from './ipc.ts';
 import type { PreparedNode } from './prepared-process.ts';
+import { keepLastTime, lastTimeEveryMs } from './last-time-system.ts';
 import { planReload } from './reload.ts';
 import { logFile, makeRunDirectories, startRoleProcess } from './role-process-system.ts';
 import { instanceSpecs, memoryOf, type RoleEntry } from './role-table.ts';
@@ -67,6 +68,7 @@ export class Supervisor {
   #lastStepMs = systemClock.monotonic();
   #lastOomCheckMs = systemClock.monotonic();
   #lastCollectMs = systemClock.monotonic();
+  #lastTimeMs = systemClock.monotonic();
   #reload: ReloadStatus | undefined;
   #reloading: Promise<ReloadStatus> | undefined;
   #stopping = false;
@@ -105,7 +107,17 @@ export class Supervisor {
     this.#cgroups.ensure(volumesGroup, undefined, true);
     this.#setInstances();
     this.#ticker = setInterval(() => this.#step(), stepEveryMs);
+    this.#keepTime();
     this.#step();
+  }
+
+  #keepTime(): void {
+    this.#lastTimeMs = systemClock.monotonic();
+    try {
+      keepLastTime(this.#config.dataDir);
+    } catch (error) {
+      this.#log.warn('the time could not be noted', { error: errorText(error) });
+    }
   }
 
   get allReady(): boolean {
@@ -238,12 +250,14 @@ export class Supervisor {
       this.#lastCollectMs = now;
       Bun.gc(true);
     }
+    if (now - this.#lastTimeMs >= lastTimeEveryMs) this.#keepTime();
     this.#tellChange();
     if (this.#stopping && this.#supervision.stopped) {
       clearInterval(this.#ticker);
       this.#control?.close();
       this.#control = undefined;
       this.#cgroups.tearDown();
+      this.#keepTime();
       this.#ended();
     }
   }

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -8,15 +8,11 @@ import { must, TestNode, TestSwitch, until } from './harness.ts';
 
 const minute = 60_000;
 const network = new TestSwitch();
-const server = new TestNode({ network });
 const directory = mkdtempSync(join(tmpdir(), 'node-'));
-const second = new TestNode({
-  name: 'node-2',
-  ip: '10.98.0.2',
-  network,
-  directory,
-  config: `storage: {osd: [{file: ${directory}/disk.img, size: 1Gi}]}`,
-});
+const osds = (...names: string[]): string =>
+  `storage: {osd: [${names.map((name) => `{directory: ${directory}/${name}, size: 1Gi}`).join(', ')}]}`;
+const server = new TestNode({ network, config: osds('a', 'b') });
+const second = new TestNode({ name: 'node-2', ip: '10.98.0.2', network, config: osds('c') });
 const impostor = new TestNode({ name: 'node-2', ip: '10.98.0.3', network });
 const url = `https://${server.ip}:6443`;
 
@@ -45,6 +41,7 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const node of [second, impostor, server]) await node.remove();
   await network.remove();
+  rmSync(directory, { recursive: true, force: true });
 }, 4 * minute);
 
 describe('join', () => {
@@ -153,7 +150,7 @@ describe('join', () => {
     await until('node-2 is Ready', minute, async () =>
       /^node-2 +Ready/m.test(await server.mustKubectl(['get', 'nodes', '--no-headers'])),
     );
-    await until('its OSD is up', minute, async () => /4 up/.test(await server.mustTool(['ceph', 'osd', 'stat'])));
+    await until('its OSD is up', minute, async () => /3 up/.test(await server.mustTool(['ceph', 'osd', 'stat'])));
     expect((await second.appliance('status')).stdout).toContain('Node node-2 is Ready');
   });
 

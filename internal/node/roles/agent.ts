@@ -5,6 +5,7 @@ import { keepIdentity } from '../../join/keep-identity-client.ts';
 import { start as startKubelet } from '../../kube/kubelet/role.ts';
 import { applianceId } from '../../kube/kubelet/node/identity.ts';
 import { RoleCgroups, volumesGroup } from '../cgroup-system.ts';
+import { findServers } from '../find-servers-client.ts';
 import type { RoleContext, RoleHandle } from '../role.ts';
 
 /** Where the node side of the rbd driver keeps what it has staged. */
@@ -29,7 +30,11 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
   );
   const kubelet = await startKubelet(context);
   const stopping = new AbortController();
-  const kept = keepIdentity(context, () => kubelet.renew(), stopping.signal);
+  const kept = keepIdentity(context, {
+    renewed: () => kubelet.renew(),
+    discover: () => findServers(paths, context.clock),
+    stopping: stopping.signal,
+  });
   return {
     health: () => kubelet.health(),
     stop: async () => {
