@@ -76,8 +76,11 @@ export class SimulatedGroup {
   violation: Error | undefined;
   /** Lines for a person that looks at a failed seed. */
   readonly trace: string[] = [];
+  onVote: (member: SimulatedMember) => void = () => undefined;
   onLeader: (member: SimulatedMember) => void = () => undefined;
   readonly #leaders = new Map<number, number>();
+  /** What each leader last said of its commit index. */
+  readonly #commits = new Map<number, { term: number; commit: number }>();
 
   constructor(
     readonly world: World,
@@ -255,6 +258,9 @@ export class SimulatedGroup {
 
   #send(message: NodeMessage): void {
     const bytes = encodeMessage(message);
+    if (message.type === 'vote-reply' && message.granted)
+      this.onVote(this.members.find(({ id }) => id === message.from)!);
+    if (message.type === 'append') this.#checkCommit(message);
     let copies = this.world.chance(this.faults.lossProbability) ? 0 : 1;
     if (copies > 0 && this.world.chance(this.faults.duplicateProbability)) copies++;
     for (; copies > 0; copies--) this.world.after(this.#delay(), () => this.#deliver(message, bytes));
@@ -291,6 +297,16 @@ export class SimulatedGroup {
         throw new AppError('UNREACHABLE', 'the snapshot was not answered');
       }),
     ]);
+  }
+
+  /** A leader's commit index moves to entries of its own term only (5.4.2 of the paper). */
+  #checkCommit({ from, term, commit }: Extract<NodeMessage, { type: 'append' }>): void {
+    const before = this.#commits.get(from);
+    this.#commits.set(from, { term, commit });
+    if (before?.term !== term || commit <= before.commit) return;
+    const of = this.members.find(({ id }) => id === from)?.life?.log?.node.raft.log.term(commit);
+    if (of !== undefined && of !== term)
+      this.violate(new Violation(`member ${from} commits entry ${commit} of term ${of} by counting in term ${term}`));
   }
 
   cluster(member: SimulatedMember): GroupCluster | undefined {

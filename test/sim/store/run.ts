@@ -42,6 +42,8 @@ export interface Weather {
   maxMessageBytes?: number;
   /** How probably a new leader crashes or is cut off before it could do much. */
   newLeaderFalls?: number;
+  /** How probably a member that has just given its vote crashes and is back at once. */
+  voterFalls?: number;
 }
 
 const keys = ['k0', 'k1', 'k2'];
@@ -164,6 +166,13 @@ class Run {
       world.after(world.between(0, 400), () => {
         if (world.chance(0.5)) this.restartLater(leader, 'crash');
         else this.partition(leader.id);
+      });
+    };
+    group.onVote = (voter) => {
+      if (this.#calm || !world.chance(weather.voterFalls ?? 0)) return;
+      world.after(world.between(0, 20), () => {
+        this.group.crash(voter);
+        this.group.start(voter);
       });
     };
     const end = world.now + durationMs;

@@ -27,7 +27,9 @@ describe('store simulation', () => {
 
   for (const planted of plantedFaults)
     test(`planted: ${planted.what}: found`, { timeout: 300_000 }, async () => {
-      const { violation } = await withPlanted(planted, planted.seed);
+      let violation: string | undefined;
+      for (let seed = 1; seed <= planted.within && violation === undefined; seed++)
+        ({ violation } = await withPlanted(planted, seed));
       expect(violation).toMatch(planted.says);
     });
 });
