@@ -96,9 +96,9 @@ export async function ensureTunnel(
   if (!same || is?.mtu !== mtu || !is.flags.includes('UP'))
     await runCommand(['ip', 'link', 'set', device, 'mtu', String(mtu), 'up']);
   const inner = `${cidrAddress(parseCidr(podCIDR), 0)}/32`;
-  for (const old of await addresses(device))
-    if (old !== inner) await runCommand(['ip', 'addr', 'del', old, 'dev', device]);
-  await runCommand(['ip', 'addr', 'replace', inner, 'dev', device]);
+  const held = await addresses(device);
+  for (const old of held) if (old !== inner) await runCommand(['ip', 'addr', 'del', old, 'dev', device]);
+  if (!held.includes(inner)) await runCommand(['ip', 'addr', 'add', inner, 'dev', device]);
 }
 
 /** IPv4 addresses of an interface with their prefix lengths; none where it is not there. */
