@@ -11,10 +11,7 @@ import { terminal } from './terminal.ts';
 
 export const command: CommandModule = {
   define(command) {
-    withOutput(command).option(
-      '--fix',
-      'do what is safe of what is proposed: load modules, set kernel parameters, make directories',
-    );
+    withOutput(command).option('--fix', 'do what is safe of what is proposed: load modules, set kernel parameters');
     withExamples(command, [
       [
         'appliance doctor',

@@ -6,8 +6,7 @@ export type Result = 'ok' | 'warn' | 'fail' | 'unknown';
 /** Something that `--fix` may do: it can be undone, and loses nothing. */
 export type Remedy =
   | { readonly do: 'modprobe'; readonly module: string }
-  | { readonly do: 'sysctl'; readonly name: string; readonly value: string }
-  | { readonly do: 'mkdir'; readonly path: string; readonly mode: number };
+  | { readonly do: 'sysctl'; readonly name: string; readonly value: string };
 
 /** What a check found. */
 export interface Finding {

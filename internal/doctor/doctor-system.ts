@@ -1,7 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { runCommand } from '../base/command-system.ts';
 import { AppError, errorText } from '../base/errors.ts';
-import { makeDirectory } from '../base/files-system.ts';
 import type { Config } from '../config/config.ts';
 import { type Check, type CheckReport, examine, type Remedy } from './check.ts';
 import { checks, preflightChecks } from './checks/index.ts';
@@ -42,10 +41,6 @@ const remedies: { readonly [D in Remedy['do']]: (remedy: Extract<Remedy, { do: D
   sysctl: async ({ name, value }) => {
     writeFileSync(sysctlFile(name), value);
     return `set ${name} to ${value} until the next boot`;
-  },
-  mkdir: async ({ mode, path }) => {
-    makeDirectory(path, mode);
-    return `made ${path}`;
   },
 };
 

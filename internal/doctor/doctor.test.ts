@@ -49,6 +49,7 @@ const good: Facts = {
     {
       what: 'data directory',
       path: '/var/lib/appliance',
+      type: 'ext4',
       freeBytes: 50 * gib,
       totalBytes: 100 * gib,
       freeInodes: 9e5,
@@ -271,6 +272,24 @@ describe('doctor', () => {
     const found = report({ ...good, disks: [{ ...good.disks[0]!, ...more }] }, 'osd-disks');
     expect(found.result).toBe(result);
     if (result !== 'ok' && 'owner' in more) expect(found.findings[0]?.text).toContain('cluster def');
+  });
+
+  test.each([
+    ['tmpfs', 'reboot'],
+    ['vfat', 'permissions'],
+    ['nfs4', 'network'],
+  ])('data on %s is told', (type, why) => {
+    expect(notOk({ ...good, space: [{ ...good.space[0]!, type }] }, 'file-system')).toMatchObject([
+      { result: 'fail', text: expect.stringContaining(why) },
+    ]);
+  });
+
+  test('free space and inodes', () => {
+    const space = (more: object) => report({ ...good, space: [{ ...good.space[0]!, ...more }] }, 'space').result;
+    expect(space({ freeBytes: 1 * gib })).toBe('warn');
+    expect(space({ freeBytes: 100 * 2 ** 20 })).toBe('fail');
+    expect(space({ freeInodes: 2e4 })).toBe('warn');
+    expect(space({ freeInodes: 0, totalInodes: 0 })).toBe('ok');
   });
 
   test('time: no service, two services, skew to the server', () => {

@@ -1,5 +1,5 @@
 import { lookup } from 'node:dns/promises';
-import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { hostname, machine, release } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -7,6 +7,7 @@ import { gunzipSync } from 'node:zlib';
 import { runCommand } from '../base/command-system.ts';
 import { errorText } from '../base/errors.ts';
 import { readFileIfThere } from '../base/files-system.ts';
+import { listMounts } from '../base/mounts-system.ts';
 import type { Config } from '../config/config.ts';
 import { machineAddresses } from '../config/machine-system.ts';
 import { nodePaths } from '../config/paths.ts';
@@ -105,6 +106,12 @@ function existing(path: string): string {
   return at;
 }
 
+/** The type of the file system that a path without symbolic links is on: that of the longest mount point above it. */
+function fileSystemOf(path: string): string {
+  const above = listMounts().filter(({ target }) => target === '/' || path === target || path.startsWith(`${target}/`));
+  return above.reduce((best, one) => (one.target.length >= best.target.length ? one : best), above[0]!).type;
+}
+
 async function space(config: Config): Promise<SpaceFact[]> {
   const files = config.storage.osd.flatMap((osd) => ('file' in osd ? [dirname(osd.file)] : []));
   const places = [
@@ -120,6 +127,7 @@ async function space(config: Config): Promise<SpaceFact[]> {
       return {
         what,
         path,
+        type: fileSystemOf(realpathSync(existing(path))),
         freeBytes: bavail * bsize,
         totalBytes: blocks * bsize,
         freeInodes: ffree,

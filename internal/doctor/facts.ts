@@ -57,6 +57,8 @@ export interface SyncProbe {
 export interface SpaceFact {
   readonly what: string;
   readonly path: string;
+  /** Of the file system: `ext4`, `tmpfs`. */
+  readonly type: string;
   readonly freeBytes: number;
   readonly totalBytes: number;
   readonly freeInodes: number;

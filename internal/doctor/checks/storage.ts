@@ -54,6 +54,28 @@ const space: Check = {
   },
 };
 
+/** Why a file system is not for data that must survive. */
+const unfit: readonly (readonly [types: RegExp, why: string])[] = [
+  [/^(tmpfs|ramfs)$/, 'its contents are gone after a reboot'],
+  [/^(vfat|exfat|msdos|ntfs|ntfs3|fuseblk)$/, 'it has no permissions, so keys on it are open to everybody'],
+  [/^(nfs4?|cifs|smb3|9p|fuse\..*)$/, 'it is on the network: locks and fsync of databases are not safe there'],
+];
+
+const fileSystem: Check = {
+  id: 'file-system',
+  title: 'file systems',
+  why: 'What was acknowledged must survive a power loss, and keys must be readable by their owner alone.',
+  needs: ['space'],
+  evaluate({ space: list }) {
+    return list.map(({ path, type, what }): Finding => {
+      const bad = unfit.find(([types]) => types.test(type));
+      return bad
+        ? fail(`${what} (${path}) is on ${type}: ${bad[1]}`, 'put it on a local disk with ext4 (dataDir, storage.osd)')
+        : ok(`${what} (${path}): ${type}`);
+    });
+  },
+};
+
 const osdFiles: Check = {
   id: 'osd-files',
   title: 'room for OSD files',
@@ -100,4 +122,4 @@ function isFile(config: Config, path: string): boolean {
   return config.storage.osd.some((osd) => 'file' in osd && osd.file === path);
 }
 
-export const storageChecks: readonly Check[] = [sync, space, osdFiles, disks];
+export const storageChecks: readonly Check[] = [fileSystem, sync, space, osdFiles, disks];
