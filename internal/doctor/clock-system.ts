@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { request } from 'node:https';
 import { errorText } from '../base/errors.ts';
 import type { Config } from '../config/config.ts';
+import { nodePaths } from '../config/paths.ts';
+import { readServers } from '../join/identity-system.ts';
 import type { Fact, TimeFacts } from './facts.ts';
 
 /** `struct timex` of 64-bit Linux (adjtimex(2)): sizes and places in bytes. */
@@ -65,15 +67,19 @@ function lastWrite(directory: string, depth: number): number | undefined {
 }
 
 /** The `Date` header of a server less this machine's clock: no secret is sent and nothing else is read, so its certificate does not matter. */
-function serverSkew(url: string): Promise<number | undefined> {
+function serverSkew(server: string): Promise<number | undefined> {
   return new Promise((resolve) => {
     const began = Date.now();
-    const asked = request(`${url}/cacerts`, { method: 'GET', rejectUnauthorized: false, timeout: 3_000 }, (answer) => {
-      const then = Date.parse(answer.headers.date ?? '');
-      answer.destroy();
-      // The header has whole seconds, cut off: its middle is compared with the middle of the round trip.
-      resolve(Number.isFinite(then) ? then + 500 - (began + Date.now()) / 2 : undefined);
-    });
+    const asked = request(
+      `https://${server}/cacerts`,
+      { method: 'GET', rejectUnauthorized: false, timeout: 3_000 },
+      (answer) => {
+        const then = Date.parse(answer.headers.date ?? '');
+        answer.destroy();
+        // The header has whole seconds, cut off: its middle is compared with the middle of the round trip.
+        resolve(Number.isFinite(then) ? then + 500 - (began + Date.now()) / 2 : undefined);
+      },
+    );
     asked.on('timeout', () => asked.destroy());
     asked.on('error', () => resolve(undefined));
     asked.end();
@@ -81,12 +87,13 @@ function serverSkew(url: string): Promise<number | undefined> {
 }
 
 export async function timeFacts(config: Config, builtMs: number | undefined): Promise<TimeFacts> {
+  const server = config.roles.includes('server') ? undefined : readServers(nodePaths(config.dataDir, config.runDir))[0];
   return {
     nowMs: Date.now(),
     builtMs,
     lastMs: lastWrite(config.dataDir, 2),
     ...kernelClock(),
     services: runningServices(),
-    serverSkewMs: config.server === undefined ? undefined : await serverSkew(config.server),
+    serverSkewMs: server === undefined ? undefined : await serverSkew(server),
   };
 }

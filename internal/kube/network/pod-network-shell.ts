@@ -29,6 +29,8 @@ type ApiNode = Node & KubeObject & { metadata: ObjectMeta };
 const gatherMs = 50;
 /** How soon what somebody else took away is back. */
 const checkMs = 30_000;
+/** The same on the only node of a cluster, which should be idle. */
+const checkAloneMs = 120_000;
 const retryFirstMs = 500;
 const retryMaxMs = 10_000;
 
@@ -116,6 +118,7 @@ export class PodNetwork {
       try {
         await this.#reconcile();
         retryMs = retryFirstMs;
+        if (this.#nodes.hasSynced && this.#nodes.list().length < 2) delayMs = checkAloneMs;
       } catch (error) {
         this.#problem = errorText(error);
         log.warn('pod network', { error: errorText(error) });
