@@ -19,7 +19,7 @@ export const command: CommandModule = {
 /** Reads the configuration, makes what a node needs before it starts, and prints the effective configuration. */
 async function prepare(from: ConfigArguments): Promise<void> {
   await joinAsConfigured(from);
-  const config = await prepareNode(loadConfig(from));
+  const config = await prepareNode(() => loadConfig(from));
   const running = readFileIfThere(effectiveConfigFile(config.runDir));
   const node: PreparedNode = {
     config,

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../base/clock.ts';
 import { AppError, errorCode } from '../base/errors.ts';
 import { makeDirectory, readFileIfThere, writeFileAtomic } from '../base/files-system.ts';
@@ -6,7 +7,7 @@ import { z } from 'zod';
 import { parseCryptoKey } from '../ceph/auth/crypto.ts';
 import { formatKeyring } from '../ceph/auth/keyring.ts';
 import { renderCephConf } from '../ceph/client/ceph-conf.ts';
-import type { Config } from '../config/config.ts';
+import type { Config, JoinedCluster } from '../config/config.ts';
 import type { Paths } from '../config/paths.ts';
 import { certificateEnd, certificateServes, makeSigningRequest } from '../pki/certificates.ts';
 import { type NodeLeafName, nodeLeaf, nodeLeafNames } from '../pki/leaves.ts';
@@ -92,6 +93,18 @@ function json(text: string): unknown {
   } catch (error) {
     throw new AppError('JOIN', 'the server answers with what is no JSON', { cause: error });
   }
+}
+
+/** Takes over what the nodes of the cluster have in common, as the server says it now; true when it was something else before. */
+export function keepClusterFacts(paths: Paths, info: ClusterInfo): boolean {
+  const file = `${paths.identity}/cluster.json`;
+  const text = readFileIfThere(file);
+  if (text === undefined) return false;
+  const known = json(text) as JoinedCluster;
+  const now: JoinedCluster = { ...known, cluster: info.cluster, ports: { dns: info.ports.dns } };
+  if (isDeepStrictEqual(now, known)) return false;
+  writeFileAtomic(file, `${JSON.stringify(now, undefined, 2)}\n`, 0o644);
+  return true;
 }
 
 /** Servers of the cluster, the one that answered last first. */

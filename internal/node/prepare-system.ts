@@ -12,6 +12,7 @@ import { machineAddresses } from '../config/machine-system.ts';
 import { nodePaths, type Paths } from '../config/paths.ts';
 import { preflight } from '../doctor/doctor-system.ts';
 import {
+  keepClusterFacts,
   ownClient,
   readServers,
   renewIdentity,
@@ -49,9 +50,10 @@ async function checkDevice(osd: OsdConfig): Promise<void> {
 
 /**
  * Checks what the node needs of the machine, then makes its directories, certificates and Ceph files. Safe to repeat. Returns what the roles are given: the
- * configuration with the ids that OSDs got, and without the token.
+ * configuration with the ids that OSDs got, and without the token. `load` reads the configuration; it is read again when the cluster's part of it has changed.
  */
-export async function prepareNode(config: Config): Promise<Config> {
+export async function prepareNode(load: () => Config): Promise<Config> {
+  let config = load();
   await preflight(config);
   const addresses = machineAddresses();
   for (const osd of config.storage.osd) await checkDevice(osd);
@@ -69,7 +71,7 @@ export async function prepareNode(config: Config): Promise<Config> {
     await ensureLocalIdentity(config, paths, [config.node.ip], clock, systemRandom);
     keepStaticToken(paths, config.token);
     publishKubeconfig(config, paths);
-  } else if (!config.roles.includes('mon')) await refreshJoined(config, paths, clock, log);
+  } else if (!config.roles.includes('mon') && (await refreshJoined(config, paths, clock, log))) config = load();
   await ensureCephFiles(config, paths, clock, systemRandom);
   const { token: _token, ...given } = config;
   const osd = config.roles.includes('mon')
@@ -79,15 +81,21 @@ export async function prepareNode(config: Config): Promise<Config> {
   return { ...given, storage: { ...config.storage, osd } };
 }
 
-/** Of a node that joined: what changed while it was away, where a server can be asked. Without one it starts with what it knows. */
-async function refreshJoined(config: Config, paths: Paths, clock: Clock, log: Logger): Promise<void> {
+/**
+ * Of a node that joined: what changed while it was away, where a server can be asked. Without one it starts with what it knows. True when what the cluster's nodes have in
+ * common is something else now.
+ */
+async function refreshJoined(config: Config, paths: Paths, clock: Clock, log: Logger): Promise<boolean> {
   if (!existsSync(`${paths.identity}/cluster.json`))
     throw new AppError('IDENTITY', 'this node has no server role and has joined no cluster', {
       hint: '`appliance join <token>` joins one; without roles in the configuration `appliance up` starts a cluster of its own',
     });
+  let changed = false;
   const ask = async (): Promise<void> => {
     const client = ownClient(config, paths, clock, systemRandom);
-    writeServers(paths, [...(await requestClusterInfo(client)).servers, ...client.servers]);
+    const info = await requestClusterInfo(client);
+    changed = keepClusterFacts(paths, info);
+    writeServers(paths, [...info.servers, ...client.servers]);
   };
   try {
     await ask().catch(async (error: unknown) => {
@@ -104,6 +112,7 @@ async function refreshJoined(config: Config, paths: Paths, clock: Clock, log: Lo
     if (errorCode(error)?.startsWith('HTTP_40')) throw error;
     log.warn('no server could be asked; starting with what is known of the cluster', { error: errorText(error) });
   }
+  return changed;
 }
 
 /** Gives each role's user what is its own. Last, because everything before is made as root. */
