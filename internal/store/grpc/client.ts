@@ -37,6 +37,8 @@ export class GrpcConnection {
   readonly #authority: string;
   readonly #pinging: ReturnType<typeof setInterval>;
   #closed = false;
+  /** Calls that are not over. */
+  #open = 0;
 
   private constructor(session: http2.ClientHttp2Session, authority: string, onClose: () => void) {
     this.#session = session;
@@ -85,7 +87,8 @@ export class GrpcConnection {
   }
 
   #ping(): void {
-    if (this.#closed) return;
+    // Servers of grpc-go end a connection that pings without a call.
+    if (this.#closed || this.#open === 0) return;
     const timer = setTimeout(() => this.#session.destroy(), pingAnswerMs);
     timer.unref();
     try {
@@ -144,6 +147,7 @@ export class GrpcConnection {
       queueMicrotask(() => end(new GrpcError(grpcCode.unavailable, errorText(error), error)));
       return { send: () => false, endSending: () => undefined, cancel: () => undefined };
     }
+    this.#open++;
     const reader = new MessageReader(maxAnswerBytes);
     let status: { code: GrpcCode; message: string } | undefined;
     const readStatus = (headers: http2.IncomingHttpHeaders): void => {
@@ -174,6 +178,7 @@ export class GrpcConnection {
       failure = error;
     });
     request.on('close', () => {
+      this.#open--;
       if (status !== undefined) end(status.code === 0 ? undefined : new GrpcError(status.code, status.message));
       else if (cancelled)
         end(
