@@ -1,11 +1,13 @@
 import { existsSync } from 'node:fs';
-import { AppError } from '../../internal/base/errors.ts';
+import { AppError, errorText } from '../../internal/base/errors.ts';
+import { createLogger } from '../../internal/base/log.ts';
 import type { Config } from '../../internal/config/config.ts';
 import { runningConfig } from '../../internal/config/machine-system.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
 import { controlRequest } from '../../internal/node/control-system.ts';
 import type { NodeStatus } from '../../internal/node/status.ts';
-import { teardownLeftovers, teardownRest } from '../../internal/node/teardown-system.ts';
+import { applianceId } from '../../internal/kube/kubelet/node/identity.ts';
+import { stopPodsWithStorage, teardownLeftovers, teardownRest } from '../../internal/node/teardown-system.ts';
 import { type CommandModule, configArguments, withExamples } from './command.ts';
 import { exitCodes } from './exit-codes.ts';
 import { createProgress, type Progress } from './progress.ts';
@@ -46,6 +48,17 @@ export async function stopNode(config: Config, progress: Progress): Promise<void
   } else progress.line('no supervisor answers; removing what may be left');
   // A node that stopped in order has removed its run directory last.
   if (existsSync(config.runDir)) {
+    const log = createLogger({
+      write: (line) => progress.line(line.trimEnd()),
+      now: () => Date.now(),
+      level: { value: 'warn' },
+    });
+    try {
+      await stopPodsWithStorage(config, applianceId(config), log, progress.wait);
+    } catch (error) {
+      // What is left is removed all the same; what pods had not synced is lost then.
+      progress.line(`volumes could not be written out: ${errorText(error)}`);
+    }
     await teardownLeftovers(config, progress.wait);
     await teardownRest(config);
   }

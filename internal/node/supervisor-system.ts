@@ -42,6 +42,8 @@ export interface SupervisorOptions {
   /** The level of roles' logs was changed. */
   onLogLevel?(level: LogLevel): void;
   readonly version: string;
+  /** Names of roles; absent: all that the configuration asks for. */
+  readonly only?: readonly string[];
   /** Called when a phase or the health of an instance changed, and after a reload. */
   onChange(status: NodeStatus): void;
   /** Around a reload, whoever asked for it. */
@@ -179,13 +181,18 @@ export class Supervisor {
     return done({ applied: [...plan.applied], restart: [...plan.restart] });
   }
 
+  #specs(): ReturnType<typeof instanceSpecs> {
+    const { only } = this.#options;
+    return instanceSpecs(this.#config).filter(({ entry }) => only === undefined || only.includes(entry.role));
+  }
+
   /** For commands that ask what the node runs with. */
   #writeConfig(): void {
     writeFileAtomic(effectiveConfigFile(this.#paths.runDir), JSON.stringify(this.#config), 0o600);
   }
 
   #setInstances(): void {
-    const specs = instanceSpecs(this.#config);
+    const specs = this.#specs();
     for (const spec of specs) this.#entries.set(spec.name, spec.entry);
     this.#supervision.setInstances(specs, systemClock.monotonic());
   }
@@ -195,7 +202,7 @@ export class Supervisor {
     if (names) {
       const gone = new Set(names);
       this.#supervision.setInstances(
-        instanceSpecs(this.#config).filter((spec) => !gone.has(spec.name)),
+        this.#specs().filter((spec) => !gone.has(spec.name)),
         systemClock.monotonic(),
       );
       this.#step();

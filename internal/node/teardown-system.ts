@@ -1,13 +1,14 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { AppError } from '../base/errors.ts';
 import { makeDirectory, writeFileAtomic } from '../base/files-system.ts';
-import { removeTree } from '../base/mounts-system.ts';
+import type { Logger } from '../base/log.ts';
+import { mountsBelow, removeTree } from '../base/mounts-system.ts';
 import type { Config } from '../config/config.ts';
 import { nodePaths } from '../config/paths.ts';
 import { socketAnswers } from './probe-system.ts';
 import { roleTable } from './role-table.ts';
 import { selfCommand } from './self-system.ts';
-import type { Supervisor } from './supervisor-system.ts';
+import { Supervisor } from './supervisor-system.ts';
 
 /** What `up` and `down` do so that nothing of a node is left: each part in a process of its own, so that the caller stays small. */
 
@@ -39,6 +40,41 @@ export async function teardownPods(config: Config, wait: (text: string) => void)
   if (!config.roles.includes('agent')) return;
   wait('stopping pods and unmounting volumes');
   await runPart('pods', config, podsTimeoutMs);
+}
+
+const storageRoles = ['mon', 'mgr', 'osd'];
+const storageStartMs = 60_000;
+
+/**
+ * When nothing of a node runs but its containers: volumes on its own storage can only be written out while that runs. It is started for the time of it, pods are
+ * stopped and volumes unmounted, and everything ends. Does nothing where no volume is mounted.
+ */
+export async function stopPodsWithStorage(
+  config: Config,
+  applianceId: string,
+  log: Logger,
+  wait: (text: string) => void,
+): Promise<void> {
+  const { plugins } = nodePaths(config.dataDir, config.runDir);
+  if (!config.roles.includes('osd') || mountsBelow(plugins).length === 0) return;
+  wait('starting the storage once more, so that volumes can be written out');
+  await killStrays(config);
+  const supervisor = new Supervisor({
+    node: { config, applianceId },
+    log,
+    version: '',
+    only: storageRoles,
+    onChange: () => undefined,
+    prepareAgain: () => Promise.reject(new AppError('RELOAD', 'the node is stopping')),
+  });
+  await supervisor.start(() => undefined);
+  try {
+    const deadline = performance.now() + storageStartMs;
+    while (!supervisor.allReady && performance.now() < deadline) await Bun.sleep(200);
+    await teardownPods(config, wait);
+  } finally {
+    await supervisor.stop();
+  }
 }
 
 /** The same when the node's supervisor was killed: containerd is started for it if it is not there, and what still runs is ended. */

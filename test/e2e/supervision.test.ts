@@ -13,6 +13,7 @@ const socket = join(node.directory, 'notify');
 const receiver = new NotifyReceiver(socket);
 const heard: string[] = [];
 let service: Bun.Subprocess;
+let recordsBefore = 0;
 let listening: ReturnType<typeof setInterval>;
 
 function configure(more: { osds?: number; lines?: string[] } = {}): void {
@@ -290,16 +291,7 @@ describe('a node as a service', () => {
     timeout: 6 * minute,
   }, async () => {
     await node.mustKubectl(['apply', '-f', join(root, 'examples/counter.yaml')]);
-    const ready = () =>
-      node.mustKubectl(['-n', 'counter', 'wait', '--for=condition=Ready', 'pod/counter-0', '--timeout=120s'], {
-        timeoutMs: 150_000,
-      });
-    await until(
-      'the pod is there',
-      minute,
-      async () => (await node.kubectl(['-n', 'counter', 'get', 'pod', 'counter-0'])).code === 0,
-    );
-    await ready();
+    await counterReady();
     const kept = (await node.traces()).processes.filter((line) => /containerd-shim|rbd-fuse/.test(line));
     expect(kept.length).toBeGreaterThanOrEqual(2);
     process.kill(service.pid, 'SIGKILL');
@@ -307,17 +299,18 @@ describe('a node as a service', () => {
     expect((await node.traces()).processes).toEqual(kept);
     startService();
     await told(/^READY=1$/m, heard.length);
-    await ready();
+    await counterReady();
     expect((await node.traces()).processes.filter((line) => /containerd-shim|rbd-fuse/.test(line))).toEqual(kept);
     const restarts = ['-o', 'jsonpath={.status.containerStatuses[*].restartCount}'];
     expect(await node.mustKubectl(['-n', 'counter', 'get', 'pod', 'counter-0', ...restarts])).toBe('0 0');
   });
 
-  test('SIGTERM: STOPPING, roles end in order, containers live on; down of a running service leaves nothing', {
+  test('SIGTERM: STOPPING, roles end in order, containers live on; down writes their volumes out and leaves nothing', {
     timeout: 5 * minute,
   }, async () => {
     const from = heard.length;
     const group = join(memoryMount!, memoryGroup((await running('containerd')).pid!), '..');
+    recordsBefore = await records();
     process.kill(service.pid, 'SIGTERM');
     await told(/^STOPPING=1$/, from);
     expect(await service.exited).toBe(0);
@@ -326,13 +319,45 @@ describe('a node as a service', () => {
       left.every((line) => /containerd-shim|rbd-fuse/.test(line)),
       left.join('\n'),
     ).toBe(true);
+    await nothingLeft(group);
+  });
+
+  test('down of a running service: pods first, nothing is left, and it is no failure; what pods had written is there', {
+    timeout: 6 * minute,
+  }, async () => {
     startService();
     await told(/^READY=1$/m, heard.length);
-    const output = await node.appliance('down');
-    expect(output.code, output.stdout + output.stderr).toBe(0);
-    // No failure: the service manager does not start it again.
+    await counterReady();
+    // Written before the node was stopped, and written out by `down`.
+    expect(await records()).toBeGreaterThanOrEqual(recordsBefore);
+    const group = join(memoryMount!, memoryGroup((await running('containerd')).pid!), '..');
+    await nothingLeft(group);
+    // The service manager does not start it again.
     expect(await service.exited).toBe(0);
-    expect(await node.traces()).toEqual({ processes: [], mounts: [], namespaces: [], links: [], rules: [] });
-    expect(() => statSync(group)).toThrow('ENOENT');
   });
 });
+
+/** `down` succeeds and takes everything with it. */
+async function nothingLeft(group: string): Promise<void> {
+  const output = await node.appliance('down');
+  expect(output.code, output.stdout + output.stderr).toBe(0);
+  expect(output.stdout).not.toContain('could not be written out');
+  expect(await node.traces()).toEqual({ processes: [], mounts: [], namespaces: [], links: [], rules: [] });
+  expect(() => statSync(group)).toThrow('ENOENT');
+}
+
+async function counterReady(): Promise<void> {
+  await until(
+    'the pod is there',
+    minute,
+    async () => (await node.kubectl(['-n', 'counter', 'get', 'pod', 'counter-0'])).code === 0,
+  );
+  const ready = ['wait', '--for=condition=Ready', 'pod/counter-0', '--timeout=120s'];
+  await node.mustKubectl(['-n', 'counter', ...ready], { timeoutMs: 150_000 });
+}
+
+/** How many records the pod's volume holds. */
+async function records(): Promise<number> {
+  const inPod = ['-n', 'counter', 'exec', 'counter-0', '-c', 'counter', '--', 'cat', '/data/records'];
+  return (await node.mustKubectl(inPod)).split('\n').length - 1;
+}
