@@ -1,4 +1,5 @@
-import { chmodSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { Hono } from 'hono';
 import { AppError } from '../base/errors.ts';
 import type { LogLevel } from '../base/log.ts';
@@ -20,6 +21,8 @@ const maxRequestBytes = 4096;
 /** Logs that are followed at the same time. */
 const maxFollowers = 16;
 const defaultTailLines = 100;
+/** A reload takes its time, and a log may be silent: connections are not ended for it. bun-types knows the option for TCP only. */
+const noIdleTimeout = { idleTimeout: 0 } as object;
 
 /**
  * Serves the control socket (0600): HTTP, so that `curl --unix-socket` works too.
@@ -69,19 +72,19 @@ export async function startControlServer(path: string, handlers: ControlHandlers
     handlers.setLogLevel(c.req.param('level') as LogLevel);
     return c.body(null, 204);
   });
-  // 0600 from its first moment: others may pass through its directory.
-  const mask = process.umask(0o177);
-  let server: Bun.Server<undefined>;
-  try {
-    server = Bun.serve({
-      unix: path,
-      maxRequestBodySize: maxRequestBytes,
-      fetch: (request) => app.fetch(request),
-    });
-  } finally {
-    process.umask(mask);
-  }
-  chmodSync(path, 0o600);
+  // Made where only its owner may go, so that it is 0600 from the first moment that it can be seen.
+  const nursery = `${dirname(path)}/.new`;
+  rmSync(nursery, { recursive: true, force: true });
+  mkdirSync(nursery, { mode: 0o700 });
+  const server = Bun.serve({
+    unix: `${nursery}/s`,
+    maxRequestBodySize: maxRequestBytes,
+    ...noIdleTimeout,
+    fetch: (request) => app.fetch(request),
+  });
+  chmodSync(`${nursery}/s`, 0o600);
+  renameSync(`${nursery}/s`, path);
+  rmSync(nursery, { recursive: true });
   return {
     close: () => {
       void server.stop(true);
