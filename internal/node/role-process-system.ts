@@ -59,7 +59,7 @@ export async function startRoleProcess(options: RoleProcessOptions): Promise<Bun
       stdout: log,
       stderr: log,
       cwd: '/',
-      env: environment(paths, directory, user, engineBytes, entry.memory?.freedMemoryMs),
+      env: { ...environment(paths, directory, user), ...engineEnvironment(entry, engineBytes) },
       ...(entry.run.kind === 'module' ? { ipc: (message: FromRole) => options.onMessage(message) } : {}),
     });
   } finally {
@@ -85,23 +85,24 @@ function writeConfig(path: string, config: Config, user: SystemUser | undefined)
   if (user) chownSync(path, user.uid, user.gid);
 }
 
-function environment(
-  paths: Paths,
-  directory: string,
-  user: SystemUser | undefined,
-  engineBytes: number | undefined,
-  freedMemoryMs: number | undefined,
-): Record<string, string> {
+function environment(paths: Paths, directory: string, user: SystemUser | undefined): Record<string, string> {
   const out: Record<string, string> = {
     TMPDIR: user ? `${directory}/tmp` : `${paths.runDir}/tmp`,
     HOME: user ? directory : (process.env.HOME ?? '/root'),
   };
-  if (engineBytes !== undefined) out.BUN_JSC_forceRAMSize = String(engineBytes);
-  if (freedMemoryMs !== undefined) out.MIMALLOC_PURGE_DELAY = String(freedMemoryMs);
   for (const key of passedOn) {
     const value = process.env[key];
     if (value !== undefined) out[key] = value;
   }
+  return out;
+}
+
+/** What the JavaScript engine and its allocator are told. */
+function engineEnvironment(entry: RoleEntry, engineBytes: number | undefined): Record<string, string> {
+  const out: Record<string, string> = {};
+  if (engineBytes !== undefined) out.BUN_JSC_forceRAMSize = String(engineBytes);
+  if (entry.memory?.freedMemoryMs !== undefined) out.MIMALLOC_PURGE_DELAY = String(entry.memory.freedMemoryMs);
+  if (entry.bestCompiler === false) out.BUN_JSC_useFTLJIT = '0';
   return out;
 }
 

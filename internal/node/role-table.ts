@@ -14,6 +14,11 @@ export interface RoleEntry {
   readonly stopDeadlineMs: number;
   /** Absent: somebody else's program, which knows no budget. */
   readonly memory?: RoleMemory;
+  /**
+   * False: the engine's slowest and best compiler (JavaScriptCore's FTL) stays off. Its threads take the processors from a role whose time goes to native
+   * code and system calls, for longer than they win.
+   */
+  readonly bestCompiler?: boolean;
   /** The system user that it runs as, without privileges. Absent: root, because it mounts, makes interfaces or opens devices. */
   readonly user?: UserName;
   /** The ports that it listens on. */
@@ -87,6 +92,7 @@ export const roleTable: readonly RoleEntry[] = [
     needs: ['mon'],
     stopDeadlineMs: 30_000,
     memory: { budget: 'osd', engineShare: 1 / 4, freedMemoryMs: 10_000 },
+    bestCompiler: false,
     privateMounts: true,
     run: { kind: 'module', load: () => import('../ceph/osd/role.ts') },
   },
