@@ -14,7 +14,7 @@ beforeAll(async () => {
   const places = await completionPlaces(await program(['completion']));
   for (const shell of shells) writeFileSync(join(directory, shell), completionScript(shell, places));
   for (const name of ['my.yaml', 'mine']) writeFileSync(join(directory, name), '');
-});
+}, 120_000);
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 function offers(argv: string[], script: string): string[] {

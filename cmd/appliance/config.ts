@@ -20,8 +20,7 @@ import {
 } from './command.ts';
 import { exitCodes } from './exit-codes.ts';
 import { withKeyFlags } from './key-flags.ts';
-import { print } from './output.ts';
-import { formatTable } from './terminal.ts';
+import { columns, print } from './output.ts';
 
 export const command: CommandModule = {
   define(config) {
@@ -82,10 +81,10 @@ function showConfig(command: Command, options: { output: OutputFormat; origin?: 
       ? evaluation.values.map(({ path, value, origin }) => ({ key: path, value, origin: originText(origin) }))
       : evaluation.written,
     () =>
-      formatTable(
+      columns([
         ['KEY', 'VALUE', ...(options.origin ? ['ORIGIN'] : [])],
-        evaluation.values.map((one) => [one.path, text(one), ...(options.origin ? [originText(one.origin)] : [])]),
-      ),
+        ...evaluation.values.map((one) => [one.path, text(one), ...(options.origin ? [originText(one.origin)] : [])]),
+      ]),
   );
 }
 

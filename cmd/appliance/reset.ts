@@ -15,7 +15,7 @@ import { type FoundOsd, type ResetPlan, resetPlan } from '../../internal/node/re
 import { type CommandModule, configArguments, withExamples } from './command.ts';
 import { stopNode } from './down.ts';
 import { createProgress } from './progress.ts';
-import { formatTable } from './terminal.ts';
+import { columns } from './output.ts';
 
 interface ResetOptions {
   yes?: boolean;
@@ -84,7 +84,7 @@ function planText(config: Config, { remove, wipe, keep }: ResetPlan): string {
     ...wipe.map(({ path, osd }) => ['wipe', path, `all data of osd.${osd}`]),
     ...keep.map(({ path, why }) => ['keep', path, why]),
   ];
-  return `reset of node ${config.node.name}: it is stopped, its containers end, and this is done:\n\n${formatTable(['', 'PATH', 'WHAT'], rows)}\n`;
+  return `reset of node ${config.node.name}: it is stopped, its containers end, and this is done:\n\n${columns([['', 'PATH', 'WHAT'], ...rows])}\n`;
 }
 
 async function ask(node: string): Promise<void> {

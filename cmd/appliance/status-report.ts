@@ -1,6 +1,6 @@
 import { sizeWords } from '../../internal/base/words.ts';
 import type { NodeStatus } from '../../internal/node/status.ts';
-import { formatTable } from './terminal.ts';
+import { columns } from './output.ts';
 
 /** What was found out about a node; a part that did not answer has an `error`. */
 export interface Facts {
@@ -145,5 +145,5 @@ export function statusText({ sentences, facts }: StatusReport): string {
     one.rssBytes === undefined ? '-' : sizeWords(one.rssBytes),
     one.detail,
   ]);
-  return `${sentences.join('\n')}\n\n${formatTable(['PROCESS', 'STATE', 'RESTARTS', 'MEMORY', 'DETAIL'], rows)}`;
+  return `${sentences.join('\n')}\n\n${columns([['PROCESS', 'STATE', 'RESTARTS', 'MEMORY', 'DETAIL'], ...rows])}`;
 }

@@ -19,7 +19,7 @@ storage:
 );
 const [inside, file, directory, device, gone] = config.storage.osd;
 const found = (more: Partial<Found> = {}): Found => ({
-  dataEntries: ['pki', 'osd', 'photos', '.pki.new'],
+  dataEntries: ['pki', 'osd', 'photos', '.pki.new', 'store.before-20260101-000000', 'store.my'],
   osds: [
     { config: inside!, path: '/d/osd/osd.0.img', ours: true },
     { config: file!, path: '/mnt/a/osd.img', ours: true },
@@ -40,6 +40,7 @@ describe('reset', () => {
       '/d/.pki.new',
       '/d/osd',
       '/d/pki',
+      '/d/store.before-20260101-000000',
       '/mnt/a/osd.img',
       '/mnt/b/label',
       '/mnt/b/data',
@@ -48,6 +49,7 @@ describe('reset', () => {
     expect(plan.wipe).toEqual([]);
     expect(plan.keep.map(({ path, why }) => `${path}: ${why}`)).toEqual([
       '/d/photos: the appliance did not make it',
+      '/d/store.my: the appliance did not make it',
       '/dev/sda1: a device, osd.3: --wipe-devices makes it blank',
       '/srv/images: it is outside of the data directory',
     ]);
@@ -58,7 +60,12 @@ describe('reset', () => {
     const foreign = found({ wipeDevices: true, osds: [{ config: device!, path: '/dev/sda1', ours: false }] });
     expect(resetPlan(config, foreign)).toMatchObject({
       wipe: [],
-      keep: [{ path: '/d/photos' }, { path: '/dev/sda1', why: 'it does not hold osd.3' }, { path: '/srv/images' }],
+      keep: [
+        { path: '/d/photos' },
+        { path: '/d/store.my' },
+        { path: '/dev/sda1', why: 'it does not hold osd.3' },
+        { path: '/srv/images' },
+      ],
     });
   });
 

@@ -32,9 +32,22 @@ export interface Found {
 /** What the files of an OSD in a directory are called (`internal/ceph/blockstore`). */
 const storeFiles = ['label', 'data', 'journal', 'index.log', 'index.sqlite', 'index.sqlite-wal', 'index.sqlite-shm'];
 
+/** Names that do not stay. */
+const leftovers: readonly { readonly pattern: RegExp; readonly what: string }[] = [
+  { pattern: /^\..+\.new$/, what: 'a file that was being written' },
+  {
+    pattern: /^store\.(before|restored)-[\w-]+$/,
+    what: "the control plane's database before or while a snapshot was restored",
+  },
+];
+
 /** What is in a data directory, by the name of the entry. Anything else there is somebody else's. */
 function knownEntries(config: Config, paths: Paths): ReadonlyMap<string, string> {
   const known: [path: string, what: string][] = [
+    // What has no words of its own here is still the node's.
+    ...Object.values(paths)
+      .filter((path) => typeof path === 'string')
+      .map((path): [string, string] => [path, 'data of the node']),
     [paths.pki, 'certificate authorities and keys of the cluster'],
     [paths.identity, 'certificates, keys and identity of the node'],
     [paths.store, "the control plane's database: every Kubernetes object"],
@@ -42,6 +55,7 @@ function knownEntries(config: Config, paths: Paths): ReadonlyMap<string, string>
     [paths.ceph, 'ceph.conf and keyrings'],
     [paths.instanceDir('mon').replace(/\/[^/]*$/, ''), "the mon's database: maps, pools and users of the storage"],
     [paths.logs, 'logs'],
+    [config.snapshots.dir, "snapshots of the control plane's database"],
     [`${config.dataDir}/osd`, "the OSDs' files: all stored data"],
     [paths.adminKubeconfig, "the admin's kubeconfig"],
     [config.imagesDir, 'image tarballs'],
@@ -62,10 +76,9 @@ export function resetPlan(config: Config, found: Found): ResetPlan {
   const keep: { path: string; why: string }[] = [];
   const known = knownEntries(config, paths);
   for (const name of found.dataEntries.toSorted()) {
-    const what = known.get(name);
+    const what = known.get(name) ?? leftovers.find(({ pattern }) => pattern.test(name))?.what;
     const path = `${config.dataDir}/${name}`;
-    if (what !== undefined || /^\..+\.new$/.test(name))
-      remove.push({ path, what: what ?? 'a file that was being written' });
+    if (what !== undefined) remove.push({ path, what });
     else keep.push({ path, why: 'the appliance did not make it' });
   }
   const covered = (path: string): boolean => remove.some((one) => path === one.path || path.startsWith(`${one.path}/`));
@@ -88,7 +101,7 @@ export function resetPlan(config: Config, found: Found): ResetPlan {
     [paths.adminKubeconfig, "the admin's kubeconfig"],
   ] as const)
     if (!covered(path) && found.exists(path)) remove.push({ path, what });
-  for (const path of [config.imagesDir, config.manifestsDir])
+  for (const path of [config.imagesDir, config.manifestsDir, config.snapshots.dir])
     if (!covered(path) && found.exists(path)) keep.push({ path, why: 'it is outside of the data directory' });
   return { remove, wipe, keep };
 }
