@@ -55,6 +55,7 @@ function knownEntries(config: Config, paths: Paths): ReadonlyMap<string, string>
     [paths.ceph, 'ceph.conf and keyrings'],
     [paths.instanceDir('mon').replace(/\/[^/]*$/, ''), "the mon's database: maps, pools and users of the storage"],
     [paths.logs, 'logs'],
+    [`${config.dataDir}/last-time`, 'the last known time'],
     [config.snapshots.dir, "snapshots of the control plane's database"],
     [`${config.dataDir}/osd`, "the OSDs' files: all stored data"],
     [paths.adminKubeconfig, "the admin's kubeconfig"],
