@@ -48,7 +48,7 @@ beforeAll(async () => {
     `node: {name: n1, ip: 127.0.0.1}\nroles: [server]\ndataDir: ${directory}/data\nrunDir: ${directory}/run\nports: {etcd: ${port}}\nsnapshots: {dir: ${directory}/snapshots}\n`,
   );
   await start();
-});
+}, 60_000);
 afterAll(async () => {
   await close();
   rmSync(directory, { recursive: true });
