@@ -462,10 +462,12 @@ export class RaftNode {
     if (this.#sendingTo.has(to)) return;
     this.#sendingTo.add(to);
     let sent: number | undefined;
+    // Sent in the name of the leader that was asked for it: by the time it is made another one may lead.
+    const { term } = this.raft;
     try {
       const snapshot = await this.#options.machine.makeSnapshot();
       try {
-        if (!this.#stopped) await this.#options.transport.sendSnapshot(to, this.raft.term, snapshot);
+        if (!this.#stopped) await this.#options.transport.sendSnapshot(to, term, snapshot);
         sent = snapshot.meta.index;
       } finally {
         await snapshot.release();
