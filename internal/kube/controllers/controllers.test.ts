@@ -16,6 +16,7 @@ import {
   persistentVolumesRef,
   podsRef,
   replicaSetsRef,
+  serviceAccountsRef,
   servicesRef,
   statefulSetsRef,
   storageClassesRef,
@@ -134,8 +135,10 @@ const selector = { matchLabels: { app: 'a' } };
 const namespaceOf = async (name: string): Promise<void> => {
   await client.create(namespacesRef, { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
   await until(
-    'the default service account',
-    async () => (await client.get(configMapsRef, 'kube-root-ca.crt', name)) !== undefined,
+    'what pods of the namespace need',
+    async () =>
+      (await client.get(configMapsRef, 'kube-root-ca.crt', name)) &&
+      (await client.get(serviceAccountsRef, 'default', name)),
   );
 };
 const podsOf = async (namespace: string): Promise<(Pod & KubeObject)[]> =>
