@@ -284,7 +284,7 @@ describe('a node as a service', () => {
   test('the supervisor is small', { timeout: minute }, async () => {
     const anonymousKiB = Number(/^RssAnon:\s+(\d+)/m.exec(readFileSync(`/proc/${service.pid}/status`, 'utf8'))![1]);
     console.log(`supervisor: ${(anonymousKiB / 1024).toFixed(1)} MiB anonymous memory`);
-    expect(anonymousKiB * 1024).toBeLessThanOrEqual(12e6);
+    expect(anonymousKiB).toBeLessThanOrEqual(12 * 1024);
   });
 
   test('kill -9 of the supervisor: within 2 s nothing is left but what must outlive it; the next start takes it over', {
