@@ -245,7 +245,8 @@ export class GroupLog<P extends Proposal> {
   #leadership(state: Leadership): void {
     this.#consumer.leadership(state);
     if (state.leader === 0) return;
-    for (const request of this.#waiting.splice(0)) this.propose(request.pieces, request.durability, request.proposal);
+    // Durable whatever was asked for: the revisions of others were reserved before, and there may be other members now.
+    for (const request of this.#waiting.splice(0)) this.propose(request.pieces, 'durable', request.proposal);
   }
 
   /** A member whose disk is slow waits longer before it takes the leader for dead: votes and acknowledgements go through that disk. */

@@ -409,8 +409,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
       throw new StoreBusyError(this.#options.dir, waiting);
     // Each entry raises the revision by one at most.
     if (durability !== 'durable' && alone && this.#state.revision + waiting + 1 > this.#reserved) {
-      this.#reserved = this.#state.revision + waiting + reserveBlock;
-      this.#reserve(this.#reserved);
+      this.#reserve(this.#state.revision + waiting + reserveBlock);
     }
     return new Promise((resolve, reject) =>
       this.#entries.propose(encodeCommand(command), durability, { command, resolve, reject: rejectAs(reject) }),
@@ -418,6 +417,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   }
 
   #reserve(to: number): void {
+    this.#reserved = to;
     const command: Command = { kind: 'reserve', to };
     this.#entries.propose(encodeCommand(command), 'durable', { command, resolve: ignore, reject: ignore });
   }

@@ -269,6 +269,20 @@ describe('store', () => {
     expect(clean.revision).toBe(3);
   });
 
+  test('a member that was not alone for a while reserves revisions again before it hands them out unsynced', async () => {
+    const dir = directory();
+    const store = await start(dir);
+    await store.put({ key: bytes('a'), value: bytes('1') }, 'volatile');
+    const { id } = await store.cluster.addMember(['https://10.0.0.9:2380'], true);
+    await store.put({ key: bytes('a'), value: bytes('2') }, 'volatile');
+    await store.cluster.removeMember(id);
+    const { revision } = await store.put({ key: bytes('a'), value: bytes('3') }, 'volatile');
+    const copy = directory();
+    fs.cpSync(dir, copy, { recursive: true });
+    const after = await start(copy);
+    expect(after.revision).toBeGreaterThan(revision + 9000);
+  });
+
   test('a put keeps the value or the lease, and is refused for a key that does not exist', async () => {
     const store = await start(directory());
     const { id } = await store.leaseGrant(100);
