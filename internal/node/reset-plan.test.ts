@@ -51,7 +51,7 @@ describe('reset', () => {
       '/d/photos: the appliance did not make it',
       '/d/store.my: the appliance did not make it',
       '/dev/sda1: a device, osd.3: --wipe-devices makes it blank',
-      '/srv/images: it is outside of the data directory',
+      '/srv/images: the configuration chose it for image tarballs; nothing in it is deleted',
     ]);
   });
 
@@ -77,5 +77,48 @@ describe('reset', () => {
   test('of a data directory that is somebody’s home nothing goes', () => {
     const plan = resetPlan(config, found({ dataEntries: ['Documents', 'x.new'], osds: [], exists: () => false }));
     expect(plan.remove).toEqual([]);
+  });
+
+  test.each([
+    ['snapshots', 'snapshots: {dir: /d/backups/k8s}', 'backups', '/d/backups/k8s'],
+    ['snapshots in an entry of their own', 'snapshots: {dir: /d/backups}', 'backups', '/d/backups'],
+    ['images', 'imagesDir: /d/media/images', 'media', '/d/media/images'],
+    ['images elsewhere: what has their usual name is not theirs', 'imagesDir: /srv/images', 'images', '/srv/images'],
+    ['manifests', 'manifestsDir: /d/git/cluster', 'git', '/d/git/cluster'],
+    [
+      'snapshots beside a directory of that name',
+      'snapshots: {dir: /d/snapshots/k8s}',
+      'snapshots',
+      '/d/snapshots/k8s',
+    ],
+  ])('of a directory that the user chose for %s nothing goes', (_what, line, entry, chosen) => {
+    const other = effectiveConfig(`dataDir: /d\nrunDir: /r\nroles: [server]\n${line}\n`, 'f', {
+      hostname: 'n',
+      ip: '10.0.0.1',
+      freeBytes: 1e11,
+    });
+    const plan = resetPlan(
+      other,
+      found({ dataEntries: ['store', entry], osds: [], exists: (path) => path === chosen }),
+    );
+    expect(paths(plan.remove)).toEqual(['/d/store']);
+    expect(paths(plan.keep)).toEqual([...new Set([`/d/${entry}`, chosen])]);
+    expect(plan.keep.at(-1)?.why).toMatch(/^the configuration chose it for .*; nothing in it is deleted$/);
+  });
+
+  test('of a run directory that is deep in the data directory only itself goes', () => {
+    const other = { ...config, runDir: '/d/x/run' };
+    const plan = resetPlan(other, found({ dataEntries: ['x'], osds: [], exists: (path) => path === '/d/x/run' }));
+    expect(paths(plan.remove)).toEqual(['/d/x/run']);
+    expect(paths(plan.keep)).toEqual(['/d/x']);
+  });
+
+  test('what is at its usual place goes whole', () => {
+    const plan = resetPlan(
+      { ...config, imagesDir: '/d/images' },
+      found({ dataEntries: ['images', 'manifests', 'snapshots', 'kubeconfig'], osds: [], exists: () => false }),
+    );
+    expect(paths(plan.remove)).toEqual(['/d/images', '/d/kubeconfig', '/d/manifests', '/d/snapshots']);
+    expect(plan.keep).toEqual([]);
   });
 });

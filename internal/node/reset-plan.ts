@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import type { Config, OsdConfig } from '../config/config.ts';
 import { type Paths, nodePaths } from '../config/paths.ts';
 
@@ -41,32 +42,32 @@ const leftovers: readonly { readonly pattern: RegExp; readonly what: string }[] 
   },
 ];
 
-/** What is in a data directory, by the name of the entry. Anything else there is somebody else's. */
-function knownEntries(config: Config, paths: Paths): ReadonlyMap<string, string> {
-  const known: [path: string, what: string][] = [
-    // What has no words of its own here is still the node's.
-    ...Object.values(paths)
-      .filter((path) => typeof path === 'string')
-      .map((path): [string, string] => [path, 'data of the node']),
+/** Directories that a user may have chosen: what the node made goes only where they are at their own place in the data directory. */
+function userDirectories(config: Config): { path: string; usual: string; what: string }[] {
+  return [
+    { path: config.snapshots.dir, usual: 'snapshots', what: "snapshots of the control plane's database" },
+    { path: config.imagesDir, usual: 'images', what: 'image tarballs' },
+    { path: config.manifestsDir, usual: 'manifests', what: 'manifests' },
+  ].map(({ path, usual, what }) => ({ path, usual: `${config.dataDir}/${usual}`, what }));
+}
+
+/** The node's own in a data directory, by exact path. Anything else there is somebody else's. */
+function knownPaths(config: Config, paths: Paths): ReadonlyMap<string, string> {
+  return new Map([
     [paths.pki, 'certificate authorities and keys of the cluster'],
     [paths.identity, 'certificates, keys and identity of the node'],
     [paths.store, "the control plane's database: every Kubernetes object"],
     [paths.agent, 'containers, images and volumes of pods'],
     [paths.ceph, 'ceph.conf and keyrings'],
-    [paths.instanceDir('mon').replace(/\/[^/]*$/, ''), "the mon's database: maps, pools and users of the storage"],
+    [dirname(paths.instanceDir('mon')), "the mon's database: maps, pools and users of the storage"],
     [paths.logs, 'logs'],
     [`${config.dataDir}/last-time`, 'the last known time'],
-    [config.snapshots.dir, "snapshots of the control plane's database"],
     [`${config.dataDir}/osd`, "the OSDs' files: all stored data"],
     [paths.adminKubeconfig, "the admin's kubeconfig"],
-    [config.imagesDir, 'image tarballs'],
-    [config.manifestsDir, 'manifests'],
-  ];
-  return new Map(
-    known
-      .filter(([path]) => path.startsWith(`${config.dataDir}/`))
-      .map(([path, what]) => [path.slice(config.dataDir.length + 1).split('/')[0]!, what]),
-  );
+    ...userDirectories(config)
+      .filter(({ path, usual }) => path === usual)
+      .map(({ path, what }): [string, string] => [path, what]),
+  ]);
 }
 
 /** Decides what goes. Nothing that the node did not make is touched. */
@@ -75,10 +76,14 @@ export function resetPlan(config: Config, found: Found): ResetPlan {
   const remove: { path: string; what: string }[] = [];
   const wipe: { path: string; osd: number }[] = [];
   const keep: { path: string; why: string }[] = [];
-  const known = knownEntries(config, paths);
+  const known = knownPaths(config, paths);
+  const chosen = userDirectories(config).filter(({ path, usual }) => path !== usual);
+  // What is told of below by itself.
+  const told = new Set([config.runDir, ...chosen.map(({ path }) => path)]);
   for (const name of found.dataEntries.toSorted()) {
-    const what = known.get(name) ?? leftovers.find(({ pattern }) => pattern.test(name))?.what;
     const path = `${config.dataDir}/${name}`;
+    if (told.has(path)) continue;
+    const what = known.get(path) ?? leftovers.find(({ pattern }) => pattern.test(name))?.what;
     if (what !== undefined) remove.push({ path, what });
     else keep.push({ path, why: 'the appliance did not make it' });
   }
@@ -102,7 +107,8 @@ export function resetPlan(config: Config, found: Found): ResetPlan {
     [paths.adminKubeconfig, "the admin's kubeconfig"],
   ] as const)
     if (!covered(path) && found.exists(path)) remove.push({ path, what });
-  for (const path of [config.imagesDir, config.manifestsDir, config.snapshots.dir])
-    if (!covered(path) && found.exists(path)) keep.push({ path, why: 'it is outside of the data directory' });
+  for (const { path, what } of chosen)
+    if (!covered(path) && found.exists(path))
+      keep.push({ path, why: `the configuration chose it for ${what}; nothing in it is deleted` });
   return { remove, wipe, keep };
 }
