@@ -7,6 +7,7 @@ import { nodePaths } from '../../internal/config/paths.ts';
 import { controlRequest } from '../../internal/node/control-system.ts';
 import type { NodeStatus } from '../../internal/node/status.ts';
 import { applianceId } from '../../internal/kube/kubelet/node/identity.ts';
+import { runDirectoryState } from '../../internal/node/run-directory-system.ts';
 import { stopPodsWithStorage, teardownLeftovers, teardownRest } from '../../internal/node/teardown-system.ts';
 import { type CommandModule, configArguments, withExamples } from './command.ts';
 import { exitCodes } from './exit-codes.ts';
@@ -47,7 +48,9 @@ export async function stopNode(config: Config, progress: Progress): Promise<void
     progress.done('the node stopped');
   } else progress.line('no supervisor answers; removing what may be left');
   // A node that stopped in order has removed its run directory last.
-  if (existsSync(config.runDir)) {
+  const state = runDirectoryState(config.runDir);
+  if (state === 'foreign') progress.line(`${config.runDir} is left alone: no node made it`);
+  else if (state !== 'missing') {
     const log = createLogger({
       write: (line) => progress.line(line.trimEnd()),
       now: () => Date.now(),

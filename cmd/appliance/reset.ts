@@ -12,6 +12,7 @@ import type { Config, OsdConfig } from '../../internal/config/config.ts';
 import { runningConfig } from '../../internal/config/machine-system.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
 import { type FoundOsd, type ResetPlan, resetPlan } from '../../internal/node/reset-plan.ts';
+import { runDirectoryState } from '../../internal/node/run-directory-system.ts';
 import { type CommandModule, configArguments, withExamples } from './command.ts';
 import { stopNode } from './down.ts';
 import { createProgress } from './progress.ts';
@@ -45,6 +46,7 @@ async function reset(config: Config, options: ResetOptions): Promise<void> {
       dataEntries: namesIn(config.dataDir),
       osds: await Promise.all(config.storage.osd.map(findOsd)),
       exists: existsSync,
+      runDirectoryIsOurs: runDirectoryState(config.runDir) === 'ours',
       wipeDevices: options.wipeDevices ?? false,
     });
   let plan = await look();

@@ -1,5 +1,6 @@
 import { readFileSync, realpathSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { AppError, errorCode } from './errors.ts';
 import { type MountEntry, mountsUnder, parseMountInfo } from './mountinfo.ts';
 
@@ -25,10 +26,13 @@ export function mountsBelow(directory: string): MountEntry[] {
 
 /**
  * Removes a directory with all that is in it. What is mounted below it would lose its files with it: then nothing is removed and an
- * AppError MOUNTED names it.
+ * AppError MOUNTED names it. `last` is the entry that goes after all others.
  */
-export async function removeTree(directory: string): Promise<void> {
+export async function removeTree(directory: string, last?: string): Promise<void> {
   const [mount] = mountsBelow(directory);
   if (mount) throw new AppError('MOUNTED', `${directory} is not removed: ${mount.target} is still mounted`);
+  if (last !== undefined)
+    for (const name of await readdir(directory))
+      if (name !== last) await rm(join(directory, name), { recursive: true, force: true });
   await rm(directory, { recursive: true, force: true });
 }

@@ -61,6 +61,9 @@ describe('config', () => {
     ['roles: [server, server]', 'appliance.yaml:1:17: roles[1]: expected each role once'],
     ['a: 1\na: 2', 'appliance.yaml:2:1: this key is there twice'],
     ['dataDir: var', 'expected an absolute path'],
+    ['runDir: /tmp', 'appliance.yaml:1:1: runDir: expected a directory of its own'],
+    ['runDir: /var/run', 'runDir: expected a directory of its own'],
+    ['runDir: /', 'runDir: expected a directory of its own'],
     ['ports: {api: 70000}', 'ports.api'],
   ])('%j is refused with its place', (text, expected) => {
     expect(problems(text)).toContain(expected);

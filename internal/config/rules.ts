@@ -33,6 +33,18 @@ const uselessKeys: readonly Rule[] = keyPaths.flatMap((path) => {
   ];
 });
 
+/** What every machine has for many programs: nothing of it may be taken for the node alone. */
+const systemDirectories: ReadonlySet<string> = new Set(
+  [
+    ['bin', 'boot', 'dev', 'etc', 'home', 'lib', 'lib64', 'media', 'mnt', 'opt', 'proc', 'root', 'run', 'sbin', 'srv'],
+    ['sys', 'tmp', 'usr', 'var', 'dev/shm', 'etc/appliance', 'run/lock', 'run/systemd', 'run/user', 'usr/bin'],
+    ['usr/lib', 'usr/local', 'usr/local/bin', 'usr/sbin', 'usr/share', 'var/backups', 'var/cache', 'var/lib'],
+    ['var/lock', 'var/log', 'var/mail', 'var/run', 'var/spool', 'var/tmp'],
+  ]
+    .flat()
+    .map((name) => `/${name}`),
+);
+
 export const rules: readonly Rule[] = [
   {
     reads: ['roles', 'server', 'token'],
@@ -137,8 +149,9 @@ export const rules: readonly Rule[] = [
         problem(told, `expected runDir and dataDir to differ, got ${runDir} for both`);
       if (`${dataDir}/`.startsWith(`${runDir}/`) && dataDir !== runDir)
         problem(told, `expected dataDir outside of runDir, which is removed at a stop; got ${dataDir} in ${runDir}`);
-      if (dataDir === '/' || runDir === '/')
-        problem(dataDir === '/' ? 'dataDir' : 'runDir', 'expected a directory of its own, got /');
+      if (dataDir === '/') problem('dataDir', 'expected a directory of its own, got /');
+      if (runDir === '/' || systemDirectories.has(runDir))
+        problem('runDir', `expected a directory of its own, which is removed at a stop, got ${runDir}`);
     },
   },
   {

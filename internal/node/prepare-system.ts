@@ -28,6 +28,7 @@ import { applyAccess, checkReachable } from './access-system.ts';
 import { ensureCephFiles } from './ceph-files-system.ts';
 import { findServers } from './find-servers-client.ts';
 import { allocateOsds } from './osd-ids-client.ts';
+import { claimRunDirectory } from './run-directory-system.ts';
 import { compiled, selfCommand } from './self-system.ts';
 import { nodeClock, wakeClock } from './last-time-system.ts';
 import { ensureUsers } from './users-system.ts';
@@ -58,6 +59,7 @@ export async function prepareNode(load: () => Config): Promise<Config> {
   const addresses = machineAddresses();
   for (const osd of config.storage.osd) await checkDevice(osd);
   const paths = nodePaths(config.dataDir, config.runDir);
+  claimRunDirectory(config.runDir);
   makeDirectory(config.dataDir, 0o711);
   const log = systemLogger({ value: 'warn' });
   const woke = await wakeClock(config.dataDir);

@@ -28,6 +28,7 @@ const found = (more: Partial<Found> = {}): Found => ({
     { config: gone!, path: undefined, ours: false },
   ],
   exists: (path) => ['/r', '/srv/images', '/mnt/b/label', '/mnt/b/data'].includes(path),
+  runDirectoryIsOurs: true,
   wipeDevices: false,
   ...more,
 });
@@ -75,7 +76,10 @@ describe('reset', () => {
   });
 
   test('of a data directory that is somebody’s home nothing goes', () => {
-    const plan = resetPlan(config, found({ dataEntries: ['Documents', 'x.new'], osds: [], exists: () => false }));
+    const plan = resetPlan(
+      config,
+      found({ dataEntries: ['Documents', 'x.new'], osds: [], exists: () => false, runDirectoryIsOurs: false }),
+    );
     expect(plan.remove).toEqual([]);
   });
 
@@ -101,7 +105,7 @@ describe('reset', () => {
       other,
       found({ dataEntries: ['store', entry], osds: [], exists: (path) => path === chosen }),
     );
-    expect(paths(plan.remove)).toEqual(['/d/store']);
+    expect(paths(plan.remove)).toEqual(['/d/store', '/r']);
     expect(paths(plan.keep)).toEqual([...new Set([`/d/${entry}`, chosen])]);
     expect(plan.keep.at(-1)?.why).toMatch(/^the configuration chose it for .*; nothing in it is deleted$/);
   });
@@ -113,12 +117,18 @@ describe('reset', () => {
     expect(paths(plan.keep)).toEqual(['/d/x']);
   });
 
+  test('a run directory that no node made stays', () => {
+    const plan = resetPlan(config, found({ dataEntries: [], osds: [], runDirectoryIsOurs: false }));
+    expect(plan.remove).toEqual([]);
+    expect(plan.keep[0]).toEqual({ path: '/r', why: 'no node made this run directory' });
+  });
+
   test('what is at its usual place goes whole', () => {
     const plan = resetPlan(
       { ...config, imagesDir: '/d/images' },
       found({ dataEntries: ['images', 'manifests', 'snapshots', 'kubeconfig'], osds: [], exists: () => false }),
     );
-    expect(paths(plan.remove)).toEqual(['/d/images', '/d/kubeconfig', '/d/manifests', '/d/snapshots']);
+    expect(paths(plan.remove)).toEqual(['/d/images', '/d/kubeconfig', '/d/manifests', '/d/snapshots', '/r']);
     expect(plan.keep).toEqual([]);
   });
 });

@@ -27,6 +27,8 @@ export interface Found {
   readonly osds: readonly FoundOsd[];
   /** Whether there is something at a path. */
   exists(path: string): boolean;
+  /** The run directory is there, and a node made it. */
+  readonly runDirectoryIsOurs: boolean;
   readonly wipeDevices: boolean;
 }
 
@@ -102,11 +104,12 @@ export function resetPlan(config: Config, found: Found): ResetPlan {
     else if (found.wipeDevices) wipe.push({ path, osd: osd.id });
     else keep.push({ path, why: `a device, osd.${osd.id}: --wipe-devices makes it blank` });
   }
-  for (const [path, what] of [
-    [config.runDir, 'sockets of the running node'],
-    [paths.adminKubeconfig, "the admin's kubeconfig"],
-  ] as const)
-    if (!covered(path) && found.exists(path)) remove.push({ path, what });
+  if (found.runDirectoryIsOurs && !covered(config.runDir))
+    remove.push({ path: config.runDir, what: 'sockets of the running node' });
+  else if (!covered(config.runDir) && found.exists(config.runDir))
+    keep.push({ path: config.runDir, why: 'no node made this run directory' });
+  if (!covered(paths.adminKubeconfig) && found.exists(paths.adminKubeconfig))
+    remove.push({ path: paths.adminKubeconfig, what: "the admin's kubeconfig" });
   for (const { path, what } of chosen)
     if (!covered(path) && found.exists(path))
       keep.push({ path, why: `the configuration chose it for ${what}; nothing in it is deleted` });

@@ -2,11 +2,12 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { AppError } from '../base/errors.ts';
 import { makeDirectory, writeFileAtomic } from '../base/files-system.ts';
 import type { Logger } from '../base/log.ts';
-import { mountsBelow, removeTree } from '../base/mounts-system.ts';
+import { mountsBelow } from '../base/mounts-system.ts';
 import type { Config } from '../config/config.ts';
 import { nodePaths } from '../config/paths.ts';
 import { socketAnswers } from './probe-system.ts';
 import { roleTable } from './role-table.ts';
+import { claimRunDirectory, removeRunDirectory } from './run-directory-system.ts';
 import { selfCommand } from './self-system.ts';
 import { Supervisor } from './supervisor-system.ts';
 
@@ -85,7 +86,7 @@ export async function teardownLeftovers(config: Config, wait: (text: string) => 
   const entry = roleTable.find((one) => one.role === 'containerd')!;
   if (entry.run.kind !== 'program') return;
   wait('looking for containers');
-  makeDirectory(config.runDir);
+  claimRunDirectory(config.runDir);
   makeDirectory(paths.logs);
   const argv = await entry.run.prepare(config, paths);
   const containerd = Bun.spawn(['setsid', 'setpriv', '--pdeathsig', 'KILL', ...argv], {
@@ -112,11 +113,11 @@ export async function teardownLeftovers(config: Config, wait: (text: string) => 
 /** Removes the network's traces and the run directory. Nothing may run any more. */
 export async function teardownRest(config: Config): Promise<void> {
   if (config.roles.includes('agent')) await runPart('network', config, networkTimeoutMs);
-  await removeTree(config.runDir);
+  await removeRunDirectory(config.runDir);
 }
 
 async function runPart(part: TeardownPart, config: Config, timeoutMs: number): Promise<void> {
-  makeDirectory(config.runDir);
+  claimRunDirectory(config.runDir);
   const file = `${config.runDir}/teardown.json`;
   writeFileAtomic(file, JSON.stringify(config), 0o600);
   const child = Bun.spawn(['setsid', ...selfCommand(), 'teardown', part, file], {
