@@ -1,5 +1,6 @@
 import * as fs from 'node:fs';
 import { dirname } from 'node:path';
+import { errorCode } from '../../base/errors.ts';
 import { makeDirectory } from '../../base/files-system.ts';
 import type { Store } from '../api.ts';
 import { verifySnapshot } from '../snapshot-system.ts';
@@ -28,9 +29,7 @@ export async function saveSnapshot(store: Store, path: string): Promise<{ revisi
       fs.closeSync(fd);
     }
     const { revision } = verifySnapshot(part);
-    // Without replacing what somebody else has made meanwhile.
-    fs.linkSync(part, path);
-    fs.rmSync(part);
+    nameSnapshot(part, path);
     const directory = fs.openSync(dirname(path), 'r');
     fs.fsyncSync(directory);
     fs.closeSync(directory);
@@ -39,4 +38,23 @@ export async function saveSnapshot(store: Store, path: string): Promise<{ revisi
     fs.rmSync(part, { force: true });
     throw error;
   }
+}
+
+/** Gives `part` its name without replacing what somebody else has made meanwhile (EEXIST). `link` is the system's. */
+export function nameSnapshot(part: string, path: string, link: typeof fs.linkSync = fs.linkSync): void {
+  try {
+    link(part, path);
+  } catch (error) {
+    // vfat, exFAT and some network file systems have no second names: the name is taken by an empty file first.
+    if (!['EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS'].includes(errorCode(error) ?? '')) throw error;
+    fs.closeSync(fs.openSync(path, 'wx', 0o600));
+    try {
+      fs.renameSync(part, path);
+    } catch (failed) {
+      fs.rmSync(path, { force: true });
+      throw failed;
+    }
+    return;
+  }
+  fs.rmSync(part);
 }
