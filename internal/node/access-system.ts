@@ -1,7 +1,7 @@
-import { chmodSync, lchownSync, lstatSync, readdirSync, type Stats, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { chmodSync, lchownSync, lstatSync, mkdirSync, readdirSync, renameSync, type Stats, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { AppError, errorCode } from '../base/errors.ts';
-import { makeDirectory } from '../base/files-system.ts';
+import { makeDirectory, syncDirectory } from '../base/files-system.ts';
 import type { Users } from './users-system.ts';
 import type { AccessRule, Owner } from './access.ts';
 
@@ -14,6 +14,12 @@ export function applyAccess(rules: readonly AccessRule[], users: Users): void {
   const gidOf = (owner: Owner): number => (owner === 'root' ? 0 : users.get(owner)!.gid);
   const exceptions = new Set(rules.filter((rule) => rule.kind === 'file').map((rule) => rule.path));
   for (const rule of rules) {
+    if (rule.kind === 'chosen') {
+      const [uid, gid] = [uidOf(rule.owner), gidOf(rule.group)];
+      if (!statSync(rule.path, { throwIfNoEntry: false })) makeGiven(rule, uid, gid);
+      checkWritable(rule, uid, gid);
+      continue;
+    }
     if (rule.kind !== 'file') makeDirectory(rule.path, rule.mode);
     const stat = lstatSync(rule.path, { throwIfNoEntry: false });
     if (!stat) continue;
@@ -26,6 +32,37 @@ export function applyAccess(rules: readonly AccessRule[], users: Users): void {
     give(rule.path, stat, uid, gid);
     if ((stat.mode & 0o7777) !== rule.mode) chmodSync(rule.path, rule.mode);
   }
+}
+
+/** Makes a directory that is its owner's from the moment on when it has its name: an interruption leaves none that looks like somebody else's. */
+function makeGiven({ path, mode }: AccessRule, uid: number, gid: number): void {
+  const parent = dirname(path);
+  makeDirectory(parent, 0o755);
+  const made = join(parent, `.${basename(path)}.new`);
+  mkdirSync(made, { recursive: true });
+  try {
+    lchownSync(made, uid, gid);
+    chmodSync(made, mode);
+  } catch (error) {
+    // vfat and exFAT have no owners; whether it can be written all the same is checked.
+    if (errorCode(error) !== 'EPERM') throw error;
+  }
+  renameSync(made, path);
+  syncDirectory(parent);
+}
+
+function checkWritable({ path, owner }: AccessRule, uid: number, gid: number): void {
+  if (!statSync(path).isDirectory())
+    throw new AppError('ACCESS', `${path}: expected a directory`, { hint: 'move it away and start again' });
+  // The kernel decides: lists of access rights and read-only mounts count, too.
+  const as = ['setpriv', '--reuid', String(uid), '--regid', String(gid), '--clear-groups', '--'];
+  const { exitCode } = Bun.spawnSync([...as, 'sh', '-c', 'test -d "$1" && test -w "$1" && test -x "$1"', 'sh', path], {
+    cwd: '/',
+  });
+  if (exitCode !== 0)
+    throw new AppError('ACCESS', `${path}: the user ${owner} (uid ${uid}) cannot write in this directory`, {
+      hint: `give it one of its own, as ${path}/appliance: it is made when it is missing; a file system without owners (vfat, exFAT) is mounted with uid=${uid}`,
+    });
 }
 
 function giveBelow(directory: string, device: number, uid: number, gid: number, except: ReadonlySet<string>): void {

@@ -1,5 +1,6 @@
 import {
   chmodSync,
+  chownSync,
   existsSync,
   linkSync,
   lstatSync,
@@ -148,6 +149,41 @@ describe.runIf(root)('who may read what a node keeps', () => {
     symlinkSync('/etc', paths.store);
     expect(() => applyAccess(rules, users)).toThrow(`${paths.store}: expected a directory`);
     expect(statSync('/etc').uid).toBe(0);
+  });
+
+  describe('a directory that the user chose for snapshots', () => {
+    const chosen = (path: string) => {
+      const { config, paths } = oldNode();
+      return accessRules({ ...config, snapshots: { ...config.snapshots, dir: path } }, paths, []);
+    };
+
+    test.each([
+      ['for all', 0o777, 0, true],
+      ['of the server', 0o700, 64_001, true],
+      ['of root, for others to read', 0o755, 0, false],
+    ])('%s stays as it is; it is refused when the server cannot write in it', (_what, mode, uid, works) => {
+      const path = join(directory, 'backups');
+      mkdirSync(path);
+      chmodSync(path, mode);
+      chownSync(path, uid, uid);
+      const rules = chosen(path);
+      if (works) applyAccess(rules, users);
+      else
+        expect(() => applyAccess(rules, users)).toThrow(`${path}: the user appliance-server (uid 64001) cannot write`);
+      const stat = statSync(path);
+      expect([stat.mode & 0o7777, stat.uid, stat.gid]).toEqual([mode, uid, uid]);
+    });
+
+    test('and that is not there is made and given; the ones above can be entered', () => {
+      const path = join(directory, 'backups/k8s');
+      const rules = chosen(path);
+      applyAccess(rules, users);
+      applyAccess(rules, users);
+      expect(statSync(path)).toMatchObject({ uid: 64_001, gid: 64_001 });
+      expect(statSync(path).mode & 0o7777).toBe(0o700);
+      expect(statSync(dirname(path))).toMatchObject({ uid: 0 });
+      expect(statSync(dirname(path)).mode & 0o7777).toBe(0o755);
+    });
   });
 
   test('directories that roles cannot make themselves are made', () => {

@@ -7,14 +7,15 @@ import type { UserName } from './users.ts';
 export type Owner = UserName | 'root';
 
 /** `owner` and `group` are given to `path`, and in a `tree` to everything below it. `mode` is of `path` itself; what is below keeps its own.
- * Directories and trees that are not there are made, a file that is not there is left out. */
+ * Directories and trees that are not there are made, a file that is not there is left out. A directory that the user chose is given only when it is made: one
+ * that was there stays as it is, and `owner` must be able to write in it. */
 export interface AccessRule {
   readonly path: string;
   readonly owner: Owner;
   readonly group: Owner;
   readonly mode: number;
   /** `tree`: also everything below. */
-  readonly kind: 'file' | 'directory' | 'tree';
+  readonly kind: 'file' | 'directory' | 'tree' | 'chosen';
 }
 
 /** 0711: may be passed through by name, not listed. */
@@ -53,7 +54,15 @@ export function accessRules(config: Config, paths: Paths, keyrings: readonly str
           own(paths.store, 'appliance-server'),
           own(paths.pki, 'appliance-server'),
           ...(config.snapshots.everyHours > 0
-            ? [{ ...own(config.snapshots.dir, 'appliance-server'), kind: 'directory' as const }]
+            ? [
+                {
+                  ...own(config.snapshots.dir, 'appliance-server'),
+                  kind:
+                    config.snapshots.dir === `${config.dataDir}/snapshots`
+                      ? ('directory' as const)
+                      : ('chosen' as const),
+                },
+              ]
             : []),
           {
             ...own(config.manifestsDir, 'root', 0o750),
