@@ -17,13 +17,15 @@ import { whyNotBlank } from '../../base/blank-system.ts';
 import { devicePath } from '../../base/block-devices-system.ts';
 import { systemDisk } from '../../base/disk-system.ts';
 import { AppError } from '../../base/errors.ts';
-import { syncDirectory } from '../../base/files-system.ts';
+import { readFileIfThere, syncDirectory, writeFileAtomic } from '../../base/files-system.ts';
 import { attachLoop } from '../../base/loop-system.ts';
 import { MS_NOATIME, mountFileSystem } from '../../base/mount-system.ts';
 import type { Logger } from '../../base/log.ts';
 import { type Random, uuid } from '../../base/random.ts';
 import type { OsdConfig } from '../../config/config.ts';
+import { osdPlace } from '../../config/load.ts';
 import { readLabel } from '../blockstore/label.ts';
+import { type FoundStore, whyNoNewStore } from './store-made.ts';
 
 /** Where an OSD's store is, and who it says it is. */
 export interface PreparedDisk {
@@ -159,47 +161,77 @@ export async function holdsFileSystemOf(path: string, osd: number): Promise<bool
   return false;
 }
 
+/** Throws when what is found must not become a new store. */
+type Check = (found: FoundStore) => void;
+
 /** Makes the OSD's file system on a file or device when that is blank; refuses what is not ours. */
-async function ensureFileSystem(path: string, osd: number, log: Logger): Promise<void> {
+async function ensureFileSystem(path: string, osd: number, check: Check, log: Logger): Promise<void> {
   if (await holdsFileSystemOf(path, osd)) return;
+  check('blank');
   log.info('making the file system', { osd, path });
   await makeFileSystem(path, volumeLabel(osd));
 }
 
-async function prepareMounted(config: OsdConfig, mountDir: string, log: Logger): Promise<string> {
+async function prepareMounted(config: OsdConfig, mountDir: string, check: Check, log: Logger): Promise<string> {
   if ('directory' in config) {
+    if (!existsSync(config.directory)) check('missing');
     mkdirSync(config.directory, { recursive: true, mode: 0o700 });
     return config.directory;
   }
   if ('file' in config) {
     if (!existsSync(config.file)) {
+      check('missing');
       log.info('making the file', { osd: config.id, path: config.file, bytes: config.size });
       await makeFile(config.file, config.size, volumeLabel(config.id));
     } else if (!statSync(config.file).isFile())
       throw new AppError('DISK', `${config.file} of osd.${config.id} is not a file`);
-    await ensureFileSystem(config.file, config.id, log);
+    await ensureFileSystem(config.file, config.id, check, log);
     mountFile(config.file, mountDir);
     return mountDir;
   }
   const device = devicePath(config);
-  await ensureFileSystem(device, config.id, log);
+  await ensureFileSystem(device, config.id, check, log);
   mount(device, mountDir);
   return mountDir;
+}
+
+/** Its being there says that the store with this uuid was made. One file each: the OSDs of a node are processes that must not write over each other's notes. */
+function madeFile(identityDir: string, uuid: string): string {
+  return `${identityDir}/osds-made/${uuid}`;
+}
+
+/**
+ * Notes durably that the store which the mon knows by `config.uuid` was made. To be called when its label is on disk and before the OSD shows itself to the mon: a crash before
+ * leaves a store that has acknowledged nothing. Without `config.uuid` nothing is noted: each new store has a uuid of its own then, and the mon refuses it.
+ */
+export function noteStoreMade(config: OsdConfig, prepared: PreparedDisk, identityDir: string): void {
+  // Another store than the mon knows says nothing of the one it knows.
+  if (config.uuid === undefined || prepared.uuid !== config.uuid) return;
+  const file = madeFile(identityDir, config.uuid);
+  if (readFileIfThere(file) === undefined) writeFileAtomic(file, `osd.${config.id}\n`, 0o644);
 }
 
 const identityPattern = /^osd\.(\d+) of cluster (\S+), store (\S+)$/;
 
 /**
  * Brings an OSD's disk to where its store can be opened: makes a sparse file and a file system on first use, mounts it, checks that the store
- * is this OSD's. The process must be in a mount namespace of its own: then nothing is left behind however it ends.
+ * is this OSD's. Where the store was made before (`noteStoreMade` in `identityDir`) none is made again. The process must be in a mount namespace of its own: then nothing is left behind however it ends.
  * Errors: DISK, FOREIGN_DISK.
  */
 export async function prepareDisk(
   config: OsdConfig,
-  options: { mountDir: string; fsid: string; random: Random; log: Logger },
+  options: { mountDir: string; identityDir: string; fsid: string; random: Random; log: Logger },
 ): Promise<PreparedDisk> {
-  const dir = await prepareMounted(config, options.mountDir, options.log);
+  const { identityDir } = options;
+  const made = config.uuid !== undefined && readFileIfThere(madeFile(identityDir, config.uuid)) !== undefined;
+  const of = { osd: config.id, place: osdPlace(config), made, idsFile: `${identityDir}/osds.json` };
+  const check: Check = (found) => {
+    const error = whyNoNewStore(found, of);
+    if (error !== undefined) throw error;
+  };
+  const dir = await prepareMounted(config, options.mountDir, check, options.log);
   const label = await readLabel(systemDisk, dir);
+  check(label === undefined ? 'unlabelled' : 'store');
   let id = config.uuid ?? uuid(options.random);
   if (label !== undefined) {
     const match = identityPattern.exec(label.identity);

@@ -7,7 +7,7 @@ import { parseKeyring } from '../auth/keyring.ts';
 import { openBlockStore } from '../blockstore/blockstore.ts';
 import { openSqliteIndex } from '../blockstore/index-sqlite-shell.ts';
 import { parseMonHosts } from '../client/ceph-conf.ts';
-import { prepareDisk } from './disk-system.ts';
+import { noteStoreMade, prepareDisk } from './disk-system.ts';
 import { releaseVolumeCopies } from './mount-copies-system.ts';
 import { OsdServer } from './osd-server.ts';
 
@@ -34,7 +34,9 @@ export const start: StartRole = async (context) => {
   const key = parseKeyring(readFileSync(keyringPath, 'utf8'), keyringPath).get(instance)?.key;
   if (key === undefined) throw new AppError('KEYRING', `${keyringPath} has no key of ${instance}`);
 
-  const prepared = await prepareDisk(disk, { mountDir: `${paths.instanceDir(instance)}/disk`, fsid, random, log });
+  const identityDir = paths.identity;
+  const mountDir = `${paths.instanceDir(instance)}/disk`;
+  const prepared = await prepareDisk(disk, { mountDir, identityDir, fsid, random, log });
   const buffers = new BufferPool(systemDisk.alignedBuffer, keptBufferBytes);
   const store = await openBlockStore({
     buffers,
@@ -46,6 +48,7 @@ export const start: StartRole = async (context) => {
     capacityBytes: prepared.capacityBytes,
     identity: prepared.identity,
   });
+  noteStoreMade(disk, prepared, identityDir);
   const server = await OsdServer.start({
     id,
     fsid,
