@@ -245,7 +245,10 @@ export class RaftNode {
     }
     const reply = { type: 'ask-reply' as const, from: this.raft.id, to: from, context };
     try {
-      if (this.raft.leading === undefined) throw new NotLeaderError(this.raft.leader);
+      const { leading } = this.raft;
+      // Asked of another leader, or of this one in an earlier term: whoever asked may have asked somebody else since.
+      if (leading === undefined || message.term !== this.raft.term) throw new NotLeaderError(this.raft.leader);
+      if (!leading.firstTime(from, context)) return;
       const answer = await this.#options.machine.answer(data);
       this.#options.transport.send({ ...reply, term: this.raft.term, code: '', data: answer });
     } catch (error) {

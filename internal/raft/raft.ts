@@ -119,6 +119,11 @@ export class Raft {
     return this.#configurations.at(-1)!.index <= this.log.committed && !isJoint(this.configuration);
   }
 
+  /** The state machine knows the configuration that counts, and it is no joint one. */
+  get configurationIsApplied(): boolean {
+    return this.#configurations.at(-1)!.index <= this.log.applied && !isJoint(this.configuration);
+  }
+
   get leading(): Leading | undefined {
     return this.#leading;
   }

@@ -11,13 +11,16 @@ import { type Identity, randomId } from './identity.ts';
 import type { GroupLog } from './log.ts';
 import type { Waiting } from './member.ts';
 import {
+  changeMembers,
+  checkUrls,
   encodeRecords,
   listMembers,
+  type MemberChange,
+  memberIdOf,
   type Membership,
   type MemberRecord,
   promotion,
   raftId,
-  removal,
   type Target,
 } from './members.ts';
 
@@ -36,9 +39,7 @@ export interface GroupClusterOptions {
 }
 
 /** What only the leader can do. */
-export type ClusterRequest =
-  | { op: 'member-change'; records: MemberRecord[]; target: Target | undefined; remove?: MemberId }
-  | { op: 'member-promote'; id: string };
+export type ClusterRequest = MemberChange | { op: 'member-promote'; id: string };
 
 /** A learner counts as caught up when it lacks at most so many entries. */
 const caughtUpEntries = 1000;
@@ -84,43 +85,22 @@ export class GroupCluster implements Cluster {
     return found;
   }
 
-  #checkUrls(peerUrls: readonly string[], except?: bigint): void {
-    if (peerUrls.length === 0 || peerUrls.some((url) => !URL.canParse(url)))
-      throw new ClusterError('BAD_MEMBER_URLS', `peer URLs ${peerUrls.join(', ')}: expected https://host:port`);
-    const taken = this.members().find(
-      (member) => member.id !== except && member.peerUrls.some((url) => peerUrls.includes(url)),
-    );
-    if (taken !== undefined)
-      throw new ClusterError('PEER_URL_EXISTS', `member ${taken.id.toString(16)} has one of these peer URLs already`);
-  }
-
   /** Every new member begins as a learner and is promoted when it has caught up and the number of voters stays odd. */
   async addMember(peerUrls: readonly string[], _learner: boolean): Promise<Member> {
-    this.#checkUrls(peerUrls);
-    const { records, configuration } = this.#options.membership();
-    const record: MemberRecord = { id: randomId(this.#options.random), name: '', peerUrls, clientUrls: [] };
-    const target = { voters: [...configuration.voters], learners: [...configuration.learners, raftId(record.id)] };
-    await this.#change([...records, record], target);
-    return { ...record, learner: true };
+    checkUrls(this.#options.membership().records, peerUrls);
+    const id = randomId(this.#options.random);
+    await this.#leaderDoes({ op: 'member-add', id: id.toString(16), peerUrls });
+    return { id, name: '', peerUrls, clientUrls: [], learner: true };
   }
 
   async removeMember(id: bigint): Promise<void> {
     this.#find(id);
-    const { records, configuration } = this.#options.membership();
-    if (configuration.voters.length === 1 && configuration.voters[0] === raftId(id))
-      throw new ClusterError('NOT_ENOUGH_MEMBERS', 'the only voter cannot be removed');
-    await this.#leaderDoes({
-      op: 'member-change',
-      records: records.filter((record) => record.id !== id),
-      target: undefined,
-      remove: raftId(id),
-    });
+    await this.#leaderDoes({ op: 'member-remove', id: id.toString(16) });
   }
 
   async updateMember(id: bigint, peerUrls: readonly string[]): Promise<void> {
     this.#find(id);
-    this.#checkUrls(peerUrls, id);
-    await this.#update(id, { peerUrls });
+    await this.#leaderDoes({ op: 'member-update', id: id.toString(16), change: { peerUrls } });
   }
 
   /** Tells the group what this member is called and where it is found, when it does not know yet. */
@@ -130,13 +110,7 @@ export class GroupCluster implements Cluster {
     if (own === undefined || known === undefined || entries.node.leadership.leader === 0) return;
     const same = (a: readonly string[], b: readonly string[]): boolean => a.join(' ') === b.join(' ');
     if (known.name === own.name && same(known.clientUrls, own.clientUrls) && same(known.peerUrls, own.peerUrls)) return;
-    await this.#update(this.memberId, own);
-  }
-
-  async #update(id: bigint, change: Partial<MemberRecord>): Promise<void> {
-    const { records, configuration } = this.#options.membership();
-    const updated = records.map((record) => (record.id === id ? { ...record, ...change } : record));
-    await this.#change(updated, { voters: [...configuration.voters], learners: [...configuration.learners] });
+    await this.#leaderDoes({ op: 'member-update', id: this.memberId.toString(16), change: own });
   }
 
   async promoteMember(id: bigint): Promise<void> {
@@ -157,10 +131,6 @@ export class GroupCluster implements Cluster {
 
   // --- changes
 
-  #change(records: readonly MemberRecord[], target: Target): Promise<void> {
-    return this.#leaderDoes({ op: 'member-change', records: [...records], target });
-  }
-
   async #leaderDoes(request: ClusterRequest): Promise<void> {
     if (this.#options.entries.leads) await this.carryOut(request);
     else await this.#options.askLeader(request);
@@ -168,25 +138,37 @@ export class GroupCluster implements Cluster {
 
   /** On the leader. */
   async carryOut(request: ClusterRequest): Promise<void> {
+    const { entries } = this.#options;
+    // Else what is applied here is not what the change would be made to.
+    if (entries.leads && !entries.node.raft.configurationIsApplied)
+      throw new ClusterError(
+        'LEARNER_NOT_READY',
+        'another change of the members is under way',
+        'Try again in a moment.',
+      );
+    const membership = this.#options.membership();
     if (request.op === 'member-promote') {
-      const id = raftId(BigInt(`0x${request.id}`));
-      const ready = this.#readyLearners();
-      if (!ready.includes(id))
-        throw new ClusterError('LEARNER_NOT_READY', `member ${request.id} has not caught up with the leader`);
-      const target = promotion(this.#options.membership().configuration, [id, ...ready.filter((each) => each !== id)]);
-      if (target === undefined)
-        throw new ClusterError(
-          'LEARNER_NOT_READY',
-          `member ${request.id} would make the number of voters even`,
-          'It is promoted by itself, together with another learner.',
-        );
-      await this.#propose(this.#options.membership().records, target);
+      await this.#propose(membership.records, this.#promotionOf(memberIdOf(request.id)));
       return;
     }
-    const { configuration } = this.#options.membership();
-    const { entries } = this.#options;
-    const target = request.target ?? removal(configuration, request.remove!, entries.node.leadership.leader);
-    await this.#propose(request.records, target);
+    const changed = changeMembers(membership, request, entries.node.leadership.leader);
+    if (changed !== undefined) await this.#propose(changed.records, changed.target);
+  }
+
+  /** Throws ClusterError when this learner cannot get its vote now. */
+  #promotionOf(member: bigint): Target {
+    const id = raftId(member);
+    const ready = this.#readyLearners();
+    if (!ready.includes(id))
+      throw new ClusterError('LEARNER_NOT_READY', `member ${member.toString(16)} has not caught up with the leader`);
+    const target = promotion(this.#options.membership().configuration, [id, ...ready.filter((each) => each !== id)]);
+    if (target === undefined)
+      throw new ClusterError(
+        'LEARNER_NOT_READY',
+        `member ${member.toString(16)} would make the number of voters even`,
+        'It is promoted by itself, together with another learner.',
+      );
+    return target;
   }
 
   async #propose(records: readonly MemberRecord[], target: Target): Promise<void> {
@@ -256,7 +238,7 @@ export class GroupCluster implements Cluster {
 
   async #promote(): Promise<void> {
     const { entries, log } = this.#options;
-    if (!entries.leads || !entries.node.raft.configurationIsCommitted) return;
+    if (!entries.leads || !entries.node.raft.configurationIsApplied) return;
     const { configuration, records } = this.#options.membership();
     if (isJoint(configuration) || configuration.learners.length === 0) return;
     const target = promotion(configuration, this.#readyLearners());

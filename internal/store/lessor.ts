@@ -22,7 +22,7 @@ export interface LessorHandlers {
   /** Leases that are over; they stay known until `revoked`. Called again every few seconds until then. */
   expire(ids: bigint[]): void;
   /** What is left of leases, to be remembered by whoever leads next. */
-  checkpoint(checkpoints: LeaseCheckpoint[]): void;
+  checkpoint(checkpoints: LeaseCheckpoint[]): Promise<unknown>;
 }
 
 interface Lease {
@@ -65,22 +65,36 @@ export class Lessor {
     this.#leases.delete(id);
   }
 
-  keepAlive(id: bigint): number {
-    const lease = this.#leases.get(id);
-    if (lease === undefined || lease.at <= this.#clock.monotonic()) throw new LeaseNotFoundError(id);
+  /** Only whoever leads knows when leases end. */
+  get leads(): boolean {
+    return this.#leading;
+  }
+
+  /** Its time is over, though it may not be revoked yet: it must not be renewed any more. Throws LeaseNotFoundError. */
+  isOver(id: bigint): boolean {
+    return this.#find(id).at <= this.#clock.monotonic();
+  }
+
+  /** Returns the seconds that are left now, once the next leader would give it as many. Throws LeaseNotFoundError. */
+  async keepAlive(id: bigint): Promise<number> {
+    const lease = this.#find(id);
     lease.at = this.#clock.monotonic() + lease.ttlSeconds * 1000;
     if (lease.checkpointed) {
+      await this.#handlers.checkpoint([{ id, remainingSeconds: 0 }]);
       lease.checkpointed = false;
-      this.#handlers.checkpoint([{ id, remainingSeconds: 0 }]);
     }
     return lease.ttlSeconds;
   }
 
-  /** Whole seconds left. */
-  remaining(id: bigint): number {
+  #find(id: bigint): Lease {
     const lease = this.#leases.get(id);
     if (lease === undefined) throw new LeaseNotFoundError(id);
-    return Math.max(0, Math.floor((lease.at - this.#clock.monotonic()) / 1000));
+    return lease;
+  }
+
+  /** Whole seconds left. */
+  remaining(id: bigint): number {
+    return Math.max(0, Math.floor((this.#find(id).at - this.#clock.monotonic()) / 1000));
   }
 
   /** A new leader gives every lease the time it had when it was granted or last checkpointed: renewals are known to the old one only. */
@@ -148,7 +162,7 @@ export class Lessor {
   #checkpoint(now: number): void {
     let batch: LeaseCheckpoint[] = [];
     const send = (): void => {
-      if (batch.length > 0) this.#handlers.checkpoint(batch);
+      if (batch.length > 0) this.#handlers.checkpoint(batch).catch(() => undefined);
       batch = [];
     };
     for (const [id, lease] of this.#leases) {

@@ -7,7 +7,7 @@ import type { Journal } from '../journal/api.ts';
 import { NotLeaderError, ProposalRefusedError } from '../raft/errors.ts';
 import type { JournalStorage } from '../raft/journal-storage.ts';
 import { type Leadership, RaftNode, type RaftTransport, type StateMachine } from '../raft/node.ts';
-import type { Configuration, Entry, MemberId } from '../raft/types.ts';
+import { type Configuration, type Entry, type MemberId, nobody } from '../raft/types.ts';
 import type { Durability } from './api.ts';
 import { ClusterError } from './errors.ts';
 
@@ -150,6 +150,11 @@ export class GroupLog<P extends Proposal> {
 
   get leads(): boolean {
     return this.node.raft.leading !== undefined;
+  }
+
+  /** Leads, and is not handing that on: what is proposed now is an entry of this term, and never handed to another leader. */
+  get appends(): boolean {
+    return this.node.raft.leading?.transferee === nobody;
   }
 
   /** Proposals made here that are not applied. */

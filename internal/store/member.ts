@@ -33,6 +33,7 @@ import {
   CompactedError,
   FutureRevisionError,
   InvalidRequestError,
+  LeaseNotFoundError,
   NoSpaceError,
   StoreBusyError,
   StoreClosedError,
@@ -43,7 +44,7 @@ import type { ClusterRequest, GroupCluster } from './group-cluster.ts';
 import { keyBytes } from './keys.ts';
 import { Lessor, maxTtlSeconds, minTtlSeconds } from './lessor.ts';
 import { commandBytes, type GroupLog, type LogConsumer } from './log.ts';
-import { decodeMembers, decodeRecords, encodeRecords, type Membership } from './members.ts';
+import { decodeMembers, type Membership } from './members.ts';
 import { RecentEvents } from './recent.ts';
 import { type CommandResult, State } from './state.ts';
 import type { StateFiles } from './state-files.ts';
@@ -107,6 +108,8 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   /** Told when this member has applied everything and leads. */
   readonly #started = Promise.withResolvers<void>();
   #closed: Error | undefined;
+  /** Revocations of leases whose time is over. */
+  readonly #ending = new Map<bigint, Promise<void>>();
   /** The alarm of a full store is on its way through the log. */
   #raising = false;
 
@@ -126,11 +129,9 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     });
     this.#lessor = new Lessor(options.clock, {
       expire: (ids) => {
-        if (this.#entries.leads) for (const id of ids) this.leaseRevoke(id).catch(() => undefined);
+        for (const id of ids) this.#endLease(id).catch(ignore);
       },
-      checkpoint: (checkpoints) => {
-        this.#propose({ kind: 'lease-checkpoint', checkpoints }, 'durable').catch(() => undefined);
-      },
+      checkpoint: (checkpoints) => this.#propose({ kind: 'lease-checkpoint', checkpoints }, 'durable'),
     });
     this.#entries = options.openLog(this);
     this.#cluster = options.openCluster(this, this.#entries);
@@ -261,14 +262,14 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
 
   async leaseKeepAlive(id: bigint): Promise<{ ttlSeconds: number }> {
     this.#checkOpen();
-    if (!this.#entries.leads) {
+    if (!(await this.#keepsLeases())) {
       const { ttlSeconds } = await this.#askLeader<{ ttlSeconds: number }>({ op: 'lease-renew', id: id.toString(16) });
       return { ttlSeconds };
     }
-    const ttlSeconds = this.#lessor.keepAlive(id);
-    // A leader that was replaced without knowing it renews nothing.
-    if (!this.#entries.alone) await this.#entries.linearizable();
-    return { ttlSeconds };
+    if (!this.#lessor.isOver(id)) return { ttlSeconds: await this.#lessor.keepAlive(id) };
+    // Not renewed any more, and not said to be gone before it is: when this leader cannot revoke it, the next one goes on with it.
+    await this.#endLease(id);
+    throw new LeaseNotFoundError(id);
   }
 
   async leaseTimeToLive(
@@ -276,12 +277,35 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     options: { keys?: boolean } = {},
   ): Promise<{ ttlSeconds: number; grantedTtlSeconds: number; keys: Uint8Array[] }> {
     this.#checkOpen();
-    const ttlSeconds = this.#entries.leads
-      ? this.#lessor.remaining(id)
-      : (await this.#askLeader<{ ttlSeconds: number }>({ op: 'lease-left', id: id.toString(16) })).ttlSeconds;
-    await this.#readable(false);
+    let ttlSeconds: number;
+    if (await this.#keepsLeases()) ttlSeconds = this.#lessor.remaining(id);
+    else {
+      ({ ttlSeconds } = await this.#askLeader<{ ttlSeconds: number }>({ op: 'lease-left', id: id.toString(16) }));
+      await this.#readable(false);
+    }
     const keys = options.keys ? this.#state.leaseKeys(id).map(keyBytes) : [];
     return { ttlSeconds, grantedTtlSeconds: this.#state.leases.get(id)?.ttlSeconds ?? 0, keys };
+  }
+
+  /**
+   * Whether leases live by this member's clock, and every lease that anybody was told of is known here. A leader that was replaced without knowing it
+   * renews nothing and misses none; one that was elected meanwhile began every lease anew after the call, so it counts, too.
+   */
+  async #keepsLeases(): Promise<boolean> {
+    if (!this.#entries.leads) return false;
+    await this.#readable(false);
+    return this.#entries.leads && this.#lessor.leads;
+  }
+
+  /** Revokes a lease whose time is over, in the name of this leader only: another one began it anew. One revocation at a time, for all who wait. */
+  #endLease(id: bigint): Promise<void> {
+    const ending = this.#ending.get(id);
+    if (ending !== undefined) return ending;
+    if (!this.#entries.appends)
+      return Promise.reject(new ClusterError('LEADER_CHANGED', 'the leader changes; the lease is not revoked yet'));
+    const revoked = this.leaseRevoke(id).finally(() => this.#ending.delete(id));
+    this.#ending.set(id, revoked);
+    return revoked;
   }
 
   async leases(): Promise<bigint[]> {
@@ -483,18 +507,26 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   }
 
   askLeader(request: ClusterRequest): Promise<void> {
-    return this.#askLeader(plainRequest(request));
+    return this.#askLeader(request);
   }
 
   async answer(data: Uint8Array): Promise<Uint8Array> {
     const question = JSON.parse(utf8Text(data)) as Question;
-    let answer: object = {};
-    if (isLeaseQuestion(question)) {
-      const id = BigInt(`0x${question.id}`);
-      answer =
-        question.op === 'lease-renew' ? await this.leaseKeepAlive(id) : { ttlSeconds: this.#lessor.remaining(id) };
-    } else await this.#cluster.carryOut(requestOf(question));
-    return utf8(JSON.stringify(answer));
+    return utf8(
+      JSON.stringify(isLeaseQuestion(question) ? await this.#answerLease(question) : await this.#change(question)),
+    );
+  }
+
+  async #answerLease({ op, id }: LeaseQuestion): Promise<{ ttlSeconds: number }> {
+    const lease = BigInt(`0x${id}`);
+    return op === 'lease-renew'
+      ? this.leaseKeepAlive(lease)
+      : { ttlSeconds: (await this.leaseTimeToLive(lease)).ttlSeconds };
+  }
+
+  async #change(request: ClusterRequest): Promise<object> {
+    await this.#cluster.carryOut(request);
+    return {};
   }
 
   async makeSnapshot(): Promise<OutgoingSnapshot> {
@@ -561,25 +593,10 @@ function ignore(): void {}
 const askTimeoutMs = 10_000;
 
 type LeaseQuestion = { op: 'lease-renew' | 'lease-left'; id: string };
-type Question = LeaseQuestion | PlainRequest;
-
-/** JSON has no 64-bit numbers. */
-type PlainRequest =
-  | { op: 'member-promote'; id: string }
-  | (Omit<Extract<ClusterRequest, { op: 'member-change' }>, 'records'> & { records: string });
+type Question = LeaseQuestion | ClusterRequest;
 
 function isLeaseQuestion(question: Question): question is LeaseQuestion {
   return question.op === 'lease-renew' || question.op === 'lease-left';
-}
-
-function plainRequest(request: ClusterRequest): PlainRequest {
-  if (request.op === 'member-promote') return request;
-  return { ...request, records: utf8Text(encodeRecords(request.records)) };
-}
-
-function requestOf(plain: PlainRequest): ClusterRequest {
-  if (plain.op === 'member-promote') return plain;
-  return { ...plain, records: [...decodeRecords(utf8(plain.records))] };
 }
 
 /** What callers of the store are told when the log did not take a proposal. */

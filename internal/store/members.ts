@@ -3,6 +3,7 @@ import { assert } from '../base/errors.ts';
 import { decodeMembership, encodeMembership } from '../raft/membership.ts';
 import type { Configuration, MemberId } from '../raft/types.ts';
 import type { Member } from './api.ts';
+import { ClusterError } from './errors.ts';
 
 /** What is known of a member beside its vote. */
 export interface MemberRecord {
@@ -84,6 +85,64 @@ export function removal({ voters, learners }: Configuration, id: MemberId, leade
   const demoted = left.findLast((voter) => voter !== leader);
   if (demoted === undefined || left.length < 2) return { voters: left, learners: rest };
   return { voters: left.filter((voter) => voter !== demoted), learners: [...rest, demoted] };
+}
+
+/** A change of the members, as whoever is asked for it tells the leader: ids are hexadecimal, as JSON has no 64-bit numbers. */
+export type MemberChange =
+  | { op: 'member-add'; id: string; peerUrls: readonly string[] }
+  | { op: 'member-remove'; id: string }
+  | { op: 'member-update'; id: string; change: Partial<Omit<MemberRecord, 'id'>> };
+
+/** Who the members are behind a change, and which of them vote. */
+export interface ChangedMembers {
+  records: readonly MemberRecord[];
+  target: Target;
+}
+
+export function memberIdOf(text: string): bigint {
+  return BigInt(`0x${text}`);
+}
+
+/**
+ * What a change makes of the members as the leader knows them. What the one that asked knew of them may be old, so it says only what is to change.
+ * Undefined: it is so already. Throws ClusterError.
+ */
+export function changeMembers(
+  membership: Membership,
+  request: MemberChange,
+  leader: MemberId,
+): ChangedMembers | undefined {
+  const { records, configuration } = membership;
+  const id = memberIdOf(request.id);
+  const known = records.find((record) => record.id === id);
+  const same = { voters: [...configuration.voters], learners: [...configuration.learners] };
+  if (request.op === 'member-add') {
+    if (known !== undefined) return undefined;
+    checkUrls(records, request.peerUrls);
+    const record = { id, name: '', peerUrls: request.peerUrls, clientUrls: [] };
+    return { records: [...records, record], target: { ...same, learners: [...same.learners, raftId(id)] } };
+  }
+  if (known === undefined) throw new ClusterError('MEMBER_NOT_FOUND', `there is no member ${request.id}`);
+  if (request.op === 'member-update') {
+    if (request.change.peerUrls !== undefined) checkUrls(records, request.change.peerUrls, id);
+    const updated = records.map((record) => (record.id === id ? { ...record, ...request.change } : record));
+    return { records: updated, target: same };
+  }
+  if (same.voters.length === 1 && same.voters[0] === raftId(id))
+    throw new ClusterError('NOT_ENOUGH_MEMBERS', 'the only voter cannot be removed');
+  return {
+    records: records.filter((record) => record.id !== id),
+    target: removal(configuration, raftId(id), leader),
+  };
+}
+
+/** Throws ClusterError when these cannot be the peer URLs of a member, or another one than `except` has one of them. */
+export function checkUrls(records: readonly MemberRecord[], peerUrls: readonly string[], except?: bigint): void {
+  if (peerUrls.length === 0 || peerUrls.some((url) => !URL.canParse(url)))
+    throw new ClusterError('BAD_MEMBER_URLS', `peer URLs ${peerUrls.join(', ')}: expected https://host:port`);
+  const taken = records.find((record) => record.id !== except && record.peerUrls.some((url) => peerUrls.includes(url)));
+  if (taken !== undefined)
+    throw new ClusterError('PEER_URL_EXISTS', `member ${taken.id.toString(16)} has one of these peer URLs already`);
 }
 
 /** etcd's advice: more voters make writes slower and nothing safer. */

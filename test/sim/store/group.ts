@@ -102,7 +102,11 @@ export class SimulatedGroup {
   }
 
   get leader(): (SimulatedMember & { life: Life & { store: Store & MemberStore } }) | undefined {
-    return this.alive.find(({ life }) => life.log?.leads);
+    let newest: (typeof this.alive)[number] | undefined;
+    const term = (member: typeof newest): number => member?.life.log?.node.raft.term ?? -1;
+    // One that was cut off does not know that it was replaced.
+    for (const member of this.alive) if (member.life.log?.leads && term(member) > term(newest)) newest = member;
+    return newest;
   }
 
   add(name: string, join?: Identity): SimulatedMember {

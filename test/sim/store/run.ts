@@ -470,7 +470,9 @@ class Run {
   /** Only where others have the data too, and only what a later record proves to have been written (a last record may be torn). */
   flipBit(): void {
     const member = this.anyone();
-    const voters = this.group.leader?.life.store.membership.configuration.voters.length ?? 0;
+    const raft = this.group.leader?.life.log?.node.raft;
+    // A change of the voters that is under way may need just this member, which was the only one.
+    const voters = raft?.configurationIsCommitted ? raft.configuration.voters.length : 0;
     if (member === undefined || voters < 3 || this.#changing || this.#damaged !== undefined) return;
     const dir = `${member.dir}/journal`;
     void member.disk.list(dir).then(async (names) => {

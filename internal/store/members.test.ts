@@ -1,0 +1,61 @@
+import { describe, expect, test } from 'vitest';
+import { ClusterError } from './errors.ts';
+import { changeMembers, type MemberChange, type Membership } from './members.ts';
+
+const record = (id: bigint) => ({ id, name: `n${id}`, peerUrls: [`https://n${id}:2380`], clientUrls: [] });
+const group = (voters: number[], learners: number[] = []): Membership => ({
+  configuration: { voters, outgoing: [], learners },
+  records: [...voters, ...learners].map((id) => record(BigInt(id))),
+});
+
+describe('a change of the members is made to what the leader knows of them', () => {
+  test.each<[string, Membership, MemberChange, { ids: bigint[]; voters: number[]; learners: number[] }]>([
+    [
+      'a new member begins as a learner',
+      group([1]),
+      { op: 'member-add', id: '2', peerUrls: ['https://n2:2380'] },
+      { ids: [1n, 2n], voters: [1], learners: [2] },
+    ],
+    [
+      'a member that tells its name changes nobody’s vote',
+      group([1], [3]),
+      { op: 'member-update', id: '3', change: { name: 'other' } },
+      { ids: [1n, 3n], voters: [1], learners: [3] },
+    ],
+    [
+      'a voter is removed and another one gives up its vote, not the leader',
+      group([1, 2, 3]),
+      { op: 'member-remove', id: '2' },
+      { ids: [1n, 3n], voters: [1], learners: [3] },
+    ],
+  ])('%s', (_what, membership, change, expected) => {
+    const { records, target } = changeMembers(membership, change, 1)!;
+    expect({ ids: records.map(({ id }) => id), ...target }).toEqual(expected);
+  });
+
+  test('a member that was added already is not added again', () => {
+    const again: MemberChange = { op: 'member-add', id: '2', peerUrls: ['https://n2:2380'] };
+    expect(changeMembers(group([1], [2]), again, 1)).toBeUndefined();
+  });
+
+  test.each<[string, MemberChange, string]>([
+    [
+      'a removed member tells its name late: it stays removed',
+      { op: 'member-update', id: '9', change: { name: 'x' } },
+      'MEMBER_NOT_FOUND',
+    ],
+    ['a member is removed twice', { op: 'member-remove', id: '9' }, 'MEMBER_NOT_FOUND'],
+    ['the only voter is removed', { op: 'member-remove', id: '1' }, 'NOT_ENOUGH_MEMBERS'],
+    ['a URL of another member', { op: 'member-add', id: '5', peerUrls: ['https://n2:2380'] }, 'PEER_URL_EXISTS'],
+    ['no URL', { op: 'member-add', id: '5', peerUrls: [] }, 'BAD_MEMBER_URLS'],
+    [
+      'a URL of another member, in an update',
+      { op: 'member-update', id: '1', change: { peerUrls: ['https://n2:2380'] } },
+      'PEER_URL_EXISTS',
+    ],
+  ])('refused: %s', (_what, change, code) => {
+    const refused = () => changeMembers(group([1], [2]), change, 1);
+    expect(refused).toThrow(ClusterError);
+    expect(refused).toThrow(expect.objectContaining({ code }));
+  });
+});

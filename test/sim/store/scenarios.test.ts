@@ -1,0 +1,117 @@
+import { expect, test } from 'vitest';
+import { errorCode } from '../../../internal/base/errors.ts';
+import { seededRandom } from '../../../internal/base/random.ts';
+import { raftId } from '../../../internal/store/members.ts';
+import { calm, SimulatedGroup, type SimulatedMember, timing } from './group.ts';
+import { World } from './world.ts';
+
+/** Three voters in calm weather, and what a scenario does with them. */
+class Three {
+  readonly world = new World(seededRandom(1));
+  readonly group = new SimulatedGroup(this.world, {
+    segmentBytes: 1 << 20,
+    checkpointBytes: 1 << 20,
+    flushAfterMs: 300,
+    timing,
+  });
+
+  static async start(): Promise<Three> {
+    const three = new Three();
+    const { group } = three;
+    group.add('n1');
+    await three.until(() => group.leader !== undefined);
+    for (const name of ['n2', 'n3']) {
+      const { cluster } = group.leader!.life.store;
+      const { id: memberId } = await three.settle(cluster.addMember([`https://${name}:2380`], true));
+      group.add(name, { clusterId: cluster.clusterId, memberId }).id = raftId(memberId);
+    }
+    // With their votes and their names.
+    await three.until(() =>
+      group.alive.every(
+        ({ life }) => life.store.cluster.members().filter(({ name, learner }) => name !== '' && !learner).length === 3,
+      ),
+    );
+    return three;
+  }
+
+  async until(done: () => boolean): Promise<void> {
+    await this.world.run(this.world.now + 30_000, () => done() || this.group.violation !== undefined);
+    expect(this.group.violation).toBeUndefined();
+    expect(done()).toBe(true);
+  }
+
+  pass(ms: number): Promise<void> {
+    return this.world.run(this.world.now + ms);
+  }
+
+  async settle<T>(promise: Promise<T>): Promise<T> {
+    let settled = false;
+    const mark = (): void => {
+      settled = true;
+    };
+    promise.then(mark, mark);
+    await this.until(() => settled);
+    return promise;
+  }
+
+  get follower(): SimulatedMember & { life: { store: NonNullable<NonNullable<SimulatedMember['life']>['store']> } } {
+    return this.group.alive.find(({ id }) => id !== this.group.leader!.id)!;
+  }
+}
+
+test('a leader that was replaced while it stood still does not say that a lease is gone which the next one renewed', async () => {
+  const three = await Three.start();
+  const { group, world } = three;
+  const old = group.leader!;
+  const { id } = await three.settle(old.life.store.leaseGrant(3));
+  await three.pass(1080);
+  const others = group.members.filter((member) => member.id !== old.id);
+  group.parts = [new Set([old.id]), new Set(others.map((member) => member.id))];
+  group.pause(old, 1900);
+  await three.until(() => group.leader !== undefined && group.leader.id !== old.id);
+  await three.pass(500);
+  await three.settle(group.leader!.life.store.leaseKeepAlive(id));
+  const renewedAt = world.now;
+  // By its own clock the lease is over soon after it goes on; nobody told it yet who leads.
+  await world.run(old.life.clock.pausedUntil + 50);
+  expect(old.life.log!.leads).toBe(true);
+  const asked = old.life.store.leaseKeepAlive(id).then(
+    () => 'renewed',
+    (error: unknown) => errorCode(error),
+  );
+  group.parts = undefined;
+  expect(await three.settle(asked)).not.toBe('LEASE_NOT_FOUND');
+  expect(world.now - renewedAt).toBeLessThan(3000);
+  expect(await three.settle(group.leader!.life.store.leases())).toEqual([id]);
+});
+
+test('a lease that is over is gone only when it is revoked: a leader without a majority does not say so', async () => {
+  const three = await Three.start();
+  const { group } = three;
+  const old = group.leader!;
+  const { id } = await three.settle(old.life.store.leaseGrant(2));
+  await three.pass(1990);
+  group.parts = [new Set([old.id])];
+  await three.pass(100);
+  const asked = old.life.store.leaseKeepAlive(id).then(
+    () => 'renewed',
+    (error: unknown) => errorCode(error),
+  );
+  expect(await three.settle(asked)).not.toBe('LEASE_NOT_FOUND');
+});
+
+test('a request of a member that comes late does not undo a change of the members that was made since', async () => {
+  const three = await Three.start();
+  const { group } = three;
+  const { follower } = three;
+  const removed = group.members.find(({ id }) => id !== follower.id && id !== group.leader!.id)!;
+  group.faults = { ...calm, lateProbability: 1, lateMs: 4000 };
+  const late = follower.life.store.cluster.updateMember(follower.memberId, ['https://elsewhere:2380']);
+  late.catch(() => undefined);
+  group.faults = calm;
+  await three.settle(group.leader!.life.store.cluster.removeMember(removed.memberId));
+  await three.pass(10_000);
+  const names = group.leader!.life.store.cluster.members().map(({ name }) => name);
+  expect(names).not.toContain(removed.name);
+  expect(group.leader!.life.log!.configuration.voters).not.toContain(removed.id);
+});
