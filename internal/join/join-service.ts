@@ -3,7 +3,9 @@ import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import { isIPv4 } from '../config/cidr.ts';
-import type { KubeClient } from '../kube/client/api.ts';
+import type { Node } from '../kube/api/types.ts';
+import type { KubeClient, KubeObject } from '../kube/client/api.ts';
+import { nodesRef } from '../kube/client/resources.ts';
 import { nodeName, type UserInfo } from '../kube/auth/identity.ts';
 import { badRequest, failure, StatusError, tooManyRequests } from '../kube/machinery/status.ts';
 import {
@@ -13,11 +15,12 @@ import {
   signCertificate,
   signingRequestKey,
 } from '../pki/certificates.ts';
-import { type AuthorityName, type NodeLeafName, nodeLeaf, nodeNameReserved } from '../pki/leaves.ts';
+import { type AuthorityName, type NodeLeafName, nodeLeaf } from '../pki/leaves.ts';
 import { seal } from '../pki/sealed.ts';
 import type { TokenUser } from '../pki/token.ts';
 import { type ClusterFacts, type ClusterInfo, k3sConfig } from './cluster-info.ts';
 import { Credentials, parseBasic, type Principal } from './credentials.ts';
+import { claimRefusal, type NodeClaim } from './node-claims.ts';
 import { RateLimit } from './rate-limit.ts';
 
 /**
@@ -49,8 +52,10 @@ export interface JoinServiceOptions {
   /** Every file that makes a server one of this cluster, by name. */
   readonly serverFiles: () => Record<string, string>;
   readonly staticTokens: () => readonly { user: TokenUser; secret: string }[];
-  /** Addresses that are this server's: no node gets a certificate for them but its own. */
+  /** Addresses of this server's machine: no node gets a certificate for them but its own. */
   readonly ownAddresses: () => readonly string[];
+  /** Names and addresses in this server's certificates: no node gets one for them. */
+  readonly serverSans: () => readonly string[];
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -88,14 +93,13 @@ const text = (content: string, status = 200): Response =>
   new Response(content, { status, headers: { 'content-type': 'text/plain' } });
 
 /** Name, password and addresses that a node tells of itself. Throws 400. */
-export function nodeHeaders(headers: Headers, domain: string): { name: string; password: string; addresses: string[] } {
+export function nodeHeaders(headers: Headers): { name: string; password: string; addresses: string[] } {
   const name = (headers.get('k3s-node-name') ?? '').toLowerCase();
   const password = headers.get('k3s-node-password') ?? '';
   if (name === '') throw badRequest('node name not set');
   if (password === '') throw badRequest('node password not set');
   if (name.length > 253 || !nodePattern.test(name))
     throw badRequest('the node name is no DNS name: lower-case letters, digits, "-" and ".", at most 253 characters');
-  if (nodeNameReserved(name, domain)) throw badRequest(`no node may be called ${name}: API servers are`);
   if (!passwordPattern.test(password)) throw badRequest('the node password has 8 to 128 characters without spaces');
   const addresses = (headers.get('k3s-node-ip') ?? '').split(',').filter((one) => one !== '');
   if (addresses.length > addressesMax) throw badRequest(`at most ${addressesMax} node addresses`);
@@ -108,7 +112,7 @@ export function nodeHeaders(headers: Headers, domain: string): { name: string; p
 export function createJoinService(
   options: JoinServiceOptions,
 ): (request: JoinRequest) => Promise<Response> | undefined {
-  const { authority, clock, facts, log, random } = options;
+  const { authority, client, clock, facts, log, random } = options;
   const credentials = new Credentials(options);
   const requests = new RateLimit({ burst: 120, perSecond: 2 });
   const failures = new RateLimit({ burst: 10, perSecond: 1 / 6 });
@@ -128,10 +132,26 @@ export function createJoinService(
     return text((await signCertificate(issuer, key, leaf, clock.now(), random.bytes(16))) + issuer.cert);
   };
 
+  /** Throws 400 for what no node may have, 409 for what another node has. */
+  const checkClaim = async (claim: NodeClaim): Promise<void> => {
+    const [servers, nodes] = await Promise.all([options.servers(), client.list<Node & KubeObject>(nodesRef)]);
+    const refusal = claimRefusal(claim, {
+      server: { node: facts.node, addresses: options.ownAddresses() },
+      serverSans: options.serverSans(),
+      servers,
+      cluster: facts.cluster,
+      nodes: nodes.items.map(({ metadata, status }) => ({
+        name: metadata.name,
+        addresses: (status?.addresses ?? []).flatMap((one) => (one.type === 'InternalIP' ? [one.address] : [])),
+      })),
+    });
+    if (refusal?.by !== undefined) throw failure(409, 'Conflict', refusal.why, {});
+    if (refusal) throw badRequest(refusal.why);
+  };
+
   const nodeCertificate = async (call: Call, leafName: NodeLeafName): Promise<Response> => {
-    const { addresses, name, password } = nodeHeaders(call.request.headers, facts.cluster.domain);
-    const stolen = addresses.find((address) => name !== facts.node && options.ownAddresses().includes(address));
-    if (stolen !== undefined) throw badRequest(`${stolen} is an address of the server, not of node ${name}`);
+    const { addresses, name, password } = nodeHeaders(call.request.headers);
+    await checkClaim({ name, addresses });
     await credentials.admitNode(call.who, name, password);
     const { authority: issuer, request } = nodeLeaf(leafName, name, addresses);
     log.info('signs a certificate', {
@@ -181,7 +201,9 @@ export function createJoinService(
       methods: ['GET'],
       handle: async ({ request, who }) => {
         if (who.kind !== 'token') throw failure(403, 'Forbidden', 'a token of user server is needed', {});
-        const { name, password } = nodeHeaders(request.headers, facts.cluster.domain);
+        const { name, password } = nodeHeaders(request.headers);
+        // Nothing is signed for its addresses here.
+        await checkClaim({ name, addresses: [] });
         await credentials.admitNode(who, name, password);
         log.warn('gives the keys of the cluster to a joining server', { node: name, from: request.remote });
         return text(await seal(who.secret, Buffer.from(JSON.stringify(options.serverFiles())), random));

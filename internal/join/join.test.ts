@@ -10,6 +10,7 @@ import type { UserInfo } from '../kube/auth/identity.ts';
 import type { KubeClient } from '../kube/client/api.ts';
 import { createKubeClient } from '../kube/client/client.ts';
 import { makeSigningRequest } from '../pki/certificates.ts';
+import { serverSans } from '../pki/leaves.ts';
 import { unseal } from '../pki/sealed.ts';
 import { caHash } from '../pki/token.ts';
 import { clusterFacts } from './cluster-info.ts';
@@ -30,7 +31,11 @@ const clock: Clock = {
   monotonic: () => systemClock.monotonic() + offsetMs,
   after: systemClock.after,
 };
-const config = effectiveConfig('', 'test', { hostname: 'server-1', ip: '10.0.0.1', freeBytes: 1e12 });
+const config = effectiveConfig('tlsSans: [api.example.com, 203.0.113.7]', 'test', {
+  hostname: 'server-1',
+  ip: '10.0.0.1',
+  freeBytes: 1e12,
+});
 let staticSecret: string | undefined;
 
 beforeAll(async () => {
@@ -55,11 +60,12 @@ beforeEach(() => {
     authority: (name) => (name === 'client-ca' ? pki.clientCa : pki.serverCa),
     client,
     facts: clusterFacts(config),
-    servers: async () => ['10.0.0.1:6443'],
+    servers: async () => ['10.0.0.1:6443', '10.0.0.3:6443'],
     ceph: async () => ({ fsid: 'f', monHosts: ['[v2:10.0.0.1:3300]'], bootstrapOsdKey: 'key' }),
     serverFiles: () => ({ 'server-ca.key': 'the key' }),
     staticTokens: () => (staticSecret === undefined ? [] : [{ user: 'server', secret: staticSecret }]),
-    ownAddresses: () => ['10.0.0.1', '127.0.0.1'],
+    ownAddresses: () => ['10.0.0.1'],
+    serverSans: () => serverSans(config, ['10.0.0.1']),
     clock,
     random: systemRandom,
     log: silentLogger,
@@ -201,12 +207,32 @@ describe('join endpoints', () => {
     });
   });
 
-  test('names and addresses of API servers are not for nodes', async () => {
+  test('names and addresses of API servers and of other nodes are not for nodes, and a refused one keeps nothing', async () => {
     const secret = await tokenFor();
     const node = { secret, password: 'password-n' };
-    for (const name of ['kubernetes', 'localhost', 'kubernetes.default.svc'])
-      expect((await ask(kubelet, { ...node, node: name })).status).toBe(400);
-    expect((await ask(kubelet, { ...node, node: 'thief', ip: '10.0.0.1' })).text).toContain('address of the server');
+    for (const name of ['kubernetes', 'localhost', 'kubernetes.default.svc', 'api.example.com', '10.43.0.1'])
+      expect((await ask(kubelet, { ...node, node: name })).status, name).toBe(400);
+    const serving = (ip: string, name = 'thief') =>
+      ask('/v1-k3s/serving-kubelet.crt', { ...node, node: name, ip: `10.0.0.77,${ip}` });
+    for (const ip of ['10.0.0.1', '10.43.0.1', '10.42.3.4', '203.0.113.7', '127.0.0.9', '10.0.0.3']) {
+      const refused = await serving(ip);
+      expect(refused.status, ip).toBe(400);
+      expect(refused.text).toContain(`${ip} is`);
+    }
+    const path = '/api/v1/nodes';
+    const made = await server.call('POST', path, { metadata: { name: 'neighbour' } });
+    const addresses = [{ type: 'InternalIP', address: '10.0.0.55' }];
+    const told = await server.call('PUT', `${path}/neighbour/status`, { ...made.body, status: { addresses } });
+    expect(told.status).toBe(200);
+    const refused = await serving('10.0.0.55');
+    expect(refused.status).toBe(409);
+    expect(refused.text).toContain('kubectl delete node neighbour');
+    expect((await serving('10.0.0.55', 'neighbour')).status).toBe(200);
+    await server.call('DELETE', `${path}/neighbour`);
+    expect((await serving('10.0.0.55')).status).toBe(200);
+    const own = { secret, node: 'server-1', password: 'the-servers-password' };
+    expect((await ask('/v1-k3s/serving-kubelet.crt', { ...own, ip: '10.0.0.1' })).status).toBe(200);
+    expect((await ask('/v1-k3s/serving-kubelet.crt', { ...own, ip: '10.43.0.1' })).status).toBe(400);
   });
 
   test('what K3s agents read of a server is there', async () => {
@@ -218,7 +244,7 @@ describe('join endpoints', () => {
       ClusterDomain: 'cluster.local',
       ServiceNodePortRange: { Base: 30000, Size: 2768 },
     });
-    expect(JSON.parse(await read('/v1-k3s/apiservers'))).toEqual(['10.0.0.1:6443']);
+    expect(JSON.parse(await read('/v1-k3s/apiservers'))).toEqual(['10.0.0.1:6443', '10.0.0.3:6443']);
     expect(await read('/v1-k3s/server-ca.crt')).toBe(server.pki.serverCa.cert);
     expect(await read('/v1-k3s/client-ca.crt')).toBe(server.pki.clientCa.cert);
     expect((await ask('/v1-k3s/connect', { certificate: nodeUser('any') })).status).toBe(501);
@@ -272,7 +298,7 @@ describe('join endpoints', () => {
       headers.set('k3s-node-password', round % 3 === 0 ? text : 'password');
       headers.set('k3s-node-ip', text);
       try {
-        expect(nodeHeaders(headers, 'cluster.local').name).toMatch(/^[a-z0-9.-]+$/);
+        expect(nodeHeaders(headers).name).toMatch(/^[a-z0-9.-]+$/);
       } catch (error) {
         expect((error as { httpCode?: number }).httpCode).toBe(400);
       }

@@ -111,7 +111,8 @@ async function refreshJoined(config: Config, paths: Paths, clock: Clock, log: Lo
     const ceph = await requestCeph(ownClient(config, paths, clock, systemRandom));
     if (ceph) writeCephAccess(paths, ceph);
   } catch (error) {
-    if (errorCode(error)?.startsWith('HTTP_40')) throw error;
+    // 409: another node had its address last; that one tells a new one once it is on again.
+    if (errorCode(error)?.startsWith('HTTP_40') && errorCode(error) !== 'HTTP_409') throw error;
     log.warn('no server could be asked; starting with what is known of the cluster', { error: errorText(error) });
   }
   return changed;

@@ -91,6 +91,12 @@ export function serverLeaves(config: Config, addresses: readonly string[]): Reco
   };
 }
 
+/** Every name and address in a server's certificates: a serving certificate of another machine for one of them would pass for the server's. */
+export function serverSans(config: Config, addresses: readonly string[]): string[] {
+  const requests = Object.values(serverLeaves(config, addresses)).map(({ request }) => request);
+  return [...new Set(requests.flatMap(({ dnsNames, ipAddresses }) => [...(dnsNames ?? []), ...(ipAddresses ?? [])]))];
+}
+
 /** The certificates of a node, by the names of their files. */
 export const nodeLeafNames = ['kubelet', 'kubelet-serving', 'edge'] as const;
 export type NodeLeafName = (typeof nodeLeafNames)[number];
@@ -109,9 +115,4 @@ export function nodeLeaf(leaf: NodeLeafName, node: string, addresses: readonly s
       ipAddresses: [...new Set(['127.0.0.1', ...addresses])],
     },
   };
-}
-
-/** Names that a node may not have: a serving certificate for them would pass for the API server's. */
-export function nodeNameReserved(node: string, domain: string): boolean {
-  return apiserverDnsNames(domain).includes(node);
 }

@@ -15,7 +15,7 @@ import type { KubeClient, KubeObject } from '../../kube/client/api.ts';
 import { Informer } from '../../kube/client/informer.ts';
 import { endpointSlicesRef, nodesRef } from '../../kube/client/resources.ts';
 import { keepCertificates } from '../../pki/keep-certificates.ts';
-import { certificateAddresses } from '../../pki/leaves.ts';
+import { certificateAddresses, serverSans } from '../../pki/leaves.ts';
 import { ensureServerPki, publishKubeconfig, readAuthority, serverFileNames } from '../../pki/server-pki-system.ts';
 import { parseToken } from '../../pki/token.ts';
 import type { RoleContext } from '../role.ts';
@@ -46,6 +46,7 @@ export async function startJoining(options: {
     serverFiles: () => serverFiles(paths.pki),
     staticTokens: () => staticTokens(paths.pki),
     ownAddresses: addresses,
+    serverSans: () => serverSans(config, addresses()),
     clock,
     random,
     log,
