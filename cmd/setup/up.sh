@@ -18,6 +18,6 @@ if [ ! -x "$binary" ] || [ "$(cat dist/.sources 2>/dev/null)" != "$sources" ]; t
   printf '%s' "$sources" >dist/.sources
 fi
 sh cmd/setup/busybox-image.sh dist/images/busybox.tar
-mkdir -p /var/lib/appliance/images
+(umask 022; mkdir -p /var/lib/appliance/images)
 cmp -s dist/images/busybox.tar /var/lib/appliance/images/busybox.tar || cp dist/images/busybox.tar /var/lib/appliance/images/busybox.tar
 exec "$binary" up "$@"

@@ -43,12 +43,7 @@ function mayRead(user: UserName, path: string): boolean {
 describe.runIf(root)('who may read what a node keeps', () => {
   /** The data directory of a node that an earlier version ran, everything as root. */
   function oldNode() {
-    const config = {
-      ...standardConfig(),
-      dataDir: join(directory, 'data'),
-      runDir: join(directory, 'run'),
-      manifestsDir: join(directory, 'data/manifests'),
-    };
+    const config = standardConfig(`dataDir: ${directory}/data\nrunDir: ${directory}/run\n`);
     const paths = nodePaths(config.dataDir, config.runDir);
     const entities = ['mon.', 'client.admin', 'mgr.a', 'osd.0', 'client.csi-rbd-node'];
     const write = (path: string, mode: number): void => {

@@ -44,16 +44,29 @@ export class SnapshotSchedule {
   /** Milliseconds until the next one is due. */
   #dueIn(): number {
     const { node, dir, everyMs, clock } = this.#options;
-    const times = names(dir).flatMap((name) => scheduledTime(node, name) ?? []);
+    const times = this.#names().flatMap((name) => scheduledTime(node, name) ?? []);
     // A clock that was wrong may have left one from the future.
     const newest = Math.max(0, ...times.filter((time) => time <= clock.now()));
     return Math.max(0, newest + everyMs - clock.now());
   }
 
+  /** What is in the directory; one that cannot be read is told, and snapshots are tried all the same: the store serves without them. */
+  #names(): string[] {
+    const { dir, log } = this.#options;
+    try {
+      return fs.readdirSync(dir);
+    } catch (error) {
+      if (errorCode(error) !== 'ENOENT')
+        log.error('the directory of snapshots cannot be read', { dir, error: errorText(error) });
+      return [];
+    }
+  }
+
   #plan(ms: number): void {
     if (this.#closed) return;
     this.#timer = this.#options.clock.after(Math.min(ms, longestTimerMs), () => {
-      if (this.#dueIn() > 0) this.#plan(this.#dueIn());
+      const dueMs = this.#dueIn();
+      if (dueMs > 0) this.#plan(dueMs);
       else
         this.run().then(
           () => this.#plan(Math.max(soonestMs, this.#dueIn())),
@@ -70,7 +83,7 @@ export class SnapshotSchedule {
     const { store, node, dir, keep, target, clock, log } = this.#options;
     const name = scheduledName(node, clock.now());
     const { revision, bytes } = await saveSnapshot(store, `${dir}/${name}`);
-    for (const old of beyondRetention(node, names(dir), keep)) fs.rmSync(`${dir}/${old}`, { force: true });
+    for (const old of beyondRetention(node, fs.readdirSync(dir), keep)) fs.rmSync(`${dir}/${old}`, { force: true });
     log.info('a snapshot of the store was made', { file: `${dir}/${name}`, revision, bytes });
     if (target !== undefined) {
       try {
@@ -87,14 +100,5 @@ export class SnapshotSchedule {
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
-  }
-}
-
-function names(dir: string): string[] {
-  try {
-    return fs.readdirSync(dir);
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return [];
-    throw error;
   }
 }

@@ -78,6 +78,31 @@ test('names tell whose they are and when; only scheduled ones of this node are e
   expect(beyondRetention('pi-1', [...names, ...others], 2)).toEqual([names[1], names[0]]);
 });
 
+test('a directory that cannot be read or written ends nothing: the store goes on without snapshots', async () => {
+  const store = await start();
+  fs.writeFileSync(`${dir}/no-directory`, '');
+  const clock = new ManualClock();
+  const errors: string[] = [];
+  const log = { ...silentLogger, error: (message: string) => void errors.push(message) };
+  open.push(
+    new SnapshotSchedule({
+      store,
+      node: 'n',
+      dir: `${dir}/no-directory`,
+      everyMs: 1,
+      keep: 2,
+      target: undefined,
+      clock,
+      log,
+    }),
+  );
+  expect(errors).toEqual(['the directory of snapshots cannot be read']);
+  clock.advance(300_000);
+  for (let n = 0; n < 2000 && errors.length < 3; n++) await new Promise((resolve) => setTimeout(resolve, 2));
+  expect(errors.at(-1)).toBe('no snapshot of the store was made');
+  expect(store.revision).toBeGreaterThan(0);
+});
+
 test('snapshots come when they are due, the oldest go, in the directory and in the bucket; one made by hand stays', async () => {
   const store = await start();
   const s3 = mockS3();
