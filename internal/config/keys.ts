@@ -362,6 +362,7 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     defaultText: 'nothing',
     example: 'AKIDEXAMPLE',
     flag: 'etcd-s3-access-key',
+    secret: true,
     role: 'server',
   }),
   'snapshots.s3SecretKey': row(value.secret, undefined, {

@@ -43,7 +43,8 @@ export interface CredentialsOptions {
   /** May read and write Secrets of kube-system. */
   readonly client: KubeClient;
   /** Secrets of the server's own configuration. */
-  readonly staticTokens: () => readonly { user: TokenUser; secret: string }[];
+  /** Secrets of configuration files: as every node has them, they open what nodes need and nothing else. */
+  readonly staticSecrets: () => readonly string[];
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -96,10 +97,8 @@ export class Credentials {
         );
       return { kind: 'password', node };
     }
-    // Who may join as a server may join as an agent.
-    for (const one of this.#options.staticTokens())
-      if (sameSecret(secret, one.secret) && (user === one.user || one.user === 'server'))
-        return { kind: 'token', user: user === 'server' ? 'server' : 'node', secret };
+    if (this.#options.staticSecrets().some((one) => sameSecret(secret, one)))
+      return { kind: 'token', user: 'node', secret };
     const id = tokenId(secret);
     const record = id === undefined ? undefined : await findToken(this.#options.client, id);
     if (!record || !(await this.#matches(secret, record.hash)) || (user === 'server' && record.user !== 'server'))

@@ -17,7 +17,6 @@ import {
 } from '../pki/certificates.ts';
 import { type AuthorityName, type NodeLeafName, nodeLeaf } from '../pki/leaves.ts';
 import { seal } from '../pki/sealed.ts';
-import type { TokenUser } from '../pki/token.ts';
 import { type ClusterFacts, type ClusterInfo, k3sConfig } from './cluster-info.ts';
 import { Credentials, parseBasic, type Principal } from './credentials.ts';
 import { claimRefusal, type NodeClaim } from './node-claims.ts';
@@ -51,7 +50,7 @@ export interface JoinServiceOptions {
   readonly ceph: (() => Promise<CephAccess>) | undefined;
   /** Every file that makes a server one of this cluster, by name. */
   readonly serverFiles: () => Record<string, string>;
-  readonly staticTokens: () => readonly { user: TokenUser; secret: string }[];
+  readonly staticSecrets: () => readonly string[];
   /** Addresses of this server's machine: no node gets a certificate for them but its own. */
   readonly ownAddresses: () => readonly string[];
   /** Names and addresses in this server's certificates: no node gets one for them. */

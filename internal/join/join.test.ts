@@ -63,7 +63,7 @@ beforeEach(() => {
     servers: async () => ['10.0.0.1:6443', '10.0.0.3:6443'],
     ceph: async () => ({ fsid: 'f', monHosts: ['[v2:10.0.0.1:3300]'], bootstrapOsdKey: 'key' }),
     serverFiles: () => ({ 'server-ca.key': 'the key' }),
-    staticTokens: () => (staticSecret === undefined ? [] : [{ user: 'server', secret: staticSecret }]),
+    staticSecrets: () => (staticSecret === undefined ? [] : [staticSecret]),
     ownAddresses: () => ['10.0.0.1'],
     serverSans: () => serverSans(config, ['10.0.0.1']),
     clock,
@@ -199,10 +199,15 @@ describe('join endpoints', () => {
     expect((await ask('/v1-k3s/server-bootstrap', { secret, ...second })).status).toBe(403);
     expect((await ask('/v1-k3s/server-bootstrap', { certificate: nodeUser('any'), ...second })).status).toBe(403);
     staticSecret = 'a-static-token';
-    const keys = await ask('/v1-k3s/server-bootstrap', { user: 'server', secret: staticSecret, ...second });
+    for (const user of ['node', 'server']) {
+      expect((await ask('/v1-k3s/readyz', { user, secret: staticSecret })).status).toBe(200);
+      expect((await ask('/v1-k3s/server-bootstrap', { user, secret: staticSecret, ...second })).status).toBe(403);
+    }
+    const opens = await tokenFor({ user: 'server' });
+    const keys = await ask('/v1-k3s/server-bootstrap', { user: 'server', secret: opens, ...second });
     expect(keys.status, keys.text).toBe(200);
     expect(keys.text).not.toContain('the key');
-    expect(JSON.parse(Buffer.from(await unseal(staticSecret, keys.text)).toString())).toEqual({
+    expect(JSON.parse(Buffer.from(await unseal(opens, keys.text)).toString())).toEqual({
       'server-ca.key': 'the key',
     });
   });

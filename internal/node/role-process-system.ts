@@ -6,6 +6,7 @@ import type { Paths } from '../config/paths.ts';
 import type { RoleCgroups } from './cgroup-system.ts';
 import type { FromRole } from './ipc.ts';
 import { launchCommand, portCapabilities } from './launch.ts';
+import { roleConfig } from './role-config.ts';
 import { memoryOf, type RoleEntry } from './role-table.ts';
 import { selfCommand } from './self-system.ts';
 import type { SystemUser } from './users.ts';
@@ -40,7 +41,7 @@ export async function startRoleProcess(options: RoleProcessOptions): Promise<Bun
     });
   const directory = makeRunDirectory(paths, instance, user);
   const configFile = `${directory}/config.json`;
-  if (entry.run.kind === 'module') writeConfig(configFile, config, user);
+  if (entry.run.kind === 'module') writeConfig(configFile, roleConfig(config, entry.role), user);
   const command =
     entry.run.kind === 'module'
       ? [...selfCommand(), 'role', instance, configFile]
@@ -79,9 +80,7 @@ function makeRunDirectory(paths: Paths, instance: string, user: SystemUser | und
 }
 
 function writeConfig(path: string, config: Config, user: SystemUser | undefined): void {
-  // What a node joins with is no role's business.
-  const { token: _, ...given } = config;
-  writeFileAtomic(path, JSON.stringify(given), 0o600);
+  writeFileAtomic(path, JSON.stringify(config), 0o600);
   if (user) chownSync(path, user.uid, user.gid);
 }
 

@@ -44,7 +44,7 @@ export async function startJoining(options: {
     servers: () => apiServers(client),
     ceph: mon && (async () => cephAccess(await mon())),
     serverFiles: () => serverFiles(paths.pki),
-    staticTokens: () => staticTokens(paths.pki),
+    staticSecrets: () => staticSecrets(paths.pki),
     ownAddresses: addresses,
     serverSans: () => serverSans(config, addresses()),
     clock,
@@ -146,8 +146,8 @@ function serverFiles(directory: string): Record<string, string> {
 }
 
 /** The secret of `token:` in the configuration, put there when the node was prepared. */
-function staticTokens(directory: string): ReturnType<JoinServiceOptions['staticTokens']> {
+function staticSecrets(directory: string): string[] {
   const text = readFileIfThere(`${directory}/token`);
   if (text === undefined) return [];
-  return [{ user: 'server', secret: parseToken(text).secret }];
+  return [parseToken(text).secret];
 }

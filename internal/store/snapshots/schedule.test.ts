@@ -91,7 +91,6 @@ test('a directory that cannot be read or written ends nothing: the store goes on
       dir: `${dir}/no-directory`,
       everyMs: 1,
       keep: 2,
-      target: undefined,
       clock,
       log,
     }),
