@@ -7,7 +7,7 @@ import type { MonClient } from '../../ceph/client/api.ts';
 import { addrVecText, parseAddr } from '../../ceph/wire/types.ts';
 import { machineAddresses } from '../../config/machine-system.ts';
 import { clusterFacts } from '../../join/cluster-info.ts';
-import { type CephAccess, createJoinService, type JoinServiceOptions } from '../../join/join-service.ts';
+import { type CephAccess, createJoinService } from '../../join/join-service.ts';
 import { forgetPassword, keepPassword } from '../../join/node-passwords.ts';
 import type { ApiServer } from '../../kube/apiserver/apiserver.ts';
 import type { EndpointSlice, Node } from '../../kube/api/types.ts';
