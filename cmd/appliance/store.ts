@@ -10,7 +10,7 @@ import { runningConfig } from '../../internal/config/machine-system.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
 import { socketAnswers } from '../../internal/node/probe-system.ts';
 import type { Store } from '../../internal/store/api.ts';
-import { openExternalEtcd } from '../../internal/store/etcd/external-client.ts';
+import { openExternalEtcd } from '../../internal/store/external/external-client.ts';
 import { restoreStore } from '../../internal/store/restore.ts';
 import { verifySnapshot } from '../../internal/store/snapshot-system.ts';
 import { timeText } from '../../internal/store/snapshots/names.ts';

@@ -1,6 +1,6 @@
 /**
  * The key-value interface of the control plane: etcd v3 semantics (etcd.io/docs/v3.5/learning/api). The API server, the mon and the etcd face are
- * written against it; our own store and a real etcd (`etcd/external-client.ts`) implement it.
+ * written against it; our own store and a real etcd (`external/external-client.ts`) implement it.
  */
 
 /** A stored key at one revision. Keys and values are opaque bytes; do not change them. */

@@ -4,7 +4,7 @@ import { systemDisk } from '../base/disk-system.ts';
 import { silentLogger } from '../base/log.ts';
 import { systemClock, systemRandom } from '../base/system.ts';
 import { storeContract } from './contract.testing.ts';
-import { openExternalEtcd } from './etcd/external-client.ts';
+import { openExternalEtcd } from './external/external-client.ts';
 import { serveEtcd } from './etcd/face-server.ts';
 import { openStore } from './store.ts';
 

@@ -33,7 +33,6 @@ import {
   CompactedError,
   FutureRevisionError,
   InvalidRequestError,
-  LeaseNotFoundError,
   NoSpaceError,
   StoreBusyError,
   StoreClosedError,
@@ -41,9 +40,8 @@ import {
 } from './errors.ts';
 import { Flusher } from './flusher.ts';
 import type { ClusterRequest, GroupCluster } from './group-cluster.ts';
-import { keyBytes } from './keys.ts';
-import { Lessor, maxTtlSeconds, minTtlSeconds } from './lessor.ts';
 import { commandBytes, type GroupLog, type LogConsumer } from './log.ts';
+import { isLeaseQuestion, type LeaseQuestion, MemberLeases } from './member-leases.ts';
 import { decodeMembers, type Membership } from './members.ts';
 import { RecentEvents } from './recent.ts';
 import { type CommandResult, State } from './state.ts';
@@ -99,7 +97,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   #state: State;
   readonly #recent: RecentEvents;
   readonly #watches: Watches;
-  readonly #lessor: Lessor;
+  readonly #leases: MemberLeases;
   #flusher: Flusher;
   #membership: Membership;
   #reserved: number;
@@ -108,8 +106,6 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   /** Told when this member has applied everything and leads. */
   readonly #started = Promise.withResolvers<void>();
   #closed: Error | undefined;
-  /** Revocations of leases whose time is over. */
-  readonly #ending = new Map<bigint, Promise<void>>();
   /** The alarm of a full store is on its way through the log. */
   #raising = false;
 
@@ -127,11 +123,16 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
       clock: options.clock,
       log: options.log,
     });
-    this.#lessor = new Lessor(options.clock, {
-      expire: (ids) => {
-        for (const id of ids) this.#endLease(id).catch(ignore);
-      },
-      checkpoint: (checkpoints) => this.#propose({ kind: 'lease-checkpoint', checkpoints }, 'durable'),
+    this.#leases = new MemberLeases({
+      clock: options.clock,
+      random: options.random,
+      state: () => this.#state,
+      leads: () => this.#entries.leads,
+      appends: () => this.#entries.appends,
+      propose: (command) => this.#propose(command, 'durable'),
+      checkSpace: () => this.#checkSpace(0),
+      readable: () => this.#readable(false),
+      askLeader: (question) => this.#askLeader(question),
     });
     this.#entries = options.openLog(this);
     this.#cluster = options.openCluster(this, this.#entries);
@@ -154,7 +155,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     const store = new MemberStore(options);
     const { voters, outgoing } = store.#entries.configuration;
     const only = voters.length === 1 && outgoing.length === 0 && voters[0] === store.#entries.node.raft.id;
-    for (const [id, lease] of store.#state.leases) store.#lessor.granted(id, lease.ttlSeconds, lease.remainingSeconds);
+    store.#leases.load();
     store.#entries.start();
     if (only) await store.#started.promise;
     const state = store.#state;
@@ -240,36 +241,16 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   }
 
   async leaseGrant(ttlSeconds: number, id?: bigint): Promise<{ id: bigint; ttlSeconds: number }> {
-    if (Number.isNaN(ttlSeconds) || ttlSeconds > maxTtlSeconds)
-      throw new InvalidRequestError(`a lease of ${ttlSeconds} s: at most ${maxTtlSeconds}`, 'LEASE_TTL_TOO_LARGE');
-    this.#checkSpace(0);
-    const ttl = Math.max(minTtlSeconds, Math.floor(ttlSeconds));
-    const chosen = id === undefined || id === 0n ? this.#newLeaseId() : id;
-    await this.#propose({ kind: 'lease-grant', id: chosen, ttlSeconds: ttl }, 'durable');
-    return { id: chosen, ttlSeconds: ttl };
-  }
-
-  #newLeaseId(): bigint {
-    for (;;) {
-      const id = (BigInt(this.#options.random.uint32() & 0x7fff_ffff) << 32n) | BigInt(this.#options.random.uint32());
-      if (id !== 0n && !this.#state.leases.has(id)) return id;
-    }
+    return this.#leases.grant(ttlSeconds, id);
   }
 
   async leaseRevoke(id: bigint): Promise<void> {
-    await this.#propose({ kind: 'lease-revoke', id }, 'durable');
+    await this.#leases.revoke(id);
   }
 
   async leaseKeepAlive(id: bigint): Promise<{ ttlSeconds: number }> {
     this.#checkOpen();
-    if (!(await this.#keepsLeases())) {
-      const { ttlSeconds } = await this.#askLeader<{ ttlSeconds: number }>({ op: 'lease-renew', id: id.toString(16) });
-      return { ttlSeconds };
-    }
-    if (!this.#lessor.isOver(id)) return { ttlSeconds: await this.#lessor.keepAlive(id) };
-    // Not renewed any more, and not said to be gone before it is: when this leader cannot revoke it, the next one goes on with it.
-    await this.#endLease(id);
-    throw new LeaseNotFoundError(id);
+    return this.#leases.keepAlive(id);
   }
 
   async leaseTimeToLive(
@@ -277,41 +258,12 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     options: { keys?: boolean } = {},
   ): Promise<{ ttlSeconds: number; grantedTtlSeconds: number; keys: Uint8Array[] }> {
     this.#checkOpen();
-    let ttlSeconds: number;
-    if (await this.#keepsLeases()) ttlSeconds = this.#lessor.remaining(id);
-    else {
-      ({ ttlSeconds } = await this.#askLeader<{ ttlSeconds: number }>({ op: 'lease-left', id: id.toString(16) }));
-      await this.#readable(false);
-    }
-    const keys = options.keys ? this.#state.leaseKeys(id).map(keyBytes) : [];
-    return { ttlSeconds, grantedTtlSeconds: this.#state.leases.get(id)?.ttlSeconds ?? 0, keys };
-  }
-
-  /**
-   * Whether leases live by this member's clock, and every lease that anybody was told of is known here. A leader that was replaced without knowing it
-   * renews nothing and misses none; one that was elected meanwhile began every lease anew after the call, so it counts, too.
-   */
-  async #keepsLeases(): Promise<boolean> {
-    if (!this.#entries.leads) return false;
-    await this.#readable(false);
-    return this.#entries.leads && this.#lessor.leads;
-  }
-
-  /** Revokes a lease whose time is over, in the name of this leader only: another one began it anew. One revocation at a time, for all who wait. */
-  #endLease(id: bigint): Promise<void> {
-    const ending = this.#ending.get(id);
-    if (ending !== undefined) return ending;
-    if (!this.#entries.appends)
-      return Promise.reject(new ClusterError('LEADER_CHANGED', 'the leader changes; the lease is not revoked yet'));
-    const revoked = this.leaseRevoke(id).finally(() => this.#ending.delete(id));
-    this.#ending.set(id, revoked);
-    return revoked;
+    return this.#leases.timeToLive(id, options);
   }
 
   async leases(): Promise<bigint[]> {
     this.#checkOpen();
-    await this.#readable(false);
-    return this.#lessor.byDeadline(this.#state.leases.keys());
+    return this.#leases.list();
   }
 
   async alarms(): Promise<Alarm[]> {
@@ -405,7 +357,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     this.#closed = error;
     this.#entries.stop(error);
     this.#cluster.close();
-    this.#lessor.close();
+    this.#leases.lessor.close();
     this.#watches.close(error);
     await this.#installing?.catch(ignore);
     await this.#flusher.close();
@@ -480,9 +432,8 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
       this.#recent.push(this.#state.revision, applied.events);
       this.#watches.publish(this.#state.revision, applied.events);
     }
-    if (command.kind === 'lease-grant') this.#lessor.granted(command.id, command.ttlSeconds);
-    else if (command.kind === 'lease-revoke') this.#lessor.revoked(command.id);
-    else if (command.kind === 'compact') this.#flusher.compact(command.revision);
+    this.#leases.applied(command);
+    if (command.kind === 'compact') this.#flusher.compact(command.revision);
     waiting?.resolve(applied.result);
   }
 
@@ -492,9 +443,9 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     const leads = role === 'leader';
     this.#options.log.info('store: leadership', { leader: leader.toString(16), term, role });
     if (leads) {
-      this.#lessor.lead(this.#state.leases);
+      this.#leases.lessor.lead(this.#state.leases);
       if (!this.#entries.alone && this.#state.reserved > 0) this.#reserve(0);
-    } else this.#lessor.follow();
+    } else this.#leases.lessor.follow();
     this.#cluster.changed();
   }
 
@@ -513,15 +464,8 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   async answer(data: Uint8Array): Promise<Uint8Array> {
     const question = JSON.parse(utf8Text(data)) as Question;
     return utf8(
-      JSON.stringify(isLeaseQuestion(question) ? await this.#answerLease(question) : await this.#change(question)),
+      JSON.stringify(isLeaseQuestion(question) ? await this.#leases.answer(question) : await this.#change(question)),
     );
-  }
-
-  async #answerLease({ op, id }: LeaseQuestion): Promise<{ ttlSeconds: number }> {
-    const lease = BigInt(`0x${id}`);
-    return op === 'lease-renew'
-      ? this.leaseKeepAlive(lease)
-      : { ttlSeconds: (await this.leaseTimeToLive(lease)).ttlSeconds };
   }
 
   async #change(request: ClusterRequest): Promise<object> {
@@ -562,8 +506,8 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     this.#reserved = this.#state.reserved;
     this.#recent.reset(this.#state.revision + 1);
     this.#flusher = this.#newFlusher();
-    this.#lessor.reset();
-    for (const [id, lease] of this.#state.leases) this.#lessor.granted(id, lease.ttlSeconds, lease.remainingSeconds);
+    this.#leases.lessor.reset();
+    this.#leases.load();
     this.#watches.replace(this.#state, files.rows);
     this.#cluster.changed();
     log.info('store: took over the state of another member', {
@@ -581,7 +525,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     this.#started.promise.catch(ignore);
     this.#entries.stop(error);
     this.#cluster.close();
-    this.#lessor.close();
+    this.#leases.lessor.close();
     this.#flusher.abandon().catch(ignore);
     this.#watches.close(error);
   }
@@ -592,12 +536,7 @@ function ignore(): void {}
 /** The leader answers within this time, or is asked in vain. */
 const askTimeoutMs = 10_000;
 
-type LeaseQuestion = { op: 'lease-renew' | 'lease-left'; id: string };
 type Question = LeaseQuestion | ClusterRequest;
-
-function isLeaseQuestion(question: Question): question is LeaseQuestion {
-  return question.op === 'lease-renew' || question.op === 'lease-left';
-}
 
 /** What callers of the store are told when the log did not take a proposal. */
 function rejectAs(reject: (error: unknown) => void): (error: unknown) => void {

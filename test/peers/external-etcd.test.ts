@@ -9,7 +9,7 @@ import { systemClock } from '../../internal/base/system.ts';
 import { startTestServer } from '../../internal/kube/apiserver/testing.ts';
 import type { Store } from '../../internal/store/api.ts';
 import { storeContract } from '../../internal/store/contract.testing.ts';
-import { openExternalEtcd } from '../../internal/store/etcd/external-client.ts';
+import { openExternalEtcd } from '../../internal/store/external/external-client.ts';
 import { makeCertificates, type RealEtcd, startEtcd } from './etcd-peer.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'external-etcd-'));

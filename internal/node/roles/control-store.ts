@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { systemDisk } from '../../base/disk-system.ts';
 import { errorCode } from '../../base/errors.ts';
 import type { Store } from '../../store/api.ts';
-import { openExternalEtcd } from '../../store/etcd/external-client.ts';
+import { openExternalEtcd } from '../../store/external/external-client.ts';
 import { serveEtcd } from '../../store/etcd/face-server.ts';
 import { s3Target } from '../../store/snapshots/s3-client.ts';
 import { SnapshotSchedule } from '../../store/snapshots/schedule-system.ts';

@@ -1,4 +1,4 @@
-/** gRPC calls over node:http2 to one address. Who reconnects, and where to, is decided elsewhere (`etcd/connection-client.ts`). */
+/** gRPC calls over node:http2 to one address. Who reconnects, and where to, is decided elsewhere (`external/connection-client.ts`). */
 import http2 from 'node:http2';
 import { errorText } from '../../base/errors.ts';
 import { frame, MessageReader } from './frame.ts';

@@ -4,8 +4,8 @@ import type { Watch, WatchEvent, WatchHandler, WatchRequest } from '../api.ts';
 import { CompactedError, StoreFailedError } from '../errors.ts';
 import type { ClientStream, StreamHandlers } from '../grpc/client.ts';
 import { safeNumber } from '../mvccpb.ts';
-import { type EventMessage, headerRevision, watchEvent } from './client-messages.ts';
-import { codec, type HeaderMessage, type Wide } from './messages.ts';
+import { type EventMessage, headerRevision, watchEvent } from './fields.ts';
+import { codec, type HeaderMessage, type Wide } from '../etcd/messages.ts';
 
 const request = codec('WatchRequest');
 const response = codec<{

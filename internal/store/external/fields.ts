@@ -15,9 +15,9 @@ import {
   type WatchEvent,
 } from '../api.ts';
 import { longBits, safeNumber, signedBigint } from '../mvccpb.ts';
-import type { HeaderMessage, Wide } from './messages.ts';
+import type { HeaderMessage, Wide } from '../etcd/messages.ts';
 
-/** Requests of the store as an etcd takes them, and its answers as the store gives them: the other way round than `requests.ts` and `responses.ts`. */
+/** Requests of the store as an etcd takes them, and its answers as the store gives them: the other way round than `etcd/requests.ts` and `etcd/responses.ts`. */
 
 /** An end that is there and empty means "every key from here on" to etcd, so one that is not wanted is left out. */
 function end({ rangeEnd }: { rangeEnd?: Uint8Array }): { rangeEnd?: Uint8Array } {

@@ -21,45 +21,28 @@ import {
   type WatchHandler,
   type WatchRequest,
 } from '../api.ts';
-import {
-  ClusterError,
-  CompactedError,
-  CorruptError,
-  FutureRevisionError,
-  InvalidRequestError,
-  type InvalidReason,
-  KeyNotFoundError,
-  LeaseExistsError,
-  LeaseNotFoundError,
-  type MembershipReason,
-  NoSpaceError,
-  StoreBusyError,
-  StoreClosedError,
-} from '../errors.ts';
+import { ClusterError, InvalidRequestError, LeaseNotFoundError, StoreClosedError } from '../errors.ts';
+import type { Wide } from '../etcd/messages.ts';
 import type { GrpcTarget } from '../grpc/client.ts';
 import { GrpcError, grpcCode } from '../grpc/status.ts';
 import { longBits, safeNumber, signedBigint } from '../mvccpb.ts';
 import { checkDelete, checkPut, checkRange, checkTxn, isReadOnly } from '../validate.ts';
+import { Connections } from './connection-client.ts';
+import { storeError } from './errors.ts';
+import { type Exchange, exchanges, type Headed } from './exchanges.ts';
 import {
   alarmNumber,
-  type DeleteResponseMessage,
   deleteFields,
   deleteResult,
   headerRevision,
-  type PutResponseMessage,
   putFields,
   putResult,
-  type RangeResponseMessage,
   rangeFields,
   rangeResult,
-  type TxnResponseMessage,
   txnFields,
   txnResult,
-} from './client-messages.ts';
-import { Connections } from './connection-client.ts';
-import { codeOfText } from './errors.ts';
-import { ExternalWatch } from './external-watch.ts';
-import { codec, type HeaderMessage, type Wide } from './messages.ts';
+} from './fields.ts';
+import { ExternalWatch } from './watch.ts';
 
 export interface ExternalEtcdOptions {
   /** `etcd://host:2379,host2:2379`. */
@@ -78,71 +61,6 @@ const longRequestMs = 120_000;
 const statusEveryMs = 30_000;
 /** Reads are tried again on another address this many times. */
 const readAttempts = 4;
-
-const messages = {
-  range: { request: codec('RangeRequest'), response: codec<RangeResponseMessage>('RangeResponse') },
-  put: { request: codec('PutRequest'), response: codec<PutResponseMessage>('PutResponse') },
-  delete: { request: codec('DeleteRangeRequest'), response: codec<DeleteResponseMessage>('DeleteRangeResponse') },
-  txn: { request: codec('TxnRequest'), response: codec<TxnResponseMessage>('TxnResponse') },
-  compact: { request: codec('CompactionRequest'), response: codec<Headed>('CompactionResponse') },
-  grant: {
-    request: codec('LeaseGrantRequest'),
-    response: codec<Headed & { ID: Wide; TTL: Wide }>('LeaseGrantResponse'),
-  },
-  revoke: { request: codec('LeaseRevokeRequest'), response: codec<Headed>('LeaseRevokeResponse') },
-  timeToLive: {
-    request: codec('LeaseTimeToLiveRequest'),
-    response: codec<Headed & { TTL: Wide; grantedTTL: Wide; keys: Uint8Array[] }>('LeaseTimeToLiveResponse'),
-  },
-  leases: {
-    request: codec('LeaseLeasesRequest'),
-    response: codec<Headed & { leases: { ID: Wide }[] }>('LeaseLeasesResponse'),
-  },
-  keepAlive: {
-    request: codec('LeaseKeepAliveRequest'),
-    response: codec<Headed & { TTL: Wide }>('LeaseKeepAliveResponse'),
-  },
-  alarm: {
-    request: codec('AlarmRequest'),
-    response: codec<Headed & { alarms: { memberID: Wide; alarm: number }[] }>('AlarmResponse'),
-  },
-  status: {
-    request: codec('StatusRequest'),
-    response: codec<
-      Headed & {
-        dbSize: Wide;
-        dbSizeInUse: Wide;
-        leader: Wide;
-        raftIndex: Wide;
-        raftTerm: Wide;
-        raftAppliedIndex: Wide;
-      }
-    >('StatusResponse'),
-  },
-  hashKv: {
-    request: codec('HashKVRequest'),
-    response: codec<Headed & { hash: number; compactRevision: Wide }>('HashKVResponse'),
-  },
-  defragment: { request: codec('DefragmentRequest'), response: codec<Headed>('DefragmentResponse') },
-  snapshot: {
-    request: codec('SnapshotRequest'),
-    response: codec<{ remainingBytes: Wide; blob: Uint8Array }>('SnapshotResponse'),
-  },
-  members: {
-    request: codec('MemberListRequest'),
-    response: codec<
-      Headed & { members: { ID: Wide; name: string; peerURLs: string[]; clientURLs: string[]; isLearner: boolean }[] }
-    >('MemberListResponse'),
-  },
-};
-
-interface Headed {
-  header: HeaderMessage | null;
-}
-interface Exchange<T extends Headed> {
-  request: { encode(fields: object): Uint8Array };
-  response: { decode(bytes: Uint8Array): T };
-}
 
 /** Opens a real etcd as the store. AppError when none of its addresses answers. */
 export async function openExternalEtcd(options: ExternalEtcdOptions): Promise<Store> {
@@ -218,13 +136,13 @@ class ExternalEtcd implements Store {
 
   /** Learns what `status`, `cluster` and `revision` tell, and does so again from time to time. */
   async refresh(): Promise<void> {
-    const status = await this.#ask(messages.status, '/etcdserverpb.Maintenance/Status', {}, 'read');
+    const status = await this.#ask(exchanges.status, '/etcdserverpb.Maintenance/Status', {}, 'read');
     const { kvs: _, count } = await this.range({
       key: new Uint8Array(1),
       rangeEnd: new Uint8Array(1),
       countOnly: true,
     });
-    const list = await this.#ask(messages.members, '/etcdserverpb.Cluster/MemberList', {}, 'read');
+    const list = await this.#ask(exchanges.members, '/etcdserverpb.Cluster/MemberList', {}, 'read');
     const unsigned = (value: Wide): bigint => BigInt.asUintN(64, signedBigint(value));
     this.#members = list.members.map((member) => ({
       id: unsigned(member.ID),
@@ -303,47 +221,39 @@ class ExternalEtcd implements Store {
   }
 
   #storeError(error: unknown, about: { revision?: number; lease?: bigint }): unknown {
-    if (!(error instanceof GrpcError)) return error;
-    const code = codeOfText(error.message);
-    const make = code === undefined ? undefined : made[code];
-    if (make)
-      return make({
-        ...about,
-        current: this.#revision,
-        compacted: this.#compactRevision,
-        endpoints: this.#options.endpoints,
-      });
-    if (error.status === grpcCode.unavailable || error.status === grpcCode.deadlineExceeded)
-      return new ClusterError('TIMEOUT', `the etcd at ${this.#options.endpoints} did not answer: ${error.message}`);
-    if (code !== undefined && error.status === grpcCode.invalidArgument)
-      return new InvalidRequestError(error.message, code as InvalidReason);
-    if (code !== undefined) return new ClusterError(code as MembershipReason, error.message);
-    return new AppError('DATASTORE', `the etcd at ${this.#options.endpoints}: ${error.message}`, { cause: error });
+    return storeError(error, {
+      ...about,
+      current: this.#revision,
+      compacted: this.#compactRevision,
+      endpoints: this.#options.endpoints,
+    });
   }
 
   async range(request: RangeRequest): Promise<RangeResponse> {
     checkRange(request);
     const about = request.revision ? { revision: request.revision } : {};
-    return rangeResult(await this.#call(messages.range, '/etcdserverpb.KV/Range', rangeFields(request), 'read', about));
+    return rangeResult(
+      await this.#call(exchanges.range, '/etcdserverpb.KV/Range', rangeFields(request), 'read', about),
+    );
   }
 
   async put(request: PutRequest): Promise<{ revision: number; prevKv?: KeyValue }> {
     checkPut(request);
     const about = { lease: request.lease ?? 0n };
-    return putResult(await this.#call(messages.put, '/etcdserverpb.KV/Put', putFields(request), 'write', about));
+    return putResult(await this.#call(exchanges.put, '/etcdserverpb.KV/Put', putFields(request), 'write', about));
   }
 
   async delete(request: DeleteRequest): Promise<{ revision: number; deleted: number; prevKvs: KeyValue[] }> {
     checkDelete(request);
     return deleteResult(
-      await this.#call(messages.delete, '/etcdserverpb.KV/DeleteRange', deleteFields(request), 'write'),
+      await this.#call(exchanges.delete, '/etcdserverpb.KV/DeleteRange', deleteFields(request), 'write'),
     );
   }
 
   async txn(request: TxnRequest): Promise<TxnResponse> {
     checkTxn(request);
     const kind = isReadOnly(request) ? 'read' : 'write';
-    return txnResult(await this.#call(messages.txn, '/etcdserverpb.KV/Txn', txnFields(request), kind));
+    return txnResult(await this.#call(exchanges.txn, '/etcdserverpb.KV/Txn', txnFields(request), kind));
   }
 
   watch(request: WatchRequest, handler: WatchHandler): Watch {
@@ -381,7 +291,7 @@ class ExternalEtcd implements Store {
 
   async compact(revision: number, options: { physical?: boolean } = {}): Promise<void> {
     const fields = { revision, physical: options.physical ?? false };
-    await this.#call(messages.compact, '/etcdserverpb.KV/Compact', fields, 'write', {
+    await this.#call(exchanges.compact, '/etcdserverpb.KV/Compact', fields, 'write', {
       revision,
       timeoutMs: longRequestMs,
     });
@@ -390,20 +300,20 @@ class ExternalEtcd implements Store {
 
   async leaseGrant(ttlSeconds: number, id = 0n): Promise<{ id: bigint; ttlSeconds: number }> {
     const fields = { TTL: Math.floor(ttlSeconds), ID: longBits(id) };
-    const { ID, TTL } = await this.#call(messages.grant, '/etcdserverpb.Lease/LeaseGrant', fields, 'write', {
+    const { ID, TTL } = await this.#call(exchanges.grant, '/etcdserverpb.Lease/LeaseGrant', fields, 'write', {
       lease: id,
     });
     return { id: signedBigint(ID), ttlSeconds: safeNumber(TTL) };
   }
 
   async leaseRevoke(id: bigint): Promise<void> {
-    await this.#call(messages.revoke, '/etcdserverpb.Lease/LeaseRevoke', { ID: longBits(id) }, 'write', { lease: id });
+    await this.#call(exchanges.revoke, '/etcdserverpb.Lease/LeaseRevoke', { ID: longBits(id) }, 'write', { lease: id });
   }
 
   async leaseKeepAlive(id: bigint): Promise<{ ttlSeconds: number }> {
     const fields = { ID: longBits(id) };
     // A stream with one renewal; it may be repeated.
-    const { TTL } = await this.#call(messages.keepAlive, '/etcdserverpb.Lease/LeaseKeepAlive', fields, 'read', {
+    const { TTL } = await this.#call(exchanges.keepAlive, '/etcdserverpb.Lease/LeaseKeepAlive', fields, 'read', {
       lease: id,
     });
     const ttlSeconds = safeNumber(TTL);
@@ -416,7 +326,7 @@ class ExternalEtcd implements Store {
     options: { keys?: boolean } = {},
   ): Promise<{ ttlSeconds: number; grantedTtlSeconds: number; keys: Uint8Array[] }> {
     const fields = { ID: longBits(id), keys: options.keys ?? false };
-    const answer = await this.#call(messages.timeToLive, '/etcdserverpb.Lease/LeaseTimeToLive', fields, 'read');
+    const answer = await this.#call(exchanges.timeToLive, '/etcdserverpb.Lease/LeaseTimeToLive', fields, 'read');
     const ttlSeconds = safeNumber(answer.TTL);
     if (ttlSeconds < 0) throw new LeaseNotFoundError(id);
     const keys = [...answer.keys].sort((a, b) => Buffer.compare(a, b));
@@ -424,14 +334,14 @@ class ExternalEtcd implements Store {
   }
 
   async leases(): Promise<bigint[]> {
-    const { leases } = await this.#call(messages.leases, '/etcdserverpb.Lease/LeaseLeases', {}, 'read');
+    const { leases } = await this.#call(exchanges.leases, '/etcdserverpb.Lease/LeaseLeases', {}, 'read');
     return leases.map(({ ID }) => signedBigint(ID));
   }
 
   async #alarm(action: number, memberId: bigint, alarm: number): Promise<Alarm[]> {
     const fields = { action, memberID: longBits(memberId), alarm };
     const { alarms } = await this.#call(
-      messages.alarm,
+      exchanges.alarm,
       '/etcdserverpb.Maintenance/Alarm',
       fields,
       action === 0 ? 'read' : 'write',
@@ -461,7 +371,7 @@ class ExternalEtcd implements Store {
 
   async hashKv(revision = 0): Promise<{ hash: number; revision: number; compactRevision: number }> {
     const about = { revision, timeoutMs: longRequestMs };
-    const answer = await this.#call(messages.hashKv, '/etcdserverpb.Maintenance/HashKV', { revision }, 'read', about);
+    const answer = await this.#call(exchanges.hashKv, '/etcdserverpb.Maintenance/HashKV', { revision }, 'read', about);
     return {
       hash: answer.hash >>> 0,
       revision: headerRevision(answer.header),
@@ -470,7 +380,7 @@ class ExternalEtcd implements Store {
   }
 
   async defragment(): Promise<void> {
-    await this.#call(messages.defragment, '/etcdserverpb.Maintenance/Defragment', {}, 'write', {
+    await this.#call(exchanges.defragment, '/etcdserverpb.Maintenance/Defragment', {}, 'write', {
       timeoutMs: longRequestMs,
     });
   }
@@ -484,7 +394,7 @@ class ExternalEtcd implements Store {
     let wake: () => void = () => undefined;
     const stream = await this.#connections.stream('/etcdserverpb.Maintenance/Snapshot', {
       onMessage: (message) => {
-        const { blob, remainingBytes } = messages.snapshot.response.decode(message.slice());
+        const { blob, remainingBytes } = exchanges.snapshot.response.decode(message.slice());
         bytes ??= blob.length + safeNumber(remainingBytes);
         pieces.push(blob);
         wake();
@@ -495,7 +405,7 @@ class ExternalEtcd implements Store {
         wake();
       },
     });
-    stream.send(messages.snapshot.request.encode({}));
+    stream.send(exchanges.snapshot.request.encode({}));
     stream.endSending();
     const more = (): Promise<void> =>
       new Promise((resolve) => {
@@ -553,24 +463,3 @@ class ExternalEtcd implements Store {
     this.#connections.close();
   }
 }
-
-interface ErrorFacts {
-  revision?: number;
-  lease?: bigint;
-  current: number;
-  compacted: number;
-  endpoints: string;
-}
-
-/** Our errors for etcd's, where more than the text belongs to them. */
-const made: Record<string, (facts: ErrorFacts) => Error> = {
-  COMPACTED: ({ revision = 0, compacted }) => new CompactedError(revision, Math.max(compacted, revision)),
-  FUTURE_REVISION: ({ revision = 0, current }) => new FutureRevisionError(revision, current),
-  LEASE_NOT_FOUND: ({ lease = 0n }) => new LeaseNotFoundError(lease),
-  LEASE_EXISTS: ({ lease = 0n }) => new LeaseExistsError(lease),
-  KEY_NOT_FOUND: () => new KeyNotFoundError(),
-  NO_SPACE: () => new NoSpaceError(0),
-  CORRUPT: () => new CorruptError(),
-  STORE_BUSY: ({ endpoints }) => new StoreBusyError(endpoints, 0),
-  LEASE_TTL_TOO_LARGE: () => new InvalidRequestError('the lease is too long', 'LEASE_TTL_TOO_LARGE'),
-};
