@@ -1,3 +1,5 @@
+import { X509Certificate } from 'node:crypto';
+import { connect } from 'node:tls';
 import { afterEach, describe, expect, test } from 'vitest';
 import { DecodeError, utf8 } from '../base/bytes.ts';
 import { AppError } from '../base/errors.ts';
@@ -33,11 +35,11 @@ interface Peer {
 
 const ports = new Map<number, number>();
 
-function peer(id: number, pair: KeyPair, ca: string, clusterId = 7n): Peer {
+function peer(id: number, pair: KeyPair, ca: string, clusterId = 7n, tls = () => ({ ...pair, ca })): Peer {
   const transport = new PeerTransport({
     id,
     clusterId,
-    tls: { ...pair, ca },
+    tls,
     clock: systemClock,
     log: silentLogger,
     address: (to) => (ports.has(to) ? `https://127.0.0.1:${ports.get(to)}` : undefined),
@@ -135,6 +137,34 @@ describe('raft peers', () => {
       return again.got.length > 0;
     });
     expect(arrived).toBe(true);
+  });
+
+  test('a renewed certificate is shown to who calls from then on; connections that are open go on', async () => {
+    const ca = await authority('peers');
+    const [first, renewed] = [await certificate(ca), await certificate(ca)];
+    let pair = first;
+    const a = peer(1, first, ca.cert, 7n, () => ({ ...pair, ca: ca.cert }));
+    const b = peer(2, first, ca.cert);
+    const shown = (): Promise<string | undefined> =>
+      new Promise((resolve, reject) => {
+        const socket = connect(
+          { host: '127.0.0.1', port: ports.get(1)!, ca: ca.cert, cert: first.cert, key: first.key },
+          () => {
+            resolve(socket.getPeerX509Certificate()?.fingerprint256);
+            socket.destroy();
+          },
+        );
+        socket.on('error', reject);
+      });
+    b.transport.send(heartbeat(2, 1, 1));
+    expect(await until(() => a.got.length === 1)).toBe(true);
+    expect(await shown()).toBe(new X509Certificate(first.cert).fingerprint256);
+    pair = renewed;
+    a.transport.renew();
+    expect(await shown()).toBe(new X509Certificate(renewed.cert).fingerprint256);
+    b.transport.send(heartbeat(2, 1, 2));
+    a.transport.send(heartbeat(1, 2, 3));
+    expect(await until(() => a.got.length === 2 && b.got.length === 1)).toBe(true);
   });
 });
 

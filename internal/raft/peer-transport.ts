@@ -19,7 +19,8 @@ export interface PeerTransportOptions {
   id: MemberId;
   /** Members of another cluster are refused. */
   clusterId: bigint;
-  tls: PeerTls;
+  /** Asked for each connection, and at `renew` for those that call. */
+  tls: () => PeerTls;
   clock: Clock;
   log: Logger;
   /** Where a member is found, as `https://host:port`; undefined when it is not known, or is no member. */
@@ -143,6 +144,7 @@ export class PeerTransport implements RaftTransport {
   readonly #redial = new Map<MemberId, { delayMs: number; notBefore: number }>();
   readonly #all = new Set<Connection>();
   #server: { stop(closeActive?: boolean): void; port: number } | undefined;
+  #hostname = '';
   #closed = false;
 
   constructor(options: PeerTransportOptions) {
@@ -156,7 +158,8 @@ export class PeerTransport implements RaftTransport {
 
   /** Takes calls; `port` 0: any. Returns the port. */
   listen(hostname: string, port: number): number {
-    const { cert, key, ca } = this.#options.tls;
+    this.#hostname = hostname;
+    const { cert, key, ca } = this.#options.tls();
     this.#server = Bun.listen<Connection>({
       hostname,
       port,
@@ -174,6 +177,16 @@ export class PeerTransport implements RaftTransport {
       },
     }) as unknown as { stop(closeActive?: boolean): void; port: number };
     return this.#server.port;
+  }
+
+  /** Who calls from now on is shown the certificate that `tls` gives now; open connections go on. */
+  renew(): void {
+    const server = this.#server;
+    if (server === undefined || this.#closed) return;
+    const { port } = server;
+    // Both in one turn of the loop: nobody finds the port closed who would not find it busy.
+    server.stop();
+    this.listen(this.#hostname, port);
   }
 
   close(): void {
@@ -235,7 +248,7 @@ export class PeerTransport implements RaftTransport {
     connection.purpose = purpose;
     this.#all.add(connection);
     const { hostname, port } = new URL(address);
-    const { cert, key, ca } = this.#options.tls;
+    const { cert, key, ca } = this.#options.tls();
     connection.send(frameKinds.hello, [this.#hello(to, purpose)]);
     Bun.connect<Connection>({
       hostname,

@@ -146,6 +146,8 @@ export interface Member {
   peerUrls: readonly string[];
   clientUrls: readonly string[];
   learner: boolean;
+  /** The node that it is on; undefined where nobody said so, and of a real etcd. */
+  node?: string;
 }
 
 /** Who keeps this store, as this member knows it. */
@@ -159,8 +161,8 @@ export interface Cluster {
   /** Index of the newest entry known to be committed. */
   readonly commitIndex: number;
   members(): readonly Member[];
-  /** ClusterError says why not. */
-  addMember(peerUrls: readonly string[], learner: boolean): Promise<Member>;
+  /** ClusterError says why not. `node`: the one that it will be on. */
+  addMember(peerUrls: readonly string[], learner: boolean, node?: string): Promise<Member>;
   removeMember(id: bigint): Promise<void>;
   updateMember(id: bigint, peerUrls: readonly string[]): Promise<void>;
   promoteMember(id: bigint): Promise<void>;

@@ -86,11 +86,12 @@ export class GroupCluster implements Cluster {
   }
 
   /** Every new member begins as a learner and is promoted when it has caught up and the number of voters stays odd. */
-  async addMember(peerUrls: readonly string[], _learner: boolean): Promise<Member> {
+  async addMember(peerUrls: readonly string[], _learner: boolean, node?: string): Promise<Member> {
     checkUrls(this.#options.membership().records, peerUrls);
     const id = randomId(this.#options.random);
-    await this.#leaderDoes({ op: 'member-add', id: id.toString(16), peerUrls });
-    return { id, name: '', peerUrls, clientUrls: [], learner: true };
+    const on = node === undefined ? {} : { node };
+    await this.#leaderDoes({ op: 'member-add', id: id.toString(16), peerUrls, ...on });
+    return { id, name: '', peerUrls, clientUrls: [], learner: true, ...on };
   }
 
   async removeMember(id: bigint): Promise<void> {
@@ -109,7 +110,8 @@ export class GroupCluster implements Cluster {
     const known = this.#options.membership().records.find(({ id }) => id === this.memberId);
     if (own === undefined || known === undefined || entries.node.leadership.leader === 0) return;
     const same = (a: readonly string[], b: readonly string[]): boolean => a.join(' ') === b.join(' ');
-    if (known.name === own.name && same(known.clientUrls, own.clientUrls) && same(known.peerUrls, own.peerUrls)) return;
+    const found = same(known.clientUrls, own.clientUrls) && same(known.peerUrls, own.peerUrls);
+    if (known.name === own.name && known.node === own.node && found) return;
     await this.#leaderDoes({ op: 'member-update', id: this.memberId.toString(16), change: own });
   }
 

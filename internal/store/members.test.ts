@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ClusterError } from './errors.ts';
-import { changeMembers, type MemberChange, type Membership } from './members.ts';
+import { changeMembers, decodeRecords, encodeRecords, type MemberChange, type Membership } from './members.ts';
 
 const record = (id: bigint) => ({ id, name: `n${id}`, peerUrls: [`https://n${id}:2380`], clientUrls: [] });
 const group = (voters: number[], learners: number[] = []): Membership => ({
@@ -31,6 +31,21 @@ describe('a change of the members is made to what the leader knows of them', () 
   ])('%s', (_what, membership, change, expected) => {
     const { records, target } = changeMembers(membership, change, 1)!;
     expect({ ids: records.map(({ id }) => id), ...target }).toEqual(expected);
+  });
+
+  test('the node of a member is kept, in the log and through what it tells of itself', () => {
+    const add: MemberChange = { op: 'member-add', id: '2', peerUrls: ['https://n2:2380'], node: 'pi-2' };
+    const { records } = changeMembers(group([1]), add, 1)!;
+    expect(decodeRecords(encodeRecords(records)).map(({ id, node }) => [id, node])).toEqual([
+      [1n, undefined],
+      [2n, 'pi-2'],
+    ]);
+    const told: MemberChange = { op: 'member-update', id: '2', change: { name: 'pi-2', clientUrls: ['https://c'] } };
+    const after = changeMembers({ ...group([1], [2]), records }, told, 1)!.records;
+    expect(after[1]).toEqual({
+      ...{ id: 2n, name: 'pi-2', node: 'pi-2' },
+      ...{ peerUrls: ['https://n2:2380'], clientUrls: ['https://c'] },
+    });
   });
 
   test('a member that was added already is not added again', () => {

@@ -11,6 +11,8 @@ export interface MemberRecord {
   readonly name: string;
   readonly peerUrls: readonly string[];
   readonly clientUrls: readonly string[];
+  /** The node that it is on: the member goes when the node is removed from its cluster. */
+  readonly node?: string;
 }
 
 /** Who keeps the store: who decides, and where each is found. */
@@ -26,11 +28,12 @@ export function raftId(id: bigint): MemberId {
 
 /** The context of a membership entry, version 1: JSON. */
 export function encodeRecords(records: readonly MemberRecord[]): Uint8Array {
-  const members = records.map(({ id, name, peerUrls, clientUrls }) => ({
+  const members = records.map(({ id, name, peerUrls, clientUrls, node }) => ({
     id: id.toString(16),
     name,
     peerUrls,
     clientUrls,
+    ...(node !== undefined && { node }),
   }));
   return utf8(JSON.stringify({ version: 1, members }));
 }
@@ -39,7 +42,7 @@ export function decodeRecords(context: Uint8Array): MemberRecord[] {
   if (context.length === 0) return [];
   const { version, members } = JSON.parse(utf8Text(context)) as {
     version: number;
-    members: { id: string; name: string; peerUrls: string[]; clientUrls: string[] }[];
+    members: { id: string; name: string; peerUrls: string[]; clientUrls: string[]; node?: string }[];
   };
   assert(version === 1, `a list of members of version ${version}`);
   return members.map((member) => ({ ...member, id: BigInt(`0x${member.id}`) }));
@@ -89,7 +92,7 @@ export function removal({ voters, learners }: Configuration, id: MemberId, leade
 
 /** A change of the members, as whoever is asked for it tells the leader: ids are hexadecimal, as JSON has no 64-bit numbers. */
 export type MemberChange =
-  | { op: 'member-add'; id: string; peerUrls: readonly string[] }
+  | { op: 'member-add'; id: string; peerUrls: readonly string[]; node?: string }
   | { op: 'member-remove'; id: string }
   | { op: 'member-update'; id: string; change: Partial<Omit<MemberRecord, 'id'>> };
 
@@ -119,7 +122,8 @@ export function changeMembers(
   if (request.op === 'member-add') {
     if (known !== undefined) return undefined;
     checkUrls(records, request.peerUrls);
-    const record = { id, name: '', peerUrls: request.peerUrls, clientUrls: [] };
+    const { peerUrls, node } = request;
+    const record = { id, name: '', peerUrls, clientUrls: [], ...(node !== undefined && { node }) };
     return { records: [...records, record], target: { ...same, learners: [...same.learners, raftId(id)] } };
   }
   if (known === undefined) throw new ClusterError('MEMBER_NOT_FOUND', `there is no member ${request.id}`);

@@ -9,16 +9,23 @@ export interface PeersOptions {
   host: string;
   /** 2380 as etcd's. */
   port: number;
-  /** Of the etcd-peer authority (`pki/leaves.ts`). */
-  tls: PeerTls;
+  /** Of the etcd-peer authority (`pki/leaves.ts`); asked for each connection. */
+  tls: () => PeerTls;
   clock: Clock;
   log: Logger;
 }
 
-/** The way of a store to its other members; they are found by the peer URLs that the group keeps. */
-export function connectPeers({ host, port, tls, clock, log }: PeersOptions): NonNullable<StoreOptions['connect']> {
-  return ({ identity, store, log: entries }) => {
-    const transport = new PeerTransport({
+/**
+ * The way of a store to its other members; they are found by the peer URLs that the group keeps. `renew` shows those that call what `tls` gives from now
+ * on.
+ */
+export function connectPeers({ host, port, tls, clock, log }: PeersOptions): {
+  connect: NonNullable<StoreOptions['connect']>;
+  renew(): void;
+} {
+  let transport: PeerTransport | undefined;
+  const connect: NonNullable<StoreOptions['connect']> = ({ identity, store, log: entries }) => {
+    transport = new PeerTransport({
       id: raftId(identity.memberId),
       clusterId: identity.clusterId,
       tls,
@@ -30,4 +37,5 @@ export function connectPeers({ host, port, tls, clock, log }: PeersOptions): Non
     transport.listen(host, port);
     return transport;
   };
+  return { connect, renew: () => transport?.renew() };
 }

@@ -40,8 +40,8 @@ export interface StoreOptions {
   checkpointBytes?: number;
   /** Puts are refused (alarm NOSPACE) when the database is this large; default 2 GiB, as etcd's --quota-backend-bytes. */
   quotaBytes?: number;
-  /** How this member is called in member lists. */
-  member?: { name: string; peerUrls: readonly string[]; clientUrls: readonly string[] };
+  /** How this member is called in member lists, where it is found, and the node that it is on. */
+  member?: { name: string; peerUrls: readonly string[]; clientUrls: readonly string[]; node?: string };
   /** A new member of an existing group: who it is there (`Cluster.addMember`). Only looked at while the directory is new. */
   join?: Identity;
   /** The way to the other members; without it the group stays one. Called with what this member is in its group. */

@@ -44,10 +44,10 @@ const store = await openStore({
   connect: connectPeers({
     host: '127.0.0.1',
     port: args.port,
-    tls: { cert: pem('peer.crt'), key: pem('peer.key'), ca: pem('ca.crt') },
+    tls: () => ({ cert: pem('peer.crt'), key: pem('peer.key'), ca: pem('ca.crt') }),
     clock: systemClock,
     log,
-  }),
+  }).connect,
 });
 
 async function handle({ op, key, value }: Request): Promise<object> {

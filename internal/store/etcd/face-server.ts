@@ -2,7 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import type { Store } from '../api.ts';
-import { type GrpcLimits, type GrpcServer, serveGrpc } from '../grpc/server.ts';
+import { type GrpcLimits, type GrpcServer, type GrpcTls, serveGrpc } from '../grpc/server.ts';
 import type { Method } from '../grpc/service.ts';
 import { longBits } from '../mvccpb.ts';
 import { authService } from './auth-service.ts';
@@ -24,7 +24,7 @@ export interface FaceOptions {
   readonly addresses: readonly string[];
   readonly port: number;
   /** Absent: plain text, for tests on loopback. */
-  readonly tls?: { readonly cert: string; readonly key: string; readonly clientCa: string };
+  readonly tls?: GrpcTls;
   readonly limits?: Partial<FaceLimits>;
   readonly grpcLimits?: Partial<GrpcLimits>;
   readonly clock: Clock;
@@ -32,8 +32,15 @@ export interface FaceOptions {
   readonly log: Logger;
 }
 
+export interface EtcdFace {
+  readonly port: number;
+  /** New connections get this certificate; those that are open go on. */
+  renew(tls: GrpcTls): void;
+  close(): Promise<void>;
+}
+
 /** Serves the store as etcd v3 over gRPC, and `/health` and `/version` over HTTP. */
-export async function serveEtcd(options: FaceOptions): Promise<{ port: number; close(): Promise<void> }> {
+export async function serveEtcd(options: FaceOptions): Promise<EtcdFace> {
   const { store, clock, random, log, tls } = options;
   const { cluster } = store;
   const limits = { ...defaultFaceLimits, ...options.limits };
@@ -111,6 +118,9 @@ export async function serveEtcd(options: FaceOptions): Promise<{ port: number; c
   }
   return {
     port,
+    renew: (renewed) => {
+      for (const server of servers) server.renew(renewed);
+    },
     close: async () => {
       await Promise.all(servers.map((server) => server.close()));
     },

@@ -1,6 +1,8 @@
+import { X509Certificate } from 'node:crypto';
 import * as fs from 'node:fs';
 import http2 from 'node:http2';
 import * as os from 'node:os';
+import { connect } from 'node:tls';
 import { gzipSync } from 'node:zlib';
 import { Writer } from 'protobufjs/minimal.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -550,6 +552,33 @@ describe('etcd face: over TLS', () => {
   const serial = () => systemRandom.bytes(16);
   const make = async (authority: KeyPair, usage: 'client' | 'server') =>
     issueCertificate(authority, { commonName: 'x', usage, ipAddresses: ['127.0.0.1'] }, Date.now(), serial());
+
+  test('a renewed certificate is shown to new connections; those that are open go on', async () => {
+    const ca = await makeAuthority('ca', Date.now(), serial());
+    const [first, renewed, client] = await Promise.all([make(ca, 'server'), make(ca, 'server'), make(ca, 'client')]);
+    const common = { store, clock: systemClock, random: systemRandom, log: silentLogger };
+    const tls = { ...first, clientCa: ca.cert };
+    const secure = await serveEtcd({ ...common, addresses: ['127.0.0.1'], port: 0, tls });
+    const shown = (): Promise<string | undefined> =>
+      new Promise((resolve, reject) => {
+        const socket = connect({ ...client, host: '127.0.0.1', port: secure.port, ca: ca.cert }, () => {
+          resolve(socket.getPeerX509Certificate()?.fingerprint256);
+          socket.destroy();
+        });
+        socket.on('error', reject);
+      });
+    const ask = (on: GrpcConnection) =>
+      on.unary('/etcdserverpb.KV/Range', encode('RangeRequest', { key: utf8('a') }), 3000);
+    const target = { host: '127.0.0.1', port: secure.port, tls: { ca: ca.cert, cert: client.cert, key: client.key } };
+    const open = await GrpcConnection.connect(target, () => undefined);
+    await ask(open);
+    expect(await shown()).toBe(new X509Certificate(first.cert).fingerprint256);
+    secure.renew({ ...renewed, clientCa: ca.cert });
+    expect(await shown()).toBe(new X509Certificate(renewed.cert).fingerprint256);
+    await ask(open);
+    await ask(await GrpcConnection.connect(target, () => undefined));
+    await secure.close();
+  });
 
   test('a client needs a certificate of the client CA; a closing server tells and ends its watches', async () => {
     const [ca, other] = await Promise.all(['ca', 'other'].map((name) => makeAuthority(name, Date.now(), serial())));

@@ -1,6 +1,7 @@
 /** gRPC over node:http2: streams, deadlines, bounds, trailers. What the methods do is theirs (`service.ts`). */
 import http2 from 'node:http2';
 import type { Duplex } from 'node:stream';
+import type { SecureContextOptions } from 'node:tls';
 import { gunzip } from 'node:zlib';
 import type { Clock, Timer } from '../../base/clock.ts';
 import { AppError, errorText } from '../../base/errors.ts';
@@ -9,12 +10,19 @@ import { frame, MessageReader } from './frame.ts';
 import { findMethod, type Method, type ServerStream, type Services } from './service.ts';
 import { encodeGrpcMessage, GrpcError, grpcCode, parseGrpcTimeout } from './status.ts';
 
+/** PEM; clients must show a certificate of `clientCa`. */
+export interface GrpcTls {
+  readonly cert: string;
+  readonly key: string;
+  readonly clientCa: string;
+}
+
 export interface GrpcServerOptions {
   readonly host: string;
   /** 0: any. */
   readonly port: number;
   /** Absent: plain text, for tests on loopback. */
-  readonly tls?: { readonly cert: string; readonly key: string; readonly clientCa: string };
+  readonly tls?: GrpcTls;
   readonly services: Services;
   /** What is no gRPC call (`/health`, `/version`). Undefined: not found. */
   readonly http?: (path: string) => Promise<{ status: number; body: string } | undefined>;
@@ -48,6 +56,8 @@ const closeMs = 1000;
 
 export interface GrpcServer {
   readonly port: number;
+  /** New connections get this certificate; those that are open go on. */
+  renew(tls: GrpcTls): void;
   /** Sends GOAWAY, lets calls end, and ends what has not ended a second later. */
   close(): Promise<void>;
 }
@@ -71,11 +81,7 @@ export async function serveGrpc(options: GrpcServerOptions): Promise<GrpcServer>
       ? http2.createServer(settings)
       : http2.createSecureServer({
           ...settings,
-          requestCert: true,
-          rejectUnauthorized: true,
-          cert: tls.cert,
-          key: tls.key,
-          ca: tls.clientCa,
+          ...secureOptions(tls),
         });
   const sockets = new Set<Duplex>();
   const sessions = new Set<http2.ServerHttp2Session>();
@@ -131,6 +137,10 @@ export async function serveGrpc(options: GrpcServerOptions): Promise<GrpcServer>
   const { port } = server.address() as { port: number };
   return {
     port,
+    renew: (renewed) => {
+      if (tls !== undefined)
+        (server as http2.Http2SecureServer).setSecureContext(secureOptions(renewed) as SecureContextOptions);
+    },
     close: async () => {
       closing = true;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -143,6 +153,10 @@ export async function serveGrpc(options: GrpcServerOptions): Promise<GrpcServer>
       timer.cancel();
     },
   };
+}
+
+function secureOptions({ cert, key, clientCa }: GrpcTls) {
+  return { requestCert: true, rejectUnauthorized: true, cert, key, ca: clientCa };
 }
 
 async function answerHttp(options: GrpcServerOptions, stream: http2.ServerHttp2Stream, path: string): Promise<void> {
