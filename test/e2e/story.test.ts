@@ -197,6 +197,13 @@ describe('story', () => {
     expect(await node.mustTool(['rados', '-p', 'bench', 'bench', '3', 'seq'])).toContain('Total reads made');
     expect(await node.mustTool(['rados', '-p', 'bench', 'bench', '3', 'rand'])).toContain('Total reads made');
     await node.mustTool(['rados', '-p', 'bench', 'cleanup']);
+    await until('rados df counts what was done', minute, async () => {
+      const { pools } = JSON.parse(await node.mustTool(['rados', 'df', '-f', 'json'])) as {
+        pools: { name: string; read_ops: number; write_ops: number; write_bytes: number }[];
+      };
+      const of = pools.find(({ name }) => name === 'bench');
+      return of !== undefined && of.read_ops > 0 && of.write_ops > 0 && of.write_bytes > 65536;
+    });
   });
 
   test('rbd: create, info, ls, resize, bench, rm', { timeout: 2 * minute }, async () => {

@@ -1,5 +1,6 @@
 import type { OsdMap } from '../maps/osdmap.ts';
 import type { MMonMgrReportValue, PoolDigest } from '../wire/messages/mgr_mon.ts';
+import { objectSumFields } from '../wire/messages/osd_mgr.ts';
 import {
   MGetPoolStats,
   MGetPoolStatsReply,
@@ -20,7 +21,7 @@ export function poolStored(digest: MMonMgrReportValue, map: OsdMap, id: number):
 /** `pool_stat_t` of a pool, for clients (`rados df`). */
 export function poolStat(pool: PoolDigest): PoolStat {
   const sum = zeroObjectStatSum();
-  for (const [name, value] of Object.entries(pool.sums)) if (name in sum) sum[name as keyof typeof sum] = value;
+  for (const name of objectSumFields) sum[name] = pool.sums[name];
   return {
     sum,
     store: {

@@ -95,7 +95,7 @@ export const MPoolOpReply = frontCodec<MPoolOpReplyValue>(
   }),
 );
 
-/** `object_stat_sum_t` v20, in the order of the wire. */
+/** `object_stat_sum_t` v20, in the order of the wire; the names are upstream's without `num_`, as those of `objectSumFields`. */
 export const objectStatFields = [
   'bytes',
   'objects',
@@ -104,9 +104,9 @@ export const objectStatFields = [
   'objectsMissingOnPrimary',
   'objectsDegraded',
   'objectsUnfound',
-  'reads',
+  'read',
   'readKb',
-  'writes',
+  'write',
   'writeKb',
   'scrubErrors',
   'objectsRecovered',
