@@ -21,7 +21,9 @@ suite() { # NAME ARGUMENTS OF VITEST
   name=$1
   shift
   echo "== $name"
-  bun --bun node_modules/vitest/vitest.mjs run --pool=threads --reporter=default --reporter=json --outputFile.json="$results/$name.json" "$@" || failed=1
+  # The long ones tell of each test as it ends.
+  case $name in unit | fuzz) reporter=default ;; *) reporter=verbose ;; esac
+  bun --bun node_modules/vitest/vitest.mjs run --pool=threads --reporter=$reporter --reporter=json --outputFile.json="$results/$name.json" "$@" || failed=1
 }
 
 built=
