@@ -123,8 +123,11 @@ export class Leading {
         ? undefined
         : this.#log.entries(progress.next, this.#log.lastIndex + 1, this.#options.maxMessageBytes);
     if (prevTerm === undefined || entries === undefined) {
-      // Nobody makes a snapshot for a member that does not answer.
-      if (!progress.recentlyActive) return false;
+      // Nobody makes a snapshot for a member that does not answer; its next heartbeat's answer asks for one.
+      if (!progress.recentlyActive) {
+        progress.wait();
+        return false;
+      }
       progress.snapshot();
       this.snapshotsWanted.add(to);
       return false;
@@ -167,11 +170,8 @@ export class Leading {
   snapshotSent(id: MemberId, index: number | undefined): void {
     const progress = this.progress.get(id);
     if (progress?.state !== 'snapshot') return;
-    if (index === undefined) {
-      progress.probe();
-      // The next heartbeat's answer starts it again.
-      progress.paused = true;
-    } else progress.probe(Math.max(progress.match, index) + 1);
+    if (index === undefined) progress.wait();
+    else progress.probe(Math.max(progress.match, index) + 1);
   }
 
   // --- heartbeats, quorum, reads

@@ -78,6 +78,12 @@ export class Progress {
     this.inflights.reset();
   }
 
+  /** Gets nothing until it answers a heartbeat. */
+  wait(): void {
+    this.probe();
+    this.paused = true;
+  }
+
   replicate(): void {
     this.state = 'replicate';
     this.paused = false;

@@ -10,7 +10,7 @@ import type { Configuration, Entry, HardState, MemberId, Message, Ready, Snapsho
  *
  * cluster 1 2 3 [learners 4] [option=value …]   log 1 = 1 1 4 [term=5] (terms of stored entries)   timeout 1   tick 1 [n]   deliver [1->2 …] [quietly]
  * drop [1->2 …]   duplicate   reverse   cut 1 2 | 3   heal   propose 1 text   forward 2 text   read 2   transfer 1 to 2   members 1 voters 1 2 learners 3
- * disk 1 slow|sync   crash 1   restart 1   compact 1   snapshot 1 to 2   fail-snapshot 1 to 2   show [1]
+ * disk 1 slow|sync   crash 1   restart 1   compact 1   snapshot 1 to 2   fail-snapshot 1 to 2   unreachable 1 to 2   show [1]
  */
 export function runScript(script: string): string {
   const out: string[] = [];
@@ -152,6 +152,7 @@ class ScriptedGroup {
       receiver.raft.step({ type: 'snapshot', from: Number(id), to: Number(to), term: from.raft.term, meta });
     },
     'fail-snapshot': ([id, , to]) => this.#member(id).raft.snapshotSent(Number(to), undefined),
+    unreachable: ([id, , to]) => this.#member(id).raft.unreachable(Number(to)),
     show: ([id]) => {
       for (const [each, member] of this.#members) {
         if (id !== undefined && Number(id) !== each) continue;
@@ -224,7 +225,9 @@ class ScriptedGroup {
 
   /** Takes care of every Ready until nothing is left to do without the network. */
   #settle(): void {
-    for (let busy = true; busy; ) {
+    let rounds = 0;
+    for (let busy = true; busy; rounds++) {
+      assert(rounds < 1000, 'a member does not come to rest');
       busy = false;
       for (const [id, member] of this.#members) {
         if (member === undefined) continue;
