@@ -130,6 +130,10 @@ class Run {
   #busy = 0;
   /** Every change up to here is known. */
   #known = 1;
+  /** Where each watch of everything is. */
+  readonly #watched: { upTo: number }[] = [];
+  /** Watches have been told of everything up to here at the end, and need not go on. */
+  #last = Number.POSITIVE_INFINITY;
   #changing = false;
   #calm = false;
   #restartMs = 3000;
@@ -206,7 +210,7 @@ class Run {
     await this.#until(60_000, () => group.leader !== undefined, 'somebody leads');
     await world.run(world.now + (short ? 500 : 11_000), () => group.violation !== undefined);
     this.#stopped = true;
-    await this.#until(60_000, () => this.#busy === 0, 'clients and watches end');
+    await this.#until(60_000, () => this.#busy === 0, 'clients end');
     if (group.violation !== undefined) return;
     const { store } = group.leader!.life;
     const finalPromise = store.range({ key: utf8('k'), rangeEnd: prefixEnd(utf8('k')) });
@@ -220,6 +224,14 @@ class Run {
     await this.#until(20_000, () => final !== undefined, 'the last read is answered');
     if (final === undefined) return;
     this.revision = final.revision;
+    // Else nobody might know what became of requests without an answer.
+    await this.#until(
+      60_000,
+      () => this.#watched.every(({ upTo }) => upTo >= this.revision),
+      'watches are told of everything',
+    );
+    if (group.violation !== undefined) return;
+    this.#last = this.revision;
     this.history.check({ revision: final.revision, kvs: pairs(final.kvs) });
     await this.#compareMembers();
     if (!short) this.#leases.check(await this.#leasesLeft(store), group);
@@ -349,10 +361,14 @@ class Run {
     let from = 1;
     // Where history was said to begin: that revision may have no changes.
     let beginning = 0;
+    const watched = { upTo: 1 };
+    this.#watched.push(watched);
+    const ended = (): boolean => from >= this.#last || this.group.violation !== undefined;
     const begin = (): void => {
-      const member = this.group.violation === undefined ? this.anyone() : undefined;
+      if (ended()) return;
+      const member = this.anyone();
       if (member === undefined) {
-        if (!this.#stopped && this.group.violation === undefined) this.world.after(50, begin);
+        this.world.after(50, begin);
         return;
       }
       const { life, name } = member;
@@ -362,7 +378,7 @@ class Run {
         if (!open) return;
         open = false;
         watch?.close();
-        if (!this.#stopped) this.world.after(this.world.between(0, 2000), begin);
+        if (!ended()) this.world.after(this.world.between(0, 2000), begin);
       };
       life.ended.promise.catch(again);
       const watch = life.store.watch(
@@ -374,6 +390,7 @@ class Run {
               if (revision !== from + 1 && !(from + 1 === beginning && revision === beginning + 1))
                 throw new Violation(`${who} was told of revision ${revision} behind ${from}`);
               from = revision;
+              watched.upTo = revision;
               this.history.told(revision, changesOf(events), who);
               this.#known = Math.max(this.#known, from);
             } catch (error) {
@@ -386,6 +403,8 @@ class Run {
               beginning = error.compactRevision;
               if (beginning > this.#compacted) this.history.hasHoles = true;
               from = Math.max(from, beginning - 1);
+              // A revision at which history begins anew has no changes to tell of.
+              watched.upTo = Math.max(watched.upTo, beginning);
             }
             again();
           },
