@@ -33,6 +33,9 @@ function tables(places: readonly CompletionPlace[]): Tables {
   return { places, steps, valued: [...valued.values()] };
 }
 
+/** What the executable is called: installed, and as the build names it. Shells look for the last part of a path. */
+const programNames = ['appliance', 'appliance-linux-x64', 'appliance-linux-arm64'];
+
 const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 /** Alternatives of a `case` of the shells. */
 const alternatives = (texts: readonly string[]): string => texts.map(quoted).join('|');
@@ -77,13 +80,13 @@ ${places
   fi
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }
-complete -F _appliance appliance
+complete -F _appliance ${programNames.join(' ')}
 `;
 }
 
 function zsh({ places, steps, valued }: Tables): string {
   const described = (word: string, about: string): string => quoted(`${word.replaceAll(':', '\\:')}:${about}`);
-  return `#compdef appliance
+  return `#compdef ${programNames.join(' ')}
 # zsh completion of appliance; load it with: source <(appliance completion zsh)
 _appliance() {
   local place="" option="" word i
@@ -118,7 +121,7 @@ ${places
   esac
   if [[ "\${words[CURRENT]}" == -* ]]; then _describe option options; else _describe command candidates; fi
 }
-if [[ "\${funcstack[1]}" == _appliance ]]; then _appliance "$@"; else compdef _appliance appliance; fi
+if [[ "\${funcstack[1]}" == _appliance ]]; then _appliance "$@"; else compdef _appliance ${programNames.join(' ')}; fi
 `;
 }
 
@@ -136,6 +139,7 @@ function fish({ places, steps, valued }: Tables): string {
           : ` -x${typeof value === 'string' ? '' : ` -a ${text(value.join(' '))}`}`;
     return `${flags}${takes} -d ${text(about)}`;
   };
+  const complete = `complete ${programNames.map((name) => `-c ${name}`).join(' ')}`;
   return `# fish completion of appliance; load it with: appliance completion fish | source
 function __appliance_at
     set -l place ''
@@ -158,10 +162,10 @@ function __appliance_at
     end
     test "$place" = "$argv[1]"
 end
-complete -c appliance -f
+${complete} -f
 ${places
   .flatMap(({ place, words, options }) => {
-    const here = `complete -c appliance -n ${text(`__appliance_at '${place}'`)}`;
+    const here = `${complete} -n ${text(`__appliance_at '${place}'`)}`;
     return [
       ...words.map(({ word, about }) => `${here} -a ${text(word)} -d ${text(about)}`),
       ...options.map((one) => `${here} ${option(one)}`),

@@ -76,6 +76,20 @@ describe.each(shells.filter((shell) => Bun.which(shell) !== null))('%s', (shell)
     expect(ask('--data-dir', '/config', 'status', '--run')).toEqual(['--run-dir']);
   });
 
+  test('also for the executable as the build names it, by its path', () => {
+    const line = 'dist/appliance-linux-x64';
+    const found = {
+      bash: () => offers(['bash', '--norc', '-c'], `source ./bash; complete -p ${line.split('/')[1]}`),
+      zsh: () =>
+        offers(
+          ['zsh', '-f', '-c'],
+          `autoload -Uz compinit; compinit -u -d ./dump; source ./zsh; print -r -- $_comps[${line.split('/')[1]}]`,
+        ),
+      fish: () => offers(['fish', '--no-config', '-c'], `source ./fish; complete -C '${line} config s'`),
+    }[shell]();
+    expect(found.join()).toMatch(shell === 'fish' ? /^schema,show$/ : /_appliance/);
+  });
+
   test('values of options', () => {
     expect(ask('status', '-o', '')).toEqual(['json', 'table', 'yaml']);
     expect(ask('up', '--log-level', 'd')).toEqual(['debug']);

@@ -4,7 +4,7 @@ import { AppError, errorCode } from '../../internal/base/errors.ts';
 import { runningConfig } from '../../internal/config/machine-system.ts';
 import { didYouMean } from '../../internal/config/nearest.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
-import { followFile, maxTailLines, type TailEnd, tailFile } from '../../internal/node/log-tail-system.ts';
+import { followFile, maxTailLines, type TailEnd, tailLog } from '../../internal/node/log-tail-system.ts';
 import { roleTable } from '../../internal/node/role-table.ts';
 import {
   type CommandModule,
@@ -60,7 +60,7 @@ async function logs(directory: string, role: string | undefined, options: LogOpt
 
   const names = logNames(directory, role);
   const alone = names.length === 1;
-  const beginnings = names.map((name) => ({ name, ...tailFile(pathOf(name), maxTailLines) }));
+  const beginnings = names.map((name) => ({ name, ...tailLog(pathOf(name), maxTailLines) }));
   const shown = mergeLogs(beginnings.map(({ name, text }) => parseLogLines(name, wholeLines(text).lines))).filter(
     recent,
   );

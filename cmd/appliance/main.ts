@@ -12,8 +12,7 @@ try {
     process.exit(exitCodes.defect.code);
   }
   // Several mistakes stand on lines of their own, so that editors and terminals find FILE:LINE:COLUMN.
-  console.error(
-    `appliance: ${error.message.includes('\n') ? '\n' : ''}${error.message}${error.hint ? `\n  ${error.hint}` : ''}`,
-  );
+  const several = error.message.includes('\n') ? 'several things are wrong:\n' : '';
+  console.error(`appliance: ${several}${error.message}${error.hint ? `\n  ${error.hint}` : ''}`);
   process.exit(exitCodes[exitCodeOf(error.code)].code);
 }

@@ -1,9 +1,10 @@
 import { readFileIfThere } from '../../internal/base/files-system.ts';
 import { configChanges } from '../../internal/config/changes.ts';
 import type { Config } from '../../internal/config/config.ts';
-import { type ConfigArguments, loadConfig } from '../../internal/config/machine-system.ts';
+import { type ConfigArguments, configSources, evaluateHere, loadConfig } from '../../internal/config/machine-system.ts';
 import { effectiveConfigFile } from '../../internal/config/paths.ts';
 import { applianceId } from '../../internal/kube/kubelet/node/identity.ts';
+import { refuseRunning } from '../../internal/node/node-lock-system.ts';
 import { prepareNode } from '../../internal/node/prepare-system.ts';
 import type { PreparedNode } from '../../internal/node/prepared-process.ts';
 import { joinAsConfigured } from './join.ts';
@@ -12,12 +13,16 @@ import { withKeyFlags } from './key-flags.ts';
 
 export const command: CommandModule = {
   define(command) {
-    withKeyFlags(command).action(() => prepare(configArguments(command)));
+    withKeyFlags(command)
+      .option('--start', 'for a node that is about to start, so none may run')
+      .action(({ start }: { start?: true }) => prepare(configArguments(command), start === true));
   },
 };
 
 /** Reads the configuration, makes what a node needs before it starts, and prints the effective configuration. */
-async function prepare(from: ConfigArguments): Promise<void> {
+async function prepare(from: ConfigArguments, start: boolean): Promise<void> {
+  // Before anything is changed. Who is not root is told that below.
+  if (start && process.getuid?.() === 0) await refuseRunning(evaluateHere(configSources(from)).config);
   await joinAsConfigured(from);
   const config = await prepareNode(() => loadConfig(from));
   const running = readFileIfThere(effectiveConfigFile(config.runDir));

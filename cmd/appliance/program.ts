@@ -3,6 +3,9 @@ import { buildVersion } from './build-version.ts';
 import { commands } from './commands.ts';
 import { exitCodes } from './exit-codes.ts';
 
+/** Descriptions of options are wrapped down to this width: a terminal of 80 columns has few left beside long flags. */
+const narrowest = 20;
+
 const globalOptionNames = new Set(['-c', '--config', '--data-dir', '--run-dir']);
 
 /** The sub-command that the arguments name: only its module is loaded. `help NAME` counts as NAME. */
@@ -26,7 +29,7 @@ export async function program(argv: readonly string[]): Promise<Command> {
     .version(`appliance ${buildVersion()}`, '-V, --version', 'print the version')
     .usage('[options] <command>')
     .addHelpCommand(new Command('help').argument('[command]').description('tell about a command').helpGroup('Other:'))
-    .configureHelp({ showGlobalOptions: true })
+    .configureHelp({ showGlobalOptions: true, minWidthToWrap: narrowest })
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'appliance: ')) })
     .showHelpAfterError('(`appliance --help` lists the commands)')
     .exitOverride();
@@ -50,7 +53,8 @@ ${Object.values(exitCodes)
 Examples:
   appliance up                     # one node with every role on this machine; needs root
   appliance status --watch         # how it is, again and again
-  appliance config show --origin   # every setting and where it comes from`,
+  appliance config show --origin   # every setting and where it comes from
+  appliance token create           # prints what other machines join with`,
   );
   return root;
 }

@@ -84,6 +84,24 @@ describe('status', () => {
     ]);
   });
 
+  test('the same reason again and again is told once; what is one is not told as many', () => {
+    const exits = ['03:04:05', '03:04:06', '03:04:08', '03:04:12', '03:04:20'].map((time) => ({
+      at: `2026-01-02T${time}.678Z`,
+      reason: 'the port 3300 is in use',
+    }));
+    const looping = { phase: 'crash-loop', healthy: false, restarts: 5, detail: 'ended 5 times in a row', exits };
+    const { sentences } = report({
+      ...facts,
+      supervisor: { ...facts.supervisor!, instances: [instance('mon', looping), instance('osd.0')] },
+      storage: { ...(facts.storage as object), pgs: { total: 32, clean: 31 } } as Facts['storage'],
+    });
+    expect(sentences[0]).toMatch(/^n1 has been up for 5 min; 1 of its 2 processes run well, mon does not \(/);
+    expect(sentences).toContain(
+      'mon was started again 5 times; the last ones ended with: the port 3300 is in use (5 times from 03:04:05 to 03:04:20).',
+    );
+    expect(sentences).toContain('1 of 32 placement groups is not clean yet.');
+  });
+
   test('a crash loop is told with its last reasons; what waits for a restart and missing budgets are told', () => {
     const exits = [
       { at: '2026-01-02T03:04:05.678Z', reason: 'exit 1' },

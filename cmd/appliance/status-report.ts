@@ -1,5 +1,5 @@
-import { sizeWords } from '../../internal/base/words.ts';
-import type { NodeStatus } from '../../internal/node/status.ts';
+import { plural, sizeWords } from '../../internal/base/words.ts';
+import type { NodeInstance, NodeStatus } from '../../internal/node/status.ts';
 import { columns } from './output.ts';
 
 /** What was found out about a node; a part that did not answer has an `error`. */
@@ -44,7 +44,22 @@ function duration(seconds: number): string {
   return `${Math.floor(seconds / 86_400)} days`;
 }
 
-const plural = (count: number, one: string): string => `${count} ${one}${count === 1 ? '' : 's'}`;
+/** The same reason several times in a row is told once. */
+function exitsText(exits: NodeInstance['exits']): string {
+  const runs: { reason: string; times: string[] }[] = [];
+  for (const { at, reason } of exits) {
+    const last = runs.at(-1);
+    if (last?.reason === reason) last.times.push(at.slice(11, 19));
+    else runs.push({ reason, times: [at.slice(11, 19)] });
+  }
+  return runs
+    .map(({ reason, times }) =>
+      times.length === 1
+        ? `${reason} (${times[0]})`
+        : `${reason} (${times.length} times from ${times[0]} to ${times.at(-1)})`,
+    )
+    .join('; ');
+}
 
 /** Tells facts in words. */
 export function report(facts: Facts): StatusReport {
@@ -66,14 +81,14 @@ export function report(facts: Facts): StatusReport {
     `${supervisor.node} has been up for ${duration(supervisor.upSeconds)}; ${
       bad.length === 0
         ? `all of its ${supervisor.instances.length} processes run`
-        : `${bad.length} of its ${supervisor.instances.length} processes do not run well`
+        : `${supervisor.instances.length - bad.length} of its ${supervisor.instances.length} processes run well, ${bad.map(({ name }) => name).join(', ')} ${bad.length === 1 ? 'does' : 'do'} not`
     } (${sizeWords(memory)} resident, shared pages counted in each).`,
   );
   for (const instance of restarted)
     sentences.push(
       `${instance.name} was started again ${plural(instance.restarts, 'time')}; ${
         instance.phase === 'crash-loop'
-          ? `the last ones ended with: ${instance.exits.map((exit) => `${exit.reason} (${exit.at.slice(11, 19)})`).join('; ')}`
+          ? `the last ones ended with: ${exitsText(instance.exits)}`
           : `the last one ended with: ${instance.lastExit}`
       }.`,
     );
@@ -128,7 +143,7 @@ export function report(facts: Facts): StatusReport {
       );
     else if (storage.pgs.clean < storage.pgs.total)
       problems.push(
-        `${storage.pgs.total - storage.pgs.clean} of ${plural(storage.pgs.total, 'placement group')} are not clean yet.`,
+        `${storage.pgs.total - storage.pgs.clean} of ${plural(storage.pgs.total, 'placement group')} ${storage.pgs.total - storage.pgs.clean === 1 ? 'is' : 'are'} not clean yet.`,
       );
   }
   return { ok: problems.length === 0, sentences: [...sentences, ...problems], problems, facts };

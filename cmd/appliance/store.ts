@@ -23,10 +23,19 @@ import { columns, print } from './output.ts';
 
 export const command: CommandModule = {
   define(command) {
+    withExamples(command, [
+      ['appliance store status', 'revision, size, leader, alarms'],
+      ['appliance store snapshot save', 'a copy of everything in one file'],
+      ['appliance store snapshot restore --help', 'more of one of them'],
+    ]);
     const status = command.command('status').description('Show revision, size, leader and alarms.');
-    withOutput(status).action(({ output }: Output) => withStore(status, (store) => showStatus(store, output)));
+    withExamples(withOutput(status), [['appliance store status -o json', 'for programs']]).action(
+      ({ output }: Output) => withStore(status, (store) => showStatus(store, output)),
+    );
     const members = command.command('members').description('Show who keeps the store.');
-    withOutput(members).action(({ output }: Output) => withStore(members, (store) => showMembers(store, output)));
+    withExamples(withOutput(members), [['appliance store members', 'a line each: id, name, addresses']]).action(
+      ({ output }: Output) => withStore(members, (store) => showMembers(store, output)),
+    );
 
     const snapshot = command.command('snapshot').description('Copies of the whole store in one file.');
     const save = snapshot
@@ -39,12 +48,16 @@ export const command: CommandModule = {
       withStore(save, (store, config) => saveOne(store, config, file, output)),
     );
     const list = snapshot.command('list').alias('ls').description('Show the snapshots in snapshots.dir.');
-    withOutput(list).action(({ output }: Output) => listSnapshots(runningConfig(configArguments(list)), output));
+    withExamples(withOutput(list), [['appliance store snapshot list', 'the newest first']]).action(
+      ({ output }: Output) => listSnapshots(runningConfig(configArguments(list)), output),
+    );
     const check = snapshot
       .command('status')
       .argument('<file>')
       .description('Check a snapshot from end to end and show what it holds.');
-    withOutput(check).action((file: string, { output }: Output) => checkOne(file, output));
+    withExamples(withOutput(check), [
+      ['appliance store snapshot status /mnt/usb/before-upgrade.db', 'before it is needed'],
+    ]).action((file: string, { output }: Output) => checkOne(file, output));
     const restore = snapshot
       .command('restore')
       .argument('<file>', 'of `appliance store snapshot save`, the schedule, or `etcdctl snapshot save`')
@@ -57,15 +70,21 @@ export const command: CommandModule = {
       .command('compact')
       .argument('[revision]', 'the oldest that can still be read; without it the newest')
       .description('Forget history, and wait until it is gone.');
-    compact.action((revision: string | undefined) => withStore(compact, (store) => compactTo(store, revision)));
+    withExamples(compact, [['appliance store compact', 'then `appliance store defrag` makes the file smaller']]).action(
+      (revision: string | undefined) => withStore(compact, (store) => compactTo(store, revision)),
+    );
     const defrag = command.command('defrag').description('Give the space of what was deleted back to the file system.');
-    defrag.action(() => withStore(defrag, defragment));
+    withExamples(defrag, [['appliance store defrag', 'while the node runs; it answers late for a moment']]).action(() =>
+      withStore(defrag, defragment),
+    );
     const disarm = command.command('disarm').description('Take back every alarm, when its cause is gone.');
-    disarm.action(() => withStore(disarm, disarmAll));
+    withExamples(disarm, [['appliance store disarm', 'after room was made: writing goes on']]).action(() =>
+      withStore(disarm, disarmAll),
+    );
     const reset = command
       .command('cluster-reset')
       .description('Make this server the only member, when the others are lost for good; the node must not run.');
-    reset.action(() => clusterReset(reset));
+    withExamples(reset, [['appliance store cluster-reset', 'then: appliance up']]).action(() => clusterReset(reset));
   },
 };
 

@@ -16,6 +16,11 @@ import { columns, print } from './output.ts';
 
 export const command: CommandModule = {
   define(command) {
+    withExamples(command, [
+      ['appliance token create', 'prints a token; on the other machine: appliance join TOKEN'],
+      ['appliance token list', 'what tokens there are'],
+      ['appliance token create --help', 'more of one of them'],
+    ]);
     const create = command
       .command('create')
       .description('Make a token and print it; only a hash of it is kept.')
@@ -32,12 +37,18 @@ export const command: CommandModule = {
       ['appliance token create --replace pi-2', 'pi-2 was installed again'],
     ]).action((options: CreateOptions) => tokenCreate(configArguments(create), options));
     const list = command.command('list').alias('ls').description('Show what tokens there are, without their secrets.');
-    withOutput(list).action(({ output }: { output: OutputFormat }) => tokenList(configArguments(list), output));
+    withExamples(withOutput(list), [
+      ['appliance token list', 'who may still join, as what, and until when'],
+      ['appliance token list -o json', 'for programs'],
+    ]).action(({ output }: { output: OutputFormat }) => tokenList(configArguments(list), output));
     const remove = command
       .command('delete')
       .argument('<id...>', 'of `appliance token list`, or whole tokens')
       .description('Make tokens useless; nodes that have joined stay.');
-    remove.action((ids: string[]) => tokenDelete(configArguments(remove), ids));
+    withExamples(remove, [
+      ['appliance token delete k7f2qp', 'an id of `appliance token list`'],
+      ['appliance token delete k7f2qp x0d9wl', 'several at once'],
+    ]).action((ids: string[]) => tokenDelete(configArguments(remove), ids));
   },
 };
 

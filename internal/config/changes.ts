@@ -39,6 +39,7 @@ export const keyChanges: { readonly [P in KeyPath]: Change } = {
   imagesDir: ['agent'],
   manifestsDir: ['server'],
   'memory.server': 'live',
+  'memory.containerd': 'live',
   'memory.agent': 'live',
   'memory.edge': 'live',
   'memory.mon': 'live',

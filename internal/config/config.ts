@@ -53,6 +53,7 @@ export interface Config {
   /** Memory budgets of roles in bytes; 0: none. `osd` is of each OSD. */
   readonly memory: {
     readonly server: number;
+    readonly containerd: number;
     readonly agent: number;
     readonly edge: number;
     readonly mon: number;

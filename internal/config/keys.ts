@@ -90,7 +90,7 @@ function defaultText(standard: unknown): string {
 /** Limits, not reservations: what a role needs under load, and as much again. */
 function budget(whose: string, defaultMiB: number, role: RoleName): KeyRow<number> {
   return row(value.memoryBudget, defaultMiB * 2 ** 20, {
-    about: `The most memory that ${whose} may use; the engine that runs it collects garbage in proportion. \`none\`: no limit.`,
+    about: `The most memory that ${whose} may use${whose === 'containerd' ? ', without containers and their shims' : '; the engine that runs it collects garbage in proportion'}. \`none\`: no limit.`,
     example: `${defaultMiB * 2}Mi`,
     flag: `memory-${whose === 'each OSD' ? 'osd' : whose}`,
     role,
@@ -292,6 +292,7 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     flag: 'manifests-dir',
   }),
   'memory.server': budget('server', 640, 'server'),
+  'memory.containerd': budget('containerd', 384, 'agent'),
   'memory.agent': budget('agent', 384, 'agent'),
   'memory.edge': budget('edge', 192, 'agent'),
   'memory.mon': budget('mon', 256, 'mon'),

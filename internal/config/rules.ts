@@ -149,7 +149,13 @@ export const rules: readonly Rule[] = [
         problem(told, `expected runDir and dataDir to differ, got ${runDir} for both`);
       if (`${dataDir}/`.startsWith(`${runDir}/`) && dataDir !== runDir)
         problem(told, `expected dataDir outside of runDir, which is removed at a stop; got ${dataDir} in ${runDir}`);
-      if (dataDir === '/') problem('dataDir', 'expected a directory of its own, got /');
+      if (dataDir === '/' || systemDirectories.has(dataDir))
+        problem(
+          'dataDir',
+          `expected a directory of the node's own, because its owner and mode are set and a reset empties it; ${dataDir} is for other programs, too: ${dataDir === '/' ? '' : dataDir}/appliance would do`,
+        );
+      else if (/^\/(dev|proc|run|sys)\//.test(dataDir))
+        problem('dataDir', `expected a directory that outlives a reboot, got ${dataDir}`);
       if (runDir === '/' || systemDirectories.has(runDir))
         problem('runDir', `expected a directory of its own, which is removed at a stop, got ${runDir}`);
     },

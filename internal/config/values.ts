@@ -1,3 +1,4 @@
+import { posix } from 'node:path';
 import { z } from 'zod';
 import { isIPv4 } from './cidr.ts';
 import type { NodeTaint, RoleName } from './config.ts';
@@ -101,10 +102,11 @@ export const port = (max = 65535): ValueType<number> => one(whole(1, max, `a por
 
 export const count = (min: number, max: number): ValueType<number> => one(whole(min, max), 'NUMBER', 'number');
 
+/** Written in one way only, so that paths can be compared: no `.`, `..`, double or closing slash. */
 const pathSchema = text('an absolute path such as /var/lib/appliance', {
   max: 4096,
   test: (value) => value.startsWith('/') && !/[\0\r\n]/.test(value),
-});
+}).transform((value) => posix.normalize(value).replace(/(?<=.)\/$/, '')) as unknown as z.ZodType<string, unknown>;
 export const path = one(pathSchema, 'PATH');
 export const paths = list(pathSchema, 'a list of absolute paths', 'PATH', 1);
 

@@ -33,6 +33,14 @@ const plainWords: Readonly<Record<string, string>> = {
   BAD_SCALAR_START: 'a text cannot begin with this character; quote it',
 };
 
+/** A list or map in brackets that does not end is told as one that is not indented. */
+function problemWords({ code, message }: { readonly code: string; readonly message: string }): string {
+  const bracket = / end with a ([\]}])/.exec(message)?.[1];
+  if (bracket !== undefined)
+    return `expected the closing ${bracket} of what began with ${bracket === ']' ? '[' : '{'}, or its lines to be indented more`;
+  return plainWords[code] ?? message.split('\n')[0]!;
+}
+
 /** One `appliance.yaml` as a tree whose parts have places. */
 export interface YamlSource {
   /** The mapping at the top; undefined for a file without content. */
@@ -68,7 +76,7 @@ export function readYaml(text: string): YamlSource {
   };
   const problems: SyntaxProblem[] = document.errors.slice(0, maxProblems).map((error) => ({
     ...place(error.pos[0]),
-    message: plainWords[error.code] ?? error.message.split('\n')[0]!,
+    message: problemWords(error),
   }));
 
   const follow = (node: unknown): unknown => (isAlias(node) ? node.resolve(document) : node);

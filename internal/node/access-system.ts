@@ -17,7 +17,8 @@ export function applyAccess(rules: readonly AccessRule[], users: Users): void {
     if (rule.kind === 'chosen') {
       const [uid, gid] = [uidOf(rule.owner), gidOf(rule.group)];
       if (!statSync(rule.path, { throwIfNoEntry: false })) makeGiven(rule, uid, gid);
-      checkWritable(rule, uid, gid);
+      const user = rule.reader ?? rule.owner;
+      checkUsable(rule.path, user, uidOf(user), gidOf(user), rule.reader === undefined ? 'w' : 'r');
       continue;
     }
     if (rule.kind !== 'file') makeDirectory(rule.path, rule.mode);
@@ -51,18 +52,28 @@ function makeGiven({ path, mode }: AccessRule, uid: number, gid: number): void {
   syncDirectory(parent);
 }
 
-function checkWritable({ path, owner }: AccessRule, uid: number, gid: number): void {
+function checkUsable(path: string, user: Owner, uid: number, gid: number, how: 'r' | 'w'): void {
   if (!statSync(path).isDirectory())
     throw new AppError('ACCESS', `${path}: expected a directory`, { hint: 'move it away and start again' });
   // The kernel decides: lists of access rights and read-only mounts count, too.
   const as = ['setpriv', '--reuid', String(uid), '--regid', String(gid), '--clear-groups', '--'];
-  const { exitCode } = Bun.spawnSync([...as, 'sh', '-c', 'test -d "$1" && test -w "$1" && test -x "$1"', 'sh', path], {
-    cwd: '/',
-  });
+  const { exitCode } = Bun.spawnSync(
+    [...as, 'sh', '-c', `test -d "$1" && test -${how} "$1" && test -x "$1"`, 'sh', path],
+    {
+      cwd: '/',
+    },
+  );
   if (exitCode !== 0)
-    throw new AppError('ACCESS', `${path}: the user ${owner} (uid ${uid}) cannot write in this directory`, {
-      hint: `give it one of its own, as ${path}/appliance: it is made when it is missing; a file system without owners (vfat, exFAT) is mounted with uid=${uid}`,
-    });
+    throw new AppError(
+      'ACCESS',
+      `${path}: the user ${user} (uid ${uid}) cannot ${how === 'r' ? 'read' : 'write in'} this directory`,
+      {
+        hint:
+          how === 'r'
+            ? `chmod o+rx ${path}, or setfacl -m u:${user}:rx ${path}`
+            : `give it one of its own, as ${path}/appliance: it is made when it is missing; a file system without owners (vfat, exFAT) is mounted with uid=${uid}`,
+      },
+    );
 }
 
 function giveBelow(directory: string, device: number, uid: number, gid: number, except: ReadonlySet<string>): void {

@@ -181,6 +181,37 @@ describe.runIf(root)('who may read what a node keeps', () => {
     });
   });
 
+  describe('a directory that the user chose for manifests', () => {
+    const chosen = (path: string) => {
+      const { config, paths } = oldNode();
+      return accessRules({ ...config, manifestsDir: path }, paths, []);
+    };
+
+    test.each([
+      ['that all may read', 0o755, 1000, true],
+      ['that only its owner may read', 0o700, 1000, false],
+    ])('%s stays as it is; it is refused when the server cannot read it', (_what, mode, uid, works) => {
+      const path = join(directory, 'git');
+      mkdirSync(path);
+      chmodSync(path, mode);
+      chownSync(path, uid, uid);
+      const rules = chosen(path);
+      if (works) applyAccess(rules, users);
+      else
+        expect(() => applyAccess(rules, users)).toThrow(`${path}: the user appliance-server (uid 64001) cannot read`);
+      const stat = statSync(path);
+      expect([stat.mode & 0o7777, stat.uid, stat.gid]).toEqual([mode, uid, uid]);
+    });
+
+    test('and that is not there is made, for the server to read and not to write', () => {
+      const path = join(directory, 'git/cluster');
+      applyAccess(chosen(path), users);
+      applyAccess(chosen(path), users);
+      expect(statSync(path)).toMatchObject({ uid: 0, gid: 64_001 });
+      expect(statSync(path).mode & 0o7777).toBe(0o750);
+    });
+  });
+
   test('directories that roles cannot make themselves are made', () => {
     const { paths, rules } = oldNode();
     rmSync(paths.store, { recursive: true });

@@ -8,7 +8,7 @@ export type Owner = UserName | 'root';
 
 /** `owner` and `group` are given to `path`, and in a `tree` to everything below it. `mode` is of `path` itself; what is below keeps its own.
  * Directories and trees that are not there are made, a file that is not there is left out. A directory that the user chose is given only when it is made: one
- * that was there stays as it is, and `owner` must be able to write in it. */
+ * that was there stays as it is, and `owner` must be able to write in it, or `reader` to read it if there is one. */
 export interface AccessRule {
   readonly path: string;
   readonly owner: Owner;
@@ -16,6 +16,7 @@ export interface AccessRule {
   readonly mode: number;
   /** `tree`: also everything below. */
   readonly kind: 'file' | 'directory' | 'tree' | 'chosen';
+  readonly reader?: UserName;
 }
 
 /** 0711: may be passed through by name, not listed. */
@@ -67,7 +68,9 @@ export function accessRules(config: Config, paths: Paths, keyrings: readonly str
           {
             ...own(config.manifestsDir, 'root', 0o750),
             group: 'appliance-server' as const,
-            kind: 'directory' as const,
+            ...(config.manifestsDir === `${config.dataDir}/manifests`
+              ? { kind: 'directory' as const }
+              : { kind: 'chosen' as const, reader: 'appliance-server' as const }),
           },
         ]
       : []),

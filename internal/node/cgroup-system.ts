@@ -47,6 +47,8 @@ function hasAttribute(path: string, name: string): boolean {
 
 /** The group that what backs mounted volumes is in. */
 export const volumesGroup = 'volumes';
+/** The group that container shims are in: a budget of containerd must not end them, for they hold the containers. */
+const shimsGroup = 'shims';
 
 /**
  * The control groups of a node's roles: one each, with its memory budget. A machine without the memory controller runs without budgets: `problem` tells
@@ -128,6 +130,13 @@ export class RoleCgroups {
     }
     this.setLimit(instance, limitBytes, survives);
     return `${this.#machine.root}${this.#controller!.mountPoint}${group}/cgroup.procs`;
+  }
+
+  /** The groups of what a program starts and that outlives it; made here. */
+  programGroups(): { shims: string | undefined } {
+    return {
+      shims: this.ensure(shimsGroup, undefined, true) === undefined ? undefined : this.#group(shimsGroup, true),
+    };
   }
 
   /** Changes a budget while the instance runs. */

@@ -151,6 +151,8 @@ describe('groups of roles', () => {
     const place = '/sys/fs/cgroup/memory/appliance-abcd-node';
     expect(groups.ensure('osd.0', 512 << 20, false)).toBe(`${root}${place}/osd.0/cgroup.procs`);
     expect(read(`${place}/osd.0/memory.limit_in_bytes`)).toBe(String(512 << 20));
+    expect(groups.programGroups()).toEqual({ shims: '/appliance-abcd-node/shims' });
+    expect(read(`${place}/shims/memory.limit_in_bytes`)).toBe('-1');
     groups.ensure('osd.0', undefined, false);
     expect(read(`${place}/osd.0/memory.limit_in_bytes`)).toBe('-1');
   });
@@ -160,6 +162,7 @@ describe('groups of roles', () => {
     groups.setUp();
     expect(groups.problem).toMatch(/no memory controller/);
     expect(groups.ensure('mon', 1, false)).toBeUndefined();
+    expect(groups.programGroups()).toEqual({ shims: undefined });
     expect(groups.oomKills('mon', false)).toBe(0);
     expect(groups.usage('mon', false)).toBeUndefined();
     groups.setLimit('mon', 1, false);

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { Hono } from 'hono';
 import { AppError } from '../base/errors.ts';
 import type { LogLevel } from '../base/log.ts';
-import { followFile, maxTailLines, tailFile } from './log-tail-system.ts';
+import { followFile, maxTailLines, tailLog } from './log-tail-system.ts';
 import { socketAnswers } from './probe-system.ts';
 import type { NodeStatus, ReloadStatus } from './status.ts';
 
@@ -54,7 +54,7 @@ export async function startControlServer(path: string, handlers: ControlHandlers
       return c.text(`lines: expected a number up to ${maxTailLines}\n`, 400);
     const follow = c.req.query('follow') ?? 'false';
     if (follow !== 'true' && follow !== 'false') return c.text('follow: expected true or false\n', 400);
-    const { text, end } = tailFile(file, Number(asked));
+    const { text, end } = tailLog(file, Number(asked));
     if (follow === 'false') return c.text(text);
     if (followers >= maxFollowers) return c.text(`already ${maxFollowers} logs are followed; end one of them\n`, 503);
     followers++;

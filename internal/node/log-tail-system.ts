@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { errorCode } from '../base/errors.ts';
+import { earlierLog } from './role-log-system.ts';
 
 /** The end of a log file, and what is added to it. */
 
@@ -16,8 +17,17 @@ export interface TailEnd {
   readonly offset: number;
 }
 
-/** The last `lines` lines of a file (at most 4 MiB of them), and where it ended; nothing when there is no file yet. */
-export function tailFile(path: string, lines: number): { text: string; end: TailEnd } {
+/**
+ * The last `lines` lines of a log, and where it ended; nothing when there is no file yet. At most 4 MiB of it, and as much of the one that it was cut from.
+ */
+export function tailLog(path: string, lines: number): { text: string; end: TailEnd } {
+  const tail = tailFile(path, lines);
+  const missing = lines - (tail.text.split('\n').length - 1);
+  return missing <= 0 ? tail : { text: tailFile(earlierLog(path), missing).text + tail.text, end: tail.end };
+}
+
+/** The last `lines` lines of a file (at most 4 MiB of them), and where it ended. */
+function tailFile(path: string, lines: number): { text: string; end: TailEnd } {
   const fd = openIfThere(path);
   if (fd === undefined) return { text: '', end: { inode: 0, offset: 0 } };
   try {

@@ -2,7 +2,7 @@ import { appendFileSync, mkdtempSync, renameSync, rmSync, truncateSync, writeFil
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { followFile, tailFile } from './log-tail-system.ts';
+import { followFile, tailLog } from './log-tail-system.ts';
 
 let directory: string;
 let file: string;
@@ -26,29 +26,37 @@ describe('the end of a log', () => {
     ['one\ntwo\n', 2, 'one\ntwo\n'],
   ])('%j, %i lines: %j', (content, count, expected) => {
     writeFileSync(file, content);
-    expect(tailFile(file, count).text).toBe(expected);
+    expect(tailLog(file, count).text).toBe(expected);
   });
 
   test('over several blocks of the file', () => {
     writeFileSync(file, lines(1, 50_000));
-    expect(tailFile(file, 20_000).text).toBe(lines(30_001, 50_000));
-    expect(tailFile(file, 100_000).text).toBe(lines(1, 50_000));
+    expect(tailLog(file, 20_000).text).toBe(lines(30_001, 50_000));
+    expect(tailLog(file, 100_000).text).toBe(lines(1, 50_000));
   });
 
   test('one line without an end is cut at a bound', () => {
     writeFileSync(file, Buffer.alloc(6 << 20, 'x'));
-    const { text } = tailFile(file, 1);
+    const { text } = tailLog(file, 1);
     expect(text.length).toBeLessThanOrEqual((4 << 20) + (64 << 10));
   });
 
+  test('goes on in what the log was cut from', () => {
+    writeFileSync(`${file}.1`, lines(1, 10));
+    writeFileSync(file, lines(11, 13));
+    expect(tailLog(file, 5).text).toBe(lines(9, 13));
+    expect(tailLog(file, 3).text).toBe(lines(11, 13));
+    expect(tailLog(file, 100).text).toBe(lines(1, 13));
+  });
+
   test('a file that is not there yet is empty', () => {
-    expect(tailFile(file, 5)).toEqual({ text: '', end: { inode: 0, offset: 0 } });
+    expect(tailLog(file, 5)).toEqual({ text: '', end: { inode: 0, offset: 0 } });
   });
 });
 
 describe('following a log', () => {
   async function follower(count = 1) {
-    const { text, end } = tailFile(file, count);
+    const { text, end } = tailLog(file, count);
     let closed = 0;
     const stream = followFile(file, text, end, () => {
       closed++;

@@ -66,7 +66,6 @@ export async function prepareNode(load: () => Config): Promise<Config> {
   if (woke !== undefined) log.warn(woke);
   const clock = nodeClock(config.dataDir);
   makeDirectory(config.imagesDir);
-  makeDirectory(config.manifestsDir);
   if (config.roles.includes('server')) {
     const own = certificateAddresses(config, addresses);
     await ensureServerPki(config, paths, own, clock, systemRandom);

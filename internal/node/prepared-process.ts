@@ -30,7 +30,11 @@ function prepareCommand(from: ConfigArguments): string[] {
  * node and does not keep the modules for that. When it fails, it has said why, and this process ends with its exit code.
  */
 export async function preparedNode(from: ConfigArguments): Promise<PreparedNode> {
-  const child = Bun.spawn(prepareCommand(from), { stdin: 'ignore', stdout: 'pipe', stderr: 'inherit' });
+  const child = Bun.spawn([...prepareCommand(from), '--start'], {
+    stdin: 'ignore',
+    stdout: 'pipe',
+    stderr: 'inherit',
+  });
   const text = await new Response(child.stdout).text();
   const code = await child.exited;
   if (code !== 0) process.exit(code);
@@ -53,7 +57,8 @@ export async function preparedAgain(from: ConfigArguments): Promise<PreparedNode
   if (code !== 0)
     throw new AppError(
       'RELOAD',
-      complaint.replace(/^appliance: /, '').trim() || `reading the configuration ended with exit ${code}`,
+      complaint.replace(/^appliance: (several things are wrong:\n)?/, '').trim() ||
+        `reading the configuration ended with exit ${code}`,
       {
         hint: 'correct it and reload again; the node goes on with what it has',
       },

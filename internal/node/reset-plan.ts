@@ -64,6 +64,7 @@ function knownPaths(config: Config, paths: Paths): ReadonlyMap<string, string> {
     [dirname(paths.instanceDir('mon')), "the mon's database: maps, pools and users of the storage"],
     [paths.logs, 'logs'],
     [`${config.dataDir}/last-time`, 'the last known time'],
+    [`${config.dataDir}/lock`, 'the mark that a node runs with this directory'],
     [`${config.dataDir}/osd`, "the OSDs' files: all stored data"],
     [paths.adminKubeconfig, "the admin's kubeconfig"],
     ...userDirectories(config)

@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, closeSync, ftruncateSync, openSync, readSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, closeSync } from 'node:fs';
 import { AppError } from '../base/errors.ts';
 import { makeDirectory, writeFileAtomic } from '../base/files-system.ts';
 import type { Config } from '../config/config.ts';
@@ -7,12 +7,12 @@ import type { RoleCgroups } from './cgroup-system.ts';
 import type { FromRole } from './ipc.ts';
 import { launchCommand, portCapabilities } from './launch.ts';
 import { roleConfig } from './role-config.ts';
+import { logFile, openLog } from './role-log-system.ts';
 import { memoryOf, type RoleEntry } from './role-table.ts';
 import { selfCommand } from './self-system.ts';
 import type { SystemUser } from './users.ts';
 import type { Users } from './users-system.ts';
 
-const maxLogBytes = 8 << 20;
 /** What roles are told of the environment. */
 const passedOn = ['PATH', 'LANG', 'TZ', 'NO_COLOR', 'SSL_CERT_FILE', 'APPLIANCE_PLANTED_FAULT'];
 
@@ -24,10 +24,6 @@ export interface RoleProcessOptions {
   readonly users: Users;
   readonly cgroups: RoleCgroups;
   onMessage(message: FromRole): void;
-}
-
-export function logFile(paths: Paths, instance: string): string {
-  return `${paths.logs}/${instance}.log`;
 }
 
 /** Starts the process of an instance: in its cgroup, as its user, with what it may know and no more. */
@@ -45,7 +41,7 @@ export async function startRoleProcess(options: RoleProcessOptions): Promise<Bun
   const command =
     entry.run.kind === 'module'
       ? [...selfCommand(), 'role', instance, configFile]
-      : await entry.run.prepare(config, paths);
+      : await entry.run.prepare(config, paths, options.cgroups.programGroups());
   const argv = launchCommand({
     command,
     cgroupProcs: options.cgroups.ensure(instance, limitBytes, entry.survives === true),
@@ -100,23 +96,9 @@ function environment(paths: Paths, directory: string, user: SystemUser | undefin
 function engineEnvironment(entry: RoleEntry, engineBytes: number | undefined): Record<string, string> {
   const out: Record<string, string> = {};
   if (engineBytes !== undefined) out.BUN_JSC_forceRAMSize = String(engineBytes);
-  if (entry.memory?.freedMemoryMs !== undefined) out.MIMALLOC_PURGE_DELAY = String(entry.memory.freedMemoryMs);
+  if (entry.memory.freedMemoryMs !== undefined) out.MIMALLOC_PURGE_DELAY = String(entry.memory.freedMemoryMs);
   if (entry.bestCompiler === false) out.BUN_JSC_useFTLJIT = '0';
   return out;
-}
-
-/** Opens an instance's log for appending; a log that grew too large keeps its newer half. */
-function openLog(path: string): number {
-  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-  if (size > maxLogBytes) {
-    const fd = openSync(path, 'r+');
-    const tail = Buffer.alloc(maxLogBytes / 2);
-    const read = readSync(fd, tail, 0, tail.length, size - tail.length);
-    ftruncateSync(fd, 0);
-    closeSync(fd);
-    writeFileAtomic(path, tail.subarray(0, read), 0o600);
-  }
-  return openSync(path, 'a', 0o600);
 }
 
 /** Makes the directories that roles' processes need before the first one starts. */

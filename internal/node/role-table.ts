@@ -2,6 +2,7 @@ import { writeFileAtomic } from '../base/files-system.ts';
 import type { Config } from '../config/config.ts';
 import type { Paths } from '../config/paths.ts';
 import type { StartRole } from './role.ts';
+import type { InstanceSpec } from './supervision.ts';
 import type { UserName } from './users.ts';
 
 /** A role of the table: which instances a node runs of it, and how. A role that is not built is not listed. */
@@ -11,9 +12,10 @@ export interface RoleEntry {
   instances(config: Config): string[];
   /** Roles (every instance of them) that must have been ready before. */
   readonly needs: readonly string[];
+  /** How long a start may take at most: after a power loss, on a slow card, with all that is replayed, checked or unpacked before it serves. */
+  readonly startDeadlineMs: number;
   readonly stopDeadlineMs: number;
-  /** Absent: somebody else's program, which knows no budget. */
-  readonly memory?: RoleMemory;
+  readonly memory: RoleMemory;
   /**
    * False: the engine's slowest and best compiler (JavaScriptCore's FTL) stays off. Its threads take the processors from a role whose time goes to native
    * code and system calls, for longer than they win.
@@ -35,9 +37,9 @@ export interface RoleMemory {
   readonly budget: keyof Config['memory'];
   /**
    * The memory that the JavaScript engine believes the machine has, as a share of the budget: it collects garbage the earlier the less there is. Without
-   * it an OSD keeps hundreds of MiB of dead buffers after load.
+   * it an OSD keeps hundreds of MiB of dead buffers after load. Absent: somebody else's program, which has no such engine.
    */
-  readonly engineShare: number;
+  readonly engineShare?: number;
   /**
    * How long the allocator keeps freed memory before the system gets it back, in milliseconds (mimalloc's `purge_delay`). A role that moves
    * large buffers would pay for page faults on each of them; what is free while it idles goes back all the same.
@@ -55,9 +57,14 @@ export interface RoleModule {
 export interface RoleProgram {
   readonly kind: 'program';
   /** Writes its configuration and tells the command line. */
-  prepare(config: Config, paths: Paths): Promise<readonly string[]>;
+  prepare(config: Config, paths: Paths, groups: ProgramGroups): Promise<readonly string[]>;
   /** True when it serves. */
   ready(config: Config, paths: Paths): Promise<boolean>;
+}
+
+/** Cgroups that a program puts what it starts into, relative to the mount point of the memory controller; undefined where there are none. */
+export interface ProgramGroups {
+  readonly shims: string | undefined;
 }
 
 const one =
@@ -70,6 +77,7 @@ export const roleTable: readonly RoleEntry[] = [
     role: 'mon',
     instances: one('mon', 'mon'),
     needs: [],
+    startDeadlineMs: 120_000,
     stopDeadlineMs: 20_000,
     memory: { budget: 'mon', engineShare: 1 / 4 },
     user: 'appliance-mon',
@@ -80,6 +88,7 @@ export const roleTable: readonly RoleEntry[] = [
     role: 'mgr',
     instances: one('mgr', 'mgr'),
     needs: ['mon'],
+    startDeadlineMs: 120_000,
     stopDeadlineMs: 10_000,
     memory: { budget: 'mgr', engineShare: 1 / 3 },
     user: 'appliance-mgr',
@@ -90,6 +99,7 @@ export const roleTable: readonly RoleEntry[] = [
     role: 'osd',
     instances: (config) => (config.roles.includes('osd') ? config.storage.osd.map((osd) => `osd.${osd.id}`) : []),
     needs: ['mon'],
+    startDeadlineMs: 600_000,
     stopDeadlineMs: 30_000,
     memory: { budget: 'osd', engineShare: 1 / 4, freedMemoryMs: 10_000 },
     bestCompiler: false,
@@ -100,6 +110,7 @@ export const roleTable: readonly RoleEntry[] = [
     role: 'server',
     instances: one('server', 'server'),
     needs: [],
+    startDeadlineMs: 300_000,
     stopDeadlineMs: 20_000,
     memory: { budget: 'server', engineShare: 2 / 5 },
     user: 'appliance-server',
@@ -110,13 +121,15 @@ export const roleTable: readonly RoleEntry[] = [
     role: 'containerd',
     instances: one('agent', 'containerd'),
     needs: [],
+    startDeadlineMs: 120_000,
     stopDeadlineMs: 20_000,
+    memory: { budget: 'containerd' },
     survives: true,
     run: {
       kind: 'program',
-      prepare: async (config, paths) => {
+      prepare: async (config, paths, { shims }) => {
         const { containerdCommand } = await import('../kube/kubelet/containerd.ts');
-        const { argv, files } = containerdCommand(config, paths);
+        const { argv, files } = containerdCommand(config, paths, shims);
         for (const file of files) writeFileAtomic(file.path, file.content, file.mode);
         return argv;
       },
@@ -127,6 +140,7 @@ export const roleTable: readonly RoleEntry[] = [
     role: 'agent',
     instances: one('agent', 'agent'),
     needs: ['containerd', 'server'],
+    startDeadlineMs: 600_000,
     stopDeadlineMs: 20_000,
     memory: { budget: 'agent', engineShare: 1 / 3 },
     run: { kind: 'module', load: () => import('./roles/agent.ts') },
@@ -135,6 +149,7 @@ export const roleTable: readonly RoleEntry[] = [
     role: 'edge',
     instances: one('agent', 'edge'),
     needs: ['agent', 'server'],
+    startDeadlineMs: 120_000,
     stopDeadlineMs: 10_000,
     memory: { budget: 'edge', engineShare: 1 / 3 },
     user: 'appliance-edge',
@@ -151,12 +166,13 @@ export function memoryOf(
   entry: RoleEntry,
   config: Config,
 ): { limitBytes: number | undefined; engineBytes: number | undefined } {
-  const { memory } = entry;
-  if (!memory) return { limitBytes: undefined, engineBytes: undefined };
-  const limitBytes = config.memory[memory.budget];
-  return limitBytes === 0
-    ? { limitBytes: undefined, engineBytes: unlimitedEngineBytes }
-    : { limitBytes, engineBytes: Math.floor(limitBytes * memory.engineShare) };
+  const { budget, engineShare } = entry.memory;
+  const limitBytes = config.memory[budget] === 0 ? undefined : config.memory[budget];
+  if (engineShare === undefined) return { limitBytes, engineBytes: undefined };
+  return {
+    limitBytes,
+    engineBytes: limitBytes === undefined ? unlimitedEngineBytes : Math.floor(limitBytes * engineShare),
+  };
 }
 
 /** The role of an instance: `osd` of `osd.2`. */
@@ -166,14 +182,13 @@ export function roleEntry(instance: string): RoleEntry | undefined {
 }
 
 /** Every instance of the node with the names of the instances that it needs. */
-export function instanceSpecs(
-  config: Config,
-): { name: string; needs: string[]; stopDeadlineMs: number; entry: RoleEntry }[] {
+export function instanceSpecs(config: Config): (InstanceSpec & { entry: RoleEntry })[] {
   const byRole = new Map(roleTable.map((entry) => [entry.role, entry.instances(config)]));
   return roleTable.flatMap((entry) =>
     entry.instances(config).map((name) => ({
       name,
       needs: entry.needs.flatMap((role) => byRole.get(role) ?? []),
+      startDeadlineMs: entry.startDeadlineMs,
       stopDeadlineMs: entry.stopDeadlineMs,
       entry,
     })),

@@ -1,7 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { type InstanceSpec, Supervision, unhealthyLimitMs } from './supervision.ts';
 
-const spec = (name: string, ...needs: string[]): InstanceSpec => ({ name, needs, stopDeadlineMs: 10_000 });
+const spec = (name: string, ...needs: string[]): InstanceSpec => ({
+  name,
+  needs,
+  startDeadlineMs: 120_000,
+  stopDeadlineMs: 10_000,
+});
 const phases = (s: Supervision) => Object.fromEntries(s.status().map((i) => [i.name, i.phase]));
 
 function started(...specs: InstanceSpec[]): Supervision {
@@ -56,6 +61,32 @@ describe('supervision', () => {
     expect(s.step(unhealthyLimitMs)).toEqual([]);
     expect(s.step(unhealthyLimitMs + 1)).toMatchObject([{ do: 'kill', name: 'mon' }]);
     expect(s.step(unhealthyLimitMs + 2)).toEqual([]);
+  });
+
+  test('one that is never ready says so, is killed at its deadline, and starts again with a growing pause', () => {
+    const s = new Supervision();
+    s.setInstances([spec('mon')], 0);
+    expect(s.step(0)).toEqual([{ do: 'start', name: 'mon' }]);
+    expect(s.step(9_000)).toEqual([]);
+    expect(s.status()[0]!.detail).toBe('starting');
+    expect(s.step(35_000)).toEqual([]);
+    expect(s.status()[0]!.detail).toBe('not ready after 30 s; it is started anew after 120 s');
+    expect(s.step(120_001)).toEqual([{ do: 'kill', name: 'mon', why: 'was not ready within 120 s' }]);
+    expect(s.step(120_500)).toEqual([]);
+    s.onReady('mon', 120_600);
+    expect(phases(s)).toEqual({ mon: 'starting' });
+    s.onExit('mon', 'killed: was not ready within 120 s', 121_000);
+    expect(s.status()[0]).toMatchObject({
+      phase: 'back-off',
+      detail: 'killed: was not ready within 120 s; starts again in 0.5 s',
+    });
+    s.step(121_500);
+    s.step(241_501);
+    s.onExit('mon', 'killed: was not ready within 120 s', 242_000);
+    expect(s.status()[0]!.detail).toContain('starts again in 1.0 s');
+    expect(s.step(243_000)).toEqual([{ do: 'start', name: 'mon' }]);
+    s.onReady('mon', 244_000);
+    expect(phases(s)).toEqual({ mon: 'running' });
   });
 
   test('an ordered stop ends users before what they need and kills at the deadline', () => {
@@ -146,5 +177,10 @@ describe('supervision', () => {
     s.stopAll();
     s.step(0);
     expect(s.neglected(41_000)).toBe('mon does not stop and was not killed');
+    const late = new Supervision();
+    late.setInstances([spec('mon')], 0);
+    late.step(0);
+    expect(late.neglected(149_000)).toBeUndefined();
+    expect(late.neglected(151_000)).toBe('mon is not ready and was not killed');
   });
 });

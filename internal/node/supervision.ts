@@ -9,6 +9,8 @@ export interface InstanceSpec {
   readonly name: string;
   /** Names of instances that must have been ready before this one starts; those not on the node do not count. */
   readonly needs: readonly string[];
+  /** How long it may take to be ready; after that it is killed and starts again. */
+  readonly startDeadlineMs: number;
   /** How long an ordered stop may take before the process is killed. */
   readonly stopDeadlineMs: number;
 }
@@ -64,6 +66,8 @@ const exitsKept = 5;
 const dutyGraceMs = 30_000;
 /** A process that ran this long starts again with the first back-off. */
 const steadyMs = 60_000;
+/** A start that takes longer says so, once more after each such time. */
+const slowStartMs = 10_000;
 /** A running process that reports no good health for so long is killed and started again. */
 export const unhealthyLimitMs = 60_000;
 
@@ -144,6 +148,8 @@ export class Supervision {
       const late = (sinceDueMs: number): boolean => !killed && nowMs - sinceDueMs > dutyGraceMs;
       if (phase === 'running' && late(lastHealthMs + unhealthyLimitMs))
         return `${name} is unhealthy and was not killed`;
+      if (phase === 'starting' && late(sinceMs + spec.startDeadlineMs))
+        return `${name} is not ready and was not killed`;
       if (phase === 'stopping' && late(sinceMs + spec.stopDeadlineMs))
         return `${name} does not stop and was not killed`;
     }
@@ -159,7 +165,8 @@ export class Supervision {
 
   onReady(name: string, nowMs: number): void {
     const instance = this.#instances.get(name);
-    if (instance?.phase !== 'starting') return;
+    // Too late: its end is on the way.
+    if (instance?.phase !== 'starting' || instance.killed) return;
     this.#enter(instance, 'running', nowMs);
     instance.readyOnce = true;
     instance.healthy = true;
@@ -227,6 +234,8 @@ export class Supervision {
       this.#enter(instance, 'starting', nowMs);
       instance.detail = 'starting';
       actions.push({ do: 'start', name: instance.name });
+    } else if (instance.phase === 'starting') {
+      this.#awaitReady(instance, nowMs, actions);
     } else if (instance.phase === 'stopping') {
       // Wanted again before it had ended: that goes on, and it starts anew after.
       this.#killLate(instance, nowMs, actions);
@@ -237,6 +246,19 @@ export class Supervision {
         name: instance.name,
         why: `no good health for ${unhealthyLimitMs / 1000} s: ${instance.detail}`,
       });
+    }
+  }
+
+  #awaitReady(instance: Instance, nowMs: number, actions: Action[]): void {
+    const { startDeadlineMs } = instance.spec;
+    const tookMs = nowMs - instance.sinceMs;
+    if (instance.killed) return;
+    if (tookMs > startDeadlineMs) {
+      instance.killed = true;
+      actions.push({ do: 'kill', name: instance.name, why: `was not ready within ${startDeadlineMs / 1000} s` });
+    } else if (tookMs >= slowStartMs) {
+      const told = Math.floor(tookMs / slowStartMs) * slowStartMs;
+      instance.detail = `not ready after ${told / 1000} s; it is started anew after ${startDeadlineMs / 1000} s`;
     }
   }
 

@@ -9,17 +9,20 @@ import { RoleCgroups, volumesGroup } from './cgroup-system.ts';
 import { startControlServer } from './control-system.ts';
 import { deathReason } from './death.ts';
 import type { FromRole, ToRole } from './ipc.ts';
+import { lockNode } from './node-lock-system.ts';
 import type { PreparedNode } from './prepared-process.ts';
 import { keepLastTime, lastTimeEveryMs } from './last-time-system.ts';
 import { planReload } from './reload.ts';
-import { logFile, makeRunDirectories, startRoleProcess } from './role-process-system.ts';
+import { cutLog, logFile } from './role-log-system.ts';
+import { makeRunDirectories, startRoleProcess } from './role-process-system.ts';
 import { instanceSpecs, memoryOf, type RoleEntry } from './role-table.ts';
 import type { NodeInstance, NodeStatus, ReloadStatus } from './status.ts';
 import { type Action, type InstanceStatus, Supervision } from './supervision.ts';
 import { readUsers, type Users } from './users-system.ts';
 
 const stepEveryMs = 500;
-const oomCheckEveryMs = 5000;
+/** Kills for want of memory and sizes of logs are looked at this often. */
+const lookEveryMs = 5000;
 /** What starts, questions and reloads leave behind is given back; the engine by itself waits until there is much of it. */
 const collectEveryMs = 60_000;
 /** Steps that are later than this are not the supervisor doing its work. */
@@ -66,9 +69,10 @@ export class Supervisor {
   #logLevel: LogLevel;
   #users: Users = new Map();
   #control: { close(): void } | undefined;
+  #lock: { release(): void } | undefined;
   #ticker: ReturnType<typeof setInterval> | undefined;
   #lastStepMs = systemClock.monotonic();
-  #lastOomCheckMs = systemClock.monotonic();
+  #lastLookMs = systemClock.monotonic();
   #lastCollectMs = systemClock.monotonic();
   #lastTimeMs = systemClock.monotonic();
   #reload: ReloadStatus | undefined;
@@ -93,6 +97,7 @@ export class Supervisor {
 
   /** Opens the control socket and starts the instances. `onStopRequest` is what the control socket's stop request calls. */
   async start(onStopRequest: () => void): Promise<void> {
+    this.#lock = lockNode(this.#config);
     this.#users = readUsers();
     makeRunDirectories(this.#paths);
     this.#writeConfig();
@@ -249,9 +254,10 @@ export class Supervisor {
     const now = systemClock.monotonic();
     this.#lastStepMs = now;
     for (const action of this.#supervision.step(now)) this.#act(action);
-    if (now - this.#lastOomCheckMs >= oomCheckEveryMs) {
-      this.#lastOomCheckMs = now;
+    if (now - this.#lastLookMs >= lookEveryMs) {
+      this.#lastLookMs = now;
       this.#tellOomOfHelpers();
+      this.#cutLogs();
     }
     if (now - this.#lastCollectMs >= collectEveryMs) {
       this.#lastCollectMs = now;
@@ -265,6 +271,7 @@ export class Supervisor {
       this.#control = undefined;
       this.#cgroups.tearDown();
       this.#keepTime();
+      this.#lock?.release();
       this.#ended();
     }
   }
@@ -287,6 +294,15 @@ export class Supervisor {
       running.oomKillsBefore = kills;
       this.#log.warn('a process that the role started ran out of memory', { instance });
     }
+  }
+
+  #cutLogs(): void {
+    for (const instance of this.#running.keys())
+      try {
+        cutLog(logFile(this.#paths, instance));
+      } catch (error) {
+        this.#log.warn('log not cut', { instance, error: errorText(error) });
+      }
   }
 
   #oomKills(instance: string): number {

@@ -88,7 +88,7 @@ export async function teardownLeftovers(config: Config, wait: (text: string) => 
   wait('looking for containers');
   claimRunDirectory(config.runDir);
   makeDirectory(paths.logs);
-  const argv = await entry.run.prepare(config, paths);
+  const argv = await entry.run.prepare(config, paths, { shims: undefined });
   const containerd = Bun.spawn(['setsid', 'setpriv', '--pdeathsig', 'KILL', ...argv], {
     stdin: 'ignore',
     stdout: 'ignore',

@@ -31,6 +31,8 @@ export interface ContainerdSettings {
   /** Where CAP_SYS_RESOURCE is missing, as in some virtual machines, runc cannot lower a process's OOM score. */
   readonly restrictOomScoreAdj: boolean;
   readonly logLevel: string;
+  /** The cgroup of container shims, relative to the controllers' mount points; absent: they are in containerd's own. It must be there. */
+  readonly shimGroup?: string | undefined;
 }
 
 const quote = (text: string): string => JSON.stringify(text);
@@ -83,7 +85,12 @@ disabled_plugins = [
 
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
         SystemdCgroup = false
-        Root = ${quote(join(places.state, 'runc'))}
+        Root = ${quote(join(places.state, 'runc'))}${
+          settings.shimGroup === undefined
+            ? ''
+            : `
+        ShimCgroup = ${quote(settings.shimGroup)}`
+        }
 
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = ${quote(settings.cniBinDir)}
@@ -98,6 +105,7 @@ disabled_plugins = [
 export function containerdCommand(
   config: Config,
   paths: Paths,
+  shimGroup?: string,
 ): { argv: string[]; files: { path: string; content: string; mode: number }[] } {
   const places = containerdPlaces(paths);
   const content = renderContainerdConfig({
@@ -108,6 +116,7 @@ export function containerdCommand(
     cniBinDir: cniBinDir(config.containerd.cniBinDirs),
     restrictOomScoreAdj: !hasCapSysResource(),
     logLevel: config.logLevel === 'debug' ? 'info' : 'warn',
+    shimGroup,
   });
   return {
     argv: [config.containerd.command, '--config', places.configFile],

@@ -5,6 +5,7 @@ import { AppError, errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import { sleep } from '../../base/clock.ts';
+import { plural } from '../../base/words.ts';
 import type { Config } from '../../config/config.ts';
 import type { Paths } from '../../config/paths.ts';
 import type { KubeClient } from '../client/api.ts';
@@ -194,7 +195,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     health: () =>
       cache.sinceAnswer() > runtimeSilenceMs
         ? { ok: false, detail: 'the container runtime gives no answer' }
-        : { ok: true, detail: `${manager.pods().length} pods` },
+        : { ok: true, detail: plural(manager.pods().length, 'pod') },
     stop: async () => {
       stop.abort();
       statuses.stop();

@@ -27,6 +27,7 @@ import { applyObject, startOperator } from '../../operator/operator.ts';
 import { edgeUserName } from '../../pki/leaves.ts';
 import { connectMon, connectRadosAs, keyringKey } from '../ceph-connect-client.ts';
 import { startAnnouncer } from '../discovery/mdns-system.ts';
+import { keepRoleLabels, roleLabels } from '../role-labels-client.ts';
 import type { RoleContext, RoleHandle } from '../role.ts';
 import { openControlStore } from './control-store.ts';
 import { startJoining } from './server-join.ts';
@@ -98,6 +99,15 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
     return mon;
   };
   const joining = await startJoining({ context, api, client: admin, mon: ceph ? connectedMon : undefined });
+  const stopping = new AbortController();
+  const labelling = keepRoleLabels({
+    client: admin,
+    node: config.node.name,
+    labels: roleLabels(config),
+    clock,
+    log,
+    stopping: stopping.signal,
+  });
   const driver = ceph ? await startDriver(context) : undefined;
   const controllers = startControllers({
     client: clientOf('system:kube-controller-manager', controllersGroup),
@@ -138,6 +148,8 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
     stop: async () => {
       await announcer?.close();
       await operator.stop();
+      stopping.abort();
+      await labelling;
       await joining.stop();
       await mon?.then((one) => one.close()).catch(() => undefined);
       await scheduler.stop();

@@ -1,0 +1,34 @@
+import { dlopen, FFIType } from 'bun:ffi';
+import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
+
+/** A file that one process at a time holds (flock(2)). The kernel lets go of it when the process ends, however it ends. */
+export interface FileLock {
+  release(): void;
+}
+
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+const maxNoteBytes = 4096;
+
+let libc: { flock(fd: number, operation: number): number } | undefined;
+
+/** Takes the lock and leaves `note`, if there is one, in the file for who comes next; undefined when another process holds it. */
+export function lockFile(path: string, note?: string): FileLock | undefined {
+  libc ??= dlopen('libc.so.6', { flock: { args: [FFIType.i32, FFIType.i32], returns: FFIType.i32 } }).symbols;
+  // Not truncated before it is ours. Bun opens with O_CLOEXEC: what this process starts does not hold it.
+  const fd = openSync(path, 'a', 0o600);
+  if (libc.flock(fd, LOCK_EX | LOCK_NB) !== 0) {
+    closeSync(fd);
+    return undefined;
+  }
+  if (note !== undefined) {
+    ftruncateSync(fd, 0);
+    writeSync(fd, note);
+  }
+  return { release: () => closeSync(fd) };
+}
+
+/** What the holder of a lock wrote into it. */
+export function lockNote(path: string): string {
+  return readFileSync(path, 'utf8').slice(0, maxNoteBytes).trim();
+}
