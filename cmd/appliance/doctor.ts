@@ -11,14 +11,17 @@ import { terminal } from './terminal.ts';
 
 export const command: CommandModule = {
   define(command) {
-    withOutput(command).option('--fix', 'do what is safe of what is proposed: load modules, set kernel parameters');
+    withOutput(command).option(
+      '--fix',
+      'do what is safe of what is proposed: load modules, set kernel parameters, note the right time',
+    );
     withExamples(command, [
       [
         'appliance doctor',
         'look at this machine; exit code 0: all is well, 1: something is wrong, 4: something is not as it should be',
       ],
       ['appliance doctor -o json', 'for programs: a report for each check'],
-      ['appliance doctor --fix', 'also load modules and set kernel parameters'],
+      ['appliance doctor --fix', 'also do what is safe of that'],
     ]).action((options: { output: OutputFormat; fix?: true }) =>
       doctor(runningConfig(configArguments(command)), options.output, options.fix === true),
     );

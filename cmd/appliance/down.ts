@@ -37,8 +37,18 @@ export async function stopNode(config: Config, progress: Progress): Promise<void
   const running = await controlRequest<NodeStatus>(paths.controlSocket, 'GET', '/status');
   if (running && (await controlRequest(paths.controlSocket, 'POST', '/stop'))) {
     const deadline = performance.now() + patienceMs;
-    progress.wait('stopping the node');
+    const stopped = new Set<string>();
+    const names = running.instances.map(({ name }) => name);
     while (existsSync(`/proc/${running.pid}`)) {
+      // It closes its socket shortly before it ends.
+      const status = await controlRequest<NodeStatus>(paths.controlSocket, 'GET', '/status').catch(() => undefined);
+      const left = status?.instances.filter(({ phase }) => phase !== 'stopped').map(({ name }) => name) ?? [];
+      for (const name of status === undefined ? [] : names)
+        if (!left.includes(name) && !stopped.has(name)) {
+          stopped.add(name);
+          progress.done(`${name} stopped`);
+        }
+      progress.wait(status?.step ?? (left.length > 0 ? `stopping ${left.join(', ')}` : 'removing what is left'));
       if (performance.now() > deadline)
         throw new AppError('DOWN', `the node did not stop within ${patienceMs / 1000} s`, {
           hint: `its log is ${paths.logs}; kill it and call \`appliance down\` again: it removes what is left`,

@@ -12,7 +12,7 @@ import { httpsTransport } from '../../internal/kube/client/https-transport.ts';
 import { nodesRef, podsRef } from '../../internal/kube/client/resources.ts';
 import { apiClient } from '../../internal/kube/kubelet/api-client.ts';
 import { connectMon } from '../../internal/node/ceph-connect-client.ts';
-import { clockProblem } from '../../internal/node/last-time-system.ts';
+import { clockProblem } from '../../internal/base/last-time-system.ts';
 import { controlRequest } from '../../internal/node/control-system.ts';
 import type { NodeStatus } from '../../internal/node/status.ts';
 import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';

@@ -6,7 +6,8 @@ export type Result = 'ok' | 'warn' | 'fail' | 'unknown';
 /** Something that `--fix` may do: it can be undone, and loses nothing. */
 export type Remedy =
   | { readonly do: 'modprobe'; readonly module: string }
-  | { readonly do: 'sysctl'; readonly name: string; readonly value: string };
+  | { readonly do: 'sysctl'; readonly name: string; readonly value: string }
+  | { readonly do: 'note-time'; readonly dataDir: string };
 
 /** What a check found. */
 export interface Finding {

@@ -1,34 +1,39 @@
-import { dlopen, FFIType, ptr } from 'bun:ffi';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { X509Certificate } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { request } from 'node:https';
 import { errorText } from '../base/errors.ts';
+import { kernelTime } from '../base/kernel-time-system.ts';
+import { lastTime } from '../base/last-time-system.ts';
 import type { Config } from '../config/config.ts';
-import { nodePaths } from '../config/paths.ts';
+import { nodePaths, type Paths } from '../config/paths.ts';
 import { readServers } from '../join/identity-system.ts';
 import type { Fact, TimeFacts } from './facts.ts';
 
-/** `struct timex` of 64-bit Linux (adjtimex(2)): sizes and places in bytes. */
-const timex = { bytes: 208, maxErrorUs: 24, status: 40 } as const;
-const STA_UNSYNC = 0x40;
-
 function kernelClock(): { synchronized: Fact<boolean>; maxErrorMs: number | undefined } {
   try {
-    const libc = dlopen('libc.so.6', { adjtimex: { args: [FFIType.ptr], returns: FFIType.i32 } });
-    try {
-      const buffer = Buffer.alloc(timex.bytes);
-      if (libc.symbols.adjtimex(ptr(buffer)) < 0)
-        return { synchronized: { unknown: 'adjtimex fails' }, maxErrorMs: undefined };
-      const synchronized = (buffer.readInt32LE(timex.status) & STA_UNSYNC) === 0;
-      return {
-        synchronized,
-        maxErrorMs: synchronized ? Number(buffer.readBigInt64LE(timex.maxErrorUs)) / 1000 : undefined,
-      };
-    } finally {
-      libc.close();
-    }
+    return kernelTime();
   } catch (error) {
     return { synchronized: { unknown: errorText(error) }, maxErrorMs: undefined };
+  }
+}
+
+/** From when on the newest of the cluster's authorities on this machine is good. */
+function authoritiesFrom({ identity, pki }: Paths): number | undefined {
+  const dates = [identity, pki].flatMap((directory) =>
+    (existsSync(directory) ? readdirSync(directory) : [])
+      .filter((name) => name.endsWith('-ca.crt'))
+      .map((name) => new X509Certificate(readFileSync(join(directory, name))).validFromDate.getTime()),
+  );
+  return dates.length === 0 ? undefined : Math.max(...dates);
+}
+
+/** Undefined as well when it cannot be read. */
+function readable<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
   }
 }
 
@@ -87,11 +92,14 @@ function serverSkew(server: string): Promise<number | undefined> {
 }
 
 export async function timeFacts(config: Config, builtMs: number | undefined): Promise<TimeFacts> {
-  const server = config.roles.includes('server') ? undefined : readServers(nodePaths(config.dataDir, config.runDir))[0];
+  const paths = nodePaths(config.dataDir, config.runDir);
+  const server = config.roles.includes('server') ? undefined : readServers(paths)[0];
   return {
     nowMs: Date.now(),
     builtMs,
     lastMs: lastWrite(config.dataDir, 2),
+    lastKnownMs: readable(() => lastTime(config.dataDir)),
+    authoritiesFromMs: readable(() => authoritiesFrom(paths)),
     ...kernelClock(),
     services: runningServices(),
     serverSkewMs: server === undefined ? undefined : await serverSkew(server),

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { runCommand } from '../base/command-system.ts';
 import { AppError, errorText } from '../base/errors.ts';
+import { lastTime, noteTime } from '../base/last-time-system.ts';
 import type { Config } from '../config/config.ts';
 import { type Check, type CheckReport, examine, type Remedy } from './check.ts';
 import { checks, preflightChecks } from './checks/index.ts';
@@ -41,6 +42,11 @@ const remedies: { readonly [D in Remedy['do']]: (remedy: Extract<Remedy, { do: D
   sysctl: async ({ name, value }) => {
     writeFileSync(sysctlFile(name), value);
     return `set ${name} to ${value} until the next boot`;
+  },
+  'note-time': async ({ dataDir }) => {
+    const before = lastTime(dataDir);
+    noteTime(dataDir);
+    return `noted the time of now in ${dataDir}/last-time instead of ${before === undefined ? 'none' : new Date(before).toISOString()}; it holds from the next start of the node on`;
   },
 };
 

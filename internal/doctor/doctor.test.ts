@@ -39,6 +39,8 @@ const good: Facts = {
     nowMs: now,
     builtMs: now - 1e9,
     lastMs: now - 1000,
+    lastKnownMs: now - 1000,
+    authoritiesFromMs: now - 1e9,
     synchronized: true,
     maxErrorMs: 3,
     services: ['chronyd'],
@@ -249,7 +251,7 @@ describe('doctor', () => {
     const findings = notOk(dockerHost, 'firewall');
     expect(findings).toMatchObject([
       { result: 'fail', fix: expect.stringContaining('iptables -I DOCKER-USER -s 10.42.0.0/16 -j ACCEPT') },
-      { result: 'warn', fix: expect.stringContaining('ufw allow 6443/tcp') },
+      { result: 'warn', fix: expect.stringMatching(/ufw allow 6443\/tcp;.* ufw allow 6800:7300\/tcp/) },
     ]);
     const chain = (more: Partial<DroppingChain>): Facts => ({
       ...good,
@@ -302,7 +304,26 @@ describe('doctor', () => {
       result: 'fail',
       findings: [{}, { text: expect.stringContaining('90 s behind') }],
     });
-    expect(report({ ...good, time: { ...good.time, lastMs: now + 3600_000 } }, 'clock').result).toBe('fail');
+    const later = { ...good.time, lastMs: now + 3600_000 };
+    expect(report({ ...good, time: later }, 'clock').result).toBe('ok');
+    expect(report({ ...good, time: { ...later, synchronized: false } }, 'clock').result).toBe('fail');
+  });
+
+  test('a last known time from the future: taken back when the clock is in step and the cluster is not of that time', () => {
+    const time = (more: Partial<Facts['time']>) => report({ ...good, time: { ...good.time, ...more } }, 'last-time');
+    const lastKnownMs = now + 10 * 365 * 86_400_000;
+    expect(time({ lastKnownMs: now + 30_000 }).result).toBe('ok');
+    expect(time({ lastKnownMs: undefined }).result).toBe('ok');
+    expect(time({ lastKnownMs })).toMatchObject({
+      result: 'fail',
+      findings: [{ remedy: { do: 'note-time', dataDir: config.dataDir } }],
+    });
+    const unsure = time({ lastKnownMs, synchronized: false });
+    expect(unsure).toMatchObject({ result: 'warn', findings: [{ fix: expect.stringContaining('/last-time') }] });
+    expect(unsure.findings[0]).not.toHaveProperty('remedy');
+    const born = time({ lastKnownMs, authoritiesFromMs: lastKnownMs - 1000 });
+    expect(born).toMatchObject({ result: 'fail', findings: [{ fix: expect.stringContaining('reset') }] });
+    expect(born.findings[0]).not.toHaveProperty('remedy');
   });
 
   test('settings of the network count while the node runs, limits always', () => {

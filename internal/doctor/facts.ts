@@ -37,6 +37,10 @@ export interface TimeFacts {
   readonly builtMs: number | undefined;
   /** The newest change in the data directory: the clock has been there already. */
   readonly lastMs: number | undefined;
+  /** The time that the node noted last; its roles' clocks never show less. Undefined before the first start. */
+  readonly lastKnownMs: number | undefined;
+  /** From when on the newest authority of the cluster is good; undefined where there is none yet. */
+  readonly authoritiesFromMs: number | undefined;
   /** What the kernel says (adjtimex(2)): kept in step by some time service. */
   readonly synchronized: Fact<boolean>;
   /** Largest error of the clock as the time service estimates it, in milliseconds. */

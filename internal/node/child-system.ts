@@ -5,7 +5,7 @@ import { systemLogger, systemRandom } from '../base/system.ts';
 import type { Config } from '../config/config.ts';
 import { nodePaths } from '../config/paths.ts';
 import type { FromRole, ToRole } from './ipc.ts';
-import { nodeClock } from './last-time-system.ts';
+import { nodeClock } from '../base/last-time-system.ts';
 import { roleEntry } from './role-table.ts';
 
 const healthEveryMs = 2000;

@@ -30,7 +30,7 @@ import { findServers } from './find-servers-client.ts';
 import { allocateOsds } from './osd-ids-client.ts';
 import { claimRunDirectory } from './run-directory-system.ts';
 import { compiled, selfCommand } from './self-system.ts';
-import { nodeClock, wakeClock } from './last-time-system.ts';
+import { nodeClock, wakeClock } from '../base/last-time-system.ts';
 import { ensureUsers } from './users-system.ts';
 
 /** Refuses a device that is not there, is in use or holds anything but this OSD, before anything starts. */

@@ -11,6 +11,8 @@ export interface NodeStatus {
   pid: number;
   upSeconds: number;
   stopping: boolean;
+  /** What of a full stop is done at this moment, before and beside what `instances` tells. */
+  step?: string | undefined;
   logLevel: LogLevel;
   instances: NodeInstance[];
   /** Why roles run without memory budgets, undefined when they have them. */

@@ -11,7 +11,7 @@ import { deathReason } from './death.ts';
 import type { FromRole, ToRole } from './ipc.ts';
 import { lockNode } from './node-lock-system.ts';
 import type { PreparedNode } from './prepared-process.ts';
-import { keepLastTime, lastTimeEveryMs } from './last-time-system.ts';
+import { keepLastTime, lastTimeEveryMs } from '../base/last-time-system.ts';
 import { planReload } from './reload.ts';
 import { cutLog, logFile } from './role-log-system.ts';
 import { makeRunDirectories, startRoleProcess } from './role-process-system.ts';
@@ -78,6 +78,7 @@ export class Supervisor {
   #reload: ReloadStatus | undefined;
   #reloading: Promise<ReloadStatus> | undefined;
   #stopping = false;
+  #stopStep: string | undefined;
   #shown = '';
   #ended: () => void = () => undefined;
   /** Resolves when everything has stopped after `stop`. */
@@ -202,6 +203,11 @@ export class Supervisor {
     this.#supervision.setInstances(specs, systemClock.monotonic());
   }
 
+  /** What is done beside the instances while the node stops, for those who ask how it is. */
+  tellStep(step: string | undefined): void {
+    this.#stopStep = step;
+  }
+
   /** Stops `names` and what needs them, or everything. Resolves when it has ended. */
   async stop(names?: readonly string[]): Promise<void> {
     if (names) {
@@ -228,6 +234,7 @@ export class Supervisor {
       pid: process.pid,
       upSeconds: Math.round((systemClock.monotonic() - this.#startedMs) / 1000),
       stopping: this.#stopping,
+      step: this.#stopStep,
       logLevel: this.#logLevel,
       instances: this.#supervision.status().map((instance) => this.#instanceStatus(instance)),
       budgetProblem: this.#cgroups.problem,

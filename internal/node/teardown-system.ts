@@ -30,7 +30,11 @@ export async function stopAll(
     .instances.map((instance) => instance.name)
     .filter((name) => name === 'agent' || name === 'edge');
   await supervisor.stop(agents);
-  await teardownPods(config, tell.wait);
+  await teardownPods(config, (text) => {
+    supervisor.tellStep(text);
+    tell.wait(text);
+  });
+  supervisor.tellStep(undefined);
   if (agents.length > 0) tell.done('pods stopped, volumes unmounted');
   await supervisor.stop();
   await teardownRest(config);

@@ -23,6 +23,12 @@ export function wantedPorts({ ports, roles }: Config): WantedPort[] {
   return all.filter(({ role }) => roles.includes(role)).map(({ role: _role, ...port }) => port);
 }
 
+/** What OSDs and the mgr listen on: the first that are free from here on (Ceph's ms_bind_port_min and ms_bind_port_max). */
+export function cephPorts({ ports, roles }: Config): { first: number; last: number } | undefined {
+  if (!roles.includes('osd') && !roles.includes('mgr')) return undefined;
+  return { first: ports.ceph, last: Math.min(65_535, ports.ceph + 500) };
+}
+
 const ports: Check = {
   id: 'ports',
   title: 'ports',
@@ -53,7 +59,13 @@ const ports: Check = {
         ];
       }),
     );
-    return taken.length > 0 ? taken : ok(wanted.map(({ port }) => port).join(', ') || 'none needed');
+    if (taken.length > 0) return taken;
+    const ceph = cephPorts(config);
+    const all = [
+      ...wanted.map(({ port }) => String(port)),
+      ...(ceph ? [`the first free ones from ${ceph.first} on`] : []),
+    ];
+    return ok(all.join(', ') || 'none needed');
   },
 };
 
@@ -95,11 +107,13 @@ const address: Check = {
 function firewallFix(chain: DroppingChain, config: Config): string {
   const { podCIDR, serviceCIDR } = config.cluster;
   const open = wantedPorts(config).flatMap(({ port, protocols }) => protocols.map((protocol) => `${port}/${protocol}`));
+  const ceph = cephPorts(config);
+  const range = (between: string): string[] => (ceph ? [`${ceph.first}${between}${ceph.last}/tcp`] : []);
   const input: Record<DroppingChain['owner'], string> = {
     docker: '',
-    ufw: [...open, '8472/udp', '5353/udp'].map((port) => `ufw allow ${port}`).join('; '),
-    firewalld: `firewall-cmd --permanent ${[...open, '8472/udp'].map((port) => `--add-port=${port}`).join(' ')} && firewall-cmd --reload`,
-    unknown: `accept ${open.join(', ')} and 8472/udp in the chain ${chain.chain} of table ${chain.family} ${chain.table}`,
+    ufw: [...open, ...range(':'), '8472/udp', '5353/udp'].map((port) => `ufw allow ${port}`).join('; '),
+    firewalld: `firewall-cmd --permanent ${[...open, ...range('-'), '8472/udp'].map((port) => `--add-port=${port}`).join(' ')} && firewall-cmd --reload`,
+    unknown: `accept ${[...open, ...range('-')].join(', ')} and 8472/udp in the chain ${chain.chain} of table ${chain.family} ${chain.table}`,
   };
   const forward: Record<DroppingChain['owner'], string> = {
     docker: `iptables -I DOCKER-USER -s ${podCIDR} -j ACCEPT; iptables -I DOCKER-USER -d ${podCIDR} -j ACCEPT (again after each start of Docker; Docker 28 and later: "ip-forward-no-drop": true in /etc/docker/daemon.json)`,

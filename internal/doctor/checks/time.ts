@@ -8,17 +8,21 @@ const driftWarnMs = 50;
 const driftFailMs = 5_000;
 const install = 'apt-get install chrony (or systemctl enable --now systemd-timesyncd)';
 
+/** Less is not worth a word. */
+const graceMs = 60_000;
+
 const sanity: Check = {
   id: 'clock',
   title: 'clock',
   why: 'A clock in the past makes certificates "not yet valid" and stops mons; a Raspberry Pi has no battery for it.',
   needs: ['time'],
-  evaluate({ time: { builtMs, lastMs, nowMs } }) {
+  evaluate({ time: { builtMs, lastMs, nowMs, synchronized } }) {
     const now = new Date(nowMs).toISOString();
     const set = `date -s @$(the right time) or wait for the time service; ${install}`;
     if (builtMs !== undefined && nowMs < builtMs)
       return fail(`${now} is before this program was made (${new Date(builtMs).toISOString()})`, set);
-    if (lastMs !== undefined && nowMs < lastMs - 60_000)
+    // A clock that is in step is right: then the files are of a time when it was wrong.
+    if (synchronized !== true && lastMs !== undefined && nowMs < lastMs - graceMs)
       return fail(`${now} is ${seconds(lastMs - nowMs)} before what this node has written already`, set);
     return ok(now);
   },
@@ -62,4 +66,32 @@ const synchronised: Check = {
   },
 };
 
-export const timeChecks: readonly Check[] = [sanity, synchronised];
+const lastKnown: Check = {
+  id: 'last-time',
+  title: 'last known time',
+  why: "The clocks of a node's roles never show less: one that was noted in the future stays, with certificates and leases of that time.",
+  needs: ['time'],
+  evaluate({ time: { authoritiesFromMs, lastKnownMs, nowMs, synchronized } }, { dataDir }) {
+    if (lastKnownMs === undefined) return ok('none noted yet');
+    const noted = new Date(lastKnownMs).toISOString();
+    if (lastKnownMs <= nowMs + graceMs) return ok(noted);
+    const ahead = `${noted} is ${seconds(lastKnownMs - nowMs)} ahead of the clock`;
+    if (synchronized !== true)
+      return warn(
+        `${ahead}, and nothing keeps that in step: the node goes on from the noted time`,
+        `set the clock: ${install}. Is it right already? Then stop the node, remove ${dataDir}/last-time and start it again`,
+      );
+    if (authoritiesFromMs !== undefined && authoritiesFromMs > nowMs)
+      return fail(
+        `${ahead}, which is in step, and the authorities of the cluster are good from ${new Date(authoritiesFromMs).toISOString()} on only`,
+        'this cluster was made while the clock was wrong: save what you need of it, then `appliance reset` and start anew',
+      );
+    return fail(
+      `${ahead}, which is in step: it was noted while the clock was wrong`,
+      '`appliance doctor --fix` notes the right time; then start the node again: certificates of the wrong time are issued anew',
+      { do: 'note-time', dataDir },
+    );
+  },
+};
+
+export const timeChecks: readonly Check[] = [sanity, lastKnown, synchronised];

@@ -1,10 +1,10 @@
-import { dlopen, FFIType, ptr } from 'bun:ffi';
-import { flooredClock } from '../base/floored-clock.ts';
-import type { Clock } from '../base/clock.ts';
-import { runCommand } from '../base/command-system.ts';
-import { errorText } from '../base/errors.ts';
-import { readFileIfThere, writeFileAtomic } from '../base/files-system.ts';
-import { systemClock } from '../base/system.ts';
+import { flooredClock } from './floored-clock.ts';
+import type { Clock } from './clock.ts';
+import { runCommand } from './command-system.ts';
+import { errorText } from './errors.ts';
+import { readFileIfThere, writeFileAtomic } from './files-system.ts';
+import { kernelTime } from './kernel-time-system.ts';
+import { systemClock } from './system.ts';
 
 /**
  * The last known time of a node, in `last-time` of its data directory: a machine without a clock battery wakes up in the past, where its certificates are not
@@ -14,7 +14,8 @@ import { systemClock } from '../base/system.ts';
  * - where that is not allowed, or the time is called synchronised and still is earlier, the roles' own clocks never show less than the last known time and
  *   go on from there; `appliance status` says so.
  *
- * Time is never set back, and never by more than what was written here.
+ * Time is never set back, and never by more than what was written here. A time that was noted while the clock was far in the future is taken back by
+ * `appliance doctor --fix` (`noteTime`), never by itself: a clock that is called synchronised may be the wrong one.
  */
 
 /** Written so often, and when the node stops: an SD card does not mind. */
@@ -38,8 +39,12 @@ export function nodeClock(dataDir: string): Clock {
 
 /** Notes the time; one that goes back is not noted. */
 export function keepLastTime(dataDir: string): void {
-  const now = systemClock.now();
-  if (now > (lastTime(dataDir) ?? 0)) writeFileAtomic(fileOf(dataDir), `${new Date(now).toISOString()}\n`, 0o644);
+  if (systemClock.now() > (lastTime(dataDir) ?? 0)) noteTime(dataDir);
+}
+
+/** Notes the machine's time whatever was noted before; holds from the next start on. */
+export function noteTime(dataDir: string): void {
+  writeFileAtomic(fileOf(dataDir), `${new Date(systemClock.now()).toISOString()}\n`, 0o644);
 }
 
 /** How far the machine's time is behind the last known one, in words; undefined when it is not. */
@@ -47,24 +52,13 @@ export function clockProblem(dataDir: string): string | undefined {
   const floor = lastTime(dataDir);
   const behindMs = floor === undefined ? 0 : floor - systemClock.now();
   if (floor === undefined || behindMs < toleranceMs) return undefined;
-  return `the clock of this machine is ${Math.round(behindMs / 1000)} s behind the last known time, ${new Date(floor).toISOString()}; the node goes on from there. Set it: timedatectl set-ntp true`;
-}
-
-const TIME_ERROR = 5;
-/** `struct timex` has 208 bytes on 64-bit machines; modes 0 only reads. */
-const timexBytes = 256;
-
-/** Whether the kernel calls its time synchronised. */
-function synchronised(): boolean {
-  const { adjtimex } = dlopen('libc.so.6', { adjtimex: { args: [FFIType.ptr], returns: FFIType.i32 } }).symbols;
-  const state = adjtimex(ptr(Buffer.alloc(timexBytes)));
-  return state >= 0 && state !== TIME_ERROR;
+  return `the clock of this machine is ${Math.round(behindMs / 1000)} s behind the last known time, ${new Date(floor).toISOString()}; the node goes on from there. Set it: timedatectl set-ntp true. Is it right and the noted one wrong? \`appliance doctor\` tells what to do`;
 }
 
 /** At the start of a node: sets the machine's clock forward where that is right. Returns what was done or is wrong, in words. */
 export async function wakeClock(dataDir: string): Promise<string | undefined> {
   const problem = clockProblem(dataDir);
-  if (problem === undefined || synchronised()) return problem;
+  if (problem === undefined || kernelTime().synchronized) return problem;
   const floor = lastTime(dataDir)!;
   try {
     await runCommand(['date', '-u', '-s', new Date(floor).toISOString()], { timeoutMs: 5000 });
