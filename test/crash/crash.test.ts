@@ -17,7 +17,7 @@ afterAll(() => crash.tearDown(), 3 * minute);
 describe(`crash rounds with seed ${seed}`, () => {
   for (let round = 1; round <= rounds; round++) {
     const { target, delayMs } = crash.pick();
-    test(`round ${round}: ${target} after ${delayMs} ms`, { timeout: 12 * minute }, () =>
+    test(`round ${round}: ${target} after ${delayMs} ms`, { timeout: 20 * minute }, () =>
       crash.round(round, target, delayMs),
     );
   }

@@ -10,6 +10,8 @@ const minute = 60_000;
 const pool = 'crash';
 /** Objects that no OSD has for so long, while all are up, are lost. */
 const unfoundMs = 45_000;
+/** A container that was killed often is restarted after up to five minutes (the kubelet's back-off). */
+const readyMs = 7 * minute;
 
 /** What may be killed; `power` loses what was not synced as well. */
 const targets = [
@@ -166,7 +168,7 @@ export class CrashRounds {
       );
     });
     if (lost !== 'clean') throw new Error(`LOST: ${lost}`);
-    await until('the counter is ready', 3 * minute, async () => {
+    await until('the counter is ready', readyMs, async () => {
       const output = await this.node.kubectl(
         ['-n', 'counter', 'wait', '--for=condition=Ready', 'pod/counter-0', '--timeout=5s'],
         { timeoutMs: 20_000 },
