@@ -25,11 +25,6 @@ export class CrashBackoff {
     const delayMs = !entry || nowMs - entry.sinceMs > resetAfterMs ? firstMs : Math.min(maxMs, entry.delayMs * 2);
     this.#entries.set(name, { delayMs, sinceMs: nowMs });
   }
-
-  /** What to keep on disk, so that a restarted agent does not begin at zero. */
-  entries(): [string, { delayMs: number; sinceMs: number }][] {
-    return [...this.#entries];
-  }
 }
 
 /** A duration as Go prints it: `10s`, `1m20s`, `5m0s`. */
