@@ -25,13 +25,16 @@ export type Command =
   /** Revisions up to `to` may be handed out before the entries that make them are on disk. */
   | { kind: 'reserve'; to: number }
   /** After an unclean start: the next revision is beyond every reserved one, and history ends here. */
-  | { kind: 'jump'; to: number };
+  | { kind: 'jump'; to: number }
+  /** The state may lack what clients have seen: the next revision is `by` further than it would be, and history ends here. */
+  | { kind: 'skip'; by: number };
 
 /**
  * First byte of every entry; a higher one is a newer format. 2 adds sorting, revision bounds and `serializable` to ranges, what a put keeps, lease
- * checkpoints and alarms.
+ * checkpoints and alarms; 3 adds `skip`. An entry has the oldest format that can say it.
  */
-const formatVersion = 2;
+const formatVersion = 3;
+const formatOf = (kind: Command['kind']): number => (kind === 'skip' ? 3 : 2);
 
 const kinds = {
   txn: 1,
@@ -43,6 +46,7 @@ const kinds = {
   jump: 7,
   'lease-checkpoint': 8,
   alarm: 9,
+  skip: 10,
 } as const;
 const ops = ['range', 'put', 'delete', 'txn'] as const;
 const results = ['equal', 'greater', 'less', 'not-equal'] as const;
@@ -83,7 +87,7 @@ class PieceWriter {
 /** The entry as pieces; large values are views of what was given. */
 export function encodeCommand(command: Command): Uint8Array[] {
   const out = new PieceWriter();
-  out.head.u8(formatVersion).u8(kinds[command.kind]);
+  out.head.u8(formatOf(command.kind)).u8(kinds[command.kind]);
   switch (command.kind) {
     case 'txn':
       writeTxn(out, command.txn);
@@ -113,6 +117,9 @@ export function encodeCommand(command: Command): Uint8Array[] {
     case 'reserve':
     case 'jump':
       out.head.u64(command.to);
+      break;
+    case 'skip':
+      out.head.u64(command.by);
       break;
   }
   return out.finish();
@@ -217,6 +224,8 @@ export function decodeCommand(bytes: Uint8Array): Command {
       return { kind: 'reserve', to: r.u64() };
     case kinds.jump:
       return { kind: 'jump', to: r.u64() };
+    case kinds.skip:
+      return { kind: 'skip', by: r.u64() };
     case kinds['lease-checkpoint']: {
       const checkpoints: { id: bigint; remainingSeconds: number }[] = [];
       for (let n = r.u32(); n > 0; n--) checkpoints.push({ id: leaseId(r), remainingSeconds: r.u64() });

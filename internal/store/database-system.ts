@@ -1,18 +1,11 @@
 import { Database as Sqlite, type Statement } from 'bun:sqlite';
 import * as fs from 'node:fs';
-import { plainTerm } from '../raft/journal-storage.ts';
 import type { Alarm, AlarmType } from './api.ts';
 import { CompactedError, FutureRevisionError, StoreDamagedError } from './errors.ts';
 import { VersionHash } from './hash.ts';
-import { type KeyRange, type KeyText, keyBytes, keyText } from './keys.ts';
-import type { Batch, LeaseRow, Mark, Meta, Rows, Version } from './rows.ts';
-
-/** Written to `meta`; a database of a higher one is refused. 2 adds `lease.remaining` and `alarm`, 3 the term and the members. */
-const formatVersion = 3;
-
-/** `seq` of a row is revision * 2^20 + sub: computed in SQL, because it may pass 2^53. */
-const subBits = 20;
-export const maxSub = 2 ** subBits - 1;
+import { inRange, type KeyRange, type KeyText, keyBytes, keyText } from './keys.ts';
+import type { Batch, ChangedKey, LeaseRow, Meta, Rows, Version } from './rows.ts';
+import { formatVersion, maxSub, schema, subBits, upgrades } from './schema.ts';
 
 /** Higher than any revision: 2^43 - 1 still fits a signed 64-bit `seq`. */
 const anyRevision = 2 ** 42;
@@ -26,34 +19,9 @@ const compactStepKeys = 500;
 type Cell = Uint8Array | number | string | null;
 type Row = Cell[];
 
-const schema = `
-CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS kv(
-  seq INTEGER PRIMARY KEY,
-  key BLOB NOT NULL,
-  create_rev INTEGER NOT NULL,
-  version INTEGER NOT NULL,
-  lease TEXT,
-  value BLOB NOT NULL
-);
-CREATE INDEX IF NOT EXISTS kv_key ON kv(key, seq, version);
-CREATE INDEX IF NOT EXISTS kv_lease ON kv(lease, key) WHERE lease IS NOT NULL;
-CREATE TABLE IF NOT EXISTS lease(id TEXT PRIMARY KEY, ttl INTEGER NOT NULL, remaining INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS alarm(member TEXT, type TEXT, PRIMARY KEY(member, type)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS raft(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-`;
-
-/** What brings a database of the format before to each one. */
-const upgrades: Record<number, string> = {
-  2: `ALTER TABLE lease ADD COLUMN remaining INTEGER NOT NULL DEFAULT 0;
-CREATE TABLE alarm(member TEXT, type TEXT, PRIMARY KEY(member, type)) WITHOUT ROWID;`,
-  // Before there were groups every entry had this term (raft/journal-storage.ts).
-  3: `CREATE TABLE raft(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-INSERT INTO meta SELECT 'term', ${plainTerm} WHERE EXISTS (SELECT 1 FROM meta WHERE name = 'applied' AND value > 0);`,
-};
-
 const columns = `key, seq >> ${subBits}, seq & ${maxSub}, create_rev, version, lease, value`;
-const newest = `SELECT max(seq) AS s FROM kv WHERE key >= ?1 AND (?2 IS NULL OR key < ?2) AND seq < ((?3 + 1) << ${subBits}) GROUP BY key`;
+const inBounds = (key: string): string => `${key} >= ?1 AND (?2 IS NULL OR ${key} < ?2)`;
+const newest = `SELECT max(seq) AS s FROM kv WHERE ${inBounds('key')} AND seq < ((?3 + 1) << ${subBits}) GROUP BY key`;
 
 /**
  * The state on disk: one sqlite file in WAL mode. Commits are not synced (the log is the truth); a checkpoint syncs the WAL before it copies
@@ -64,10 +32,12 @@ export class Database implements Rows {
   readonly #path: string;
   readonly #db: Sqlite;
   readonly #get: Statement;
-  readonly #at: Statement;
-  readonly #marks: Statement;
   readonly #live: Statement;
   readonly #count: Statement;
+  readonly #liveAt: Statement;
+  readonly #countAt: Statement;
+  readonly #changed: Statement;
+  readonly #revision: Statement;
   readonly #history: Statement;
   readonly #leaseKeys: Statement;
   #writer: Writer | undefined;
@@ -92,15 +62,19 @@ export class Database implements Rows {
     this.#get = db.prepare(
       `SELECT ${columns} FROM kv WHERE key = ?1 AND seq < ((?2 + 1) << ${subBits}) ORDER BY seq DESC LIMIT 1`,
     );
-    this.#at = db.prepare(`SELECT ${columns} FROM kv WHERE seq = (?1 << ${subBits}) | ?2`);
-    // Bare columns beside a lone max() come from the row of the maximum (sqlite.org/lang_select.html#bareagg).
-    this.#marks = db.prepare(
-      `SELECT key, s >> ${subBits}, s & ${maxSub}, version FROM (${newest.replace('AS s', 'AS s, key, version')})`,
-    );
+    // CROSS JOIN: `live` is walked, in the order of its keys.
     this.#live = db.prepare(
+      `SELECT ${columns.replaceAll(/\b(key|seq)\b/g, 'kv.$1')} FROM live CROSS JOIN kv ON kv.seq = live.seq WHERE ${inBounds('live.key')} ORDER BY live.key LIMIT ?3`,
+    );
+    this.#count = db.prepare(`SELECT count(*) FROM live WHERE ${inBounds('key')}`);
+    this.#liveAt = db.prepare(
       `SELECT ${columns} FROM (${newest}) JOIN kv ON kv.seq = s WHERE version > 0 ORDER BY key LIMIT ?4`,
     );
-    this.#count = db.prepare(`SELECT count(*) FROM (${newest.replace('AS s', ', version AS v')} HAVING v > 0)`);
+    this.#countAt = db.prepare(`SELECT count(*) FROM (${newest.replace('AS s', ', version AS v')} HAVING v > 0)`);
+    this.#changed = db.prepare(
+      `SELECT key, version FROM kv WHERE seq >= ((?1 + 1) << ${subBits}) ORDER BY seq LIMIT ?2`,
+    );
+    this.#revision = db.prepare("SELECT value FROM meta WHERE name = 'revision'");
     this.#history = db.prepare(
       `SELECT ${columns} FROM kv WHERE seq >= (?1 << ${subBits}) AND seq < (?2 << ${subBits}) ORDER BY seq LIMIT ?3`,
     );
@@ -157,28 +131,41 @@ export class Database implements Rows {
     return rows.length === 0 ? undefined : version(rows[0]!);
   }
 
-  at(revision: number, sub: number): Version | undefined {
-    const rows = this.#at.values(revision, sub) as Row[];
-    return rows.length === 0 ? undefined : version(rows[0]!);
+  moment<T>(read: (revision: number) => T): T {
+    this.#db.run('BEGIN');
+    try {
+      const rows = this.#revision.values() as Row[];
+      return read((rows[0]?.[0] as number | undefined) ?? 1);
+    } finally {
+      this.#db.run('COMMIT');
+    }
   }
 
-  marks(range: KeyRange, atRevision: number): Mark[] {
-    const rows = this.#marks.values(...bounds(range), Math.min(atRevision, anyRevision)) as Row[];
-    return rows.map((row) => ({
-      key: keyText(row[0] as Uint8Array),
-      revision: row[1] as number,
-      sub: row[2] as number,
-      version: row[3] as number,
-    }));
+  live(range: KeyRange, limit: number): Version[] {
+    return (this.#live.values(...bounds(range), limit || -1) as Row[]).map(version);
   }
 
-  live(range: KeyRange, atRevision: number, limit: number): Version[] {
-    const rows = this.#live.values(...bounds(range), Math.min(atRevision, anyRevision), limit || -1) as Row[];
+  count(range: KeyRange): number {
+    return (this.#count.values(...bounds(range)) as Row[])[0]![0] as number;
+  }
+
+  changed(range: KeyRange, afterRevision: number, most: number): ChangedKey[] | undefined {
+    const rows = this.#changed.values(Math.min(afterRevision, anyRevision), most + 1) as Row[];
+    if (rows.length > most) return undefined;
+    const live = new Map(rows.map(([key, version]) => [keyText(key as Uint8Array), (version as number) > 0]));
+    return [...live]
+      .filter(([key]) => inRange(range, key))
+      .map(([key, live]) => ({ key, live }))
+      .sort((a, b) => (a.key < b.key ? -1 : 1));
+  }
+
+  liveAt(range: KeyRange, atRevision: number, limit: number): Version[] {
+    const rows = this.#liveAt.values(...bounds(range), Math.min(atRevision, anyRevision), limit || -1) as Row[];
     return rows.map(version);
   }
 
-  count(range: KeyRange, atRevision: number): number {
-    const rows = this.#count.values(...bounds(range), Math.min(atRevision, anyRevision)) as Row[];
+  countAt(range: KeyRange, atRevision: number): number {
+    const rows = this.#countAt.values(...bounds(range), Math.min(atRevision, anyRevision)) as Row[];
     return rows[0]![0] as number;
   }
 
@@ -316,6 +303,8 @@ export class Database implements Rows {
 class Writer {
   readonly #db: Sqlite;
   readonly #insert: Statement;
+  readonly #setLive: Statement;
+  readonly #dropLive: Statement;
   readonly #setMeta: Statement;
   readonly #setLease: Statement;
   readonly #dropLease: Statement;
@@ -326,6 +315,8 @@ class Writer {
   constructor(db: Sqlite) {
     this.#db = db;
     this.#insert = db.prepare(`INSERT OR REPLACE INTO kv VALUES ((?1 << ${subBits}) | ?2, ?3, ?4, ?5, ?6, ?7)`);
+    this.#setLive = db.prepare(`INSERT OR REPLACE INTO live VALUES (?1, (?2 << ${subBits}) | ?3)`);
+    this.#dropLive = db.prepare('DELETE FROM live WHERE key = ?1');
     this.#setMeta = db.prepare('INSERT OR REPLACE INTO meta VALUES (?1, ?2)');
     this.#setLease = db.prepare('INSERT OR REPLACE INTO lease VALUES (?1, ?2, ?3)');
     this.#dropLease = db.prepare('DELETE FROM lease WHERE id = ?1');
@@ -353,9 +344,17 @@ class Writer {
 
   write(batch: Batch): void {
     this.#transaction(() => {
-      for (const { key, kv, sub } of batch.versions) {
+      // A key that changes more than once in a batch changes once among the live ones.
+      const newest = new Map<KeyText, Version>();
+      for (const version of batch.versions) {
+        const { key, kv, sub } = version;
         const lease = kv.lease === 0n ? null : kv.lease.toString();
         this.#insert.run(kv.modRevision, sub, keyBytes(key), kv.createRevision, kv.version, lease, kv.value);
+        newest.set(key, version);
+      }
+      for (const { key, kv, sub } of newest.values()) {
+        if (kv.version > 0) this.#setLive.run(keyBytes(key), kv.modRevision, sub);
+        else this.#dropLive.run(keyBytes(key));
       }
       for (const { id, ttlSeconds, remainingSeconds } of batch.leases) {
         if (ttlSeconds > 0) this.#setLease.run(id.toString(), ttlSeconds, remainingSeconds);

@@ -55,17 +55,24 @@ export class Overlay {
     return undefined;
   }
 
-  /** As `get` for every key of a range, in key order. */
-  range(range: KeyRange, atRevision: number): Version[] {
+  /** As `get` for every key of a range, in key order, and whether the key is live in a database that contains everything up to `written`. */
+  range(range: KeyRange, atRevision: number, written: number): { version: Version; before: boolean }[] {
     if (this.#keys.length === 0) return [];
-    const out: Version[] = [];
+    const out: { version: Version; before: boolean }[] = [];
     for (let i = lowerBound(this.#keys, range.first); i < this.#keys.length; i++) {
       const key = this.#keys[i]!;
       if (!inRange(range, key)) break;
-      const found = this.get(key, atRevision);
-      if (found !== undefined) out.push(found);
+      const version = this.get(key, atRevision);
+      if (version !== undefined) out.push({ version, before: this.#liveAt(key, written) });
     }
     return out;
+  }
+
+  /** Whether a key of which versions are held is live at a revision. */
+  #liveAt(key: KeyText, revision: number): boolean {
+    const known = this.get(key, revision);
+    // Version 1 makes a key that was not there; every other change is of one that was.
+    return known !== undefined ? known.kv.version > 0 : this.#byKey.get(key)![0]!.kv.version !== 1;
   }
 
   /** Keys that have the lease in some version that is held here. */

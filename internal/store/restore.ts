@@ -1,22 +1,26 @@
 import { type Disk, makeDurableDirectory } from '../base/disk.ts';
 import { Database } from './database-system.ts';
 import { StoreDamagedError } from './errors.ts';
+import { revisionSkip } from './revisions.ts';
 import { readSnapshot } from './snapshot-system.ts';
 import type { Version } from './rows.ts';
 
 const batchVersions = 1000;
 
 /**
- * Makes a store in `dir` (empty or missing) of a snapshot, ours or etcd's. Revisions, leases and alarms are kept; leases get their time again, and the
- * store gets ids of its own at its first start, so that it cannot be taken for a member of the cluster it came from. A snapshot that cannot be used
- * is a SnapshotError and leaves nothing.
+ * Makes a store in `dir` (empty or missing) of a snapshot, ours or etcd's. What keys hold, leases and alarms are kept; leases get their time again, and
+ * the store gets ids of its own at its first start, so that it cannot be taken for a member of the cluster it came from. Its revision is `skip` beyond
+ * the snapshot's, and history ends there: who watched the old store is told to read anew. A snapshot that cannot be used is a SnapshotError and leaves
+ * nothing.
  */
 export async function restoreStore(options: {
   from: string;
   dir: string;
   disk: Disk;
+  /** Default `revisionSkip`; 0: revisions and history go on as they are in the snapshot, for whoever compares. */
+  skip?: number;
 }): Promise<{ revision: number; keys: number }> {
-  const { from, dir, disk } = options;
+  const { from, dir, disk, skip = revisionSkip } = options;
   if ((await disk.stat(dir)) !== undefined && (await disk.list(dir)).length > 0)
     throw new StoreDamagedError(
       dir,
@@ -41,8 +45,13 @@ export async function restoreStore(options: {
           if (versions.length >= batchVersions) flush();
         }
         flush();
+        if (skip > 0) {
+          revision += skip;
+          const meta = { ...dump.meta, revision, compactRevision: revision };
+          database.write({ meta, versions: [], leases: [] });
+        }
         const everything = { first: '', end: undefined, single: false };
-        const keys = database.count(everything, revision);
+        const keys = database.count(everything);
         // Into one file, on disk, without a log beside it.
         database.vacuum();
         return { revision, keys };

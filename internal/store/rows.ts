@@ -9,13 +9,10 @@ export interface Version {
   readonly sub: number;
 }
 
-/** A key's newest version without its value. */
-export interface Mark {
+/** A key that changed, and whether its newest version is live. */
+export interface ChangedKey {
   readonly key: KeyText;
-  readonly revision: number;
-  readonly sub: number;
-  /** 0: deleted. */
-  readonly version: number;
+  readonly live: boolean;
 }
 
 export interface LeaseRow {
@@ -54,13 +51,17 @@ export interface Batch {
  */
 export interface Rows {
   get(key: KeyText, atRevision: number): Version | undefined;
-  at(revision: number, sub: number): Version | undefined;
-  /** The newest version of each key in the range, deleted ones too, in key order. */
-  marks(range: KeyRange, atRevision: number): Mark[];
-  /** Live keys in the range in key order, at most `limit` (0: all). */
-  live(range: KeyRange, atRevision: number, limit: number): Version[];
-  /** Number of live keys in the range. */
-  count(range: KeyRange, atRevision: number): number;
+  /** Calls `read` with the newest revision that is written; what it reads is of that moment, whatever is written meanwhile. */
+  moment<T>(read: (revision: number) => T): T;
+  /** Keys in the range that are live now, in key order, at most `limit` (0: all). */
+  live(range: KeyRange, limit: number): Version[];
+  /** How many keys in the range are live now. */
+  count(range: KeyRange): number;
+  /** Keys in the range that changed after a revision, in key order; undefined when more than `most` changes of any key came after it. */
+  changed(range: KeyRange, afterRevision: number, most: number): ChangedKey[] | undefined;
+  /** As `live` and `count` for a revision of the past: a walk along all versions of the range. */
+  liveAt(range: KeyRange, atRevision: number, limit: number): Version[];
+  countAt(range: KeyRange, atRevision: number): number;
   /** Changes of [fromRevision, beforeRevision) in order, at most `limit`. */
   history(fromRevision: number, beforeRevision: number, limit: number): Version[];
   /** Keys that had this lease in some version. */

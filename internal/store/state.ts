@@ -14,6 +14,7 @@ import type {
   WatchEvent,
 } from './api.ts';
 import type { Command } from './command.ts';
+import { holds } from './compare.ts';
 import {
   CompactedError,
   CorruptError,
@@ -23,7 +24,8 @@ import {
   LeaseNotFoundError,
   NoSpaceError,
 } from './errors.ts';
-import { type KeyRange, type KeyText, keyBytes, keyRange, keyText, ownBytes } from './keys.ts';
+import { type KeyText, keyBytes, keyRange, keyText, ownBytes } from './keys.ts';
+import { LiveRanges } from './live.ts';
 import { NewestCache, Overlay, versionBytes } from './overlay.ts';
 import { needsWholeRange, shapeRange } from './range-options.ts';
 import type { Batch, LeaseRow, Meta, Rows, Version } from './rows.ts';
@@ -51,6 +53,7 @@ export class State {
   readonly #rows: Rows;
   readonly #overlay = new Overlay();
   readonly #cache: NewestCache;
+  readonly #live: LiveRanges;
   readonly #leases = new Map<bigint, { readonly ttlSeconds: number; readonly remainingSeconds: number }>();
   #alarms: readonly Alarm[];
   #alarmsChanged = false;
@@ -82,6 +85,7 @@ export class State {
     const { meta } = saved;
     this.#rows = rows;
     this.#cache = new NewestCache(options.cacheBytes);
+    this.#live = new LiveRanges(rows, this.#overlay, (key, revision) => this.keyAt(key, revision));
     this.#quotaBytes = options.quotaBytes;
     this.#alarms = saved.alarms;
     this.revision = meta.revision;
@@ -210,6 +214,11 @@ export class State {
         this.compactRevision = command.to;
         this.reserved = 0;
         return { kind: 'none' };
+      case 'skip':
+        this.revision += command.by;
+        this.compactRevision = this.revision;
+        this.reserved = 0;
+        return { kind: 'none' };
     }
   }
 
@@ -267,7 +276,7 @@ export class State {
 
   countKeys(): number {
     if (this.#counted.revision !== this.revision) {
-      const { count } = this.#live({ first: '', end: undefined, single: false }, this.revision, undefined);
+      const { count } = this.#live.read({ first: '', end: undefined, single: false }, this.revision, undefined);
       this.#counted = { revision: this.revision, count };
     }
     return this.#counted.count;
@@ -305,54 +314,8 @@ export class State {
     const wanted = request.countOnly ? undefined : limit;
     const { versions, count } = range.single
       ? one(at === newestRevision ? this.newest(range.first) : this.keyAt(range.first, at))
-      : this.#live(range, at, wanted);
+      : this.#live.read(range, at, wanted);
     return { revision: newestRevision, count, ...shapeRange(request, versions, count) };
-  }
-
-  /** Live versions of a range at a revision, at most `limit` (0: all; undefined: none), and how many there are. */
-  #live(range: KeyRange, at: number, limit: number | undefined): { versions: KeyValue[]; count: number } {
-    const unwritten = this.#overlay.range(range, at);
-    if (unwritten.length === 0) {
-      const versions = limit === undefined ? [] : this.#rows.live(range, at, limit).map(({ kv }) => kv);
-      const complete = limit !== undefined && (limit === 0 || versions.length < limit);
-      return { versions, count: complete ? versions.length : this.#rows.count(range, at) };
-    }
-    const versions: KeyValue[] = [];
-    let count = 0;
-    let next = 0;
-    const room = (): boolean => limit !== undefined && (limit === 0 || versions.length < limit);
-    const take = (kv: KeyValue): void => {
-      if (kv.version === 0) return;
-      if (room()) versions.push(kv);
-      count++;
-    };
-    if (limit === 0) {
-      for (const { key, kv } of this.#rows.live(range, at, 0)) {
-        while (next < unwritten.length && unwritten[next]!.key < key) take(unwritten[next++]!.kv);
-        if (next < unwritten.length && unwritten[next]!.key === key) take(unwritten[next++]!.kv);
-        else take(kv);
-      }
-      while (next < unwritten.length) take(unwritten[next++]!.kv);
-      return { versions, count };
-    }
-    for (const mark of this.#rows.marks(range, at)) {
-      while (next < unwritten.length && unwritten[next]!.key < mark.key) take(unwritten[next++]!.kv);
-      if (next < unwritten.length && unwritten[next]!.key === mark.key) take(unwritten[next++]!.kv);
-      else if (mark.version > 0) {
-        if (room()) versions.push(this.#byMark(mark.key, mark.revision, mark.sub));
-        count++;
-      }
-    }
-    while (next < unwritten.length) take(unwritten[next++]!.kv);
-    return { versions, count };
-  }
-
-  #byMark(key: KeyText, revision: number, sub: number): KeyValue {
-    const cached = this.#cache.get(key);
-    if (cached && cached.modRevision === revision) return cached;
-    const found = this.#rows.at(revision, sub);
-    assert(found !== undefined, `row ${revision}/${sub} of an index entry is missing`);
-    return found.kv;
   }
 
   #checkRevision(revision: number | undefined): void {
@@ -393,7 +356,7 @@ export class State {
   #compare(compare: Compare): boolean {
     const range = keyRange(compare);
     if (range.single) return holds(compare, this.newest(range.first));
-    const { versions } = this.#live(range, this.revision, 0);
+    const { versions } = this.#live.read(range, this.revision, 0);
     if (versions.length > 0) return versions.every((kv) => holds(compare, kv));
     // An empty range has nothing whose value could be compared; the rest compares with zero.
     return holds(compare, undefined);
@@ -423,7 +386,7 @@ export class State {
         const range = keyRange(op.request);
         const found = range.single
           ? one(this.newest(range.first)).versions
-          : this.#live(range, this.#writing!.revision, 0).versions;
+          : this.#live.read(range, this.#writing!.revision, 0).versions;
         for (const kv of found) this.#deleteKey(keyText(kv.key), kv);
         const writing = this.#writing!;
         return {
@@ -491,37 +454,4 @@ interface TxnPath {
 
 function one(kv: KeyValue | undefined): { versions: KeyValue[]; count: number } {
   return kv === undefined ? { versions: [], count: 0 } : { versions: [kv], count: 1 };
-}
-
-function holds(compare: Compare, kv: KeyValue | undefined): boolean {
-  const order = difference(compare, kv);
-  if (order === undefined) return false;
-  switch (compare.result) {
-    case 'equal':
-      return order === 0;
-    case 'not-equal':
-      return order !== 0;
-    case 'greater':
-      return order > 0;
-    case 'less':
-      return order < 0;
-  }
-}
-
-/** Sign of what is stored minus what was given; undefined when there is no value to compare. */
-function difference(compare: Compare, kv: KeyValue | undefined): number | undefined {
-  switch (compare.target) {
-    case 'value':
-      return kv === undefined ? undefined : Buffer.compare(kv.value, compare.value);
-    case 'version':
-      return (kv?.version ?? 0) - compare.value;
-    case 'create':
-      return (kv?.createRevision ?? 0) - compare.value;
-    case 'mod':
-      return (kv?.modRevision ?? 0) - compare.value;
-    case 'lease': {
-      const lease = kv?.lease ?? 0n;
-      return lease === compare.value ? 0 : lease > compare.value ? 1 : -1;
-    }
-  }
 }

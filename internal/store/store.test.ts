@@ -19,8 +19,9 @@ import {
 import { prefixEnd } from './keys.ts';
 import { encodeCommand } from './command.ts';
 import { openJournal } from '../journal/journal.ts';
-import { openStore, type StoreOptions } from './store.ts';
+import { openStore, resetCluster, type StoreOptions } from './store.ts';
 import { restoreStore } from './restore.ts';
+import { revisionSkip } from './revisions.ts';
 import { bytes, ManualClock, Model, plain, randomTxn } from './testing.ts';
 
 const made: string[] = [];
@@ -32,17 +33,19 @@ function directory(): string {
   return `${dir}/store`;
 }
 
+const standard = (dir: string, options: Partial<StoreOptions> = {}): StoreOptions => ({
+  dir,
+  disk: systemDisk,
+  clock: systemClock,
+  random: seededRandom(1),
+  log: silentLogger,
+  writer: 'inline',
+  segmentBytes: 1 << 20,
+  ...options,
+});
+
 async function start(dir: string, options: Partial<StoreOptions> = {}): Promise<Store> {
-  const store = await openStore({
-    dir,
-    disk: systemDisk,
-    clock: systemClock,
-    random: seededRandom(1),
-    log: silentLogger,
-    writer: 'inline',
-    segmentBytes: 1 << 20,
-    ...options,
-  });
+  const store = await openStore(standard(dir, options));
   open.add(store);
   return store;
 }
@@ -366,7 +369,7 @@ describe('store', () => {
     const file = `${dir}/../snapshot`;
     await save(store, file);
     const copy = directory();
-    const { revision } = await restoreStore({ from: file, dir: copy, disk: systemDisk });
+    const { revision } = await restoreStore({ from: file, dir: copy, disk: systemDisk, skip: 0 });
     expect(revision).toBe(store.revision);
     const restored = await start(copy, { random: seededRandom(2) });
     expect(restored.cluster.clusterId).not.toBe(store.cluster.clusterId);
@@ -380,6 +383,47 @@ describe('store', () => {
     expect((await restored.hashKv()).hash).toBe((await store.hashKv()).hash);
     await expect(restoreStore({ from: file, dir: copy, disk: systemDisk })).rejects.toThrow('is not empty');
   });
+
+  test.each(['a restored snapshot', 'a reset cluster'])(
+    '%s: its revisions are beyond all that were seen, and a watch from before is told that it cannot go on',
+    async (what) => {
+      let dir = directory();
+      const store = await start(dir);
+      for (let i = 0; i < 20; i++) await put(store, `k${i % 7}`, String(i));
+      const member = await store.cluster.addMember(['http://127.0.0.1:1'], true);
+      const { clusterId, memberId } = store.cluster;
+      expect(store.cluster.members().map(({ id }) => id)).toContain(member.id);
+      await save(store, `${dir}.snapshot`);
+      // The end of this life: seen by watches, in no snapshot.
+      const lost = (await put(store, 'k0', 'lost')).revision;
+      await stop(store);
+      if (what === 'a reset cluster') {
+        for (const seed of [2, 3]) await resetCluster(standard(dir, { random: seededRandom(seed) }));
+      } else {
+        dir = directory();
+        await restoreStore({ from: `${made[0]!}/store.snapshot`, dir, disk: systemDisk });
+      }
+      const again = await start(dir, { random: seededRandom(4) });
+      expect(again.cluster.clusterId).not.toBe(clusterId);
+      if (what === 'a reset cluster') expect(again.cluster.memberId).toBe(memberId);
+      expect(again.cluster.members()).toMatchObject([{ id: again.cluster.memberId, learner: false }]);
+      expect(again.revision).toBeGreaterThan(lost + revisionSkip / 2);
+      expect(await get(again, 'k6')).toMatchObject([{ value: '13', version: 2 }]);
+      for (const revision of [2, lost - 1, lost, lost + 1, lost + 100]) {
+        const watched = collect(again, 'k0', revision);
+        await until(() => watched.ended() !== undefined);
+        expect(watched.ended()).toMatchObject({ code: 'COMPACTED' });
+        await expect(again.range({ key: bytes('k0'), revision })).rejects.toMatchObject({ code: 'COMPACTED' });
+      }
+      const watched = collect(again, 'k0', again.revision + 1);
+      const { revision } = await put(again, 'k0', 'new');
+      await until(() => watched.seen.length > 0);
+      expect(watched.seen[0]![0]).toBe(revision);
+      // What it is now holds after the next start, too.
+      await stop(again);
+      expect((await start(dir)).revision).toBe(revision);
+    },
+  );
 
   test('a damaged, cut off or foreign snapshot is refused and nothing is left', async () => {
     const store = await start(directory());
@@ -427,17 +471,21 @@ describe('store', () => {
     const dir = directory();
     const store = await start(dir);
     const { id } = await store.leaseGrant(50);
+    for (const key of ['a', 'b', 'c', 'd']) await put(store, key, '0');
+    await store.delete({ key: bytes('b'), rangeEnd: bytes('d') });
+    await put(store, 'c', '1');
     await put(store, 'a', '1', id);
     await stop(store);
     const db = new Sqlite(`${dir}/state.db`);
     db.run('ALTER TABLE lease DROP COLUMN remaining');
-    db.run('DROP TABLE alarm');
-    db.run('DROP TABLE raft');
+    for (const table of ['alarm', 'raft', 'live']) db.run(`DROP TABLE ${table}`);
     db.run("DELETE FROM meta WHERE name = 'term'");
     db.run("UPDATE meta SET value = 1 WHERE name = 'format'");
     db.close();
     const again = await start(dir);
     expect((await again.leaseTimeToLive(id)).grantedTtlSeconds).toBe(50);
+    const { kvs, count } = await again.range({ key: bytes('a'), rangeEnd: bytes('z'), limit: 2 });
+    expect([kvs.map(({ key }) => String.fromCharCode(...key)), count]).toEqual([['a', 'c'], 3]);
     await again.raiseAlarm({ memberId: 1n, type: 'corrupt' });
     await expect(put(again, 'a', '2')).rejects.toMatchObject({ code: 'CORRUPT' });
   });
@@ -448,7 +496,7 @@ describe('store', () => {
     await put(first, 'a', '1');
     await stop(first);
     const db = new Sqlite(`${dir}/state.db`);
-    db.run('DROP TABLE raft');
+    for (const table of ['raft', 'live']) db.run(`DROP TABLE ${table}`);
     db.run("DELETE FROM meta WHERE name = 'term'");
     db.run("UPDATE meta SET value = 2 WHERE name = 'format'");
     db.run("UPDATE meta SET value = 1 WHERE name = 'applied'");
@@ -542,7 +590,7 @@ describe('store against a model', () => {
       const hash = await store.hashKv();
       const twin = directory();
       await save(store, `${dir}.snapshot`);
-      await restoreStore({ from: `${dir}.snapshot`, dir: twin, disk: systemDisk });
+      await restoreStore({ from: `${dir}.snapshot`, dir: twin, disk: systemDisk, skip: 0 });
       expect(await (await start(twin)).hashKv()).toEqual(hash);
       const from = Math.max(1, compacted);
       const watched = collect(store, 'key/', from, prefixEnd(bytes('key/')));

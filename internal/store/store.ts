@@ -9,6 +9,7 @@ import { decodeMembership, emptyConfiguration } from '../raft/membership.ts';
 import type { RaftTransport } from '../raft/node.ts';
 import type { SnapshotMeta } from '../raft/types.ts';
 import type { Store } from './api.ts';
+import { encodeCommand } from './command.ts';
 import { StoreDamagedError } from './errors.ts';
 import { defaultCheckpointBytes } from './flusher.ts';
 import { GroupCluster } from './group-cluster.ts';
@@ -16,6 +17,7 @@ import { type Identity, loadIdentity } from './identity.ts';
 import { defaultTiming, GroupLog, type RaftTiming } from './log.ts';
 import { MemberStore, snapshotPrefix, type Waiting } from './member.ts';
 import { encodeMembers, type Membership, raftId } from './members.ts';
+import { revisionSkip } from './revisions.ts';
 import type { SavedState, StateFiles } from './state-files.ts';
 import { openStateFiles } from './state-files-system.ts';
 
@@ -125,7 +127,8 @@ export async function openStore(options: StoreOptions): Promise<MemberStore & St
 
 /**
  * Makes this member the only one of its group, when the others are lost for good: what it has is then the truth. The store must not be open. The
- * group gets another id, so that a lost member that comes back is refused: it must be emptied and join anew.
+ * group gets another id, so that a lost member that comes back is refused: it must be emptied and join anew. What only the others had is lost, and may
+ * have been seen: revisions skip (`revisionSkip`), and whoever watched is told to read anew.
  */
 export async function resetCluster(options: StoreOptions): Promise<void> {
   const parts = await openParts(options);
@@ -138,6 +141,7 @@ export async function resetCluster(options: StoreOptions): Promise<void> {
       records: [{ id: identity.memberId, ...member }],
     };
     const data = encodeMembers(only);
+    const skip = encodeCommand({ kind: 'skip', by: revisionSkip });
     const { hardState } = storage.initialState();
     const term = hardState.term + 1;
     const index = storage.lastIndex + 1;
@@ -145,7 +149,10 @@ export async function resetCluster(options: StoreOptions): Promise<void> {
       {
         snapshot: undefined,
         hardState: { term, vote: id, commit: hardState.commit },
-        entries: [{ index, term, type: 'membership', data: [data], bytes: data.length }],
+        entries: [
+          { index, term, type: 'membership', data: [data], bytes: data.length },
+          { index: index + 1, term, type: 'command', data: skip, bytes: bytesOf(skip) },
+        ],
         commit: hardState.commit,
       },
       false,
@@ -156,6 +163,10 @@ export async function resetCluster(options: StoreOptions): Promise<void> {
   } finally {
     await closeParts(parts);
   }
+}
+
+function bytesOf(pieces: readonly Uint8Array[]): number {
+  return pieces.reduce((sum, { length }) => sum + length, 0);
 }
 
 const defaultMember = { name: 'default', peerUrls: [], clientUrls: [] };
