@@ -1,6 +1,7 @@
 import type { Random } from '../../base/random.ts';
 import type { JsonObject } from '../machinery/json.ts';
 import type { FieldError } from '../machinery/status.ts';
+import type { Structural } from '../machinery/structural/schema.ts';
 import { nameAndAge, type Printer } from '../machinery/table.ts';
 
 /**
@@ -80,6 +81,20 @@ export interface SubresourceInfo {
   };
 }
 
+/** What a kind of a CustomResourceDefinition has beyond others: its objects are stored in one version and served in several. */
+export interface CustomKind {
+  /** metadata.name of the definition. */
+  readonly definition: string;
+  readonly structural: Structural;
+  /** Stands for everything that the stored form depends on: bytes that bear this mark are served as they are. */
+  readonly schemaId: string;
+  readonly storageVersion: string;
+  /** Versions that differ in more than apiVersion are converted by a webhook. */
+  readonly conversion: 'None' | 'Webhook';
+  /** The definition is being deleted: nothing is created any more. */
+  readonly terminating: boolean;
+}
+
 export interface KindInfo {
   /** '' for core. */
   group: string;
@@ -115,6 +130,8 @@ export interface KindInfo {
     encode(object: JsonObject): JsonObject;
     decode(object: JsonObject): JsonObject;
   };
+  /** Set for the kinds of CustomResourceDefinitions. */
+  custom?: CustomKind;
 }
 
 /** What a row must say; the rest has defaults. */

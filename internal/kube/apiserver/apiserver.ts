@@ -5,6 +5,7 @@ import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import { parseCidr } from '../../config/cidr.ts';
 import type { Store } from '../../store/api.ts';
+import { customResourceDefinition } from '../admission/custom-resource-definition.ts';
 import { namespaceLifecycle } from '../admission/namespace-lifecycle.ts';
 import { nodeRestriction, taintNewNodes } from '../admission/node-restriction.ts';
 import { defaultTolerationSeconds, priority, runtimeClass } from '../admission/pod-defaults.ts';
@@ -21,6 +22,11 @@ import { ServiceAccountTokens } from '../auth/service-account-tokens.ts';
 import type { SchemaSource } from '../machinery/openapi.ts';
 import { ApiApp, type ApiEnv, type Extension } from './app.ts';
 import { bootstrap } from './bootstrap.ts';
+import { CustomResources } from './custom/custom-resources.ts';
+import { liveOpenApi } from './custom/openapi.ts';
+import { conversionWebhook } from './custom/conversion.ts';
+import { LiveKinds } from './live-kinds.ts';
+import { serviceAddresses, WebhookClient } from './webhook-client.ts';
 import { Compactor } from './compactor.ts';
 import type { Core } from './context.ts';
 import { Conversions } from './convert.ts';
@@ -90,8 +96,22 @@ export interface ApiServer {
 export async function createApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const { store, kinds, clock, random, log, pki, config } = options;
   const hub = new WatchHub(store, clock, log);
-  const registry = new Registry(store, new Conversions(kinds), clock);
-  const lookups = new Lookups(kinds, registry);
+  const live = new LiveKinds(kinds, options.schemas);
+  const webhooks = new WebhookClient(
+    serviceAddresses((resource, namespace, name) => lookups.get('', resource, namespace, name)),
+  );
+  const convert = conversionWebhook({
+    definition: (name) => custom?.definition(name),
+    post: (config, review, timeoutMs) => webhooks.post(config, review, timeoutMs),
+    random,
+  });
+  const registry = new Registry(store, new Conversions(live, convert), clock);
+  const lookups = new Lookups(live, registry);
+  const definitions = kinds.byResource('apiextensions.k8s.io', 'v1', 'customresourcedefinitions');
+  const custom =
+    definitions === undefined
+      ? undefined
+      : new CustomResources({ kinds: live, registry, hub, clock, log, kind: definitions });
   const policy = new RbacPolicy();
   const authorizer = new Authorizer(policy, lookups);
   const issuer = `https://kubernetes.default.svc.${config.domain}`;
@@ -118,12 +138,13 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       claimResize,
       serviceDefaults,
       rbacEscalation(authorizer),
+      customResourceDefinition,
     ],
     { reader: lookups, random, now: () => clock.now() },
   );
   const core: Core = {
-    kinds,
-    schemas: options.schemas,
+    kinds: live,
+    schemas: live,
     registry,
     hub,
     admission,
@@ -146,7 +167,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const app = new ApiApp({
     core,
     nodes,
-    openapi: options.openapi,
+    openapi: liveOpenApi(options.openapi, live, 'v1.36.0'),
     serverAddress: `${config.advertiseAddress}:${config.port}`,
     checks: [
       { name: 'ping', check: () => '' },
@@ -159,6 +180,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const listeners: Listener[] = [];
   try {
     await rbac.start();
+    await custom?.start();
     await bootstrap(app, {
       serviceCidr: config.serviceCIDR,
       advertiseAddress: config.advertiseAddress,
@@ -168,6 +190,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     });
   } catch (error) {
     rbac.close();
+    custom?.close();
     hub.close();
     throw error;
   }
@@ -196,6 +219,8 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     async close() {
       compactor.close();
       rbac.close();
+      custom?.close();
+      webhooks.close();
       hub.close();
       for (const listener of listeners)
         await listener

@@ -193,7 +193,7 @@ export class ApiApp {
     const user = await this.authorize(request, env, info);
     if (!info.isResource) {
       const path = info.path.length > 1 && info.path.endsWith('/') ? info.path.slice(0, -1) : info.path;
-      const handler = Object.hasOwn(this.#handlers, path) ? this.#handlers[path] : undefined;
+      const handler = this.#handlers(path);
       if (request.method !== 'GET' && request.method !== 'HEAD')
         throw handler === undefined
           ? pathNotFound()

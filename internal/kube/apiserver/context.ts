@@ -3,7 +3,7 @@ import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import type { AdmissionChain, AdmissionRequest, Operation } from '../admission/types.ts';
 import type { ServiceAllocation } from '../admission/service-allocation.ts';
-import type { KindInfo, KindTable, StrategyContext } from '../api/kinds.ts';
+import type { KindInfo, StrategyContext } from '../api/kinds.ts';
 import type { Authorizer } from '../auth/authorizer.ts';
 import type { UserInfo } from '../auth/identity.ts';
 import type { ServiceAccountTokens } from '../auth/service-account-tokens.ts';
@@ -11,13 +11,14 @@ import type { FieldValidation } from '../machinery/decode.ts';
 import type { JsonObject } from '../machinery/json.ts';
 import type { SchemaSource } from '../machinery/openapi.ts';
 import { badRequest, invalid, tooLarge } from '../machinery/status.ts';
+import type { LiveKinds } from './live-kinds.ts';
 import type { Registry } from './registry.ts';
 import type { RequestInfo } from './request-info.ts';
 import type { WatchHub } from './watch-hub.ts';
 
 /** What every handler works with; one a server. */
 export interface Core {
-  readonly kinds: KindTable;
+  readonly kinds: LiveKinds;
   readonly schemas: SchemaSource;
   readonly registry: Registry;
   readonly hub: WatchHub;

@@ -1,13 +1,27 @@
-/** Kinds that are stored in another form than they are asked for (events.k8s.io/v1 Events lie as core/v1 ones, KEP-383). */
-import type { KindInfo, KindTable } from '../api/kinds.ts';
-import type { JsonObject } from '../machinery/json.ts';
+/**
+ * Kinds that are stored in another form than they are asked for: events.k8s.io/v1 Events lie as core/v1 ones (KEP-383), custom resources in one version of
+ * several.
+ */
+import { apiVersionOf, type KindInfo, type KindTable } from '../api/kinds.ts';
+import { cloneJson, type JsonObject } from '../machinery/json.ts';
+import { internalError } from '../machinery/status.ts';
 import { resourcePrefix } from './keys.ts';
+import type { StoredRecord } from './record.ts';
+
+/** Asks a definition's webhook for objects in another version; same number and order. Throws StatusErrors. */
+export type ConvertObjects = (definition: string, apiVersion: string, objects: JsonObject[]) => Promise<JsonObject[]>;
 
 /** Between the form that is stored and the forms that are served. */
 export class Conversions {
+  readonly #kinds: KindTable;
+  readonly #convert: ConvertObjects;
   readonly #sharing = new Map<string, KindInfo[]>();
+  /** What a webhook made of records, for the time that they are in use. */
+  readonly #prepared = new WeakMap<StoredRecord, Map<string, JsonObject>>();
 
-  constructor(kinds: KindTable) {
+  constructor(kinds: KindTable, convert: ConvertObjects) {
+    this.#kinds = kinds;
+    this.#convert = convert;
     for (const kind of kinds.all) {
       const prefix = resourcePrefix(kind);
       const list = this.#sharing.get(prefix) ?? [];
@@ -17,26 +31,87 @@ export class Conversions {
   }
 
   /** Whether stored bytes can be served as they are. */
-  isNative(kind: KindInfo): boolean {
+  isNative(kind: KindInfo, record: StoredRecord): boolean {
+    if (kind.custom !== undefined)
+      return record.header.s === kind.custom.schemaId && record.header.v === apiVersionOf(kind);
     return kind.storage === undefined;
   }
 
-  toStorage(kind: KindInfo, object: JsonObject): JsonObject {
-    return kind.storage === undefined ? object : kind.storage.encode(object);
+  /** Whether `prepare` has to come before `fromStorage`. */
+  needsPreparing(kind: KindInfo, record: StoredRecord): boolean {
+    return kind.custom?.conversion === 'Webhook' && record.header.v !== apiVersionOf(kind);
   }
 
-  fromStorage(kind: KindInfo, object: JsonObject): JsonObject {
-    return kind.storage === undefined ? object : kind.storage.decode(object);
+  /** Has records converted by the webhook of their definition, all in one call. */
+  async prepare(kind: KindInfo, records: readonly StoredRecord[]): Promise<void> {
+    const apiVersion = apiVersionOf(kind);
+    const missing = records.filter(
+      (record) => this.needsPreparing(kind, record) && this.#prepared.get(record)?.has(apiVersion) !== true,
+    );
+    if (missing.length === 0) return;
+    const converted = await this.#convert(
+      kind.custom!.definition,
+      apiVersion,
+      missing.map((record) => record.object()),
+    );
+    for (const [index, record] of missing.entries()) {
+      const versions = this.#prepared.get(record) ?? new Map<string, JsonObject>();
+      const object = converted[index]!;
+      kind.strategy.defaults?.(object);
+      this.#prepared.set(record, versions.set(apiVersion, object));
+    }
+  }
+
+  /** The object to store, and the mark of the schema that it fits. */
+  async toStorage(kind: KindInfo, object: JsonObject): Promise<{ object: JsonObject; mark: string | undefined }> {
+    const { custom } = kind;
+    if (custom === undefined)
+      return { object: kind.storage === undefined ? object : kind.storage.encode(object), mark: undefined };
+    if (custom.storageVersion === kind.version) return { object, mark: custom.schemaId };
+    const apiVersion = apiVersionOf({ group: kind.group, version: custom.storageVersion });
+    let stored: JsonObject = { ...cloneJson(object), apiVersion };
+    if (custom.conversion === 'Webhook') {
+      const [converted] = await this.#convert(custom.definition, apiVersion, [object]);
+      stored = converted!;
+    }
+    // A storage version that is not served has no kind: what lies in it is looked through at every read.
+    const storage = this.#kinds.byResource(kind.group, custom.storageVersion, kind.plural);
+    storage?.strategy.defaults?.(stored);
+    return { object: stored, mark: storage?.custom?.schemaId };
+  }
+
+  /** A fresh object in the kind's own form. */
+  fromStorage(kind: KindInfo, record: StoredRecord, revision?: number): JsonObject {
+    const { custom } = kind;
+    if (custom === undefined) {
+      const object = record.object(revision);
+      return kind.storage === undefined ? object : kind.storage.decode(object);
+    }
+    const apiVersion = apiVersionOf(kind);
+    if (this.isNative(kind, record)) return record.object(revision);
+    if (this.needsPreparing(kind, record)) {
+      const ready = this.#prepared.get(record)?.get(apiVersion);
+      if (ready === undefined) throw internalError(`an object of ${custom.definition} was not converted`);
+      const object = cloneJson(ready);
+      (object.metadata as JsonObject).resourceVersion = String(revision ?? record.revision);
+      return object;
+    }
+    const object = record.object(revision);
+    object.apiVersion = apiVersion;
+    kind.strategy.defaults?.(object);
+    return object;
   }
 
   /** What the record's header says for field selectors, for every kind that the object is served as. `object` is in storage form. */
   selectableFields(kind: KindInfo, object: JsonObject): Record<string, string> | undefined {
+    // The fields of custom resources depend on the version: they are read from the object in that version.
+    if (kind.custom !== undefined) return undefined;
     let out: Record<string, string> | undefined;
     for (const one of this.#sharing.get(resourcePrefix(kind)) ?? [kind]) {
       const readers = one.selectableFields;
       let form: JsonObject | undefined;
       for (const field in readers) {
-        form ??= this.fromStorage(one, object);
+        form ??= one.storage === undefined ? object : one.storage.decode(object);
         const value = readers[field]!(form);
         if (value === '') continue;
         out ??= {};

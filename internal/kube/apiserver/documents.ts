@@ -60,8 +60,8 @@ function health(checks: readonly HealthCheck[], kind: string): Handler {
   };
 }
 
-/** Every path with its handler. Paths end without a slash; `*` stands for one part. */
-export function documentHandlers(core: Core, options: DocumentOptions): Record<string, Handler> {
+/** The handler of a path, which ends without a slash. */
+export function documentHandlers(core: Core, options: DocumentOptions): (path: string) => Handler | undefined {
   const { kinds } = core;
   const document = (request: Request, value: JsonObject | undefined): Reply => {
     const form = negotiate(request.headers.get('accept'), false);
@@ -76,6 +76,21 @@ export function documentHandlers(core: Core, options: DocumentOptions): Record<s
     reply.headers.vary = 'Accept';
     return reply;
   };
+  /** Groups and versions come and go with CustomResourceDefinitions. */
+  const groupHandler = (path: string): Handler | undefined => {
+    const [api, first, second, ...more] = path.split('/').filter((part) => part !== '');
+    if (more.length > 0 || first === undefined) return undefined;
+    if (api === 'api')
+      return second === undefined ? (request) => document(request, resourceList(kinds, '', first)) : undefined;
+    if (api !== 'apis') return undefined;
+    if (second === undefined) return (request) => document(request, groupOf(kinds, first));
+    return (request) => document(request, resourceList(kinds, first, second));
+  };
+  const groupDocumentPaths = (): string[] =>
+    kinds.groups().flatMap(({ group, versions }) => {
+      const root = group === '' ? '/api' : `/apis/${group}`;
+      return [...(group === '' ? [] : [root]), ...versions.map((version) => `${root}/${version}`)];
+    });
   const handlers: Record<string, Handler> = {
     '/api': (request) => discover(request, true, () => coreVersions(kinds, options.serverAddress)),
     '/apis': (request) => discover(request, false, () => groupList(kinds)),
@@ -107,18 +122,12 @@ export function documentHandlers(core: Core, options: DocumentOptions): Record<s
   }
   handlers['/'] = () =>
     jsonReply({
-      paths: Object.keys(handlers)
-        .filter((path) => path !== '/')
-        .sort(),
+      paths: [...Object.keys(handlers), ...groupDocumentPaths()].filter((path) => path !== '/').sort(),
     });
-  for (const { group, versions } of kinds.groups()) {
-    if (group !== '') handlers[`/apis/${group}`] = (request) => document(request, groupOf(kinds, group));
-    for (const version of versions) {
-      const path = group === '' ? `/api/${version}` : `/apis/${group}/${version}`;
-      handlers[path] = (request) => document(request, resourceList(kinds, group, version));
-    }
-  }
-  return handlers;
+  return (path) => {
+    if (Object.hasOwn(handlers, path)) return handlers[path];
+    return groupHandler(path);
+  };
 }
 
 /** `/openapi/v3/<path>`; undefined for another path. */

@@ -1,10 +1,10 @@
 /** What authentication, the Node authorizer and admission read from the registry: always the newest state. */
 import type { AdmissionReader } from '../admission/types.ts';
-import type { KindInfo, KindTable } from '../api/kinds.ts';
 import type { NodeGraph } from '../auth/node-authorizer.ts';
 import type { TokenSubjects } from '../auth/service-account-tokens.ts';
 import { everything } from '../machinery/selectors.ts';
 import { getPath, isObject, type JsonObject } from '../machinery/json.ts';
+import type { LiveKinds } from './live-kinds.ts';
 import type { Registry } from './registry.ts';
 import { selectAll } from './selection.ts';
 
@@ -12,24 +12,21 @@ import { selectAll } from './selection.ts';
 const secretFields = ['nodeStageSecretRef', 'nodePublishSecretRef', 'nodeExpandSecretRef'];
 
 export class Lookups implements AdmissionReader, NodeGraph, TokenSubjects {
-  readonly #kinds = new Map<string, KindInfo>();
+  readonly #kinds: LiveKinds;
   readonly #registry: Registry;
 
-  constructor(kinds: KindTable, registry: Registry) {
+  constructor(kinds: LiveKinds, registry: Registry) {
     this.#registry = registry;
-    for (const kind of kinds.all) {
-      const key = `${kind.group}/${kind.plural}`;
-      if (!this.#kinds.has(key)) this.#kinds.set(key, kind);
-    }
+    this.#kinds = kinds;
   }
 
   async get(group: string, resource: string, namespace: string, name: string): Promise<JsonObject | undefined> {
-    const kind = this.#kinds.get(`${group}/${resource}`);
+    const kind = this.#kinds.byGroupResource(group, resource);
     return kind === undefined ? undefined : this.#registry.getObject(kind, namespace, name);
   }
 
   async list(group: string, resource: string, namespace: string): Promise<JsonObject[]> {
-    const kind = this.#kinds.get(`${group}/${resource}`);
+    const kind = this.#kinds.byGroupResource(group, resource);
     if (kind === undefined) return [];
     const { records } = await this.#registry.list({
       kind,
@@ -48,13 +45,13 @@ export class Lookups implements AdmissionReader, NodeGraph, TokenSubjects {
     namespace: string,
     name: string,
   ): Promise<Readonly<Record<string, string>> | undefined> {
-    const kind = this.#kinds.get(`${group}/${resource}`);
+    const kind = this.#kinds.byGroupResource(group, resource);
     const record = kind === undefined ? undefined : await this.#registry.get(kind, namespace, name);
     return record === undefined ? undefined : (record.header.f ?? {});
   }
 
   async podsOnNode(node: string, namespace: string): Promise<JsonObject[]> {
-    const kind = this.#kinds.get('/pods');
+    const kind = this.#kinds.byGroupResource('', 'pods');
     if (kind === undefined) return [];
     const { records } = await this.#registry.list({
       kind,

@@ -6,7 +6,7 @@
  *     1  u8   format version, 1
  *     2  u32  length of the header (little-endian)
  *     6  u32  offset of the resourceVersion's place in the body
- *    10       header: JSON {v: apiVersion of the body, l?: labels, f?: selectable fields}
+ *    10       header: JSON {v: apiVersion of the body, l?: labels, f?: selectable fields, s?: mark of a custom resource's schema}
  *             body: JSON without metadata.resourceVersion
  */
 import { DecodeError, utf8Text } from '../../base/bytes.ts';
@@ -22,6 +22,8 @@ export interface RecordHeader {
   readonly v: string;
   readonly l?: Readonly<Record<string, string>>;
   readonly f?: Readonly<Record<string, string>>;
+  /** Mark of the custom resource's schema that the body fits. */
+  readonly s?: string;
 }
 
 /** A stored object and the revision that is its resourceVersion. Views into the store's bytes: not to be changed. */
@@ -73,7 +75,11 @@ export class StoredRecord {
 const first = ['name', 'generateName', 'namespace', 'uid'];
 
 /** `object` as a record; its resourceVersion is left out. */
-export function encodeRecord(object: JsonObject, fields: Record<string, string> | undefined): Uint8Array {
+export function encodeRecord(
+  object: JsonObject,
+  fields: Record<string, string> | undefined,
+  mark?: string,
+): Uint8Array {
   const metadata = object.metadata as JsonObject;
   let head = `{"kind":${JSON.stringify(object.kind)},"apiVersion":${JSON.stringify(object.apiVersion)},"metadata":{`;
   for (const key of first) {
@@ -94,9 +100,10 @@ export function encodeRecord(object: JsonObject, fields: Record<string, string> 
     if (value !== undefined) tail += `,${JSON.stringify(key)}:${JSON.stringify(value)}`;
   }
   tail += '}';
-  const header: { v: unknown; l?: unknown; f?: unknown } = { v: object.apiVersion };
+  const header: { v: unknown; l?: unknown; f?: unknown; s?: string } = { v: object.apiVersion };
   if (metadata.labels !== undefined && metadata.labels !== null) header.l = metadata.labels;
   if (fields !== undefined) header.f = fields;
+  if (mark !== undefined) header.s = mark;
   const headerText = JSON.stringify(header);
   const headerLength = Buffer.byteLength(headerText);
   const headLength = Buffer.byteLength(head);

@@ -90,7 +90,10 @@ export class Registry {
   async get(kind: KindInfo, namespace: string, name: string): Promise<StoredRecord | undefined> {
     const response = await this.store.range({ key: utf8(objectKey(kind, namespace, name)) });
     const kv = response.kvs[0];
-    return kv === undefined ? undefined : recordOf(kv);
+    if (kv === undefined) return undefined;
+    const record = recordOf(kv);
+    await this.conversions.prepare(kind, [record]);
+    return record;
   }
 
   /** The object in the kind's own form. */
@@ -100,7 +103,16 @@ export class Registry {
   }
 
   objectOf(kind: KindInfo, record: StoredRecord, revision?: number): JsonObject {
-    return this.conversions.fromStorage(kind, record.object(revision));
+    return this.conversions.fromStorage(kind, record, revision);
+  }
+
+  /** Whether the selection takes the record of this kind. A record that needs it has been prepared. */
+  selects(kind: KindInfo, selection: Selection, record: StoredRecord, rest: string): boolean {
+    if (kind.custom === undefined || selection.fields.length === 0) return selects(selection, record, rest);
+    return selects(selection, record, rest, () => {
+      const object = this.objectOf(kind, record);
+      return Object.fromEntries(Object.entries(kind.selectableFields).map(([field, read]) => [field, read(object)]));
+    });
   }
 
   async list(request: ListRequest): Promise<ListResult> {
@@ -124,12 +136,13 @@ export class Registry {
       });
       if (revision === 0) revision = response.revision;
       let last = '';
+      const page = response.kvs.map(recordOf);
+      await this.conversions.prepare(kind, page);
       for (let i = 0; i < response.kvs.length; i++) {
-        const kv = response.kvs[i]!;
-        last = utf8Text(kv.key);
+        last = utf8Text(response.kvs[i]!.key);
         const rest = last.slice(resource.length);
-        const record = recordOf(kv);
-        if (!selects(selection, record, rest)) continue;
+        const record = page[i]!;
+        if (!this.selects(kind, selection, record, rest)) continue;
         records.push({ rest, record });
         if (limit > 0 && records.length === limit) {
           const more = response.more || i + 1 < response.kvs.length;
@@ -157,7 +170,8 @@ export class Registry {
     const kv = response.kvs[0];
     const rest = key.slice(resource.length);
     const record = kv === undefined ? undefined : recordOf(kv);
-    const found = record !== undefined && selects(request.selection, record, rest);
+    if (record !== undefined) await this.conversions.prepare(request.kind, [record]);
+    const found = record !== undefined && this.selects(request.kind, request.selection, record, rest);
     return { revision, records: found ? [{ rest, record }] : [], next: undefined, remaining: undefined };
   }
 
@@ -184,7 +198,7 @@ export class Registry {
     side?: SideEffects,
   ): Promise<StoredRecord> {
     const key = utf8(objectKey(kind, namespace, name));
-    const value = this.#encode(kind, object);
+    const value = await this.#encode(kind, object);
     const response = await this.store.txn(
       {
         compare: [{ key, target: 'create', result: 'equal', value: 0 }, ...(side?.compare ?? [])],
@@ -209,7 +223,7 @@ export class Registry {
     object: JsonObject,
     side?: SideEffects,
   ): Promise<StoredRecord> {
-    const value = this.#encode(kind, object);
+    const value = await this.#encode(kind, object);
     const key = utf8(objectKey(kind, namespace, name));
     const put: RequestOp = { op: 'put', request: { key, value, ...(await this.#leaseFor(kind)) } };
     const revision = await this.#write(kind, namespace, key, expected, put, side);
@@ -242,12 +256,14 @@ export class Registry {
     const found = response.responses[0];
     const kv = found?.op === 'range' ? found.response.kvs[0] : undefined;
     if (kv !== undefined && kv.modRevision === expected) throw new SideConflict();
-    throw new WriteConflict(kv === undefined ? undefined : recordOf(kv));
+    const current = kv === undefined ? undefined : recordOf(kv);
+    if (current !== undefined) await this.conversions.prepare(kind, [current]);
+    throw new WriteConflict(current);
   }
 
-  #encode(kind: KindInfo, object: JsonObject): Uint8Array {
-    const stored = this.conversions.toStorage(kind, object);
-    return encodeRecord(stored, this.conversions.selectableFields(kind, stored));
+  async #encode(kind: KindInfo, object: JsonObject): Promise<Uint8Array> {
+    const stored = await this.conversions.toStorage(kind, object);
+    return encodeRecord(stored.object, this.conversions.selectableFields(kind, stored.object), stored.mark);
   }
 }
 

@@ -66,7 +66,7 @@ export function recordPieces(
   record: StoredRecord,
   revision?: number,
 ): Uint8Array[] {
-  if (registry.conversions.isNative(kind)) return record.pieces(revision);
+  if (registry.conversions.isNative(kind, record)) return record.pieces(revision);
   return [utf8(JSON.stringify(registry.objectOf(kind, record, revision)))];
 }
 

@@ -29,7 +29,7 @@ function scaleOf(kind: KindInfo, object: JsonObject): JsonObject {
   const paths = pathsOf(kind);
   const metadata = object.metadata as JsonObject;
   const selector = getPath(object, ...paths.selector);
-  let text = '';
+  let text = typeof selector === 'string' ? selector : '';
   if (isObject(selector)) {
     const plain = !('matchLabels' in selector) && !('matchExpressions' in selector);
     text = labelSelectorText(plain ? selectorOfMap(selector as Record<string, string>) : labelSelectorOf(selector));

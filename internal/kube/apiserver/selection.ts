@@ -44,16 +44,25 @@ export function parseSelection(kind: KindInfo, query: URLSearchParams, name = ''
   };
 }
 
-/** `rest` is `[namespace/]name`, what follows the resource's prefix in the key. */
-export function selects(selection: Selection, record: StoredRecord, rest: string): boolean {
+/** `rest` is `[namespace/]name`, what follows the resource's prefix in the key; `fieldsOf` gives selectable fields, by default the header's. */
+export function selects(
+  selection: Selection,
+  record: StoredRecord,
+  rest: string,
+  fieldsOf: () => Readonly<Record<string, string>> | undefined = () => record.header.f,
+): boolean {
   if (selection.all) return true;
   const header = record.header;
+  let fields: Readonly<Record<string, string>> | undefined;
   for (const { field, operator, value } of selection.fields) {
     let have: string;
     const slash = rest.indexOf('/');
     if (field === 'metadata.name') have = rest.slice(slash + 1);
     else if (field === 'metadata.namespace') have = slash < 0 ? '' : rest.slice(0, slash);
-    else have = header.f?.[field] ?? '';
+    else {
+      fields ??= fieldsOf() ?? {};
+      have = fields[field] ?? '';
+    }
     if ((have === value) !== (operator === '=')) return false;
   }
   return matchesLabels(selection.labels, header.l);

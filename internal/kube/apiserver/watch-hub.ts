@@ -213,6 +213,13 @@ export class WatchHub {
     };
   }
 
+  /** Ends the subscriptions below a prefix: what they see has changed its form, or is gone. */
+  end(prefix: string): void {
+    const members = [...(this.#members.get(prefix) ?? [])];
+    this.#members.delete(prefix);
+    for (const member of members) member.subscriber.onEnd(expired('the definition of this resource has changed'));
+  }
+
   #endAll(error: StatusError): void {
     const all = [...this.#members.values()].flatMap((members) => [...members]);
     this.#members.clear();

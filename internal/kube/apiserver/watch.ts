@@ -11,9 +11,9 @@ import { type Negotiated, negotiate } from './negotiation.ts';
 import type { StoredRecord } from './record.ts';
 import { parseRevision, tooLargeResourceVersion } from './registry.ts';
 import { Chunks, includeObjectOf, recordPieces, transform } from './render.ts';
-import type { Reply, ReplySink } from './reply.ts';
+import { errorStatus, type Reply, type ReplySink } from './reply.ts';
 import { isTrue } from './request-info.ts';
-import { parseSelection, type Selection, selects } from './selection.ts';
+import { parseSelection, type Selection } from './selection.ts';
 import type { Change, Subscription } from './watch-hub.ts';
 
 const bookmarkMs = 60_000;
@@ -109,6 +109,7 @@ class Watcher {
   #initialBytes = 0;
   #ended = false;
   #subscription: Subscription | undefined;
+  #converting: Promise<void> | undefined;
   #timers: { cancel(): void }[] = [];
 
   constructor(
@@ -142,7 +143,7 @@ class Watcher {
     try {
       const scope = kind.namespaced && info.namespace !== '' ? `${info.namespace}/` : '';
       this.#subscription = core.hub.subscribe(resourcePrefix(kind), scope, after, {
-        onChanges: (changes) => this.#changes(changes),
+        onChanges: (changes) => this.#take(changes),
         onEnd: (error) => this.#fail(error.status),
       });
       if (this.#ended) this.#subscription.close();
@@ -162,10 +163,28 @@ class Watcher {
     const timer = core.clock.after(bookmarkMs * (0.9 + 0.2 * core.random.float()), () => {
       this.#timers = this.#timers.filter((one) => one !== timer);
       if (this.#ended || this.#subscription === undefined) return;
-      this.#write(this.#bookmark(this.#subscription.progress(), false));
+      // What waits for a webhook is not told yet.
+      if (this.#converting === undefined) this.#write(this.#bookmark(this.#subscription.progress(), false));
       if (!this.#ended) this.#scheduleBookmark();
     });
     this.#timers.push(timer);
+  }
+
+  /** Changes that a webhook has to convert wait for it, and what comes after waits behind them. */
+  #take(changes: readonly Change[]): void {
+    const { core, kind } = this.#context;
+    const { conversions } = core.registry;
+    const records = changes.flatMap(({ current, previous }) => [current, previous]).filter((one) => one !== undefined);
+    if (this.#converting === undefined && !records.some((record) => conversions.needsPreparing(kind, record)))
+      return this.#changes(changes);
+    const turn = (this.#converting ?? Promise.resolve())
+      .then(() => conversions.prepare(kind, records))
+      .then(() => this.#changes(changes))
+      .catch((error: unknown) => this.#fail(errorStatus(error, core.log, 'converting for a watch')))
+      .finally(() => {
+        if (this.#converting === turn) this.#converting = undefined;
+      });
+    this.#converting = turn;
   }
 
   #changes(changes: readonly Change[]): void {
@@ -181,13 +200,16 @@ class Watcher {
   /** What the change is to this watcher: an object that leaves the selection is deleted, one that enters is added. */
   #render(change: Change): Uint8Array | undefined {
     const { current, previous } = change;
-    const now = current !== undefined && selects(this.#selection, current, change.rest);
-    const before = previous !== undefined && selects(this.#selection, previous, change.rest);
+    const { core, kind } = this.#context;
+    const chosen = (record: StoredRecord | undefined): boolean =>
+      record !== undefined && core.registry.selects(kind, this.#selection, record, change.rest);
+    const now = chosen(current);
+    const before = chosen(previous);
     if (!now && !before) return undefined;
     const type: EventType = now ? (before ? 'MODIFIED' : 'ADDED') : 'DELETED';
     const record = now ? current! : previous!;
     const cacheable = this.#form.as !== 'table';
-    const key = `${type}${this.#form.as}${this.#form.metaVersion}${apiVersionOf(this.#context.kind)}`;
+    const key = `${type}${this.#form.as}${this.#form.metaVersion}${apiVersionOf(kind)}${kind.custom?.schemaId ?? ''}`;
     const known = cacheable ? change.rendered.get(key) : undefined;
     if (known !== undefined) return known;
     const bytes = this.#event(type, record, change.revision);

@@ -26,6 +26,8 @@ import {
   type WriteParameters,
   writeParameters,
 } from './context.ts';
+import { pruneDecoded, refuseTerminating, refuseUndeclared } from './custom/decode.ts';
+import { customEnvelope } from './live-kinds.ts';
 import { decodeProtobuf, protobufMediaType } from './protobuf/decode.ts';
 import { SideConflict, WriteConflict } from './registry.ts';
 
@@ -54,12 +56,18 @@ export function management(context: RequestContext, parameters: WriteParameters)
 /** Decodes a body of this kind: default kind and apiVersion, then they must match. */
 export function decodeKind(
   context: RequestContext,
-  kind: Pick<KindInfo, 'group' | 'version' | 'kind' | 'schema'>,
+  kind: Pick<KindInfo, 'group' | 'version' | 'kind' | 'schema' | 'custom'>,
   body: Uint8Array,
   fieldValidation: WriteParameters['fieldValidation'],
 ): JsonObject {
   const expect = { apiVersion: apiVersionOf(kind), kind: kind.kind };
-  return accept(context, kind, decodeAny(context, kind.schema, body, fieldValidation, expect));
+  const decoded = decodeAny(context, bodySchema(kind), body, fieldValidation, expect);
+  return accept(context, kind, pruneDecoded(kind, decoded, fieldValidation));
+}
+
+/** What a body is decoded as: custom resources have their schema looked at afterwards. */
+function bodySchema(kind: Pick<KindInfo, 'schema' | 'custom'>): string {
+  return kind.custom === undefined ? kind.schema : customEnvelope;
 }
 
 /** A body in any of the encodings that are served, as an object of the definition `schema`. Throws 400, 415. */
@@ -77,7 +85,7 @@ export function decodeAny(
     fieldValidation,
     ...(expect === undefined ? {} : { expect }),
   };
-  if (media === protobufMediaType) {
+  if (media === protobufMediaType && schema !== customEnvelope) {
     try {
       return decodeObject(decodeProtobuf(body, schema, context.core.schemas), options);
     } catch (error) {
@@ -151,6 +159,7 @@ function setManagedFields(object: JsonObject, from: JsonObject): void {
 /** Admission, strategy and store for a new object that has its defaults and managedFields. */
 export async function persistNew(context: RequestContext, object: JsonObject, dryRun: boolean): Promise<JsonObject> {
   const { core, kind } = context;
+  refuseTerminating(kind);
   const request = admissionRequest(context, 'CREATE', {
     name: String(metadataOf(object).name ?? ''),
     object,
@@ -221,7 +230,8 @@ export async function patchFromBody(context: RequestContext): Promise<Written> {
   const parameters = writeParameters(context, 'PatchOptions');
   const body = await context.body();
   if (media === 'application/apply-patch+yaml') return apply(context, parameters, body);
-  if (!patchTypes.includes(media)) throw unsupportedMediaType(media, patchTypes);
+  const types = kind.custom === undefined ? patchTypes : patchTypes.filter((type) => !type.includes('strategic'));
+  if (!types.includes(media)) throw unsupportedMediaType(media, types);
   if (context.query.has('force'))
     throw invalid('meta.k8s.io', 'PatchOptions', '', [
       { type: 'FieldValueForbidden', field: 'force', detail: 'Forbidden: may not be specified for non-apply patch' },
@@ -243,12 +253,12 @@ export async function patchFromBody(context: RequestContext): Promise<Written> {
       else if (media === 'application/merge-patch+json') patched = applyMergePatch(cloneJson(live), patch);
       else patched = applyStrategicMergePatch(cloneJson(live), patch, kind.schema, core.schemas);
       const decoded = decodeObject(patched, {
-        schema: kind.schema,
+        schema: bodySchema(kind),
         source: core.schemas,
         fieldValidation: parameters.fieldValidation,
       });
       context.warnings.length = 0;
-      const next = accept(context, kind, decoded);
+      const next = accept(context, kind, pruneDecoded(kind, decoded, parameters.fieldValidation));
       if (metadataOf(next).name !== info.name)
         throw invalid(kind.group, kind.kind, info.name, [
           {
@@ -271,11 +281,12 @@ async function apply(context: RequestContext, parameters: WriteParameters, body:
       { type: 'FieldValueRequired', field: 'fieldManager', detail: 'Required value: is required for apply patch' },
     ]);
   const decoded = decodeBody(body, 'application/apply-patch+yaml', {
-    schema: kind.schema,
+    schema: bodySchema(kind),
     source: core.schemas,
     fieldValidation: parameters.fieldValidation,
     expect: { apiVersion: apiVersionOf(kind), kind: kind.kind },
   });
+  refuseUndeclared(kind, decoded.object);
   const applied = accept(context, kind, decoded);
   const metadata = metadataOf(applied);
   metadata.name ??= info.name;

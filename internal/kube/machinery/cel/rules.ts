@@ -4,6 +4,8 @@ import { childPath, correlated } from '../structural/values.ts';
 import type { FieldError, FieldErrorType } from '../status.ts';
 import { estimateCost } from './estimate.ts';
 import { type Budget, CostExceeded } from './meter.ts';
+
+export { requestCostMax } from './meter.ts';
 import { optionalOf } from './optional.ts';
 import { compile, type Program, reasonOf, type Scope, walkNodes } from './program.ts';
 import { celTypeOf } from './types.ts';
