@@ -59,6 +59,8 @@ export interface Strategy {
   allowCreateOnUpdate?: boolean;
   /** PUT without resourceVersion is accepted; default true. */
   allowUnconditionalUpdate?: boolean;
+  /** Changes an object at its first DELETE: finalizers that keep it until something is done. */
+  prepareForDelete?(object: JsonObject, context: StrategyContext): void;
   /** `Warning:` header texts for an object. */
   warnings?(object: JsonObject): string[];
   /** Default grace period in seconds; undefined means the kind is deleted at once. Only pods have one. */

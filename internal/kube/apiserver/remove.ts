@@ -186,6 +186,7 @@ async function removeOnce(
   }
   const namespaceHeld =
     isNamespace && isObject(next.spec) && Array.isArray(next.spec.finalizers) && next.spec.finalizers.length > 0;
+  if (!deleting) kind.strategy.prepareForDelete?.(next, core.strategy);
   const held = finalizersOf(next).length > 0 || namespaceHeld;
   if (!held && grace === 0) {
     if (!request.dryRun) {

@@ -8,7 +8,9 @@ import { type KeyPair, issueCertificate, makeAuthority, makeSigningKey } from '.
 import { openStore } from '../../store/store.ts';
 import type { Store } from '../../store/api.ts';
 import { builtinKinds, builtinSchemas } from '../api/builtin.ts';
+import type { KindTable } from '../api/kinds.ts';
 import type { UserInfo } from '../auth/identity.ts';
+import type { SchemaSource } from '../machinery/openapi.ts';
 import { type ApiServer, createApiServer } from './apiserver.ts';
 import type { Listener } from './listener-server.ts';
 
@@ -83,13 +85,19 @@ const noOpenApi = {
 export async function startApi(
   store: Store,
   pki: TestPki,
-  options: { port?: number; log?: Logger; openapi?: Parameters<typeof createApiServer>[0]['openapi'] } = {},
+  options: {
+    port?: number;
+    log?: Logger;
+    openapi?: Parameters<typeof createApiServer>[0]['openapi'];
+    kinds?: KindTable;
+    schemas?: SchemaSource;
+  } = {},
 ): Promise<ApiServer> {
   const signing = await makeSigningKey();
   return createApiServer({
     store,
-    kinds: builtinKinds,
-    schemas: builtinSchemas,
+    kinds: options.kinds ?? builtinKinds,
+    schemas: options.schemas ?? builtinSchemas,
     openapi: options.openapi ?? noOpenApi,
     pki: {
       server: pki.server,
@@ -120,6 +128,8 @@ export async function startTestServer(
     pki?: TestPki;
     /** Instead of one in `dir`; closed with the server. */
     store?: Store;
+    kinds?: KindTable;
+    schemas?: SchemaSource;
   } = {},
 ): Promise<TestServer> {
   const dir = options.dir ?? (await mkdtemp(`${tmpdir()}/apiserver-test-`));

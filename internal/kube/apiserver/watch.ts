@@ -175,8 +175,10 @@ class Watcher {
     const { core, kind } = this.#context;
     const { conversions } = core.registry;
     const records = changes.flatMap(({ current, previous }) => [current, previous]).filter((one) => one !== undefined);
-    if (this.#converting === undefined && !records.some((record) => conversions.needsPreparing(kind, record)))
-      return this.#changes(changes);
+    if (this.#converting === undefined && !records.some((record) => conversions.needsPreparing(kind, record))) {
+      this.#changes(changes);
+      return;
+    }
     const turn = (this.#converting ?? Promise.resolve())
       .then(() => conversions.prepare(kind, records))
       .then(() => this.#changes(changes))

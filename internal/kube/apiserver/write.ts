@@ -286,7 +286,6 @@ async function apply(context: RequestContext, parameters: WriteParameters, body:
     fieldValidation: parameters.fieldValidation,
     expect: { apiVersion: apiVersionOf(kind), kind: kind.kind },
   });
-  refuseUndeclared(kind, decoded.object);
   const applied = accept(context, kind, decoded);
   const metadata = metadataOf(applied);
   metadata.name ??= info.name;
@@ -295,6 +294,7 @@ async function apply(context: RequestContext, parameters: WriteParameters, body:
       `the name of the object (${String(metadata.name)}) does not match the name on the URL (${info.name})`,
     );
   checkNamespace(context, applied);
+  refuseUndeclared(kind, applied);
   if (Array.isArray(metadata.managedFields) && metadata.managedFields.length > 0)
     throw badRequest('metadata.managedFields must be nil');
   return update(context, parameters, {

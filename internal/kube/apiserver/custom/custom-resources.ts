@@ -2,6 +2,7 @@ import type { Clock, Timer } from '../../../base/clock.ts';
 import { errorText } from '../../../base/errors.ts';
 import type { Logger } from '../../../base/log.ts';
 import type { KindInfo } from '../../api/kinds.ts';
+import { cleanupFinalizer, withCondition } from '../../api/strategies/custom-definition.ts';
 import { getPath, isObject, type JsonObject } from '../../machinery/json.ts';
 import { formatTime } from '../../machinery/time.ts';
 import { someNode, type Structural } from '../../machinery/structural/schema.ts';
@@ -12,7 +13,7 @@ import { type Registry, WriteConflict } from '../registry.ts';
 import { selectAll } from '../selection.ts';
 import type { WatchHub } from '../watch-hub.ts';
 import { customKinds, type RuleCheck } from './custom-kind.ts';
-import { cleanupFinalizer, isEstablished, namedStatus, withCondition } from './names.ts';
+import { isEstablished, namedStatus } from './names.ts';
 
 const cleanupRetryMs = 2000;
 

@@ -1,8 +1,7 @@
+import { withCondition } from '../../api/strategies/custom-definition.ts';
 import { getPath, isObject, type Json, type JsonObject } from '../../machinery/json.ts';
 
 /** Conditions of CustomResourceDefinitions (k8s.io/apiextensions-apiserver/pkg/controller/{status,establish,finalizer}). */
-export const cleanupFinalizer = 'customresourcecleanup.apiextensions.k8s.io';
-
 const text = (value: Json | undefined): string => (typeof value === 'string' ? value : '');
 
 export function conditionOf(definition: JsonObject, type: string): JsonObject | undefined {
@@ -12,15 +11,6 @@ export function conditionOf(definition: JsonObject, type: string): JsonObject | 
 
 export function isEstablished(definition: JsonObject): boolean {
   return conditionOf(definition, 'Established')?.status === 'True';
-}
-
-/** `conditions` with one set; its time changes with its status only. */
-export function withCondition(conditions: readonly JsonObject[], condition: JsonObject, time: string): JsonObject[] {
-  const before = conditions.find((one) => one.type === condition.type);
-  const since = before?.status === condition.status ? before?.lastTransitionTime : undefined;
-  const next = { lastTransitionTime: since ?? time, ...condition };
-  if (before === undefined) return [...conditions, next];
-  return conditions.map((one) => (one === before ? next : one));
 }
 
 interface Taken {
