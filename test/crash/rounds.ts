@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { errorText } from '../../internal/base/errors.ts';
 import { type Random, seededRandom } from '../../internal/base/random.ts';
 import { must, root, run, TestNode, until } from '../e2e/harness.ts';
 import { LossyMount } from '../lossy/lossy.ts';
@@ -168,13 +169,19 @@ export class CrashRounds {
       );
     });
     if (lost !== 'clean') throw new Error(`LOST: ${lost}`);
-    await until('the counter is ready', readyMs, async () => {
-      const output = await this.node.kubectl(
-        ['-n', 'counter', 'wait', '--for=condition=Ready', 'pod/counter-0', '--timeout=5s'],
-        { timeoutMs: 20_000 },
-      );
-      return output.code === 0;
-    });
+    try {
+      await until('the counter is ready', readyMs, async () => {
+        const output = await this.node.kubectl(
+          ['-n', 'counter', 'wait', '--for=condition=Ready', 'pod/counter-0', '--timeout=5s'],
+          { timeoutMs: 20_000 },
+        );
+        return output.code === 0;
+      });
+    } catch (error) {
+      const { stdout } = await this.node.kubectl(['-n', 'counter', 'describe', 'pod/counter-0'], { timeoutMs: 20_000 });
+      const log = readFileSync(`${this.node.data}/logs/agent.log`, 'utf8').split('\n').slice(-60).join('\n');
+      throw new Error(`${errorText(error)}\n${stdout}\n${log}`, { cause: error });
+    }
   }
 
   async #verifyRecords(): Promise<void> {

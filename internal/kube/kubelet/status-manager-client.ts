@@ -14,8 +14,8 @@ interface Entry {
   version: number;
   sent: number;
   busy: boolean;
-  /** What the API was last told, so that a repeated report costs nothing. */
-  told: PodStatus | undefined;
+  /** What the API was last told and the version that the pod had then, so that a repeated report costs nothing. */
+  told: { status: PodStatus; resourceVersion: number } | undefined;
 }
 
 const firstRetryMs = 500;
@@ -45,7 +45,7 @@ export class StatusManager {
     const entry = this.#entry(pod, status);
     entry.pod = pod;
     if (sameJson(entry.status, status) && entry.version > 0) {
-      if (entry.told !== undefined || entry.busy) return;
+      if (entry.busy || (entry.told !== undefined && !this.#wasChanged(entry, entry.told.resourceVersion))) return;
     }
     entry.status = status;
     entry.version++;
@@ -67,6 +67,13 @@ export class StatusManager {
     this.#stop.abort();
   }
 
+  /** Somebody else changed what is ours since the API was told: the node lifecycle controller does, when the node seemed to be away. */
+  #wasChanged(entry: Entry, toldVersion: number): boolean {
+    const latest = this.#current(podUid(entry.pod)) ?? entry.pod;
+    // The watch may still be behind our own write.
+    return version(latest) > toldVersion && !sameJson(merge(latest.status, entry.status), latest.status);
+  }
+
   #entry(pod: Pod, status: PodStatus): Entry {
     let entry = this.#entries.get(podUid(pod));
     if (!entry) {
@@ -85,6 +92,8 @@ export class StatusManager {
       try {
         await this.#send(uid, entry);
         entry.sent = version;
+        // What the watch told while the request was on its way.
+        if (entry.told && this.#wasChanged(entry, entry.told.resourceVersion)) entry.version++;
         retryMs = firstRetryMs;
       } catch (error) {
         this.#log.debug('pod status not accepted yet', { pod: podKey(entry.pod), error: errorText(error) });
@@ -103,7 +112,7 @@ export class StatusManager {
       const body: Pod = { ...latest, status: merge(latest.status, status) };
       if (sameJson(body.status, latest.status)) break;
       try {
-        await this.#client.update(podsRef, body, { subresource: 'status' });
+        latest = await this.#client.update(podsRef, body, { subresource: 'status' });
         break;
       } catch (error) {
         if (isStatus(error, 'NotFound')) return;
@@ -116,7 +125,7 @@ export class StatusManager {
         }
       }
     }
-    entry.told = status;
+    entry.told = { status, resourceVersion: version(latest) };
     if (!confirm) return;
     try {
       await this.#client.delete(podsRef, pod.metadata.name, podNamespace(pod), {
@@ -127,6 +136,11 @@ export class StatusManager {
       if (!isStatus(error, 'NotFound', 'Conflict')) throw error;
     }
   }
+}
+
+/** Versions of one store are numbers that grow. */
+function version(pod: Pod): number {
+  return Number(pod.metadata.resourceVersion ?? 0);
 }
 
 /** Our status with the conditions and fields that belong to others. */
