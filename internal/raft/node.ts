@@ -111,7 +111,7 @@ export class RaftNode {
   readonly #sendingTo = new Set<MemberId>();
   /** Questions to the leader. */
   readonly #questions = new Map<number, { resolve: (data: Uint8Array) => void; reject: (error: unknown) => void }>();
-  /** A snapshot that is being received, by its sender. */
+  /** A snapshot is being received, or is taking the place of the state: there is one place for it on the disk. */
   #receiving = false;
 
   constructor(options: RaftNodeOptions) {
@@ -272,26 +272,48 @@ export class RaftNode {
     this.#wake();
   }
 
-  /** A snapshot from another member. Resolves when it is on disk; throws when it was not taken. */
+  /** A snapshot from another member. Resolves when it is on disk, or not needed; throws when it was not taken. */
   async receiveSnapshot(
     from: MemberId,
     term: number,
     meta: SnapshotMeta,
     pieces: AsyncIterable<Uint8Array>,
   ): Promise<void> {
-    if (this.#receiving) throw new Error('another snapshot is being received');
+    if (this.#receiving) throw new AppError('SNAPSHOT_REFUSED', 'another snapshot is being received or installed');
+    this.#checkSnapshotTerm(term);
     this.#receiving = true;
+    const free = (): void => {
+      this.#receiving = false;
+    };
     try {
       await this.#options.machine.receiveSnapshot(meta, pieces);
       if (this.#stopped) return;
       this.#options.log.info('raft: received a snapshot', { from: from.toString(16), index: meta.index });
-      this.#guard(() => this.raft.step({ type: 'snapshot', from, to: this.raft.id, term, meta }));
-      const taken = this.#take();
-      if (!taken) await this.#options.machine.discardSnapshot();
+      const installing = this.#guard(() => {
+        this.raft.step({ type: 'snapshot', from, to: this.raft.id, term, meta });
+        return this.#take();
+      });
+      if (this.#stopped) return;
+      if (installing !== undefined) {
+        // Whoever sent it need not wait until then.
+        void installing.finally(free);
+        this.#pump();
+        return;
+      }
+      await this.#options.machine.discardSnapshot();
       this.#pump();
-    } finally {
-      this.#receiving = false;
+      this.#checkSnapshotTerm(term);
+      free();
+    } catch (error) {
+      free();
+      throw error;
     }
+  }
+
+  /** Who sent it does not lead any more. */
+  #checkSnapshotTerm(term: number): void {
+    if (term < this.raft.term)
+      throw new AppError('SNAPSHOT_REFUSED', `a snapshot of term ${term}; this member is in term ${this.raft.term}`);
   }
 
   /** A message could not be sent. */
@@ -337,11 +359,12 @@ export class RaftNode {
     });
   }
 
-  #guard(work: () => void): void {
+  #guard<T>(work: () => T): T | undefined {
     try {
-      work();
+      return work();
     } catch (error) {
       this.#fail(error);
+      return undefined;
     }
   }
 
@@ -355,12 +378,12 @@ export class RaftNode {
   #pump(): void {
     this.#guard(() => {
       this.#askReads();
-      while (!this.#stopped && this.raft.hasReady()) this.#take();
+      while (!this.#stopped && this.raft.hasReady()) void this.#take();
     });
   }
 
-  /** One Ready. Returns whether it brings a snapshot. */
-  #take(): boolean {
+  /** One Ready. When it brings a snapshot: settled when that is installed. */
+  #take(): Promise<void> | undefined {
     const { raft } = this;
     const ready = raft.ready();
     this.#tellLeadership();
@@ -373,7 +396,8 @@ export class RaftNode {
       entry.done = true;
       this.#guard(() => this.#persisted());
     };
-    if (ready.snapshot !== undefined) void this.#install(ready.snapshot, written, finished);
+    let installed: Promise<void> | undefined;
+    if (ready.snapshot !== undefined) installed = this.#install(ready.snapshot, written, finished);
     else if (written === undefined) finished();
     else
       written.then(
@@ -386,7 +410,7 @@ export class RaftNode {
     this.#apply(ready.committed);
     for (const { context, index } of ready.reads) this.#readAllowed(context, index);
     for (const to of ready.snapshotsWanted) void this.#sendSnapshot(to);
-    return ready.snapshot !== undefined;
+    return installed;
   }
 
   /** Reports finished writes in the order in which they were asked for. */
@@ -462,15 +486,18 @@ export class RaftNode {
   // --- snapshots
 
   async #sendSnapshot(to: MemberId): Promise<void> {
+    // One that was begun in an earlier term is on its way; when it ends, this one is asked for again.
     if (this.#sendingTo.has(to)) return;
     this.#sendingTo.add(to);
     let sent: number | undefined;
     // Sent in the name of the leader that was asked for it: by the time it is made another one may lead.
     const { term } = this.raft;
+    const leads = (): boolean => !this.#stopped && this.raft.leading !== undefined && this.raft.term === term;
     try {
       const snapshot = await this.#options.machine.makeSnapshot();
       try {
-        if (!this.#stopped) await this.#options.transport.sendSnapshot(to, term, snapshot);
+        if (!leads()) throw new NotLeaderError(this.raft.leader);
+        await this.#options.transport.sendSnapshot(to, term, snapshot);
         sent = snapshot.meta.index;
       } finally {
         await snapshot.release();
@@ -481,7 +508,8 @@ export class RaftNode {
       this.#sendingTo.delete(to);
     }
     if (this.#stopped) return;
-    this.raft.snapshotSent(to, sent);
+    // What was sent in another term says nothing about what the member has now.
+    this.raft.snapshotSent(to, leads() ? sent : undefined);
     this.#pump();
   }
 }

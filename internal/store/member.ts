@@ -100,7 +100,8 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   readonly #leases: MemberLeases;
   #flusher: Flusher;
   #membership: Membership;
-  #reserved: number;
+  /** Up to which revision the entries behind this one may be lost after they were told: what this member appended last, as the leader of a term. */
+  #reserved = { term: 0, to: 0 };
   /** A state from another member takes the place of this one. */
   #installing: Promise<void> | undefined;
   /** Told when this member has applied everything and leads. */
@@ -114,7 +115,6 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     const saved = options.files.saved();
     this.#state = new State(options.files.rows, saved, options);
     this.#membership = decodeMembers(saved.membership!);
-    this.#reserved = this.#state.reserved;
     this.#recent = new RecentEvents(this.#state.revision + 1, options.recentBytes);
     this.#watches = new Watches({
       state: this.#state,
@@ -348,7 +348,8 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   async close(): Promise<void> {
     if (this.#closed !== undefined) return;
     if (this.#state.reserved > 0 && this.#entries.alone) {
-      // Nothing was lost: the next start need not skip revisions. Proposals before this one are applied by then.
+      // Nothing was lost: the next start need not skip revisions. Proposals before this one are applied by then, and what comes behind it reserves anew.
+      this.#reserved = { term: 0, to: 0 };
       await this.#propose({ kind: 'reserve', to: 0 }, 'durable').catch(() => undefined);
     }
     // What was asked for before this call is answered; without a majority it is given up in time.
@@ -383,19 +384,29 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     const { waiting, alone } = this.#entries;
     if (waiting >= maxWaiting || this.#state.unwrittenBytes > maxUnwrittenBytes)
       throw new StoreBusyError(this.#options.dir, waiting);
-    // Each entry raises the revision by one at most.
-    if (durability !== 'durable' && alone && this.#state.revision + waiting + 1 > this.#reserved) {
-      this.#reserve(this.#state.revision + waiting + reserveBlock);
-    }
+    if (durability !== 'durable' && alone) this.#reserveNext();
     return new Promise((resolve, reject) =>
       this.#entries.propose(encodeCommand(command), durability, { command, resolve, reject: rejectAs(reject) }),
     );
   }
 
+  /**
+   * The next revision may be lost after it was told. Each entry raises the revision by one at most; what an earlier leader reserved may be given up by an
+   * entry that is not applied yet.
+   */
+  #reserveNext(): void {
+    const { term, log } = this.#entries.node.raft;
+    const next = this.#state.revision + log.lastIndex - this.#state.appliedIndex + 1;
+    if (this.#reserved.term !== term || next > this.#reserved.to) this.#reserve(next + reserveBlock);
+  }
+
   #reserve(to: number): void {
-    this.#reserved = to;
+    this.#reserved = { term: this.#entries.node.raft.term, to };
     const command: Command = { kind: 'reserve', to };
-    this.#entries.propose(encodeCommand(command), 'durable', { command, resolve: ignore, reject: ignore });
+    const reject = (): void => {
+      this.#reserved = { term: 0, to: 0 };
+    };
+    this.#entries.propose(encodeCommand(command), 'durable', { command, resolve: ignore, reject });
   }
 
   apply(entry: Entry, waiting: Waiting | undefined): void {
@@ -503,7 +514,6 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     const saved = files.saved();
     this.#state = new State(files.rows, saved, this.#options);
     this.#membership = decodeMembers(saved.membership!);
-    this.#reserved = this.#state.reserved;
     this.#recent.reset(this.#state.revision + 1);
     this.#flusher = this.#newFlusher();
     this.#leases.lessor.reset();
