@@ -184,18 +184,23 @@ export function isLinearizable(operations: readonly RegisterOperation[]): boolea
   const visited = new Set<string>();
   let state: string | undefined;
   let open = sorted.filter(({ answered }) => answered !== Number.POSITIVE_INFINITY).length;
-  const stack: { index: number; before: string | undefined }[] = [];
+  const stack: { index: number; before: string | undefined; low: number; high: number }[] = [];
+  /** Everything before `low` is taken, and nothing from `high` on: what a configuration is beside them is short. */
+  let low = 0;
+  let high = 0;
   let from = 0;
   while (open > 0) {
     let earliest = Number.POSITIVE_INFINITY;
-    for (let i = 0; i < sorted.length && sorted[i]!.invoked < earliest; i++)
+    for (let i = low; i < sorted.length && sorted[i]!.invoked < earliest; i++)
       if (done[i] === 0) earliest = Math.min(earliest, sorted[i]!.answered);
     let taken = -1;
-    for (let i = from; i < sorted.length && sorted[i]!.invoked < earliest; i++) {
+    for (let i = Math.max(low, from); i < sorted.length && sorted[i]!.invoked < earliest; i++) {
       const op = sorted[i]!;
       if (done[i] === 1 || (!op.write && op.value !== state)) continue;
       done[i] = 1;
-      const configuration = `${op.write ? op.value : state}|${done.join('')}`;
+      let begin = low;
+      while (done[begin] === 1) begin++;
+      const configuration = `${op.write ? op.value : state}|${begin}|${done.subarray(begin, Math.max(high, i + 1)).join('')}`;
       if (!visited.has(configuration)) {
         visited.add(configuration);
         taken = i;
@@ -205,9 +210,11 @@ export function isLinearizable(operations: readonly RegisterOperation[]): boolea
     }
     if (taken >= 0) {
       const op = sorted[taken]!;
-      stack.push({ index: taken, before: state });
+      stack.push({ index: taken, before: state, low, high });
       if (op.write) state = op.value;
       if (op.answered !== Number.POSITIVE_INFINITY) open--;
+      while (done[low] === 1) low++;
+      high = Math.max(high, taken + 1);
       from = 0;
       continue;
     }
@@ -216,6 +223,8 @@ export function isLinearizable(operations: readonly RegisterOperation[]): boolea
     done[last.index] = 0;
     if (sorted[last.index]!.answered !== Number.POSITIVE_INFINITY) open++;
     state = last.before;
+    low = last.low;
+    high = last.high;
     from = last.index + 1;
   }
   return true;

@@ -1,12 +1,13 @@
 import { AppError, errorCode, errorText } from '../../../internal/base/errors.ts';
 import { seededRandom } from '../../../internal/base/random.ts';
-import type { Store, TxnRequest } from '../../../internal/store/api.ts';
+import type { Durability, Store, TxnRequest } from '../../../internal/store/api.ts';
 import { CompactedError } from '../../../internal/store/errors.ts';
 import { prefixEnd } from '../../../internal/store/keys.ts';
 import { raftId } from '../../../internal/store/members.ts';
 import { bytes } from '../../../internal/store/testing.ts';
 import { calm, type GroupFaults, type Life, SimulatedGroup, type SimulatedMember, timing } from './group.ts';
 import { changesOf, History, type Operation, pairs, Violation } from './history.ts';
+import { Leases } from './leases.ts';
 import { World } from './world.ts';
 
 export interface SimulationOptions {
@@ -19,6 +20,8 @@ export interface SimulationOptions {
   weather?: Weather;
   /** Less load, and no wait for the end of all leases. */
   short?: boolean;
+  /** As many members all the time, and writes that may be lost only where one is alone from the beginning to the end. */
+  steady?: boolean;
 }
 
 export interface SimulationResult {
@@ -49,13 +52,15 @@ export interface Weather {
 const keys = ['k0', 'k1', 'k2'];
 const utf8 = bytes;
 const clients = 4;
+/** A group does not grow beyond this. */
+const mostMembers = 5;
 
 /** One whole history under one seed. The same seed gives the same history, whatever the machine does. */
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
   const random = seededRandom(options.seed);
   const world = new World(random);
   const members = options.members ?? [1, 3, 3, 5][random.uint32() % 4]!;
-  const weather = options.weather ?? forecast(world);
+  const weather = options.weather ?? forecast(world, options.steady ?? false);
   const group = new SimulatedGroup(world, {
     segmentBytes: 8192,
     checkpointBytes: 6000,
@@ -66,7 +71,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
       ...(weather.maxMessageBytes !== undefined && { maxMessageBytes: weather.maxMessageBytes }),
     },
   });
-  const run = new Run(group, members);
+  const run = new Run(group, members, options.steady ?? false);
   try {
     await run.story(weather, options.durationMs ?? (options.short ? 1500 : 12_000), options.short ?? false);
   } catch (error) {
@@ -84,7 +89,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   };
 }
 
-function forecast(world: World): Weather {
+function forecast(world: World, steady: boolean): Weather {
   const { between, pick } = { between: (a: number, b: number) => world.between(a, b), pick: world.pick.bind(world) };
   const faults: GroupFaults = {
     lossProbability: pick([0, 0, 0.02, 0.2]),
@@ -95,7 +100,8 @@ function forecast(world: World): Weather {
     syncMs: pick([0.5, 5, 40]),
   };
   const weights: Weather['weights'] = {};
-  for (const name of Object.keys(nemesis) as (keyof typeof nemesis)[]) weights[name] = pick([0, 1, 1, 4]);
+  for (const name of Object.keys(nemesis) as (keyof typeof nemesis)[])
+    if (!steady || !(name === 'grow' || name === 'shrink')) weights[name] = pick([0, 1, 1, 4]);
   return { faults, everyMs: between(150, 1500), weights, maxMessageBytes: pick([1, 300, 1 << 20]) };
 }
 
@@ -118,7 +124,9 @@ const nemesis = {
   flipBit: (run: Run) => run.flipBit(),
   compact: (run: Run) => run.compact(),
   moveLeader: (run: Run) => run.moveLeader(),
-  replaceMember: (run: Run) => run.replaceMember(),
+  replaceMember: (run: Run) => run.changeMembers('replace'),
+  shrink: (run: Run) => run.changeMembers('shrink'),
+  grow: (run: Run) => run.changeMembers('grow'),
 };
 
 class Run {
@@ -145,6 +153,7 @@ class Run {
   constructor(
     readonly group: SimulatedGroup,
     readonly size: number,
+    readonly steady: boolean,
   ) {
     this.world = group.world;
     this.#names = size;
@@ -155,9 +164,13 @@ class Run {
     group.add('n1');
     await this.#until(60_000, () => group.alive.length === 1, 'the first member opens');
     for (let i = 0; i < clients; i++) this.#client(i);
-    for (let i = 0; i < Math.min(2, this.size); i++) this.#observe(i);
+    for (let i = 0; i < Math.min(2, this.steady ? this.size : 2); i++) this.#observe(i);
     this.#leaseClient();
-    for (let n = 2; n <= this.size; n++) await this.#join(`n${n}`);
+    for (let n = 2; n <= this.size; n++)
+      await this.#join(`n${n}`, {
+        settle: (promise) => this.#runUntilSettled(promise),
+        pass: (ms) => world.run(world.now + ms),
+      });
     await this.#until(
       60_000,
       () => group.leader?.life.store.membership.configuration.voters.length === this.size,
@@ -233,6 +246,17 @@ class Run {
     if (group.violation !== undefined) return;
     this.#last = this.revision;
     this.history.check({ revision: final.revision, kvs: pairs(final.kvs) });
+    await this.#until(
+      60_000,
+      () => {
+        const ids = store.cluster.members().map(({ id }) => id);
+        return group.alive.every(
+          ({ memberId, life }) => !ids.includes(memberId) || life.store.revision >= this.revision,
+        );
+      },
+      'every member has everything',
+    );
+    if (group.violation !== undefined) return;
     await this.#compareMembers();
     if (!short) this.#leases.check(await this.#leasesLeft(store), group);
   }
@@ -296,9 +320,9 @@ class Run {
 
   async #operate(store: Store, life: Life, client: number): Promise<void> {
     const { world, history } = this;
-    const alone = this.size === 1;
     const kind = world.pick(['put', 'put', 'put', 'delete', 'swap', 'get', 'get', 'list'] as const);
-    const volatile = alone && kind === 'put' && world.chance(0.3);
+    const volatile = (!this.steady || this.size === 1) && kind === 'put' && world.chance(0.3);
+    const durability = !volatile ? 'durable' : this.steady ? 'volatile' : world.pick(['volatile', 'deferred'] as const);
     const key = volatile ? `v${client}` : world.pick(keys);
     const writes = kind === 'put' || kind === 'swap';
     const op: Operation = {
@@ -316,7 +340,7 @@ class Run {
     };
     history.operations.push(op);
     try {
-      await Promise.race([this.#ask(store, op), life.ended.promise]);
+      await Promise.race([this.#ask(store, op, durability), life.ended.promise]);
       op.outcome = 'done';
       op.answered = history.tick();
       if (op.changed > 0)
@@ -328,11 +352,11 @@ class Run {
     }
   }
 
-  async #ask(store: Store, op: Operation): Promise<void> {
+  async #ask(store: Store, op: Operation, durability: Durability): Promise<void> {
     const key = utf8(op.key);
     const value = utf8(op.value);
     if (op.kind === 'put') {
-      op.revision = (await store.put({ key, value }, op.volatile ? 'volatile' : 'durable')).revision;
+      op.revision = (await store.put({ key, value }, durability)).revision;
       op.changed = op.revision;
     } else if (op.kind === 'delete') {
       const answer = await store.delete({ key });
@@ -456,7 +480,7 @@ class Run {
 
   partition(alone?: number): void {
     const { group, world } = this;
-    if (this.size === 1) return;
+    if (this.#present.length === 1) return;
     const ids = group.members.map(({ id }) => id);
     const apart = new Set(alone !== undefined ? [alone] : ids.filter(() => world.chance(0.5)));
     group.parts = [apart, new Set(ids.filter((id) => !apart.has(id)))];
@@ -531,19 +555,37 @@ class Run {
       .catch(() => undefined);
   }
 
-  /** A member leaves for good, and a new one with an empty disk joins; first one that refuses to start. */
-  replaceMember(): void {
-    const { group } = this;
+  get #present(): SimulatedMember[] {
+    return this.group.members.filter(({ removed }) => !removed);
+  }
+
+  /** A member leaves for good, first one that refuses to start; a new one with an empty disk joins. */
+  changeMembers(how: 'replace' | 'shrink' | 'grow'): void {
+    const { group, world } = this;
     const leader = group.leader;
-    if (leader === undefined || this.#changing || this.size === 1) return;
+    if (leader === undefined || this.#changing) return;
+    const leaves = how !== 'grow';
+    if (leaves ? this.#present.length === 1 : this.#present.length >= mostMembers) return;
     const damaged = this.#damaged;
     // Who is left must be a majority.
-    if (damaged !== undefined && damaged.refused === undefined) return;
-    const old = damaged ?? this.world.pick(group.members.filter(({ removed }) => !removed));
-    if (old === leader) return;
+    if (leaves && damaged !== undefined && damaged.refused === undefined) return;
+    const old = damaged ?? world.pick(this.#present);
+    if (leaves && old === leader) return;
     this.#changing = true;
     this.#busy++;
-    void this.#replace(leader.life.store, old)
+    const late = world.sleep(25_000).then(() => {
+      throw new AppError('LATE', 'not in time');
+    });
+    late.catch(() => undefined);
+    const inTime: Waiting = {
+      settle: (promise) => Promise.race([promise, late]),
+      pass: (ms) => Promise.race([world.sleep(ms), late]),
+    };
+    const change = async (): Promise<void> => {
+      if (leaves) await this.#remove(leader.life.store, old, inTime);
+      if (how !== 'shrink') await this.#join(`n${++this.#names}`, inTime);
+    };
+    change()
       .catch((error: unknown) => group.say(`the members were not changed: ${errorText(error)}`))
       .finally(() => {
         this.#changing = false;
@@ -551,19 +593,14 @@ class Run {
       });
   }
 
-  async #replace(store: Store, old: SimulatedMember): Promise<void> {
-    const { group, world } = this;
-    group.say(`${old.name} is removed`);
-    const late = world.sleep(25_000).then(() => {
-      throw new AppError('LATE', 'not in time');
-    });
-    await Promise.race([store.cluster.removeMember(old.memberId), late]);
+  async #remove(store: Store, old: SimulatedMember, { settle }: Waiting): Promise<void> {
+    this.group.say(`${old.name} is removed`);
+    await settle(store.cluster.removeMember(old.memberId));
     old.removed = true;
-    group.kill(old);
-    await Promise.race([this.#join(`n${++this.#names}`), late]);
+    this.group.kill(old);
   }
 
-  async #join(name: string): Promise<void> {
+  async #join(name: string, { settle, pass }: Waiting): Promise<void> {
     const { group } = this;
     const url = `https://${name}:2380`;
     for (let attempt = 0; attempt < 100; attempt++) {
@@ -575,7 +612,7 @@ class Run {
           if (member === undefined) {
             const settled = added.then((made) => (member = made));
             settled.catch(() => undefined);
-            await this.#runUntilSettled(settled);
+            await settle(settled);
           } else added.catch(() => undefined);
           if (member !== undefined) {
             group.add(name, { clusterId: store.cluster.clusterId, memberId: member.id }).id = raftId(member.id);
@@ -583,80 +620,32 @@ class Run {
           }
         }
       } catch (error) {
-        if (errorCode(error) === undefined) throw error;
+        if (errorCode(error) === undefined || errorCode(error) === 'LATE') throw error;
       }
-      await this.#pass(200);
+      await pass(200);
     }
     throw new Violation(`${name} could not join`);
   }
 
   /** In the story the world is run from here; in a fault it runs already. */
   async #runUntilSettled(promise: Promise<unknown>): Promise<void> {
-    if (this.#changing) {
-      await promise;
-      return;
-    }
     let settled = false;
-    promise.then(
-      () => {
-        settled = true;
-      },
-      () => {
-        settled = true;
-      },
-    );
+    const mark = (): void => {
+      settled = true;
+    };
+    promise.then(mark, mark);
     await this.world.run(this.world.now + 30_000, () => settled || this.group.violation !== undefined);
     if (settled) await promise;
   }
+}
 
-  async #pass(ms: number): Promise<void> {
-    if (this.#changing) await this.world.sleep(ms);
-    else await this.world.run(this.world.now + ms);
-  }
+/** How a change of the members waits. */
+interface Waiting {
+  settle(promise: Promise<unknown>): Promise<unknown>;
+  pass(ms: number): Promise<void>;
 }
 
 /** Certain not to have happened: the request itself was refused, or nobody took it. */
 function isRefusal(error: unknown): boolean {
   return /^(STORE_BUSY|NO_LEADER|COMPACTED|FUTURE_REVISION|LEASE_NOT_FOUND|NO_SPACE)$/.test(errorCode(error) ?? '');
-}
-
-/** Leases that are granted, renewed for a while, and left alone. */
-class Leases {
-  readonly #known = new Map<bigint, { ttlMs: number; renewedAt: number; until: number; goneAt: number | undefined }>();
-
-  async use(store: Store, life: Life, world: World): Promise<void> {
-    const kept = [...this.#known].filter(([, lease]) => lease.goneAt === undefined && world.now < lease.until);
-    if (kept.length < 3 && world.chance(0.4)) {
-      const ttl = 2 + (world.random.uint32() % 4);
-      const asked = world.now;
-      const { id, ttlSeconds } = await Promise.race([store.leaseGrant(ttl), life.ended.promise]);
-      const until = asked + world.between(0, 15_000);
-      this.#known.set(id, { ttlMs: ttlSeconds * 1000, renewedAt: asked, until, goneAt: undefined });
-      return;
-    }
-    if (kept.length === 0) return;
-    const [id, lease] = world.pick(kept);
-    const asked = world.now;
-    try {
-      await Promise.race([store.leaseKeepAlive(id), life.ended.promise]);
-      lease.renewedAt = Math.max(lease.renewedAt, asked);
-    } catch (error) {
-      if (errorCode(error) !== 'LEASE_NOT_FOUND') throw error;
-      lease.goneAt = world.now;
-      if (asked < lease.renewedAt + lease.ttlMs && world.now < lease.renewedAt + lease.ttlMs)
-        throw new Violation(
-          `lease ${id} of ${lease.ttlMs} ms is gone ${world.now - lease.renewedAt} ms after it was renewed`,
-        );
-    }
-  }
-
-  /** Long after the last renewal nothing may be left; the calm at the end is longer than any lease. */
-  check(left: readonly bigint[], group: SimulatedGroup): void {
-    for (const id of left) {
-      const lease = this.#known.get(id);
-      const idleMs = lease === undefined ? 0 : group.world.now - Math.max(lease.renewedAt, lease.until);
-      if (lease !== undefined && idleMs > lease.ttlMs + 12_000)
-        group.violate(new Violation(`lease ${id} of ${lease.ttlMs} ms is still there ${Math.round(idleMs)} ms later`));
-    }
-  }
 }
