@@ -3,7 +3,7 @@ import { connect } from 'node:tls';
 import { afterEach, describe, expect, test } from 'vitest';
 import { DecodeError, utf8 } from '../base/bytes.ts';
 import { AppError } from '../base/errors.ts';
-import { silentLogger } from '../base/log.ts';
+import { type LogFields, silentLogger } from '../base/log.ts';
 import { type Random, seededRandom } from '../base/random.ts';
 import { systemClock, systemRandom } from '../base/system.ts';
 import { issueCertificate, type KeyPair, makeAuthority } from '../pki/certificates.ts';
@@ -31,21 +31,25 @@ interface Peer {
   transport: PeerTransport;
   got: NodeMessage[];
   snapshots: { meta: SnapshotMeta; bytes: Uint8Array }[];
+  /** What it says of connections that it refused or lost. */
+  told: string[];
 }
 
 const ports = new Map<number, number>();
 
 function peer(id: number, pair: KeyPair, ca: string, clusterId = 7n, tls = () => ({ ...pair, ca })): Peer {
+  const told: string[] = [];
+  const tell = (message: string, fields?: LogFields): void => void told.push(`${message}: ${String(fields?.error)}`);
   const transport = new PeerTransport({
     id,
     clusterId,
     tls,
     clock: systemClock,
-    log: silentLogger,
+    log: { ...silentLogger, info: tell, warn: tell },
     address: (to) => (ports.has(to) ? `https://127.0.0.1:${ports.get(to)}` : undefined),
   });
   open.push(transport);
-  const made: Peer = { transport, got: [], snapshots: [] };
+  const made: Peer = { transport, got: [], snapshots: [], told };
   transport.attach({
     step: (message: NodeMessage) => made.got.push(message),
     unreachable: () => undefined,
@@ -111,13 +115,22 @@ describe('raft peers', () => {
     // It trusts us, but has no certificate that we would trust.
     const guest = peer(3, await certificate(other), ca.cert);
     const cousin = peer(4, await certificate(ca), ca.cert, 8n);
-    for (const { transport } of [foreign, guest, cousin]) transport.send(heartbeat(2, 1, 1));
-    a.transport.send(heartbeat(1, 2, 1));
-    a.transport.send(heartbeat(1, 4, 1));
     ports.set(5, ports.get(1)!);
     const lost = peer(6, await certificate(ca), ca.cert);
-    lost.transport.send(heartbeat(6, 5, 1));
-    await Bun.sleep(300);
+    /** One call, and what both sides say of it. */
+    const call = async (from: Peer, id: number, to: Peer, toId: number, says: RegExp): Promise<void> => {
+      const before = { caller: from.told.length, called: to.told.length };
+      const news = (): string => [...from.told.slice(before.caller), ...to.told.slice(before.called)].join('; ');
+      from.transport.send(heartbeat(id, toId, 1));
+      await until(() => says.test(news()));
+      expect(news(), `${id} calls ${toId}`).toMatch(says);
+    };
+    await call(foreign, 2, a, 1, /the connection to a member ended: no certificate of this cluster was shown/);
+    await call(guest, 3, a, 1, /a caller was refused: no certificate of this cluster was shown/);
+    await call(cousin, 4, a, 1, /a caller was refused: member 4 is of cluster 8, this is 7/);
+    await call(lost, 6, a, 5, /a caller was refused: a call for member 5, this is 1/);
+    await call(a, 1, foreign, 2, /the connection to a member ended: no certificate of this cluster was shown/);
+    await call(a, 1, cousin, 4, /a caller was refused: member 1 is of cluster 7, this is 8/);
     expect([a, foreign, guest, cousin].map(({ got }) => got)).toEqual([[], [], [], []]);
     await expect(foreign.transport.sendSnapshot(1, 1, snapshot(1, utf8('x')))).rejects.toThrow();
     expect(a.snapshots).toEqual([]);
