@@ -5,7 +5,7 @@ const plugins = [
     // Bun embeds `import text from './x.proto' with { type: 'text' }`; vite has to be told.
     name: 'text-imports',
     enforce: 'pre' as const,
-    transform: (code: string, id: string) => (/\.(proto|service)$/.test(id) ? `export default ${JSON.stringify(code)};` : undefined),
+    transform: (code: string, id: string) => (/\.(proto|service|table)$/.test(id) ? `export default ${JSON.stringify(code)};` : undefined),
   },
 ];
 

@@ -1,5 +1,9 @@
+import { batchKinds } from './kinds/batch.ts';
 import { coreKinds } from './kinds/core.ts';
+import { extensionKinds } from './kinds/extensions.ts';
 import { groupKinds } from './kinds/groups.ts';
+import { networkingKinds } from './kinds/networking.ts';
+import { nodeKinds } from './kinds/nodes.ts';
 import { type KindTable, makeKindTable } from './kinds.ts';
 import { type OpenApiDocuments, openApiDocuments } from './openapi/documents.ts';
 import type { Docs } from './openapi/v2.ts';
@@ -9,7 +13,14 @@ export type { JsonV3Index, OpenApiDocuments } from './openapi/documents.ts';
 export { builtinSchemas };
 
 /** Every kind that this version serves. */
-export const builtinKinds: KindTable = makeKindTable([...coreKinds, ...groupKinds]);
+export const builtinKinds: KindTable = makeKindTable([
+  ...coreKinds,
+  ...groupKinds,
+  ...batchKinds,
+  ...networkingKinds,
+  ...nodeKinds,
+  ...extensionKinds,
+]);
 
 /** OpenAPI of the built-in kinds. The texts are a module of their own that is loaded with the first document. */
 export const builtinOpenApi: OpenApiDocuments = openApiDocuments({

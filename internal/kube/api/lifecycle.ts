@@ -52,8 +52,6 @@ export function beforeCreate(
   for (const field of ['deletionTimestamp', 'deletionGracePeriodSeconds', 'selfLink', 'resourceVersion', 'generation'])
     delete metadata[field];
   if (kind.subresources.status !== undefined && kind.strategy.statusOnCreate !== true) delete object.status;
-  kind.strategy.prepareForCreate?.(object, context);
-  if (kind.strategy.generation === true) metadata.generation = 1;
   metadata.creationTimestamp = formatTime(context.now());
   metadata.uid = uuid(context.random);
   if (
@@ -62,6 +60,9 @@ export function beforeCreate(
     metadata.generateName !== ''
   )
     metadata.name = `${metadata.generateName.slice(0, generatedPrefixMax)}${randomName(context.random)}`;
+  // Name and uid are known to it: a Job's labels are made of them.
+  kind.strategy.prepareForCreate?.(object, context);
+  if (kind.strategy.generation === true) metadata.generation = 1;
   if (kind.virtual) return;
   const errors = [...metadataErrors(kind, metadata), ...(kind.strategy.validate?.(object) ?? [])];
   if (errors.length > 0) throw invalid(kind.group, kind.kind, String(metadata.name ?? ''), errors);

@@ -96,6 +96,8 @@ export function garbageCollector(context: ControllerContext): void {
       ref,
       namespaced: kind.namespaced,
     });
+    // The same objects under another name: they come once.
+    if (kind.storage !== undefined) continue;
     const seen = (object: KubeObject): void => {
       const item = itemOf(ref, object.metadata);
       unlink(item.uid);

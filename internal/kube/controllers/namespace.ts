@@ -26,7 +26,15 @@ export function namespaceController(context: ControllerContext): void {
   };
   namespaces.handle({ onAdd: wanted, onUpdate: wanted });
   const resources: ResourceRef[] = kinds.all
-    .filter((kind) => kind.namespaced && !kind.virtual && kind.verbs.includes('list') && kind.verbs.includes('delete'))
+    .filter(
+      (kind) =>
+        kind.namespaced &&
+        !kind.virtual &&
+        // The same objects under another name: they go once.
+        kind.storage === undefined &&
+        kind.verbs.includes('list') &&
+        kind.verbs.includes('delete'),
+    )
     .map((kind) => ({ group: kind.group, version: kind.version, resource: kind.plural }));
 
   async function reconcile(name: string): Promise<void> {

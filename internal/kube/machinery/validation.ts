@@ -131,6 +131,11 @@ export function invalidValue(field: string, value: unknown, why: string): FieldE
   return fieldError('FieldValueInvalid', field, `Invalid value: ${shown(value)}: ${why}`);
 }
 
+/** The same where the value is too large or too obvious to be shown. */
+export function invalidField(field: string, why: string): FieldError {
+  return fieldError('FieldValueInvalid', field, `Invalid value: ${why}`);
+}
+
 export function notSupported(field: string, value: unknown, allowed: readonly string[]): FieldError {
   return fieldError(
     'FieldValueNotSupported',

@@ -11,8 +11,14 @@ import {
   servicePrinter,
   volumePrinter,
 } from '../printers/core.ts';
+import {
+  componentStatusPrinter,
+  podTemplatePrinter,
+  replicationControllerPrinter,
+  resourceQuotaPrinter,
+} from '../printers/batch.ts';
 import { podPrinter } from '../printers/pod.ts';
-import { defineKind, defineReview, type KindInfo, statusSubresource } from '../kinds.ts';
+import { defineKind, defineReview, type KindInfo, scaleSubresource, statusSubresource } from '../kinds.ts';
 import {
   claimStrategy,
   configMapStrategy,
@@ -25,6 +31,12 @@ import {
   serviceStrategy,
   volumeStrategy,
 } from '../strategies/core.ts';
+import {
+  limitRangeStrategy,
+  podTemplateStrategy,
+  replicationControllerStrategy,
+  resourceQuotaStrategy,
+} from '../strategies/batch.ts';
 import { eventFields } from './event-fields.ts';
 
 const text = (...path: string[]): ((object: JsonObject) => string) => {
@@ -51,6 +63,18 @@ export const coreKinds: readonly KindInfo[] = [
     plural: 'bindings',
     schema: schema('Binding'),
     namespaced: true,
+  }),
+  defineKind({
+    group: '',
+    version: 'v1',
+    kind: 'ComponentStatus',
+    printer: componentStatusPrinter,
+    plural: 'componentstatuses',
+    shortNames: ['cs'],
+    namespaced: false,
+    schema: schema('ComponentStatus'),
+    verbs: ['get', 'list'],
+    nameRule: 'any',
   }),
   defineKind({
     group: '',
@@ -85,6 +109,15 @@ export const coreKinds: readonly KindInfo[] = [
     schema: schema('Event'),
     selectableFields: eventFields,
     volatile: true,
+  }),
+  defineKind({
+    group: '',
+    version: 'v1',
+    kind: 'LimitRange',
+    strategy: limitRangeStrategy,
+    plural: 'limitranges',
+    shortNames: ['limits'],
+    schema: schema('LimitRange'),
   }),
   defineKind({
     group: '',
@@ -175,6 +208,39 @@ export const coreKinds: readonly KindInfo[] = [
       'status.podIPs': text('status', 'podIP'),
       'status.nominatedNodeName': text('status', 'nominatedNodeName'),
     },
+  }),
+  defineKind({
+    group: '',
+    version: 'v1',
+    kind: 'PodTemplate',
+    printer: podTemplatePrinter,
+    strategy: podTemplateStrategy,
+    plural: 'podtemplates',
+    schema: schema('PodTemplate'),
+  }),
+  defineKind({
+    group: '',
+    version: 'v1',
+    kind: 'ReplicationController',
+    printer: replicationControllerPrinter,
+    strategy: replicationControllerStrategy,
+    plural: 'replicationcontrollers',
+    shortNames: ['rc'],
+    categories: ['all'],
+    schema: schema('ReplicationController'),
+    subresources: { scale: scaleSubresource, status: statusSubresource('ReplicationController') },
+    selectableFields: { 'status.replicas': (object) => String(getPath(object, 'status', 'replicas') ?? 0) },
+  }),
+  defineKind({
+    group: '',
+    version: 'v1',
+    kind: 'ResourceQuota',
+    printer: resourceQuotaPrinter,
+    strategy: resourceQuotaStrategy,
+    plural: 'resourcequotas',
+    shortNames: ['quota'],
+    schema: schema('ResourceQuota'),
+    subresources: { status: statusSubresource('ResourceQuota') },
   }),
   defineKind({
     group: '',

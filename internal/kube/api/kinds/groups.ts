@@ -17,8 +17,10 @@ import {
   storageClassPrinter,
   volumeAttachmentPrinter,
 } from '../printers/groups.ts';
+import { volumeAttributesClassPrinter } from '../printers/extensions.ts';
 import { defineKind, defineReview, type KindInfo, scaleSubresource, statusSubresource } from '../kinds.ts';
 import { eventStrategy } from '../strategies/core.ts';
+import { volumeAttributesClassStrategy } from '../strategies/extensions.ts';
 import {
   clusterBindingStrategy,
   clusterRoleStrategy,
@@ -264,6 +266,17 @@ export const groupKinds: readonly KindInfo[] = [
     namespaced: false,
     schema: 'io.k8s.api.storage.v1.VolumeAttachment',
     subresources: { status: statusSubresource('VolumeAttachment') },
+  }),
+  defineKind({
+    group: 'storage.k8s.io',
+    version: 'v1',
+    kind: 'VolumeAttributesClass',
+    printer: volumeAttributesClassPrinter,
+    strategy: volumeAttributesClassStrategy,
+    plural: 'volumeattributesclasses',
+    shortNames: ['vac'],
+    namespaced: false,
+    schema: 'io.k8s.api.storage.v1.VolumeAttributesClass',
   }),
   // scheduling.k8s.io
   defineKind({

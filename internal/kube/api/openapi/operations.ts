@@ -54,6 +54,13 @@ const answersDeleted: ReadonlySet<string> = new Set([
   'CSIDriver',
   'CSINode',
   'VolumeAttachment',
+  'VolumeAttributesClass',
+  'PodTemplate',
+  'ResourceQuota',
+  'DeviceClass',
+  'ResourceClaim',
+  'ResourceClaimTemplate',
+  'ResourceSlice',
 ]);
 
 /** Definitions of bodies that are no kinds of the table. */

@@ -1,3 +1,5 @@
+import { fullName } from './definitions.ts';
+
 /** Definitions that something serves or consumes; everything they refer to comes along. Short names leave `io.k8s.api.` out. */
 const lists = [
   'core.v1.Namespace',
@@ -37,6 +39,30 @@ const lists = [
   'scheduling.v1.PriorityClass',
   'policy.v1.PodDisruptionBudget',
   'node.v1.RuntimeClass',
+  'admissionregistration.v1.MutatingAdmissionPolicy',
+  'admissionregistration.v1.MutatingAdmissionPolicyBinding',
+  'admissionregistration.v1.MutatingWebhookConfiguration',
+  'admissionregistration.v1.ValidatingAdmissionPolicy',
+  'admissionregistration.v1.ValidatingAdmissionPolicyBinding',
+  'admissionregistration.v1.ValidatingWebhookConfiguration',
+  'apiextensions.v1.CustomResourceDefinition',
+  'apiregistration.v1.APIService',
+  'autoscaling.v1.HorizontalPodAutoscaler',
+  'autoscaling.v2.HorizontalPodAutoscaler',
+  'certificates.v1.CertificateSigningRequest',
+  'core.v1.ComponentStatus',
+  'flowcontrol.v1.FlowSchema',
+  'flowcontrol.v1.PriorityLevelConfiguration',
+  'networking.v1.IPAddress',
+  'networking.v1.Ingress',
+  'networking.v1.IngressClass',
+  'networking.v1.NetworkPolicy',
+  'networking.v1.ServiceCIDR',
+  'resource.v1.DeviceClass',
+  'resource.v1.ResourceClaim',
+  'resource.v1.ResourceClaimTemplate',
+  'resource.v1.ResourceSlice',
+  'storage.v1.VolumeAttributesClass',
 ];
 
 const singles = [
@@ -69,8 +95,8 @@ const meta = [
 ];
 
 export const schemaRoots: readonly string[] = [
-  ...lists.flatMap((name) => [`io.k8s.api.${name}`, `io.k8s.api.${name}List`]),
-  ...singles.map((name) => `io.k8s.api.${name}`),
-  ...meta.map((name) => `io.k8s.apimachinery.pkg.apis.meta.v1.${name}`),
-  'io.k8s.apimachinery.pkg.version.Info',
+  ...lists.flatMap((name) => [fullName(name), fullName(`${name}List`)]),
+  ...singles.map(fullName),
+  ...meta.map((name) => fullName(`meta.v1.${name}`)),
+  fullName('version.Info'),
 ];

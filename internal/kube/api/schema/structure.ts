@@ -1,16 +1,11 @@
 import { AppError } from '../../../base/errors.ts';
 import type { Schema, SchemaSource } from '../../machinery/openapi.ts';
-import { atomicStructs, fieldFacts, keyDefaults, plainLists } from './merge-facts.ts';
-import table from './structure.json';
+import { definitionOf, type Field, fullName, tableNames } from './definitions.ts';
 
-/**
- * The built-in definitions, without texts. `structure.json` has for each definition its fields as short codes: `s` string, `s(A|B)` with these values, `y` bytes
- * in base64, `i` int32, `l` int64, `d` double, `b` boolean, `o` any object, `[]x` list, `{}x` map, `@name` reference; a `!` behind means required.
- * Codes are parsed when a definition is first asked for.
- */
-const structure = table as Readonly<Record<string, Readonly<Record<string, string>>>>;
+/** The built-in definitions as schemas, without texts; each is made when it is first asked for. */
 
 const meta = 'io.k8s.apimachinery.pkg.';
+const extensions = 'io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.';
 
 /** Definitions that are no structs. */
 const scalars: Readonly<Record<string, Schema>> = {
@@ -21,16 +16,18 @@ const scalars: Readonly<Record<string, Schema>> = {
   [`${meta}apis.meta.v1.FieldsV1`]: { type: 'object', preserveUnknownFields: true },
   [`${meta}apis.meta.v1.Patch`]: { type: 'object', preserveUnknownFields: true },
   [`${meta}runtime.RawExtension`]: { type: 'object', preserveUnknownFields: true },
+  [`${extensions}JSON`]: { preserveUnknownFields: true },
+  [`${extensions}JSONSchemaPropsOrArray`]: { preserveUnknownFields: true },
+  [`${extensions}JSONSchemaPropsOrBool`]: { preserveUnknownFields: true },
+  [`${extensions}JSONSchemaPropsOrStringArray`]: { preserveUnknownFields: true },
 };
-
-function shortName(name: string): string {
-  return name.replace(/^io\.k8s\.(api\.|apimachinery\.pkg\.apis\.)/, '');
-}
 
 function parseCode(code: string): Schema {
   switch (code[0]) {
     case 's':
-      return code === 's' ? { type: 'string' } : { type: 'string', enum: code.slice(2, -1).split('|') };
+      return code === 's'
+        ? { type: 'string' }
+        : { type: 'string', enum: code.slice(2, -1).replaceAll('%20', ' ').split('|') };
     case 'y':
       return { type: 'string', format: 'byte' };
     case 'i':
@@ -48,53 +45,48 @@ function parseCode(code: string): Schema {
     case '{':
       return { type: 'object', additionalProperties: parseCode(code.slice(2)) };
     case '@':
-      return { ref: code.slice(1) };
+      return { ref: fullName(code.slice(1)) };
     default:
-      throw new AppError('SCHEMA_BROKEN', `structure.json has the unknown code "${code}"`);
+      throw new AppError('SCHEMA_BROKEN', `definitions.table has the unknown code "${code}"`);
   }
 }
 
-function applyFacts(schema: Schema, words: string | undefined, plain: boolean): void {
+function propertyFrom(field: Field, plain: boolean): Schema {
+  const schema = parseCode(field.code);
   if (schema.type === 'array' && !plain) schema.listType = 'atomic';
-  for (const word of words?.split(' ') ?? []) {
-    const [key, value = ''] = word.split('=') as [string, string?];
+  for (const word of field.words) {
+    const at = word.indexOf('=');
+    const key = at < 0 ? word : word.slice(0, at);
+    const value = at < 0 ? '' : word.slice(at + 1);
     if (key === 'map') {
       schema.listType = 'map';
       schema.listMapKeys = value.split(',');
-    } else if (key === 'set') schema.listType = 'set';
+    } else if (key === 'set' || key === 'atomic') schema.listType = key;
+    else if (key === 'plain') delete schema.listType;
     else if (key === 'atomic-map') schema.mapType = 'atomic';
     else if (key === 'granular-map') schema.mapType = 'granular';
+    else if (key === 'default') schema.default = JSON.parse(value) as unknown;
     else if (key === 'patch') {
       const [strategy, mergeKey] = value.split(':') as [string, string?];
       if (strategy !== '') schema.patchStrategy = strategy;
       if (mergeKey !== undefined) schema.patchMergeKey = mergeKey;
     }
   }
+  return schema;
 }
 
 function build(name: string): Schema {
   const scalar = scalars[name];
   if (scalar !== undefined) return scalar;
-  const fields = structure[name];
-  if (fields === undefined) throw new AppError('SCHEMA_UNKNOWN', `there is no definition ${name}`);
-  const short = shortName(name);
+  const { words, fields } = definitionOf(name);
   const schema: Schema = { type: 'object', properties: {} };
   const required: string[] = [];
-  for (const field in fields) {
-    let code = fields[field]!;
-    if (code.endsWith('!')) {
-      required.push(field);
-      code = code.slice(0, -1);
-    }
-    const property = parseCode(code);
-    const plain = plainLists.includes(`${short}.${field}`) || (field === 'items' && name.endsWith('List'));
-    applyFacts(property, fieldFacts[short]?.[field], plain);
-    const fallback = keyDefaults[short]?.[field];
-    if (fallback !== undefined) property.default = fallback;
-    schema.properties![field] = property;
+  for (const field of fields) {
+    if (field.required) required.push(field.name);
+    schema.properties![field.name] = propertyFrom(field, field.name === 'items' && name.endsWith('List'));
   }
   if (required.length > 0) schema.required = required;
-  if (atomicStructs.includes(short)) schema.mapType = 'atomic';
+  if (words.includes('atomic')) schema.mapType = 'atomic';
   return schema;
 }
 
@@ -114,5 +106,5 @@ export const builtinSchemas: SchemaSource = {
 
 /** Names of all built-in definitions. */
 export function definitionNames(): string[] {
-  return [...Object.keys(structure), ...Object.keys(scalars)].sort();
+  return [...tableNames(), ...Object.keys(scalars)].sort();
 }

@@ -125,6 +125,27 @@ export interface ClusterTrustBundleProjection {
   signerName?: string;
 }
 
+export interface ComponentCondition {
+  error?: string;
+  message?: string;
+  status: string;
+  type: string;
+}
+
+export interface ComponentStatus {
+  apiVersion: 'v1';
+  conditions?: ComponentCondition[];
+  kind: 'ComponentStatus';
+  metadata: ObjectMeta;
+}
+
+export interface ComponentStatusList {
+  apiVersion: 'v1';
+  items: ComponentStatus[];
+  kind: 'ComponentStatusList';
+  metadata: ListMeta;
+}
+
 export interface ConfigMap {
   apiVersion: 'v1';
   binaryData?: Record<string, string>;

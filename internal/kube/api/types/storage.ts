@@ -132,6 +132,21 @@ export interface VolumeAttachmentStatus {
   detachError?: VolumeError;
 }
 
+export interface VolumeAttributesClass {
+  apiVersion: 'storage.k8s.io/v1';
+  driverName: string;
+  kind: 'VolumeAttributesClass';
+  metadata: ObjectMeta;
+  parameters?: Record<string, string>;
+}
+
+export interface VolumeAttributesClassList {
+  apiVersion: 'storage.k8s.io/v1';
+  items: VolumeAttributesClass[];
+  kind: 'VolumeAttributesClassList';
+  metadata: ListMeta;
+}
+
 export interface VolumeError {
   errorCode?: number;
   message?: string;

@@ -1,8 +1,69 @@
-import { isObject, type Json, type JsonObject } from '../../machinery/json.ts';
+import { isObject, type Json, type JsonObject, jsonEqual } from '../../machinery/json.ts';
 import { compareQuantities, tryQuantity } from '../../machinery/quantity.ts';
 import { qualifiedNameErrors } from '../../machinery/selectors.ts';
 import type { FieldError } from '../../machinery/status.ts';
-import { invalidValue } from '../../machinery/validation.ts';
+import {
+  dns1123SubdomainErrors,
+  immutableMessage,
+  invalidValue,
+  notSupported,
+  required,
+} from '../../machinery/validation.ts';
+
+export function specOf(object: JsonObject): JsonObject {
+  return isObject(object.spec) ? object.spec : {};
+}
+
+export function metadataOf(object: JsonObject): JsonObject {
+  return isObject(object.metadata) ? object.metadata : {};
+}
+
+/** What is at `key`, or an empty object. */
+export function part(object: JsonObject, key: string): JsonObject {
+  const value = object[key];
+  return isObject(value) ? value : {};
+}
+
+export function texts(value: Json | undefined): string[] {
+  return Array.isArray(value) ? value.map(String) : [];
+}
+
+/** A field that may not differ from what it was. */
+export function immutable(object: JsonObject, old: JsonObject, field: string, path: string): FieldError[] {
+  return jsonEqual(object[field], old[field])
+    ? []
+    : [invalidValue(path === '' ? field : `${path}.${field}`, object[field], immutableMessage)];
+}
+
+/** A field that must be one of some values. Absent is required, or left to others when `optional`. */
+export function oneOf(
+  value: Json | undefined,
+  allowed: readonly string[],
+  path: string,
+  optional = false,
+): FieldError[] {
+  if (value === undefined || value === '') return optional ? [] : [required(path)];
+  return allowed.includes(String(value)) ? [] : [notSupported(path, value, allowed)];
+}
+
+const pathPattern = /^[A-Za-z0-9/\-._~%!$&'()*+,;=:]+$/;
+
+/** `acme.io/foo` (k8s.io/apimachinery/pkg/util/validation, IsDomainPrefixedPath). */
+export function domainPrefixedPathErrors(value: string, path: string): FieldError[] {
+  if (value === '') return [required(path)];
+  const slash = value.indexOf('/');
+  if (slash <= 0 || slash === value.length - 1)
+    return [invalidValue(path, value, 'must be a domain-prefixed path (such as "acme.io/foo")')];
+  const errors = dns1123SubdomainErrors(value.slice(0, slash)).map((why) =>
+    invalidValue(path, value.slice(0, slash), why),
+  );
+  const rest = value.slice(slash + 1);
+  if (!pathPattern.test(rest))
+    errors.push(
+      invalidValue(path, rest, "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')"),
+    );
+  return errors;
+}
 
 export function nonNegative(value: Json | undefined, path: string): FieldError[] {
   return typeof value === 'number' && value < 0

@@ -17,15 +17,12 @@ import {
 } from '../../machinery/validation.ts';
 import { objects } from '../defaults/helpers.ts';
 import { labelErrors } from '../metadata.ts';
+import { specOf } from './common.ts';
 
 /** Rules of the rest of the core group (pkg/apis/core/validation). */
 const dataBytesMax = 1024 * 1024;
 const serviceTypes = ['ClusterIP', 'ExternalName', 'LoadBalancer', 'NodePort'];
 const protocols = ['SCTP', 'TCP', 'UDP'];
-
-function specOf(object: JsonObject): JsonObject {
-  return isObject(object.spec) ? object.spec : {};
-}
 
 export function configMapErrors(map: JsonObject): FieldError[] {
   const errors: FieldError[] = [];

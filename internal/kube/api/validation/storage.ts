@@ -12,14 +12,11 @@ import {
 } from '../../machinery/validation.ts';
 import { objects } from '../defaults/helpers.ts';
 import { labelSelectorErrors, nodeSelectorErrors } from './pod.ts';
+import { specOf } from './common.ts';
 
 /** Rules of volumes, claims and the storage group (pkg/apis/core/validation, pkg/apis/storage/validation). */
 const accessModes = ['ReadOnlyMany', 'ReadWriteMany', 'ReadWriteOnce', 'ReadWriteOncePod'];
 const volumeModes = ['Block', 'Filesystem'];
-
-function specOf(object: JsonObject): JsonObject {
-  return isObject(object.spec) ? object.spec : {};
-}
 
 function modeListErrors(spec: JsonObject, path: string): FieldError[] {
   const modes = Array.isArray(spec.accessModes) ? spec.accessModes.map(String) : [];

@@ -4,14 +4,10 @@ import type { FieldError } from '../../machinery/status.ts';
 import { forbiddenField, immutableMessage, invalidValue, notSupported, required } from '../../machinery/validation.ts';
 import { objects } from '../defaults/helpers.ts';
 import { claimSpecErrors } from './storage.ts';
-import { nonNegative } from './common.ts';
+import { nonNegative, specOf } from './common.ts';
 import { labelSelectorErrors, podTemplateErrors } from './pod.ts';
 
 /** Rules of the apps group (pkg/apis/apps/validation). */
-function specOf(object: JsonObject): JsonObject {
-  return isObject(object.spec) ? object.spec : {};
-}
-
 function emptySelector(selector: JsonObject): boolean {
   return (
     (!isObject(selector.matchLabels) || Object.keys(selector.matchLabels).length === 0) &&

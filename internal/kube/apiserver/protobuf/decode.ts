@@ -1,53 +1,24 @@
 /**
  * Request bodies as `application/vnd.kubernetes.protobuf`, which typed Go clients (parts of kubectl too) send: decoded into the same JSON objects as a
- * JSON body. Types come from the schemas; `field-numbers.json` has what they do not say: the number of each field, whether a zero is a value (`*`: a Go
- * pointer or a field without omitempty) or means absent (`=`), and which messages are inlined in JSON (`+number=definition`).
- * The envelope is k8s.io/apimachinery/pkg/runtime, Unknown, behind the four bytes `k8s\0`.
+ * JSON body, in the form that Go writes: zeros of fields without omitempty are there, those of fields with omitempty are not. The envelope is k8s.io/apimachinery/pkg/runtime, Unknown, behind the four bytes `k8s\0`.
  */
 import { DecodeError, utf8Text } from '../../../base/bytes.ts';
 import { isObject, type Json, type JsonObject } from '../../machinery/json.ts';
 import { resolve, type Schema, type SchemaSource } from '../../machinery/openapi.ts';
 import { formatTime } from '../../machinery/time.ts';
-import numbers from './field-numbers.json';
+import { type FieldEntry, type Layout, layoutOf } from './layout.ts';
 
 export const protobufMediaType = 'application/vnd.kubernetes.protobuf';
 
 const depthMax = 64;
 const metaTime = 'io.k8s.apimachinery.pkg.apis.meta.v1.Time';
 const metaMicroTime = 'io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime';
+const jsonValue = 'io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON';
 const rawTypes = new Set([
   'io.k8s.apimachinery.pkg.runtime.RawExtension',
   'io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1',
+  jsonValue,
 ]);
-
-interface FieldRow {
-  readonly name: string;
-  /** Zero values are kept. */
-  readonly keepZero: boolean;
-  /** Set for an inlined message. */
-  readonly inline: string | undefined;
-}
-
-const tables = new Map<string, Map<number, FieldRow>>();
-
-function tableOf(definition: string): Map<number, FieldRow> | undefined {
-  const known = tables.get(definition);
-  if (known !== undefined) return known;
-  const text = (numbers as Readonly<Record<string, string>>)[definition];
-  if (text === undefined) return undefined;
-  const table = new Map<number, FieldRow>();
-  for (const word of text.split(' ')) {
-    const match = /^(?:\+(\d+)=(\S+)|(\w+)([*=])(\d+))$/.exec(word);
-    if (match === null) continue;
-    const [, inlineNumber, inline, name, mark, number] = match;
-    if (inline !== undefined) {
-      const target = inline.startsWith('io.k8s.') ? inline : `io.k8s.api.${inline}`;
-      table.set(Number(inlineNumber), { name: '', keepZero: false, inline: target });
-    } else table.set(Number(number), { name: name!, keepZero: mark === '*', inline: undefined });
-  }
-  tables.set(definition, table);
-  return table;
-}
 
 /** A bounded reader of protobuf's wire format (protobuf.dev/programming-guides/encoding). */
 class Wire {
@@ -155,25 +126,36 @@ function fill(
   source: SchemaSource,
   depth: number,
 ): void {
+  const layout = layoutOf(definition);
+  if (layout === undefined) throw new DecodeError(`protobuf: ${definition} is not known`);
+  fillFrom(out, bytes, layout, schema, source, depth);
+}
+
+function fillFrom(
+  out: JsonObject,
+  bytes: Uint8Array,
+  layout: Layout,
+  schema: Schema,
+  source: SchemaSource,
+  depth: number,
+): void {
   if (depth > depthMax) throw new DecodeError('protobuf: nests too deep');
-  const table = tableOf(definition);
-  if (table === undefined) throw new DecodeError(`protobuf: ${definition} is not known`);
   for (const { number, value } of fields(bytes)) {
-    const row = table.get(number);
+    const entry = layout.get(number);
     // Fields of a newer client, as unknown fields of JSON.
-    if (row === undefined) continue;
-    if (row.inline !== undefined) {
-      fill(out, asBytes(value), row.inline, schema, source, depth + 1);
+    if (entry === undefined) continue;
+    if ('inline' in entry) {
+      fillFrom(out, asBytes(value), entry.inline, schema, source, depth + 1);
       continue;
     }
-    const property = schema.properties?.[row.name];
-    if (property !== undefined) put(out, row, value, property, source, depth);
+    const property = schema.properties?.[entry.name];
+    if (property !== undefined) put(out, entry, value, property, source, depth);
   }
 }
 
 function put(
   out: JsonObject,
-  row: FieldRow,
+  entry: FieldEntry,
   value: bigint | Uint8Array,
   property: Schema,
   source: SchemaSource,
@@ -181,23 +163,25 @@ function put(
 ): void {
   const schema = resolve(source, property);
   if (schema.type === 'array') {
-    const item = one(value, schema.items ?? {}, source, depth) ?? {};
-    const list = out[row.name];
+    // An element without content: null where it may be any JSON, else a struct without fields.
+    const empty = schema.items?.ref === jsonValue ? null : {};
+    const item = one(value, schema.items ?? {}, source, depth) ?? empty;
+    const list = out[entry.name];
     if (Array.isArray(list)) list.push(item);
-    else out[row.name] = [item];
+    else out[entry.name] = [item];
     return;
   }
   if (schema.type === 'object' && schema.additionalProperties !== undefined) {
-    const entry = fieldMap(asBytes(value));
-    if (!isObject(out[row.name])) out[row.name] = {};
-    const name = utf8Text(asBytes(entry.get(1)));
+    const pair = fieldMap(asBytes(value));
+    if (!isObject(out[entry.name])) out[entry.name] = {};
+    const name = utf8Text(asBytes(pair.get(1)));
     const item = resolve(source, schema.additionalProperties);
     // Protobuf has no map of lists: a message with the items as field 1.
     const decoded =
       item.type === 'array'
-        ? [...fields(asBytes(entry.get(2)))].map((field) => one(field.value, item.items ?? {}, source, depth) ?? '')
-        : (one(entry.get(2) ?? zeroOf(item), schema.additionalProperties, source, depth) ?? null);
-    Object.defineProperty(out[row.name], name, {
+        ? [...fields(asBytes(pair.get(2)))].map((field) => one(field.value, item.items ?? {}, source, depth) ?? '')
+        : (one(pair.get(2) ?? zeroOf(item), schema.additionalProperties, source, depth) ?? null);
+    Object.defineProperty(out[entry.name], name, {
       value: decoded,
       enumerable: true,
       writable: true,
@@ -207,8 +191,8 @@ function put(
   }
   const decoded = one(value, property, source, depth);
   if (decoded === undefined) return;
-  if (!row.keepZero && isZero(decoded)) return;
-  out[row.name] = decoded;
+  if (entry.zero === 'omitempty' && isZero(decoded)) return;
+  out[entry.name] = decoded;
 }
 
 function zeroOf(schema: Schema): bigint | Uint8Array {
@@ -216,10 +200,7 @@ function zeroOf(schema: Schema): bigint | Uint8Array {
 }
 
 function isZero(value: Json): boolean {
-  if (value === '' || value === 0 || value === false || value === null) return true;
-  if (!isObject(value)) return false;
-  for (const _ in value) return false;
-  return true;
+  return value === '' || value === 0 || value === false || value === null;
 }
 
 /** One value. Undefined for a time that is not set. */
@@ -245,6 +226,8 @@ function one(value: bigint | Uint8Array, property: Schema, source: SchemaSource,
       throw new DecodeError('protobuf: raw bytes are not JSON');
     }
   }
+  const either = ref === undefined ? undefined : schemaAlternatives[ref];
+  if (either !== undefined) return either(fieldMap(asBytes(value)), asBytes(value), source, depth + 1);
   const schema = resolve(source, property);
   if (schema.intOrString === true) {
     const parts = fieldMap(asBytes(value));
@@ -270,3 +253,35 @@ function one(value: bigint | Uint8Array, property: Schema, source: SchemaSource,
     }
   }
 }
+
+const jsonSchema = 'io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps';
+
+function jsonSchemaFrom(bytes: Uint8Array, source: SchemaSource, depth: number): JsonObject {
+  const out: JsonObject = {};
+  fill(out, bytes, jsonSchema, source.definition(jsonSchema), source, depth);
+  return out;
+}
+
+/** Fields of a CRD's schema that are a schema or something else: the schema is field 1 (of …OrBool: 2), the other the other one. */
+const schemaAlternatives: Readonly<
+  Record<
+    string,
+    (
+      parts: Map<number, bigint | Uint8Array>,
+      bytes: Uint8Array,
+      source: SchemaSource,
+      depth: number,
+    ) => Json | undefined
+  >
+> = {
+  [`${jsonSchema}OrBool`]: (parts, _bytes, source, depth) =>
+    parts.has(2) ? jsonSchemaFrom(asBytes(parts.get(2)), source, depth) : asNumber(parts.get(1)) !== 0,
+  [`${jsonSchema}OrArray`]: (parts, bytes, source, depth) => {
+    if (parts.has(1)) return jsonSchemaFrom(asBytes(parts.get(1)), source, depth);
+    return [...fields(bytes)].map(({ value }) => jsonSchemaFrom(asBytes(value), source, depth));
+  },
+  [`${jsonSchema}OrStringArray`]: (parts, bytes, source, depth) => {
+    if (parts.has(1)) return jsonSchemaFrom(asBytes(parts.get(1)), source, depth);
+    return [...fields(bytes)].map(({ value }) => utf8Text(asBytes(value)));
+  },
+};

@@ -1,0 +1,4 @@
+declare module '*.table' {
+  const text: string;
+  export default text;
+}

@@ -1,0 +1,88 @@
+import { isObject, type JsonObject } from '../../machinery/json.ts';
+import {
+  autoscalerDefaults,
+  autoscalerV1Defaults,
+  cronJobDefaults,
+  jobDefaults,
+  limitRangeDefaults,
+  podTemplateObjectDefaults,
+  replicationControllerDefaults,
+  resourceQuotaDefaults,
+} from '../defaults/batch.ts';
+import { child } from '../defaults/helpers.ts';
+import type { Strategy } from '../kinds.ts';
+import {
+  cronJobErrors,
+  cronJobUpdateErrors,
+  jobErrors,
+  jobStatusErrors,
+  jobUpdateErrors,
+} from '../validation/batch.ts';
+
+/** How objects of batch and autoscaling, and quotas, templates and controllers of the core group come to be and change. */
+
+/** Labels by which a Job's pods are its own; the first two are what old clients look for. */
+function jobLabels(job: JsonObject): Record<string, string> {
+  const metadata = child(job, 'metadata');
+  const uid = String(metadata.uid ?? '');
+  const name = String(metadata.name ?? '');
+  return {
+    'controller-uid': uid,
+    'job-name': name,
+    'batch.kubernetes.io/controller-uid': uid,
+    'batch.kubernetes.io/job-name': name,
+  };
+}
+
+export const jobStrategy: Strategy = {
+  defaults: jobDefaults,
+  generation: true,
+  prepareForCreate(job) {
+    job.status = {};
+    const spec = child(job, 'spec');
+    if (spec.manualSelector === true) return;
+    const own = jobLabels(job);
+    const labels = child(child(child(spec, 'template'), 'metadata'), 'labels');
+    // A label that is there already stays: validation tells when it is another Job's.
+    for (const name in own) labels[name] ??= own[name]!;
+    const selector = child(spec, 'selector');
+    if (!isObject(selector.matchLabels)) selector.matchLabels = {};
+    const uidLabel = 'batch.kubernetes.io/controller-uid';
+    selector.matchLabels[uidLabel] ??= own[uidLabel]!;
+  },
+  validate: jobErrors,
+  validateUpdate: jobUpdateErrors,
+  subresources: { status: { validateUpdate: jobStatusErrors } },
+};
+
+export const cronJobStrategy: Strategy = {
+  defaults: cronJobDefaults,
+  generation: true,
+  prepareForCreate(cronJob) {
+    cronJob.status = {};
+  },
+  validate: cronJobErrors,
+  validateUpdate: cronJobUpdateErrors,
+};
+
+export const podTemplateStrategy: Strategy = { defaults: podTemplateObjectDefaults, generation: true };
+
+export const replicationControllerStrategy: Strategy = {
+  defaults: replicationControllerDefaults,
+  generation: true,
+  prepareForCreate(controller) {
+    controller.status = { replicas: 0 };
+  },
+};
+
+export const limitRangeStrategy: Strategy = { defaults: limitRangeDefaults };
+
+export const resourceQuotaStrategy: Strategy = {
+  defaults: resourceQuotaDefaults,
+  prepareForCreate(quota) {
+    quota.status = {};
+  },
+};
+
+export const autoscalerStrategy: Strategy = { defaults: autoscalerDefaults };
+export const autoscalerV1Strategy: Strategy = { defaults: autoscalerV1Defaults };

@@ -1,0 +1,100 @@
+import type { JsonObject } from '../../machinery/json.ts';
+import {
+  admissionPolicyDefaults,
+  apiServiceDefaults,
+  certificateRequestDefaults,
+  customResourceDefinitionDefaults,
+  flowSchemaDefaults,
+  ingressClassDefaults,
+  ingressDefaults,
+  mutatingWebhookDefaults,
+  networkPolicyDefaults,
+  policyBindingDefaults,
+  priorityLevelDefaults,
+  resourceClaimDefaults,
+  resourceClaimTemplateDefaults,
+  validatingPolicyDefaults,
+  validatingWebhookDefaults,
+} from '../defaults/extensions.ts';
+import { child, objects } from '../defaults/helpers.ts';
+import type { Strategy } from '../kinds.ts';
+import {
+  ingressClassErrors,
+  ingressClassUpdateErrors,
+  ingressErrors,
+  ingressStatusErrors,
+  ingressUpdateErrors,
+  ipAddressErrors,
+  ipAddressUpdateErrors,
+  networkPolicyErrors,
+  serviceCidrErrors,
+  serviceCidrUpdateErrors,
+} from '../validation/networking.ts';
+
+/** How objects of networking, admission, extension, aggregation, flow control, certificates, runtime and devices come to be and change. */
+
+export const ingressStrategy: Strategy = {
+  defaults: ingressDefaults,
+  generation: true,
+  prepareForCreate(ingress) {
+    ingress.status = { loadBalancer: {} };
+  },
+  validate: ingressErrors,
+  validateUpdate: ingressUpdateErrors,
+  subresources: { status: { validateUpdate: ingressStatusErrors } },
+};
+export const ingressClassStrategy: Strategy = {
+  defaults: ingressClassDefaults,
+  generation: true,
+  validate: ingressClassErrors,
+  validateUpdate: ingressClassUpdateErrors,
+};
+export const networkPolicyStrategy: Strategy = {
+  defaults: networkPolicyDefaults,
+  generation: true,
+  validate: networkPolicyErrors,
+};
+export const ipAddressStrategy: Strategy = { validate: ipAddressErrors, validateUpdate: ipAddressUpdateErrors };
+export const serviceCidrStrategy: Strategy = { validate: serviceCidrErrors, validateUpdate: serviceCidrUpdateErrors };
+
+export const mutatingWebhookStrategy: Strategy = { defaults: mutatingWebhookDefaults, generation: true };
+export const validatingWebhookStrategy: Strategy = { defaults: validatingWebhookDefaults, generation: true };
+export const validatingPolicyStrategy: Strategy = { defaults: validatingPolicyDefaults, generation: true };
+export const mutatingPolicyStrategy: Strategy = { defaults: admissionPolicyDefaults, generation: true };
+export const policyBindingStrategy: Strategy = { defaults: policyBindingDefaults, generation: true };
+
+/** A version that objects may be stored in is noted until somebody has migrated them. */
+function noteStoredVersion(definition: JsonObject): void {
+  const versions = objects(child(definition, 'spec').versions);
+  const storage = versions.find((version) => version.storage === true)?.name;
+  if (typeof storage !== 'string') return;
+  const status = child(definition, 'status');
+  const stored = Array.isArray(status.storedVersions) ? status.storedVersions : [];
+  if (!stored.includes(storage)) status.storedVersions = [...stored, storage];
+}
+
+export const customResourceDefinitionStrategy: Strategy = {
+  defaults: customResourceDefinitionDefaults,
+  generation: true,
+  prepareForCreate(definition) {
+    definition.status = {};
+    noteStoredVersion(definition);
+  },
+  prepareForUpdate(definition) {
+    noteStoredVersion(definition);
+  },
+};
+
+export const apiServiceStrategy: Strategy = { defaults: apiServiceDefaults };
+
+export const certificateRequestStrategy: Strategy = { defaults: certificateRequestDefaults };
+
+export const flowSchemaStrategy: Strategy = { defaults: flowSchemaDefaults, generation: true };
+export const priorityLevelStrategy: Strategy = { defaults: priorityLevelDefaults, generation: true };
+export const runtimeClassStrategy: Strategy = {};
+export const volumeAttributesClassStrategy: Strategy = {};
+
+export const deviceClassStrategy: Strategy = { generation: true };
+export const resourceClaimStrategy: Strategy = { defaults: resourceClaimDefaults };
+export const resourceClaimTemplateStrategy: Strategy = { defaults: resourceClaimTemplateDefaults };
+export const resourceSliceStrategy: Strategy = { generation: true };
