@@ -10,7 +10,9 @@ import {
   resourceQuotaDefaults,
 } from '../defaults/batch.ts';
 import { child } from '../defaults/helpers.ts';
+import { autoscalerToV2 } from '../kinds/autoscaler-versions.ts';
 import type { Strategy } from '../kinds.ts';
+import { autoscalerErrors, autoscalerStatusErrors, autoscalerUpdateErrors } from '../validation/autoscaling.ts';
 import {
   cronJobErrors,
   cronJobUpdateErrors,
@@ -18,6 +20,12 @@ import {
   jobStatusErrors,
   jobUpdateErrors,
 } from '../validation/batch.ts';
+import {
+  limitRangeErrors,
+  resourceQuotaErrors,
+  resourceQuotaStatusErrors,
+  resourceQuotaUpdateErrors,
+} from '../validation/quota.ts';
 
 /** How objects of batch and autoscaling, and quotas, templates and controllers of the core group come to be and change. */
 
@@ -75,14 +83,29 @@ export const replicationControllerStrategy: Strategy = {
   },
 };
 
-export const limitRangeStrategy: Strategy = { defaults: limitRangeDefaults };
+export const limitRangeStrategy: Strategy = { defaults: limitRangeDefaults, validate: limitRangeErrors };
 
 export const resourceQuotaStrategy: Strategy = {
   defaults: resourceQuotaDefaults,
   prepareForCreate(quota) {
     quota.status = {};
   },
+  validate: resourceQuotaErrors,
+  validateUpdate: resourceQuotaUpdateErrors,
+  subresources: { status: { validateUpdate: resourceQuotaStatusErrors } },
 };
 
-export const autoscalerStrategy: Strategy = { defaults: autoscalerDefaults };
-export const autoscalerV1Strategy: Strategy = { defaults: autoscalerV1Defaults };
+export const autoscalerStrategy: Strategy = {
+  defaults: autoscalerDefaults,
+  validate: autoscalerErrors,
+  validateUpdate: autoscalerUpdateErrors,
+  subresources: { status: { validateUpdate: autoscalerStatusErrors } },
+};
+
+/** v1 is checked as what it becomes: only its one target has another name in what is refused. */
+export const autoscalerV1Strategy: Strategy = {
+  defaults: autoscalerV1Defaults,
+  validate: (object) => autoscalerErrors(autoscalerToV2(object)),
+  validateUpdate: (object, old) => autoscalerUpdateErrors(autoscalerToV2(object), autoscalerToV2(old)),
+  subresources: { status: { validateUpdate: autoscalerStatusErrors } },
+};

@@ -19,6 +19,19 @@ import {
 import { child, objects } from '../defaults/helpers.ts';
 import type { Strategy } from '../kinds.ts';
 import {
+  mutatingBindingErrors,
+  mutatingPolicyErrors,
+  validatingBindingErrors,
+  validatingPolicyErrors,
+  validatingPolicyStatusErrors,
+} from '../validation/admission-policies.ts';
+import {
+  customResourceDefinitionErrors,
+  customResourceDefinitionStatusErrors,
+  customResourceDefinitionUpdateErrors,
+} from '../validation/custom-resource-definition.ts';
+import { flowConditionErrors, flowSchemaErrors, priorityLevelErrors } from '../validation/flow-control.ts';
+import {
   ingressClassErrors,
   ingressClassUpdateErrors,
   ingressErrors,
@@ -30,6 +43,7 @@ import {
   serviceCidrErrors,
   serviceCidrUpdateErrors,
 } from '../validation/networking.ts';
+import { mutatingWebhookErrors, validatingWebhookErrors } from '../validation/webhooks.ts';
 
 /** How objects of networking, admission, extension, aggregation, flow control, certificates, runtime and devices come to be and change. */
 
@@ -57,11 +71,37 @@ export const networkPolicyStrategy: Strategy = {
 export const ipAddressStrategy: Strategy = { validate: ipAddressErrors, validateUpdate: ipAddressUpdateErrors };
 export const serviceCidrStrategy: Strategy = { validate: serviceCidrErrors, validateUpdate: serviceCidrUpdateErrors };
 
-export const mutatingWebhookStrategy: Strategy = { defaults: mutatingWebhookDefaults, generation: true };
-export const validatingWebhookStrategy: Strategy = { defaults: validatingWebhookDefaults, generation: true };
-export const validatingPolicyStrategy: Strategy = { defaults: validatingPolicyDefaults, generation: true };
-export const mutatingPolicyStrategy: Strategy = { defaults: admissionPolicyDefaults, generation: true };
-export const policyBindingStrategy: Strategy = { defaults: policyBindingDefaults, generation: true };
+export const mutatingWebhookStrategy: Strategy = {
+  defaults: mutatingWebhookDefaults,
+  generation: true,
+  validate: mutatingWebhookErrors,
+};
+export const validatingWebhookStrategy: Strategy = {
+  defaults: validatingWebhookDefaults,
+  generation: true,
+  validate: validatingWebhookErrors,
+};
+export const validatingPolicyStrategy: Strategy = {
+  defaults: validatingPolicyDefaults,
+  generation: true,
+  validate: validatingPolicyErrors,
+  subresources: { status: { validateUpdate: validatingPolicyStatusErrors } },
+};
+export const mutatingPolicyStrategy: Strategy = {
+  defaults: admissionPolicyDefaults,
+  generation: true,
+  validate: mutatingPolicyErrors,
+};
+export const validatingBindingStrategy: Strategy = {
+  defaults: policyBindingDefaults,
+  generation: true,
+  validate: validatingBindingErrors,
+};
+export const mutatingBindingStrategy: Strategy = {
+  defaults: policyBindingDefaults,
+  generation: true,
+  validate: mutatingBindingErrors,
+};
 
 /** A version that objects may be stored in is noted until somebody has migrated them. */
 function noteStoredVersion(definition: JsonObject): void {
@@ -83,14 +123,27 @@ export const customResourceDefinitionStrategy: Strategy = {
   prepareForUpdate(definition) {
     noteStoredVersion(definition);
   },
+  validate: customResourceDefinitionErrors,
+  validateUpdate: customResourceDefinitionUpdateErrors,
+  subresources: { status: { validateUpdate: customResourceDefinitionStatusErrors } },
 };
 
 export const apiServiceStrategy: Strategy = { defaults: apiServiceDefaults };
 
 export const certificateRequestStrategy: Strategy = { defaults: certificateRequestDefaults };
 
-export const flowSchemaStrategy: Strategy = { defaults: flowSchemaDefaults, generation: true };
-export const priorityLevelStrategy: Strategy = { defaults: priorityLevelDefaults, generation: true };
+export const flowSchemaStrategy: Strategy = {
+  defaults: flowSchemaDefaults,
+  generation: true,
+  validate: flowSchemaErrors,
+  subresources: { status: { validateUpdate: flowConditionErrors } },
+};
+export const priorityLevelStrategy: Strategy = {
+  defaults: priorityLevelDefaults,
+  generation: true,
+  validate: priorityLevelErrors,
+  subresources: { status: { validateUpdate: flowConditionErrors } },
+};
 export const runtimeClassStrategy: Strategy = {};
 export const volumeAttributesClassStrategy: Strategy = {};
 
