@@ -52,7 +52,10 @@ const ops = ['range', 'put', 'delete', 'txn'] as const;
 const results = ['equal', 'greater', 'less', 'not-equal'] as const;
 const targets = ['version', 'create', 'mod', 'lease', 'value'] as const;
 
-/** Nested transactions deeper than this are refused when read and when written. */
+/**
+ * How often a transaction can be in another one. As etcd's: each counts as one of the 128 operations that its parent may have (v3rpc/key.go,
+ * checkTxnRequest).
+ */
 export const maxTxnDepth = 128;
 
 /** Values from this size on travel as pieces of their own and are not copied. */

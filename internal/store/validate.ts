@@ -40,7 +40,8 @@ export function checkTxn(txn: TxnRequest): void {
 }
 
 function checkLists(txn: TxnRequest, depth: number): void {
-  if (depth >= maxTxnDepth) throw new InvalidRequestError(`transactions nested more than ${maxTxnDepth} deep`);
+  if (depth > maxTxnDepth)
+    throw new InvalidRequestError(`transactions nested more than ${maxTxnDepth} deep`, 'TOO_MANY_OPS');
   for (const list of [txn.compare, txn.success, txn.failure])
     if (list.length > maxOps)
       throw new InvalidRequestError(`too many operations in txn request: ${list.length}`, 'TOO_MANY_OPS');

@@ -58,6 +58,15 @@ const call = (path: string, message: Uint8Array = new Uint8Array()): Promise<Uin
 const encode = (name: string, fields: object): Uint8Array => codec(name).encode(fields);
 const put = (key: string, value: string | Uint8Array) =>
   call('Put', encode('PutRequest', { key: utf8(key), value: typeof value === 'string' ? utf8(value) : value }));
+/** A transaction that holds one, which holds one, and so on, this deep. */
+function chain(depth: number): Uint8Array {
+  let inner = new Uint8Array();
+  for (; depth > 0; depth--) {
+    const operation = Writer.create().uint32(34).bytes(inner).finish();
+    inner = Writer.create().uint32(18).bytes(operation).finish() as Uint8Array<ArrayBuffer>;
+  }
+  return inner;
+}
 const refusal = async (work: Promise<unknown>): Promise<[number, string]> => {
   const error = await work.then(
     () => new Error('was accepted'),
@@ -222,6 +231,18 @@ describe('etcd face: refusals are etcd’s', () => {
       grpcCode.invalidArgument,
       'etcdserver: too many operations in txn request',
     ],
+    [
+      '130 transactions in one another',
+      () => call('Txn', chain(129)),
+      grpcCode.invalidArgument,
+      'etcdserver: too many operations in txn request',
+    ],
+    [
+      '3001 transactions in one another',
+      () => call('Txn', chain(3000)),
+      grpcCode.invalidArgument,
+      'etcdserver: too many operations in txn request',
+    ],
     ['an operation of no kind', txn({ success: [{}] }), grpcCode.invalidArgument, 'etcdserver: key not found'],
     [
       '1.6 MiB',
@@ -313,6 +334,11 @@ describe('etcd face: refusals are etcd’s', () => {
     const [code, message] = await refusal(work());
     expect(message).toContain(text);
     expect(code).toBe(status);
+  });
+
+  test('transactions are taken as deep in one another as etcd takes them: the innermost is the 129th', async () => {
+    const answer = await call('Txn', chain(128));
+    expect(codec<{ succeeded: boolean }>('TxnResponse').decode(answer).succeeded).toBe(true);
   });
 
   test('unknown fields are skipped and negative numbers mean what they mean in etcd', async () => {

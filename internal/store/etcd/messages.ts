@@ -1,10 +1,18 @@
 import protobuf from 'protobufjs';
 import { errorText } from '../../base/errors.ts';
+import { maxTxnDepth } from '../command.ts';
 import { GrpcError, grpcCode } from '../grpc/status.ts';
+import { etcdError } from './errors.ts';
 import rpcText from './rpc.proto' with { type: 'text' };
 
 /** `etcdserverpb` as protobufjs reads it: field names in camel case, 64-bit numbers as objects (`safeNumber`, `signedBigint`), bytes as views. */
 const root = protobuf.parse(rpcText, { keepCase: false }).root;
+
+/**
+ * A transaction is two messages deep, its comparisons and operations one or two more; etcd takes at most 129 in one another, because each counts as an
+ * operation of its parent. Deeper ones are refused unread: what they would cost is stack.
+ */
+protobuf.Reader.recursionLimit = 2 * (maxTxnDepth + 1) + 3;
 
 export interface Codec<T> {
   /** Absent fields have their default, absent messages are null. GrpcError when the bytes are not the message; unknown fields are skipped. */
@@ -20,6 +28,8 @@ export function codec<T>(name: string): Codec<T> {
       try {
         return type.decode(bytes) as unknown as T;
       } catch (error) {
+        // No other message holds itself.
+        if (name === 'TxnRequest' && /nesting depth/.test(errorText(error))) throw etcdError('TOO_MANY_OPS');
         throw new GrpcError(grpcCode.internal, `grpc: error unmarshalling request: ${errorText(error)}`);
       }
     },
