@@ -13,8 +13,8 @@ const processes = Number(process.env.SIM_PROCESSES ?? availableParallelism());
 const length = process.env.SIM_LENGTH ?? 'mixed';
 const wholeEvery = { whole: 1, mixed: 20, short: Number.POSITIVE_INFINITY }[length];
 if (wholeEvery === undefined) throw new Error(`SIM_LENGTH is ${length}; expected whole, short or mixed`);
-/** A history of a few seconds that takes so long does not end. */
-const stuckMs = 300_000;
+/** A history of a few seconds that takes so long does not end. Counted in seconds in which this process ran: it may be stopped for a while. */
+const stuckSeconds = 300;
 const script = new URL('./worker.ts', import.meta.url).pathname;
 
 const began = performance.now();
@@ -69,15 +69,17 @@ async function lane(): Promise<void> {
       const result = new Promise<SeedDone | undefined>((resolve) => results.push(resolve));
       child.send(job);
       let stuck = false;
-      const timer = setTimeout(() => {
+      let passed = 0;
+      const timer = setInterval(() => {
+        if (++passed < stuckSeconds) return;
         stuck = true;
         child.kill('SIGKILL');
-      }, stuckMs);
+      }, 1000);
       const done = await result;
-      clearTimeout(timer);
+      clearInterval(timer);
       alive = done !== undefined;
       if (done !== undefined) finished(job, done);
-      else bad(job, stuck ? `: not done within ${seconds(stuckMs)}` : ': its process ended');
+      else bad(job, stuck ? `: not done within ${stuckSeconds} s` : ': its process ended');
       running.delete(seed);
       if (++sums.seeds % 100 === 0) console.log(summary());
     }

@@ -1,12 +1,13 @@
 import { expect, test } from 'vitest';
+import { utf8 } from '../../../internal/base/bytes.ts';
 import { errorCode } from '../../../internal/base/errors.ts';
 import { seededRandom } from '../../../internal/base/random.ts';
 import { raftId } from '../../../internal/store/members.ts';
 import { calm, SimulatedGroup, type SimulatedMember, timing } from './group.ts';
 import { World } from './world.ts';
 
-/** Three voters in calm weather, and what a scenario does with them. */
-class Three {
+/** A group in calm weather, and what a scenario does with it. */
+class Scenario {
   readonly world = new World(seededRandom(1));
   readonly group = new SimulatedGroup(this.world, {
     segmentBytes: 1 << 20,
@@ -14,25 +15,6 @@ class Three {
     flushAfterMs: 300,
     timing,
   });
-
-  static async start(): Promise<Three> {
-    const three = new Three();
-    const { group } = three;
-    group.add('n1');
-    await three.until(() => group.leader !== undefined);
-    for (const name of ['n2', 'n3']) {
-      const { cluster } = group.leader!.life.store;
-      const { id: memberId } = await three.settle(cluster.addMember([`https://${name}:2380`], true));
-      group.add(name, { clusterId: cluster.clusterId, memberId }).id = raftId(memberId);
-    }
-    // With their votes and their names.
-    await three.until(() =>
-      group.alive.every(
-        ({ life }) => life.store.cluster.members().filter(({ name, learner }) => name !== '' && !learner).length === 3,
-      ),
-    );
-    return three;
-  }
 
   async until(done: () => boolean): Promise<void> {
     await this.world.run(this.world.now + 30_000, () => done() || this.group.violation !== undefined);
@@ -52,6 +34,28 @@ class Three {
     promise.then(mark, mark);
     await this.until(() => settled);
     return promise;
+  }
+}
+
+/** Three voters. */
+class Three extends Scenario {
+  static async start(): Promise<Three> {
+    const three = new Three();
+    const { group } = three;
+    group.add('n1');
+    await three.until(() => group.leader !== undefined);
+    for (const name of ['n2', 'n3']) {
+      const { cluster } = group.leader!.life.store;
+      const { id: memberId } = await three.settle(cluster.addMember([`https://${name}:2380`], true));
+      group.add(name, { clusterId: cluster.clusterId, memberId }).id = raftId(memberId);
+    }
+    // With their votes and their names.
+    await three.until(() =>
+      group.alive.every(
+        ({ life }) => life.store.cluster.members().filter(({ name, learner }) => name !== '' && !learner).length === 3,
+      ),
+    );
+    return three;
   }
 
   get follower(): SimulatedMember & { life: { store: NonNullable<NonNullable<SimulatedMember['life']>['store']> } } {
@@ -114,4 +118,29 @@ test('a request of a member that comes late does not undo a change of the member
   const names = group.leader!.life.store.cluster.members().map(({ name }) => name);
   expect(names).not.toContain(removed.name);
   expect(group.leader!.life.log!.configuration.voters).not.toContain(removed.id);
+});
+
+test('a member that was not alone meanwhile and started again reserves revisions before it hands them out unsynced', async () => {
+  const one = new Scenario();
+  const { group } = one;
+  const member = group.add('n1');
+  const open = (): Promise<void> => one.until(() => group.leader === member);
+  const volatile = () => one.settle(group.leader!.life.store.put({ key: utf8('a'), value: utf8('b') }, 'volatile'));
+  await open();
+  await volatile();
+  // What was reserved is in the database.
+  await one.settle(group.leader!.life.store.hashKv());
+  const learner = await one.settle(group.leader!.life.store.cluster.addMember(['https://n2:2380'], true));
+  await one.pass(50);
+  group.kill(member);
+  group.start(member);
+  await open();
+  await one.settle(group.leader!.life.store.cluster.removeMember(learner.id));
+  let told = 0;
+  for (let i = 0; i < 20; i++) told = (await volatile()).revision;
+  group.crash(member);
+  group.start(member);
+  await open();
+  const { revision } = await one.settle(group.leader!.life.store.put({ key: utf8('a'), value: utf8('c') }));
+  expect(revision).toBeGreaterThan(told);
 });
