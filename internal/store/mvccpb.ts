@@ -1,4 +1,4 @@
-import { type Reader, Writer } from 'protobufjs/minimal.js';
+import type { Reader } from 'protobufjs/minimal.js';
 import { DecodeError, emptyBytes } from '../base/bytes.ts';
 import type { KeyValue } from './api.ts';
 
@@ -8,16 +8,105 @@ export function longBits(value: bigint): { low: number; high: number; unsigned: 
   return { low: Number(bits & 0xffff_ffffn) | 0, high: Number(bits >> 32n) | 0, unsigned: false };
 }
 
-/** The fields of `mvccpb.KeyValue` (api/mvccpb/kv.proto), without a length before them. Zero and empty fields are left out, as Go does. */
-export function writeKeyValue(w: Writer, kv: KeyValue): Writer {
-  if (kv.key.length > 0) w.uint32(10).bytes(kv.key);
-  if (kv.createRevision !== 0) w.uint32(16).int64(kv.createRevision);
-  if (kv.modRevision !== 0) w.uint32(24).int64(kv.modRevision);
-  if (kv.version !== 0) w.uint32(32).int64(kv.version);
-  if (kv.value.length > 0) w.uint32(42).bytes(kv.value);
-  if (kv.lease !== 0n) w.uint32(48).int64(longBits(kv.lease) as never);
-  return w;
+/**
+ * `mvccpb.KeyValue` (api/mvccpb/kv.proto) is written by hand: ranges and watches are little else, and with all sizes known before each goes into its
+ * place at once. Zero and empty fields are left out, as Go does.
+ */
+const tags = { key: 10, createRevision: 16, modRevision: 24, version: 32, value: 42, lease: 48 } as const;
+
+/** Key values one behind the other, each as a field of its message with this tag. */
+export function keyValueFields(tag: number, kvs: readonly KeyValue[]): Uint8Array {
+  const sizes = kvs.map(keyValueSize);
+  const tagBytes = varintSize(tag);
+  const out = new Uint8Array(sizes.reduce((sum, size) => sum + tagBytes + varintSize(size) + size, 0));
+  let at = 0;
+  for (let i = 0; i < kvs.length; i++)
+    at = writeKeyValue(out, writeVarint(out, writeVarint(out, at, tag), sizes[i]!), kvs[i]!);
+  return out;
 }
+
+/** One key value as a message of its own. */
+export function keyValueMessage(kv: KeyValue): Uint8Array {
+  const out = new Uint8Array(keyValueSize(kv));
+  writeKeyValue(out, 0, kv);
+  return out;
+}
+
+function keyValueSize(kv: KeyValue): number {
+  const bytes = (length: number): number => (length === 0 ? 0 : 1 + varintSize(length) + length);
+  const number = (value: number): number => (value === 0 ? 0 : 1 + varintSize(value));
+  return (
+    bytes(kv.key.length) +
+    number(kv.createRevision) +
+    number(kv.modRevision) +
+    number(kv.version) +
+    bytes(kv.value.length) +
+    (kv.lease === 0n ? 0 : 1 + wideVarint(kv.lease).length)
+  );
+}
+
+/** Returns where it ends. */
+function writeKeyValue(out: Uint8Array, start: number, kv: KeyValue): number {
+  let at = start;
+  const bytes = (tag: number, value: Uint8Array): void => {
+    if (value.length === 0) return;
+    out[at] = tag;
+    at = writeVarint(out, at + 1, value.length);
+    out.set(value, at);
+    at += value.length;
+  };
+  const number = (tag: number, value: number): void => {
+    if (value === 0) return;
+    out[at] = tag;
+    at = writeVarint(out, at + 1, value);
+  };
+  bytes(tags.key, kv.key);
+  number(tags.createRevision, kv.createRevision);
+  number(tags.modRevision, kv.modRevision);
+  number(tags.version, kv.version);
+  bytes(tags.value, kv.value);
+  if (kv.lease !== 0n) {
+    out[at] = tags.lease;
+    const lease = wideVarint(kv.lease);
+    out.set(lease, at + 1);
+    at += 1 + lease.length;
+  }
+  return at;
+}
+
+/** Of a number from 0 to 2^53. */
+function varintSize(value: number): number {
+  let size = 1;
+  for (let rest = value; rest >= 0x80; rest = Math.floor(rest / 0x80)) size++;
+  return size;
+}
+
+/** Returns where it ends. */
+function writeVarint(out: Uint8Array, start: number, value: number): number {
+  let at = start;
+  let rest = value;
+  for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) out[at++] = (rest % 0x80) | 0x80;
+  out[at] = rest;
+  return at + 1;
+}
+
+/** Of a signed number of 64 bits. */
+function wideVarint(value: bigint): number[] {
+  const out: number[] = [];
+  let rest = BigInt.asUintN(64, value);
+  for (; rest >= 0x80n; rest >>= 7n) out.push(Number(rest & 0x7fn) | 0x80);
+  out.push(Number(rest));
+  return out;
+}
+
+const noVersion: KeyValue = {
+  key: emptyBytes,
+  value: emptyBytes,
+  createRevision: 0,
+  modRevision: 0,
+  version: 0,
+  lease: 0n,
+};
 
 /** A version as etcd stores it in its bucket `key`: the revision is the key, a deleted one has a mark behind it and only its name as value. */
 export function storedVersion(kv: KeyValue, sub: number): { key: Uint8Array; value: Uint8Array } {
@@ -28,9 +117,7 @@ export function storedVersion(kv: KeyValue, sub: number): { key: Uint8Array; val
   key[8] = 0x5f;
   view.setBigUint64(9, BigInt(sub));
   if (deleted) key[17] = 0x74;
-  const w = Writer.create();
-  const value = deleted ? w.uint32(10).bytes(kv.key).finish() : writeKeyValue(w, kv).finish();
-  return { key, value };
+  return { key, value: keyValueMessage(deleted ? { ...noVersion, key: kv.key } : kv) };
 }
 
 /** A 64-bit number of protobufjs: exact as a number up to 2^53, beyond that clamped. */
@@ -48,16 +135,9 @@ export function signedBigint(value: unknown): bigint {
   return BigInt.asIntN(64, (BigInt(high) << 32n) | BigInt(low >>> 0));
 }
 
-/** Reads what `writeKeyValue` wrote up to `end`; key and value are views of the reader's bytes. Unknown fields are skipped. */
+/** Reads a KeyValue up to `end`; key and value are views of the reader's bytes. Unknown fields are skipped. */
 export function readKeyValue(r: Reader, end: number): KeyValue {
-  const kv: KeyValue = {
-    key: emptyBytes,
-    value: emptyBytes,
-    createRevision: 0,
-    modRevision: 0,
-    version: 0,
-    lease: 0n,
-  };
+  const kv: KeyValue = { ...noVersion };
   while (r.pos < end) {
     const tag = r.uint32();
     switch (tag) {

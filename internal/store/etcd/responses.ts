@@ -1,6 +1,6 @@
 import { Writer } from 'protobufjs/minimal.js';
 import type { KeyValue, RangeResponse, ResponseOp, TxnResponse, WatchEvent } from '../api.ts';
-import { longBits, writeKeyValue } from '../mvccpb.ts';
+import { keyValueFields, longBits } from '../mvccpb.ts';
 
 /** Answers of the store on the wire. Written by hand because they are what most of a busy server's time goes to. */
 
@@ -40,7 +40,7 @@ function raw(w: Writer, bytes: Uint8Array): void {
 }
 
 function keyValueField(w: Writer, tag: number, kv: KeyValue): void {
-  writeKeyValue(w.uint32(tag).fork(), kv).ldelim();
+  raw(w, keyValueFields(tag, [kv]));
 }
 
 export function rangeResponse(header: HeaderWriter, response: RangeResponse): Uint8Array {
@@ -48,7 +48,7 @@ export function rangeResponse(header: HeaderWriter, response: RangeResponse): Ui
 }
 
 function rangeFields(w: Writer, { kvs, more, count }: RangeResponse): Writer {
-  for (const kv of kvs) keyValueField(w, 18, kv);
+  if (kvs.length > 0) raw(w, keyValueFields(18, kvs));
   if (more) w.uint32(24).bool(true);
   if (count !== 0) w.uint32(32).int64(count);
   return w;
@@ -68,7 +68,7 @@ export function deleteResponse(header: HeaderWriter, response: Deleted): Uint8Ar
 
 function deleteFields(w: Writer, { deleted, prevKvs }: Deleted): Writer {
   if (deleted !== 0) w.uint32(16).int64(deleted);
-  for (const kv of prevKvs) keyValueField(w, 26, kv);
+  if (prevKvs.length > 0) raw(w, keyValueFields(26, prevKvs));
   return w;
 }
 
