@@ -1,5 +1,6 @@
 import { Database as Sqlite, type Statement } from 'bun:sqlite';
 import * as fs from 'node:fs';
+import { errorCode } from '../base/errors.ts';
 import type { Alarm, AlarmType } from './api.ts';
 import { CompactedError, FutureRevisionError, StoreDamagedError } from './errors.ts';
 import { VersionHash } from './hash.ts';
@@ -40,11 +41,13 @@ export class Database implements Rows {
   readonly #revision: Statement;
   readonly #history: Statement;
   readonly #leaseKeys: Statement;
+  readonly #syncFile: (path: string) => void;
   #writer: Writer | undefined;
 
-  /** `cacheBytes` bounds sqlite's page cache; `image`: what `serialize` gave, held in memory instead of a file. */
-  constructor(path: string, options: { cacheBytes: number; image?: Uint8Array }) {
+  /** `cacheBytes` bounds sqlite's page cache; `image`: what `serialize` gave, held in memory instead of a file; `syncFile` is the system's. */
+  constructor(path: string, options: { cacheBytes: number; image?: Uint8Array; syncFile?: (path: string) => void }) {
     this.#path = path;
+    this.#syncFile = options.syncFile ?? syncFile;
     this.#db = options.image ? Sqlite.deserialize(options.image) : new Sqlite(path, { create: true, readwrite: true });
     const db = this.#db;
     db.run('PRAGMA busy_timeout = 10000');
@@ -189,12 +192,15 @@ export class Database implements Rows {
     return this.#writer.compactStep(revision);
   }
 
-  /** Everything written is on disk when it returns: the applied index that the database contains. */
+  /**
+   * Everything written is on disk when it returns: the applied index that the database contains. sqlite itself syncs the WAL only when it can copy
+   * something of it, which a reader that began when all was copied prevents, without a word of it in the answer: so it is synced here.
+   */
   checkpoint(): number {
     const applied = this.meta().appliedIndex;
-    const rows = this.#db.prepare('PRAGMA wal_checkpoint(PASSIVE)').values() as Row[];
-    // Busy: another checkpoint runs, then nothing was synced by this one.
-    return rows[0]?.[0] === 0 ? applied : 0;
+    this.#syncFile(`${this.#path}-wal`);
+    this.#db.prepare('PRAGMA wal_checkpoint(PASSIVE)').values();
+    return applied;
   }
 
   /**
@@ -296,6 +302,22 @@ export class Database implements Rows {
 
   close(): void {
     this.#db.close();
+  }
+}
+
+/** What is in a file is on disk when it returns; one that is not there has nothing to sync. */
+function syncFile(path: string): void {
+  let fd: number;
+  try {
+    fd = fs.openSync(path, 'r+');
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return;
+    throw error;
+  }
+  try {
+    fs.fdatasyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
   }
 }
 

@@ -10,12 +10,20 @@ export interface KeyRange {
   single: boolean;
 }
 
+/** A Buffer's converters work on any array. Called like this no Buffer is made of it, and a small array keeps its memory to itself. */
+const { latin1Slice, latin1Write } = Buffer.prototype as unknown as {
+  latin1Slice(this: Uint8Array, start: number, end: number): string;
+  latin1Write(this: Uint8Array, text: string, offset: number, length: number): number;
+};
+
 export function keyText(key: Uint8Array): KeyText {
-  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
+  return latin1Slice.call(key, 0, key.length);
 }
 
 export function keyBytes(text: KeyText): Uint8Array {
-  return new Uint8Array(Buffer.from(text, 'latin1'));
+  const out = new Uint8Array(text.length);
+  latin1Write.call(out, text, 0, text.length);
+  return out;
 }
 
 /** etcd's reading of `key` and `rangeEnd`: no end is one key, an end of one zero byte is every key from `key` on. */
@@ -57,7 +65,10 @@ export function lowerBound(keys: readonly KeyText[], key: KeyText): number {
   return low;
 }
 
-/** The same bytes, in memory of their own when the view would keep a much larger buffer alive. */
+/** Arrays up to this size are copied sooner than asked for their buffer: that is an object of its own, made when it is asked for. */
+const smallBytes = 512;
+
+/** The same bytes, in memory of their own when they are few or the view would keep a much larger buffer alive. */
 export function ownBytes(bytes: Uint8Array): Uint8Array {
-  return bytes.byteLength * 2 < bytes.buffer.byteLength ? bytes.slice() : bytes;
+  return bytes.length <= smallBytes || bytes.length * 2 < bytes.buffer.byteLength ? new Uint8Array(bytes) : bytes;
 }

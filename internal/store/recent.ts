@@ -12,6 +12,8 @@ interface Slot extends RevisionEvents {
 
 const eventOverheadBytes = 200;
 
+const trimmed: Slot = { revision: 0, events: [], bytes: 0 };
+
 /**
  * The events of the newest revisions in memory. What watches read from here; older ones come from the database. Trimmed by bytes, but never
  * beyond what the database has (`keepFrom`).
@@ -48,7 +50,8 @@ export class RecentEvents {
       if (slot.revision >= keepFrom) break;
       this.#bytes -= slot.bytes;
       this.first = slot.revision + 1;
-      this.#head++;
+      // Its place goes later, with many others; what it held goes now.
+      this.#slots[this.#head++] = trimmed;
     }
     if (this.#head > 1024 && this.#head * 2 > this.#slots.length) {
       this.#slots = this.#slots.slice(this.#head);

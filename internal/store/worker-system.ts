@@ -10,6 +10,7 @@ export type WriterRequest = { id: number } & (
   | { op: 'compact-step'; revision: number }
   | { op: 'hash'; revision: number }
   | { op: 'snapshot'; path: string }
+  | { op: 'verify'; path: string }
   | { op: 'copy'; path: string }
   | { op: 'vacuum' }
   | { op: 'close' }
@@ -32,17 +33,15 @@ const workerSource = import.meta.url.includes('/$bunfs/')
 /** A thread is expected to answer its first request within this time. */
 const startMs = 10_000;
 
-/** Writes in a thread of its own, so that neither rows nor syncs hold the event loop. */
-export class WorkerWriter implements RowWriter {
-  readonly #worker: Worker;
+/** One thread with `writer.worker.ts`: requests are carried out in the order they are made. */
+class DatabaseThread {
+  readonly #worker = new Worker(workerSource);
   readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   #nextId = 1;
-  #bytesWritten = 0;
-  #size: DatabaseSize = { databaseBytes: 0, databaseBytesInUse: 0 };
   #failed: Error | undefined;
 
-  private constructor(worker: Worker) {
-    this.#worker = worker;
+  constructor() {
+    const worker = this.#worker;
     worker.onmessage = (event: MessageEvent<WriterReply>) => {
       const { id, value, error, code } = event.data;
       const waiting = this.#waiting.get(id);
@@ -55,21 +54,21 @@ export class WorkerWriter implements RowWriter {
     worker.addEventListener('close', () => this.#fail(new Error('the database thread ended')));
   }
 
-  static async start(path: string): Promise<WorkerWriter> {
-    const writer = new WorkerWriter(new Worker(workerSource));
-    const timer = setTimeout(() => writer.#fail(new Error('the database thread did not start')), startMs);
+  /** A thread whose first request was answered, and the answer. */
+  static async start<T>(first: WriterOp): Promise<{ thread: DatabaseThread; answer: T }> {
+    const thread = new DatabaseThread();
+    const timer = setTimeout(() => thread.#fail(new Error('the database thread did not start')), startMs);
     try {
-      writer.#size = await writer.#ask<DatabaseSize>({ op: 'open', path });
-      return writer;
+      return { thread, answer: await thread.ask<T>(first) };
     } catch (error) {
-      writer.#worker.terminate();
+      thread.#worker.terminate();
       throw error;
     } finally {
       clearTimeout(timer);
     }
   }
 
-  #ask<T>(op: WriterOp, transfer: ArrayBuffer[] = []): Promise<T> {
+  ask<T>(op: WriterOp, transfer: ArrayBuffer[] = []): Promise<T> {
     if (this.#failed !== undefined) return Promise.reject(this.#failed);
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
@@ -86,40 +85,88 @@ export class WorkerWriter implements RowWriter {
     for (const { reject } of waiting) reject(error);
   }
 
+  async close(): Promise<void> {
+    if (this.#failed === undefined) await this.ask({ op: 'close' });
+    this.#worker.terminate();
+  }
+}
+
+/**
+ * Writes in a thread of its own, so that neither rows nor syncs hold the event loop. What reads everything (hashes, snapshots, copies) has another thread
+ * while it takes, so that writing goes on.
+ */
+export class WorkerWriter implements RowWriter {
+  readonly #path: string;
+  readonly #thread: DatabaseThread;
+  /** Readings of everything that are under way. */
+  readonly #readings = new Set<Promise<unknown>>();
+  #bytesWritten = 0;
+  #size: DatabaseSize;
+
+  private constructor(path: string, thread: DatabaseThread, size: DatabaseSize) {
+    this.#path = path;
+    this.#thread = thread;
+    this.#size = size;
+  }
+
+  static async start(path: string): Promise<WorkerWriter> {
+    const { thread, answer } = await DatabaseThread.start<DatabaseSize>({ op: 'open', path });
+    return new WorkerWriter(path, thread, answer);
+  }
+
+  /** In a thread and with a connection of its own: it sees what was written before the call. */
+  #readAll<T>(op: WriterOp): Promise<T> {
+    const reading = (async () => {
+      const { thread } = await DatabaseThread.start({ op: 'open', path: this.#path });
+      try {
+        return await thread.ask<T>(op);
+      } finally {
+        await thread.close();
+      }
+    })();
+    this.#readings.add(reading);
+    const ended = (): void => void this.#readings.delete(reading);
+    reading.then(ended, ended);
+    return reading;
+  }
+
   async write(batch: Batch): Promise<void> {
     this.#bytesWritten += batchBytes(batch);
     const bytes = encodeBatch(batch);
-    this.#size = await this.#ask<DatabaseSize>({ op: 'write', batch: bytes }, [bytes.buffer as ArrayBuffer]);
+    this.#size = await this.#thread.ask<DatabaseSize>({ op: 'write', batch: bytes }, [bytes.buffer as ArrayBuffer]);
   }
 
   async checkpoint(): Promise<number> {
-    const { applied, ...size } = await this.#ask<DatabaseSize & { applied: number }>({ op: 'checkpoint' });
+    const { applied, ...size } = await this.#thread.ask<DatabaseSize & { applied: number }>({ op: 'checkpoint' });
     this.#size = size;
     return applied;
   }
 
   async compact(revision: number): Promise<void> {
     for (;;) {
-      const { more, ...size } = await this.#ask<DatabaseSize & { more: boolean }>({ op: 'compact-step', revision });
+      const { more, ...size } = await this.#thread.ask<DatabaseSize & { more: boolean }>({
+        op: 'compact-step',
+        revision,
+      });
       this.#size = size;
       if (!more) return;
     }
   }
 
   hash(revision: number): Promise<{ hash: number; revision: number; compactRevision: number }> {
-    return this.#ask({ op: 'hash', revision });
+    return this.#readAll({ op: 'hash', revision });
   }
 
   snapshot(path: string): Promise<{ revision: number; bytes: number }> {
-    return this.#ask({ op: 'snapshot', path });
+    return this.#readAll({ op: 'snapshot', path });
   }
 
   async copy(path: string): Promise<void> {
-    await this.#ask({ op: 'copy', path });
+    await this.#readAll({ op: 'copy', path });
   }
 
   async vacuum(): Promise<void> {
-    this.#size = await this.#ask<DatabaseSize>({ op: 'vacuum' });
+    this.#size = await this.#thread.ask<DatabaseSize>({ op: 'vacuum' });
   }
 
   status(): DatabaseSize & { bytesWritten: number } {
@@ -127,7 +174,15 @@ export class WorkerWriter implements RowWriter {
   }
 
   async close(): Promise<void> {
-    if (this.#failed === undefined) await this.#ask({ op: 'close' });
-    this.#worker.terminate();
+    // Whoever closes may put another file in this one's place: nobody must have it open then.
+    await Promise.allSettled(this.#readings);
+    await this.#thread.close();
   }
+}
+
+/** `verifySnapshot` in a thread of its own. */
+export async function verifySnapshotAside(path: string): Promise<{ revision: number; keys: number }> {
+  const { thread, answer } = await DatabaseThread.start<{ revision: number; keys: number }>({ op: 'verify', path });
+  await thread.close();
+  return answer;
 }

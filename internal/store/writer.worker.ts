@@ -1,11 +1,11 @@
 /**
- * The thread that writes a store's database. An entry point of its own: it must be listed beside the main file when the executable is
- * compiled. It carries out one request after another and answers each.
+ * A thread that works on a store's database, or on a snapshot. An entry point of its own: it must be listed beside the main file when the executable
+ * is compiled. It carries out one request after another and answers each.
  */
 import { errorCode, errorText } from '../base/errors.ts';
 import { decodeBatch } from './batch-codec.ts';
 import { Database } from './database-system.ts';
-import { writeSnapshot } from './snapshot-system.ts';
+import { verifySnapshot, writeSnapshot } from './snapshot-system.ts';
 import type { WriterReply, WriterRequest } from './worker-system.ts';
 import { databaseSize } from './writer-system.ts';
 
@@ -33,6 +33,12 @@ function handle(request: WriterRequest): unknown {
     database = new Database(request.path, { cacheBytes });
     return databaseSize(database);
   }
+  if (request.op === 'verify') return verifySnapshot(request.path);
+  if (request.op === 'close') {
+    database?.close();
+    database = undefined;
+    return undefined;
+  }
   if (database === undefined) throw new Error('the database is not open');
   switch (request.op) {
     case 'write':
@@ -51,9 +57,5 @@ function handle(request: WriterRequest): unknown {
     case 'vacuum':
       database.vacuum();
       return databaseSize(database);
-    case 'close':
-      database.close();
-      database = undefined;
-      return undefined;
   }
 }

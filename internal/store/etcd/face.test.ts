@@ -263,6 +263,12 @@ describe('etcd face: refusals are etcd’s', () => {
       'etcdserver: mvcc: required revision is a future revision',
     ],
     [
+      'a compaction of a negative revision',
+      () => call('Compact', encode('CompactionRequest', { revision: -3 })),
+      grpcCode.outOfRange,
+      'etcdserver: mvcc: required revision has been compacted',
+    ],
+    [
       'a lease id twice',
       async () => {
         await grant(4242);

@@ -1,8 +1,8 @@
 import { S3Client } from 'bun';
 import type { SnapshotTarget } from './schedule-system.ts';
 
-/** Names listed in one request; the schedule keeps far fewer. */
-const listKeys = 1000;
+/** A bucket that has more names than this under the prefix is not for snapshots: what is beyond is not looked at. */
+const maxNames = 100_000;
 
 /** A bucket of any S3, `https://host:port/bucket/prefix`, addressed by its path. */
 export function s3Target(options: {
@@ -27,8 +27,19 @@ export function s3Target(options: {
       await client.write(`${prefix}${name}`, Bun.file(path), { type: 'application/octet-stream' });
     },
     list: async () => {
-      const { contents } = await client.list({ prefix, maxKeys: listKeys });
-      return (contents ?? []).map(({ key }) => key.slice(prefix.length));
+      const names: string[] = [];
+      let startAfter: string | undefined;
+      // From name to name: every S3 knows that, and a token of a list may be refused when the list changes.
+      do {
+        const { contents, isTruncated } = await client.list({
+          prefix,
+          ...(startAfter !== undefined && { startAfter }),
+        });
+        const last = contents?.at(-1)?.key;
+        startAfter = isTruncated && last !== startAfter ? last : undefined;
+        names.push(...(contents ?? []).map(({ key }) => key.slice(prefix.length)));
+      } while (startAfter !== undefined && names.length < maxNames);
+      return names;
     },
     remove: async (name) => {
       await client.delete(`${prefix}${name}`);

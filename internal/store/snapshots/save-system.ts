@@ -1,38 +1,36 @@
 import * as fs from 'node:fs';
 import { dirname } from 'node:path';
+import { systemDisk } from '../../base/disk-system.ts';
 import { errorCode } from '../../base/errors.ts';
 import { makeDirectory } from '../../base/files-system.ts';
 import type { Store } from '../api.ts';
-import { verifySnapshot } from '../snapshot-system.ts';
+import { verifySnapshotAside } from '../worker-system.ts';
 
 /**
  * Writes a snapshot of the store to a new file (0600) and reads it back: when this resolves it is on disk, whole, and its checksum is right. A file
- * that did not come so far is removed.
+ * that did not come so far is removed. However large it is, the event loop is not held.
  */
 export async function saveSnapshot(store: Store, path: string): Promise<{ revision: number; bytes: number }> {
   makeDirectory(dirname(path));
   const part = `${path}.part`;
   fs.rmSync(part, { force: true });
-  const fd = fs.openSync(part, 'wx', 0o600);
-  let bytes = 0;
+  const file = await fs.promises.open(part, 'wx', 0o600);
   try {
+    let bytes = 0;
     try {
       const snapshot = await store.snapshot();
       for await (const piece of snapshot.pieces()) {
-        let written = 0;
-        while (written < piece.length)
-          written += fs.writeSync(fd, piece, written, piece.length - written, bytes + written);
+        for (let written = 0; written < piece.length; )
+          written += (await file.write(piece, written, piece.length - written, bytes + written)).bytesWritten;
         bytes += piece.length;
       }
-      fs.fdatasyncSync(fd);
+      await file.datasync();
     } finally {
-      fs.closeSync(fd);
+      await file.close();
     }
-    const { revision } = verifySnapshot(part);
+    const { revision } = await verifySnapshotAside(part);
     nameSnapshot(part, path);
-    const directory = fs.openSync(dirname(path), 'r');
-    fs.fsyncSync(directory);
-    fs.closeSync(directory);
+    await systemDisk.syncDirectory(dirname(path));
     return { revision, bytes };
   } catch (error) {
     fs.rmSync(part, { force: true });

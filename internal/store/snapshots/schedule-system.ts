@@ -43,7 +43,7 @@ export class SnapshotSchedule {
 
   /** Milliseconds until the next one is due. */
   #dueIn(): number {
-    const { node, dir, everyMs, clock } = this.#options;
+    const { node, everyMs, clock } = this.#options;
     const times = this.#names().flatMap((name) => scheduledTime(node, name) ?? []);
     // A clock that was wrong may have left one from the future.
     const newest = Math.max(0, ...times.filter((time) => time <= clock.now()));

@@ -10,6 +10,7 @@ import { restoreStore } from '../restore.ts';
 import { openStore } from '../store.ts';
 import { ManualClock } from '../testing.ts';
 import { beyondRetention, scheduledName, scheduledTime } from './names.ts';
+import { type TestS3, startTestS3 } from './s3.testing.ts';
 import { s3Target } from './s3-client.ts';
 import { saveSnapshot } from './save-system.ts';
 import { SnapshotSchedule } from './schedule-system.ts';
@@ -35,38 +36,12 @@ async function start(): Promise<Store> {
   return store;
 }
 
-/** Enough of an S3 for the schedule: signed requests, objects by path, one page of a list. */
-function mockS3(): { url: string; objects: Map<string, Uint8Array> } {
-  const objects = new Map<string, Uint8Array>();
-  const server = Bun.serve({
-    port: 0,
-    hostname: '127.0.0.1',
-    fetch: async (request) => {
-      if (
-        !/^AWS4-HMAC-SHA256 Credential=KEY\/\d{8}\/eu-test-1\/s3\/aws4_request/.test(
-          request.headers.get('authorization') ?? '',
-        )
-      )
-        return new Response('<Error><Code>AccessDenied</Code></Error>', { status: 403 });
-      const url = new URL(request.url);
-      if (request.method === 'PUT') objects.set(url.pathname, new Uint8Array(await request.arrayBuffer()));
-      else if (request.method === 'DELETE') objects.delete(url.pathname);
-      else {
-        const prefix = url.searchParams.get('prefix') ?? '';
-        const keys = [...objects.keys()]
-          .map((path) => path.replace('/bucket/', ''))
-          .filter((key) => key.startsWith(prefix));
-        return new Response(
-          `<?xml version="1.0"?><ListBucketResult><Name>bucket</Name><KeyCount>${keys.length}</KeyCount>${keys
-            .map((key) => `<Contents><Key>${key}</Key><Size>1</Size></Contents>`)
-            .join('')}</ListBucketResult>`,
-        );
-      }
-      return new Response('');
-    },
-  });
-  open.push({ close: () => server.stop(true) });
-  return { url: `http://127.0.0.1:${server.port}/bucket/home`, objects };
+const keys = { region: 'eu-test-1', accessKey: 'KEY', secretKey: 'SECRET/with+signs=' };
+
+function bucket(options: { pageKeys?: number } = {}): TestS3 {
+  const s3 = startTestS3({ ...keys, ...options });
+  open.push(s3);
+  return s3;
 }
 
 test('names tell whose they are and when; only scheduled ones of this node are ever removed', () => {
@@ -104,7 +79,7 @@ test('a directory that cannot be read or written ends nothing: the store goes on
 
 test('snapshots come when they are due, the oldest go, in the directory and in the bucket; one made by hand stays', async () => {
   const store = await start();
-  const s3 = mockS3();
+  const s3 = bucket();
   const clock = new ManualClock();
   const schedule = new SnapshotSchedule({
     store,
@@ -112,7 +87,7 @@ test('snapshots come when they are due, the oldest go, in the directory and in t
     dir: `${dir}/snapshots`,
     everyMs: 3_600_000,
     keep: 2,
-    target: s3Target({ url: s3.url, region: 'eu-test-1', accessKey: 'KEY', secretKey: 'SECRET' }),
+    target: s3Target({ ...keys, url: `${s3.url}/home` }),
     clock,
     log: silentLogger,
   });
@@ -127,37 +102,70 @@ test('snapshots come when they are due, the oldest go, in the directory and in t
     for (let n = 0; n < 2000 && fresh().length === 0; n++) await new Promise((resolve) => setTimeout(resolve, 2));
     made.push(...fresh());
     // The bucket follows.
-    for (let n = 0; n < 2000 && !s3.objects.has(`/bucket/home/${made.at(-1)}`); n++)
+    for (let n = 0; n < 2000 && !s3.objects.has(`home/${made.at(-1)}`); n++)
       await new Promise((resolve) => setTimeout(resolve, 2));
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   expect(made.length).toBe(4);
   expect(files()).toEqual(['by-hand.db', ...made.slice(2)]);
-  expect([...s3.objects.keys()].sort()).toEqual(made.slice(2).map((name) => `/bucket/home/${name}`));
-  expect(
-    Buffer.compare(s3.objects.get(`/bucket/home/${made[3]}`)!, fs.readFileSync(`${dir}/snapshots/${made[3]}`)),
-  ).toBe(0);
+  expect([...s3.objects.keys()].sort()).toEqual(made.slice(2).map((name) => `home/${name}`));
+  expect(Buffer.compare(s3.objects.get(`home/${made[3]}`)!, fs.readFileSync(`${dir}/snapshots/${made[3]}`))).toBe(0);
   expect(fs.statSync(`${dir}/snapshots/${made[3]}`).mode & 0o777).toBe(0o600);
   await restoreStore({ from: `${dir}/snapshots/${made[3]}`, dir: `${dir}/restored`, disk: systemDisk });
 });
 
-test('a bucket that refuses costs nothing but a line in the log', async () => {
+test.each([
+  ['another access key', { accessKey: 'WRONG' }, 'InvalidAccessKeyId'],
+  ['another secret', { secretKey: 'WRONG' }, 'SignatureDoesNotMatch'],
+  ['another region', { region: 'us-test-2' }, 'AuthorizationHeaderMalformed'],
+])('a bucket that refuses (%s) costs nothing but a line in the log', async (_what, wrong, code) => {
   const store = await start();
-  const s3 = mockS3();
+  const s3 = bucket();
+  const errors: unknown[] = [];
   const schedule = new SnapshotSchedule({
     store,
     node: 'n',
     dir: `${dir}/snapshots`,
     everyMs: 1000,
     keep: 1,
-    target: s3Target({ url: s3.url, region: 'eu-test-1', accessKey: 'WRONG', secretKey: 'SECRET' }),
+    target: s3Target({ ...keys, ...wrong, url: s3.url }),
     clock: new ManualClock(),
-    log: silentLogger,
+    log: { ...silentLogger, error: (message, fields) => void errors.push([message, fields]) },
   });
   open.push(schedule);
   const name = await schedule.run();
   expect(fs.existsSync(`${dir}/snapshots/${name}`)).toBe(true);
-  expect(s3.objects.size).toBe(0);
+  expect([s3.objects.size, [...new Set(s3.refused)]]).toEqual([0, [code]]);
+  expect(errors).toMatchObject([['the snapshot was not sent', { file: name }]]);
+  // What is told has no secret in it.
+  expect(JSON.stringify(errors)).not.toContain('SECRET');
+});
+
+test('in a bucket that others use, too, a large snapshot arrives whole, and the oldest are found however many names stand before them', async () => {
+  const store = await start();
+  // Large enough to be sent in parts.
+  for (let i = 0; i < 12; i++) await store.put({ key: utf8(`large/${i}`), value: new Uint8Array(1_000_000).fill(i) });
+  const s3 = bucket({ pageKeys: 10 });
+  for (let i = 0; i < 35; i++) s3.objects.set(`home/a-${String(i).padStart(3, '0')}`, utf8('not ours'));
+  const old = [1, 2, 3].map((day) => `home/${scheduledName('n', Date.UTC(2020, 0, day))}`);
+  const others = [`home/${scheduledName('n-2', 0)}`, 'elsewhere/x', scheduledName('n', 0)];
+  for (const key of [...old, ...others]) s3.objects.set(key, utf8('older'));
+  const schedule = new SnapshotSchedule({
+    store,
+    node: 'n',
+    dir: `${dir}/snapshots`,
+    everyMs: 1000,
+    keep: 2,
+    target: s3Target({ ...keys, url: `${s3.url}/home` }),
+    clock: { ...systemClock, now: () => Date.UTC(2026, 0, 1) },
+    log: silentLogger,
+  });
+  open.push(schedule);
+  const name = await schedule.run();
+  const left = [...s3.objects.keys()].filter((key) => !key.startsWith('home/a-')).sort();
+  expect(left).toEqual([old[2], `home/${name}`, ...others].sort());
+  expect(s3.objects.size).toBe(35 + left.length);
+  expect(Buffer.compare(s3.objects.get(`home/${name}`)!, fs.readFileSync(`${dir}/snapshots/${name}`))).toBe(0);
 });
 
 test('a file that is there is never replaced, and nothing half is left', async () => {
