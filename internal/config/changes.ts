@@ -56,6 +56,8 @@ export const keyChanges: { readonly [P in KeyPath]: Change } = {
   'snapshots.s3Region': ['server'],
   'snapshots.s3AccessKey': ['server'],
   'snapshots.s3SecretKey': ['server'],
+  'compaction.keepMinutes': ['server'],
+  'compaction.keepRevisions': ['server'],
   'storage.engine': ['mon', 'mgr', 'osd'],
   'storage.osd': ['osd'],
   'storage.replication': ['mon', 'mgr'],

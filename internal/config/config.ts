@@ -76,6 +76,8 @@ export interface Config {
     readonly s3AccessKey?: string;
     readonly s3SecretKey?: string;
   };
+  /** How much of the store's history stays; with both 0 it is the API server that forgets, after five to ten minutes. */
+  readonly compaction: { readonly keepMinutes: number; readonly keepRevisions: number };
   readonly storage: {
     readonly engine: 'embedded';
     readonly replication: number;

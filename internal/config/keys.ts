@@ -107,6 +107,7 @@ export const sections: Readonly<Record<string, string>> = {
     'What roles may use before the kernel ends them, page cache included; they start again, and status tells why.',
   datastoreTls: 'Certificates for an etcd given as datastore.',
   snapshots: 'Copies of the control-plane store.',
+  compaction: 'How long the control-plane store remembers what was before a change.',
   storage: 'Ceph storage.',
 };
 
@@ -372,6 +373,19 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     example: 'wJalrXUtnFEMI',
     flag: 'etcd-s3-secret-key',
     secret: true,
+    role: 'server',
+  }),
+  'compaction.keepMinutes': row(value.count(0, 525_600), 0, {
+    about:
+      "Minutes of history that stay, as etcd's --auto-compaction-mode=periodic; 0: the API server forgets what is older than five to ten minutes.",
+    example: 60,
+    flag: 'compaction-keep-minutes',
+    role: 'server',
+  }),
+  'compaction.keepRevisions': row(value.count(0, 1_000_000_000), 0, {
+    about: "Revisions of history that stay, as etcd's --auto-compaction-mode=revision; 0: as keepMinutes says.",
+    example: 10_000,
+    flag: 'compaction-keep-revisions',
     role: 'server',
   }),
   'storage.engine': row(value.word(['embedded'], 'an engine of this version'), 'embedded', {

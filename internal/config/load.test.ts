@@ -35,6 +35,14 @@ describe('config', () => {
     ['nod:\n  name: a', 'appliance.yaml:1:1: nod: unknown key; did you mean node?'],
     ['node:\n  nmae: a', 'appliance.yaml:2:3: node.nmae: unknown key; did you mean name?'],
     [
+      'compaction:\n  keepMinutes: 60\n  keepRevisions: 1000',
+      'appliance.yaml:3:3: compaction.keepRevisions: expected either keepMinutes or keepRevisions, got both',
+    ],
+    [
+      'datastore: etcd://10.0.0.5:2379\ncompaction:\n  keepMinutes: 60',
+      'appliance.yaml:3:3: compaction.keepMinutes: expected nothing beside datastore: give that etcd --auto-compaction-mode',
+    ],
+    [
       'cluster:\n  podCIDR: 10.42.0.0',
       'appliance.yaml:2:3: cluster.podCIDR: expected an IPv4 network such as 10.42.0.0/16',
     ],

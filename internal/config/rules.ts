@@ -142,6 +142,18 @@ export const rules: readonly Rule[] = [
     },
   },
   {
+    reads: ['datastore', 'compaction.keepMinutes', 'compaction.keepRevisions'],
+    check: ({ datastore, compaction: { keepMinutes, keepRevisions } }, problem) => {
+      if (keepMinutes > 0 && keepRevisions > 0)
+        problem('compaction.keepRevisions', 'expected either keepMinutes or keepRevisions, got both');
+      if (datastore !== undefined && keepMinutes + keepRevisions > 0)
+        problem(
+          keepMinutes > 0 ? 'compaction.keepMinutes' : 'compaction.keepRevisions',
+          'expected nothing beside datastore: give that etcd --auto-compaction-mode',
+        );
+    },
+  },
+  {
     reads: ['dataDir', 'runDir'],
     check: ({ dataDir, runDir }, problem, { isSet }) => {
       const told = isSet('runDir') ? 'runDir' : 'dataDir';

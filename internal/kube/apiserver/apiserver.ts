@@ -63,6 +63,8 @@ export interface ApiServerConfig {
   /** Where pods and nodes reach this server. */
   readonly advertiseAddress: string;
   readonly port: number;
+  /** Somebody else lets go of the store's history. */
+  readonly keepsHistory?: boolean;
 }
 
 export interface ApiServerOptions {
@@ -195,7 +197,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     throw error;
   }
   started = true;
-  compactor.start();
+  if (!config.keepsHistory) compactor.start();
   return {
     fetch: (request, env) => app.fetch(request, env),
     async listen({ port, host }) {

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { systemDisk } from '../../base/disk-system.ts';
 import { errorCode } from '../../base/errors.ts';
 import type { Store } from '../../store/api.ts';
+import { AutoCompactor } from '../../store/auto-compaction.ts';
 import { openExternalEtcd } from '../../store/external/external-client.ts';
 import { serveEtcd } from '../../store/etcd/face-server.ts';
 import { s3Target } from '../../store/snapshots/s3-client.ts';
@@ -31,10 +32,12 @@ export async function openControlStore(context: RoleContext): Promise<{ store: S
   try {
     const face = await serveFace(context, store);
     const schedule = startSchedule(context, store);
+    const compactor = startCompactor(context, store);
     return {
       store,
       close: async () => {
         schedule?.close();
+        compactor?.close();
         await face.close();
         await store.close();
       },
@@ -60,6 +63,17 @@ function startSchedule({ config, log, clock }: RoleContext, store: Store): Snaps
     clock,
     log: log.with({ component: 'snapshots' }),
   });
+}
+
+function startCompactor({ config, log, clock }: RoleContext, store: Store): AutoCompactor | undefined {
+  const { keepMinutes, keepRevisions } = config.compaction;
+  if (keepMinutes + keepRevisions === 0) return undefined;
+  return new AutoCompactor(
+    keepMinutes > 0
+      ? { mode: 'periodic', retentionMs: keepMinutes * 60_000 }
+      : { mode: 'revision', retention: keepRevisions },
+    { store, leads: () => store.cluster.leaderId === store.cluster.memberId, clock, log },
+  );
 }
 
 async function serveFace(context: RoleContext, store: Store): Promise<{ close(): Promise<void> }> {

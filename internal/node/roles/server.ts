@@ -57,6 +57,7 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
       domain: config.cluster.domain,
       advertiseAddress: config.node.ip,
       port: config.ports.api,
+      keepsHistory: config.compaction.keepMinutes + config.compaction.keepRevisions > 0,
     },
     clock,
     random,
