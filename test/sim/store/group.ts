@@ -1,6 +1,6 @@
 import { type MemoryDisk, memoryDisk } from '../../../internal/base/disk-memory.ts';
 import { AppError, errorText } from '../../../internal/base/errors.ts';
-import type { LogFields, Logger } from '../../../internal/base/log.ts';
+import { type LogFields, type Logger, silentLogger } from '../../../internal/base/log.ts';
 import { type Random, seededRandom } from '../../../internal/base/random.ts';
 import type { NodeMessage, OutgoingSnapshot } from '../../../internal/raft/node.ts';
 import { decodeMessage, encodeMessage } from '../../../internal/raft/wire.ts';
@@ -11,7 +11,7 @@ import type { RaftTiming } from '../../../internal/store/log.ts';
 import type { MemberStore, Waiting } from '../../../internal/store/member.ts';
 import type { GroupLog } from '../../../internal/store/log.ts';
 import { raftId } from '../../../internal/store/members.ts';
-import { openStore } from '../../../internal/store/store.ts';
+import { openStore, resetCluster, type StoreOptions } from '../../../internal/store/store.ts';
 import { slowDisk } from './disk.ts';
 import { PlatterFiles, SimulatedFiles } from './files.ts';
 import { Violation } from './history.ts';
@@ -140,24 +140,10 @@ export class SimulatedGroup {
     ended.promise.catch(() => undefined);
     const life: Life = { clock, ended: { promise: ended.promise, reject: ended.reject } };
     member.life = life;
-    const wait = (): Promise<void> =>
-      new Promise((resolve) => clock.after(this.world.between(0, 2 * this.faults.syncMs), resolve));
     this.say(`${member.name} starts`);
     openStore({
-      dir: member.dir,
-      disk: slowDisk(member.disk, wait),
-      clock,
-      random: this.#fork(),
+      ...this.#options(member, clock),
       log: this.#logger(member, life),
-      cacheBytes: 1 << 16,
-      recentBytes: 2000,
-      segmentBytes: this.tuning.segmentBytes,
-      checkpointBytes: this.tuning.checkpointBytes,
-      flushAfterMs: this.tuning.flushAfterMs,
-      timing: this.tuning.timing,
-      member: { name: member.name, peerUrls: [`https://${member.name}:2380`], clientUrls: [] },
-      ...(member.join && { join: member.join }),
-      openFiles: async () => new SimulatedFiles(member.platter, wait),
       connect: ({ identity, log }) => {
         member.memberId = identity.memberId;
         member.id = raftId(identity.memberId);
@@ -182,6 +168,32 @@ export class SimulatedGroup {
         if (!member.damaged && !isDiskFault(error)) this.violate(new Violation(`${member.name}: ${member.refused}`));
       },
     );
+  }
+
+  /** Makes a member that does not run the only one of its group. */
+  reset(member: SimulatedMember): Promise<void> {
+    return resetCluster(this.#options(member, new ProcessClock(this.world)));
+  }
+
+  #options(member: SimulatedMember, clock: ProcessClock): StoreOptions {
+    const wait = (): Promise<void> =>
+      new Promise((resolve) => clock.after(this.world.between(0, 2 * this.faults.syncMs), resolve));
+    return {
+      dir: member.dir,
+      disk: slowDisk(member.disk, wait),
+      clock,
+      random: this.#fork(),
+      log: silentLogger,
+      cacheBytes: 1 << 16,
+      recentBytes: 2000,
+      segmentBytes: this.tuning.segmentBytes,
+      checkpointBytes: this.tuning.checkpointBytes,
+      flushAfterMs: this.tuning.flushAfterMs,
+      timing: this.tuning.timing,
+      member: { name: member.name, peerUrls: [`https://${member.name}:2380`], clientUrls: [] },
+      ...(member.join && { join: member.join }),
+      openFiles: async () => new SimulatedFiles(member.platter, wait),
+    };
   }
 
   #ended(member: SimulatedMember): void {

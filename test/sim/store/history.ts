@@ -53,6 +53,8 @@ export class History {
    * was told of. Then reads are held against requests only (`isLinearizable`), not against what watches told.
    */
   hasHoles = false;
+  /** What was told is lost with the disks that had it. */
+  hasEnded = false;
 
   tick(): number {
     return ++this.#clock;

@@ -1,3 +1,4 @@
+import { utf8 } from '../../../internal/base/bytes.ts';
 import { errorCode } from '../../../internal/base/errors.ts';
 import type { Store } from '../../../internal/store/api.ts';
 import type { Life, SimulatedGroup } from './group.ts';
@@ -8,7 +9,8 @@ import type { World } from './world.ts';
 export class Leases {
   readonly #known = new Map<bigint, { ttlMs: number; renewedAt: number; until: number; goneAt: number | undefined }>();
 
-  async use(store: Store, life: Life, world: World): Promise<void> {
+  /** `keyed`: each lease has a key. */
+  async use(store: Store, life: Life, world: World, keyed: boolean): Promise<void> {
     const kept = [...this.#known].filter(([, lease]) => lease.goneAt === undefined && world.now < lease.until);
     if (kept.length < 3 && world.chance(0.4)) {
       const ttl = 2 + (world.random.uint32() % 4);
@@ -16,6 +18,9 @@ export class Leases {
       const { id, ttlSeconds } = await Promise.race([store.leaseGrant(ttl), life.ended.promise]);
       const until = asked + world.between(0, 15_000);
       this.#known.set(id, { ttlMs: ttlSeconds * 1000, renewedAt: asked, until, goneAt: undefined });
+      if (!keyed) return;
+      const key = utf8(`lease/${id}`);
+      await Promise.race([store.put({ key, value: key, lease: id }), life.ended.promise]);
       return;
     }
     if (kept.length === 0) return;
@@ -34,8 +39,15 @@ export class Leases {
     }
   }
 
-  /** Long after the last renewal nothing may be left; the calm at the end is longer than any lease. */
-  check(left: readonly bigint[], group: SimulatedGroup): void {
+  /**
+   * No key outlives its lease. With `end`, the calm at the end was longer than any lease: long after the last renewal nothing may be left. `left` was
+   * listed behind `keys`.
+   */
+  check(left: readonly bigint[], keys: ReadonlyMap<string, bigint>, group: SimulatedGroup, end: boolean): void {
+    for (const [key, lease] of keys)
+      if (this.#known.get(lease)?.goneAt !== undefined && !left.includes(lease))
+        group.violate(new Violation(`${key} is still there, and its lease ${lease} is gone`));
+    if (!end) return;
     for (const id of left) {
       const lease = this.#known.get(id);
       const idleMs = lease === undefined ? 0 : group.world.now - Math.max(lease.renewedAt, lease.until);

@@ -1,6 +1,7 @@
 import type { PlantedFault } from '../../../internal/base/planted-fault.ts';
 import { calm } from './group.ts';
-import { type SimulationOptions, type SimulationResult, simulate, type Weather } from './run.ts';
+import { type SimulationOptions, type SimulationResult, simulate } from './run.ts';
+import type { Weather } from './weather.ts';
 
 /** A known bug, the weather in which it shows, and what the simulator says of it. */
 export interface Planted {

@@ -1,3 +1,4 @@
+import { utf8Text } from '../../../internal/base/bytes.ts';
 import { AppError, errorCode, errorText } from '../../../internal/base/errors.ts';
 import { seededRandom } from '../../../internal/base/random.ts';
 import type { Durability, Store, TxnRequest } from '../../../internal/store/api.ts';
@@ -5,9 +6,10 @@ import { CompactedError } from '../../../internal/store/errors.ts';
 import { prefixEnd } from '../../../internal/store/keys.ts';
 import { raftId } from '../../../internal/store/members.ts';
 import { bytes } from '../../../internal/store/testing.ts';
-import { calm, type GroupFaults, type Life, SimulatedGroup, type SimulatedMember, timing } from './group.ts';
+import { calm, type Life, SimulatedGroup, type SimulatedMember, timing } from './group.ts';
 import { changesOf, History, type Operation, pairs, Violation } from './history.ts';
 import { Leases } from './leases.ts';
+import { forecast, nemesis, type Weather } from './weather.ts';
 import { World } from './world.ts';
 
 export interface SimulationOptions {
@@ -33,20 +35,6 @@ export interface SimulationResult {
   revision: number;
   events: number;
   trace: string[];
-}
-
-/** Which faults come how often. */
-export interface Weather {
-  faults: GroupFaults;
-  /** Mean time between faults, milliseconds. */
-  everyMs: number;
-  /** Weights of `nemesis` by name. */
-  weights: Partial<Record<keyof typeof nemesis, number>>;
-  maxMessageBytes?: number;
-  /** How probably a new leader crashes or is cut off before it could do much. */
-  newLeaderFalls?: number;
-  /** How probably a member that has just given its vote crashes and is back at once. */
-  voterFalls?: number;
 }
 
 const keys = ['k0', 'k1', 'k2'];
@@ -89,47 +77,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   };
 }
 
-function forecast(world: World, steady: boolean): Weather {
-  const { between, pick } = { between: (a: number, b: number) => world.between(a, b), pick: world.pick.bind(world) };
-  const faults: GroupFaults = {
-    lossProbability: pick([0, 0, 0.02, 0.2]),
-    duplicateProbability: pick([0, 0.05, 0.3]),
-    delayMs: pick([1, 5, 30]),
-    lateMs: pick([100, 1000, 3000]),
-    lateProbability: pick([0, 0.01, 0.1]),
-    syncMs: pick([0.5, 5, 40]),
-  };
-  const weights: Weather['weights'] = {};
-  for (const name of Object.keys(nemesis) as (keyof typeof nemesis)[])
-    if (!steady || !(name === 'grow' || name === 'shrink')) weights[name] = pick([0, 1, 1, 4]);
-  return { faults, everyMs: between(150, 1500), weights, maxMessageBytes: pick([1, 300, 1 << 20]) };
-}
-
-/** Things that go wrong. Each leaves the group so that it can still come back. */
-const nemesis = {
-  crash: (run: Run) => run.restartLater(run.anyone(), 'crash'),
-  crashLeader: (run: Run) => run.restartLater(run.group.leader, 'crash'),
-  crashAll: (run: Run) => {
-    for (const member of [...run.group.alive]) run.restartLater(member, 'crash');
-  },
-  kill: (run: Run) => run.restartLater(run.anyone(), 'kill'),
-  partition: (run: Run) => run.partition(),
-  isolateLeader: (run: Run) => run.partition(run.group.leader?.id),
-  pause: (run: Run) => {
-    const member = run.anyone();
-    if (member !== undefined) run.group.pause(member, run.world.between(100, 4000));
-  },
-  clockJump: (run: Run) => run.anyone()?.life?.clock.jump(run.world.between(-1e7, 1e7)),
-  fullDisk: (run: Run) => run.fillDisk(),
-  flipBit: (run: Run) => run.flipBit(),
-  compact: (run: Run) => run.compact(),
-  moveLeader: (run: Run) => run.moveLeader(),
-  replaceMember: (run: Run) => run.changeMembers('replace'),
-  shrink: (run: Run) => run.changeMembers('shrink'),
-  grow: (run: Run) => run.changeMembers('grow'),
-};
-
-class Run {
+export class Run {
   readonly history = new History();
   readonly world: World;
   revision = 0;
@@ -163,19 +111,8 @@ class Run {
     const { group, world } = this;
     group.add('n1');
     await this.#until(60_000, () => group.alive.length === 1, 'the first member opens');
-    for (let i = 0; i < clients; i++) this.#client(i);
-    for (let i = 0; i < Math.min(2, this.steady ? this.size : 2); i++) this.#observe(i);
-    this.#leaseClient();
-    for (let n = 2; n <= this.size; n++)
-      await this.#join(`n${n}`, {
-        settle: (promise) => this.#runUntilSettled(promise),
-        pass: (ms) => world.run(world.now + ms),
-      });
-    await this.#until(
-      60_000,
-      () => group.leader?.life.store.membership.configuration.voters.length === this.size,
-      'the members get their votes',
-    );
+    this.#begin();
+    await this.#grow(Array.from({ length: this.size - 1 }, (_, i) => `n${i + 2}`));
     group.faults = weather.faults;
     this.#restartMs = short ? 1000 : 3000;
     group.onLeader = (leader) => {
@@ -204,6 +141,51 @@ class Run {
     strike();
     await world.run(end, () => group.violation !== undefined);
     await this.#calmDown(short);
+    if (this.steady || this.history.hasEnded || group.violation !== undefined || !world.chance(0.25)) return;
+    await this.#loseMajority();
+    await this.#calmDown(short);
+  }
+
+  /** Clients and watches. */
+  #begin(): void {
+    this.#stopped = false;
+    this.#last = Number.POSITIVE_INFINITY;
+    this.#watched.length = 0;
+    for (let i = 0; i < clients; i++) this.#client(i);
+    for (let i = 0; i < Math.min(2, this.steady ? this.size : 2); i++) this.#observe(i);
+    this.#leaseClient();
+  }
+
+  /** In the story the world is run from here; during faults it runs already. */
+  async #grow(names: readonly string[]): Promise<void> {
+    const { group, world } = this;
+    for (const name of names)
+      await this.#join(name, {
+        settle: (promise) => this.#runUntilSettled(promise),
+        pass: (ms) => world.run(world.now + ms),
+      });
+    const voters = (): number | undefined => group.leader?.life.store.membership.configuration.voters.length;
+    await this.#until(60_000, () => voters() === this.#present.length, 'the members get their votes');
+  }
+
+  /** All but one are lost for good, at a moment at which that one has everything; it goes on alone, and others join again. */
+  async #loseMajority(): Promise<void> {
+    const { group, world } = this;
+    const ids = group.leader!.life.store.cluster.members().map(({ id }) => id);
+    const left = world.pick(group.alive.filter(({ memberId }) => ids.includes(memberId)));
+    group.say(`all but ${left.name} are lost`);
+    for (const member of this.#present) {
+      group.crash(member);
+      member.removed = member !== left;
+    }
+    await this.#runUntilSettled(group.reset(left));
+    group.start(left);
+    await this.#until(60_000, () => group.leader?.id === left.id, 'the one that is left leads');
+    if (group.violation !== undefined) return;
+    this.#calm = false;
+    this.#begin();
+    await this.#grow([`n${++this.#names}`, `n${++this.#names}`]);
+    await world.run(world.now + 1000, () => group.violation !== undefined);
   }
 
   /** Everything is repaired: the group must answer again, and what it has must be what it said. */
@@ -219,7 +201,10 @@ class Run {
       member.disk.setCapacity(2 ** 30);
       if (member.life === undefined && !member.removed && member.refused === undefined) group.start(member);
     }
-    if (this.#lostByDamage()) return;
+    if (this.#lostByDamage()) {
+      this.history.hasEnded = true;
+      return;
+    }
     await this.#until(60_000, () => group.leader !== undefined, 'somebody leads');
     await world.run(world.now + (short ? 500 : 11_000), () => group.violation !== undefined);
     this.#stopped = true;
@@ -258,16 +243,21 @@ class Run {
     );
     if (group.violation !== undefined) return;
     await this.#compareMembers();
-    if (!short) this.#leases.check(await this.#leasesLeft(store), group);
+    this.#leases.check(...(await this.#leasesLeft(store)), group, !short);
   }
 
-  async #leasesLeft(store: Store): Promise<bigint[]> {
+  /** Leases, and of which lease each key is that has one. */
+  async #leasesLeft(store: Store): Promise<[bigint[], Map<string, bigint>]> {
+    const keys = new Map<string, bigint>();
     let left: bigint[] | undefined;
-    void store.leases().then((ids) => {
-      left = ids;
-    });
+    const look = async (): Promise<void> => {
+      const { kvs } = await store.range({ key: utf8('lease/'), rangeEnd: prefixEnd(utf8('lease/')) });
+      for (const { key, lease } of kvs) keys.set(utf8Text(key), lease);
+      left = await store.leases();
+    };
+    look().catch((error: unknown) => this.group.violate(new Violation(`leases are not listed: ${errorText(error)}`)));
     await this.#until(10_000, () => left !== undefined, 'leases are listed');
-    return left ?? [];
+    return [left ?? [], keys];
   }
 
   /** With one member, a bit that was flipped may cost everything: it was told. */
@@ -447,7 +437,7 @@ class Run {
       if (member !== undefined) {
         this.#busy++;
         void this.#leases
-          .use(member.life.store, member.life, this.world)
+          .use(member.life.store, member.life, this.world, !this.steady)
           .catch((error: unknown) => {
             if (!(error instanceof AppError)) this.group.violate(error as Error);
           })
@@ -627,7 +617,6 @@ class Run {
     throw new Violation(`${name} could not join`);
   }
 
-  /** In the story the world is run from here; in a fault it runs already. */
   async #runUntilSettled(promise: Promise<unknown>): Promise<void> {
     let settled = false;
     const mark = (): void => {
