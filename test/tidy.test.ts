@@ -14,6 +14,7 @@ const layers: readonly [prefix: string, layer: number][] = [
   ['internal/base/', 0],
   ['internal/config/', 1],
   ['internal/journal/', 1],
+  ['internal/rpc/', 1],
   ['internal/pki/', 2],
   ['internal/raft/', 2],
   ['internal/store/', 3],

@@ -13,13 +13,8 @@ import { systemClock, systemRandom } from '../../internal/base/system.ts';
 import { serveCsi } from '../../internal/csi/grpc-server.ts';
 import { identityService } from '../../internal/csi/identity.ts';
 import { builtinOpenApi } from '../../internal/kube/api/builtin.ts';
-import { GrpcTransport } from '../../internal/kube/kubelet/grpc-transport.ts';
-import {
-  containerdDefinition,
-  criDefinition,
-  csiDefinition,
-  healthDefinition,
-} from '../../internal/kube/kubelet/proto/load.ts';
+import { GrpcTransport } from '../../internal/rpc/grpc-transport.ts';
+import { containerdDefinition, criDefinition, csiDefinition, healthDefinition } from '../../internal/rpc/proto/load.ts';
 import { roleTable } from '../../internal/node/role-table.ts';
 import { issueCertificate, makeAuthority } from '../../internal/pki/certificates.ts';
 import { WorkerWriter } from '../../internal/store/worker-system.ts';

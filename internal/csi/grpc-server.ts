@@ -13,7 +13,7 @@ import {
 import { AppError, errorCode, errorText } from '../base/errors.ts';
 import { makeDirectory } from '../base/files-system.ts';
 import type { Logger } from '../base/log.ts';
-import { csiDefinition } from '../kube/kubelet/proto/load.ts';
+import { csiDefinition } from '../rpc/proto/load.ts';
 
 /** A refusal with a gRPC status of the CSI specification. */
 export class CsiError extends AppError {

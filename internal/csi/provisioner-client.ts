@@ -1,7 +1,7 @@
 import { AppError } from '../base/errors.ts';
 import type { VolumeProvisioner } from '../kube/controllers/persistent-volume.ts';
-import { GrpcTransport } from '../kube/kubelet/grpc-transport.ts';
-import { csiDefinition } from '../kube/kubelet/proto/load.ts';
+import { GrpcTransport } from '../rpc/grpc-transport.ts';
+import { csiDefinition } from '../rpc/proto/load.ts';
 
 const controller = 'csi.v1.Controller';
 /** Removing the objects of a large image takes its time. */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, rmdirSync, statfsSync } from 'node:fs';
 import { errorCode, errorText } from '../base/errors.ts';
 import { makeDirectory, readFileIfThere, removeFileDurably, writeFileAtomic } from '../base/files-system.ts';
+import { InTurn } from '../base/in-turn.ts';
 import type { Logger } from '../base/log.ts';
 import { runCommand } from '../base/command-system.ts';
 import { FormattingMark, fileSystems, prepareFileSystem } from './file-system.ts';
@@ -55,7 +56,7 @@ export interface RbdNodeOptions {
 /** The node's part of the rbd driver: attaches images, makes and mounts file systems. Calls for one volume come one after another. */
 export class RbdNode {
   readonly #options: RbdNodeOptions;
-  readonly #queues = new Map<string, Promise<unknown>>();
+  readonly #turns = new InTurn();
 
   constructor(options: RbdNodeOptions) {
     this.#options = options;
@@ -66,7 +67,7 @@ export class RbdNode {
     const inTurn =
       <T extends { volumeId: string }>(fn: (request: T) => Promise<object>) =>
       (request: never): Promise<object> =>
-        this.#inTurn((request as T).volumeId, () => fn(request as T));
+        this.#turns.run((request as T).volumeId, () => fn(request as T));
     return {
       NodeGetInfo: () => ({ nodeId: this.#options.nodeId }),
       NodeGetCapabilities: () => ({
@@ -89,26 +90,12 @@ export class RbdNode {
       const staged = this.#read(name.slice(0, -5));
       if (!staged) continue;
       try {
-        await this.#inTurn(staged.volumeId, () => this.#undo(staged));
+        await this.#turns.run(staged.volumeId, () => this.#undo(staged));
       } catch (error) {
         failures.push(`${staged.volumeId}: ${errorText(error)}`);
       }
     }
     return failures;
-  }
-
-  #inTurn<T>(volumeId: string, fn: () => Promise<T>): Promise<T> {
-    const before = this.#queues.get(volumeId) ?? Promise.resolve();
-    const run = before.then(fn, fn);
-    const settled = run.then(
-      () => undefined,
-      () => undefined,
-    );
-    this.#queues.set(volumeId, settled);
-    void settled.then(() => {
-      if (this.#queues.get(volumeId) === settled) this.#queues.delete(volumeId);
-    });
-    return run;
   }
 
   #id(volumeId: string): string {

@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { standardConfig } from './standard-config.testing.ts';
+import type { Config } from '../config/config.ts';
 import { nodePaths } from '../config/paths.ts';
 import { accessRules } from './access.ts';
 import { applyAccess, checkReachable } from './access-system.ts';
@@ -146,69 +147,54 @@ describe.runIf(root)('who may read what a node keeps', () => {
     expect(statSync('/etc').uid).toBe(0);
   });
 
-  describe('a directory that the user chose for snapshots', () => {
-    const chosen = (path: string) => {
-      const { config, paths } = oldNode();
-      return accessRules({ ...config, snapshots: { ...config.snapshots, dir: path } }, paths, []);
-    };
-
-    test.each([
-      ['for all', 0o777, 0, true],
-      ['of the server', 0o700, 64_001, true],
-      ['of root, for others to read', 0o755, 0, false],
-    ])('%s stays as it is; it is refused when the server cannot write in it', (_what, mode, uid, works) => {
-      const path = join(directory, 'backups');
+  describe('a directory that the user chose', () => {
+    /** With the mode and the uid that it has when the user made it. */
+    const there = (path: string, mode: number, uid: number): void => {
       mkdirSync(path);
       chmodSync(path, mode);
       chownSync(path, uid, uid);
-      const rules = chosen(path);
-      if (works) applyAccess(rules, users);
-      else
-        expect(() => applyAccess(rules, users)).toThrow(`${path}: the user appliance-server (uid 64001) cannot write`);
-      const stat = statSync(path);
-      expect([stat.mode & 0o7777, stat.uid, stat.gid]).toEqual([mode, uid, uid]);
-    });
-
-    test('and that is not there is made and given; the ones above can be entered', () => {
-      const path = join(directory, 'backups/k8s');
-      const rules = chosen(path);
-      applyAccess(rules, users);
-      applyAccess(rules, users);
-      expect(statSync(path)).toMatchObject({ uid: 64_001, gid: 64_001 });
-      expect(statSync(path).mode & 0o7777).toBe(0o700);
-      expect(statSync(dirname(path))).toMatchObject({ uid: 0 });
-      expect(statSync(dirname(path)).mode & 0o7777).toBe(0o755);
-    });
-  });
-
-  describe('a directory that the user chose for manifests', () => {
-    const chosen = (path: string) => {
+    };
+    const facts = (path: string): number[] => {
+      const { gid, mode, uid } = statSync(path);
+      return [mode & 0o7777, uid, gid];
+    };
+    const chosen = {
+      snapshots: (path: string): Partial<Config> => ({ snapshots: { ...oldNode().config.snapshots, dir: path } }),
+      manifests: (path: string): Partial<Config> => ({ manifestsDir: path }),
+    };
+    const rulesFor = (what: keyof typeof chosen, path: string) => {
       const { config, paths } = oldNode();
-      return accessRules({ ...config, manifestsDir: path }, paths, []);
+      return accessRules({ ...config, ...chosen[what](path) }, paths, []);
     };
 
     test.each([
-      ['that all may read', 0o755, 1000, true],
-      ['that only its owner may read', 0o700, 1000, false],
-    ])('%s stays as it is; it is refused when the server cannot read it', (_what, mode, uid, works) => {
-      const path = join(directory, 'git');
-      mkdirSync(path);
-      chmodSync(path, mode);
-      chownSync(path, uid, uid);
-      const rules = chosen(path);
-      if (works) applyAccess(rules, users);
-      else
-        expect(() => applyAccess(rules, users)).toThrow(`${path}: the user appliance-server (uid 64001) cannot read`);
-      const stat = statSync(path);
-      expect([stat.mode & 0o7777, stat.uid, stat.gid]).toEqual([mode, uid, uid]);
-    });
+      ['snapshots', 'for all', 0o777, 0, undefined],
+      ['snapshots', 'of the server', 0o700, 64_001, undefined],
+      ['snapshots', 'of root, for others to read', 0o755, 0, 'cannot write'],
+      ['manifests', 'that all may read', 0o755, 1000, undefined],
+      ['manifests', 'that only its owner may read', 0o700, 1000, 'cannot read'],
+    ] as const)(
+      'for %s, %s, stays as it is; it is refused when the server cannot use it',
+      (what, _, mode, uid, why) => {
+        const path = join(directory, 'chosen');
+        there(path, mode, uid);
+        const rules = rulesFor(what, path);
+        if (why === undefined) applyAccess(rules, users);
+        else expect(() => applyAccess(rules, users)).toThrow(`${path}: the user appliance-server (uid 64001) ${why}`);
+        expect(facts(path)).toEqual([mode, uid, uid]);
+      },
+    );
 
-    test('and that is not there is made, for the server to read and not to write', () => {
-      const path = join(directory, 'git/cluster');
-      applyAccess(chosen(path), users);
-      applyAccess(chosen(path), users);
-      expect(statSync(path)).toMatchObject({ uid: 0, gid: 64_001 });
-      expect(statSync(path).mode & 0o7777).toBe(0o750);
+    test.each([
+      ['snapshots', [0o700, 64_001, 64_001]],
+      ['manifests', [0o750, 0, 64_001]],
+    ] as const)('for %s and that is not there is made and given; the ones above can be entered', (what, expected) => {
+      const path = join(directory, 'chosen/below');
+      const rules = rulesFor(what, path);
+      applyAccess(rules, users);
+      applyAccess(rules, users);
+      expect(facts(path)).toEqual(expected);
+      expect(facts(dirname(path)).slice(0, 2)).toEqual([0o755, 0]);
     });
   });
 

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { errorText } from '../base/errors.ts';
+import { AppError, errorText } from '../base/errors.ts';
 import type { LogLevel } from '../base/log.ts';
 import { systemLogger, systemRandom } from '../base/system.ts';
 import type { Config } from '../config/config.ts';
@@ -30,7 +30,9 @@ export async function runRoleProcess(instance: string, configFile: string): Prom
     process.exit(2);
   }
   const fail = (what: string, error: unknown): never => {
-    log.error(what, { error: errorText(error), stack: error instanceof Error ? error.stack : undefined });
+    // An expected failure says what it is and what to do; where it came from helps with the others only.
+    if (error instanceof AppError) log.error(what, { error: errorText(error), ...(error.hint ? { hint: error.hint } : {}) });
+    else log.error(what, { error: errorText(error), stack: error instanceof Error ? error.stack : undefined });
     tell({ t: 'failed', message: errorText(error) });
     process.exit(1);
   };

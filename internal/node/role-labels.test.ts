@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { silentLogger } from '../base/log.ts';
 import { systemClock } from '../base/system.ts';
-import { admin, startTestServer, type TestServer } from '../kube/apiserver/testing.ts';
+import { adminClient, startTestServer, type TestServer } from '../kube/apiserver/testing.ts';
 import type { KubeClient } from '../kube/client/api.ts';
-import { createKubeClient } from '../kube/client/client.ts';
 import { nodesRef } from '../kube/client/resources.ts';
 import { keepRoleLabels, roleLabels } from './role-labels-client.ts';
 
@@ -13,11 +12,7 @@ const stopping = new AbortController();
 
 beforeAll(async () => {
   server = await startTestServer();
-  client = createKubeClient({
-    transport: (request) => server.api.fetch(request, { identity: admin }) as Promise<Response>,
-    baseUrl: 'https://in-process',
-    userAgent: 'test',
-  });
+  client = adminClient(server);
 }, 30_000);
 afterAll(async () => {
   await server.close();

@@ -10,6 +10,8 @@ import type { Store } from '../../store/api.ts';
 import { builtinKinds, builtinSchemas } from '../api/builtin.ts';
 import type { KindTable } from '../api/kinds.ts';
 import type { UserInfo } from '../auth/identity.ts';
+import type { KubeClient } from '../client/api.ts';
+import { createKubeClient } from '../client/client.ts';
 import type { SchemaSource } from '../machinery/openapi.ts';
 import { type ApiServer, createApiServer } from './apiserver.ts';
 import type { Listener } from './listener-server.ts';
@@ -73,6 +75,15 @@ export interface CallOptions {
 type any_ = any;
 
 export const admin: UserInfo = { name: 'test-admin', groups: ['system:masters'] };
+
+/** The typed client over a test's server, as `admin`. */
+export function adminClient(server: TestServer): KubeClient {
+  return createKubeClient({
+    transport: (request) => server.api.fetch(request, { identity: admin }) as Promise<Response>,
+    baseUrl: 'https://in-process',
+    userAgent: 'test',
+  });
+}
 
 const noOpenApi = {
   v2Json: () => Promise.resolve(new TextEncoder().encode('{"swagger":"2.0","paths":{},"definitions":{}}')),

@@ -2,9 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { silentLogger } from '../../base/log.ts';
 import { systemClock, systemRandom } from '../../base/system.ts';
 import { builtinKinds } from '../api/builtin.ts';
-import { admin, startTestServer, type TestServer } from '../apiserver/testing.ts';
+import { adminClient, startTestServer, type TestServer } from '../apiserver/testing.ts';
 import type { KubeClient, KubeObject, ResourceRef } from '../client/api.ts';
-import { createKubeClient } from '../client/client.ts';
 import {
   configMapsRef,
   namespacesRef,
@@ -31,11 +30,7 @@ let client: KubeClient;
 
 beforeAll(async () => {
   server = await startTestServer();
-  client = createKubeClient({
-    transport: (request) => server.api.fetch(request, { identity: admin }) as Promise<Response>,
-    baseUrl: 'https://in-process',
-    userAgent: 'test',
-  });
+  client = adminClient(server);
 }, 30_000);
 afterAll(async () => {
   await server.close();

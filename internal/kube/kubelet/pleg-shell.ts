@@ -4,7 +4,7 @@ import { errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { CriClient } from './cri/cri-client.ts';
 import type { CriContainer, PodSandbox } from './cri/types.ts';
-import { isNotFound } from './grpc-transport.ts';
+import { isNotFound } from '../../rpc/grpc-transport.ts';
 import { logTail } from './logs/log-reader-shell.ts';
 import { labelPodUid } from './pod/sandbox-config.ts';
 import {

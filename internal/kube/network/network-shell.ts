@@ -6,7 +6,7 @@ import type { Logger } from '../../base/log.ts';
 import { cidrAddress, parseCidr } from '../../config/cidr.ts';
 import type { Config } from '../../config/config.ts';
 import { nodePaths } from '../../config/paths.ts';
-import { runCommand, tryCommand } from '../kubelet/command-shell.ts';
+import { runCommand, tryCommand } from '../../base/command-system.ts';
 import { containerdPlaces } from '../kubelet/containerd.ts';
 import { bridgeName, cniNetworkName } from '../kubelet/node/identity.ts';
 import { renderConflist } from './cni.ts';

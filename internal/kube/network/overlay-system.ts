@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { AppError, errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import { cidrAddress, parseCidr } from '../../config/cidr.ts';
-import { runCommand, tryCommand } from '../kubelet/command-shell.ts';
+import { runCommand, tryCommand } from '../../base/command-system.ts';
 import {
   actualOverlay,
   type Overlay,
@@ -32,14 +32,16 @@ interface ShownAddress {
 
 /** The interface with address `ip`, else the one of the default route; undefined where there is neither. */
 export async function nodeLink(ip: string): Promise<NodeLink | undefined> {
-  const shown = JSON.parse((await runCommand(['ip', '-j', '-4', 'addr', 'show'])) || '[]') as ShownAddress[];
+  const shown = JSON.parse((await runCommand(['ip', '-j', '-4', 'addr', 'show'])).stdout || '[]') as ShownAddress[];
   const networks = (one: ShownAddress): string[] =>
     one.addr_info
       .filter(({ family, prefixlen }) => family === 'inet' && prefixlen < 32)
       .map(({ local, prefixlen }) => `${cidrAddress(parseCidr(`${local}/${prefixlen}`), 0)}/${prefixlen}`);
   const own = shown.find((one) => one.addr_info?.some(({ local }) => local === ip));
   if (own) return { name: own.ifname, mtu: own.mtu, hasAddress: true, networks: networks(own) };
-  const routes = JSON.parse((await runCommand(['ip', '-j', 'route', 'show', 'default'])) || '[]') as { dev?: string }[];
+  const routes = JSON.parse((await runCommand(['ip', '-j', 'route', 'show', 'default'])).stdout || '[]') as {
+    dev?: string;
+  }[];
   const other = shown.find(({ ifname }) => ifname === routes[0]?.dev);
   return other && { name: other.ifname, mtu: other.mtu, hasAddress: false, networks: networks(other) };
 }

@@ -5,7 +5,7 @@ import type { EndpointSlice, Service } from '../api/types.ts';
 import type { KubeClient, KubeObject, ObjectMeta } from '../client/api.ts';
 import { Informer } from '../client/informer.ts';
 import { endpointSlicesRef, servicesRef } from '../client/resources.ts';
-import { runCommand, tryCommand } from '../kubelet/command-shell.ts';
+import { runCommand, tryCommand } from '../../base/command-system.ts';
 import { type NftNames, type NftSettings, renderNft } from './nft-render.ts';
 import { type HostPort, servicePortRules } from './service-rules.ts';
 

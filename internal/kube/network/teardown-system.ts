@@ -2,7 +2,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from '../../config/config.ts';
 import type { Paths } from '../../config/paths.ts';
-import { runCommand, tryCommand } from '../kubelet/command-shell.ts';
+import { runCommand, tryCommand } from '../../base/command-system.ts';
 import { containerdPlaces } from '../kubelet/containerd.ts';
 import { applianceId, bridgeName, cniNetworkName, tunnelName } from '../kubelet/node/identity.ts';
 import { links } from './network-shell.ts';

@@ -1,5 +1,5 @@
-import { type CallOptions, GrpcTransport, isNotFound } from '../grpc-transport.ts';
-import { containerdDefinition, criDefinition } from '../proto/load.ts';
+import { type CallOptions, GrpcTransport, isNotFound } from '../../../rpc/grpc-transport.ts';
+import { containerdDefinition, criDefinition } from '../../../rpc/proto/load.ts';
 import type {
   ContainerConfig,
   CriContainer,

@@ -5,7 +5,7 @@ import { type Clock, sleep } from '../../../base/clock.ts';
 import { AppError, errorCode, errorText } from '../../../base/errors.ts';
 import { writeFileAtomic } from '../../../base/files-system.ts';
 import type { Logger } from '../../../base/log.ts';
-import { runCommand } from '../command-shell.ts';
+import { runCommand } from '../../../base/command-system.ts';
 import type { CriClient } from '../cri/cri-client.ts';
 import type { CriImage } from '../cri/types.ts';
 import { pauseArchive, pauseImage } from '../pause/archive.ts';

@@ -2,9 +2,9 @@ import { connect } from 'node:net';
 import { errorText } from '../../../base/errors.ts';
 import type { IntOrString } from '../../api/types.ts';
 import type { CriClient } from '../cri/cri-client.ts';
-import { GrpcTransport, RpcError } from '../grpc-transport.ts';
+import { GrpcTransport, RpcError } from '../../../rpc/grpc-transport.ts';
 import type { Container, Handler } from '../pod-types.ts';
-import { healthDefinition } from '../proto/load.ts';
+import { healthDefinition } from '../../../rpc/proto/load.ts';
 import type { ProbeOutcome } from './probe-state.ts';
 
 /** How much of an answer is read and shown. */

@@ -1,5 +1,5 @@
-import { type CallOptions, GrpcTransport, RpcError } from '../grpc-transport.ts';
-import { csiDefinition } from '../proto/load.ts';
+import { type CallOptions, GrpcTransport, RpcError } from '../../../rpc/grpc-transport.ts';
+import { csiDefinition } from '../../../rpc/proto/load.ts';
 
 const identity = 'csi.v1.Identity';
 const node = 'csi.v1.Node';

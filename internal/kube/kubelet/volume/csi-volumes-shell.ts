@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError, errorCode, errorText } from '../../../base/errors.ts';
+import { InTurn } from '../../../base/in-turn.ts';
 import { writeFileAtomic } from '../../../base/files-system.ts';
 import type { Logger } from '../../../base/log.ts';
 import type { CSIDriver, PersistentVolume, PersistentVolumeClaim, Secret, Volume } from '../../api/types.ts';
@@ -39,7 +40,7 @@ export interface CsiVolumesOptions {
 export class CsiVolumes {
   readonly #options: CsiVolumesOptions;
   /** Calls about one volume come one after another. */
-  readonly #queues = new Map<string, Promise<unknown>>();
+  readonly #turns = new InTurn();
 
   constructor(options: CsiVolumesOptions) {
     this.#options = options;
@@ -63,20 +64,6 @@ export class CsiVolumes {
     }
   }
 
-  #inTurn<T>(key: string, fn: () => Promise<T>): Promise<T> {
-    const before = this.#queues.get(key) ?? Promise.resolve();
-    const run = before.then(fn, fn);
-    const settled = run.then(
-      () => undefined,
-      () => undefined,
-    );
-    this.#queues.set(key, settled);
-    void settled.then(() => {
-      if (this.#queues.get(key) === settled) this.#queues.delete(key);
-    });
-    return run;
-  }
-
   /** The published directory of the volume if it is mounted already, without asking anybody. */
   async mounted(pod: Pod, name: string): Promise<string | undefined> {
     const directory = this.directory(podUid(pod), name);
@@ -95,7 +82,7 @@ export class CsiVolumes {
     const driver = source?.driver ?? volume.csi?.driver ?? '';
     const uid = podUid(pod);
     const volumeId = source?.volumeHandle ?? `csi-${createHash('sha256').update(`${uid}${volume.name}`).digest('hex')}`;
-    return this.#inTurn(`${driver}\0${volumeId}`, async () => {
+    return this.#turns.run(`${driver}\0${volumeId}`, async () => {
       const client = this.#options.registry.client(driver);
       const csiDriver = await this.#csiDriver(driver);
       if (pv && csiDriver?.spec.attachRequired !== false && csiDriver !== undefined)
@@ -222,7 +209,7 @@ export class CsiVolumes {
       await removeCsiDirectory(directory);
       return;
     }
-    await this.#inTurn(`${record.driver}\0${record.volumeId}`, async () => {
+    await this.#turns.run(`${record.driver}\0${record.volumeId}`, async () => {
       const client = this.#options.registry.client(record.driver);
       await client.unpublish(record.volumeId, target);
       await unmount(target);

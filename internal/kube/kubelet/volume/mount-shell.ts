@@ -1,7 +1,7 @@
 import { lstat, readdir, readFile, rmdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError, errorCode } from '../../../base/errors.ts';
-import { runCommand, tryCommand } from '../command-shell.ts';
+import { runCommand, tryCommand } from '../../../base/command-system.ts';
 import { failedReadOnly, type MountEntry, mountAt, mountsUnder, parseMountInfo } from '../../../base/mountinfo.ts';
 
 export async function listMounts(): Promise<MountEntry[]> {

@@ -1,6 +1,6 @@
 import { Client, credentials, Metadata, type ServiceError, status as Status } from '@grpc/grpc-js';
 import type { MethodDefinition, PackageDefinition, ServiceDefinition } from '@grpc/proto-loader';
-import { AppError } from '../../base/errors.ts';
+import { AppError } from '../base/errors.ts';
 
 /** A call that the other side, or the way to it, refused. `status` is the gRPC status code's name, such as `NOT_FOUND`. */
 export class RpcError extends AppError {
