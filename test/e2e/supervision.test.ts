@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { NotifyReceiver } from '../../internal/node/notify.testing.ts';
@@ -132,6 +132,24 @@ describe('a node as a service', () => {
     }
   });
 
+  test('a second start says which one runs, and changes nothing', { timeout: minute }, async () => {
+    const changed = (): number[] =>
+      ['data', 'data/pki', 'data/identity', 'run'].map((name) => statSync(join(node.directory, name)).mtimeMs);
+    const before = changed();
+    const same = await node.appliance('up');
+    expect(same.code).toBe(1);
+    expect(same.stderr).toContain(`an appliance already runs here (${node.runDir}/control.sock answers)`);
+    const other = join(node.directory, 'other-run');
+    const elsewhere = await node.appliance('--run-dir', other, 'up');
+    expect(elsewhere.code).toBe(1);
+    expect(elsewhere.stderr).toContain(
+      `an appliance already runs with the data directory ${node.data} (process ${service.pid})`,
+    );
+    expect(elsewhere.stderr).toContain(`appliance --run-dir ${node.runDir} status`);
+    expect(existsSync(other)).toBe(false);
+    expect(changed()).toEqual(before);
+  });
+
   test('no role can read a CA key or what another one keeps', { timeout: minute }, async () => {
     const users = ['appliance-server', 'appliance-mon', 'appliance-mgr', 'appliance-edge'];
     const everything = (directory: string): string[] =>
@@ -236,7 +254,7 @@ describe('a node as a service', () => {
     });
     expect(output.code).toBe(1);
     expect(output.stdout).toMatch(/mgr is crash-loop: ended \d+ times in a row, last: killed by SIGKILL/);
-    expect(output.stdout).toMatch(/mgr was started again .* the last ones ended with: .*; killed by SIGKILL/);
+    expect(output.stdout).toMatch(/mgr was started again .* the last ones ended with: .*killed by SIGKILL \(/);
     expect((await instance('mgr')).exits).toHaveLength(5);
     await told(/STATUS=6 of 7 processes run; mgr is crash-loop/);
     await running('mgr');
@@ -302,6 +320,9 @@ describe('a node as a service', () => {
     await counterReady();
     const kept = (await node.traces()).processes.filter((line) => /containerd-shim|rbd-fuse/.test(line));
     expect(kept.length).toBeGreaterThanOrEqual(2);
+    // containerd's budget must not end them.
+    for (const line of kept.filter((one) => one.includes('containerd-shim')))
+      expect(memoryGroup(Number(line.split(' ')[0]))).toMatch(/-node\/shims$/);
     process.kill(service.pid, 'SIGKILL');
     await Bun.sleep(2000);
     expect((await node.traces()).processes).toEqual(kept);

@@ -59,6 +59,7 @@ export interface Kubelet {
 
 const runtimePatienceMs = 60_000;
 const importPollMs = 5_000;
+const stableEveryRounds = 12;
 /** After this long without an answer the runtime counts as ill. */
 const runtimeSilenceMs = 60_000;
 
@@ -78,6 +79,8 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     imagesDir: config.imagesDir,
     contentDir: paths.agent,
     recordFile: join(paths.agent, 'images.json'),
+    stableFile: join(paths.agent, 'images-stable.json'),
+    bootId: (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim(),
     clock,
     log,
   });
@@ -233,12 +236,14 @@ async function notReady(cri: CriClient, networkProblem: () => string | undefined
 }
 
 async function importLoop(images: ImageManager, clock: Clock, log: Logger, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
+  for (let round = 1; !signal.aborted; round++) {
     await sleep(clock, importPollMs, signal);
     if (signal.aborted) return;
     try {
       await images.importArchives();
       await images.ensurePause();
+      // Also of images that somebody else put there.
+      if (round % stableEveryRounds === 0) await images.makeStable();
     } catch (error) {
       if (!signal.aborted) log.warn('images directory cannot be read', { error: errorText(error) });
     }
