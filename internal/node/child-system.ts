@@ -31,7 +31,8 @@ export async function runRoleProcess(instance: string, configFile: string): Prom
   }
   const fail = (what: string, error: unknown): never => {
     // An expected failure says what it is and what to do; where it came from helps with the others only.
-    if (error instanceof AppError) log.error(what, { error: errorText(error), ...(error.hint ? { hint: error.hint } : {}) });
+    if (error instanceof AppError)
+      log.error(what, { error: errorText(error), ...(error.hint ? { hint: error.hint } : {}) });
     else log.error(what, { error: errorText(error), stack: error instanceof Error ? error.stack : undefined });
     tell({ t: 'failed', message: errorText(error) });
     process.exit(1);

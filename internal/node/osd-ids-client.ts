@@ -54,7 +54,10 @@ export async function allocateOsds(
       const owner = 'directory' in osd ? undefined : osdOwner('file' in osd ? osd.file : devicePath(osd));
       if (owner !== undefined)
         throw new AppError('FOREIGN_DISK', `${place} is the disk of osd.${owner}, of which this node knows nothing`, {
-          hint: 'give the disk back to the node that it was on, or wipe it if its data is not needed (wipefs -a)',
+          hint:
+            `is it of this cluster, and was this node installed again? Then \`ceph auth get osd.${owner} -o osd.${owner}.keyring\` on a server, put that file to ` +
+            `${paths.keyring(`osd.${owner}`)} and name the id in storage.osd: {id: ${owner}, …}. ` +
+            'Is its data not needed? Then make it blank: wipefs -a. Else give it back to the node that it was on',
         });
       const ask = asked[place] ?? { uuid: uuid(random), key: cryptoKeyText(newCryptoKey(clock.now(), random)) };
       asked[place] = ask;
