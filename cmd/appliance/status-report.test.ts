@@ -78,7 +78,7 @@ describe('status', () => {
     });
     expect(ok).toBe(false);
     expect(problems).toEqual([
-      'mon is back-off: exit 1; starts again in 2.0 s.',
+      'mon has ended: exit 1; starts again in 2.0 s.',
       'Kubernetes does not answer: connection refused.',
       'Storage: 1 osds down (OSD_DOWN).',
     ]);

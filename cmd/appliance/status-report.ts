@@ -1,5 +1,5 @@
 import { plural, sizeWords } from '../../internal/base/words.ts';
-import type { NodeInstance, NodeStatus } from '../../internal/node/status.ts';
+import { type NodeInstance, type NodeStatus, troubleText } from '../../internal/node/status.ts';
 import { columns } from './output.ts';
 
 /** What was found out about a node; a part that did not answer has an `error`. */
@@ -71,10 +71,7 @@ export function report(facts: Facts): StatusReport {
     return { ok: false, sentences: [sentence], problems: [sentence], facts };
   }
   const bad = supervisor.instances.filter((instance) => instance.phase !== 'running' || !instance.healthy);
-  for (const instance of bad)
-    problems.push(
-      `${instance.name} is ${instance.phase === 'running' ? 'not healthy' : instance.phase}: ${instance.detail}.`,
-    );
+  for (const instance of bad) problems.push(`${troubleText(instance)}.`);
   const memory = supervisor.instances.reduce((sum, instance) => sum + (instance.rssBytes ?? 0), 0);
   const restarted = supervisor.instances.filter((instance) => instance.restarts > 0);
   sentences.push(

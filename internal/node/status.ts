@@ -1,5 +1,5 @@
 import type { LogLevel } from '../base/log.ts';
-import type { InstanceStatus } from './supervision.ts';
+import type { InstanceStatus, Phase } from './supervision.ts';
 
 /** What the control socket tells: read by `status` and other programs, so keys are added and never change their meaning. */
 
@@ -43,6 +43,22 @@ export interface ReloadStatus {
   restart: string[];
 }
 
+const phaseWords: Readonly<Record<Phase, string>> = {
+  waiting: 'has not started',
+  starting: 'is starting',
+  running: 'is not healthy',
+  'back-off': 'has ended',
+  'crash-loop': 'is in a crash loop',
+  stopping: 'is stopping',
+  stopped: 'has stopped',
+};
+
+/** What is not as it should be with an instance: `mgr has ended: exit 1; starts again in 2.0 s`. */
+export function troubleText({ name, phase, detail }: Pick<NodeInstance, 'name' | 'phase' | 'detail'>): string {
+  const state = `${name} ${phaseWords[phase]}`;
+  return state.endsWith(detail) ? state : `${state}: ${detail}`;
+}
+
 /** One sentence about the node, for `systemctl status`. */
 export function statusSentence(status: NodeStatus): string {
   const { instances } = status;
@@ -55,9 +71,7 @@ export function statusSentence(status: NodeStatus): string {
     return `All of ${instances.length} processes run${status.reload?.restart.length ? '; a changed configuration waits for a restart' : ''}.`;
   const [first] = bad;
   const more = bad.length > 1 ? ` (and ${bad.length - 1} more)` : '';
-  return `${instances.length - bad.length} of ${instances.length} processes run; ${first!.name} is ${
-    first!.phase === 'running' ? 'not healthy' : first!.phase
-  }: ${first!.detail}${more}.`;
+  return `${instances.length - bad.length} of ${instances.length} processes run; ${troubleText(first!)}${more}.`;
 }
 
 /** A service manager is told that the node is up when every instance runs, or fails so often that waiting is of no use. */

@@ -250,13 +250,13 @@ describe('a node as a service', () => {
       const { pid } = await instance('mgr');
       if (pid !== undefined) process.kill(pid, 'SIGKILL');
       const shown = await node.appliance('status');
-      return shown.stdout.includes('mgr is crash-loop') && shown;
+      return shown.stdout.includes('mgr is in a crash loop') && shown;
     });
     expect(output.code).toBe(1);
-    expect(output.stdout).toMatch(/mgr is crash-loop: ended \d+ times in a row, last: killed by SIGKILL/);
+    expect(output.stdout).toMatch(/mgr is in a crash loop: ended \d+ times in a row, last: killed by SIGKILL/);
     expect(output.stdout).toMatch(/mgr was started again .* the last ones ended with: .*killed by SIGKILL \(/);
     expect((await instance('mgr')).exits).toHaveLength(5);
-    await told(/STATUS=6 of 7 processes run; mgr is crash-loop/);
+    await told(/STATUS=6 of 7 processes run; mgr is in a crash loop/);
     await running('mgr');
   });
 
