@@ -99,7 +99,7 @@ describe('disks', () => {
     rmSync(file('b'));
     const starting = server.up(250_000).catch(() => undefined);
     await until('the new disk is refused', 2 * minute, async () =>
-      (await server.appliance('status')).stdout.includes('belongs to another disk'),
+      (await server.appliance('status')).stdout.includes('the cluster knows osd.1 by another store'),
     );
     expect(await uuidOf(1)).toBe(before);
     await server.mustTool(['ceph', 'osd', 'purge', '1', '--yes-i-really-mean-it']);

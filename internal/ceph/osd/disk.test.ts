@@ -21,7 +21,7 @@ import type { OsdConfig } from '../../config/config.ts';
 import { systemDisk } from '../../base/disk-system.ts';
 import { writeLabel } from '../blockstore/label.ts';
 import { noteStoreMade, type PreparedDisk, prepareDisk } from './disk-system.ts';
-import { whyNoNewStore } from './store-made.ts';
+import { whyNoNewStore, whyNotTaken } from './store-made.ts';
 
 let directory = '';
 beforeEach(() => {
@@ -148,6 +148,15 @@ describe('an OSD whose store was made before, on a node that joined', () => {
     });
     expect(second.uuid).not.toBe(first.uuid);
   });
+});
+
+test('an OSD whose place in the cluster is another store says so, and the way out', () => {
+  const own = { id: 3, uuid: '00000000-0000-4000-8000-000000000003' };
+  expect(whyNotTaken(own, undefined)).toBeUndefined();
+  expect(whyNotTaken(own, own.uuid)).toBeUndefined();
+  const text = whyNotTaken(own, '00000000-0000-4000-8000-0000000000ff');
+  for (const part of ['knows osd.3 by another store', own.uuid, '0000000000ff', 'ceph osd purge 3', 'appliance reload'])
+    expect(text).toContain(part);
 });
 
 describe('whether an OSD may get a new store', () => {

@@ -47,6 +47,8 @@ export interface MapView {
   upThru(osd: number): number;
   downAt(osd: number): number;
   lostAt(osd: number): number;
+  /** Of the store that the mon knows as this OSD; undefined when it takes any: the OSD is new, not there, or destroyed. */
+  storeUuid(osd: number): string | undefined;
   clientAddrs(osd: number): EntityAddrVec;
   clusterAddrs(osd: number): EntityAddrVec;
   heartbeatAddrs(osd: number): EntityAddrVec;

@@ -1,6 +1,6 @@
 import { MAP_FULL } from '../maps/constants.ts';
 import { intervalContains } from '../maps/intervals.ts';
-import type { OsdMap } from '../maps/osdmap.ts';
+import { type OsdMap, zeroUuid } from '../maps/osdmap.ts';
 import { Placement } from '../maps/placement.ts';
 import {
   isErasure,
@@ -118,6 +118,10 @@ export class OsdMapView implements MapView {
   }
   lostAt(osd: number): number {
     return this.map.infoOf(osd).lostAt;
+  }
+  storeUuid(osd: number): string | undefined {
+    const uuid = this.map.exists(osd) && !this.map.isDestroyed(osd) ? this.map.osdUuid[osd] : undefined;
+    return uuid === zeroUuid ? undefined : uuid;
   }
   clientAddrs(osd: number): EntityAddrVec {
     return this.map.clientAddrsOf(osd);

@@ -51,6 +51,7 @@ import { MapKeeper } from './map-keeper.ts';
 import type { MapView } from './map-view.ts';
 import { Osd } from './osd.ts';
 import { StatsReporter } from './stats-reporter.ts';
+import { whyNotTaken } from './store-made.ts';
 
 export interface OsdServerOptions {
   id: number;
@@ -654,6 +655,8 @@ export class OsdServer {
 
   health(): { ok: boolean; detail: string } {
     if (this.#failed !== undefined) return { ok: false, detail: errorText(this.#failed) };
+    const stranger = whyNotTaken(this.#o, this.#osd.map?.storeUuid(this.#o.id));
+    if (stranger !== undefined) return { ok: false, detail: stranger };
     const pgs = this.#osd.pgs.size;
     return this.up
       ? { ok: true, detail: `up, ${pgs} PGs, map ${this.#maps.newest}` }

@@ -24,3 +24,12 @@ export function whyNoNewStore(
       `${of.idsFile} and start the node again; it then gets a new OSD there.`,
   });
 }
+
+/** Why the mon does not take an OSD in with the store that it has, when `known` is the uuid of the one that it had (`OSDMonitor::prepare_boot`). */
+export function whyNotTaken({ id, uuid }: { id: number; uuid: string }, known: string | undefined): string | undefined {
+  if (known === undefined || known === uuid) return undefined;
+  return (
+    `the cluster knows osd.${id} by another store (${known}) than the one here (${uuid}). ` +
+    `Is that one lost for good? \`ceph osd purge ${id} --yes-i-really-mean-it\`, then \`appliance reload\``
+  );
+}

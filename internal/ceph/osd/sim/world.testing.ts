@@ -189,6 +189,9 @@ export class SimMap implements MapView {
   lostAt(): number {
     return 0;
   }
+  storeUuid(): undefined {
+    return undefined;
+  }
   clientAddrs(osd: number): EntityAddrVec {
     return this.clusterAddrs(osd);
   }
