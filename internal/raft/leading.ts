@@ -200,11 +200,13 @@ export class Leading {
   /** Whether a majority was heard of since the last call. */
   quorumIsActive(): boolean {
     const active = new Map<MemberId, boolean>([[this.#options.id, true]]);
-    for (const [id, progress] of this.progress) {
-      active.set(id, progress.recentlyActive);
-      progress.recentlyActive = false;
-    }
+    for (const [id, progress] of this.progress) active.set(id, progress.checked());
     return voteOutcome(this.configuration, active) === 'won';
+  }
+
+  /** Whether this member hears the other one, or is it. */
+  hears(id: MemberId): boolean {
+    return id === this.#options.id || this.progress.get(id)?.active === true;
   }
 
   /** A linearizable read: answered once a majority has confirmed, after this call, that nobody else leads (6.4 of the thesis). */

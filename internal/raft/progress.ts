@@ -53,6 +53,8 @@ export class Progress {
   state: 'probe' | 'replicate' | 'snapshot' = 'probe';
   /** It was heard of since the last check of the quorum. */
   recentlyActive = false;
+  /** It was heard of between that check and the one before. */
+  #wasActive = false;
   /** While probing: an append is on its way. */
   paused = false;
   /** The commit index it was last told of. */
@@ -64,6 +66,18 @@ export class Progress {
   constructor(next: number, maxMessages: number, maxBytes: number) {
     this.next = next;
     this.inflights = new Inflights(maxMessages, maxBytes);
+  }
+
+  /** It was heard of within one to two election timeouts. */
+  get active(): boolean {
+    return this.recentlyActive || this.#wasActive;
+  }
+
+  /** Begins to listen anew; whether it was heard of since the last call. */
+  checked(): boolean {
+    this.#wasActive = this.recentlyActive;
+    this.recentlyActive = false;
+    return this.#wasActive;
   }
 
   get blocked(): boolean {

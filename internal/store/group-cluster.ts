@@ -153,7 +153,10 @@ export class GroupCluster implements Cluster {
       await this.#propose(membership.records, this.#promotionOf(memberIdOf(request.id)));
       return;
     }
-    const changed = changeMembers(membership, request, entries.node.leadership.leader);
+    const changed = changeMembers(membership, request, {
+      id: entries.node.leadership.leader,
+      hears: (id) => entries.node.raft.leading?.hears(id) === true,
+    });
     if (changed !== undefined) await this.#propose(changed.records, changed.target);
   }
 
@@ -220,7 +223,9 @@ export class GroupCluster implements Cluster {
     if (leading === undefined) return [];
     return this.#options.membership().configuration.learners.filter((id) => {
       const progress = leading.progress.get(id);
-      return progress?.state === 'replicate' && progress.match > 0 && log.committed - progress.match <= caughtUpEntries;
+      // One that is gone must not be counted on.
+      if (progress?.active !== true) return false;
+      return progress.state === 'replicate' && progress.match > 0 && log.committed - progress.match <= caughtUpEntries;
     });
   }
 

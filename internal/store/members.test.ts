@@ -1,12 +1,24 @@
 import { describe, expect, test } from 'vitest';
 import { ClusterError } from './errors.ts';
-import { changeMembers, decodeRecords, encodeRecords, type MemberChange, type Membership } from './members.ts';
+import {
+  changeMembers,
+  decodeRecords,
+  encodeRecords,
+  type Leader,
+  type MemberChange,
+  type Membership,
+  removal,
+} from './members.ts';
 
 const record = (id: bigint) => ({ id, name: `n${id}`, peerUrls: [`https://n${id}:2380`], clientUrls: [] });
 const group = (voters: number[], learners: number[] = []): Membership => ({
   configuration: { voters, outgoing: [], learners },
   records: [...voters, ...learners].map((id) => record(BigInt(id))),
 });
+
+/** Member 1 leads and hears everybody but those. */
+const hearsAllBut = (...silent: number[]): Leader => ({ id: 1, hears: (id) => !silent.includes(id) });
+const leader = hearsAllBut();
 
 describe('a change of the members is made to what the leader knows of them', () => {
   test.each<[string, Membership, MemberChange, { ids: bigint[]; voters: number[]; learners: number[] }]>([
@@ -29,19 +41,36 @@ describe('a change of the members is made to what the leader knows of them', () 
       { ids: [1n, 3n], voters: [1], learners: [3] },
     ],
   ])('%s', (_what, membership, change, expected) => {
-    const { records, target } = changeMembers(membership, change, 1)!;
+    const { records, target } = changeMembers(membership, change, leader)!;
     expect({ ids: records.map(({ id }) => id), ...target }).toEqual(expected);
+  });
+
+  test.each([
+    ['one that is silent gives up its vote first', [1, 2, 3], [2], 3, { voters: [1], learners: [2] }],
+    ['nobody has to when an odd number is left', [1, 2], [2], 2, { voters: [1], learners: [] }],
+    ['of five', [1, 2, 3, 4, 5], [2, 3], 3, { voters: [1, 4, 5], learners: [2] }],
+    ['of five, the lost ones one after the other', [1, 4, 5], [], 4, { voters: [1], learners: [5] }],
+  ])('a voter is removed: %s', (_what, voters, silent, removed, target) => {
+    expect(removal(group(voters).configuration, removed, hearsAllBut(...silent))).toEqual(target);
+  });
+
+  test.each([
+    ['the last that answers beside the leader', [1, 2, 3, 4, 5], [2, 3, 4], 5],
+    ['the leader, when nobody else answers', [1, 2], [2], 1],
+  ])('not removed, because nothing could be decided any more: %s', (_what, voters, silent, removed) => {
+    const refused = () => removal(group(voters).configuration, removed, hearsAllBut(...silent));
+    expect(refused).toThrow(expect.objectContaining({ code: 'NOT_ENOUGH_MEMBERS' }));
   });
 
   test('the node of a member is kept, in the log and through what it tells of itself', () => {
     const add: MemberChange = { op: 'member-add', id: '2', peerUrls: ['https://n2:2380'], node: 'pi-2' };
-    const { records } = changeMembers(group([1]), add, 1)!;
+    const { records } = changeMembers(group([1]), add, leader)!;
     expect(decodeRecords(encodeRecords(records)).map(({ id, node }) => [id, node])).toEqual([
       [1n, undefined],
       [2n, 'pi-2'],
     ]);
     const told: MemberChange = { op: 'member-update', id: '2', change: { name: 'pi-2', clientUrls: ['https://c'] } };
-    const after = changeMembers({ ...group([1], [2]), records }, told, 1)!.records;
+    const after = changeMembers({ ...group([1], [2]), records }, told, leader)!.records;
     expect(after[1]).toEqual({
       ...{ id: 2n, name: 'pi-2', node: 'pi-2' },
       ...{ peerUrls: ['https://n2:2380'], clientUrls: ['https://c'] },
@@ -50,7 +79,7 @@ describe('a change of the members is made to what the leader knows of them', () 
 
   test('a member that was added already is not added again', () => {
     const again: MemberChange = { op: 'member-add', id: '2', peerUrls: ['https://n2:2380'] };
-    expect(changeMembers(group([1], [2]), again, 1)).toBeUndefined();
+    expect(changeMembers(group([1], [2]), again, leader)).toBeUndefined();
   });
 
   test.each<[string, MemberChange, string]>([
@@ -69,7 +98,7 @@ describe('a change of the members is made to what the leader knows of them', () 
       'PEER_URL_EXISTS',
     ],
   ])('refused: %s', (_what, change, code) => {
-    const refused = () => changeMembers(group([1], [2]), change, 1);
+    const refused = () => changeMembers(group([1], [2]), change, leader);
     expect(refused).toThrow(ClusterError);
     expect(refused).toThrow(expect.objectContaining({ code }));
   });

@@ -80,14 +80,35 @@ export function promotion({ voters, learners }: Configuration, ready: readonly M
   return { voters: [...voters, ...promoted], learners: learners.filter((id) => !promoted.includes(id)) };
 }
 
-/** Without `id`; an even number of voters that would be left gives up one more, never `leader`, which goes on as a learner. */
-export function removal({ voters, learners }: Configuration, id: MemberId, leader: MemberId): Target {
+/** What the leader knows when the members are changed. */
+export interface Leader {
+  readonly id: MemberId;
+  /** Whether it hears this member, or is it. */
+  hears(id: MemberId): boolean;
+}
+
+/**
+ * Without `id`; an even number of voters that would be left gives up one more, which goes on as a learner: never the leader, and a silent one first.
+ * Throws ClusterError when those that are left would not be heard by a majority of theirs: nothing could be decided any more.
+ */
+export function removal({ voters, learners }: Configuration, id: MemberId, leader: Leader): Target {
   const left = voters.filter((voter) => voter !== id);
-  const rest = learners.filter((learner) => learner !== id);
-  if (left.length === voters.length || left.length % 2 === 1) return { voters: left, learners: rest };
-  const demoted = left.findLast((voter) => voter !== leader);
-  if (demoted === undefined || left.length < 2) return { voters: left, learners: rest };
-  return { voters: left.filter((voter) => voter !== demoted), learners: [...rest, demoted] };
+  const target = { voters: left, learners: learners.filter((learner) => learner !== id) };
+  if (left.length === voters.length) return target;
+  if (left.length % 2 === 0) {
+    const others = left.filter((voter) => voter !== leader.id);
+    const demoted = others.findLast((voter) => !leader.hears(voter)) ?? others.at(-1)!;
+    target.voters = left.filter((voter) => voter !== demoted);
+    target.learners.push(demoted);
+  }
+  const heard = target.voters.filter((voter) => leader.hears(voter)).length;
+  if (heard * 2 <= target.voters.length)
+    throw new ClusterError(
+      'NOT_ENOUGH_MEMBERS',
+      `without member ${id.toString(16)} only ${heard} of the ${target.voters.length} voters that are left would answer`,
+      'Start the others first, or remove those that are lost.',
+    );
+  return target;
 }
 
 /** A change of the members, as whoever is asked for it tells the leader: ids are hexadecimal, as JSON has no 64-bit numbers. */
@@ -113,7 +134,7 @@ export function memberIdOf(text: string): bigint {
 export function changeMembers(
   membership: Membership,
   request: MemberChange,
-  leader: MemberId,
+  leader: Leader,
 ): ChangedMembers | undefined {
   const { records, configuration } = membership;
   const id = memberIdOf(request.id);

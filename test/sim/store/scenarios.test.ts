@@ -144,3 +144,28 @@ test('a member that was not alone meanwhile and started again reserves revisions
   const { revision } = await one.settle(group.leader!.life.store.put({ key: utf8('a'), value: utf8('c') }));
   expect(revision).toBeGreaterThan(told);
 });
+
+test('learners that are gone do not get a vote, and get it when they are back', async () => {
+  const scenario = new Scenario();
+  const { group } = scenario;
+  group.add('n1');
+  await scenario.until(() => group.leader !== undefined);
+  const voters = (): number => group.leader!.life.log!.configuration.voters.length;
+  const join = async (name: string): Promise<SimulatedMember> => {
+    const { cluster } = group.leader!.life.store;
+    const { id: memberId } = await scenario.settle(cluster.addMember([`https://${name}:2380`], true));
+    return group.add(name, { clusterId: cluster.clusterId, memberId });
+  };
+  const second = await join('n2');
+  await scenario.until(
+    () => second.life?.log?.node.raft.log.committed === group.leader!.life.log!.node.raft.log.committed,
+  );
+  await scenario.pass(2000);
+  group.kill(second);
+  await scenario.pass(3000);
+  await join('n3');
+  await scenario.pass(5000);
+  expect(voters()).toBe(1);
+  group.start(second);
+  await scenario.until(() => voters() === 3);
+});
