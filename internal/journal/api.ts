@@ -1,3 +1,4 @@
+import type { Histogram } from '../base/prometheus.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Disk } from '../base/disk.ts';
 import type { Logger } from '../base/log.ts';
@@ -89,6 +90,8 @@ export interface JournalStatus {
   tornBytes: number;
   /** Of the last 1,024 syncs, milliseconds. */
   syncMs: { p50: number; p99: number; count: number };
+  /** Of all since the open, seconds. */
+  syncSeconds: Histogram;
   /** Set after a failed write: the journal takes no more records; reopen it. */
   failed: string | undefined;
 }

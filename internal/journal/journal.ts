@@ -1,4 +1,5 @@
 import type { Timer } from '../base/clock.ts';
+import { diskBounds, Histogram } from '../base/prometheus.ts';
 import { type DiskFile, makeDurableDirectory } from '../base/disk.ts';
 import { assert, errorText } from '../base/errors.ts';
 import type { Appended, Durability, Journal, JournalOptions, JournalRecord, JournalStatus } from './api.ts';
@@ -105,6 +106,7 @@ class SegmentedJournal implements Journal {
   #failed: JournalFailedError | undefined;
   #closed = false;
   readonly #syncMs = new Float64Array(syncSamples);
+  readonly #syncSeconds = new Histogram(diskBounds);
   #syncCount = 0;
 
   constructor(
@@ -213,6 +215,7 @@ class SegmentedJournal implements Journal {
       pendingBytes: this.#pendingBytes,
       tornBytes: this.#tornBytes,
       syncMs: { p50: at(0.5), p99: at(0.99), count: this.#syncCount },
+      syncSeconds: this.#syncSeconds,
       failed: this.#failed && errorText(this.#failed),
     };
   }
@@ -297,7 +300,11 @@ class SegmentedJournal implements Journal {
         await file.write(pieces, this.#offset);
         await file.datasync();
       }
-      if (durable) this.#syncMs[this.#syncCount++ % syncSamples] = this.#settings.clock.monotonic() - began;
+      if (durable) {
+        const ms = this.#settings.clock.monotonic() - began;
+        this.#syncMs[this.#syncCount++ % syncSamples] = ms;
+        this.#syncSeconds.observe(ms / 1000);
+      }
     } catch (error) {
       this.#queue = [...batch, ...this.#queue];
       throw error;

@@ -3,6 +3,8 @@
  * written against it; our own store and a real etcd (`external/external-client.ts`) implement it.
  */
 
+import type { Histogram } from '../base/prometheus.ts';
+
 /** A stored key at one revision. Keys and values are opaque bytes; do not change them. */
 export interface KeyValue {
   key: Uint8Array;
@@ -240,4 +242,24 @@ export interface StoreStatus {
   quotaBytes: number;
   keys: number;
   bytesWritten: number;
+  /** Undefined for a store that is kept elsewhere. */
+  counters?: StoreCounters;
+}
+
+/** What this member did since it was opened. */
+export interface StoreCounters {
+  /** Times that somebody else led than before. */
+  leaderChanges: number;
+  proposalsPending: number;
+  /** Requests that got no place in the log, or of which nobody knows. */
+  proposalsFailed: number;
+  puts: number;
+  deletes: number;
+  ranges: number;
+  txns: number;
+  watches: number;
+  leases: number;
+  /** Syncs of the log, and writes of batches to the database. */
+  logSyncSeconds: Histogram;
+  databaseWriteSeconds: Histogram;
 }

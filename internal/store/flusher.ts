@@ -2,6 +2,7 @@ import type { Clock, Timer } from '../base/clock.ts';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { plantedFault } from '../base/planted-fault.ts';
+import type { Histogram } from '../base/prometheus.ts';
 import { StoreClosedError } from './errors.ts';
 import type { RowWriter } from './rows.ts';
 import type { State } from './state.ts';
@@ -36,6 +37,8 @@ export interface FlusherOptions {
   /** Everything up to this revision is in the database. */
   onWritten(revision: number): void;
   onFailed(error: unknown): void;
+  /** Told of the seconds that each batch took. */
+  writeSeconds: Histogram;
 }
 
 /**
@@ -143,7 +146,7 @@ export class Flusher {
   }
 
   async #write(): Promise<void> {
-    const { state, entries, writer, onWritten } = this.#options;
+    const { state, entries, writer, clock, onWritten, writeSeconds } = this.#options;
     if (state.pendingEntries === 0) {
       this.#writtenCompact = state.compactRevision;
       this.#writtenIndex = state.appliedIndex;
@@ -151,7 +154,9 @@ export class Flusher {
     }
     const batch = state.takeBatch();
     await entries.sync();
+    const began = clock.monotonic();
     await writer.write(batch);
+    writeSeconds.observe((clock.monotonic() - began) / 1000);
     state.written(batch);
     this.#writtenCompact = batch.meta.compactRevision;
     this.#writtenIndex = batch.meta.appliedIndex;

@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../base/clock.ts';
 import type { AppError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
-import type { Journal } from '../journal/api.ts';
+import type { Journal, JournalStatus } from '../journal/api.ts';
 import { NotLeaderError, ProposalRefusedError } from '../raft/errors.ts';
 import type { JournalStorage } from '../raft/journal-storage.ts';
 import { type Leadership, RaftNode, type RaftTransport, type StateMachine } from '../raft/node.ts';
@@ -310,9 +310,9 @@ export class GroupLog<P extends Proposal> {
     if (applied > 0) await this.#options.storage.reclaim(applied);
   }
 
-  status(): { diskBytes: number; pendingBytes: number; bytesWritten: number; syncMs: { p50: number; p99: number } } {
-    const { diskBytes, pendingBytes, syncMs } = this.#options.journal.status();
-    return { diskBytes, pendingBytes, syncMs, bytesWritten: this.#options.storage.bytesWritten };
+  status(): Pick<JournalStatus, 'diskBytes' | 'pendingBytes' | 'syncMs' | 'syncSeconds'> & { bytesWritten: number } {
+    const { diskBytes, pendingBytes, syncMs, syncSeconds } = this.#options.journal.status();
+    return { diskBytes, pendingBytes, syncMs, syncSeconds, bytesWritten: this.#options.storage.bytesWritten };
   }
 
   #fail(error: unknown): void {

@@ -4,11 +4,12 @@ import { concatBytes, utf8, utf8Text } from '../base/bytes.ts';
 import { AppError, assert, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { plantedFault } from '../base/planted-fault.ts';
+import { diskBounds, Histogram } from '../base/prometheus.ts';
 import type { Random } from '../base/random.ts';
 import { NotLeaderError, ProposalRefusedError } from '../raft/errors.ts';
 import { decodeMembership } from '../raft/membership.ts';
 import type { Leadership, OutgoingSnapshot } from '../raft/node.ts';
-import type { Entry, SnapshotMeta } from '../raft/types.ts';
+import { type Entry, nobody, type SnapshotMeta } from '../raft/types.ts';
 import type {
   Alarm,
   Cluster,
@@ -107,6 +108,9 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   /** Told when this member has applied everything and leads. */
   readonly #started = Promise.withResolvers<void>();
   #closed: Error | undefined;
+  readonly #writeSeconds = new Histogram(diskBounds);
+  readonly #counts = { leaderChanges: 0, proposalsFailed: 0, puts: 0, deletes: 0, ranges: 0, txns: 0 };
+  #leader = nobody;
   /** The alarm of a full store is on its way through the log. */
   #raising = false;
 
@@ -145,6 +149,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
       entries: this.#entries,
       state: this.#state,
       writer: this.#options.files.writer,
+      writeSeconds: this.#writeSeconds,
       onWritten: (revision) => this.#recent.trim(revision + 1),
       onFailed: (error) => this.failed(error),
     });
@@ -193,6 +198,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   async range(request: RangeRequest): Promise<RangeResponse> {
     this.#checkOpen();
     checkRange(request);
+    this.#counts.ranges++;
     if (!this.#entries.upToDate) await this.#readable(request.serializable);
     return this.#state.range(request);
   }
@@ -330,7 +336,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   }
 
   status(): StoreStatus {
-    const { diskBytes, bytesWritten } = this.#entries.status();
+    const { diskBytes, bytesWritten, syncSeconds } = this.#entries.status();
     const database = this.#options.files.writer.status();
     return {
       revision: this.#state.revision,
@@ -342,6 +348,14 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
       quotaBytes: this.#options.quotaBytes,
       keys: this.#closed === undefined ? this.#state.countKeys() : 0,
       bytesWritten: bytesWritten + database.bytesWritten,
+      counters: {
+        ...this.#counts,
+        databaseWriteSeconds: this.#writeSeconds,
+        logSyncSeconds: syncSeconds,
+        proposalsPending: this.#entries.waiting,
+        watches: this.#watches.count,
+        leases: this.#state.leases.size,
+      },
     };
   }
 
@@ -385,9 +399,14 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     if (waiting >= maxWaiting || this.#state.unwrittenBytes > maxUnwrittenBytes)
       throw new StoreBusyError(this.#options.dir, waiting);
     if (durability !== 'durable' && alone) this.#reserveNext();
-    return new Promise((resolve, reject) =>
-      this.#entries.propose(encodeCommand(command), durability, { command, resolve, reject: rejectAs(reject) }),
-    );
+    return new Promise((resolve, reject) => {
+      const refused = (error: unknown): void => {
+        const told = clusterError(error);
+        if (told instanceof ClusterError) this.#counts.proposalsFailed++;
+        reject(told);
+      };
+      this.#entries.propose(encodeCommand(command), durability, { command, resolve, reject: refused });
+    });
   }
 
   /**
@@ -439,7 +458,9 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
       waiting?.reject(error);
       return;
     }
+    if (command.kind === 'txn') this.#counts.txns++;
     if (applied.events !== undefined) {
+      for (const { type } of applied.events) this.#counts[type === 'put' ? 'puts' : 'deletes']++;
       this.#recent.push(this.#state.revision, applied.events);
       this.#watches.publish(this.#state.revision, applied.events);
     }
@@ -452,6 +473,10 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
 
   leadership({ leader, term, role }: Leadership): void {
     const leads = role === 'leader';
+    if (leader !== nobody && leader !== this.#leader) {
+      this.#counts.leaderChanges++;
+      this.#leader = leader;
+    }
     this.#options.log.info('store: leadership', { leader: leader.toString(16), term, role });
     if (leads) {
       this.#leases.lessor.lead(this.#state.leases);
@@ -549,10 +574,6 @@ const askTimeoutMs = 10_000;
 type Question = LeaseQuestion | ClusterRequest;
 
 /** What callers of the store are told when the log did not take a proposal. */
-function rejectAs(reject: (error: unknown) => void): (error: unknown) => void {
-  return (error) => reject(clusterError(error));
-}
-
 function clusterError(error: unknown): unknown {
   if (error instanceof NotLeaderError) return new ClusterError('NO_LEADER', error.message);
   if (error instanceof ProposalRefusedError) return new ClusterError('TIMEOUT', error.message, error.hint);

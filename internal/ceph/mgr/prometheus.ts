@@ -1,3 +1,4 @@
+import { PrometheusText } from '../../base/prometheus.ts';
 import { hasPgState, pgStateNames } from '../wire/messages/osd_mgr.ts';
 import type { ClusterStats } from './cluster-stats.ts';
 import { addSpace, poolDigests, zeroSpace } from './sums.ts';
@@ -6,46 +7,29 @@ const healthValues: Readonly<Record<string, number>> = { HEALTH_OK: 0, HEALTH_WA
 
 type Labels = Readonly<Record<string, string | number>>;
 
-class Metrics {
-  #text = '';
-
-  add(name: string, help: string, samples: readonly (readonly [labels: Labels, value: number])[]): void {
-    if (samples.length === 0) return;
-    this.#text += `# HELP ceph_${name} ${help}\n# TYPE ceph_${name} gauge\n`;
-    for (const [labels, value] of samples) {
-      const inner = Object.entries(labels).map(([label, v]) => `${label}="${escaped(String(v))}"`);
-      this.#text += `ceph_${name}${inner.length > 0 ? `{${inner.join(',')}}` : ''} ${value}\n`;
-    }
-  }
-
-  toString(): string {
-    return this.#text;
-  }
-}
-
-function escaped(text: string): string {
-  return text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
-}
-
 /** The metrics that dashboards for Ceph look at first, with the names of upstream's module `prometheus`. */
 export function prometheusText(stats: ClusterStats, health: string | undefined): string {
   const { map } = stats;
-  const metrics = new Metrics();
+  const metrics = new PrometheusText('ceph_');
   const value = health === undefined ? undefined : healthValues[health];
-  if (value !== undefined) metrics.add('health_status', 'Cluster health: 0 ok, 1 warning, 2 error', [[{}, value]]);
+  if (value !== undefined)
+    metrics.add('gauge', 'health_status', 'Cluster health: 0 ok, 1 warning, 2 error', [[{}, value]]);
   const osds = map.osds();
   const daemon = (osd: number): Labels => ({ ceph_daemon: `osd.${osd}` });
   metrics.add(
+    'gauge',
     'osd_up',
     'OSD is up',
     osds.map((osd) => [daemon(osd), Number(map.isUp(osd))]),
   );
   metrics.add(
+    'gauge',
     'osd_in',
     'OSD is in',
     osds.map((osd) => [daemon(osd), Number(map.isIn(osd))]),
   );
   metrics.add(
+    'gauge',
     'osd_weight',
     'OSD reweight',
     osds.map((osd) => [daemon(osd), (map.osdWeight[osd] ?? 0) / 0x10000]),
@@ -53,6 +37,7 @@ export function prometheusText(stats: ClusterStats, health: string | undefined):
   const reports = [...stats.osds].sort((a, b) => a[0] - b[0]);
   const perOsd = (name: string, help: string, of: (report: (typeof reports)[number][1]) => number): void =>
     metrics.add(
+      'gauge',
       name,
       help,
       reports.map(([osd, report]) => [daemon(osd), of(report)]),
@@ -66,22 +51,24 @@ export function prometheusText(stats: ClusterStats, health: string | undefined):
   return metrics.toString();
 }
 
-function clusterMetrics(stats: ClusterStats, metrics: Metrics): void {
+function clusterMetrics(stats: ClusterStats, metrics: PrometheusText): void {
   const space = zeroSpace();
   for (const [, stat] of stats.spaceOf()) addSpace(space, stat);
-  metrics.add('cluster_total_bytes', 'Size of all OSDs that are in', [[{}, space.totalBytes]]);
-  metrics.add('cluster_total_used_bytes', 'Used of them', [[{}, space.totalBytes - space.availableBytes]]);
+  metrics.add('gauge', 'cluster_total_bytes', 'Size of all OSDs that are in', [[{}, space.totalBytes]]);
+  metrics.add('gauge', 'cluster_total_used_bytes', 'Used of them', [[{}, space.totalBytes - space.availableBytes]]);
 }
 
-function poolMetrics(stats: ClusterStats, metrics: Metrics): void {
+function poolMetrics(stats: ClusterStats, metrics: PrometheusText): void {
   const pools = [...poolDigests(stats)];
   metrics.add(
+    'gauge',
     'pool_metadata',
     'Pools by id and name',
     pools.map(([id]) => [{ pool_id: id, name: stats.map.poolNames.get(id) ?? '' }, 1]),
   );
   const perPool = (name: string, help: string, of: (digest: (typeof pools)[number][1]) => number): void =>
     metrics.add(
+      'gauge',
       name,
       help,
       pools.map(([id, digest]) => [{ pool_id: id }, of(digest)]),
@@ -105,12 +92,14 @@ function poolMetrics(stats: ClusterStats, metrics: Metrics): void {
     }
   }
   metrics.add(
+    'gauge',
     'pg_total',
     'PGs',
     [...totals].map(([pool, n]) => [{ pool_id: pool }, n]),
   );
   for (const [name, counts] of states)
     metrics.add(
+      'gauge',
       `pg_${name}`,
       `PGs that are ${name}`,
       [...counts].map(([pool, n]) => [{ pool_id: pool }, n]),

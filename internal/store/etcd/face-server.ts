@@ -1,8 +1,10 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
+import { PrometheusText, prometheusContentType } from '../../base/prometheus.ts';
 import type { Random } from '../../base/random.ts';
 import type { Store } from '../api.ts';
-import { type GrpcLimits, type GrpcServer, type GrpcTls, serveGrpc } from '../grpc/server.ts';
+import { GrpcCounters } from '../grpc/counters.ts';
+import { type GrpcLimits, type GrpcServer, type GrpcTls, type HttpAnswer, serveGrpc } from '../grpc/server.ts';
 import type { Method } from '../grpc/service.ts';
 import { longBits } from '../mvccpb.ts';
 import { authService } from './auth-service.ts';
@@ -12,6 +14,7 @@ import { healthService } from './health-service.ts';
 import { kvService } from './kv-service.ts';
 import { leaseService } from './lease-service.ts';
 import { etcdClusterVersion, etcdVersion, maintenanceService } from './maintenance-service.ts';
+import { etcdMetrics } from './metrics.ts';
 import { HeaderWriter } from './responses.ts';
 import { watchService } from './watch-service.ts';
 
@@ -39,7 +42,7 @@ export interface EtcdFace {
   close(): Promise<void>;
 }
 
-/** Serves the store as etcd v3 over gRPC, and `/health` and `/version` over HTTP. */
+/** Serves the store as etcd v3 over gRPC, and `/health`, `/metrics` and `/version` over HTTP. */
 export async function serveEtcd(options: FaceOptions): Promise<EtcdFace> {
   const { store, clock, random, log, tls } = options;
   const { cluster } = store;
@@ -79,7 +82,8 @@ export async function serveEtcd(options: FaceOptions): Promise<EtcdFace> {
       () => healthy().catch(() => false),
     ),
   );
-  const http = async (path: string): Promise<{ status: number; body: string } | undefined> => {
+  const counters = new GrpcCounters();
+  const http = async (path: string): Promise<HttpAnswer | undefined> => {
     switch (path.split('?')[0]) {
       case '/version':
         return {
@@ -90,6 +94,12 @@ export async function serveEtcd(options: FaceOptions): Promise<EtcdFace> {
         const well = await healthy().catch(() => false);
         return { status: well ? 200 : 503, body: `${JSON.stringify({ health: String(well) })}\n` };
       }
+      case '/metrics':
+        return {
+          status: 200,
+          body: etcdMetrics(store, counters) + processMetrics(),
+          contentType: prometheusContentType,
+        };
       default:
         return undefined;
     }
@@ -104,6 +114,7 @@ export async function serveEtcd(options: FaceOptions): Promise<EtcdFace> {
         ...(tls && { tls }),
         services,
         http,
+        counters,
         maxMessageBytes: limits.requestBytes + messageOverheadBytes,
         ...(options.grpcLimits && { limits: options.grpcLimits }),
         clock,
@@ -125,4 +136,15 @@ export async function serveEtcd(options: FaceOptions): Promise<EtcdFace> {
       await Promise.all(servers.map((server) => server.close()));
     },
   };
+}
+
+/** What Prometheus' clients tell of their process. */
+function processMetrics(): string {
+  const { user, system } = process.cpuUsage();
+  const text = new PrometheusText('process_');
+  text.add('counter', 'cpu_seconds_total', 'Total user and system CPU time spent in seconds.', (user + system) / 1e6);
+  text.add('gauge', 'resident_memory_bytes', 'Resident memory size in bytes.', process.memoryUsage.rss());
+  const started = Date.now() / 1000 - process.uptime();
+  text.add('gauge', 'start_time_seconds', 'Start time of the process since unix epoch in seconds.', started);
+  return text.toString();
 }

@@ -325,6 +325,18 @@ describe('etcd face: refusals are etcd’s', () => {
       grpcCode.unimplemented,
       'unknown service etcdserverpb.Nope',
     ],
+    [
+      'the lock service, which etcdctl’s lock does not need',
+      () => call('/v3lockpb.Lock/Lock'),
+      grpcCode.unimplemented,
+      'unknown service v3lockpb.Lock',
+    ],
+    [
+      'the election service',
+      () => call('/v3electionpb.Election/Campaign'),
+      grpcCode.unimplemented,
+      'unknown service v3electionpb.Election',
+    ],
     ['a wrong method', () => call('Nope'), grpcCode.unimplemented, 'unknown method Nope for service etcdserverpb.KV'],
     [
       'bytes that are no message',

@@ -6,6 +6,7 @@ import { gunzip } from 'node:zlib';
 import type { Clock, Timer } from '../../base/clock.ts';
 import { AppError, errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
+import type { GrpcCounters, MethodCounts } from './counters.ts';
 import { frame, MessageReader } from './frame.ts';
 import { findMethod, type Method, type ServerStream, type Services } from './service.ts';
 import { encodeGrpcMessage, GrpcError, grpcCode, parseGrpcTimeout } from './status.ts';
@@ -17,6 +18,13 @@ export interface GrpcTls {
   readonly clientCa: string;
 }
 
+export interface HttpAnswer {
+  readonly status: number;
+  readonly body: string;
+  /** Default: JSON. */
+  readonly contentType?: string;
+}
+
 export interface GrpcServerOptions {
   readonly host: string;
   /** 0: any. */
@@ -24,9 +32,10 @@ export interface GrpcServerOptions {
   /** Absent: plain text, for tests on loopback. */
   readonly tls?: GrpcTls;
   readonly services: Services;
-  /** What is no gRPC call (`/health`, `/version`). Undefined: not found. */
-  readonly http?: (path: string) => Promise<{ status: number; body: string } | undefined>;
+  /** What is no gRPC call (`/health`, `/metrics`, `/version`). Undefined: not found. */
+  readonly http?: (path: string) => Promise<HttpAnswer | undefined>;
   readonly maxMessageBytes: number;
+  readonly counters?: GrpcCounters;
   readonly limits?: Partial<GrpcLimits>;
   readonly clock: Clock;
   readonly log: Logger;
@@ -161,12 +170,11 @@ function secureOptions({ cert, key, clientCa }: GrpcTls) {
 
 async function answerHttp(options: GrpcServerOptions, stream: http2.ServerHttp2Stream, path: string): Promise<void> {
   stream.resume();
-  const answer = await Promise.resolve(options.http?.(path)).catch((error: unknown) => ({
-    status: 500,
-    body: `${errorText(error)}\n`,
-  }));
+  const answer = await Promise.resolve(options.http?.(path)).catch(
+    (error: unknown): HttpAnswer => ({ status: 500, body: `${errorText(error)}\n` }),
+  );
   if (stream.destroyed || stream.headersSent) return;
-  stream.respond({ ':status': answer?.status ?? 404, 'content-type': 'application/json' });
+  stream.respond({ ':status': answer?.status ?? 404, 'content-type': answer?.contentType ?? 'application/json' });
   stream.end(answer?.body ?? '404 page not found\n');
 }
 
@@ -177,6 +185,7 @@ class Call implements ServerStream {
   readonly #reader: MessageReader;
   readonly #gzip: boolean;
   #method: Method | undefined;
+  #counts: MethodCounts | undefined;
   #timer: Timer | undefined;
   #controller: AbortController | undefined;
   #answered = false;
@@ -227,7 +236,10 @@ class Call implements ServerStream {
         this.#fail(new GrpcError(grpcCode.deadlineExceeded, 'context deadline exceeded')),
       );
     }
-    this.#method = findMethod(services, headers[':path'] ?? '');
+    const path = headers[':path'] ?? '';
+    this.#method = findMethod(services, path);
+    this.#counts = this.#shared.options.counters?.of(path, this.#method.kind);
+    if (this.#counts !== undefined) this.#counts.started++;
     this.#stream.on('data', (chunk: Uint8Array) => this.#data(chunk));
     this.#stream.on('end', () => this.#end());
     if (this.#method.kind === 'stream') {
@@ -317,6 +329,10 @@ class Call implements ServerStream {
   }
 
   #take(message: Uint8Array): void {
+    if (this.#counts !== undefined) {
+      this.#counts.received++;
+      this.#shared.options.counters!.receivedBytes += message.length;
+    }
     const method = this.#method!;
     if (method.kind === 'stream') {
       this.#message(message);
@@ -359,9 +375,17 @@ class Call implements ServerStream {
   #answer(message: Uint8Array): void {
     if (this.#answered || this.#closed) return;
     this.#head();
-    this.#stream.write(frame(message));
+    this.#stream.write(this.#framed(message));
     this.#stream.end();
     this.#done();
+  }
+
+  #framed(message: Uint8Array): Uint8Array {
+    if (this.#counts !== undefined) {
+      this.#counts.sent++;
+      this.#shared.options.counters!.sentBytes += message.length;
+    }
+    return frame(message);
   }
 
   /** Response headers; the trailers follow when the stream is ended. */
@@ -381,7 +405,7 @@ class Call implements ServerStream {
     if (this.#answered || this.#closed) return false;
     this.#head();
     let more = true;
-    for (const message of messages) more = this.#stream.write(frame(message));
+    for (const message of messages) more = this.#stream.write(this.#framed(message));
     return more;
   }
 
@@ -437,11 +461,13 @@ class Call implements ServerStream {
     if (this.#closed) return;
     if (!this.#answered) {
       this.#answered = true;
+      this.#status = { code: grpcCode.cancelled, message: '' };
       this.#timer?.cancel();
       this.#shared.partBytes -= this.#held;
       this.#held = 0;
     }
     this.#closed = true;
+    if (this.#counts !== undefined) this.#shared.options.counters!.ended(this.#counts, this.#status.code);
     this.#controller?.abort();
     this.#close();
   }
