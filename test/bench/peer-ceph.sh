@@ -37,7 +37,6 @@ crash dir = $dir
 log file = $dir/log/\$name.log
 keyring = $dir/\$name.keyring
 osd pool default size = 3
-osd pool default min size = 2
 osd pool default pg autoscale mode = off
 osd crush chooseleaf type = 0
 mon allow pool delete = true

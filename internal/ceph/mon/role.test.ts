@@ -366,6 +366,27 @@ describe('mon', () => {
     for (const prefix of absent) expect([prefix, table.find(prefix).length]).toEqual([prefix, 1]);
   });
 
+  test('the copies that I/O needs follow a change of the size, or what the configuration says', async () => {
+    const h = await cluster();
+    const admin = await h.client('client.admin');
+    await command(admin, { prefix: 'osd pool create', pool: 'p', pg_num: 1 });
+    const minSize = async (size: number): Promise<string> => {
+      await command(admin, { prefix: 'osd pool set', pool: 'p', var: 'size', val: String(size) });
+      return (await command(admin, { prefix: 'osd pool get', pool: 'p', var: 'min_size' })).text;
+    };
+    // As ceph-mon 16.2.15 answers.
+    for (const [size, min] of [
+      [2, 1],
+      [3, 2],
+      [5, 3],
+      [4, 2],
+      [2, 1],
+    ] as const)
+      expect(await minSize(size)).toContain(`min_size: ${min}`);
+    await command(admin, { prefix: 'config set', who: 'mon', name: 'osd_pool_default_min_size', value: '2' });
+    for (const size of [2, 3, 5, 4, 2]) expect(await minSize(size)).toContain('min_size: 2');
+  });
+
   test('wrong keys and unknown commands are refused', async () => {
     const h = await cluster();
     const admin = await h.client('client.admin');

@@ -17,7 +17,7 @@ import {
 import { EACCES, EINVAL, ENOENT, ENOTSUP, EPERM, Refusal } from '../errno.ts';
 import { optionText } from '../format/pool.ts';
 import type { Json } from '../format/json.ts';
-import { checkPgNum, type PoolLimits } from '../osd/pools.ts';
+import { checkPgNum, minSizeOf, type PoolLimits } from '../osd/pools.ts';
 
 /** What `osd pool set` works on. */
 export interface SettingContext {
@@ -26,6 +26,8 @@ export interface SettingContext {
   name: string;
   limits: PoolLimits;
   allowSizeOne: boolean;
+  /** `osd_pool_default_min_size`. */
+  defaultMinSize: number;
   sure: boolean;
 }
 
@@ -110,7 +112,7 @@ export const poolSettings: ReadonlyMap<string, PoolSetting> = new Map<string, Po
     'size',
     {
       get: (pool) => same(pool.size),
-      set: (pool, text, { map, id, limits, allowSizeOne, sure }) => {
+      set: (pool, text, { map, id, limits, allowSizeOne, defaultMinSize, sure }) => {
         if ((pool.flags & POOL_NOSIZECHANGE) !== 0)
           throw new Refusal(EPERM, 'pool size change is disabled; you must unset nosizechange flag for the pool first');
         if (isErasure(pool)) throw new Refusal(ENOTSUP, 'can not change the size of an erasure-coded pool');
@@ -123,12 +125,7 @@ export const poolSettings: ReadonlyMap<string, PoolSetting> = new Map<string, Po
             'WARNING: setting pool size 1 could lead to data loss without recovery. If you are *ABSOLUTELY CERTAIN* that is what you want, pass the flag --yes-i-really-mean-it.',
           );
         checkPgNum(map, id, pool.pgNum, size, limits);
-        const minSize = size < pool.minSize ? size : size - Math.floor(size / 2);
-        return {
-          ...pool,
-          size,
-          minSize: size > pool.size ? Math.max(pool.minSize, minSize) : Math.min(pool.minSize, size),
-        };
+        return { ...pool, size, minSize: minSizeOf(size, defaultMinSize) };
       },
     },
   ],

@@ -219,6 +219,7 @@ export const poolCommands: readonly CommandEntry<CommandContext>[] = [
           name,
           limits: poolLimits(mon),
           allowSizeOne: mon.options.flag('mon_allow_pool_size_one'),
+          defaultMinSize: mon.options.number('osd_pool_default_min_size'),
           sure: args.flag('yes_i_really_mean_it'),
         });
         if (changed !== pool)

@@ -36,6 +36,11 @@ export interface PoolLimits {
   maxPgsPerOsd: number;
 }
 
+/** Copies that must be there for I/O of a pool with `size`, when it is made and when its size is changed; `wanted` is `osd_pool_default_min_size`, 0 for none. */
+export function minSizeOf(size: number, wanted: number): number {
+  return wanted > 0 ? Math.min(wanted, size) : size - Math.floor(size / 2);
+}
+
 /** Adds a replicated pool; the caller has looked whether the name is free. Returns its id. Errors: ENOENT, EINVAL, ERANGE. */
 export function createPool(
   inc: OsdMapIncremental,
@@ -68,7 +73,7 @@ export function createPool(
     newPool({
       type: POOL_TYPE_REPLICATED,
       size,
-      minSize: request.minSize > 0 ? Math.min(request.minSize, size) : size - Math.floor(size / 2),
+      minSize: minSizeOf(size, request.minSize),
       crushRule: rule,
       pgNum,
       pgpNum,
