@@ -100,6 +100,8 @@ export class Lessor {
   /** A new leader gives every lease the time it had when it was granted or last checkpointed: renewals are known to the old one only. */
   lead(leases: Iterable<[bigint, { ttlSeconds: number; remainingSeconds: number }]>): void {
     this.#leading = true;
+    // Not when it was due by the time of this member's start: that it is late would look as if the process had stood still.
+    this.#checkpointAt = this.#clock.monotonic() + checkpointEveryMs;
     for (const [id, { ttlSeconds, remainingSeconds }] of leases) this.granted(id, ttlSeconds, remainingSeconds);
   }
 

@@ -440,7 +440,10 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
       waiting?.resolve({ kind: 'none' });
       this.#cluster.changed();
     } else this.#state.pass(entry.index, entry.term);
-    if (this.#entries.leads && entry.term === this.#entries.node.raft.term) this.#started.resolve();
+    if (entry.type !== 'empty' || !this.#entries.leads || entry.term !== this.#entries.node.raft.term) return;
+    // What this leader's term begins with: everything from before it is applied.
+    this.#leases.lessor.lead(this.#state.leases);
+    this.#started.resolve();
   }
 
   appliedBatch(): void {
@@ -472,16 +475,14 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   // --- the group
 
   leadership({ leader, term, role }: Leadership): void {
-    const leads = role === 'leader';
     if (leader !== nobody && leader !== this.#leader) {
       this.#counts.leaderChanges++;
       this.#leader = leader;
     }
     this.#options.log.info('store: leadership', { leader: leader.toString(16), term, role });
-    if (leads) {
-      this.#leases.lessor.lead(this.#state.leases);
-      if (!this.#entries.alone && this.#state.reserved > 0) this.#reserve(0);
-    } else this.#leases.lessor.follow();
+    // A new leader begins with leases when it knows what the earlier ones said of them (`apply`).
+    this.#leases.lessor.follow();
+    if (role === 'leader' && !this.#entries.alone && this.#state.reserved > 0) this.#reserve(0);
     this.#cluster.changed();
   }
 

@@ -76,12 +76,15 @@ export class Watches {
 
   /** The state is another one now: whoever was up to date reads from the database what was skipped. */
   replace(state: State, rows: Rows): void {
+    // Whoever was up to date was told of everything there was, also when none of it was for him.
+    const told = this.#state.revision;
     this.#state = state;
     this.#rows = rows;
     const all = [...this.#ranges, ...[...this.#byKey.values()].flatMap((set) => [...set])];
     this.#ranges.clear();
     this.#byKey.clear();
     for (const watcher of all) {
+      watcher.next = Math.max(watcher.next, told + 1);
       if (watcher.next > state.revision) {
         this.#join(watcher);
         continue;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { utf8 } from '../../../internal/base/bytes.ts';
+import { utf8, utf8Text } from '../../../internal/base/bytes.ts';
 import { errorCode } from '../../../internal/base/errors.ts';
 import { seededRandom } from '../../../internal/base/random.ts';
 import { raftId } from '../../../internal/store/members.ts';
@@ -9,12 +9,13 @@ import { World } from './world.ts';
 /** A group in calm weather, and what a scenario does with it. */
 class Scenario {
   readonly world = new World(seededRandom(1));
-  readonly group = new SimulatedGroup(this.world, {
-    segmentBytes: 1 << 20,
-    checkpointBytes: 1 << 20,
-    flushAfterMs: 300,
-    timing,
-  });
+  readonly group: SimulatedGroup;
+
+  /** `keepBytes`: as `RaftTiming`. */
+  constructor(keepBytes = 1 << 20) {
+    const tuning = { segmentBytes: 1 << 20, checkpointBytes: 1 << 20, flushAfterMs: 300 };
+    this.group = new SimulatedGroup(this.world, { ...tuning, timing: { ...timing, keepBytes } });
+  }
 
   async until(done: () => boolean): Promise<void> {
     await this.world.run(this.world.now + 30_000, () => done() || this.group.violation !== undefined);
@@ -39,8 +40,8 @@ class Scenario {
 
 /** Three voters. */
 class Three extends Scenario {
-  static async start(): Promise<Three> {
-    const three = new Three();
+  static async start(keepBytes?: number): Promise<Three> {
+    const three = new Three(keepBytes);
     const { group } = three;
     group.add('n1');
     await three.until(() => group.leader !== undefined);
@@ -168,4 +169,57 @@ test('learners that are gone do not get a vote, and get it when they are back', 
   expect(voters()).toBe(1);
   group.start(second);
   await scenario.until(() => voters() === 3);
+});
+
+test('what is left of a lease survives a change of the leader, and so does a renewal that the next one learns of only when it leads', async () => {
+  const three = await Three.start();
+  const { group, world } = three;
+  const { id } = await three.settle(group.leader!.life.store.leaseGrant(1200));
+  const left = async (): Promise<number> =>
+    (await three.settle(group.leader!.life.store.leaseTimeToLive(id))).ttlSeconds;
+  /** The next leader knows of nothing that this one's messages did not say yet. */
+  const replaceLeader = async (): Promise<void> => {
+    const old = group.leader!;
+    group.parts = [new Set(group.members.map((member) => member.id).filter((each) => each !== old.id))];
+    group.kill(old);
+    await three.until(() => group.leader !== undefined);
+    group.parts = undefined;
+    group.start(old);
+  };
+  await world.run(world.now + 310_000, () => group.violation !== undefined);
+  await replaceLeader();
+  expect(await left()).toBeLessThan(910);
+  await three.settle(group.leader!.life.store.leaseKeepAlive(id));
+  await replaceLeader();
+  expect(await left()).toBeGreaterThan(1190);
+});
+
+test('a watch of a quiet key goes on when its member takes over a state whose history is compacted', async () => {
+  const three = await Three.start(500);
+  const { group } = three;
+  const { follower } = three;
+  const put = (key: string) =>
+    three.settle(group.leader!.life.store.put({ key: utf8(key), value: utf8('v'.repeat(100)) }));
+  const told: string[] = [];
+  follower.life.store.watch(
+    { key: utf8('quiet') },
+    {
+      onEvents: (events) => told.push(...events.map(({ kv }) => utf8Text(kv.key))),
+      onEnd: (error) => told.push(String(error)),
+    },
+  );
+  for (let i = 0; i < 10; i++) await put('busy');
+  await three.pass(500);
+  const { revision } = follower.life.store;
+  group.parts = [new Set([follower.id])];
+  group.parts.push(new Set(group.members.map((member) => member.id).filter((id) => id !== follower.id)));
+  await three.until(() => group.leader !== undefined && group.leader.id !== follower.id);
+  for (let i = 0; i < 30; i++) await put('busy');
+  await three.settle(group.leader!.life.store.compact(revision));
+  group.parts = undefined;
+  await three.until(() => follower.life.store.revision === group.leader!.life.store.revision);
+  expect(group.trace.filter((line) => line.includes('took over')).at(-1)).toContain(follower.name);
+  await put('quiet');
+  await three.until(() => told.length > 0);
+  expect(told).toEqual(['quiet']);
 });
