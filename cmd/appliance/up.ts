@@ -77,7 +77,7 @@ export async function up(from: ConfigArguments): Promise<void> {
   const ready = await Promise.race([stopping, untilReady(config, supervisor, progress.wait)]);
   if (ready !== 'stop') {
     progress.clear();
-    process.stdout.write(screen(config, paths, ready, (performance.now() - began) / 1000));
+    progress.line(screen(config, paths, ready, (performance.now() - began) / 1000));
     await stopping;
   }
 
@@ -161,5 +161,5 @@ function screen(
     `Ctrl-C here, or \`${self} down\`, stops everything and keeps the data.`,
     '',
   ];
-  return `${lines.join('\n')}\n`;
+  return lines.join('\n');
 }
