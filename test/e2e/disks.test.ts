@@ -69,8 +69,11 @@ describe('disks', () => {
     // Everything but the disk.
     rmSync(second.data, { recursive: true });
     const token = (await server.appliance('token', 'create', '--replace', 'node-2')).stdout.trim();
-    const joined = await second.appliance('join', token, '--server', `https://${server.ip}:6443`, '--no-start');
-    expect(joined.code, joined.stderr).toBe(0);
+    await until('node-2 is a node again', 3 * minute, async () => {
+      const joined = await second.appliance('join', token, '--server', `https://${server.ip}:6443`, '--no-start');
+      if (joined.code !== 0) throw new Error(joined.stderr);
+      return true;
+    });
 
     const refused = await second.appliance('up');
     expect(refused.code).toBe(1);
