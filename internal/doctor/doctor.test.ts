@@ -239,6 +239,11 @@ describe('doctor', () => {
     expect(notOk(dockerHost, 'ports')).toMatchObject([
       { result: 'fail', text: '6443/tcp (the Kubernetes API) is in use by k3s-server (process 812)' },
     ]);
+    const etcd = { port: 2379, protocol: 'tcp' as const, address: '', pid: 77, command: 'etcd', own: false };
+    expect(notOk({ ...good, listeners: [etcd] }, 'ports')).toMatchObject([
+      { result: 'fail', text: '2379/tcp (the store as etcd) is in use by etcd (process 77)' },
+    ]);
+    expect(report(good, 'ports').findings[0]!.text).toMatch(/^6443, 2379, .* the first free ones from 6800 on$/);
     const hidden = { port: 6443, protocol: 'tcp' as const, address: '', pid: undefined, command: '', own: false };
     expect(report({ ...good, listeners: [hidden] }, 'ports').result).toBe('warn');
   });

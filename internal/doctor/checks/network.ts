@@ -12,9 +12,14 @@ export interface WantedPort {
 }
 
 /** The ports that a node with this configuration listens on. */
-export function wantedPorts({ ports, roles }: Config): WantedPort[] {
+export function wantedPorts({ datastore, ports, roles }: Config): WantedPort[] {
   const all: (WantedPort & { role: Config['roles'][number] })[] = [
     { role: 'server', port: ports.api, protocols: ['tcp'], what: 'the Kubernetes API', key: 'ports.api' },
+    ...(datastore === undefined
+      ? ([
+          { role: 'server', port: ports.etcd, protocols: ['tcp'], what: 'the store as etcd', key: 'ports.etcd' },
+        ] as const)
+      : []),
     { role: 'agent', port: ports.kubelet, protocols: ['tcp'], what: 'the kubelet', key: 'ports.kubelet' },
     { role: 'agent', port: ports.dns, protocols: ['tcp', 'udp'], what: 'the cluster DNS', key: 'ports.dns' },
     { role: 'mon', port: ports.mon, protocols: ['tcp'], what: 'the Ceph monitor', key: 'ports.mon' },
