@@ -17,7 +17,7 @@ import { GrpcTransport } from '../../internal/rpc/grpc-transport.ts';
 import { containerdDefinition, criDefinition, csiDefinition, healthDefinition } from '../../internal/rpc/proto/load.ts';
 import { roleTable } from '../../internal/node/role-table.ts';
 import { issueCertificate, makeAuthority } from '../../internal/pki/certificates.ts';
-import { WorkerWriter } from '../../internal/store/worker-system.ts';
+import { verifySnapshotAside, WorkerWriter } from '../../internal/store/worker-system.ts';
 import type { CommandModule } from './command.ts';
 import { exitCodes } from './exit-codes.ts';
 
@@ -25,8 +25,12 @@ export const command: CommandModule = { define: (command) => void command.action
 
 /** Threads by the file that is their entry point. Each is started and answers. */
 const workers: Readonly<Record<string, (directory: string) => Promise<void>>> = {
-  'internal/store/writer.worker.ts': async (directory) =>
-    (await WorkerWriter.start(join(directory, 'database'))).close(),
+  'internal/store/writer.worker.ts': async (directory) => {
+    const writer = await WorkerWriter.start(join(directory, 'database'));
+    await writer.snapshot(join(directory, 'snapshot'));
+    await writer.close();
+    await verifySnapshotAside(join(directory, 'snapshot'));
+  },
 };
 
 /** What only fails once the program is compiled; each gives a word about what it found. */

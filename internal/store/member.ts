@@ -1,15 +1,13 @@
 import type { Clock } from '../base/clock.ts';
 import type { Disk } from '../base/disk.ts';
-import { concatBytes, utf8, utf8Text } from '../base/bytes.ts';
+import { concatBytes } from '../base/bytes.ts';
 import { AppError, assert, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { plantedFault } from '../base/planted-fault.ts';
-import { diskBounds, Histogram } from '../base/prometheus.ts';
 import type { Random } from '../base/random.ts';
-import { NotLeaderError, ProposalRefusedError } from '../raft/errors.ts';
 import { decodeMembership } from '../raft/membership.ts';
 import type { Leadership, OutgoingSnapshot } from '../raft/node.ts';
-import { type Entry, nobody, type SnapshotMeta } from '../raft/types.ts';
+import type { Entry, SnapshotMeta } from '../raft/types.ts';
 import type {
   Alarm,
   Cluster,
@@ -29,12 +27,12 @@ import type {
   WatchRequest,
 } from './api.ts';
 import { type Command, decodeCommand, encodeCommand } from './command.ts';
+import { MemberCounters } from './counters.ts';
 import {
   ClusterError,
   CompactedError,
   FutureRevisionError,
   InvalidRequestError,
-  NoSpaceError,
   StoreBusyError,
   StoreClosedError,
   StoreFailedError,
@@ -42,8 +40,10 @@ import {
 import { Flusher } from './flusher.ts';
 import type { ClusterRequest, GroupCluster } from './group-cluster.ts';
 import { commandBytes, type GroupLog, type LogConsumer } from './log.ts';
-import { isLeaseQuestion, type LeaseQuestion, MemberLeases } from './member-leases.ts';
+import { MemberAlarms } from './member-alarms.ts';
+import { MemberLeases } from './member-leases.ts';
 import { decodeMembers, type Membership } from './members.ts';
+import { answerQuestion, askLeader, clusterError } from './questions.ts';
 import { RecentEvents } from './recent.ts';
 import { type CommandResult, State } from './state.ts';
 import type { StateFiles } from './state-files.ts';
@@ -99,6 +99,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   readonly #recent: RecentEvents;
   readonly #watches: Watches;
   readonly #leases: MemberLeases;
+  readonly #alarms: MemberAlarms;
   #flusher: Flusher;
   #membership: Membership;
   /** Up to which revision the entries behind this one may be lost after they were told: what this member appended last, as the leader of a term. */
@@ -108,11 +109,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   /** Told when this member has applied everything and leads. */
   readonly #started = Promise.withResolvers<void>();
   #closed: Error | undefined;
-  readonly #writeSeconds = new Histogram(diskBounds);
-  readonly #counts = { leaderChanges: 0, proposalsFailed: 0, puts: 0, deletes: 0, ranges: 0, txns: 0 };
-  #leader = nobody;
-  /** The alarm of a full store is on its way through the log. */
-  #raising = false;
+  readonly #counters = new MemberCounters();
 
   private constructor(options: MemberOptions) {
     this.#options = options;
@@ -134,9 +131,17 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
       leads: () => this.#entries.leads,
       appends: () => this.#entries.appends,
       propose: (command) => this.#propose(command, 'durable'),
-      checkSpace: () => this.#checkSpace(0),
+      checkSpace: () => this.#alarms.checkSpace(0),
       readable: () => this.#readable(false),
-      askLeader: (question) => this.#askLeader(question),
+      askLeader: (question) => askLeader(this.#entries.node, question),
+    });
+    this.#alarms = new MemberAlarms({
+      quotaBytes: options.quotaBytes,
+      log: options.log,
+      memberId: () => this.#cluster.memberId,
+      state: () => this.#state,
+      databaseBytes: () => options.files.writer.status().databaseBytes,
+      propose: (command) => this.#propose(command, 'durable'),
     });
     this.#entries = options.openLog(this);
     this.#cluster = options.openCluster(this, this.#entries);
@@ -149,7 +154,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
       entries: this.#entries,
       state: this.#state,
       writer: this.#options.files.writer,
-      writeSeconds: this.#writeSeconds,
+      writeSeconds: this.#counters.databaseWriteSeconds,
       onWritten: (revision) => this.#recent.trim(revision + 1),
       onFailed: (error) => this.failed(error),
     });
@@ -198,14 +203,14 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   async range(request: RangeRequest): Promise<RangeResponse> {
     this.#checkOpen();
     checkRange(request);
-    this.#counts.ranges++;
+    this.#counters.ranges++;
     if (!this.#entries.upToDate) await this.#readable(request.serializable);
     return this.#state.range(request);
   }
 
   async put(request: PutRequest, durability: Durability = 'durable'): Promise<{ revision: number; prevKv?: KeyValue }> {
     checkPut(request);
-    this.#checkSpace(request.value.length);
+    this.#alarms.checkSpace(request.value.length);
     const result = await this.#propose({ kind: 'op', op: { op: 'put', request } }, durability);
     assert(result.kind === 'op' && result.response.op === 'put', 'a put answers a put');
     return result.response.response;
@@ -228,7 +233,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
       if (!this.#entries.upToDate) await this.#readable(isSerializable(request));
       return this.#state.read(request);
     }
-    if (puts([...request.success, ...request.failure])) this.#checkSpace(0);
+    if (puts([...request.success, ...request.failure])) this.#alarms.checkSpace(0);
     const result = await this.#propose({ kind: 'txn', txn: request }, durability);
     assert(result.kind === 'txn', 'a transaction answers a transaction');
     return result.response;
@@ -274,36 +279,15 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
 
   async alarms(): Promise<Alarm[]> {
     this.#checkOpen();
-    return [...this.#state.alarms];
+    return this.#alarms.list();
   }
 
-  async raiseAlarm(alarm: Alarm): Promise<void> {
-    await this.#propose({ kind: 'alarm', raise: true, alarm }, 'durable');
-    this.#options.log.warn('store: alarm raised', { type: alarm.type, member: alarm.memberId.toString(16) });
+  raiseAlarm(alarm: Alarm): Promise<void> {
+    return this.#alarms.raise(alarm);
   }
 
-  async disarmAlarm(alarm: Alarm): Promise<Alarm[]> {
-    const result = await this.#propose({ kind: 'alarm', raise: false, alarm }, 'durable');
-    assert(result.kind === 'alarms', 'an alarm answers alarms');
-    for (const { type, memberId } of result.alarms)
-      this.#options.log.info('store: alarm disarmed', { type, member: memberId.toString(16) });
-    return result.alarms;
-  }
-
-  /** A store at its quota raises the alarm and refuses what would make it grow, until the alarm is disarmed. */
-  #checkSpace(bytes: number): void {
-    const { quotaBytes, files } = this.#options;
-    if (this.#state.alarms.some(({ type }) => type === 'nospace')) throw new NoSpaceError(quotaBytes);
-    if (files.writer.status().databaseBytes + this.#state.unwrittenBytes + bytes <= quotaBytes) return;
-    if (!this.#raising) {
-      this.#raising = true;
-      this.raiseAlarm({ memberId: this.#cluster.memberId, type: 'nospace' })
-        .catch(ignore)
-        .finally(() => {
-          this.#raising = false;
-        });
-    }
-    throw new NoSpaceError(quotaBytes);
+  disarmAlarm(alarm: Alarm): Promise<Alarm[]> {
+    return this.#alarms.disarm(alarm);
   }
 
   async hashKv(revision = 0): Promise<{ hash: number; revision: number; compactRevision: number }> {
@@ -349,8 +333,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
       keys: this.#closed === undefined ? this.#state.countKeys() : 0,
       bytesWritten: bytesWritten + database.bytesWritten,
       counters: {
-        ...this.#counts,
-        databaseWriteSeconds: this.#writeSeconds,
+        ...this.#counters,
         logSyncSeconds: syncSeconds,
         proposalsPending: this.#entries.waiting,
         watches: this.#watches.count,
@@ -402,7 +385,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     return new Promise((resolve, reject) => {
       const refused = (error: unknown): void => {
         const told = clusterError(error);
-        if (told instanceof ClusterError) this.#counts.proposalsFailed++;
+        if (told instanceof ClusterError) this.#counters.proposalsFailed++;
         reject(told);
       };
       this.#entries.propose(encodeCommand(command), durability, { command, resolve, reject: refused });
@@ -461,9 +444,8 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
       waiting?.reject(error);
       return;
     }
-    if (command.kind === 'txn') this.#counts.txns++;
+    this.#counters.applied(command, applied.events);
     if (applied.events !== undefined) {
-      for (const { type } of applied.events) this.#counts[type === 'put' ? 'puts' : 'deletes']++;
       this.#recent.push(this.#state.revision, applied.events);
       this.#watches.publish(this.#state.revision, applied.events);
     }
@@ -475,10 +457,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   // --- the group
 
   leadership({ leader, term, role }: Leadership): void {
-    if (leader !== nobody && leader !== this.#leader) {
-      this.#counts.leaderChanges++;
-      this.#leader = leader;
-    }
+    this.#counters.leader(leader);
     this.#options.log.info('store: leadership', { leader: leader.toString(16), term, role });
     // A new leader begins with leases when it knows what the earlier ones said of them (`apply`).
     this.#leases.lessor.follow();
@@ -486,28 +465,15 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     this.#cluster.changed();
   }
 
-  async #askLeader<T>(question: Question): Promise<T> {
-    try {
-      return JSON.parse(utf8Text(await this.#entries.node.ask(utf8(JSON.stringify(question)), askTimeoutMs))) as T;
-    } catch (error) {
-      throw clusterError(error);
-    }
-  }
-
   askLeader(request: ClusterRequest): Promise<void> {
-    return this.#askLeader(request);
+    return askLeader(this.#entries.node, request);
   }
 
-  async answer(data: Uint8Array): Promise<Uint8Array> {
-    const question = JSON.parse(utf8Text(data)) as Question;
-    return utf8(
-      JSON.stringify(isLeaseQuestion(question) ? await this.#leases.answer(question) : await this.#change(question)),
-    );
-  }
-
-  async #change(request: ClusterRequest): Promise<object> {
-    await this.#cluster.carryOut(request);
-    return {};
+  answer(data: Uint8Array): Promise<Uint8Array> {
+    return answerQuestion(data, {
+      lease: (question) => this.#leases.answer(question),
+      change: (request) => this.#cluster.carryOut(request),
+    });
   }
 
   async makeSnapshot(): Promise<OutgoingSnapshot> {
@@ -568,15 +534,3 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
 }
 
 function ignore(): void {}
-
-/** The leader answers within this time, or is asked in vain. */
-const askTimeoutMs = 10_000;
-
-type Question = LeaseQuestion | ClusterRequest;
-
-/** What callers of the store are told when the log did not take a proposal. */
-function clusterError(error: unknown): unknown {
-  if (error instanceof NotLeaderError) return new ClusterError('NO_LEADER', error.message);
-  if (error instanceof ProposalRefusedError) return new ClusterError('TIMEOUT', error.message, error.hint);
-  return error;
-}

@@ -3,10 +3,11 @@
  * stands on an ext4 of its own on a loop device, whose counter of written sectors is read; the file systems' own journals are in it.
  * `BENCH_SETTLE_SECONDS` (120) pass between ready and the first reading, `BENCH_IDLE_SECONDS` (600) between the readings. Needs root.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { must, run, TestNode } from '../e2e/harness.ts';
+import { must, TestNode } from '../e2e/harness.ts';
+import { type CountedDirectory, countedDirectory } from './counted-directory.ts';
 
 const settleSeconds = Number(process.env.BENCH_SETTLE_SECONDS ?? 120);
 const idleSeconds = Number(process.env.BENCH_IDLE_SECONDS ?? 600);
@@ -21,35 +22,15 @@ const parts = [
   { name: 'three OSDs', at: join(directory, 'data/osd') },
   { name: 'logs', at: join(directory, 'data/logs') },
 ];
-const devices = new Map<string, string>();
-
-async function mountParts(): Promise<void> {
-  for (const [index, { name, at }] of parts.entries()) {
-    const image = join(work, `${index}.img`);
-    await must(['truncate', '-s', '40G', image]);
-    // Its own initialization would go on behind our back for a while otherwise.
-    await must(['mkfs.ext4', '-q', '-E', 'lazy_itable_init=0,lazy_journal_init=0', image]);
-    const device = (await must(['losetup', '--find', '--show', image])).trim();
-    devices.set(name, device);
-    mkdirSync(at, { recursive: true });
-    await must(['mount', device, at]);
-    rmSync(join(at, 'lost+found'), { recursive: true });
-  }
-}
-
-const sectors = (device: string): number =>
-  Number(
-    readFileSync(`/sys/block/${device.replace('/dev/', '')}/stat`, 'utf8')
-      .trim()
-      .split(/\s+/)[6],
-  );
+const counted = new Map<string, CountedDirectory>();
 
 /** Bytes handed to write calls by each process of the node, storage or not: shows who, where the device shows how much. */
 function wroteBytes(pid: number): number {
   return Number(/^wchar: (\d+)/m.exec(readFileSync(`/proc/${pid}/io`, 'utf8'))![1]);
 }
 
-await mountParts();
+for (const [index, { name, at }] of parts.entries())
+  counted.set(name, await countedDirectory(at, join(work, `${index}.img`)));
 const node = new TestNode({ directory, runDir: join(work, 'run') });
 try {
   await must(['sh', 'cmd/setup/busybox-image.sh', 'dist/images/busybox.tar']);
@@ -57,17 +38,16 @@ try {
   await node.up();
   await node.healthy();
   await Bun.sleep(settleSeconds * 1000);
-  await must(['sync']);
   const { instances } = await node.status();
-  const before = new Map(parts.map(({ name }) => [name, sectors(devices.get(name)!)]));
+  const before = new Map<string, number>();
+  for (const [name, directory] of counted) before.set(name, await directory.written());
   const calls = new Map(instances.map(({ name, pid }) => [name, wroteBytes(pid!)]));
   await Bun.sleep(idleSeconds * 1000);
-  await must(['sync']);
   const perHour = (bytes: number): string => ((bytes * 3600) / idleSeconds / 1e6).toFixed(2).padStart(8);
   console.log(`written while idle, MB an hour, from ${idleSeconds} s; at the device:`);
   let total = 0;
-  for (const { name } of parts) {
-    const bytes = (sectors(devices.get(name)!) - before.get(name)!) * 512;
+  for (const [name, directory] of counted) {
+    const bytes = (await directory.written()) - before.get(name)!;
     total += bytes;
     console.log(`${perHour(bytes)}  ${name}`);
   }
@@ -77,10 +57,7 @@ try {
 } finally {
   await node.appliance('down');
   await node.waitForExit();
-  for (const { name, at } of [...parts].reverse()) {
-    await run(['umount', at]);
-    await run(['losetup', '-d', devices.get(name)!]);
-  }
+  for (const directory of [...counted.values()].reverse()) await directory.remove();
   await node.remove();
   rmSync(work, { recursive: true, force: true });
 }

@@ -1,0 +1,30 @@
+import { diskBounds, Histogram } from '../base/prometheus.ts';
+import { type MemberId, nobody } from '../raft/types.ts';
+import type { WatchEvent } from './api.ts';
+import type { Command } from './command.ts';
+
+/** What one member counts while it runs (`StoreCounters`). */
+export class MemberCounters {
+  leaderChanges = 0;
+  proposalsFailed = 0;
+  puts = 0;
+  deletes = 0;
+  ranges = 0;
+  txns = 0;
+  readonly databaseWriteSeconds = new Histogram(diskBounds);
+  #leader: MemberId = nobody;
+
+  leader(leader: MemberId): void {
+    if (leader === nobody || leader === this.#leader) return;
+    this.leaderChanges++;
+    this.#leader = leader;
+  }
+
+  applied({ kind }: Command, events: readonly WatchEvent[] = []): void {
+    if (kind === 'txn') this.txns++;
+    for (const { type } of events) {
+      if (type === 'put') this.puts++;
+      else this.deletes++;
+    }
+  }
+}
