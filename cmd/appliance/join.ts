@@ -5,6 +5,7 @@ import { type ConfigArguments, configSources, evaluateHere } from '../../interna
 import { nodePaths } from '../../internal/config/paths.ts';
 import { joinCluster } from '../../internal/join/join-system.ts';
 import { discoverServers } from '../../internal/node/discovery/mdns-system.ts';
+import { socketAnswers } from '../../internal/node/probe-system.ts';
 import { parseToken } from '../../internal/pki/token.ts';
 import { type CommandModule, configArguments, withExamples } from './command.ts';
 import { withKeyFlags } from './key-flags.ts';
@@ -22,6 +23,10 @@ export const command: CommandModule = {
     withExamples(command, [
       ['appliance join K10…::node:…', 'the cluster is looked for on the network and proved by the hash'],
       ['appliance join K10…::node:… --server https://10.0.0.5:6443', 'the cluster of this server'],
+      [
+        'appliance join K10…::server:… --role server,agent',
+        'as one more server, with a token of `token create --role server`',
+      ],
       ['appliance join - --role agent,osd --osd "{file: /mnt/usb/osd.img}" <token.txt', 'with a disk for storage'],
     ]).action((token: string, { start }: { start: boolean }) => join(configArguments(command), token, start));
   },
@@ -35,6 +40,11 @@ async function join(from: ConfigArguments, tokenText: string, start: boolean): P
   if (process.getuid?.() !== 0)
     throw new AppError('ROOT', 'appliance must be started by root', {
       hint: 'start it with sudo: it mounts, makes network interfaces and runs containers',
+    });
+  const { config } = evaluateHere(configSources(from));
+  if (await socketAnswers(nodePaths(config.dataDir, config.runDir).controlSocket))
+    throw new AppError('RUNNING', `node ${config.node.name} runs on this machine`, {
+      hint: 'stop it first: appliance down, or systemctl stop appliance',
     });
   const { joined, server } = await joinCluster({
     from,

@@ -55,7 +55,8 @@ async function reset(config: Config, options: ResetOptions): Promise<void> {
     return;
   }
   console.log(planText(config, plan));
-  refuseForeignMounts(plan, nodePaths(config.dataDir, config.runDir).agent);
+  // Of a node that was killed the containers' mounts are still there; stopping takes them back.
+  refuseForeignMounts(plan, [nodePaths(config.dataDir, config.runDir).agent, config.runDir]);
   if (options.dryRun) return;
   if (!options.yes) await ask(config.node.name);
 
@@ -103,10 +104,10 @@ async function ask(node: string): Promise<void> {
 }
 
 /** What is mounted where something is deleted would lose its files. The node's own mounts are below `own`. */
-function refuseForeignMounts({ remove }: ResetPlan, own?: string): void {
+function refuseForeignMounts({ remove }: ResetPlan, own: readonly string[] = []): void {
   const foreign = remove
     .flatMap(({ path }) => mountsBelow(path))
-    .filter(({ target }) => own === undefined || !target.startsWith(`${own}/`));
+    .filter(({ target }) => !own.some((path) => target.startsWith(`${path}/`)));
   if (foreign.length > 0)
     throw new AppError(
       'MOUNTED',

@@ -55,6 +55,52 @@ describe('status', () => {
     ]);
   });
 
+  const server = (name: string, more: object = {}) => ({
+    ...{ name, role: 'voter' as const, state: 'runs' as const, behind: 0, hasLeader: true },
+    ...more,
+  });
+  const three = [server('n1', { role: 'leader' }), server('n2'), server('n3')];
+
+  test('one server says nothing of servers, three say who leads', () => {
+    expect(report({ ...facts, servers: [server('n1', { role: 'leader' })] })).toMatchObject({
+      ok: true,
+      sentences: report(facts).sentences,
+    });
+    const { ok, sentences } = report({ ...facts, servers: three });
+    expect(ok).toBe(true);
+    expect(sentences).toContain('The store is kept by 3 servers, n1 leads.');
+  });
+
+  test('a second server has no vote; one that was added and does not come, is not reached or lags is a problem', () => {
+    const two = report({ ...facts, servers: [server('n1', { role: 'leader' }), server('n2', { role: 'learner' })] });
+    expect(two.ok).toBe(true);
+    expect(two.sentences).toContain(
+      'The store is kept by 2 servers, n1 leads; n2 has no vote: the number of those that have one stays odd.',
+    );
+    const { problems } = report({
+      ...facts,
+      servers: [
+        three[0]!,
+        server('n2', { state: 'unreachable', error: 'no answer within 4 s', hasLeader: false }),
+        server('n3', { behind: 20_000 }),
+        server('n4', { role: 'learner', state: 'not started', hasLeader: false }),
+      ],
+    });
+    expect(problems).toEqual([
+      'Server n2 is not reached: no answer within 4 s.',
+      'Server n3 lacks 20000 entries of the store.',
+      'Server n4 was added to the store and has not come yet.',
+    ]);
+  });
+
+  test('a lost majority is told as such', () => {
+    const gone = { state: 'unreachable', error: 'nothing listens', hasLeader: false };
+    const servers = [server('n1', { hasLeader: false }), server('n2', gone), server('n3', { ...gone, role: 'leader' })];
+    expect(report({ ...facts, servers }).problems[0]).toBe(
+      'The store has no leader: of 3 servers that may vote, more than half must run and reach one another.',
+    );
+  });
+
   test('nothing runs', () => {
     expect(report({ ...facts, supervisor: undefined })).toMatchObject({ ok: false, sentences: ['n1 is not running.'] });
   });

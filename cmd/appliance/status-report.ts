@@ -26,6 +26,19 @@ export interface Facts {
       }
     | { error: string }
     | undefined;
+  /** Who keeps the control plane's store; undefined on a node that does not. */
+  servers?:
+    | {
+        name: string;
+        role: 'leader' | 'voter' | 'learner';
+        state: 'runs' | 'not started' | 'unreachable';
+        /** Entries that it has not applied yet. */
+        behind?: number;
+        error?: string;
+        hasLeader: boolean;
+      }[]
+    | { error: string }
+    | undefined;
 }
 
 export interface StatusReport {
@@ -122,6 +135,10 @@ export function report(facts: Facts): StatusReport {
     );
   }
 
+  const { servers } = facts;
+  if (servers && 'error' in servers) problems.push(`The store does not answer: ${servers.error}.`);
+  else if (servers) tellServers(servers, sentences, problems);
+
   if (storage && 'error' in storage) problems.push(`Storage does not answer: ${storage.error}.`);
   else if (storage) {
     const state =
@@ -144,6 +161,35 @@ export function report(facts: Facts): StatusReport {
       );
   }
   return { ok: problems.length === 0, sentences: [...sentences, ...problems], problems, facts };
+}
+
+/** So many entries are on their way to a member that is well. */
+const behindMax = 1000;
+
+type Server = Extract<Facts['servers'], readonly unknown[]>[number];
+
+function tellServers(servers: readonly Server[], sentences: string[], problems: string[]): void {
+  const leader = servers.find(({ role, state }) => role === 'leader' && state === 'runs');
+  const waiting = servers.filter(({ role, state }) => role === 'learner' && state === 'runs');
+  if (servers.length > 1) {
+    const names = waiting.map(({ name }) => name).join(', ');
+    sentences.push(
+      `The store is kept by ${plural(servers.length, 'server')}${leader ? `, ${leader.name} leads` : ''}${
+        waiting.length === 0
+          ? ''
+          : `; ${names} ${waiting.length === 1 ? 'has' : 'have'} no vote: the number of those that have one stays odd`
+      }.`,
+    );
+  }
+  if (!servers.some(({ hasLeader }) => hasLeader))
+    problems.push(
+      `The store has no leader: of ${plural(servers.filter(({ role }) => role !== 'learner').length, 'server')} that may vote, more than half must run and reach one another.`,
+    );
+  for (const { name, state, error, behind = 0 } of servers) {
+    if (state === 'unreachable') problems.push(`Server ${name} is not reached: ${error}.`);
+    else if (state === 'not started') problems.push(`Server ${name} was added to the store and has not come yet.`);
+    else if (behind > behindMax) problems.push(`Server ${name} lacks ${behind} entries of the store.`);
+  }
 }
 
 /** What a report says, for people: the sentences, then a line for every process of the node. */

@@ -13,6 +13,10 @@ import { nodesRef, podsRef } from '../../internal/kube/client/resources.ts';
 import { apiClient } from '../../internal/kube/kubelet/api-client.ts';
 import { connectMon } from '../../internal/node/ceph-connect-client.ts';
 import { clockProblem } from '../../internal/base/last-time-system.ts';
+import { ownStoreAccess } from '../../internal/node/store-access.ts';
+import { openExternalEtcd } from '../../internal/store/external/external-client.ts';
+import { memberStates } from '../../internal/store/external/member-states-client.ts';
+import { systemClock } from '../../internal/base/system.ts';
 import { controlRequest } from '../../internal/node/control-system.ts';
 import type { NodeStatus } from '../../internal/node/status.ts';
 import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
@@ -59,14 +63,16 @@ async function readStatus(config: Config): Promise<StatusReport> {
   const paths = nodePaths(config.dataDir, config.runDir);
   const configured = { name: config.node.name, roles: config.roles };
   const supervisor = await controlRequest<NodeStatus>(paths.controlSocket, 'GET', '/status');
-  if (!supervisor) return report({ configured, supervisor: undefined, kubernetes: undefined, storage: undefined });
-  const [kubernetes, storage] = await Promise.all([
+  if (!supervisor)
+    return report({ configured, supervisor: undefined, kubernetes: undefined, storage: undefined, servers: undefined });
+  const [kubernetes, storage, servers] = await Promise.all([
     config.roles.includes('server') || config.roles.includes('agent')
       ? inTime(readKubernetes(config, paths))
       : undefined,
-    config.roles.includes('mon') ? inTime(readStorage(config, paths)) : undefined,
+    config.roles.includes('mon') ? inTime(readStorage(paths)) : undefined,
+    config.roles.includes('server') && config.datastore === undefined ? inTime(readServers(config)) : undefined,
   ]);
-  return report({ configured, supervisor, clock: clockProblem(config.dataDir), kubernetes, storage });
+  return report({ configured, supervisor, clock: clockProblem(config.dataDir), kubernetes, storage, servers });
 }
 
 async function inTime<T>(work: Promise<T>): Promise<T | { error: string }> {
@@ -115,6 +121,26 @@ async function readKubernetes(config: Config, paths: Paths): Promise<Exclude<Fac
   };
 }
 
+/** How the members of the store say that they are. */
+async function readServers(config: Config): Promise<Exclude<Facts['servers'], undefined>> {
+  const { endpoints, tls } = ownStoreAccess(config);
+  const access = { tls, clock: systemClock, log: silentLogger };
+  const store = await openExternalEtcd({ ...access, endpoints });
+  try {
+    const states = await memberStates(store, access);
+    return states.map(({ member, role, state, behind, error, leaderId }) => ({
+      name: member.name || (member.node ?? member.peerUrls.join()),
+      role,
+      state,
+      ...(behind !== undefined && { behind }),
+      ...(error !== undefined && { error }),
+      hasLeader: leaderId !== undefined && leaderId !== 0n,
+    }));
+  } finally {
+    await store.close();
+  }
+}
+
 interface CephStatus {
   health: { status: string; checks: Record<string, { summary: { message: string } }> };
   osdmap: { num_osds: number; num_up_osds: number; num_in_osds: number };
@@ -126,8 +152,8 @@ interface CephStatus {
   };
 }
 
-async function readStorage(config: Config, paths: Paths): Promise<Exclude<Facts['storage'], undefined>> {
-  const mon = await connectMon(config, paths, silentLogger, answerMs);
+async function readStorage(paths: Paths): Promise<Exclude<Facts['storage'], undefined>> {
+  const mon = await connectMon(paths, silentLogger, answerMs);
   const answer = await mon.command({ prefix: 'status', format: 'json' });
   void mon.close();
   if (answer.code !== 0) throw new AppError('MON', answer.status || `the mon answered ${answer.code}`);

@@ -8,9 +8,12 @@ import { systemClock, systemRandom } from '../../internal/base/system.ts';
 import type { Config } from '../../internal/config/config.ts';
 import { runningConfig } from '../../internal/config/machine-system.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
+import { forgetMember } from '../../internal/join/join-server-system.ts';
 import { socketAnswers } from '../../internal/node/probe-system.ts';
+import { controlMember, ownStoreAccess } from '../../internal/node/store-access.ts';
 import type { Store } from '../../internal/store/api.ts';
 import { openExternalEtcd } from '../../internal/store/external/external-client.ts';
+import { type MemberState, memberStates } from '../../internal/store/external/member-states-client.ts';
 import { restoreStore } from '../../internal/store/restore.ts';
 import { verifySnapshot } from '../../internal/store/snapshot-system.ts';
 import { timeText } from '../../internal/store/snapshots/names.ts';
@@ -30,11 +33,13 @@ export const command: CommandModule = {
     ]);
     const status = command.command('status').description('Show revision, size, leader and alarms.');
     withExamples(withOutput(status), [['appliance store status -o json', 'for programs']]).action(
-      ({ output }: Output) => withStore(status, (store) => showStatus(store, output)),
+      ({ output }: Output) => withStore(status, (store, { states }) => showStatus(store, states, output)),
     );
     const members = command.command('members').description('Show who keeps the store.');
-    withExamples(withOutput(members), [['appliance store members', 'a line each: id, name, addresses']]).action(
-      ({ output }: Output) => withStore(members, (store) => showMembers(store, output)),
+    withExamples(withOutput(members), [
+      ['appliance store members', 'a line each: its vote, whether it runs, how far it is behind'],
+    ]).action(({ output }: Output) =>
+      withStore(members, async (_store, { states }) => showMembers(await states(), output)),
     );
 
     const snapshot = command.command('snapshot').description('Copies of the whole store in one file.');
@@ -45,7 +50,7 @@ export const command: CommandModule = {
     withExamples(withOutput(save), [
       ['appliance store snapshot save /mnt/usb/before-upgrade.db', 'etcdctl reads it too'],
     ]).action((file: string | undefined, { output }: Output) =>
-      withStore(save, (store, config) => saveOne(store, config, file, output)),
+      withStore(save, (store, { config }) => saveOne(store, config, file, output)),
     );
     const list = snapshot.command('list').alias('ls').description('Show the snapshots in snapshots.dir.');
     withExamples(withOutput(list), [['appliance store snapshot list', 'the newest first']]).action(
@@ -92,35 +97,33 @@ interface Output {
   readonly output: OutputFormat;
 }
 
-async function withStore(command: Command, use: (store: Store, config: Config) => Promise<void>): Promise<void> {
+interface StoreUse {
+  readonly config: Config;
+  /** Asks each member how it is. */
+  readonly states: () => Promise<MemberState[]>;
+}
+
+async function withStore(command: Command, use: (store: Store, more: StoreUse) => Promise<void>): Promise<void> {
   const config = runningConfig(configArguments(command));
-  const { pki } = nodePaths(config.dataDir, config.runDir);
-  const own = {
-    caFile: `${pki}/etcd-server-ca.crt`,
-    certFile: `${pki}/etcd-client.crt`,
-    keyFile: `${pki}/etcd-client.key`,
-  };
+  const own = ownStoreAccess(config);
+  const tls = config.datastore === undefined ? own.tls : config.datastoreTls;
+  const access = { tls, clock: systemClock, log: silentLogger };
   let store: Store;
   try {
-    store = await openExternalEtcd({
-      endpoints: config.datastore ?? `etcd://127.0.0.1:${config.ports.etcd}`,
-      tls: config.datastore === undefined ? own : config.datastoreTls,
-      clock: systemClock,
-      log: silentLogger,
-    });
+    store = await openExternalEtcd({ ...access, endpoints: config.datastore ?? own.endpoints });
   } catch (error) {
     const code = errorCode(error);
     if (code === 'EACCES')
       throw new AppError('ROOT', 'the store is root’s to look after', { hint: 'start it with sudo' });
     if (code === 'ENOENT')
-      throw new AppError('NOT_SERVER', `this machine is no server: it has no ${own.certFile}`, {
+      throw new AppError('NOT_SERVER', `this machine is no server: it has no ${own.tls.certFile}`, {
         hint: 'call it on a server of the cluster',
       });
     if (config.datastore !== undefined || (await isRunning(config))) throw error;
     throw new AppError('NOT_RUNNING', 'no node runs here', { hint: 'start it first: appliance up', cause: error });
   }
   try {
-    await use(store, config);
+    await use(store, { config, states: () => memberStates(store, access) });
   } finally {
     await store.close();
   }
@@ -146,36 +149,45 @@ async function stoppedConfig(command: Command): Promise<Config> {
 
 const hex = (id: bigint): string => id.toString(16);
 
-async function showStatus(store: Store, output: OutputFormat): Promise<void> {
+async function showStatus(store: Store, states: StoreUse['states'], output: OutputFormat): Promise<void> {
   const { cluster } = store;
   const found = store.status();
   const alarms = (await store.alarms()).map(({ memberId, type }) => ({ member: hex(memberId), type }));
+  const memberStates = (await states()).map(shownMember);
   const status = {
     clusterId: hex(cluster.clusterId),
     memberId: hex(cluster.memberId),
     leaderId: hex(cluster.leaderId),
     term: cluster.term,
-    members: cluster.members().length,
+    members: memberStates.length,
     revision: found.revision,
     keys: found.keys,
     appliedIndex: found.appliedIndex,
     databaseBytes: found.databaseBytes,
     databaseBytesInUse: found.databaseBytesInUse,
     alarms,
+    memberStates,
   };
+  const leader = memberStates.find(({ id }) => id === status.leaderId);
   print(output, status, () =>
-    columns([
-      ['REVISION', 'KEYS', 'SIZE', 'IN USE', 'MEMBERS', 'LEADER', 'ALARMS'],
-      [
-        String(status.revision),
-        String(status.keys),
-        mebibytes(status.databaseBytes),
-        mebibytes(status.databaseBytesInUse),
-        String(status.members),
-        status.leaderId === '0' ? 'none' : status.leaderId === status.memberId ? 'this member' : status.leaderId,
-        alarms.map(({ type }) => type).join() || 'none',
-      ],
-    ]),
+    [
+      columns([
+        ['REVISION', 'KEYS', 'SIZE', 'IN USE', 'LEADER', 'ALARMS'],
+        [
+          String(status.revision),
+          String(status.keys),
+          mebibytes(status.databaseBytes),
+          mebibytes(status.databaseBytesInUse),
+          status.leaderId === '0'
+            ? 'none'
+            : status.leaderId === status.memberId
+              ? 'this member'
+              : leader?.name || status.leaderId,
+          alarms.map(({ type }) => type).join() || 'none',
+        ],
+      ]),
+      ...(memberStates.length > 1 ? ['', memberTable(memberStates)] : []),
+    ].join('\n'),
   );
 }
 
@@ -183,28 +195,53 @@ function mebibytes(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 }
 
-async function showMembers(store: Store, output: OutputFormat): Promise<void> {
-  const { cluster } = store;
-  const members = cluster.members().map(({ id, name, peerUrls, clientUrls, learner }) => ({
+interface ShownMember {
+  readonly id: string;
+  readonly name: string;
+  readonly role: MemberState['role'];
+  readonly state: MemberState['state'];
+  readonly behind: number | null;
+  readonly error: string | null;
+  readonly peerUrls: readonly string[];
+  readonly clientUrls: readonly string[];
+  readonly learner: boolean;
+  readonly leader: boolean;
+}
+
+function shownMember({ member, role, state, behind, error }: MemberState): ShownMember {
+  const { id, name, node, peerUrls, clientUrls, learner } = member;
+  return {
     id: hex(id),
-    name,
+    name: name || (node ?? ''),
+    role,
+    state,
+    behind: behind ?? null,
+    error: error ?? null,
     peerUrls,
     clientUrls,
     learner,
-    leader: id === cluster.leaderId,
-  }));
-  print(output, members, () =>
-    columns([
-      ['ID', 'NAME', 'ROLE', 'PEER', 'CLIENT'],
-      ...members.map((member) => [
-        member.id,
-        member.name || '(not started)',
-        member.learner ? 'learner' : member.leader ? 'leader' : 'voter',
-        member.peerUrls.join(),
-        member.clientUrls.join(),
-      ]),
+    leader: role === 'leader',
+  };
+}
+
+function memberTable(members: readonly ShownMember[]): string {
+  return columns([
+    ['ID', 'NAME', 'ROLE', 'STATE', 'BEHIND', 'PEER', 'CLIENT'],
+    ...members.map((member) => [
+      member.id,
+      member.name || '(added by hand)',
+      member.role,
+      member.state,
+      member.behind === null ? '-' : member.behind === 0 ? 'no' : `${member.behind} entries`,
+      member.peerUrls.join(),
+      member.clientUrls.join(),
     ]),
-  );
+  ]);
+}
+
+function showMembers(states: readonly MemberState[], output: OutputFormat): void {
+  const members = states.map(shownMember);
+  print(output, members, () => memberTable(members));
 }
 
 async function saveOne(store: Store, config: Config, file: string | undefined, output: OutputFormat): Promise<void> {
@@ -242,7 +279,8 @@ function checkOne(file: string, output: OutputFormat): void {
 
 async function restoreOne(command: Command, file: string, output: OutputFormat): Promise<void> {
   const config = await stoppedConfig(command);
-  const { store: dir } = nodePaths(config.dataDir, config.runDir);
+  const paths = nodePaths(config.dataDir, config.runDir);
+  const dir = paths.store;
   // Before anything is moved.
   verifySnapshot(file);
   const time = timeText(systemClock.now());
@@ -251,6 +289,7 @@ async function restoreOne(command: Command, file: string, output: OutputFormat):
   const before = existsSync(dir) ? `${dir}.before-${time}` : undefined;
   if (before !== undefined) renameSync(dir, before);
   renameSync(made, dir);
+  forgetMember(paths);
   await systemDisk.syncDirectory(config.dataDir);
   print(output, { revision, keys, before: before ?? null }, () =>
     [
@@ -285,15 +324,15 @@ async function clusterReset(command: Command): Promise<void> {
   const config = await stoppedConfig(command);
   const paths = nodePaths(config.dataDir, config.runDir);
   if (!existsSync(paths.store)) throw new AppError('NOT_SERVER', `there is no store in ${paths.store}`);
-  const clientUrls = [`https://${config.node.ip}:${config.ports.etcd}`];
   await resetCluster({
     dir: paths.store,
     disk: systemDisk,
     clock: systemClock,
     random: systemRandom,
     log: silentLogger,
-    member: { name: config.node.name, peerUrls: [], clientUrls },
+    member: controlMember(config),
   });
+  forgetMember(paths);
   console.log(
     'This server is the only member of the store now. Start it: appliance up. Other servers must be emptied and join anew.',
   );

@@ -34,6 +34,7 @@ export const keyChanges: { readonly [P in KeyPath]: Change } = {
   'ports.dns': ['server', 'edge'],
   'ports.prometheus': ['mgr'],
   'ports.etcd': ['server'],
+  'ports.etcdPeer': ['server'],
   'containerd.command': ['containerd', 'agent'],
   'containerd.cniBinDirs': ['containerd', 'agent'],
   imagesDir: ['agent'],

@@ -34,6 +34,8 @@ export interface Config {
     readonly prometheus: number;
     /** The control-plane store, as etcd. */
     readonly etcd: number;
+    /** Its members among themselves. */
+    readonly etcdPeer: number;
   };
   /** Servers tell the local network by multicast DNS that they are there. */
   readonly mdns: boolean;

@@ -270,6 +270,12 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     flag: 'etcd-port',
     role: 'server',
   }),
+  'ports.etcdPeer': row(value.port(), 2380, {
+    about: 'Where the stores of the other servers reach this one, with certificates of the cluster.',
+    example: 2382,
+    flag: 'etcd-peer-port',
+    role: 'server',
+  }),
   'containerd.command': row(value.program, 'containerd', {
     about: 'The containerd to start: a name on PATH or a path.',
     example: '/usr/local/bin/containerd',

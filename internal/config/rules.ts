@@ -108,7 +108,10 @@ export const rules: readonly Rule[] = [
     },
   },
   {
-    reads: ['ports.api', 'ports.kubelet', 'ports.mon', 'ports.ceph', 'ports.dns', 'ports.prometheus', 'ports.etcd'],
+    reads: [
+      ...(['ports.api', 'ports.kubelet', 'ports.mon', 'ports.ceph', 'ports.dns', 'ports.prometheus'] as const),
+      ...(['ports.etcd', 'ports.etcdPeer'] as const),
+    ],
     check: ({ ports }, problem, { isSet }) => {
       const names = Object.keys(ports) as (keyof Config['ports'])[];
       for (const [index, name] of names.entries())

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { ipv4Text, isIPv4, parseCidr } from '../config/cidr.ts';
 import type { Config } from '../config/config.ts';
+import type { EndpointSlice } from '../kube/api/types.ts';
 
 /** What the nodes of a cluster must agree on. */
 export interface ClusterFacts {
@@ -72,6 +73,12 @@ export const cephAccessSchema = z.object({
     .max(200)
     .regex(/^[A-Za-z0-9+/]+=*$/),
 });
+
+/** Where API servers are, `host:port` each, as a slice of the Service `kubernetes` has it. */
+export function serverAddresses({ endpoints, ports }: EndpointSlice): string[] {
+  const port = ports?.find((one) => one.name === 'https' || one.name === undefined)?.port ?? 6443;
+  return (endpoints ?? []).flatMap((endpoint) => endpoint.addresses.map((address) => `${address}:${port}`));
+}
 
 /** Go's JSON of a net.IPNet. */
 function goNetwork(text: string): { IP: string; Mask: string } {

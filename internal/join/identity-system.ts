@@ -26,6 +26,9 @@ const endpoints: Record<NodeLeafName, string> = {
   edge: '/v1-appliance/client-edge.crt',
 };
 
+/** Dead ones cost a failed attempt each before a node gives up. */
+const rememberedServersMax = 12;
+
 export interface NodeSelf {
   readonly name: string;
   readonly password: string;
@@ -117,6 +120,15 @@ export function writeServers(paths: Paths, servers: readonly string[]): void {
   const file = `${paths.identity}/servers.json`;
   const text = `${JSON.stringify([...new Set(servers)].slice(0, 64))}\n`;
   if (readFileIfThere(file) !== text) writeFileAtomic(file, text, 0o644);
+}
+
+/**
+ * Writes down which servers live now. Those that are not among them, and the one that the user named, are remembered behind: when every living one is gone, a
+ * dead one may be back.
+ */
+export function rememberServers(config: Config, paths: Paths, live: readonly string[]): void {
+  const named = config.server === undefined ? [] : [serverAddressOf(config.server)];
+  writeServers(paths, [...new Set([...live, ...named, ...readServers(paths)])].slice(0, rememberedServersMax));
 }
 
 /** Where a node asks: its own server where it has one, else those that it knows. */

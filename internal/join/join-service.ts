@@ -21,6 +21,8 @@ import { type ClusterFacts, type ClusterInfo, k3sConfig } from './cluster-info.t
 import { Credentials, parseBasic, type Principal } from './credentials.ts';
 import { claimRefusal, type NodeClaim } from './node-claims.ts';
 import { RateLimit } from './rate-limit.ts';
+import { encodeServerBundle, type ServerBundle } from './server-bundle.ts';
+import type { JoiningServer } from './server-members.ts';
 
 /**
  * The endpoints by which machines join, on the port of the API server: `/cacerts`, `/ping` and `/v1-k3s/…` as K3s' agents call them
@@ -48,8 +50,8 @@ export interface JoinServiceOptions {
   readonly servers: () => Promise<string[]>;
   /** What an OSD on another node needs; undefined where there is no storage. */
   readonly ceph: (() => Promise<CephAccess>) | undefined;
-  /** Every file that makes a server one of this cluster, by name. */
-  readonly serverFiles: () => Record<string, string>;
+  /** Makes a machine one more server of this cluster: what it needs for that. Throws StatusError. */
+  readonly admitServer: (server: JoiningServer) => Promise<ServerBundle>;
   readonly staticSecrets: () => readonly string[];
   /** Addresses of this server's machine: no node gets a certificate for them but its own. */
   readonly ownAddresses: () => readonly string[];
@@ -85,6 +87,9 @@ interface Endpoint {
 
 const nodePattern = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const passwordPattern = /^[!-~]{8,128}$/;
+/** What a joining server tells of its store. */
+export const peerUrlHeader = 'appliance-peer-url';
+export const memberHeader = 'appliance-store-member';
 const addressesMax = 8;
 const bodyMax = 16_384;
 
@@ -105,6 +110,18 @@ export function nodeHeaders(headers: Headers): { name: string; password: string;
   for (const address of addresses)
     if (!isIPv4(address)) throw badRequest(`invalid node IP address ${JSON.stringify(address.slice(0, 64))}`);
   return { name, password, addresses };
+}
+
+/** Where the store of a joining server will be reached, and which member it is already. Throws 400. */
+export function serverHeaders(headers: Headers): Omit<JoiningServer, 'node'> {
+  const peerUrl = headers.get(peerUrlHeader) ?? '';
+  const member = headers.get(memberHeader);
+  const match = /^https:\/\/(\d+\.\d+\.\d+\.\d+):(\d{1,5})$/.exec(peerUrl);
+  if (!match || !isIPv4(match[1]!) || Number(match[2]) > 65_535)
+    throw badRequest(`${peerUrlHeader}: expected https://address:port, where the store of this server is reached`);
+  if (member !== null && !/^[0-9a-f]{1,14}$/.test(member))
+    throw badRequest(`${memberHeader}: expected the id of a member`);
+  return { peerUrl, member: member === null ? undefined : BigInt(`0x${member}`) };
 }
 
 /** Answers the requests of joining and joined machines; undefined for a path that is not theirs. Never throws. */
@@ -201,11 +218,13 @@ export function createJoinService(
       handle: async ({ request, who }) => {
         if (who.kind !== 'token') throw failure(403, 'Forbidden', 'a token of user server is needed', {});
         const { name, password } = nodeHeaders(request.headers);
+        const store = serverHeaders(request.headers);
         // Nothing is signed for its addresses here.
         await checkClaim({ name, addresses: [] });
         await credentials.admitNode(who, name, password);
+        const bundle = await options.admitServer({ node: name, ...store });
         log.warn('gives the keys of the cluster to a joining server', { node: name, from: request.remote });
-        return text(await seal(who.secret, Buffer.from(JSON.stringify(options.serverFiles())), random));
+        return text(await seal(who.secret, encodeServerBundle(bundle), random));
       },
     },
     '/v1-appliance/client-edge.crt': certificate((call) => nodeCertificate(call, 'edge')),

@@ -18,6 +18,7 @@ import {
   writeServers,
 } from './identity-system.ts';
 import { fetchAuthority, ServerClient, serverAddressOf } from './join-client.ts';
+import { requestServerBundle, stageServer, takeStagedServer } from './join-server-system.ts';
 
 /** A clock that differs more from the server's does not join: certificates, tickets and leases would fail later, and nobody would know why. */
 const skewMaxMs = 5 * 60_000;
@@ -34,8 +35,8 @@ export interface JoinOptions {
 }
 
 /** Refuses on a machine that is something already. */
-function checkFree(paths: Paths): void {
-  if (existsSync(`${paths.pki}/server-ca.key`))
+function checkFree(paths: Paths, dataDir: string): void {
+  if (existsSync(`${paths.pki}/server-ca.key`) && machineFacts(dataDir).joined === undefined)
     throw new AppError('JOINED', `this machine is a server of its own cluster (${paths.pki})`, {
       hint: 'to give that cluster up for good: `appliance reset`; to keep it, join with another dataDir',
     });
@@ -52,7 +53,7 @@ function joiningConfig(from: ConfigArguments, token: string): Config {
 
 /**
  * Joins the cluster of the token: fetches its CA, checks the hash, from then on believes that CA only, has this node's certificates signed and writes its
- * identity. Nothing is written before everything is there, but the node password. Errors: TOKEN, CA_HASH, CA, CLOCK, UNREACHABLE, JOIN, CONFIG, `HTTP_<code>`.
+ * identity. As a server it gets the cluster's keys instead, and signs its own. Nothing is written before everything is there, but the node password. Errors: TOKEN, CA_HASH, CA, CLOCK, UNREACHABLE, JOIN, CONFIG, `HTTP_<code>`.
  */
 export async function joinCluster(
   options: JoinOptions,
@@ -61,10 +62,15 @@ export async function joinCluster(
   const token = parseToken(options.tokenText);
   const before = joiningConfig(from, options.tokenText);
   const paths = nodePaths(before.dataDir, before.runDir);
-  checkFree(paths);
-  if (before.roles.includes('server') || before.roles.includes('mon') || before.roles.includes('mgr'))
-    throw new AppError('CONFIG', `this version joins as agent and osd, not as ${before.roles.join(', ')}`, {
-      hint: 'write `roles: [agent]` or `roles: [agent, osd]` into the configuration, or leave roles away',
+  checkFree(paths, before.dataDir);
+  if (before.roles.includes('mon') || before.roles.includes('mgr'))
+    throw new AppError('CONFIG', `this version joins as server, agent and osd, not as ${before.roles.join(', ')}`, {
+      hint: 'write `roles: [agent]`, `roles: [agent, osd]` or `roles: [server, agent]` into the configuration, or leave roles away',
+    });
+  const asServer = before.roles.includes('server');
+  if (asServer && token.user !== 'server')
+    throw new AppError('TOKEN', 'this token lets a machine join as an agent, not as a server', {
+      hint: '`appliance token create --role server` on a server makes one that does',
     });
 
   const named = before.server;
@@ -111,15 +117,36 @@ export async function joinCluster(
   makeDirectory(paths.dataDir, 0o711);
   makeDirectory(paths.identity, 0o711);
   const self = { name: config.node.name, password: ensureNodePassword(paths, random), addresses: [config.node.ip] };
+  if (asServer) {
+    if (config.ports.api !== info.ports.api)
+      throw new AppError('CONFIG', `ports.api: expected ${info.ports.api}, as at the cluster's servers`, {
+        hint: 'pods reach every server by the Service kubernetes, which has one port',
+      });
+    const bundle = await requestServerBundle(byToken, token.secret, self, config.ports.etcdPeer, paths);
+    if ((bundle.member === undefined) !== (config.datastore !== undefined))
+      throw new AppError(
+        'CONFIG',
+        bundle.member
+          ? 'the servers of this cluster keep its data themselves'
+          : "a real etcd keeps this cluster's data",
+        { hint: 'write the same datastore into the configuration of every server, or leave it away at each' },
+      );
+    if (!bundle.ceph) checkDisks(config);
+    step(`${config.node.name} has the keys of the cluster`);
+    stageServer(paths, bundle);
+    writeServers(paths, [...found, ...info.servers]);
+    const { ceph } = bundle;
+    const record = ceph ? { ...joined, ceph: { fsid: ceph.fsid, monHosts: ceph.monHosts } } : joined;
+    writeRecord(paths, record);
+    await takeStagedServer(paths, clock.now());
+    return { config, joined: record, server };
+  }
   const pairs = new Map<string, { cert: string; key: string }>();
   for (const name of nodeLeafNames) pairs.set(name, await requestCertificate(byToken, name, self));
   const byNode = byToken.as({ certificate: pairs.get('kubelet')! });
   const clientCa = await byNode.ask('/v1-k3s/client-ca.crt');
   const ceph = await requestCeph(byNode);
-  if (!ceph && config.roles.includes('osd'))
-    throw new AppError('JOIN', 'the cluster has no storage that an OSD could be part of', {
-      hint: 'leave the role osd away',
-    });
+  if (!ceph) checkDisks(config);
   step(`${config.node.name} has its certificates`);
 
   writeFileAtomic(`${paths.identity}/server-ca.crt`, ca, 0o644);
@@ -129,6 +156,17 @@ export async function joinCluster(
   if (ceph) writeCephAccess(paths, ceph);
   const record: JoinedCluster = ceph ? { ...joined, ceph: { fsid: ceph.fsid, monHosts: ceph.monHosts } } : joined;
   // Last: from now on this machine is a node of that cluster.
-  writeFileAtomic(`${paths.identity}/cluster.json`, `${JSON.stringify(record, undefined, 2)}\n`, 0o644);
+  writeRecord(paths, record);
   return { config, joined: record, server };
+}
+
+function writeRecord(paths: Paths, record: JoinedCluster): void {
+  writeFileAtomic(`${paths.identity}/cluster.json`, `${JSON.stringify(record, undefined, 2)}\n`, 0o644);
+}
+
+function checkDisks({ roles }: Config): void {
+  if (roles.includes('osd'))
+    throw new AppError('JOIN', 'the cluster has no storage that an OSD could be part of', {
+      hint: 'leave the role osd away',
+    });
 }

@@ -12,11 +12,14 @@ import { createKubeClient } from '../kube/client/client.ts';
 import { makeSigningRequest } from '../pki/certificates.ts';
 import { serverSans } from '../pki/leaves.ts';
 import { unseal } from '../pki/sealed.ts';
+import { serverFileNames } from '../pki/server-pki-system.ts';
 import { caHash } from '../pki/token.ts';
 import { clusterFacts } from './cluster-info.ts';
 import { fetchAuthority, ServerClient } from './join-client.ts';
 import { createJoinService, nodeHeaders } from './join-service.ts';
 import { RateLimit } from './rate-limit.ts';
+import { decodeServerBundle, type ServerBundle } from './server-bundle.ts';
+import type { JoiningServer } from './server-members.ts';
 import { createToken, type NewToken, newToken } from './tokens.ts';
 import { keepPassword } from './node-passwords.ts';
 
@@ -37,6 +40,12 @@ const config = effectiveConfig('tlsSans: [api.example.com, 203.0.113.7]', 'test'
   freeBytes: 1e12,
 });
 let staticSecret: string | undefined;
+const admitted: JoiningServer[] = [];
+const bundle: ServerBundle = {
+  format: 1,
+  files: Object.fromEntries(serverFileNames.map((name) => [name, `the key: ${name}`])),
+  member: { clusterId: 'c1', memberId: 'd2' },
+};
 
 beforeAll(async () => {
   server = await startTestServer({ port: 0 });
@@ -62,7 +71,10 @@ beforeEach(() => {
     facts: clusterFacts(config),
     servers: async () => ['10.0.0.1:6443', '10.0.0.3:6443'],
     ceph: async () => ({ fsid: 'f', monHosts: ['[v2:10.0.0.1:3300]'], bootstrapOsdKey: 'key' }),
-    serverFiles: () => ({ 'server-ca.key': 'the key' }),
+    admitServer: async (joining) => {
+      admitted.push(joining);
+      return bundle;
+    },
     staticSecrets: () => (staticSecret === undefined ? [] : [staticSecret]),
     ownAddresses: () => ['10.0.0.1'],
     serverSans: () => serverSans(config, ['10.0.0.1']),
@@ -88,6 +100,8 @@ interface Ask {
   node?: string;
   password?: string;
   ip?: string;
+  peerUrl?: string;
+  member?: string;
   certificate?: UserInfo;
   method?: string;
   body?: Uint8Array;
@@ -100,6 +114,8 @@ async function ask(path: string, given: Ask = {}): Promise<{ status: number; tex
   if (given.node !== undefined) headers.set('k3s-node-name', given.node);
   if (given.password !== undefined) headers.set('k3s-node-password', given.password);
   if (given.ip !== undefined) headers.set('k3s-node-ip', given.ip);
+  if (given.peerUrl !== undefined) headers.set('appliance-peer-url', given.peerUrl);
+  if (given.member !== undefined) headers.set('appliance-store-member', given.member);
   const response = await service({
     method: given.method ?? 'GET',
     path,
@@ -195,7 +211,7 @@ describe('join endpoints', () => {
     expect((await ask('/v1-appliance/ceph', { secret })).status).toBe(403);
     expect((await ask('/v1-appliance/ceph', { certificate: nodeUser('any') })).status).toBe(200);
     expect((await ask('/v1-appliance/ceph')).status).toBe(401);
-    const second = { node: 'server-2', password: 'password-s' };
+    const second = { node: 'server-2', password: 'password-s', peerUrl: 'https://10.0.0.2:2380' };
     expect((await ask('/v1-k3s/server-bootstrap', { secret, ...second })).status).toBe(403);
     expect((await ask('/v1-k3s/server-bootstrap', { certificate: nodeUser('any'), ...second })).status).toBe(403);
     staticSecret = 'a-static-token';
@@ -204,12 +220,26 @@ describe('join endpoints', () => {
       expect((await ask('/v1-k3s/server-bootstrap', { user, secret: staticSecret, ...second })).status).toBe(403);
     }
     const opens = await tokenFor({ user: 'server' });
-    const keys = await ask('/v1-k3s/server-bootstrap', { user: 'server', secret: opens, ...second });
+    const asServer = { user: 'server', secret: opens, ...second };
+    for (const peerUrl of [
+      '',
+      'http://10.0.0.2:2380',
+      'https://10.0.0.2',
+      'https://host:2380',
+      'https://1.2.3.4:99999',
+    ])
+      expect((await ask('/v1-k3s/server-bootstrap', { ...asServer, peerUrl })).status, peerUrl).toBe(400);
+    expect((await ask('/v1-k3s/server-bootstrap', { ...asServer, member: 'x' })).status).toBe(400);
+    expect(admitted).toEqual([]);
+    const keys = await ask('/v1-k3s/server-bootstrap', asServer);
     expect(keys.status, keys.text).toBe(200);
     expect(keys.text).not.toContain('the key');
-    expect(JSON.parse(Buffer.from(await unseal(opens, keys.text)).toString())).toEqual({
-      'server-ca.key': 'the key',
-    });
+    expect(decodeServerBundle(await unseal(opens, keys.text))).toEqual(bundle);
+    await ask('/v1-k3s/server-bootstrap', { ...asServer, member: 'd2' });
+    expect(admitted).toEqual([
+      { node: 'server-2', peerUrl: second.peerUrl, member: undefined },
+      { node: 'server-2', peerUrl: second.peerUrl, member: 0xd2n },
+    ]);
   });
 
   test('names and addresses of API servers and of other nodes are not for nodes, and a refused one keeps nothing', async () => {

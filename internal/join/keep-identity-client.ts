@@ -3,10 +3,14 @@ import { errorCode, errorText } from '../base/errors.ts';
 import type { RoleContext } from '../node/role.ts';
 import { keepCertificates } from '../pki/keep-certificates.ts';
 import { publishKubeconfig } from '../pki/server-pki-system.ts';
-import { ownClient, readServers, renewIdentity, writeServers } from './identity-system.ts';
+import { ownClient, readServers, rememberServers, renewIdentity, writeServers } from './identity-system.ts';
 import { z } from 'zod';
-import { serverAddressOf } from './join-client.ts';
-import { serverAddress } from './cluster-info.ts';
+import type { EndpointSlice } from '../kube/api/types.ts';
+import type { KubeObject } from '../kube/client/api.ts';
+import { Informer } from '../kube/client/informer.ts';
+import { endpointSlicesRef } from '../kube/client/resources.ts';
+import { apiClient } from '../kube/kubelet/api-client.ts';
+import { serverAddress, serverAddresses } from './cluster-info.ts';
 
 /** The list of servers is asked for so often; a node that misses a change still has the others. */
 const serversMs = 300_000;
@@ -37,6 +41,7 @@ export async function keepIdentity(
     }),
   ];
   loops.push(config.roles.includes('server') ? keepKubeconfig(context, stopping) : keepServers(context, options));
+  loops.push(followServers(context, stopping));
   await Promise.all(loops);
 }
 
@@ -53,6 +58,23 @@ async function keepKubeconfig({ clock, config, log, paths }: RoleContext, stoppi
   }
 }
 
+/** Takes over which servers there are as soon as the Service `kubernetes` says so, so that one that joins is known before another one dies. */
+async function followServers({ clock, config, log, paths }: RoleContext, stopping: AbortSignal): Promise<void> {
+  const slices = new Informer<EndpointSlice & KubeObject>({
+    client: apiClient(config, paths, 'edge', 'appliance-servers'),
+    resource: endpointSlicesRef,
+    list: { namespace: 'default', labelSelector: 'kubernetes.io/service-name=kubernetes' },
+    clock,
+    log,
+  });
+  const changed = (): void => {
+    const live = slices.list().flatMap(serverAddresses);
+    if (live.length > 0) rememberServers(config, paths, live);
+  };
+  slices.handle({ onAdd: changed, onUpdate: changed });
+  await slices.run(stopping);
+}
+
 async function keepServers(
   { clock, config, log, paths, random }: RoleContext,
   { discover, stopping }: { discover: () => Promise<readonly string[]>; stopping: AbortSignal },
@@ -66,9 +88,7 @@ async function keepServers(
         .array(serverAddress)
         .max(64)
         .parse(JSON.parse(await client.ask('/v1-k3s/apiservers')));
-      // A name that the user gave may lead to servers to come.
-      const named = config.server === undefined ? [] : [serverAddressOf(config.server)];
-      if (servers.length > 0) writeServers(paths, [...servers, ...named]);
+      if (servers.length > 0) rememberServers(config, paths, servers);
     } catch (error) {
       log.debug('the list of servers is the old one', { error: errorText(error) });
       if (errorCode(error) !== 'UNREACHABLE') continue;

@@ -74,6 +74,18 @@ export function accessRules(config: Config, paths: Paths, keyrings: readonly str
           },
         ]
       : []),
+    // A server without a mon has the keys that it works with from the one that it joined by.
+    ...(server && !mon && keyrings.length > 0
+      ? [
+          directory(paths.ceph),
+          directory(`${paths.ceph}/keyrings`, passable),
+          ...keyrings.flatMap((entity): AccessRule[] =>
+            keyringReader(entity) === 'appliance-server'
+              ? [{ path: paths.keyring(entity), owner: 'root', group: 'appliance-server', mode: 0o640, kind: 'file' }]
+              : [],
+          ),
+        ]
+      : []),
     ...(mon
       ? [
           own(paths.instanceDir('mon'), 'appliance-mon'),

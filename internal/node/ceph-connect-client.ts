@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { AppError } from '../base/errors.ts';
 import { readFileIfThere } from '../base/files-system.ts';
 import type { Logger } from '../base/log.ts';
@@ -8,8 +9,7 @@ import { createMonClient } from '../ceph/client/mon-client.ts';
 import type { MonClient, MonClientOptions } from '../ceph/client/api.ts';
 import { parseMonHosts } from '../ceph/client/ceph-conf.ts';
 import { connectRados, type Rados } from '../ceph/client/rados-client.ts';
-import { addrV2, parseEntityName } from '../ceph/wire/types.ts';
-import type { Config } from '../config/config.ts';
+import { parseEntityName } from '../ceph/wire/types.ts';
 import type { Paths } from '../config/paths.ts';
 
 /** The key of an entity from its keyring file, as base64. */
@@ -25,11 +25,10 @@ export function keyringKey(paths: Paths, entity: string): MonClientOptions['key'
 }
 
 function options(
-  config: Config,
   entity: string,
   key: MonClientOptions['key'],
   log: Logger,
-  monAddrs: MonClientOptions['monAddrs'] = [[addrV2(config.node.ip, config.ports.mon)]],
+  monAddrs: MonClientOptions['monAddrs'],
 ): MonClientOptions {
   const name = parseEntityName(entity);
   if (!name) throw new AppError('ENTITY', `${entity} is not the name of a Ceph entity such as client.admin`);
@@ -44,20 +43,23 @@ function options(
 }
 
 /** A session with the mon as `client.admin`, for commands. */
-export function connectMon(config: Config, paths: Paths, log: Logger, timeoutMs: number): Promise<MonClient> {
-  return connectMonAs(config, paths, 'client.admin', log, timeoutMs);
+export function connectMon(paths: Paths, log: Logger, timeoutMs: number): Promise<MonClient> {
+  return connectMonAs(paths, 'client.admin', log, timeoutMs);
+}
+
+/** The mons of ceph.conf. */
+export function monAddresses(paths: Paths): MonClientOptions['monAddrs'] {
+  return parseMonHosts(readFileIfThere(paths.cephConf) ?? '', paths.cephConf).monAddrs;
+}
+
+/** True on a node whose server works with storage: it has the administrator's key. */
+export function hasCephKeys(paths: Paths): boolean {
+  return existsSync(paths.keyring('client.admin'));
 }
 
 /** A session with the mons of ceph.conf as an entity whose keyring is here. */
-export async function connectMonAs(
-  config: Config,
-  paths: Paths,
-  entity: string,
-  log: Logger,
-  timeoutMs: number,
-): Promise<MonClient> {
-  const { monAddrs } = parseMonHosts(readFileIfThere(paths.cephConf) ?? '', paths.cephConf);
-  const client = createMonClient(options(config, entity, keyringKey(paths, entity), log, monAddrs));
+export async function connectMonAs(paths: Paths, entity: string, log: Logger, timeoutMs: number): Promise<MonClient> {
+  const client = createMonClient(options(entity, keyringKey(paths, entity), log, monAddresses(paths)));
   try {
     await client.start(timeoutMs);
     return client;
@@ -69,10 +71,13 @@ export async function connectMonAs(
 
 /** A RADOS client as the user of a CSI secret. */
 export function connectRadosAs(
-  config: Config,
+  paths: Paths,
   user: { userId: string; userKey: string },
   log: Logger,
   timeoutMs: number,
 ): Promise<Rados> {
-  return connectRados(options(config, `client.${user.userId}`, parseCryptoKey(user.userKey), log), timeoutMs);
+  return connectRados(
+    options(`client.${user.userId}`, parseCryptoKey(user.userKey), log, monAddresses(paths)),
+    timeoutMs,
+  );
 }

@@ -43,7 +43,7 @@ export async function allocateOsds(
   const given = readRecord<{ id: number; uuid: string }>(givenFile);
   const asked = readRecord<Asked>(askedFile);
   const result: OsdConfig[] = [];
-  const mon: MonClient = await connectMonAs(config, paths, 'client.bootstrap-osd', log, monMs);
+  const mon: MonClient = await connectMonAs(paths, 'client.bootstrap-osd', log, monMs);
   try {
     for (const osd of config.storage.osd) {
       if (osd.id !== unallocatedOsd) {

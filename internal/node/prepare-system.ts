@@ -8,7 +8,7 @@ import type { Logger } from '../base/log.ts';
 import { systemLogger, systemRandom } from '../base/system.ts';
 import { holdsFileSystemOf } from '../ceph/osd/disk-system.ts';
 import { type Config, type OsdConfig, unallocatedOsd } from '../config/config.ts';
-import { machineAddresses } from '../config/machine-system.ts';
+import { machineAddresses, machineFacts } from '../config/machine-system.ts';
 import { nodePaths, type Paths } from '../config/paths.ts';
 import { preflight } from '../doctor/doctor-system.ts';
 import {
@@ -21,8 +21,10 @@ import {
   writeCephAccess,
   writeServers,
 } from '../join/identity-system.ts';
+import { checkServerFiles, serverIsStaged, takeStagedServer } from '../join/join-server-system.ts';
 import { certificateAddresses } from '../pki/leaves.ts';
 import { ensureLocalIdentity, ensureServerPki, keepStaticToken, publishKubeconfig } from '../pki/server-pki-system.ts';
+import { parseToken } from '../pki/token.ts';
 import { accessRules } from './access.ts';
 import { applyAccess, checkReachable } from './access-system.ts';
 import { ensureCephFiles } from './ceph-files-system.ts';
@@ -66,11 +68,23 @@ export async function prepareNode(load: () => Config): Promise<Config> {
   if (woke !== undefined) log.warn(woke);
   const clock = nodeClock(config.dataDir);
   makeDirectory(config.imagesDir);
+  const { joined } = machineFacts(config.dataDir);
+  if (serverIsStaged(paths)) {
+    if (!joined)
+      throw new AppError('JOIN', 'this machine has begun to join a cluster as a server and has not finished', {
+        hint: 'call `appliance join` again as before, or `appliance reset` to give it up',
+      });
+    const aside = await takeStagedServer(paths, clock.now());
+    if (aside !== undefined) log.warn('the store of an earlier member is put aside', { directory: aside });
+  }
   if (config.roles.includes('server')) {
+    if (joined) checkServerFiles(paths, joined);
     const own = certificateAddresses(config, addresses);
     await ensureServerPki(config, paths, own, clock, systemRandom);
     await ensureLocalIdentity(config, paths, [config.node.ip], clock, systemRandom);
-    keepStaticToken(paths, config.token);
+    // What a server joined with is no secret for others to join with.
+    const joinedWith = joined && config.token !== undefined && parseToken(config.token).caHash !== undefined;
+    keepStaticToken(paths, joinedWith ? undefined : config.token);
     publishKubeconfig(config, paths);
   } else if (!config.roles.includes('mon') && (await refreshJoined(config, paths, clock, log))) config = load();
   await ensureCephFiles(config, paths, clock, systemRandom);
@@ -125,8 +139,9 @@ async function shareOut(config: Config, paths: Paths): Promise<void> {
   // The executable is opened by root; a source tree is read module by module by the role's user.
   if (!compiled) checkReachable('the source', selfCommand()[1]!);
   const users = await ensureUsers();
-  const keyrings = config.roles.includes('mon')
-    ? readdirSync(`${paths.ceph}/keyrings`).flatMap((name) => /^(.+)\.keyring$/.exec(name)?.[1] ?? [])
-    : [];
+  const keyrings =
+    config.roles.some((role) => role === 'mon' || role === 'server') && existsSync(`${paths.ceph}/keyrings`)
+      ? readdirSync(`${paths.ceph}/keyrings`).flatMap((name) => /^(.+)\.keyring$/.exec(name)?.[1] ?? [])
+      : [];
   applyAccess(accessRules(config, paths, keyrings), users);
 }

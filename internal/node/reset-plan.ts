@@ -38,6 +38,7 @@ const storeFiles = ['label', 'data', 'journal', 'index.log', 'index.sqlite', 'in
 /** Names that do not stay. */
 const leftovers: readonly { readonly pattern: RegExp; readonly what: string }[] = [
   { pattern: /^\..+\.new$/, what: 'a file that was being written' },
+  { pattern: /^pki\.(joining|new)$/, what: 'keys of a cluster that the machine was about to join' },
   {
     pattern: /^store\.(before|restored)-[\w-]+$/,
     what: "the control plane's database before or while a snapshot was restored",

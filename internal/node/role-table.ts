@@ -114,7 +114,7 @@ export const roleTable: readonly RoleEntry[] = [
     stopDeadlineMs: 20_000,
     memory: { budget: 'server', engineShare: 2 / 5 },
     user: 'appliance-server',
-    ports: (config) => [config.ports.api],
+    ports: ({ ports, datastore }) => [ports.api, ...(datastore === undefined ? [ports.etcd, ports.etcdPeer] : [])],
     run: { kind: 'module', load: () => import('./roles/server.ts') },
   },
   {

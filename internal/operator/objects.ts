@@ -30,8 +30,8 @@ function meta(name: string, namespace?: string): { name: string; namespace?: str
   };
 }
 
-/** What the storage part brings: namespace, CSI credentials, driver and StorageClass, by the names that Rook gives them. */
-export function storageObjects(config: Config, users: { provisioner: CsiUser; node: CsiUser }): Desired[] {
+/** What the storage part brings: namespace, CSI credentials, driver and StorageClass, by the names that Rook gives them. `monitors`: `host:port` each. */
+export function storageObjects(monitors: readonly string[], users: { provisioner: CsiUser; node: CsiUser }): Desired[] {
   const secret = (name: string, user: CsiUser): Desired => ({
     resource: core('secrets'),
     object: {
@@ -59,9 +59,7 @@ export function storageObjects(config: Config, users: { provisioner: CsiUser; no
         kind: 'ConfigMap',
         metadata: meta('rook-ceph-csi-config', rookNamespace),
         data: {
-          'csi-cluster-config-json': JSON.stringify([
-            { clusterID: rookNamespace, monitors: [`${config.node.ip}:${config.ports.mon}`], namespace: rookNamespace },
-          ]),
+          'csi-cluster-config-json': JSON.stringify([{ clusterID: rookNamespace, monitors, namespace: rookNamespace }]),
         },
       },
     },

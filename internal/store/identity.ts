@@ -29,8 +29,8 @@ export async function loadIdentity(
   given: Partial<Identity> = {},
 ): Promise<Identity> {
   const path = `${dir}/identity.json`;
-  const bytes = await readWholeFile(disk, path);
-  if (bytes === undefined || (given.memberId !== undefined && given.clusterId === undefined)) {
+  const found = await readIdentity(disk, dir);
+  if (found === undefined || (given.memberId !== undefined && given.clusterId === undefined)) {
     const identity = { clusterId: randomId(random), memberId: randomId(random), ...given };
     const text = {
       version: formatVersion,
@@ -40,6 +40,13 @@ export async function loadIdentity(
     await writeWholeFile(disk, path, utf8(`${JSON.stringify(text)}\n`));
     return identity;
   }
+  return found;
+}
+
+/** The identity that is kept in `dir`; undefined when there is none. StoreDamagedError when it cannot be read. */
+export async function readIdentity(disk: Disk, dir: string): Promise<Identity | undefined> {
+  const bytes = await readWholeFile(disk, `${dir}/identity.json`);
+  if (bytes === undefined) return undefined;
   try {
     const { version, clusterId, memberId } = JSON.parse(utf8Text(bytes)) as Record<string, unknown>;
     if (version !== formatVersion)

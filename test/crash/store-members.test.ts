@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { seededRandom } from '../../internal/base/random.ts';
 import { systemClock, systemRandom } from '../../internal/base/system.ts';
 import { issueCertificate, makeAuthority } from '../../internal/pki/certificates.ts';
+import { freePort } from '../peers/etcd-peer.ts';
 import type { MemberArguments } from './store-member-process.ts';
 
 /** `STORE_KILL_ROUNDS=200` for a long run: `npm run test:store-kill`. */
@@ -102,13 +103,6 @@ async function makePki(dir: string): Promise<void> {
   fs.writeFileSync(`${dir}/ca.crt`, ca.cert);
   fs.writeFileSync(`${dir}/peer.crt`, pair.cert);
   fs.writeFileSync(`${dir}/peer.key`, pair.key, { mode: 0o600 });
-}
-
-function freePort(): number {
-  const server = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data: () => undefined } });
-  const { port } = server;
-  server.stop();
-  return port;
 }
 
 /** Writes under load while members are killed; after each round everything that was acknowledged must be there. */

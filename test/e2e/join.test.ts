@@ -13,6 +13,7 @@ const osds = (...names: string[]): string =>
   `storage: {osd: [${names.map((name) => `{directory: ${directory}/${name}, size: 1Gi}`).join(', ')}]}`;
 const server = new TestNode({ network, config: osds('a', 'b') });
 const second = new TestNode({ name: 'node-2', ip: '10.98.0.2', network, config: osds('c') });
+const third = new TestNode({ name: 'node-3', ip: '10.98.0.4', network });
 const impostor = new TestNode({ name: 'node-2', ip: '10.98.0.3', network });
 const url = `https://${server.ip}:6443`;
 
@@ -36,10 +37,10 @@ beforeAll(async () => {
   await must(['sh', 'cmd/setup/busybox-image.sh', 'dist/images/busybox.tar']);
   await must(['sh', 'test/setup/kubectl.sh', '.cache/bin'], { timeoutMs: 3 * minute });
   await network.make();
-  for (const node of [server, second, impostor]) await node.makeNetwork();
+  for (const node of [server, second, third, impostor]) await node.makeNetwork();
 }, 5 * minute);
 afterAll(async () => {
-  for (const node of [second, impostor, server]) await node.remove();
+  for (const node of [second, third, impostor, server]) await node.remove();
   await network.remove();
   rmSync(directory, { recursive: true, force: true });
 }, 4 * minute);
@@ -131,6 +132,24 @@ describe('join', () => {
     expect(name).toContain('10.43.0.1');
   });
 
+  test('while the server does not answer, pods there find names all the same', { timeout: minute }, async () => {
+    const { instances } = await server.status();
+    const { pid } = instances.find(({ name }) => name === 'server')!;
+    const address = await server.mustKubectl(['get', 'pod', 'there', '-o', 'jsonpath={.status.podIP}']);
+    const spaces = (await must(['sh', '-c', 'ls /run/netns'])).split('\n').filter((name) => name.startsWith('cni-'));
+    let own: string | undefined;
+    for (const name of spaces) if ((await must(['ip', '-n', name, '-4', 'addr'])).includes(` ${address}/`)) own = name;
+    process.kill(pid!, 'SIGSTOP');
+    try {
+      expect((await server.kubectl(['get', 'pods', '--request-timeout=2s'])).code).not.toBe(0);
+      const ask = ['busybox', 'nslookup', 'kubernetes.default.svc.cluster.local', '10.43.0.10'];
+      expect(await must(['ip', 'netns', 'exec', own!, ...ask])).toContain('10.43.0.1');
+    } finally {
+      process.kill(pid!, 'SIGCONT');
+    }
+    await until('the server answers again', minute, async () => (await server.kubectl(['get', 'pods'])).code === 0);
+  });
+
   test('another machine of its name is refused and told the way out; the way works', {
     timeout: 2 * minute,
   }, async () => {
@@ -152,6 +171,31 @@ describe('join', () => {
     );
     await until('its OSD is up', minute, async () => /3 up/.test(await server.mustTool(['ceph', 'osd', 'stat'])));
     expect((await second.appliance('status')).stdout).toContain('Node node-2 is Ready');
+  });
+
+  test('a machine joins as a server alone: it answers nodes as the first one does, also about storage', {
+    timeout: 4 * minute,
+  }, async () => {
+    const keys = await newToken('--role', 'server', '--one-time');
+    await third.start(['join', keys, '--server', url, '--role', 'server'], 200_000);
+    const members = JSON.parse((await third.appliance('store', 'members', '-o', 'json')).stdout) as object[];
+    expect(members).toMatchObject([
+      { name: 'node-1', role: 'leader' },
+      { name: 'node-3', role: 'learner', state: 'runs' },
+    ]);
+    expect(await third.mustKubectl(['get', 'nodes', '-o', 'name'])).toBe('node/node-1\nnode/node-2\n');
+    const identity = join(second.data, 'identity');
+    const ceph = await must(
+      second.inside(
+        ...['curl', '-s', '--cacert', `${identity}/server-ca.crt`, '--cert', `${identity}/kubelet.crt`],
+        ...['--key', `${identity}/kubelet.key`, `https://${third.ip}:6443/v1-appliance/ceph`],
+      ),
+    );
+    expect(JSON.parse(ceph)).toMatchObject({ monHosts: [expect.stringContaining('10.98.0.1:3300')] });
+    expect(statSync(third.cephConf.replace('ceph.conf', 'keyrings/client.admin.keyring')).mode & 0o777).toBe(0o640);
+    expect((await third.appliance('down')).code).toBe(0);
+    await third.waitForExit();
+    expect(await third.traces()).toEqual({ processes: [], mounts: [], namespaces: [], links: [], rules: [] });
   });
 
   test('down on both leaves nothing', { timeout: 4 * minute }, async () => {

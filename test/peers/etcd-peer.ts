@@ -5,6 +5,8 @@ import { silentLogger } from '../../internal/base/log.ts';
 import { systemClock, systemRandom } from '../../internal/base/system.ts';
 import { issueCertificate, makeAuthority } from '../../internal/pki/certificates.ts';
 import { serveEtcd } from '../../internal/store/etcd/face-server.ts';
+import type { Store } from '../../internal/store/api.ts';
+import { connectPeers } from '../../internal/store/peers-transport.ts';
 import { openStore } from '../../internal/store/store.ts';
 import { type Output, run, until } from '../e2e/harness.ts';
 
@@ -51,14 +53,14 @@ export async function makeCertificates(directory: string): Promise<Certificates>
   return { directory, ca: authority.cert, server, client };
 }
 
-export function etcdctlOf(certificates: Certificates, port: number): EtcdPeer['etcdctl'] {
+export function etcdctlOf(certificates: Certificates, ...ports: number[]): EtcdPeer['etcdctl'] {
   const file = (name: string): string => join(certificates.directory, name);
   return (args, options = {}) =>
     run(['etcdctl', ...args], {
       ...options,
       env: {
         ETCDCTL_API: '3',
-        ETCDCTL_ENDPOINTS: `https://127.0.0.1:${port}`,
+        ETCDCTL_ENDPOINTS: ports.map((port) => `https://127.0.0.1:${port}`).join(),
         ETCDCTL_CACERT: file('ca.crt'),
         ETCDCTL_CERT: file('client.crt'),
         ETCDCTL_KEY: file('client.key'),
@@ -91,6 +93,70 @@ export async function startOurs(directory: string, certificates: Certificates): 
       await store.close();
     },
   };
+}
+
+/** One of several members of our store. */
+export interface OwnMember {
+  readonly name: string;
+  readonly store: Store;
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** A group of our stores below `directory`, each with its etcd face; resolves when all have a vote. `etcdctl` is given all of them. */
+export async function startMembers(
+  directory: string,
+  certificates: Certificates,
+  count: number,
+): Promise<{ members: OwnMember[]; etcdctl: EtcdPeer['etcdctl']; close(): Promise<void> }> {
+  const common = { clock: systemClock, random: systemRandom, log: silentLogger };
+  const members: OwnMember[] = [];
+  for (let n = 1; n <= count; n++) {
+    const [name, peerPort, port] = [`m${n}`, freePort(), freePort()];
+    const peerUrl = `https://127.0.0.1:${peerPort}`;
+    const { cluster } = members[0]?.store ?? {};
+    const added = await cluster?.addMember([peerUrl], true);
+    const store = await openStore({
+      ...common,
+      dir: join(directory, name),
+      disk: systemDisk,
+      member: { name, peerUrls: [peerUrl], clientUrls: [`https://127.0.0.1:${port}`] },
+      ...(added && { join: { clusterId: cluster!.clusterId, memberId: added.id } }),
+      connect: connectPeers({
+        ...common,
+        host: '127.0.0.1',
+        port: peerPort,
+        tls: () => ({ ...certificates.server, ca: certificates.ca }),
+      }).connect,
+    });
+    const tls = { ...certificates.server, clientCa: certificates.ca };
+    const face = await serveEtcd({ ...common, store, addresses: ['127.0.0.1'], port, tls });
+    const close = async (): Promise<void> => {
+      await face.close();
+      await store.close();
+    };
+    members.push({ name, store, port, close });
+  }
+  await until('every member has a vote and a name', 60_000, async () =>
+    members.every(({ store }) => {
+      const known = store.cluster.members();
+      return known.length === count && known.every(({ learner, name }) => !learner && name !== '');
+    }),
+  );
+  return {
+    members,
+    etcdctl: etcdctlOf(certificates, ...members.map(({ port }) => port)),
+    close: async () => {
+      for (const member of members) await member.close();
+    },
+  };
+}
+
+export function freePort(): number {
+  const server = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data: () => undefined } });
+  const { port } = server;
+  server.stop();
+  return port;
 }
 
 /** Debian's etcd with its data in `directory`; `flags` beside those for ports and certificates. */

@@ -18,6 +18,7 @@ export function wantedPorts({ datastore, ports, roles }: Config): WantedPort[] {
     ...(datastore === undefined
       ? ([
           { role: 'server', port: ports.etcd, protocols: ['tcp'], what: 'the store as etcd', key: 'ports.etcd' },
+          { role: 'server', port: ports.etcdPeer, protocols: ['tcp'], what: 'other servers', key: 'ports.etcdPeer' },
         ] as const)
       : []),
     { role: 'agent', port: ports.kubelet, protocols: ['tcp'], what: 'the kubelet', key: 'ports.kubelet' },

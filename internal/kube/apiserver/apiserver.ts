@@ -35,6 +35,8 @@ import { type Listener, listen } from './listener-server.ts';
 import { Lookups } from './lookups.ts';
 import { RbacFeed } from './rbac-feed.ts';
 import { Registry } from './registry.ts';
+import { SelfCaller } from './self-caller.ts';
+import { ServerEndpoints } from './server-endpoints.ts';
 import { WatchHub } from './watch-hub.ts';
 
 export type { ApiEnv, Extension } from './app.ts';
@@ -179,17 +181,26 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   });
   const rbac = new RbacFeed({ policy, registry, hub, kinds, clock, log });
   const compactor = new Compactor(store, clock, log);
+  const caller = new SelfCaller(app);
+  const endpoints = new ServerEndpoints({
+    store,
+    caller,
+    address: config.advertiseAddress,
+    port: config.port,
+    clock,
+    log,
+  });
   const listeners: Listener[] = [];
   try {
     await rbac.start();
     await custom?.start();
-    await bootstrap(app, {
+    await bootstrap(caller, {
       serviceCidr: config.serviceCIDR,
-      advertiseAddress: config.advertiseAddress,
       port: config.port,
       clientCa: pki.clientCa,
       requestHeaderCa: pki.requestHeaderCa,
     });
+    await endpoints.start();
   } catch (error) {
     rbac.close();
     custom?.close();
@@ -219,6 +230,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     },
     notReady: () => (started ? '' : 'default roles are not written yet'),
     async close() {
+      await endpoints.close();
       compactor.close();
       rbac.close();
       custom?.close();

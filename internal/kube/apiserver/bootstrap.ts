@@ -1,70 +1,17 @@
 /** What every cluster has from the first moment: namespaces, priority classes, default roles, the service `kubernetes`. Repeated at every start. */
 import { type BootstrapObject, defaultRbacObjects } from '../auth/default-roles.ts';
-import { mastersGroup, type UserInfo } from '../auth/identity.ts';
 import { cidrAddress, parseCidr } from '../../config/cidr.ts';
 import { isObject, jsonEqual, type JsonObject } from '../machinery/json.ts';
-import { type Status, StatusError } from '../machinery/status.ts';
-import type { ApiApp } from './app.ts';
+import type { SelfCaller } from './self-caller.ts';
 
 export interface BootstrapOptions {
   readonly serviceCidr: string;
-  readonly advertiseAddress: string;
   readonly port: number;
   readonly clientCa: string;
   readonly requestHeaderCa: string | undefined;
 }
 
-const self: UserInfo = { name: 'system:apiserver', groups: [mastersGroup] };
-
-class Caller {
-  readonly #app: ApiApp;
-  constructor(app: ApiApp) {
-    this.#app = app;
-  }
-
-  /** Throws StatusError for a refusal. */
-  async call(method: string, path: string, body?: JsonObject | BootstrapObject): Promise<JsonObject> {
-    const response = await this.#app.fetch(
-      new Request(`http://apiserver${path}`, {
-        method,
-        headers: { 'content-type': 'application/json', 'user-agent': 'apiserver' },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      }),
-      { identity: self },
-    );
-    const value = (await response.json()) as JsonObject;
-    if (!response.ok) throw new StatusError(value as unknown as Status);
-    return value;
-  }
-
-  async find(path: string): Promise<JsonObject | undefined> {
-    try {
-      return await this.call('GET', path);
-    } catch (error) {
-      if (error instanceof StatusError && error.httpCode === 404) return undefined;
-      throw error;
-    }
-  }
-
-  /** Creates what is missing; when it is there, `repair` may give a corrected object to write. */
-  async ensure(
-    collection: string,
-    object: JsonObject,
-    repair?: (live: JsonObject) => JsonObject | undefined,
-  ): Promise<void> {
-    const name = String((object.metadata as JsonObject).name);
-    const live = await this.find(`${collection}/${encodeURIComponent(name)}`);
-    if (live === undefined) {
-      await this.call('POST', collection, object);
-      return;
-    }
-    const next = repair?.(live);
-    if (next !== undefined) await this.call('PUT', `${collection}/${encodeURIComponent(name)}`, next);
-  }
-}
-
-export async function bootstrap(app: ApiApp, options: BootstrapOptions): Promise<void> {
-  const caller = new Caller(app);
+export async function bootstrap(caller: SelfCaller, options: BootstrapOptions): Promise<void> {
   for (const name of ['default', 'kube-system', 'kube-public', 'kube-node-lease'])
     await caller.ensure('/api/v1/namespaces', { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
   await reconcileRbac(caller);
@@ -73,7 +20,7 @@ export async function bootstrap(app: ApiApp, options: BootstrapOptions): Promise
   await kubernetesService(caller, options);
 }
 
-async function priorityClasses(caller: Caller): Promise<void> {
+async function priorityClasses(caller: SelfCaller): Promise<void> {
   const classes: [string, number, string][] = [
     [
       'system-cluster-critical',
@@ -97,7 +44,7 @@ async function priorityClasses(caller: Caller): Promise<void> {
 }
 
 /** The ConfigMap that extension API servers read their trust from. */
-async function authenticationConfig(caller: Caller, options: BootstrapOptions): Promise<void> {
+async function authenticationConfig(caller: SelfCaller, options: BootstrapOptions): Promise<void> {
   const data: JsonObject = { 'client-ca-file': options.clientCa };
   if (options.requestHeaderCa !== undefined) {
     data['requestheader-client-ca-file'] = options.requestHeaderCa;
@@ -118,8 +65,8 @@ async function authenticationConfig(caller: Caller, options: BootstrapOptions): 
   );
 }
 
-/** Service `default/kubernetes` with the first address of the service range, and its endpoints. */
-async function kubernetesService(caller: Caller, options: BootstrapOptions): Promise<void> {
+/** Service `default/kubernetes` with the first address of the service range; `server-endpoints.ts` keeps its endpoints. */
+async function kubernetesService(caller: SelfCaller, options: BootstrapOptions): Promise<void> {
   const clusterIP = cidrAddress(parseCidr(options.serviceCidr), 1);
   const ports = [{ name: 'https', port: 443, protocol: 'TCP', targetPort: options.port }];
   const metadata = {
@@ -147,38 +94,6 @@ async function kubernetesService(caller: Caller, options: BootstrapOptions): Pro
       return jsonEqual(spec.ports, ports) ? undefined : { ...live, spec: { ...spec, ports } };
     },
   );
-  const addresses = [options.advertiseAddress];
-  const subsets = [
-    { addresses: addresses.map((ip) => ({ ip })), ports: [{ name: 'https', port: options.port, protocol: 'TCP' }] },
-  ];
-  const skipMirror = { 'endpointslice.kubernetes.io/skip-mirror': 'true' };
-  await caller.ensure(
-    '/api/v1/namespaces/default/endpoints',
-    {
-      apiVersion: 'v1',
-      kind: 'Endpoints',
-      metadata: { name: 'kubernetes', namespace: 'default', labels: skipMirror },
-      subsets,
-    },
-    (live) => (jsonEqual(live.subsets, subsets) ? undefined : { ...live, subsets }),
-  );
-  const endpoints = [{ addresses, conditions: { ready: true } }];
-  const slicePorts = [{ name: 'https', port: options.port, protocol: 'TCP' }];
-  await caller.ensure(
-    '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices',
-    {
-      apiVersion: 'discovery.k8s.io/v1',
-      kind: 'EndpointSlice',
-      metadata: { name: 'kubernetes', namespace: 'default', labels: { 'kubernetes.io/service-name': 'kubernetes' } },
-      addressType: 'IPv4',
-      endpoints,
-      ports: slicePorts,
-    },
-    (live) =>
-      jsonEqual(live.endpoints, endpoints) && jsonEqual(live.ports, slicePorts)
-        ? undefined
-        : { ...live, endpoints, ports: slicePorts },
-  );
 }
 
 const plurals = {
@@ -190,7 +105,7 @@ const plurals = {
 const base = '/apis/rbac.authorization.k8s.io/v1';
 
 /** Creates missing roles and bindings; adds missing rules and subjects to those that are not opted out (docs: rbac, "Auto-reconciliation"). */
-async function reconcileRbac(caller: Caller): Promise<void> {
+async function reconcileRbac(caller: SelfCaller): Promise<void> {
   const live = new Map<string, JsonObject>();
   for (const [kind, plural] of Object.entries(plurals)) {
     const list = await caller.call('GET', `${base}/${plural}`);
@@ -202,21 +117,37 @@ async function reconcileRbac(caller: Caller): Promise<void> {
   for (const wanted of defaultRbacObjects()) {
     const { name, namespace } = wanted.metadata;
     const where = `${base}${namespace === undefined ? '' : `/namespaces/${namespace}`}/${plurals[wanted.kind]}`;
-    const have = live.get(`${wanted.kind}/${namespace ?? ''}/${name}`);
-    if (have === undefined) {
-      await caller.call('POST', where, wanted);
-      continue;
-    }
-    const annotations = (have.metadata as JsonObject).annotations;
-    if (isObject(annotations) && annotations['rbac.authorization.kubernetes.io/autoupdate'] === 'false') continue;
-    if (wanted.roleRef !== undefined && !jsonEqual(have.roleRef, wanted.roleRef)) {
-      await caller.call('DELETE', `${where}/${encodeURIComponent(name)}`);
-      await caller.call('POST', where, wanted);
-      continue;
-    }
-    const next = completed(have, wanted);
-    if (next !== undefined) await caller.call('PUT', `${where}/${encodeURIComponent(name)}`, next);
+    const path = `${where}/${encodeURIComponent(name)}`;
+    let have = live.get(`${wanted.kind}/${namespace ?? ''}/${name}`);
+    let stale = false;
+    await caller.again(async () => {
+      if (stale) have = await caller.find(path);
+      stale = true;
+      await reconcileOne(caller, wanted, have, where, path);
+    });
   }
+}
+
+async function reconcileOne(
+  caller: SelfCaller,
+  wanted: BootstrapObject,
+  have: JsonObject | undefined,
+  where: string,
+  path: string,
+): Promise<void> {
+  if (have === undefined) {
+    await caller.call('POST', where, wanted);
+    return;
+  }
+  const annotations = (have.metadata as JsonObject).annotations;
+  if (isObject(annotations) && annotations['rbac.authorization.kubernetes.io/autoupdate'] === 'false') return;
+  if (wanted.roleRef !== undefined && !jsonEqual(have.roleRef, wanted.roleRef)) {
+    await caller.call('DELETE', path);
+    await caller.call('POST', where, wanted);
+    return;
+  }
+  const next = completed(have, wanted);
+  if (next !== undefined) await caller.call('PUT', path, next);
 }
 
 function completed(have: JsonObject, wanted: BootstrapObject): JsonObject | undefined {

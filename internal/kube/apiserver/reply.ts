@@ -1,7 +1,15 @@
 import { concatBytes, utf8 } from '../../base/bytes.ts';
 import { errorCode, errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
-import { internalError, serviceUnavailable, type Status, StatusError, tooManyRequests } from '../machinery/status.ts';
+import { ClusterError } from '../../store/errors.ts';
+import {
+  failure,
+  internalError,
+  serviceUnavailable,
+  type Status,
+  StatusError,
+  tooManyRequests,
+} from '../machinery/status.ts';
 
 /** Where a streaming answer goes. */
 export interface ReplySink {
@@ -133,6 +141,10 @@ export function errorStatus(error: unknown, log: Logger, what: string): Status {
     log.error('the store does not answer', { what, error: errorText(error) });
     return serviceUnavailable(errorText(error)).status;
   }
+  // Of several servers too few reach each other: no defect of this one, and the store's own log tells of it.
+  if (error instanceof ClusterError && code === 'NO_LEADER') return serviceUnavailable(errorText(error)).status;
+  // The leader changed, or did not answer: nobody knows whether it was done, so a client may not simply send it again.
+  if (error instanceof ClusterError) return failure(504, 'Timeout', errorText(error), {}).status;
   log.error('request failed', { what, error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
   return internalError(errorText(error)).status;
 }

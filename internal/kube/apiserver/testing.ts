@@ -102,6 +102,7 @@ export async function startApi(
     openapi?: Parameters<typeof createApiServer>[0]['openapi'];
     kinds?: KindTable;
     schemas?: SchemaSource;
+    address?: string;
   } = {},
 ): Promise<ApiServer> {
   const signing = await makeSigningKey();
@@ -121,7 +122,7 @@ export async function startApi(
       serviceCIDR: '10.43.0.0/16',
       nodePortRange: [30000, 32767],
       domain: 'cluster.local',
-      advertiseAddress: '127.0.0.1',
+      advertiseAddress: options.address ?? '127.0.0.1',
       port: options.port || 6443,
     },
     clock: systemClock,

@@ -4,7 +4,8 @@ import type { Config } from '../../config/config.ts';
 import type { Paths } from '../../config/paths.ts';
 import type { KubeClient } from '../client/api.ts';
 import { createKubeClient } from '../client/client.ts';
-import { balancedTransport, type TlsMaterial } from '../client/https-transport.ts';
+import { balancedTransport } from '../client/balanced-transport.ts';
+import type { TlsMaterial } from '../client/https-transport.ts';
 import { apiserverName } from '../../pki/leaves.ts';
 
 interface Material {
@@ -42,8 +43,8 @@ function knownServers(file: string): () => readonly string[] {
   let seen = Number.NaN;
   let servers: readonly string[] = [];
   return () => {
-    const { mtimeMs } = statSync(file);
-    if (mtimeMs !== seen) {
+    const mtimeMs = statSync(file, { throwIfNoEntry: false })?.mtimeMs;
+    if (mtimeMs !== undefined && mtimeMs !== seen) {
       servers = JSON.parse(readFileSync(file, 'utf8')) as string[];
       seen = mtimeMs;
     }
@@ -51,15 +52,16 @@ function knownServers(file: string): () => readonly string[] {
   };
 }
 
-/** A client of this cluster's API with the identity in `<identity>/<name>.crt` and `.key`: of the server on this node, else of any of the cluster. */
+/** A client of this cluster's API with the identity in `<identity>/<name>.crt` and `.key`: of the server on this node while that answers, else of any of the cluster. */
 export function apiClient(config: Config, paths: Paths, name: string, userAgent: string): KubeClient {
   const directory = paths.identity;
   const files = { ca: `${directory}/server-ca.crt`, cert: `${directory}/${name}.crt`, key: `${directory}/${name}.key` };
   const fresh = freshMaterial(files);
   // By name, as addresses change.
   const material = (): TlsMaterial => ({ ...fresh(), serverName: apiserverName });
-  const local = [`${config.node.ip}:${config.ports.api}`];
-  const servers = config.roles.includes('server') ? () => local : knownServers(`${directory}/servers.json`);
+  const known = knownServers(`${directory}/servers.json`);
+  const local = config.roles.includes('server') ? [`${config.node.ip}:${config.ports.api}`] : [];
+  const servers = (): string[] => [...new Set([...local, ...known()])];
   return createKubeClient({
     transport: balancedTransport(material, servers),
     baseUrl: 'https://kubernetes',

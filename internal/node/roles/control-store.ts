@@ -1,43 +1,91 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { sleep } from '../../base/clock.ts';
 import { systemDisk } from '../../base/disk-system.ts';
-import { errorCode } from '../../base/errors.ts';
-import type { Store } from '../../store/api.ts';
+import { AppError, errorCode, errorText } from '../../base/errors.ts';
+import { forgetMember, memberToBe } from '../../join/join-server-system.ts';
+import type { Cluster, Store } from '../../store/api.ts';
+import { ClusterError } from '../../store/errors.ts';
 import { AutoCompactor } from '../../store/auto-compaction.ts';
 import { openExternalEtcd } from '../../store/external/external-client.ts';
 import { serveEtcd } from '../../store/etcd/face-server.ts';
 import { s3Target } from '../../store/snapshots/s3-client.ts';
 import { SnapshotSchedule } from '../../store/snapshots/schedule-system.ts';
+import { connectPeers } from '../../store/peers-transport.ts';
 import { openStore } from '../../store/store.ts';
 import type { RoleContext } from '../role.ts';
+import { controlMember } from '../store-access.ts';
 
-/** The store of the control plane: a real etcd, or our own, served as etcd. `close` ends what stands on it before the store itself. */
-export async function openControlStore(context: RoleContext): Promise<{ store: Store; close(): Promise<void> }> {
+export interface ControlStore {
+  readonly store: Store;
+  /** Of our own store; undefined where a real etcd keeps the data. */
+  readonly cluster: Cluster | undefined;
+  /** Takes renewed certificates up: of the etcd face, and towards other members. */
+  renew(): void;
+  /** Ends what stands on the store before the store itself, and hands the lead on first. */
+  close(): Promise<void>;
+}
+
+/** How long another member has to take the lead from a server that stops. */
+const handOverMs = 3_000;
+const leaderEveryMs = 500;
+const waitingToldMs = 30_000;
+
+/** The store of the control plane: a real etcd, or our own, served as etcd and kept together with the other servers. Resolves when it can be used. */
+export async function openControlStore(context: RoleContext): Promise<ControlStore> {
   const { config, paths, clock, random } = context;
   const log = context.log.with({ component: 'store' });
   if (config.datastore !== undefined) {
     const store = await openExternalEtcd({ endpoints: config.datastore, tls: config.datastoreTls, clock, log });
     log.info('the control plane is kept by an etcd', { endpoints: config.datastore });
-    return { store, close: () => store.close() };
+    return { store, cluster: undefined, renew: () => undefined, close: () => store.close() };
   }
-  const { name, ip } = config.node;
-  const clientUrls = [`https://${ip}:${config.ports.etcd}`];
+  const { etcdPeer } = config.ports;
+  const pem = (name: string): string => readFileSync(`${paths.pki}/${name}`, 'utf8');
+  const peers = connectPeers({
+    host: '0.0.0.0',
+    port: etcdPeer,
+    tls: () => ({ cert: pem('etcd-peer.crt'), key: pem('etcd-peer.key'), ca: pem('etcd-peer-ca.crt') }),
+    clock,
+    log,
+  });
+  const join = memberToBe(paths);
+  if (join === undefined && existsSync(`${paths.identity}/cluster.json`) && !existsSync(`${paths.store}/state.db`))
+    throw new AppError('STORE_LOST', `this server's store is gone from ${paths.store}`, {
+      hint: `as the same member it could break promises that it has made: join again, \`appliance join <token> --role ${config.roles.join()}\``,
+    });
   const store = await openStore({
     dir: paths.store,
     disk: systemDisk,
     clock,
     random,
     log,
-    member: { name, peerUrls: [], clientUrls },
+    member: controlMember(config),
+    ...(join && { join }),
+    connect: peers.connect,
   });
+  const { cluster } = store;
   try {
+    forgetMember(paths);
     const face = await serveFace(context, store);
+    try {
+      await readable(store, context);
+    } catch (error) {
+      await face.close();
+      throw error;
+    }
     const schedule = startSchedule(context, store);
     const compactor = startCompactor(context, store);
     return {
       store,
+      cluster,
+      renew: () => {
+        peers.renew();
+        face.renew();
+      },
       close: async () => {
         schedule?.close();
         compactor?.close();
+        await handOver(cluster, context);
         await face.close();
         await store.close();
       },
@@ -46,6 +94,46 @@ export async function openControlStore(context: RoleContext): Promise<{ store: S
     await store.close();
     throw error;
   }
+}
+
+/** Waits for a majority of the servers: until then nothing can be read for sure. */
+async function readable(store: Store, { clock, log, stopping }: RoleContext): Promise<void> {
+  let toldMs = Number.NEGATIVE_INFINITY;
+  for (;;) {
+    try {
+      await store.range({ key: new Uint8Array(1), keysOnly: true });
+      return;
+    } catch (error) {
+      if (!(error instanceof ClusterError) || stopping.aborted) throw error;
+      if (wasRemoved(store.cluster))
+        throw new AppError('REMOVED', 'the other servers have removed this one from the store', {
+          hint: '`appliance reset`, then join again',
+        });
+      if (clock.monotonic() - toldMs > waitingToldMs) {
+        toldMs = clock.monotonic();
+        log.warn('waits for a majority of the servers', { error: errorText(error) });
+      }
+      await sleep(clock, leaderEveryMs, stopping);
+    }
+  }
+}
+
+/** This member knows a group that it is none of. One that just joins knows none. */
+export function wasRemoved(cluster: Cluster): boolean {
+  const members = cluster.members();
+  return members.length > 0 && !members.some(({ id }) => id === cluster.memberId);
+}
+
+/** Another voter leads before this one goes, so that nobody waits for an election. */
+async function handOver(cluster: Cluster, { clock, log }: RoleContext): Promise<void> {
+  const { memberId } = cluster;
+  const next = cluster.members().find(({ id, learner, name }) => id !== memberId && !learner && name !== '');
+  if (cluster.leaderId !== memberId || next === undefined) return;
+  const late = sleep(clock, handOverMs);
+  const moved = cluster.moveLeader(next.id).catch((error: unknown) => {
+    log.info('the lead was not handed on', { to: next.name, error: errorText(error) });
+  });
+  await Promise.race([moved, late]);
 }
 
 function startSchedule({ config, log, clock }: RoleContext, store: Store): SnapshotSchedule | undefined {
@@ -76,15 +164,20 @@ function startCompactor({ config, log, clock }: RoleContext, store: Store): Auto
   );
 }
 
-async function serveFace(context: RoleContext, store: Store): Promise<{ close(): Promise<void> }> {
+async function serveFace(context: RoleContext, store: Store): Promise<{ renew(): void; close(): Promise<void> }> {
   const { config, paths, log, clock, random } = context;
   const pem = (name: string): string => readFileSync(`${paths.pki}/${name}`, 'utf8');
+  const tls = () => ({
+    cert: pem('etcd-server.crt'),
+    key: pem('etcd-server.key'),
+    clientCa: pem('etcd-server-ca.crt'),
+  });
   const serve = (address: string) =>
     serveEtcd({
       store,
       addresses: [address],
       port: config.ports.etcd,
-      tls: { cert: pem('etcd-server.crt'), key: pem('etcd-server.key'), clientCa: pem('etcd-server-ca.crt') },
+      tls: tls(),
       clock,
       random,
       log: log.with({ component: 'etcd' }),
@@ -107,6 +200,9 @@ async function serveFace(context: RoleContext, store: Store): Promise<{ close():
   }
   log.info('the store is served as etcd', { port: config.ports.etcd });
   return {
+    renew: () => {
+      for (const face of faces) face.renew(tls());
+    },
     close: async () => {
       await Promise.all(faces.map((face) => face.close()));
     },

@@ -3,32 +3,42 @@ import { errorCode, errorText } from '../../base/errors.ts';
 import { readFileIfThere } from '../../base/files-system.ts';
 import { utf8Text } from '../../base/bytes.ts';
 import { AppError } from '../../base/errors.ts';
+import type { Clock } from '../../base/clock.ts';
+import { cryptoKeyText } from '../../ceph/auth/crypto.ts';
 import type { MonClient } from '../../ceph/client/api.ts';
 import { addrVecText, parseAddr } from '../../ceph/wire/types.ts';
 import { machineAddresses } from '../../config/machine-system.ts';
-import { clusterFacts } from '../../join/cluster-info.ts';
+import { clusterFacts, serverAddresses } from '../../join/cluster-info.ts';
 import { type CephAccess, createJoinService } from '../../join/join-service.ts';
 import { forgetPassword, keepPassword } from '../../join/node-passwords.ts';
+import { type ServerBundle, serverCephUsers, type StoreMember } from '../../join/server-bundle.ts';
+import { admitMember, type JoiningServer } from '../../join/server-members.ts';
 import type { ApiServer } from '../../kube/apiserver/apiserver.ts';
 import type { EndpointSlice, Node } from '../../kube/api/types.ts';
 import type { KubeClient, KubeObject } from '../../kube/client/api.ts';
 import { Informer } from '../../kube/client/informer.ts';
 import { endpointSlicesRef, nodesRef } from '../../kube/client/resources.ts';
+import { failure } from '../../kube/machinery/status.ts';
 import { keepCertificates } from '../../pki/keep-certificates.ts';
 import { certificateAddresses, serverSans } from '../../pki/leaves.ts';
 import { ensureServerPki, publishKubeconfig, readAuthority, serverFileNames } from '../../pki/server-pki-system.ts';
 import { parseToken } from '../../pki/token.ts';
+import type { Paths } from '../../config/paths.ts';
+import type { Cluster } from '../../store/api.ts';
+import { keyringKey } from '../ceph-connect-client.ts';
 import type { RoleContext } from '../role.ts';
+import type { ControlStore } from './control-store.ts';
 
 /** What lets other machines join this server: the endpoints, names of nodes, and certificates that stay good. */
 export async function startJoining(options: {
   context: RoleContext;
   api: ApiServer;
   client: KubeClient;
+  control: ControlStore;
   /** A session with the mon; undefined on a node without one. */
   mon: (() => Promise<MonClient>) | undefined;
 }): Promise<{ stop(): Promise<void> }> {
-  const { api, client, mon } = options;
+  const { api, client, control, mon } = options;
   const { clock, config, paths, random } = options.context;
   const log = options.context.log.with({ component: 'join' });
   const stopping = new AbortController();
@@ -43,7 +53,12 @@ export async function startJoining(options: {
     facts: clusterFacts(config),
     servers: () => apiServers(client),
     ceph: mon && (async () => cephAccess(await mon())),
-    serverFiles: () => serverFiles(paths.pki),
+    admitServer: async (server) => {
+      // First what may fail without leaving anything.
+      const ceph = mon && (await serverCeph(mon, paths));
+      const member = control.cluster && (await memberOf(control.cluster, server, clock));
+      return { format: 1, files: serverFiles(paths.pki), ...(member && { member }), ...(ceph && { ceph }) };
+    },
     staticSecrets: () => staticSecrets(paths.pki),
     ownAddresses: addresses,
     serverSans: () => serverSans(config, addresses()),
@@ -81,6 +96,7 @@ export async function startJoining(options: {
       ensure: (now) => ensureServerPki(config, paths, now, clock, random),
       changed: () => {
         api.renew({ server: pair('apiserver'), kubeletClient: pair('apiserver-kubelet-client') });
+        control.renew();
         try {
           publishKubeconfig(config, paths);
         } catch (error) {
@@ -107,10 +123,7 @@ async function apiServers(client: KubeClient): Promise<string[]> {
     namespace: 'default',
     labelSelector: 'kubernetes.io/service-name=kubernetes',
   });
-  return slices.items.flatMap((slice) => {
-    const port = slice.ports?.find((one) => one.name === 'https' || one.name === undefined)?.port ?? 6443;
-    return (slice.endpoints ?? []).flatMap((endpoint) => endpoint.addresses.map((address) => `${address}:${port}`));
-  });
+  return slices.items.flatMap(serverAddresses);
 }
 
 async function monCommand(mon: MonClient, command: Record<string, unknown>): Promise<unknown> {
@@ -133,6 +146,23 @@ async function cephAccess(mon: MonClient): Promise<CephAccess> {
     addrVecText(addrvec.flatMap(({ addr, type }) => parseAddr(`${type}:${addr}`) ?? [])),
   );
   return { fsid: mon.fsid, monHosts, bootstrapOsdKey: entries[0]!.key };
+}
+
+async function memberOf(cluster: Cluster, server: JoiningServer, clock: Clock): Promise<StoreMember> {
+  const memberId = await admitMember(cluster, server, clock);
+  return { clusterId: cluster.clusterId.toString(16), memberId: memberId.toString(16) };
+}
+
+/** The keys by which a server without a mon works with storage. */
+async function serverCeph(mon: () => Promise<MonClient>, paths: Paths): Promise<NonNullable<ServerBundle['ceph']>> {
+  const { fsid, monHosts, bootstrapOsdKey } = await mon()
+    .then(cephAccess)
+    .catch((error: unknown) => {
+      throw failure(503, 'ServiceUnavailable', `the mon does not answer: ${errorText(error)}`, {});
+    });
+  const own = serverCephUsers.filter((entity) => entity !== 'client.bootstrap-osd');
+  const keys = own.map((entity) => [entity, cryptoKeyText(keyringKey(paths, entity))]);
+  return { fsid, monHosts, keys: { ...Object.fromEntries(keys), 'client.bootstrap-osd': bootstrapOsdKey } };
 }
 
 /** What a second server needs to be one: authorities and the key of service-account tokens, by their names below the pki directory. */

@@ -1,43 +1,27 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { parseAllDocuments } from 'yaml';
-import { errorText } from '../../base/errors.ts';
-import { cryptoKeyText } from '../../ceph/auth/crypto.ts';
+import { readFileSync } from 'node:fs';
 import type { MonClient } from '../../ceph/client/api.ts';
-import type { Rados } from '../../ceph/client/rados-client.ts';
-import { serveCsi } from '../../csi/grpc-server.ts';
-import { identityService, rbdDriverName } from '../../csi/identity.ts';
-import { csiProvisioner } from '../../csi/provisioner-client.ts';
-import { rbdControllerService } from '../../csi/rbd-controller.ts';
 import { builtinKinds, builtinOpenApi, builtinSchemas } from '../../kube/api/builtin.ts';
 import { createApiServer } from '../../kube/apiserver/apiserver.ts';
-import type { KubeClient, KubeObject } from '../../kube/client/api.ts';
-import { createKubeClient } from '../../kube/client/client.ts';
-import { startControllers } from '../../kube/controllers/index.ts';
-import { startScheduler } from '../../kube/scheduler/scheduler.ts';
-import {
-  controllerObjects,
-  controllersGroup,
-  type Desired,
-  edgeObjects,
-  storageObjects,
-} from '../../operator/objects.ts';
-import { applyObject, startOperator } from '../../operator/operator.ts';
-import { edgeUserName } from '../../pki/leaves.ts';
-import { connectMon, connectRadosAs, keyringKey } from '../ceph-connect-client.ts';
+import { createKubeClient, type Transport } from '../../kube/client/client.ts';
+import { fenced } from '../../kube/client/leader-election.ts';
+import { controllerObjects } from '../../operator/objects.ts';
+import { applyObject } from '../../operator/operator.ts';
+import { connectMon, hasCephKeys } from '../ceph-connect-client.ts';
 import { startAnnouncer } from '../discovery/mdns-system.ts';
 import { keepRoleLabels, roleLabels } from '../role-labels-client.ts';
 import type { RoleContext, RoleHandle } from '../role.ts';
 import { openControlStore } from './control-store.ts';
 import { startJoining } from './server-join.ts';
+import { type ClientOf, operatorClient, startLeading } from './server-leader.ts';
 
 /** The control plane of a node: store, API server, controllers, scheduler, operator, and the controller side of our CSI driver. */
 export async function start(context: RoleContext): Promise<RoleHandle> {
   const { config, paths, log, clock, random } = context;
   const pem = (name: string): string => readFileSync(`${paths.pki}/${name}`, 'utf8');
   const pair = (name: string): { cert: string; key: string } => ({ cert: pem(`${name}.crt`), key: pem(`${name}.key`) });
-  const { store, close: closeStore } = await openControlStore(context);
+  const control = await openControlStore(context);
+  const { store } = control;
   const api = await createApiServer({
     store,
     kinds: builtinKinds,
@@ -79,27 +63,30 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
         log: log.with({ component: 'mdns' }),
       });
 
-  const clientOf = (name: string, ...groups: string[]): KubeClient =>
-    createKubeClient({
-      transport: (request) => api.fetch(request, { identity: { name, groups: [...groups, 'system:authenticated'] } }),
+  const clientOf: ClientOf = (leadership, name, ...groups) => {
+    const own: Transport = (request) =>
+      api.fetch(request, { identity: { name, groups: [...groups, 'system:authenticated'] } });
+    return createKubeClient({
+      transport: leadership ? fenced(own, leadership) : own,
       baseUrl: 'https://in-process',
       userAgent: `appliance/${name}`,
     });
-  const admin = clientOf('system:appliance:operator', 'system:masters');
+  };
+  const admin = operatorClient(clientOf, undefined);
   for (const desired of controllerObjects()) await applyObject(admin, desired);
 
-  const ceph = config.roles.includes('mon');
   let mon: Promise<MonClient> | undefined;
   const connectedMon = (): Promise<MonClient> => {
     if (!mon) {
-      mon = connectMon(config, paths, log.with({ component: 'operator' }), 10_000);
+      mon = connectMon(paths, log.with({ component: 'operator' }), 10_000);
       mon.catch(() => {
         mon = undefined;
       });
     }
     return mon;
   };
-  const joining = await startJoining({ context, api, client: admin, mon: ceph ? connectedMon : undefined });
+  const ceph = hasCephKeys(paths) ? connectedMon : undefined;
+  const joining = await startJoining({ context, api, client: admin, control, mon: ceph });
   const stopping = new AbortController();
   const labelling = keepRoleLabels({
     client: admin,
@@ -109,128 +96,23 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
     log,
     stopping: stopping.signal,
   });
-  const driver = ceph ? await startDriver(context) : undefined;
-  const controllers = startControllers({
-    client: clientOf('system:kube-controller-manager', controllersGroup),
-    kinds: builtinKinds,
-    clock,
-    random,
-    log: log.with({ component: 'controllers' }),
-    host: config.node.name,
-    rootCa: pem('server-ca.crt'),
-    podCIDR: config.cluster.podCIDR,
-    dnsPort: config.ports.dns,
-    provisioners: driver ? [csiProvisioner(rbdDriverName, driver.socket)] : [],
-  });
-  const scheduler = startScheduler({
-    client: clientOf('system:kube-scheduler'),
-    clock,
-    log: log.with({ component: 'scheduler' }),
-    host: config.node.name,
-  });
-  const operator = startOperator({
-    client: admin,
-    mon: ceph ? connectedMon : undefined,
-    objects: [
-      ...edgeObjects(config, edgeUserName),
-      ...(ceph ? storageObjects(config, csiUsers(context)) : []),
-      ...manifests(config.manifestsDir, context),
-    ],
-    clock,
-    log: log.with({ component: 'operator' }),
-  });
+  const leading = await startLeading({ context, clientOf, cluster: control.cluster, mon: ceph });
 
   return {
     health: () => {
       const why = api.notReady();
-      const pending = operator.pending();
-      return { ok: why === '', detail: why || (pending ? `serves; still to do: ${pending}` : 'serves') };
+      return { ok: why === '', detail: why || leading.detail() };
     },
     stop: async () => {
       await announcer?.close();
-      await operator.stop();
+      await leading.stop();
       stopping.abort();
       await labelling;
       await joining.stop();
       await mon?.then((one) => one.close()).catch(() => undefined);
-      await scheduler.stop();
-      await controllers.stop();
-      await driver?.close();
-      await listener.close();
       await api.close();
-      await closeStore();
+      await listener.close();
+      await control.close();
     },
   };
-}
-
-function csiUsers({ paths }: RoleContext) {
-  const user = (id: string) => ({ userID: id, userKey: cryptoKeyText(keyringKey(paths, `client.${id}`)) });
-  return { provisioner: user('csi-rbd-provisioner'), node: user('csi-rbd-node') };
-}
-
-/** The controller side of the rbd driver on its socket, with one RADOS client a user, made on first use. */
-async function startDriver({
-  config,
-  instance,
-  paths,
-  log,
-  random,
-}: RoleContext): Promise<{ socket: string; close(): Promise<void> }> {
-  const socket = `${paths.instanceRunDir(instance)}/csi-provisioner.sock`;
-  const clients = new Map<string, Promise<Rados>>();
-  const driverLog = log.with({ component: 'csi-rbd' });
-  const server = await serveCsi(
-    socket,
-    {
-      Identity: identityService({ name: rbdDriverName, version: '1', controller: true }),
-      Controller: rbdControllerService({
-        random,
-        clients: (user) => {
-          const key = `${user.userId} ${user.userKey}`;
-          let client = clients.get(key);
-          if (!client) {
-            client = connectRadosAs(config, user, driverLog, 30_000);
-            clients.set(key, client);
-            client.catch(() => clients.delete(key));
-          }
-          return client;
-        },
-      }),
-    },
-    driverLog,
-  );
-  return {
-    socket,
-    close: async () => {
-      await server.close();
-      for (const client of clients.values()) await client.then((one) => one.close()).catch(() => undefined);
-    },
-  };
-}
-
-/** Objects of the YAML files in the manifests directory; a file that cannot be read is told and left out. */
-function manifests(directory: string, { log }: RoleContext): Desired[] {
-  if (!existsSync(directory)) return [];
-  return readdirSync(directory)
-    .filter((name) => /\.(ya?ml|json)$/.test(name))
-    .sort()
-    .flatMap((name) => {
-      try {
-        return parseAllDocuments(readFileSync(join(directory, name), 'utf8'))
-          .map((document) => document.toJS() as (KubeObject & Record<string, unknown>) | null)
-          .flatMap((object): Desired[] => {
-            if (!object) return [];
-            const slash = object.apiVersion.lastIndexOf('/');
-            const group = slash < 0 ? '' : object.apiVersion.slice(0, slash);
-            const version = object.apiVersion.slice(slash + 1);
-            const kind = builtinKinds.byKind(group, version, object.kind);
-            if (!kind) throw new Error(`${object.apiVersion} ${object.kind} is not served`);
-            if (kind.namespaced) object.metadata.namespace ??= 'default';
-            return [{ resource: { group, version, resource: kind.plural }, object }];
-          });
-      } catch (error) {
-        log.error('manifest is left out', { file: join(directory, name), error: errorText(error) });
-        return [];
-      }
-    });
 }

@@ -141,6 +141,8 @@ class ExternalEtcd implements Store {
       key: new Uint8Array(1),
       rangeEnd: new Uint8Array(1),
       countOnly: true,
+      // A member without a majority can still say how it is.
+      serializable: true,
     });
     const list = await this.#ask(exchanges.members, '/etcdserverpb.Cluster/MemberList', {}, 'read');
     const unsigned = (value: Wide): bigint => BigInt.asUintN(64, signedBigint(value));

@@ -1,0 +1,206 @@
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { must, TestNode, TestSwitch, until } from './harness.ts';
+
+/** Three servers in network namespaces on one switch: fail-over, a node that is deleted, a majority that is lost. No storage: that has tests of its own. */
+
+const minute = 60_000;
+const network = new TestSwitch();
+const first = new TestNode({ network, config: 'roles: [server, agent]' });
+const second = new TestNode({ name: 'node-2', ip: '10.98.0.2', network });
+const third = new TestNode({ name: 'node-3', ip: '10.98.0.3', network });
+const servers = [first, second, third];
+const url = `https://${first.ip}:6443`;
+
+interface MemberLine {
+  name: string;
+  role: 'leader' | 'voter' | 'learner';
+}
+
+async function members(node: TestNode): Promise<Record<string, string>> {
+  const output = await command(node, 'store', 'members', '-o', 'json');
+  return Object.fromEntries((JSON.parse(output) as MemberLine[]).map(({ name, role }) => [name, role]));
+}
+
+/** What a command of the appliance printed. */
+async function command(node: TestNode, ...argv: string[]): Promise<string> {
+  const { code, stdout, stderr } = await node.appliance(...argv);
+  expect(code, `${node.name}: appliance ${argv[0]}\n${stdout}\n${stderr}\n${node.logs()}`).toBe(0);
+  return stdout.trim();
+}
+
+/** Ends a node as a power cut does: nothing is stopped in order. What outlives it on purpose (containers' shims) stays for `up`, as on a machine. */
+async function cut(node: TestNode): Promise<void> {
+  process.kill(node.supervisorPid, 'SIGKILL');
+  await node.waitForExit();
+}
+
+const apiServers = async (through: TestNode): Promise<string> =>
+  (
+    await through.mustKubectl([
+      ...['get', 'endpointslice', 'kubernetes', '-o'],
+      'jsonpath={range .endpoints[*]}{.addresses[0]}{" "}{end}',
+    ])
+  ).trim();
+
+async function ready(through: TestNode, name: string): Promise<boolean> {
+  return new RegExp(`^${name} +Ready`, 'm').test(await through.mustKubectl(['get', 'nodes', '--no-headers']));
+}
+
+const container = {
+  name: 'main',
+  image: 'busybox:1.35',
+  imagePullPolicy: 'IfNotPresent',
+  command: ['sh', '-c', 'exec sleep 36000'],
+};
+
+/** A pod on this node; resolves when it is ready. */
+async function runs(through: TestNode, name: string, node: string): Promise<void> {
+  const spec = { nodeName: node, terminationGracePeriodSeconds: 1, containers: [container] };
+  const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { name }, spec };
+  await through.mustKubectl(['apply', '-f', '-'], { input: JSON.stringify(pod) });
+  await through.mustKubectl(['wait', '--for=condition=Ready', `pod/${name}`, '--timeout=100s'], {
+    timeoutMs: 2 * minute,
+  });
+}
+
+/** A Deployment whose pod the scheduler can put on this node only: one that lost its power is no worse for it at first. Resolves when it is available. */
+async function deploys(through: TestNode, name: string, node: string): Promise<void> {
+  const labels = { app: name };
+  const spec = { nodeSelector: { 'kubernetes.io/hostname': node }, containers: [container] };
+  const deployment = {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name },
+    spec: { selector: { matchLabels: labels }, template: { metadata: { labels }, spec } },
+  };
+  await through.mustKubectl(['apply', '-f', '-'], { input: JSON.stringify(deployment) });
+  await through.mustKubectl(['rollout', 'status', `deployment/${name}`, '--timeout=90s'], { timeoutMs: 2 * minute });
+}
+
+beforeAll(async () => {
+  await must(['sh', 'cmd/setup/busybox-image.sh', 'dist/images/busybox.tar']);
+  await must(['sh', 'test/setup/kubectl.sh', '.cache/bin'], { timeoutMs: 3 * minute });
+  await network.make();
+  for (const node of servers) await node.makeNetwork();
+}, 5 * minute);
+afterAll(async () => {
+  for (const node of servers) await node.remove();
+  await network.remove();
+}, 4 * minute);
+
+describe('servers', () => {
+  let token = '';
+  let last = first;
+
+  test('an agent token makes no server; a server token does: the second one follows without a vote', {
+    timeout: 6 * minute,
+  }, async () => {
+    await first.up(200_000);
+    const agentToken = await command(first, 'token', 'create');
+    const refused = await second.appliance('join', agentToken, '--server', url, '--role', 'server,agent');
+    expect(refused.code).not.toBe(0);
+    expect(refused.stderr).toContain('appliance token create --role server');
+    expect(existsSync(join(second.data, 'pki'))).toBe(false);
+    token = await command(first, 'token', 'create', '--role', 'server');
+    await second.start(['join', token, '--server', url, '--role', 'server,agent'], 200_000);
+    expect(await members(second)).toEqual({ 'node-1': 'leader', 'node-2': 'learner' });
+    for (const name of ['server-ca.key', 'etcd-peer-ca.key', 'service-account.key', 'apiserver.key'])
+      expect(statSync(join(second.data, 'pki', name)).mode & 0o777).toBe(0o600);
+    expect(await apiServers(second)).toBe('10.98.0.1 10.98.0.2');
+  });
+
+  test('with the third one all vote; every server answers with its own certificate; pods run on each', {
+    timeout: 6 * minute,
+  }, async () => {
+    await third.start(['join', token, '--server', url, '--role', 'server,agent'], 200_000);
+    await until('three voters', minute, async () => {
+      const roles = Object.values(await members(third)).sort();
+      return roles.join() === 'leader,voter,voter';
+    });
+    for (const node of servers) {
+      expect(await node.mustKubectl(['get', 'nodes', '--no-headers'])).toMatch(/^node-3 +Ready +control-plane,etcd/m);
+      expect(await apiServers(node)).toBe('10.98.0.1 10.98.0.2 10.98.0.3');
+    }
+    await until('the default service account', minute, async () => {
+      return (await first.kubectl(['get', 'sa', 'default'])).code === 0;
+    });
+    for (const { name } of servers) await runs(first, `on-${name}`, name);
+    expect(await third.mustKubectl(['exec', 'on-node-2', '--', 'hostname'])).toContain('on-node-2');
+    const status = await command(second, 'store', 'status', '-o', 'json');
+    expect(JSON.parse(status)).toMatchObject({ members: 3, memberStates: [{}, {}, {}] });
+  });
+
+  test('the leader loses its power: the others go on; it comes back and catches up', {
+    timeout: 8 * minute,
+  }, async () => {
+    const roles = await members(first);
+    const leader = servers.find(({ name }) => roles[name] === 'leader')!;
+    const [other, another] = servers.filter((node) => node !== leader) as [TestNode, TestNode];
+    const killed = performance.now();
+    await cut(leader);
+    await until('kubectl writes through another server', minute, async () => {
+      const made = await other.kubectl(['create', 'configmap', 'after', '--from-literal=a=1'], { timeoutMs: 10_000 });
+      return made.code === 0 || made.stderr.includes('already exists');
+    });
+    console.log(
+      `a write went through ${((performance.now() - killed) / 1000).toFixed(1)} s after the leader was killed`,
+    );
+    const lookUp = ['nslookup', 'kubernetes.default.svc.cluster.local'];
+    expect(await other.mustKubectl(['exec', `on-${another.name}`, '--', ...lookUp])).toContain('10.43.0.1');
+    await deploys(another, 'after', another.name);
+    expect(await ready(other, another.name)).toBe(true);
+    expect(await ready(another, other.name)).toBe(true);
+    await until('the dead server is no endpoint', minute, async () => !(await apiServers(other)).includes(leader.ip));
+
+    await leader.up(200_000);
+    expect(await leader.mustKubectl(['get', 'configmap', 'after', '-o', 'name'])).toContain('configmap/after');
+    await until('it is a voter again, and an endpoint', minute, async () => {
+      const [roles, endpoints] = [await members(leader), await apiServers(leader)];
+      return Object.values(roles).sort().join() === 'leader,voter,voter' && endpoints.split(' ').length === 3;
+    });
+    expect((await leader.appliance('status')).stdout).toContain('The store is kept by 3 servers');
+  });
+
+  test('two of three are lost for good: cluster-reset on the last one brings everything back, and the group grows again', {
+    timeout: 10 * minute,
+  }, async () => {
+    const roles = await members(first);
+    last = servers.find(({ name }) => roles[name] === 'voter' && name !== 'node-1')!;
+    const lost = servers.filter((node) => node !== last);
+    await last.mustKubectl(['create', 'configmap', 'before', '--from-literal=a=1']);
+    for (const node of lost) await cut(node);
+    const refused = await last.kubectl(['create', 'configmap', 'never', '--request-timeout=9s'], { timeoutMs: 30_000 });
+    expect(refused.code).not.toBe(0);
+    const running = await last.appliance('store', 'cluster-reset');
+    expect(running.stderr).toContain('the node runs');
+    await command(last, 'down');
+    await last.waitForExit();
+    await command(last, 'store', 'cluster-reset');
+    await last.up(200_000);
+    expect(await members(last)).toEqual({ [last.name]: 'leader' });
+    for (const name of ['after', 'before'])
+      expect(await last.mustKubectl(['get', 'configmap', name, '-o', 'name'])).toContain(name);
+    expect((await last.kubectl(['get', 'configmap', 'never'])).code).not.toBe(0);
+    await deploys(last, 'again', last.name);
+
+    // A lost one is emptied and joins anew.
+    const back = lost.find(({ name }) => name !== 'node-1')!;
+    await command(back, 'reset', '--yes');
+    for (const { name } of lost) await last.mustKubectl(['delete', 'node', name], { timeoutMs: 2 * minute });
+    const fresh = await command(last, 'token', 'create', '--role', 'server');
+    await back.start(['join', fresh, '--server', `https://${last.ip}:6443`, '--role', 'server,agent'], 200_000);
+    expect(await members(back)).toEqual({ [last.name]: 'leader', [back.name]: 'learner' });
+  });
+
+  test('a deleted node is no member any more', { timeout: 4 * minute }, async () => {
+    const roles = await members(last);
+    const leaving = servers.find(({ name }) => roles[name] === 'learner')!;
+    await command(leaving, 'down');
+    await leaving.waitForExit();
+    await last.mustKubectl(['delete', 'node', leaving.name], { timeoutMs: 2 * minute });
+    expect(await members(last)).toEqual({ [last.name]: 'leader' });
+    expect((await last.appliance('status')).stdout).not.toContain(leaving.name);
+  });
+});
