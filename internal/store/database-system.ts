@@ -197,9 +197,18 @@ export class Database implements Rows {
    * something of it, which a reader that began when all was copied prevents, without a word of it in the answer: so it is synced here.
    */
   checkpoint(): number {
+    return this.#checkpoint('PASSIVE');
+  }
+
+  /** A checkpoint that leaves no WAL behind. Only while nobody else has the database open. */
+  checkpointWhole(): number {
+    return this.#checkpoint('TRUNCATE');
+  }
+
+  #checkpoint(mode: 'PASSIVE' | 'TRUNCATE'): number {
     const applied = this.meta().appliedIndex;
     this.#syncFile(`${this.#path}-wal`);
-    this.#db.prepare('PRAGMA wal_checkpoint(PASSIVE)').values();
+    this.#db.prepare(`PRAGMA wal_checkpoint(${mode})`).values();
     return applied;
   }
 

@@ -19,6 +19,8 @@ export interface StateFilesOptions {
   log: Logger;
   cacheBytes: number;
   writer: 'worker' | 'inline';
+  /** A log of the database that is larger when it is opened is brought to its end first. */
+  checkpointBytes: number;
 }
 
 /** Names of files while they are sent or received; what a crash left of them is removed at the next start. */
@@ -34,7 +36,9 @@ export async function openStateFiles(options: StateFilesOptions): Promise<StateF
     if (name.startsWith(copyPrefix) || name.startsWith(partName)) await disk.remove(`${dir}/${name}`);
   const database = new Database(`${dir}/state.db`, options);
   try {
-    return new SystemStateFiles(options, database, await startWriter(options, database));
+    // Lives that were too short for a checkpoint add to it, and to the journal, without end.
+    const checkpointed = database.bytes().wal >= options.checkpointBytes ? database.checkpointWhole() : 0;
+    return new SystemStateFiles(options, database, await startWriter(options, database), checkpointed);
   } catch (error) {
     database.close();
     throw error;
@@ -64,9 +68,11 @@ class SystemStateFiles implements StateFiles {
   readonly #options: StateFilesOptions;
   #database: Database;
   #writer: RowWriter;
+  readonly checkpointed: number;
 
-  constructor(options: StateFilesOptions, database: Database, writer: RowWriter) {
+  constructor(options: StateFilesOptions, database: Database, writer: RowWriter, checkpointed: number) {
     this.#options = options;
+    this.checkpointed = checkpointed;
     this.#database = database;
     this.#writer = writer;
   }

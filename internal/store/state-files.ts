@@ -24,6 +24,8 @@ export interface StateFiles {
   /** For reading; another one after `install`. */
   readonly rows: Rows;
   readonly writer: RowWriter;
+  /** The newest entry that was known to be on disk in the database when it was opened; 0: not known. */
+  readonly checkpointed: number;
   saved(): SavedState;
   /** Writes who keeps the store, and where its log begins, into a new database; on disk when it resolves. */
   begin(membership: Uint8Array, meta: Meta): Promise<void>;

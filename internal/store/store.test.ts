@@ -272,6 +272,31 @@ describe('store', () => {
     expect(clean.revision).toBe(3);
   });
 
+  test('lives that end too early for a checkpoint leave neither a log of the database nor a journal that grows without end', {
+    timeout: 240_000,
+  }, async () => {
+    const options = { checkpointBytes: 2 << 20, segmentBytes: 1 << 18 };
+    const size = (path: string): number =>
+      fs.statSync(path).isDirectory()
+        ? fs.readdirSync(path).reduce((sum, name) => sum + size(`${path}/${name}`), 0)
+        : fs.statSync(path).size;
+    let dir = directory();
+    for (let life = 0; life < 6; life++) {
+      const store = await start(dir, options);
+      await Promise.all(Array.from({ length: 20 }, (_, i) => put(store, `${i % 10}`, 'v'.repeat(30_000))));
+      // Everything is in the database.
+      await store.hashKv();
+      const killed = directory();
+      fs.cpSync(dir, killed, { recursive: true });
+      await stop(store);
+      dir = killed;
+      expect(size(`${dir}/state.db-wal`)).toBeLessThan(3.5 * 2 ** 20);
+      expect(size(`${dir}/journal`)).toBeLessThan(3 * 2 ** 20);
+    }
+    const store = await start(dir, options);
+    expect((await store.range({ key: bytes('0'), rangeEnd: bytes(':') })).count).toBe(10);
+  });
+
   test('a member that was not alone for a while reserves revisions again before it hands them out unsynced', async () => {
     const dir = directory();
     const store = await start(dir);

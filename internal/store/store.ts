@@ -189,6 +189,7 @@ async function openParts(options: StoreOptions): Promise<Parts> {
         ...options,
         cacheBytes: options.cacheBytes ?? defaultCacheBytes,
         writer: options.writer ?? 'worker',
+        checkpointBytes: options.checkpointBytes ?? defaultCheckpointBytes,
       }));
   const files = await open();
   let journal: Journal | undefined;
@@ -212,6 +213,7 @@ async function openParts(options: StoreOptions): Promise<Parts> {
       applied: appliedState(files.saved()),
       ...(received !== undefined && { received: appliedState(received) }),
     });
+    if (files.checkpointed > 0) await storage.reclaim(files.checkpointed);
     if (storage.installReceived) await files.install();
     else if (received !== undefined) await files.discard();
     return { files, journal, storage, identity };

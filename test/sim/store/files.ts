@@ -33,6 +33,7 @@ export class PlatterFiles {
 
 /** The state of one life of a member, in a real sqlite database in memory. `wait` is how long the disk takes. */
 export class SimulatedFiles implements StateFiles {
+  readonly checkpointed = 0;
   readonly #platter: PlatterFiles;
   readonly #wait: () => Promise<void>;
   #database: Database;
