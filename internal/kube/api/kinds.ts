@@ -26,6 +26,13 @@ export interface StrategyContext {
   /** Wall time in ms. */
   now(): number;
   random: Random;
+  /** Who makes the request; absent where nobody does (a change that the server itself makes to what is stored). */
+  user?: {
+    readonly name: string;
+    readonly uid?: string;
+    readonly groups: readonly string[];
+    readonly extra?: Readonly<Record<string, readonly string[]>>;
+  };
 }
 
 /**

@@ -170,7 +170,12 @@ export async function persistNew(context: RequestContext, object: JsonObject, dr
   const { generateName, name } = metadataOf(object);
   const generated = typeof generateName === 'string' && generateName !== '' && (name === undefined || name === '');
   const namespace = kind.namespaced ? context.info.namespace : '';
-  beforeCreate(kind, object, { namespace: kind.namespaced ? namespace : undefined }, core.strategy);
+  beforeCreate(
+    kind,
+    object,
+    { namespace: kind.namespaced ? namespace : undefined },
+    { ...core.strategy, user: context.user },
+  );
   if (kind.strategy.warnings !== undefined) context.warnings.push(...kind.strategy.warnings(object));
   await core.admission.validate({ ...request, name: String(metadataOf(object).name) });
   for (let attempt = 0; ; attempt++) {

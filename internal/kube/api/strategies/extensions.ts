@@ -1,4 +1,5 @@
 import type { JsonObject } from '../../machinery/json.ts';
+import { formatTime } from '../../machinery/time.ts';
 import {
   admissionPolicyDefaults,
   apiServiceDefaults,
@@ -26,10 +27,33 @@ import {
   validatingPolicyStatusErrors,
 } from '../validation/admission-policies.ts';
 import {
+  certificateApprovalErrors,
+  certificateRequestErrors,
+  certificateRequestUpdateErrors,
+  certificateStatusErrors,
+} from '../validation/certificates.ts';
+import {
+  apiServiceErrors,
+  apiServiceStatusErrors,
+  runtimeClassErrors,
+  runtimeClassUpdateErrors,
+  volumeAttributesClassErrors,
+  volumeAttributesClassUpdateErrors,
+} from '../validation/cluster.ts';
+import {
   customResourceDefinitionErrors,
   customResourceDefinitionStatusErrors,
   customResourceDefinitionUpdateErrors,
 } from '../validation/custom-resource-definition.ts';
+import {
+  deviceClassErrors,
+  resourceClaimErrors,
+  resourceClaimStatusErrors,
+  resourceClaimTemplateErrors,
+  resourceSliceErrors,
+  resourceSliceUpdateErrors,
+  specImmutableErrors,
+} from '../validation/devices.ts';
 import { flowConditionErrors, flowSchemaErrors, priorityLevelErrors } from '../validation/flow-control.ts';
 import {
   ingressClassErrors,
@@ -128,9 +152,58 @@ export const customResourceDefinitionStrategy: Strategy = {
   subresources: { status: { validateUpdate: customResourceDefinitionStatusErrors } },
 };
 
-export const apiServiceStrategy: Strategy = { defaults: apiServiceDefaults };
+export const apiServiceStrategy: Strategy = {
+  defaults: apiServiceDefaults,
+  validate: apiServiceErrors,
+  subresources: { status: { validateUpdate: apiServiceStatusErrors } },
+};
 
-export const certificateRequestStrategy: Strategy = { defaults: certificateRequestDefaults };
+/** Times of conditions that the writer left out: of the change now, of the transition when the status is another. */
+function stampConditions(request: JsonObject, old: JsonObject, now: string): void {
+  const before = objects(child(old, 'status').conditions);
+  for (const condition of objects(child(request, 'status').conditions)) {
+    condition.lastUpdateTime ??= now;
+    const same = before.find((other) => other.type === condition.type && other.status === condition.status);
+    condition.lastTransitionTime ??= same?.lastTransitionTime ?? now;
+  }
+}
+
+export const certificateRequestStrategy: Strategy = {
+  defaults: certificateRequestDefaults,
+  prepareForCreate(request, { user }) {
+    // Who asks is told by the server, not by the request.
+    const spec = child(request, 'spec');
+    for (const field of ['username', 'uid', 'groups', 'extra']) delete spec[field];
+    if (user !== undefined) {
+      spec.username = user.name;
+      if (user.uid !== undefined) spec.uid = user.uid;
+      if (user.groups.length > 0) spec.groups = [...user.groups];
+      if (user.extra !== undefined)
+        spec.extra = Object.fromEntries(Object.entries(user.extra).map(([key, values]) => [key, [...values]]));
+    }
+    request.status = {};
+  },
+  validate: certificateRequestErrors,
+  prepareForUpdate(request, old) {
+    request.spec = old.spec ?? {};
+  },
+  validateUpdate: certificateRequestUpdateErrors,
+  subresources: {
+    status: {
+      prepareForUpdate: (request, old, context) => stampConditions(request, old, formatTime(context.now())),
+      validateUpdate: certificateStatusErrors,
+    },
+    approval: {
+      prepareForUpdate(request, old, context) {
+        request.spec = old.spec ?? {};
+        const { conditions } = child(request, 'status');
+        request.status = { ...child(old, 'status'), ...(conditions === undefined ? {} : { conditions }) };
+        stampConditions(request, old, formatTime(context.now()));
+      },
+      validateUpdate: certificateApprovalErrors,
+    },
+  },
+};
 
 export const flowSchemaStrategy: Strategy = {
   defaults: flowSchemaDefaults,
@@ -144,10 +217,29 @@ export const priorityLevelStrategy: Strategy = {
   validate: priorityLevelErrors,
   subresources: { status: { validateUpdate: flowConditionErrors } },
 };
-export const runtimeClassStrategy: Strategy = {};
-export const volumeAttributesClassStrategy: Strategy = {};
+export const runtimeClassStrategy: Strategy = {
+  validate: runtimeClassErrors,
+  validateUpdate: runtimeClassUpdateErrors,
+};
+export const volumeAttributesClassStrategy: Strategy = {
+  validate: volumeAttributesClassErrors,
+  validateUpdate: volumeAttributesClassUpdateErrors,
+};
 
-export const deviceClassStrategy: Strategy = { generation: true };
-export const resourceClaimStrategy: Strategy = { defaults: resourceClaimDefaults };
-export const resourceClaimTemplateStrategy: Strategy = { defaults: resourceClaimTemplateDefaults };
-export const resourceSliceStrategy: Strategy = { generation: true };
+export const deviceClassStrategy: Strategy = { generation: true, validate: deviceClassErrors };
+export const resourceClaimStrategy: Strategy = {
+  defaults: resourceClaimDefaults,
+  validate: resourceClaimErrors,
+  validateUpdate: specImmutableErrors,
+  subresources: { status: { validateUpdate: resourceClaimStatusErrors } },
+};
+export const resourceClaimTemplateStrategy: Strategy = {
+  defaults: resourceClaimTemplateDefaults,
+  validate: resourceClaimTemplateErrors,
+  validateUpdate: specImmutableErrors,
+};
+export const resourceSliceStrategy: Strategy = {
+  generation: true,
+  validate: resourceSliceErrors,
+  validateUpdate: resourceSliceUpdateErrors,
+};

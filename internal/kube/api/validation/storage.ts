@@ -1,18 +1,20 @@
-import { isObject, type JsonObject, jsonEqual } from '../../machinery/json.ts';
+import { isObject, type Json, type JsonObject, jsonEqual } from '../../machinery/json.ts';
 import { compareQuantities, tryQuantity } from '../../machinery/quantity.ts';
 import { qualifiedNameErrors } from '../../machinery/selectors.ts';
 import type { FieldError } from '../../machinery/status.ts';
 import {
   dns1123SubdomainErrors,
+  duplicate,
   forbiddenField,
   immutableMessage,
   invalidValue,
   notSupported,
   required,
+  tooLongField,
 } from '../../machinery/validation.ts';
 import { objects } from '../defaults/helpers.ts';
 import { labelSelectorErrors, nodeSelectorErrors } from './pod.ts';
-import { specOf } from './common.ts';
+import { oneOf, specOf } from './common.ts';
 
 /** Rules of volumes, claims and the storage group (pkg/apis/core/validation, pkg/apis/storage/validation). */
 const accessModes = ['ReadOnlyMany', 'ReadWriteMany', 'ReadWriteOnce', 'ReadWriteOncePod'];
@@ -159,24 +161,61 @@ export function volumeUpdateErrors(volume: JsonObject, old: JsonObject): FieldEr
   return errors;
 }
 
-export function storageClassErrors(storageClass: JsonObject): FieldError[] {
+const parametersMax = 512;
+const parametersBytesMax = 256 * 1024;
+
+/** Who makes the volumes. */
+export function provisionerErrors(value: Json | undefined, path: string): FieldError[] {
+  const name = String(value ?? '');
+  if (name === '') return [required(path)];
+  return qualifiedNameErrors(name.toLowerCase()).map((why) => invalidValue(path, name, why));
+}
+
+/** Words for the driver: not too many, none without a name. */
+export function parametersErrors(parameters: Json | undefined, path: string): FieldError[] {
+  if (!isObject(parameters)) return [];
+  const keys = Object.keys(parameters);
+  if (keys.length > parametersMax) return [tooLongField(path, parametersMax)];
   const errors: FieldError[] = [];
-  const provisioner = String(storageClass.provisioner ?? '');
-  if (provisioner === '') errors.push(required('provisioner'));
-  else
-    for (const why of qualifiedNameErrors(provisioner.toLowerCase()))
-      errors.push(invalidValue('provisioner', provisioner, why));
-  if (!['Delete', 'Retain'].includes(String(storageClass.reclaimPolicy)))
-    errors.push(notSupported('reclaimPolicy', storageClass.reclaimPolicy ?? '', ['Delete', 'Retain']));
-  if (!['Immediate', 'WaitForFirstConsumer'].includes(String(storageClass.volumeBindingMode)))
-    errors.push(
-      notSupported('volumeBindingMode', storageClass.volumeBindingMode ?? '', ['Immediate', 'WaitForFirstConsumer']),
-    );
-  if (isObject(storageClass.parameters)) {
-    for (const key in storageClass.parameters)
-      if (key === '') errors.push(invalidValue('parameters', key, 'field can not be empty.'));
+  let bytes = 0;
+  for (const key of keys) {
+    if (key === '') errors.push(invalidValue(path, key, 'field can not be empty.'));
+    bytes += Buffer.byteLength(key) + Buffer.byteLength(String(parameters[key]));
+  }
+  if (bytes > parametersBytesMax) errors.push(tooLongField(path, parametersBytesMax));
+  return errors;
+}
+
+function allowedTopologyErrors(storageClass: JsonObject): FieldError[] {
+  const errors: FieldError[] = [];
+  const terms = objects(storageClass.allowedTopologies);
+  for (const [index, term] of terms.entries()) {
+    const at = `allowedTopologies[${index}]`;
+    const expressions = objects(term.matchLabelExpressions);
+    const keys = new Set<string>();
+    for (const [i, expression] of expressions.entries()) {
+      const place = `${at}.matchLabelExpressions[${i}]`;
+      const key = String(expression.key ?? '');
+      for (const why of qualifiedNameErrors(key)) errors.push(invalidValue(`${place}.key`, key, why));
+      if (keys.has(key)) errors.push(duplicate(`${place}.key`, key));
+      keys.add(key);
+      const values = Array.isArray(expression.values) ? expression.values : [];
+      if (values.length === 0) errors.push(required(`${place}.values`));
+      for (const [n, value] of values.entries())
+        if (values.indexOf(value) < n) errors.push(duplicate(`${place}.values[${n}]`, value));
+    }
+    if (terms.findIndex((other) => jsonEqual(other, term)) < index)
+      errors.push(duplicate(`${at}.matchLabelExpressions`, ''));
   }
   return errors;
+}
+
+export function storageClassErrors(storageClass: JsonObject): FieldError[] {
+  const errors = provisionerErrors(storageClass.provisioner, 'provisioner');
+  errors.push(...parametersErrors(storageClass.parameters, 'parameters'));
+  errors.push(...oneOf(storageClass.reclaimPolicy, ['Delete', 'Retain'], 'reclaimPolicy'));
+  errors.push(...oneOf(storageClass.volumeBindingMode, ['Immediate', 'WaitForFirstConsumer'], 'volumeBindingMode'));
+  return [...errors, ...allowedTopologyErrors(storageClass)];
 }
 
 export function storageClassUpdateErrors(storageClass: JsonObject, old: JsonObject): FieldError[] {
