@@ -26,6 +26,7 @@ import {
   resourceQuotaStatusErrors,
   resourceQuotaUpdateErrors,
 } from '../validation/quota.ts';
+import { podTemplateObjectErrors, replicaStatusErrors, replicationControllerErrors } from '../validation/workloads.ts';
 
 /** How objects of batch and autoscaling, and quotas, templates and controllers of the core group come to be and change. */
 
@@ -73,7 +74,11 @@ export const cronJobStrategy: Strategy = {
   validateUpdate: cronJobUpdateErrors,
 };
 
-export const podTemplateStrategy: Strategy = { defaults: podTemplateObjectDefaults, generation: true };
+export const podTemplateStrategy: Strategy = {
+  defaults: podTemplateObjectDefaults,
+  generation: true,
+  validate: podTemplateObjectErrors,
+};
 
 export const replicationControllerStrategy: Strategy = {
   defaults: replicationControllerDefaults,
@@ -81,6 +86,8 @@ export const replicationControllerStrategy: Strategy = {
   prepareForCreate(controller) {
     controller.status = { replicas: 0 };
   },
+  validate: replicationControllerErrors,
+  subresources: { status: { validateUpdate: replicaStatusErrors } },
 };
 
 export const limitRangeStrategy: Strategy = { defaults: limitRangeDefaults, validate: limitRangeErrors };

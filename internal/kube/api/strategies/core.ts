@@ -23,10 +23,9 @@ import {
   nodeUpdateErrors,
   secretErrors,
   secretUpdateErrors,
-  serviceErrors,
-  serviceUpdateErrors,
 } from '../validation/core.ts';
 import { podErrors, podUpdateErrors } from '../validation/pod.ts';
+import { serviceErrors, serviceStatusErrors, serviceUpdateErrors } from '../validation/service.ts';
 import { claimErrors, claimUpdateErrors, volumeErrors, volumeUpdateErrors } from '../validation/storage.ts';
 
 /** How objects of the core group come to be and change (pkg/registry/core/…/strategy.go). */
@@ -130,6 +129,7 @@ export const serviceStrategy: Strategy = {
   },
   validate: serviceErrors,
   validateUpdate: serviceUpdateErrors,
+  subresources: { status: { validateUpdate: serviceStatusErrors } },
 };
 
 export const claimStrategy: Strategy = {

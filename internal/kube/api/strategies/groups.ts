@@ -21,6 +21,7 @@ import {
   roleErrors,
 } from '../validation/rbac.ts';
 import {
+  csiDriverErrors,
   csiDriverUpdateErrors,
   csiNodeErrors,
   storageClassErrors,
@@ -32,13 +33,17 @@ import {
   controllerRevisionErrors,
   controllerRevisionUpdateErrors,
   daemonSetErrors,
+  daemonSetStatusErrors,
   daemonSetUpdateErrors,
   deploymentErrors,
+  deploymentStatusErrors,
   deploymentUpdateErrors,
   disruptionBudgetErrors,
   replicaSetErrors,
+  replicaStatusErrors,
   replicaSetUpdateErrors,
   statefulSetErrors,
+  statefulSetStatusErrors,
   statefulSetUpdateErrors,
 } from '../validation/workloads.ts';
 
@@ -58,6 +63,7 @@ export const deploymentStrategy: Strategy = {
   },
   validate: deploymentErrors,
   validateUpdate: deploymentUpdateErrors,
+  subresources: { status: { validateUpdate: deploymentStatusErrors } },
 };
 
 export const replicaSetStrategy: Strategy = {
@@ -68,6 +74,7 @@ export const replicaSetStrategy: Strategy = {
   },
   validate: replicaSetErrors,
   validateUpdate: replicaSetUpdateErrors,
+  subresources: { status: { validateUpdate: replicaStatusErrors } },
 };
 
 export const statefulSetStrategy: Strategy = {
@@ -78,6 +85,7 @@ export const statefulSetStrategy: Strategy = {
   },
   validate: statefulSetErrors,
   validateUpdate: statefulSetUpdateErrors,
+  subresources: { status: { validateUpdate: statefulSetStatusErrors } },
 };
 
 export const daemonSetStrategy: Strategy = {
@@ -88,6 +96,7 @@ export const daemonSetStrategy: Strategy = {
   },
   validate: daemonSetErrors,
   validateUpdate: daemonSetUpdateErrors,
+  subresources: { status: { validateUpdate: daemonSetStatusErrors } },
 };
 
 export const controllerRevisionStrategy: Strategy = {
@@ -144,6 +153,7 @@ export const storageClassStrategy: Strategy = {
 
 export const csiDriverStrategy: Strategy = {
   defaults: csiDriverDefaults,
+  validate: csiDriverErrors,
   validateUpdate: csiDriverUpdateErrors,
 };
 

@@ -71,6 +71,66 @@ export function nonNegative(value: Json | undefined, path: string): FieldError[]
     : [];
 }
 
+const idMax = 2 ** 31 - 1;
+
+/** Ids of users and groups. */
+export function idErrors(value: Json | undefined, path: string): FieldError[] {
+  return typeof value === 'number' && (value < 0 || value > idMax)
+    ? [invalidValue(path, value, `must be between 0 and ${idMax}, inclusive`)]
+    : [];
+}
+
+const profileTypes = ['Localhost', 'RuntimeDefault', 'Unconfined'];
+
+/** A seccomp or AppArmor profile: a file of the node has a name, the others have none. */
+export function profileErrors(profile: Json | undefined, path: string, what: 'seccomp' | 'AppArmor'): FieldError[] {
+  if (!isObject(profile)) return [];
+  const errors = oneOf(profile.type, profileTypes, `${path}.type`);
+  const name = String(profile.localhostProfile ?? '');
+  const at = `${path}.localhostProfile`;
+  if (profile.type === 'Localhost') {
+    if (name === '') errors.push(required(at, `must be set when ${what} type is Localhost`));
+    else if (what === 'seccomp' && (name.startsWith('/') || name.split('/').includes('..')))
+      errors.push(invalidValue(at, name, name.startsWith('/') ? 'must be a relative path' : "must not contain '..'"));
+  } else if (profile.localhostProfile !== undefined)
+    errors.push(invalidValue(at, name, `can only be set when ${what} type is Localhost`));
+  return errors;
+}
+
+const containerResources = ['cpu', 'ephemeral-storage', 'memory'];
+const isHugePages = (name: string): boolean => name.startsWith('hugepages-');
+/** What is not shared: devices and the like, with a domain that is not Kubernetes' own. */
+const isExtended = (name: string): boolean => name.includes('/') && !/(^|\.)kubernetes\.io\//.test(name);
+
+/** Resources of a container: names that containers have, and for what cannot be shared as much limit as request. */
+export function containerResourceErrors(resources: JsonObject, path: string): FieldError[] {
+  const errors = resourceErrors(resources, path);
+  const limits = part(resources, 'limits');
+  const requests = part(resources, 'requests');
+  for (const [list, values] of [
+    ['limits', limits],
+    ['requests', requests],
+  ] as const)
+    for (const name in values) {
+      const at = `${path}.${list}[${name}]`;
+      if (!name.includes('/') && !isHugePages(name) && !containerResources.includes(name))
+        errors.push(invalidValue(at, name, 'must be a standard resource for containers'));
+      const quantity = tryQuantity(values[name]);
+      if (isExtended(name) && quantity !== undefined && quantity.nano % 1_000_000_000n !== 0n)
+        errors.push(invalidValue(at, values[name], 'must be an integer'));
+    }
+  for (const name in requests) {
+    if (!isExtended(name) && !isHugePages(name)) continue;
+    if (limits[name] === undefined)
+      errors.push(required(`${path}.limits`, 'Limit must be set for non overcommitable resources'));
+    else if (requests[name] !== limits[name])
+      errors.push(
+        invalidValue(`${path}.requests`, requests[name], `must be equal to ${name} limit of ${String(limits[name])}`),
+      );
+  }
+  return errors;
+}
+
 /** Whether every quantity of `requests` fits its limit, with upstream's words. */
 export function resourceErrors(resources: JsonObject, path: string): FieldError[] {
   const errors: FieldError[] = [];

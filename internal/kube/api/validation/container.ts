@@ -14,7 +14,7 @@ import {
   required,
 } from '../../machinery/validation.ts';
 import { objects } from '../defaults/helpers.ts';
-import { nonNegative, resourceErrors } from './common.ts';
+import { containerResourceErrors, idErrors, nonNegative, oneOf, part, profileErrors, texts } from './common.ts';
 
 /** Rules of containers, init containers and ephemeral containers (validateContainers in pkg/apis/core/validation). */
 const pullPolicies = ['Always', 'IfNotPresent', 'Never'];
@@ -46,6 +46,14 @@ export function containerErrors(spec: JsonObject, path: string, volumes: Readonl
       const name = String(container.name ?? '');
       if (names.has(name)) errors.push(duplicate(`${at}.name`, name));
       else if (name !== '') names.add(name);
+      if (list === 'ephemeralContainers' && container.targetContainerName) {
+        const target = String(container.targetContainerName);
+        if (
+          !containers.some((other) => other.name === target) &&
+          !objects(spec.initContainers).some((other) => other.name === target)
+        )
+          errors.push(notFoundField(`${at}.targetContainerName`, target));
+      }
       if (list === 'containers') errors.push(...hostPortErrors(container, at, hostPorts, spec.hostNetwork === true));
     }
   return errors;
@@ -100,18 +108,40 @@ function oneContainer(container: JsonObject, path: string, volumes: ReadonlySet<
     for (const kind of given) if (!(source[kind] as JsonObject).name) errors.push(required(`${at}.${kind}.name`));
   }
   errors.push(...mountErrors(container, path, volumes));
-  if (isObject(container.resources)) errors.push(...resourceErrors(container.resources, `${path}.resources`));
+  if (isObject(container.resources)) errors.push(...containerResourceErrors(container.resources, `${path}.resources`));
   const sidecar = list === 'initContainers' && container.restartPolicy === 'Always';
+  if (list === 'ephemeralContainers') {
+    for (const field of ['ports', 'lifecycle', 'livenessProbe', 'readinessProbe', 'startupProbe', 'resizePolicy'])
+      if (container[field] !== undefined)
+        errors.push(forbiddenField(`${path}.${field}`, 'cannot be set for an Ephemeral Container'));
+    if (isObject(container.resources) && Object.keys(container.resources).length > 0)
+      errors.push(forbiddenField(`${path}.resources`, 'cannot be set for an Ephemeral Container'));
+    return errors;
+  }
+  if (list === 'initContainers' && !sidecar && container.lifecycle !== undefined)
+    errors.push(forbiddenField(`${path}.lifecycle`, 'may not be set for init containers without restartPolicy=Always'));
+  if (container.restartPolicy !== undefined)
+    errors.push(...oneOf(container.restartPolicy, ['Always', 'Never', 'OnFailure'], `${path}.restartPolicy`));
+  if (objects(container.restartPolicyRules).length > 0 && container.restartPolicy === undefined)
+    errors.push(required(`${path}.restartPolicy`, 'must specify restartPolicy when restart rules are used'));
   for (const probe of ['livenessProbe', 'readinessProbe', 'startupProbe']) {
     const value = container[probe];
     if (!isObject(value)) continue;
-    if (list === 'ephemeralContainers' || (list === 'initContainers' && !sidecar)) {
+    if (list === 'initContainers' && !sidecar) {
       errors.push(
         forbiddenField(`${path}.${probe}`, 'may not be set for init containers without restartPolicy=Always'),
       );
       continue;
     }
     errors.push(...probeErrors(value, `${path}.${probe}`));
+    if (probe === 'readinessProbe' && value.terminationGracePeriodSeconds !== undefined)
+      errors.push(
+        invalidValue(
+          `${path}.${probe}.terminationGracePeriodSeconds`,
+          value.terminationGracePeriodSeconds,
+          'must not be set for readinessProbes',
+        ),
+      );
     if (probe !== 'readinessProbe' && value.successThreshold !== 1)
       errors.push(invalidValue(`${path}.${probe}.successThreshold`, value.successThreshold ?? 0, 'must be 1'));
   }
@@ -122,8 +152,33 @@ function oneContainer(container: JsonObject, path: string, volumes: ReadonlySet<
         errors.push(...handlerErrors(value, `${path}.lifecycle.${hook}`, ['exec', 'httpGet', 'tcpSocket', 'sleep']));
     }
   if (isObject(container.securityContext))
-    for (const field of ['runAsUser', 'runAsGroup'])
-      errors.push(...nonNegative(container.securityContext[field], `${path}.securityContext.${field}`));
+    errors.push(...securityErrors(container.securityContext, `${path}.securityContext`));
+  return errors;
+}
+
+function securityErrors(context: JsonObject, path: string): FieldError[] {
+  const errors = [
+    ...idErrors(context.runAsUser, `${path}.runAsUser`),
+    ...idErrors(context.runAsGroup, `${path}.runAsGroup`),
+    ...profileErrors(context.seccompProfile, `${path}.seccompProfile`, 'seccomp'),
+    ...profileErrors(context.appArmorProfile, `${path}.appArmorProfile`, 'AppArmor'),
+    ...oneOf(context.procMount, ['Default', 'Unmasked'], `${path}.procMount`, true),
+  ];
+  if (context.allowPrivilegeEscalation === false) {
+    const added = texts(part(context, 'capabilities').add);
+    if (context.privileged === true)
+      errors.push(
+        invalidValue(path, context, 'cannot set `allowPrivilegeEscalation` to false and `privileged` to true'),
+      );
+    if (added.includes('CAP_SYS_ADMIN'))
+      errors.push(
+        invalidValue(
+          path,
+          context,
+          'cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN',
+        ),
+      );
+  }
   return errors;
 }
 
@@ -234,6 +289,24 @@ function mountErrors(container: JsonObject, path: string, volumes: ReadonlySet<s
     if (target === '') errors.push(required(`${at}.mountPath`));
     else if (paths.has(target)) errors.push(invalidValue(`${at}.mountPath`, target, 'must be unique'));
     paths.add(target);
+    if (mount.subPath && mount.subPathExpr)
+      errors.push(
+        invalidValue(`${at}.subPathExpr`, mount.subPathExpr, 'subPathExpr and subPath are mutually exclusive'),
+      );
+    const propagation = mount.mountPropagation;
+    errors.push(...oneOf(propagation, ['Bidirectional', 'HostToContainer', 'None'], `${at}.mountPropagation`, true));
+    if (propagation === 'Bidirectional' && part(container, 'securityContext').privileged !== true)
+      errors.push(
+        forbiddenField(
+          `${at}.mountPropagation`,
+          'Bidirectional mount propagation is available only to privileged containers',
+        ),
+      );
+    errors.push(
+      ...oneOf(mount.recursiveReadOnly, ['Disabled', 'Enabled', 'IfPossible'], `${at}.recursiveReadOnly`, true),
+    );
+    if ((mount.recursiveReadOnly === 'Enabled' || mount.recursiveReadOnly === 'IfPossible') && mount.readOnly !== true)
+      errors.push(forbiddenField(`${at}.recursiveReadOnly`, 'may only be specified when readOnly is true'));
     for (const field of ['subPath', 'subPathExpr']) {
       const value = mount[field];
       if (typeof value !== 'string' || value === '') continue;
@@ -241,11 +314,21 @@ function mountErrors(container: JsonObject, path: string, volumes: ReadonlySet<s
       if (value.split('/').includes('..')) errors.push(invalidValue(`${at}.${field}`, value, "must not contain '..'"));
     }
   }
+  const devicePaths = new Set<string>();
   for (const [index, device] of objects(container.volumeDevices).entries()) {
     const at = `${path}.volumeDevices[${index}]`;
     if (!device.name) errors.push(required(`${at}.name`));
     else if (!volumes.has(String(device.name))) errors.push(notFoundField(`${at}.name`, device.name));
-    if (!device.devicePath) errors.push(required(`${at}.devicePath`));
+    const target = String(device.devicePath ?? '');
+    if (target === '') errors.push(required(`${at}.devicePath`));
+    else {
+      if (devicePaths.has(target)) errors.push(invalidValue(`${at}.devicePath`, target, 'must be unique'));
+      if (paths.has(target))
+        errors.push(invalidValue(`${at}.devicePath`, target, 'must not already exist in volumeMounts'));
+      if (target.split('/').includes('..'))
+        errors.push(invalidValue(`${at}.devicePath`, target, "must not contain '..'"));
+    }
+    devicePaths.add(target);
   }
   return errors;
 }

@@ -10,18 +10,15 @@ import {
   invalidValue,
   ipErrors,
   notSupported,
-  portNameErrors,
   portNumberErrors,
   required,
   tooLongField,
 } from '../../machinery/validation.ts';
 import { objects } from '../defaults/helpers.ts';
-import { labelErrors } from '../metadata.ts';
 import { specOf } from './common.ts';
 
 /** Rules of the rest of the core group (pkg/apis/core/validation). */
 const dataBytesMax = 1024 * 1024;
-const serviceTypes = ['ClusterIP', 'ExternalName', 'LoadBalancer', 'NodePort'];
 const protocols = ['SCTP', 'TCP', 'UDP'];
 
 export function configMapErrors(map: JsonObject): FieldError[] {
@@ -90,92 +87,6 @@ export function secretUpdateErrors(secret: JsonObject, old: JsonObject): FieldEr
   const errors = immutableErrors(secret, old, ['data']);
   if (secret.type !== old.type) errors.push(invalidValue('type', secret.type, immutableMessage));
   return [...errors, ...secretErrors(secret)];
-}
-
-function servicePortErrors(port: JsonObject, path: string, several: boolean, names: Set<string>): FieldError[] {
-  const errors: FieldError[] = [];
-  const name = String(port.name ?? '');
-  if (name === '') {
-    if (several) errors.push(required(`${path}.name`));
-  } else {
-    for (const why of dns1123LabelErrors(name)) errors.push(invalidValue(`${path}.name`, name, why));
-    if (names.has(name)) errors.push(duplicate(`${path}.name`, name));
-    names.add(name);
-  }
-  const number = Number(port.port ?? 0);
-  for (const why of portNumberErrors(number)) errors.push(invalidValue(`${path}.port`, number, why));
-  if (!protocols.includes(String(port.protocol)))
-    errors.push(notSupported(`${path}.protocol`, port.protocol ?? '', protocols));
-  if (typeof port.targetPort === 'number')
-    for (const why of portNumberErrors(port.targetPort))
-      errors.push(invalidValue(`${path}.targetPort`, port.targetPort, why));
-  else if (typeof port.targetPort === 'string')
-    for (const why of portNameErrors(port.targetPort))
-      errors.push(invalidValue(`${path}.targetPort`, port.targetPort, why));
-  return errors;
-}
-
-export function serviceErrors(service: JsonObject): FieldError[] {
-  const spec = specOf(service);
-  const errors: FieldError[] = [];
-  const type = String(spec.type);
-  const headless = spec.clusterIP === 'None';
-  const ports = objects(spec.ports);
-  if (ports.length === 0 && !headless && type !== 'ExternalName') errors.push(required('spec.ports'));
-  if (type === 'LoadBalancer' && headless)
-    errors.push(
-      invalidValue('spec.clusterIPs[0]', spec.clusterIP, "may not be set to 'None' for LoadBalancer services"),
-    );
-  if (type === 'NodePort' && headless)
-    errors.push(invalidValue('spec.clusterIPs[0]', spec.clusterIP, "may not be set to 'None' for NodePort services"));
-  if (type === 'ExternalName') {
-    if (!spec.externalName) errors.push(required('spec.externalName'));
-    if (spec.clusterIP !== undefined && spec.clusterIP !== '')
-      errors.push(forbiddenField('spec.clusterIPs', 'may not be set for ExternalName services'));
-  }
-  const names = new Set<string>();
-  const seen = new Set<string>();
-  for (const [index, port] of ports.entries()) {
-    const at = `spec.ports[${index}]`;
-    errors.push(...servicePortErrors(port, at, ports.length > 1, names));
-    const key = `${String(port.protocol)}/${String(port.port)}`;
-    if (seen.has(key)) errors.push(duplicate(at, { port: port.port, protocol: port.protocol }));
-    seen.add(key);
-    if (type === 'ClusterIP' && typeof port.nodePort === 'number' && port.nodePort !== 0)
-      errors.push(forbiddenField(`${at}.nodePort`, "may not be used when `type` is 'ClusterIP'"));
-  }
-  errors.push(...labelErrors(spec.selector, 'spec.selector'));
-  if (!['ClientIP', 'None'].includes(String(spec.sessionAffinity)))
-    errors.push(notSupported('spec.sessionAffinity', spec.sessionAffinity ?? '', ['ClientIP', 'None']));
-  const timeout =
-    isObject(spec.sessionAffinityConfig) && isObject(spec.sessionAffinityConfig.clientIP)
-      ? spec.sessionAffinityConfig.clientIP.timeoutSeconds
-      : undefined;
-  if (typeof timeout === 'number' && (timeout <= 0 || timeout > 86400))
-    errors.push(
-      invalidValue(
-        'spec.sessionAffinityConfig.clientIP.timeoutSeconds',
-        timeout,
-        'must be greater than 0 and less than 86400',
-      ),
-    );
-  for (const [index, ip] of (Array.isArray(spec.externalIPs) ? spec.externalIPs : []).entries())
-    for (const why of ipErrors(String(ip))) errors.push(invalidValue(`spec.externalIPs[${index}]`, ip, why));
-  if (!serviceTypes.includes(type)) errors.push(notSupported('spec.type', spec.type ?? '', serviceTypes));
-  for (const field of ['externalTrafficPolicy', 'internalTrafficPolicy'])
-    if (spec[field] !== undefined && !['Cluster', 'Local'].includes(String(spec[field])))
-      errors.push(notSupported(`spec.${field}`, spec[field], ['Cluster', 'Local']));
-  return errors;
-}
-
-export function serviceUpdateErrors(service: JsonObject, old: JsonObject): FieldError[] {
-  const errors = serviceErrors(service);
-  const spec = specOf(service);
-  const before = specOf(old);
-  const hadIp = typeof before.clusterIP === 'string' && before.clusterIP !== '';
-  if (hadIp && before.type !== 'ExternalName' && spec.type !== 'ExternalName' && spec.clusterIP !== before.clusterIP)
-    errors.push(invalidValue('spec.clusterIPs[0]', spec.clusterIPs ?? spec.clusterIP ?? '', 'may not change once set'));
-  return errors;
 }
 
 function endpointSubsetErrors(subset: JsonObject, path: string): FieldError[] {

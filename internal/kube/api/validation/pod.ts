@@ -6,19 +6,23 @@ import {
   dns1123SubdomainErrors,
   duplicate,
   forbiddenField,
+  invalidField,
   invalidValue,
   ipErrors,
+  notFoundField,
   notSupported,
   required,
 } from '../../machinery/validation.ts';
 import { objects } from '../defaults/helpers.ts';
 import { annotationErrors, labelErrors } from '../metadata.ts';
+import { idErrors, oneOf, profileErrors, resourceErrors } from './common.ts';
 import { containerErrors } from './container.ts';
 import { volumesErrors } from './volume.ts';
 
 /** Rules of pods and pod templates (pkg/apis/core/validation/validation.go), with upstream's field paths and words. */
 const restartPolicies = ['Always', 'Never', 'OnFailure'];
 const dnsPolicies = ['ClusterFirst', 'ClusterFirstWithHostNet', 'Default', 'None'];
+const searchesMax = 32;
 const sysctlPattern = /^([a-z0-9][-_a-z0-9]*[a-z0-9]|[a-z0-9])([./]([a-z0-9][-_a-z0-9]*[a-z0-9]|[a-z0-9]))*$/;
 
 export function tolerationErrors(tolerations: Json | undefined, path: string): FieldError[] {
@@ -179,11 +183,15 @@ function affinityErrors(affinity: JsonObject, path: string): FieldError[] {
 
 function securityContextErrors(context: JsonObject, path: string): FieldError[] {
   const errors: FieldError[] = [];
-  for (const name of ['runAsUser', 'runAsGroup', 'fsGroup']) {
-    const value = context[name];
-    if (typeof value === 'number' && (value < 0 || value > 2 ** 31 - 1))
-      errors.push(invalidValue(`${path}.${name}`, value, 'must be between 0 and 2147483647, inclusive'));
-  }
+  for (const name of ['runAsUser', 'runAsGroup', 'fsGroup']) errors.push(...idErrors(context[name], `${path}.${name}`));
+  for (const [index, id] of (Array.isArray(context.supplementalGroups) ? context.supplementalGroups : []).entries())
+    errors.push(...idErrors(id, `${path}.supplementalGroups[${index}]`));
+  errors.push(
+    ...profileErrors(context.seccompProfile, `${path}.seccompProfile`, 'seccomp'),
+    ...profileErrors(context.appArmorProfile, `${path}.appArmorProfile`, 'AppArmor'),
+    ...oneOf(context.fsGroupChangePolicy, ['Always', 'OnRootMismatch'], `${path}.fsGroupChangePolicy`, true),
+    ...oneOf(context.supplementalGroupsPolicy, ['Merge', 'Strict'], `${path}.supplementalGroupsPolicy`, true),
+  );
   const seen = new Set<string>();
   for (const [index, sysctl] of objects(context.sysctls).entries()) {
     const name = String(sysctl.name ?? '');
@@ -216,6 +224,16 @@ function dnsConfigErrors(spec: JsonObject, path: string): FieldError[] {
   for (const [index, server] of servers.entries())
     for (const why of ipErrors(String(server)))
       errors.push(invalidValue(`${path}.dnsConfig.nameservers[${index}]`, server, why));
+  const searches = Array.isArray(config?.searches) ? config.searches : [];
+  if (searches.length > searchesMax)
+    errors.push(
+      invalidValue(`${path}.dnsConfig.searches`, searches, `must not have more than ${searchesMax} search paths`),
+    );
+  for (const [index, search] of searches.entries())
+    for (const why of dns1123SubdomainErrors(String(search).replace(/\.$/, '').replaceAll('_', '-')))
+      if (search !== '.') errors.push(invalidValue(`${path}.dnsConfig.searches[${index}]`, search, why));
+  for (const [index, option] of objects(config?.options).entries())
+    if (!option.name) errors.push(required(`${path}.dnsConfig.options[${index}]`, 'must not be empty'));
   return errors;
 }
 
@@ -263,25 +281,124 @@ export function podSpecErrors(spec: JsonObject, path: string): FieldError[] {
       for (const why of dns1123LabelErrors(spec[name])) errors.push(invalidValue(`${path}.${name}`, spec[name], why));
   if (isObject(spec.affinity)) errors.push(...affinityErrors(spec.affinity, `${path}.affinity`));
   errors.push(...tolerationErrors(spec.tolerations, `${path}.tolerations`));
-  for (const [index, alias] of objects(spec.hostAliases).entries())
-    for (const why of ipErrors(String(alias.ip ?? '')))
-      errors.push(invalidValue(`${path}.hostAliases[${index}].ip`, alias.ip ?? '', why));
-  for (const [index, gate] of objects(spec.schedulingGates).entries())
-    for (const why of qualifiedNameErrors(String(gate.name ?? '')))
-      errors.push(invalidValue(`${path}.schedulingGates[${index}]`, gate.name ?? '', why));
-  for (const [index, constraint] of objects(spec.topologySpreadConstraints).entries()) {
+  errors.push(...placeErrors(spec, path), ...nodeErrors(spec, path));
+  return errors;
+}
+
+/** Gates and topology: where a pod may run. */
+function placeErrors(spec: JsonObject, path: string): FieldError[] {
+  const errors: FieldError[] = [];
+  const gates = objects(spec.schedulingGates).map((gate) => String(gate.name ?? ''));
+  for (const [index, gate] of gates.entries()) {
+    for (const why of qualifiedNameErrors(gate))
+      errors.push(invalidValue(`${path}.schedulingGates[${index}]`, gate, why));
+    if (gates.indexOf(gate) < index) errors.push(duplicate(`${path}.schedulingGates[${index}]`, gate));
+  }
+  const constraints = objects(spec.topologySpreadConstraints);
+  for (const [index, constraint] of constraints.entries()) {
     const at = `${path}.topologySpreadConstraints[${index}]`;
+    const { topologyKey, whenUnsatisfiable, minDomains } = constraint;
     if (Number(constraint.maxSkew ?? 0) <= 0)
       errors.push(invalidValue(`${at}.maxSkew`, constraint.maxSkew ?? 0, 'must be greater than zero'));
-    if (!constraint.topologyKey) errors.push(required(`${at}.topologyKey`, 'can not be empty'));
-    if (!['DoNotSchedule', 'ScheduleAnyway'].includes(String(constraint.whenUnsatisfiable)))
+    if (!topologyKey) errors.push(required(`${at}.topologyKey`, 'can not be empty'));
+    if (!['DoNotSchedule', 'ScheduleAnyway'].includes(String(whenUnsatisfiable)))
       errors.push(
-        notSupported(`${at}.whenUnsatisfiable`, constraint.whenUnsatisfiable ?? '', [
-          'DoNotSchedule',
-          'ScheduleAnyway',
-        ]),
+        notSupported(`${at}.whenUnsatisfiable`, whenUnsatisfiable ?? '', ['DoNotSchedule', 'ScheduleAnyway']),
+      );
+    const same = (other: JsonObject): boolean =>
+      other.topologyKey === topologyKey && other.whenUnsatisfiable === whenUnsatisfiable;
+    if (constraints.findIndex(same) < index)
+      errors.push(
+        duplicate(`${at}.{topologyKey, whenUnsatisfiable}`, `{${String(topologyKey)}, ${String(whenUnsatisfiable)}}`),
+      );
+    if (typeof minDomains === 'number') {
+      if (minDomains <= 0) errors.push(invalidValue(`${at}.minDomains`, minDomains, 'must be greater than 0'));
+      if (whenUnsatisfiable !== 'DoNotSchedule')
+        errors.push(
+          invalidValue(
+            `${at}.minDomains`,
+            minDomains,
+            'can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway',
+          ),
+        );
+    }
+    for (const field of ['nodeAffinityPolicy', 'nodeTaintsPolicy'])
+      errors.push(...oneOf(constraint[field], ['Honor', 'Ignore'], `${at}.${field}`, true));
+    errors.push(...labelSelectorErrors(constraint.labelSelector, `${at}.labelSelector`));
+  }
+  return errors;
+}
+
+/** What a pod asks of its node and shares with it. */
+function nodeErrors(spec: JsonObject, path: string): FieldError[] {
+  const errors: FieldError[] = [];
+  for (const [index, alias] of objects(spec.hostAliases).entries()) {
+    const at = `${path}.hostAliases[${index}]`;
+    for (const why of ipErrors(String(alias.ip ?? ''))) errors.push(invalidValue(`${at}.ip`, alias.ip ?? '', why));
+    for (const [i, name] of (Array.isArray(alias.hostnames) ? alias.hostnames : []).entries())
+      for (const why of dns1123SubdomainErrors(String(name)))
+        errors.push(invalidValue(`${at}.hostnames[${i}]`, name, why));
+  }
+  for (const [index, secret] of objects(spec.imagePullSecrets).entries())
+    if (!secret.name) errors.push(required(`${path}.imagePullSecrets[${index}].name`));
+  for (const [index, gate] of objects(spec.readinessGates).entries())
+    for (const why of qualifiedNameErrors(String(gate.conditionType ?? '')))
+      errors.push(invalidValue(`${path}.readinessGates[${index}].conditionType`, gate.conditionType ?? '', why));
+  if (spec.shareProcessNamespace === true && spec.hostPID === true)
+    errors.push(
+      invalidValue(`${path}.shareProcessNamespace`, true, 'ShareProcessNamespace and HostPID cannot both be enabled'),
+    );
+  if (spec.hostUsers === false)
+    for (const [field, word] of [
+      ['hostNetwork', 'HostNetwork'],
+      ['hostPID', 'HostPID'],
+      ['hostIPC', 'HostIPC'],
+    ] as const)
+      if (spec[field] === true)
+        errors.push(
+          forbiddenField(
+            `${path}.${field}`,
+            `when \`pod.Spec.HostUsers\` is false, \`pod.Spec.${word}\` must be false`,
+          ),
+        );
+  for (const field of ['runtimeClassName', 'priorityClassName']) {
+    const value = spec[field];
+    if (typeof value === 'string' && value !== '')
+      for (const why of dns1123SubdomainErrors(value)) errors.push(invalidValue(`${path}.${field}`, value, why));
+  }
+  if (isObject(spec.os)) errors.push(...oneOf(spec.os.name, ['linux', 'windows'], `${path}.os.name`));
+  errors.push(...oneOf(spec.preemptionPolicy, ['Never', 'PreemptLowerPriority'], `${path}.preemptionPolicy`, true));
+  if (isObject(spec.overhead)) errors.push(...resourceErrors({ limits: spec.overhead }, `${path}.overhead`));
+  errors.push(...claimReferenceErrors(spec, path));
+  return errors;
+}
+
+/** Claims of devices: named once, from a claim or from a template, and used by containers by that name. */
+function claimReferenceErrors(spec: JsonObject, path: string): FieldError[] {
+  const errors: FieldError[] = [];
+  const claims = objects(spec.resourceClaims);
+  const names = claims.map((claim) => String(claim.name ?? ''));
+  for (const [index, claim] of claims.entries()) {
+    const at = `${path}.resourceClaims[${index}]`;
+    const name = names[index]!;
+    if (name === '') errors.push(required(`${at}.name`));
+    else for (const why of dns1123LabelErrors(name)) errors.push(invalidValue(`${at}.name`, name, why));
+    if (names.indexOf(name) < index) errors.push(duplicate(`${at}.name`, name));
+    const sources = ['resourceClaimName', 'resourceClaimTemplateName'].filter((field) => claim[field] !== undefined);
+    const rule = 'must specify one of: `resourceClaimName`, `resourceClaimTemplateName`';
+    if (sources.length === 0) errors.push(invalidField(at, rule));
+    if (sources.length > 1)
+      errors.push(
+        invalidField(at, 'at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified'),
       );
   }
+  for (const list of ['initContainers', 'containers'])
+    for (const [index, container] of objects(spec[list]).entries()) {
+      const used = isObject(container.resources) ? objects(container.resources.claims) : [];
+      for (const [i, claim] of used.entries())
+        if (!names.includes(String(claim.name ?? '')))
+          errors.push(notFoundField(`${path}.${list}[${index}].resources.claims[${i}]`, claim.name ?? ''));
+    }
   return errors;
 }
 

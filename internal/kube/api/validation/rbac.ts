@@ -1,7 +1,16 @@
 import { isObject, type JsonObject, jsonEqual } from '../../machinery/json.ts';
 import type { FieldError } from '../../machinery/status.ts';
-import { forbiddenField, immutableMessage, invalidValue, notSupported, required } from '../../machinery/validation.ts';
+import {
+  dns1123SubdomainErrors,
+  forbiddenField,
+  immutableMessage,
+  invalidValue,
+  notSupported,
+  pathSegmentErrors,
+  required,
+} from '../../machinery/validation.ts';
 import { objects } from '../defaults/helpers.ts';
+import { labelSelectorErrors } from './pod.ts';
 
 /** Rules of the rbac and scheduling groups (pkg/apis/rbac/validation, pkg/apis/scheduling/validation). */
 const group = 'rbac.authorization.k8s.io';
@@ -36,6 +45,14 @@ export function roleErrors(role: JsonObject, namespaced: boolean): FieldError[] 
     if (list('resources').length === 0)
       errors.push(required(`${at}.resources`, 'resource rules must supply at least one resource'));
   }
+  if (!namespaced && isObject(role.aggregationRule)) {
+    const selectors = objects(role.aggregationRule.clusterRoleSelectors);
+    const at = 'aggregationRule.clusterRoleSelectors';
+    if (selectors.length === 0)
+      errors.push(required(at, 'at least one clusterRoleSelector required if aggregationRule is non-nil'));
+    for (const [index, selector] of selectors.entries())
+      errors.push(...labelSelectorErrors(selector, `${at}[${index}]`));
+  }
   return errors;
 }
 
@@ -46,10 +63,14 @@ export function roleBindingErrors(binding: JsonObject, namespaced: boolean): Fie
   if (ref.apiGroup !== group) errors.push(notSupported('roleRef.apiGroup', ref.apiGroup ?? '', [group]));
   if (!kinds.includes(String(ref.kind))) errors.push(notSupported('roleRef.kind', ref.kind ?? '', kinds));
   if (!ref.name) errors.push(required('roleRef.name'));
+  else for (const why of pathSegmentErrors(String(ref.name))) errors.push(invalidValue('roleRef.name', ref.name, why));
   for (const [index, subject] of objects(binding.subjects).entries()) {
     const at = `subjects[${index}]`;
     if (!subject.name) errors.push(required(`${at}.name`));
     if (subject.kind === 'ServiceAccount') {
+      if (subject.name)
+        for (const why of dns1123SubdomainErrors(String(subject.name)))
+          errors.push(invalidValue(`${at}.name`, subject.name, why));
       if (subject.apiGroup !== undefined && subject.apiGroup !== '')
         errors.push(notSupported(`${at}.apiGroup`, subject.apiGroup, ['']));
       if (!subject.namespace && !namespaced) errors.push(required(`${at}.namespace`));

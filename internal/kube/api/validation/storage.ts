@@ -53,8 +53,25 @@ export function claimSpecErrors(spec: JsonObject, path: string): FieldError[] {
   return errors;
 }
 
+/** What a claim is filled from: an object of a group, or a snapshot or claim of the core group's kind. */
+function dataSourceErrors(spec: JsonObject): FieldError[] {
+  const errors: FieldError[] = [];
+  for (const field of ['dataSource', 'dataSourceRef']) {
+    const source = spec[field];
+    if (!isObject(source)) continue;
+    for (const name of ['name', 'kind']) if (!source[name]) errors.push(required(`spec.${field}.${name}`));
+    const group = String(source.apiGroup ?? '');
+    if (group === '' && source.kind !== 'PersistentVolumeClaim')
+      errors.push(invalidValue(`spec.${field}`, source.kind ?? '', ''));
+    else if (group !== '')
+      for (const why of dns1123SubdomainErrors(group)) errors.push(invalidValue(`spec.${field}.apiGroup`, group, why));
+  }
+  return errors;
+}
+
 export function claimErrors(claim: JsonObject): FieldError[] {
-  return claimSpecErrors(specOf(claim), 'spec');
+  const spec = specOf(claim);
+  return [...claimSpecErrors(spec, 'spec'), ...dataSourceErrors(spec)];
 }
 
 export function claimUpdateErrors(claim: JsonObject, old: JsonObject): FieldError[] {
@@ -121,6 +138,15 @@ export function volumeErrors(volume: JsonObject): FieldError[] {
   else
     errors.push(
       ...storageErrors(spec.capacity, 'spec.capacity').map((error) => ({ ...error, field: 'spec.capacity[storage]' })),
+    );
+  if (isObject(spec.capacity) && Object.keys(spec.capacity).some((name) => name !== 'storage'))
+    errors.push(notSupported('spec.capacity', spec.capacity, ['storage']));
+  if (typeof spec.storageClassName === 'string' && spec.storageClassName !== '')
+    for (const why of dns1123SubdomainErrors(spec.storageClassName))
+      errors.push(invalidValue('spec.storageClassName', spec.storageClassName, why));
+  if (isObject(spec.hostPath) && spec.hostPath.path === '/' && spec.persistentVolumeReclaimPolicy === 'Recycle')
+    errors.push(
+      forbiddenField('spec.persistentVolumeReclaimPolicy', "may not be 'recycle' for a hostPath mount of '/'"),
     );
   if (!['Delete', 'Recycle', 'Retain'].includes(String(spec.persistentVolumeReclaimPolicy)))
     errors.push(
@@ -228,6 +254,36 @@ export function storageClassUpdateErrors(storageClass: JsonObject, old: JsonObje
     errors.push(forbiddenField('reclaimPolicy', 'updates to reclaimPolicy are forbidden.'));
   if (storageClass.volumeBindingMode !== old.volumeBindingMode)
     errors.push(invalidValue('volumeBindingMode', storageClass.volumeBindingMode, immutableMessage));
+  return errors;
+}
+
+const driverNameMax = 63;
+const fsGroupPolicies = ['File', 'None', 'ReadWriteOnceWithFSType'];
+
+export function csiDriverErrors(driver: JsonObject): FieldError[] {
+  const spec = specOf(driver);
+  const errors: FieldError[] = [];
+  const name = String((isObject(driver.metadata) ? driver.metadata.name : undefined) ?? '');
+  if (name.length > driverNameMax) errors.push(tooLongField('metadata.name', driverNameMax));
+  for (const field of ['attachRequired', 'podInfoOnMount', 'storageCapacity'])
+    if (spec[field] === undefined) errors.push(required(`spec.${field}`));
+  errors.push(...oneOf(spec.fsGroupPolicy, fsGroupPolicies, 'spec.fsGroupPolicy'));
+  for (const [index, mode] of (Array.isArray(spec.volumeLifecycleModes) ? spec.volumeLifecycleModes : []).entries())
+    errors.push(...oneOf(mode, ['Ephemeral', 'Persistent'], `spec.volumeLifecycleModes[${index}]`));
+  const audiences = new Set<string>();
+  for (const [index, request] of objects(spec.tokenRequests).entries()) {
+    const at = `spec.tokenRequests[${index}]`;
+    const audience = String(request.audience ?? '');
+    if (audiences.has(audience)) errors.push(duplicate(`${at}.audience`, audience));
+    audiences.add(audience);
+    const seconds = request.expirationSeconds;
+    if (typeof seconds === 'number' && seconds < 600)
+      errors.push(invalidValue(`${at}.expirationSeconds`, seconds, 'may not specify a duration less than 10 minutes'));
+    if (typeof seconds === 'number' && seconds > 2 ** 32)
+      errors.push(
+        invalidValue(`${at}.expirationSeconds`, seconds, 'may not specify a duration larger than 2^32 seconds'),
+      );
+  }
   return errors;
 }
 

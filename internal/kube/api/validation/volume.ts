@@ -23,6 +23,29 @@ const hostPathTypes = [
   'Socket',
 ];
 
+/** Fields that a source must have, for those sources that have no rules but these. */
+const requiredFields: Readonly<Record<string, readonly string[]>> = {
+  awsElasticBlockStore: ['volumeID'],
+  azureDisk: ['diskName', 'diskURI'],
+  azureFile: ['secretName', 'shareName'],
+  cephfs: ['monitors'],
+  cinder: ['volumeID'],
+  csi: ['driver'],
+  flexVolume: ['driver'],
+  gcePersistentDisk: ['pdName'],
+  gitRepo: ['repository'],
+  glusterfs: ['endpoints', 'path'],
+  image: ['reference'],
+  iscsi: ['targetPortal', 'iqn'],
+  nfs: ['server', 'path'],
+  photonPersistentDisk: ['pdID'],
+  portworxVolume: ['volumeID'],
+  quobyte: ['registry', 'volume'],
+  rbd: ['monitors', 'image'],
+  scaleIO: ['gateway', 'system', 'volumeName'],
+  vsphereVolume: ['volumePath'],
+};
+
 export function volumesErrors(volumes: Json | undefined, path: string): { errors: FieldError[]; names: Set<string> } {
   const errors: FieldError[] = [];
   const names = new Set<string>();
@@ -72,6 +95,14 @@ function sourceErrors(volume: JsonObject, path: string): FieldError[] {
   const kind = kinds[0]!;
   const source = volume[kind] as JsonObject;
   const at = `${path}.${kind}`;
+  for (const field of requiredFields[kind] ?? [])
+    if (!source[field] || (Array.isArray(source[field]) && source[field].length === 0))
+      errors.push(required(`${at}.${field}`));
+  if (kind === 'nfs' && typeof source.path === 'string' && source.path !== '' && !source.path.startsWith('/'))
+    errors.push(invalidValue(`${at}.path`, source.path, 'must be an absolute path'));
+  if (kind === 'iscsi' && typeof source.lun === 'number' && (source.lun < 0 || source.lun > 255))
+    errors.push(invalidValue(`${at}.lun`, source.lun, 'must be between 0 and 255, inclusive'));
+  if (kind === 'gitRepo' && source.directory) errors.push(...relativePathErrors(source.directory, `${at}.directory`));
   switch (kind) {
     case 'emptyDir': {
       const limit = source.sizeLimit === undefined ? undefined : tryQuantity(source.sizeLimit);
@@ -133,13 +164,6 @@ function sourceErrors(volume: JsonObject, path: string): FieldError[] {
       break;
     case 'persistentVolumeClaim':
       if (!source.claimName) errors.push(required(`${at}.claimName`));
-      break;
-    case 'csi':
-      if (!source.driver) errors.push(required(`${at}.driver`));
-      break;
-    case 'nfs':
-      if (!source.server) errors.push(required(`${at}.server`));
-      if (!source.path) errors.push(required(`${at}.path`));
       break;
     case 'ephemeral':
       if (!isObject(source.volumeClaimTemplate)) errors.push(required(`${at}.volumeClaimTemplate`));

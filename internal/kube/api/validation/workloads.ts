@@ -4,7 +4,7 @@ import type { FieldError } from '../../machinery/status.ts';
 import { forbiddenField, immutableMessage, invalidValue, notSupported, required } from '../../machinery/validation.ts';
 import { objects } from '../defaults/helpers.ts';
 import { claimSpecErrors } from './storage.ts';
-import { nonNegative, specOf } from './common.ts';
+import { nonNegative, oneOf, specOf } from './common.ts';
 import { labelSelectorErrors, podTemplateErrors } from './pod.ts';
 
 /** Rules of the apps group (pkg/apis/apps/validation). */
@@ -153,6 +153,15 @@ export function statefulSetErrors(set: JsonObject): FieldError[] {
     const rolling = isObject(strategy.rollingUpdate) ? strategy.rollingUpdate : {};
     errors.push(...nonNegative(rolling.partition, 'spec.updateStrategy.rollingUpdate.partition'));
   } else errors.push(notSupported('spec.updateStrategy.type', strategy.type ?? '', ['OnDelete', 'RollingUpdate']));
+  const ordinals = isObject(spec.ordinals) ? spec.ordinals : {};
+  errors.push(...nonNegative(ordinals.start, 'spec.ordinals.start'));
+  const retention = isObject(spec.persistentVolumeClaimRetentionPolicy)
+    ? spec.persistentVolumeClaimRetentionPolicy
+    : {};
+  for (const field of ['whenDeleted', 'whenScaled'])
+    errors.push(
+      ...oneOf(retention[field], ['Delete', 'Retain'], `spec.persistentVolumeClaimRetentionPolicy.${field}`, true),
+    );
   for (const [index, claim] of objects(spec.volumeClaimTemplates).entries())
     errors.push(...claimSpecErrors(isObject(claim.spec) ? claim.spec : {}, `spec.volumeClaimTemplates[${index}].spec`));
   return errors;
@@ -227,4 +236,141 @@ export function disruptionBudgetErrors(budget: JsonObject): FieldError[] {
   if (policy !== undefined && policy !== 'AlwaysAllow' && policy !== 'IfHealthyBudget')
     errors.push(notSupported('spec.unhealthyPodEvictionPolicy', policy, ['AlwaysAllow', 'IfHealthyBudget']));
   return errors;
+}
+
+/** Counts of a status: none negative, none greater than what it is a part of. */
+function statusCountErrors(
+  status: JsonObject,
+  counts: readonly string[],
+  parts: readonly (readonly [string, string])[],
+): FieldError[] {
+  const errors = counts.flatMap((field) => nonNegative(status[field], `status.${field}`));
+  for (const [part, whole] of parts) {
+    const [a, b] = [Number(status[part] ?? 0), Number(status[whole] ?? 0)];
+    if (a > b)
+      errors.push(
+        invalidValue(`status.${part}`, a, `cannot be greater than ${whole === 'replicas' ? 'status.replicas' : whole}`),
+      );
+  }
+  return errors;
+}
+
+function statusOf(object: JsonObject): JsonObject {
+  return isObject(object.status) ? object.status : {};
+}
+
+function collisionErrors(object: JsonObject, old: JsonObject): FieldError[] {
+  const now = statusOf(object).collisionCount;
+  const before = statusOf(old).collisionCount;
+  if (typeof before !== 'number' || (typeof now === 'number' && now >= before)) return [];
+  return [invalidValue('status.collisionCount', now ?? 0, 'cannot be decremented')];
+}
+
+export function deploymentStatusErrors(deployment: JsonObject, old: JsonObject): FieldError[] {
+  return [
+    ...statusCountErrors(
+      statusOf(deployment),
+      [
+        'observedGeneration',
+        'replicas',
+        'updatedReplicas',
+        'readyReplicas',
+        'availableReplicas',
+        'unavailableReplicas',
+        'collisionCount',
+      ],
+      [
+        ['updatedReplicas', 'replicas'],
+        ['readyReplicas', 'replicas'],
+        ['availableReplicas', 'replicas'],
+        ['availableReplicas', 'readyReplicas'],
+      ],
+    ),
+    ...collisionErrors(deployment, old),
+  ];
+}
+
+/** ReplicaSets and ReplicationControllers. */
+export function replicaStatusErrors(set: JsonObject): FieldError[] {
+  return statusCountErrors(
+    statusOf(set),
+    ['replicas', 'fullyLabeledReplicas', 'readyReplicas', 'availableReplicas', 'observedGeneration'],
+    [
+      ['fullyLabeledReplicas', 'replicas'],
+      ['readyReplicas', 'replicas'],
+      ['availableReplicas', 'replicas'],
+      ['availableReplicas', 'readyReplicas'],
+    ],
+  );
+}
+
+export function statefulSetStatusErrors(set: JsonObject, old: JsonObject): FieldError[] {
+  return [
+    ...statusCountErrors(
+      statusOf(set),
+      [
+        'replicas',
+        'readyReplicas',
+        'currentReplicas',
+        'updatedReplicas',
+        'availableReplicas',
+        'observedGeneration',
+        'collisionCount',
+      ],
+      [
+        ['readyReplicas', 'replicas'],
+        ['currentReplicas', 'replicas'],
+        ['updatedReplicas', 'replicas'],
+        ['availableReplicas', 'replicas'],
+        ['availableReplicas', 'readyReplicas'],
+      ],
+    ),
+    ...collisionErrors(set, old),
+  ];
+}
+
+export function daemonSetStatusErrors(set: JsonObject, old: JsonObject): FieldError[] {
+  return [
+    ...statusCountErrors(
+      statusOf(set),
+      [
+        'currentNumberScheduled',
+        'numberMisscheduled',
+        'desiredNumberScheduled',
+        'numberReady',
+        'observedGeneration',
+        'updatedNumberScheduled',
+        'numberAvailable',
+        'numberUnavailable',
+        'collisionCount',
+      ],
+      [],
+    ),
+    ...collisionErrors(set, old),
+  ];
+}
+
+/** pkg/apis/core/validation, ValidateReplicationController */
+export function replicationControllerErrors(controller: JsonObject): FieldError[] {
+  const spec = specOf(controller);
+  const errors = [
+    ...nonNegative(spec.minReadySeconds, 'spec.minReadySeconds'),
+    ...nonNegative(spec.replicas, 'spec.replicas'),
+  ];
+  const selector = isObject(spec.selector) ? spec.selector : {};
+  if (Object.keys(selector).length === 0) errors.push(required('spec.selector'));
+  if (!isObject(spec.template)) return [...errors, required('spec.template')];
+  const { template } = spec;
+  const labels = isObject(template.metadata) && isObject(template.metadata.labels) ? template.metadata.labels : {};
+  if (Object.entries(selector).some(([key, value]) => labels[key] !== value))
+    errors.push(invalidValue('spec.template.metadata.labels', labels, '`selector` does not match template `labels`'));
+  errors.push(...podTemplateErrors(template, 'spec.template'));
+  const policy = isObject(template.spec) ? template.spec.restartPolicy : undefined;
+  if (policy !== undefined && policy !== 'Always')
+    errors.push(notSupported('spec.template.spec.restartPolicy', policy, ['Always']));
+  return errors;
+}
+
+export function podTemplateObjectErrors(template: JsonObject): FieldError[] {
+  return podTemplateErrors(isObject(template.template) ? template.template : {}, 'template');
 }
