@@ -16,12 +16,12 @@ beforeAll(async () => {
   certificates = await makeCertificates(directory);
   one = await startMembers(join(directory, 'one'), certificates, 1);
   three = await startMembers(join(directory, 'three'), certificates, 3);
-});
+}, 120_000);
 afterAll(async () => {
   await one.close();
   await three.close();
   rmSync(directory, { recursive: true, force: true });
-});
+}, 60_000);
 
 const groups = () => [one, three];
 const only = (member: OwnMember) => etcdctlOf(certificates, member.port);

@@ -18,12 +18,12 @@ let servers: ApiServer[] = [];
 beforeAll(async () => {
   const common = { clock: systemClock, random: systemRandom, log: silentLogger };
   store = await openStore({ ...common, dir: `${directory}/store`, disk: systemDisk, writer: 'inline' });
-});
+}, 60_000);
 afterAll(async () => {
   for (const server of servers) await server.close();
   await store.close();
   rmSync(directory, { recursive: true });
-});
+}, 60_000);
 
 async function addresses(through: ApiServer): Promise<{ slice: string[]; endpoints: string[] }> {
   const read = async (path: string) => {
