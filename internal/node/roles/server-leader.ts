@@ -99,12 +99,12 @@ export async function startLeading(options: {
         clock,
         log: log.with({ component: 'operator' }),
       });
-      const nodes = cluster && keepServerNodes({ client, cluster, clock, log: log.with({ component: 'servers' }) });
+      const nodes = keepServerNodes({ client, cluster, clock, log: log.with({ component: 'servers' }) });
       operator = started;
       return {
         stop: async () => {
           operator = undefined;
-          await nodes?.stop();
+          await nodes.stop();
           await started.stop();
         },
       };

@@ -40,8 +40,16 @@ export function nodeStep(node: ApiNode, members: readonly Member[]): NodeStep {
   return { do: held ? 'release' : 'nothing' };
 }
 
-/** Keeps Nodes and members of the store together: whose Node is deleted is no member any more. */
-export function keepServerNodes(options: { client: KubeClient; cluster: Cluster; clock: Clock; log: Logger }): {
+/**
+ * Keeps Nodes and members of the store together: whose Node is deleted is no member any more. Without a cluster (a real etcd keeps the data now) Nodes are let go
+ * of.
+ */
+export function keepServerNodes(options: {
+  client: KubeClient;
+  cluster: Cluster | undefined;
+  clock: Clock;
+  log: Logger;
+}): {
   stop(): Promise<void>;
 } {
   const { client, clock, cluster, log } = options;
@@ -61,10 +69,10 @@ export function keepServerNodes(options: { client: KubeClient; cluster: Cluster;
   async function reconcile(name: string): Promise<void> {
     const node = nodes.get(name);
     if (!node || stopping.signal.aborted) return;
-    const step = nodeStep(node, cluster.members());
+    const step = nodeStep(node, cluster?.members() ?? []);
     if (step.do === 'nothing') return;
     if (step.do === 'remove') {
-      await cluster.removeMember(step.member).catch((error: unknown) => {
+      await cluster?.removeMember(step.member).catch((error: unknown) => {
         if (errorCode(error) !== 'MEMBER_NOT_FOUND') throw error;
       });
       log.info('the node is deleted: its member of the store is removed', { node: name });
