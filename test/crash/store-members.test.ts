@@ -148,6 +148,10 @@ async function killRounds(size: number, count: number): Promise<{ acknowledged: 
     };
     const writers = Array.from({ length: 8 }, (_, number) => writer(number));
     for (let round = 0; round < count; round++) {
+      if (round > 0 && round % 20 === 0)
+        console.log(
+          `${size === 1 ? 'one member' : `${size} members`}: ${round} rounds, ${total.acknowledged} writes acknowledged`,
+        );
       await Bun.sleep(100 + (random.uint32() % 900));
       const hit = round % 2 === 0 ? [members[random.uint32() % size]!] : members;
       await Promise.all(hit.map((member) => member.kill()));
