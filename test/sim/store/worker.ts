@@ -26,3 +26,5 @@ process.on('message', (job: SeedJob) => {
     },
   );
 });
+// Whoever sent seeds is gone.
+process.on('disconnect', () => process.exit(0));
