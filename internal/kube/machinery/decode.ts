@@ -188,6 +188,8 @@ function decodeValue(
 /** What a null element of a list or map becomes in Go. */
 function zeroOf(walk: Walk, given: Schema): Json {
   const schema = resolve(walk.source, given);
+  // A time that is not set is written as null.
+  if (schema.format === 'date-time') return null;
   if (schema.type === 'string') return '';
   if (schema.type === 'integer' || schema.type === 'number') return 0;
   if (schema.type === 'boolean') return false;

@@ -104,6 +104,9 @@ export const resourceQuotaStrategy: Strategy = {
 
 export const autoscalerStrategy: Strategy = {
   defaults: autoscalerDefaults,
+  prepareForCreate(autoscaler) {
+    autoscaler.status = { desiredReplicas: 0 };
+  },
   validate: autoscalerErrors,
   validateUpdate: autoscalerUpdateErrors,
   subresources: { status: { validateUpdate: autoscalerStatusErrors } },
@@ -112,6 +115,9 @@ export const autoscalerStrategy: Strategy = {
 /** v1 is checked as what it becomes: only its one target has another name in what is refused. */
 export const autoscalerV1Strategy: Strategy = {
   defaults: autoscalerV1Defaults,
+  prepareForCreate(autoscaler) {
+    autoscaler.status = { currentReplicas: 0, desiredReplicas: 0 };
+  },
   validate: (object) => autoscalerErrors(autoscalerToV2(object)),
   validateUpdate: (object, old) => autoscalerUpdateErrors(autoscalerToV2(object), autoscalerToV2(old)),
   subresources: { status: { validateUpdate: autoscalerStatusErrors } },
