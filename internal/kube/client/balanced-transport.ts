@@ -5,6 +5,8 @@ import { ServerChoice } from './server-choice.ts';
 
 /** A request that is no watch and has no answer by then has met a server that is gone: nothing of a machine that lost its power says so. */
 const answerMs = 15_000;
+/** Where nobody else can be asked, a slow server is waited for longer. */
+const aloneFactor = 4;
 /** A silent watch does not tell a quiet cluster from a dead server, so servers with watches are asked whether they are well. */
 const probeEveryMs = 10_000;
 const probeMs = 5_000;
@@ -39,10 +41,12 @@ export function balancedTransport(
     const watch = reads && url.searchParams.has('watch');
     let failure: unknown = new AppError('UNREACHABLE', 'no API server is known');
     let refusal: Response | undefined;
-    for (const server of choice.order(servers())) {
+    const known = servers();
+    const patienceMs = known.length > 1 ? times.answerMs : aloneFactor * times.answerMs;
+    for (const server of choice.order(known)) {
       const late = new AbortController();
       // A watch has this long for its first answer only.
-      const timer = setTimeout(() => late.abort(new AppError('TIMEOUT', `${server} does not answer`)), times.answerMs);
+      const timer = setTimeout(() => late.abort(new AppError('TIMEOUT', `${server} does not answer`)), patienceMs);
       timer.unref();
       const signal = AbortSignal.any([request.signal, late.signal]);
       try {
