@@ -46,7 +46,7 @@ function leading(): { leader: OwnMember; others: OwnMember[] } {
   return { leader, others: three.members.filter((member) => member !== leader) };
 }
 
-describe('etcdctl against one and three members', () => {
+describe('etcdctl against one and three members', { timeout: 300_000 }, () => {
   test('what is written through one member is read, deleted, compared and leased through any other', async () => {
     for (const { members, etcdctl } of groups()) {
       const through = (n: number) => only(members[n % members.length]!);
@@ -155,7 +155,7 @@ describe('etcdctl against one and three members', () => {
   });
 
   // Whether a machine is fast enough is said, not asserted.
-  test('check perf', { timeout: 180_000 }, async () => {
+  test('check perf', async () => {
     const results = await Promise.all(
       groups().map(({ etcdctl }) => etcdctl(['check', 'perf', '--load', 's'], { timeoutMs: 150_000 })),
     );
