@@ -19,6 +19,10 @@ export interface AdmissionRequest {
   readonly user: UserInfo;
   readonly dryRun: boolean;
   readonly warnings: string[];
+  /** CreateOptions, UpdateOptions… as an object, for webhooks and expressions. */
+  readonly options?: JsonObject;
+  /** Notes something in the audit event of the request. */
+  annotate?(key: string, value: string): void;
 }
 
 /** What plugins may read. Reads are of the newest state. */
@@ -36,14 +40,24 @@ export interface AdmissionReader {
 
 export interface AdmissionContext {
   readonly reader: AdmissionReader;
+  /** The kind of that name, as it is served now. */
+  kindOf(group: string, version: string, kind: string): KindInfo | undefined;
   readonly random: Random;
   now(): number;
+}
+
+/** One walk through the mutating half of the chain, and what plugins remember between the first and the second. */
+export interface AdmissionRound {
+  readonly first: boolean;
+  /** Set when something changed the object that earlier plugins have to see: the chain is walked once more. */
+  again: boolean;
+  readonly memory: Map<string, unknown>;
 }
 
 /** A step of the chain. `admit` may change the object; `validate` only refuses, by throwing a StatusError. */
 export interface AdmissionPlugin {
   readonly name: string;
-  admit?(request: AdmissionRequest, context: AdmissionContext): Promise<void> | void;
+  admit?(request: AdmissionRequest, context: AdmissionContext, round: AdmissionRound): Promise<void> | void;
   validate?(request: AdmissionRequest, context: AdmissionContext): Promise<void> | void;
 }
 
@@ -58,9 +72,14 @@ export class AdmissionChain {
   }
 
   async admit(request: AdmissionRequest): Promise<void> {
-    for (const plugin of this.#plugins) {
-      const waiting = plugin.admit?.(request, this.#context);
-      if (waiting !== undefined) await waiting;
+    const memory = new Map<string, unknown>();
+    for (const first of [true, false]) {
+      const round: AdmissionRound = { first, again: false, memory };
+      for (const plugin of this.#plugins) {
+        const waiting = plugin.admit?.(request, this.#context, round);
+        if (waiting !== undefined) await waiting;
+      }
+      if (!round.again) return;
     }
   }
 
@@ -75,4 +94,10 @@ export class AdmissionChain {
 /** Whether the request is for this kind itself (or the given subresource). */
 export function isFor(request: AdmissionRequest, group: string, resource: string, subresource = ''): boolean {
   return request.kind.group === group && request.kind.plural === resource && request.subresource === subresource;
+}
+
+/** Gives an object the content of another, in place: whoever holds it sees the change. */
+export function replaceContent(object: JsonObject, next: JsonObject): void {
+  for (const key of Object.keys(object)) delete object[key];
+  Object.assign(object, next);
 }

@@ -5,14 +5,7 @@ import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import { parseCidr } from '../../config/cidr.ts';
 import type { Store } from '../../store/api.ts';
-import { customResourceDefinition } from '../admission/custom-resource-definition.ts';
-import { namespaceLifecycle } from '../admission/namespace-lifecycle.ts';
-import { nodeRestriction, taintNewNodes } from '../admission/node-restriction.ts';
-import { defaultTolerationSeconds, priority, runtimeClass } from '../admission/pod-defaults.ts';
-import { rbacEscalation } from '../admission/rbac-escalation.ts';
-import { serviceAccount } from '../admission/service-account.ts';
-import { ServiceAllocation, serviceDefaults } from '../admission/service-allocation.ts';
-import { claimResize, defaultStorageClass, storageProtection } from '../admission/storage.ts';
+import { ServiceAllocation } from '../admission/service-allocation.ts';
 import { AdmissionChain } from '../admission/types.ts';
 import type { OpenApiDocuments } from '../api/builtin.ts';
 import type { KindTable } from '../api/kinds.ts';
@@ -20,6 +13,8 @@ import { Authorizer } from '../auth/authorizer.ts';
 import { RbacPolicy } from '../auth/rbac.ts';
 import { ServiceAccountTokens } from '../auth/service-account-tokens.ts';
 import type { SchemaSource } from '../machinery/openapi.ts';
+import { admissionPlugins } from './admission-plugins.ts';
+import { AdmissionConfigurations, admissionServices } from './admission-services.ts';
 import { ApiApp, type ApiEnv, type Extension } from './app.ts';
 import { bootstrap } from './bootstrap.ts';
 import { CustomResources } from './custom/custom-resources.ts';
@@ -128,24 +123,14 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     random,
     now: () => clock.now(),
   });
-  const admission = new AdmissionChain(
-    [
-      namespaceLifecycle,
-      serviceAccount,
-      nodeRestriction,
-      taintNewNodes,
-      priority,
-      defaultTolerationSeconds,
-      runtimeClass,
-      defaultStorageClass,
-      storageProtection,
-      claimResize,
-      serviceDefaults,
-      rbacEscalation(authorizer),
-      customResourceDefinition,
-    ],
-    { reader: lookups, random, now: () => clock.now() },
-  );
+  const configurations = new AdmissionConfigurations({ kinds: live, registry, hub, clock, log });
+  const services = admissionServices({ kinds: live, registry, configurations, webhooks, authorizer });
+  const admission = new AdmissionChain(admissionPlugins({ authorizer, services, registry, kinds: live }), {
+    reader: lookups,
+    kindOf: (group, version, kind) => live.byKind(group, version, kind),
+    random,
+    now: () => clock.now(),
+  });
   const core: Core = {
     kinds: live,
     schemas: live,
@@ -194,6 +179,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   try {
     await rbac.start();
     await custom?.start();
+    await configurations.start();
     await bootstrap(caller, {
       serviceCidr: config.serviceCIDR,
       port: config.port,
@@ -204,6 +190,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   } catch (error) {
     rbac.close();
     custom?.close();
+    configurations.close();
     hub.close();
     throw error;
   }
@@ -234,6 +221,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       compactor.close();
       rbac.close();
       custom?.close();
+      configurations.close();
       webhooks.close();
       hub.close();
       for (const listener of listeners)

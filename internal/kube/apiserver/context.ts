@@ -44,6 +44,8 @@ export interface RequestContext {
   body(): Promise<Uint8Array>;
   /** Texts for `Warning` headers of the answer. */
   readonly warnings: string[];
+  /** Notes something in the audit event. */
+  readonly annotate?: (key: string, value: string) => void;
 }
 
 /** Upstream's limit on a request body. */
@@ -152,6 +154,24 @@ function managerOfAgent(agent: string | null): string {
   return name === '' ? 'unknown' : name;
 }
 
+const optionKinds = {
+  CREATE: 'CreateOptions',
+  UPDATE: 'UpdateOptions',
+  DELETE: 'DeleteOptions',
+  CONNECT: 'ConnectOptions',
+} as const;
+
+function optionFields(query: URLSearchParams): JsonObject {
+  const out: JsonObject = {};
+  for (const name of ['fieldManager', 'fieldValidation']) {
+    const value = query.get(name);
+    if (value !== null && value !== '') out[name] = value;
+  }
+  const dryRun = query.getAll('dryRun').filter((value) => value !== '');
+  if (dryRun.length > 0) out.dryRun = dryRun;
+  return out;
+}
+
 export function admissionRequest(
   context: RequestContext,
   operation: Operation,
@@ -164,6 +184,8 @@ export function admissionRequest(
     namespace: context.kind.namespaced ? context.info.namespace : '',
     user: context.user,
     warnings: context.warnings,
+    options: { kind: optionKinds[operation], apiVersion: 'meta.k8s.io/v1', ...optionFields(context.query) },
+    ...(context.annotate === undefined ? {} : { annotate: context.annotate }),
     ...fields,
   };
 }

@@ -102,6 +102,21 @@ export class Conversions {
     return object;
   }
 
+  /** An object of one version of a resource in another. */
+  async between(from: KindInfo, to: KindInfo, object: JsonObject): Promise<JsonObject> {
+    const apiVersion = apiVersionOf(to);
+    if (from.custom !== undefined) {
+      if (from.custom.conversion === 'Webhook') {
+        const [converted] = await this.#convert(from.custom.definition, apiVersion, [object]);
+        return converted!;
+      }
+      return { ...cloneJson(object), apiVersion };
+    }
+    const stored = from.storage === undefined ? object : from.storage.encode(cloneJson(object));
+    const form = to.storage === undefined ? stored : to.storage.decode(cloneJson(stored));
+    return { ...form, apiVersion, kind: to.kind };
+  }
+
   /** What the record's header says for field selectors, for every kind that the object is served as. `object` is in storage form. */
   selectableFields(kind: KindInfo, object: JsonObject): Record<string, string> | undefined {
     // The fields of custom resources depend on the version: they are read from the object in that version.

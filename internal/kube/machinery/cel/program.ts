@@ -12,6 +12,8 @@ export interface Scope {
   readonly variables: Readonly<Record<string, CelType>>;
   /** First names of messages that may be made, e.g. `Object`. */
   readonly messages?: readonly string[];
+  /** Functions beside the library's. */
+  readonly extend?: (environment: Environment) => void;
 }
 
 /** An expression that was parsed and checked. */
@@ -51,6 +53,8 @@ function declare(scope: Scope): Declared {
   if (known === undefined) {
     const check = withLibrary();
     const run = withLibrary();
+    scope.extend?.(check);
+    scope.extend?.(run);
     const names = new Map<CelType, string>();
     for (const [name, type] of Object.entries(scope.variables)) {
       check.registerVariable(name, typeName(check, type, names));

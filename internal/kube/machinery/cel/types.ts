@@ -11,6 +11,7 @@ export type CelType =
   | 'null'
   | 'google.protobuf.Timestamp'
   | 'google.protobuf.Duration'
+  | 'kubernetes.authorization.Authorizer'
   | { readonly list: CelType }
   | { readonly map: CelType }
   | { readonly optional: CelType }

@@ -1,0 +1,111 @@
+/** Expressions of match conditions and policies: what they may speak of, and their values. Loaded when there is one. */
+import { errorText } from '../../base/errors.ts';
+import type { Attributes, UserInfo } from '../auth/identity.ts';
+import { isObject, type Json, type JsonObject } from '../machinery/json.ts';
+import { registerAuthorizer, type AuthorizerCheck, CelAuthorizer } from '../machinery/cel/library-authorizer.ts';
+import { type Budget, requestCostMax } from '../machinery/cel/meter.ts';
+import { compile, type Program, reasonOf, type Scope } from '../machinery/cel/program.ts';
+import { type CelValue, dynamicValue } from '../machinery/cel/values.ts';
+
+export { compile, reasonOf };
+export type { Program, Scope };
+
+const common = {
+  object: 'dyn',
+  oldObject: 'dyn',
+  request: 'dyn',
+  authorizer: 'kubernetes.authorization.Authorizer',
+} as const;
+
+/** Match conditions of webhooks. */
+export const conditionScope: Scope = { variables: common, extend: registerAuthorizer };
+/** Policies: also parameters, the namespace and variables. */
+export const policyScope: Scope = {
+  variables: { ...common, params: 'dyn', namespaceObject: 'dyn', variables: 'dyn' },
+  messages: ['Object', 'JSONPatch'],
+  extend: registerAuthorizer,
+};
+
+/** Whether a user may; the answer has to be there at once. */
+export type Allowed = (attributes: Attributes) => boolean;
+
+export interface ExpressionInput {
+  readonly object: JsonObject | undefined;
+  readonly old: JsonObject | undefined;
+  readonly request: JsonObject;
+  readonly user: UserInfo;
+  readonly allowed: Allowed;
+  readonly params?: Json;
+  readonly namespaceObject?: JsonObject | undefined;
+}
+
+export function newBudget(): Budget {
+  return { remaining: requestCostMax };
+}
+
+/** The values of one evaluation. `variables` are evaluated when an expression first asks for them. */
+export function valuesOf(
+  input: ExpressionInput,
+  variables: readonly { readonly name: string; readonly program: Program }[],
+  budget: Budget,
+): Record<string, CelValue> {
+  const check: AuthorizerCheck = (attributes) => input.allowed({ user: input.user, ...attributes });
+  const lazy: Record<string, CelValue> = {};
+  const values: Record<string, CelValue> = {
+    object: dynamicValue(input.object ?? null),
+    oldObject: dynamicValue(input.old ?? null),
+    request: dynamicValue(input.request),
+    authorizer: new CelAuthorizer(check),
+    params: dynamicValue(input.params ?? null),
+    namespaceObject: dynamicValue(input.namespaceObject ?? null),
+    variables: lazy,
+  };
+  for (const { name, program } of variables) {
+    let known: { value: CelValue } | undefined;
+    Object.defineProperty(lazy, name, {
+      enumerable: true,
+      get: () => {
+        known ??= { value: program.run(values, budget) };
+        return known.value;
+      },
+    });
+  }
+  return values;
+}
+
+export interface Condition {
+  readonly name: string;
+  readonly program: Program | undefined;
+  readonly error: string;
+}
+
+export function conditionsOf(value: Json | undefined, scope: Scope): Condition[] {
+  if (!Array.isArray(value)) return [];
+  return value.filter(isObject).map((one) => {
+    const name = String(one.name ?? '');
+    try {
+      return { name, program: compile(String(one.expression ?? ''), scope), error: '' };
+    } catch (error) {
+      return { name, program: undefined, error: reasonOf(error) };
+    }
+  });
+}
+
+/** Whether all conditions hold. A false one decides, whatever errors the others have (KEP-3716). Throws Error with the errors. */
+export function conditionsHold(
+  conditions: readonly Condition[],
+  values: Record<string, CelValue>,
+  budget: Budget,
+): boolean {
+  const errors: string[] = [];
+  for (const { name, program, error } of conditions) {
+    try {
+      if (program === undefined) throw new Error(error);
+      if (program.run(values, budget) !== true) return false;
+    } catch (failure) {
+      errors.push(`expression '${name}' resulted in error: ${errorText(failure).split('\n')[0]}`);
+    }
+  }
+  if (errors.length > 0) throw new Error(errors.join(', '));
+  return true;
+}
