@@ -19,6 +19,7 @@ import {
 } from '../defaults/extensions.ts';
 import { child, objects } from '../defaults/helpers.ts';
 import type { Strategy } from '../kinds.ts';
+import { holdForInstances } from './custom-definition.ts';
 import {
   mutatingBindingErrors,
   mutatingPolicyErrors,
@@ -147,6 +148,7 @@ export const customResourceDefinitionStrategy: Strategy = {
   prepareForUpdate(definition) {
     noteStoredVersion(definition);
   },
+  prepareForDelete: holdForInstances,
   validate: customResourceDefinitionErrors,
   validateUpdate: customResourceDefinitionUpdateErrors,
   subresources: { status: { validateUpdate: customResourceDefinitionStatusErrors } },

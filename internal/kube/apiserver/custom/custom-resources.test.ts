@@ -1,40 +1,14 @@
 import { createServer, type Server } from 'node:https';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { builtinKinds, builtinSchemas } from '../../api/builtin.ts';
-import { defineKind, makeKindTable, statusSubresource } from '../../api/kinds.ts';
-import { holdForInstances } from '../../api/strategies/custom-definition.ts';
 import type { JsonObject } from '../../machinery/json.ts';
-import type { Schema } from '../../machinery/openapi.ts';
 import { makeTestPki, startTestServer, type TestPki, type TestServer } from '../testing.ts';
 
 let server: TestServer;
 let pki: TestPki;
 
-const definitionKind = defineKind({
-  group: 'apiextensions.k8s.io',
-  version: 'v1',
-  kind: 'CustomResourceDefinition',
-  plural: 'customresourcedefinitions',
-  namespaced: false,
-  schema: 'test.CustomResourceDefinition',
-  subresources: { status: statusSubresource('CustomResourceDefinition') },
-  strategy: { generation: true, prepareForDelete: holdForInstances },
-});
-const definitionSchema: Schema = {
-  type: 'object',
-  properties: { metadata: { ref: 'io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta' } },
-  preserveUnknownFields: true,
-};
-
 beforeAll(async () => {
   pki = await makeTestPki();
-  server = await startTestServer({
-    pki,
-    kinds: makeKindTable([...builtinKinds.all, definitionKind]),
-    schemas: {
-      definition: (name) => (name === definitionKind.schema ? definitionSchema : builtinSchemas.definition(name)),
-    },
-  });
+  server = await startTestServer({ pki });
 }, 60_000);
 afterAll(() => server.close());
 
