@@ -69,7 +69,11 @@ function hook(path: string, more: JsonObject = {}): JsonObject {
   };
 }
 
-async function configure(kind: 'Mutating' | 'Validating', name: string, webhooks: JsonObject[]): Promise<() => Promise<void>> {
+async function configure(
+  kind: 'Mutating' | 'Validating',
+  name: string,
+  webhooks: JsonObject[],
+): Promise<() => Promise<void>> {
   const path = `${registration}/${kind.toLowerCase()}webhookconfigurations`;
   const made = await server.call('POST', path, {
     apiVersion: 'admissionregistration.k8s.io/v1',
@@ -81,7 +85,9 @@ async function configure(kind: 'Mutating' | 'Validating', name: string, webhooks
   // The cache of configurations hears of it with the next change of the store.
   await until(async () => {
     const before = asked.length;
-    await server.call('POST', `/api/v1/namespaces/default/configmaps?dryRun=All`, { metadata: { generateName: 'probe-' } });
+    await server.call('POST', `/api/v1/namespaces/default/configmaps?dryRun=All`, {
+      metadata: { generateName: 'probe-' },
+    });
     return asked.length > before;
   });
   asked = [];
@@ -89,7 +95,9 @@ async function configure(kind: 'Mutating' | 'Validating', name: string, webhooks
     await server.call('DELETE', `${path}/${name}`);
     await until(async () => {
       const before = asked.length;
-      await server.call('POST', `/api/v1/namespaces/default/configmaps?dryRun=All`, { metadata: { generateName: 'probe-' } });
+      await server.call('POST', `/api/v1/namespaces/default/configmaps?dryRun=All`, {
+        metadata: { generateName: 'probe-' },
+      });
       return asked.length === before;
     });
   };
@@ -144,10 +152,16 @@ describe('webhooks', () => {
       const data = ((r.object as JsonObject).data ?? {}) as JsonObject;
       if (data.second !== undefined && data.seen === undefined)
         return patchOf({ op: 'add', path: '/data/seen', value: 'yes' });
-      return data.first === undefined ? patchOf({ op: 'add', path: '/data', value: { ...data, first: '1' } }) : { allowed: true };
+      return data.first === undefined
+        ? patchOf({ op: 'add', path: '/data', value: { ...data, first: '1' } })
+        : { allowed: true };
     });
     answers.set('/second', (r) =>
-      patchOf({ op: 'add', path: '/data/second', value: `after ${((r.object as JsonObject).data as JsonObject).first}` }),
+      patchOf({
+        op: 'add',
+        path: '/data/second',
+        value: `after ${((r.object as JsonObject).data as JsonObject).first}`,
+      }),
     );
     const made = await create('ordered');
     expect(made.body.data).toEqual({ first: '1', second: 'after 1', seen: 'yes' });
@@ -160,9 +174,17 @@ describe('webhooks', () => {
       hook('/all'),
       hook('/labelled', { objectSelector: { matchLabels: { on: 'yes' } } }),
       hook('/elsewhere', { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'other' } } }),
-      hook('/condition', { matchConditions: [{ name: 'not-skipped', expression: "object.metadata.name != 'skip-me'" }] }),
-      hook('/update', { rules: [{ operations: ['UPDATE'], apiGroups: ['*'], apiVersions: ['*'], resources: ['*/*'] }] }),
-      hook('/slow', { timeoutSeconds: 1, failurePolicy: 'Ignore', objectSelector: { matchLabels: { slow: 'ignored' } } }),
+      hook('/condition', {
+        matchConditions: [{ name: 'not-skipped', expression: "object.metadata.name != 'skip-me'" }],
+      }),
+      hook('/update', {
+        rules: [{ operations: ['UPDATE'], apiGroups: ['*'], apiVersions: ['*'], resources: ['*/*'] }],
+      }),
+      hook('/slow', {
+        timeoutSeconds: 1,
+        failurePolicy: 'Ignore',
+        objectSelector: { matchLabels: { slow: 'ignored' } },
+      }),
       hook('/slower', { timeoutSeconds: 1, objectSelector: { matchLabels: { slow: 'counts' } } }),
     ]);
     const paths = async (object: JsonObject): Promise<string[]> => {
@@ -170,12 +192,18 @@ describe('webhooks', () => {
       await server.call('POST', maps, object);
       return asked.map(({ path }) => path).sort();
     };
-    expect(await paths({ metadata: { name: 'p1', labels: { on: 'yes' } } })).toEqual(['/all', '/condition', '/labelled']);
+    expect(await paths({ metadata: { name: 'p1', labels: { on: 'yes' } } })).toEqual([
+      '/all',
+      '/condition',
+      '/labelled',
+    ]);
     expect(await paths({ metadata: { name: 'skip-me' } })).toEqual(['/all']);
     const hanging = (): Promise<JsonObject> => new Promise(() => undefined);
     answers.set('/slow', hanging);
     answers.set('/slower', hanging);
-    expect((await server.call('POST', maps, { metadata: { name: 'p3', labels: { slow: 'ignored' } } })).status).toBe(201);
+    expect((await server.call('POST', maps, { metadata: { name: 'p3', labels: { slow: 'ignored' } } })).status).toBe(
+      201,
+    );
     const counts = await server.call('POST', maps, { metadata: { name: 'p4', labels: { slow: 'counts' } } });
     expect(counts.status).toBe(500);
     expect(counts.body.message).toMatch(
@@ -205,7 +233,12 @@ describe('webhooks', () => {
   });
 });
 
-async function policy(kind: 'Validating' | 'Mutating', name: string, spec: JsonObject, binding: JsonObject = {}): Promise<void> {
+async function policy(
+  kind: 'Validating' | 'Mutating',
+  name: string,
+  spec: JsonObject,
+  binding: JsonObject = {},
+): Promise<void> {
   const lower = kind.toLowerCase();
   const made = await server.call('POST', `${registration}/${lower}admissionpolicies`, {
     apiVersion: 'admissionregistration.k8s.io/v1',
@@ -229,7 +262,9 @@ async function withoutPolicy(kind: 'Validating' | 'Mutating', name: string): Pro
 }
 
 const onMaps = {
-  resourceRules: [{ operations: ['CREATE', 'UPDATE'], apiGroups: [''], apiVersions: ['v1'], resources: ['configmaps'] }],
+  resourceRules: [
+    { operations: ['CREATE', 'UPDATE'], apiGroups: [''], apiVersions: ['v1'], resources: ['configmaps'] },
+  ],
 };
 
 describe('policies', () => {
@@ -298,7 +333,8 @@ describe('policies', () => {
         {
           patchType: 'ApplyConfiguration',
           applyConfiguration: {
-            expression: 'Object{metadata: Object.metadata{annotations: {"mutated-by": "policy"}}, data: {"added": "1"}}',
+            expression:
+              'Object{metadata: Object.metadata{annotations: {"mutated-by": "policy"}}, data: {"added": "1"}}',
           },
         },
         {
@@ -368,12 +404,20 @@ describe('limits and quotas', () => {
       limits: { cpu: '500m' },
       requests: { cpu: '100m', memory: '64Mi' },
     });
-    const small = await server.call('POST', '/api/v1/namespaces/ranged/pods', pod('b', { resources: { requests: { cpu: '10m' } } }));
+    const small = await server.call(
+      'POST',
+      '/api/v1/namespaces/ranged/pods',
+      pod('b', { resources: { requests: { cpu: '10m' } } }),
+    );
     expect([small.status, small.body.message]).toEqual([
       403,
       'pods "b" is forbidden: minimum cpu usage per Container is 50m, but request is 10m',
     ]);
-    const large = await server.call('POST', '/api/v1/namespaces/ranged/pods', pod('b', { resources: { limits: { cpu: '2' } } }));
+    const large = await server.call(
+      'POST',
+      '/api/v1/namespaces/ranged/pods',
+      pod('b', { resources: { limits: { cpu: '2' } } }),
+    );
     expect(large.body.message).toBe('pods "b" is forbidden: maximum cpu usage per Container is 1, but limit is 2');
   });
 
