@@ -10,6 +10,7 @@ import { AdmissionChain } from '../admission/types.ts';
 import type { OpenApiDocuments } from '../api/builtin.ts';
 import type { KindTable } from '../api/kinds.ts';
 import { Authorizer } from '../auth/authorizer.ts';
+import { bootstrapUser } from '../auth/bootstrap-tokens.ts';
 import { RbacPolicy } from '../auth/rbac.ts';
 import { ServiceAccountTokens } from '../auth/service-account-tokens.ts';
 import type { SchemaSource } from '../machinery/openapi.ts';
@@ -156,6 +157,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const app = new ApiApp({
     core,
     nodes,
+    tokenUser: (token) => bootstrapUser(token, (name) => lookups.get('', 'secrets', 'kube-system', name), clock.now()),
     openapi: liveOpenApi(options.openapi, live, 'v1.36.0'),
     serverAddress: `${config.advertiseAddress}:${config.port}`,
     checks: [
@@ -202,7 +204,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       const listener = await listen(
         app,
         nodes,
-        { port, host, ...serving, clientCa: pki.clientCa },
+        { port, host, ...serving, clientCa: pki.clientCa, requestHeaderCa: pki.requestHeaderCa },
         () => clock.now(),
         log,
       );

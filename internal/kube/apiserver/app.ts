@@ -1,16 +1,20 @@
 /** The request path: authentication, impersonation, authorization, limits, then documents or resources. A hono app over pure handlers. */
 import { Hono } from 'hono';
-import { authenticate, impersonate } from '../auth/authenticator.ts';
+import { authenticate, impersonate, type TokenUser } from '../auth/authenticator.ts';
 import { forbiddenText } from '../auth/authorizer.ts';
+import { forwardedUser } from '../auth/front-proxy.ts';
 import type { Attributes, UserInfo } from '../auth/identity.ts';
-import { badRequest, failure, forbidden, tooManyRequests } from '../machinery/status.ts';
+import { badRequest, failure, forbidden } from '../machinery/status.ts';
 import { emptyLog, connectTarget, type KubeletTarget } from './connect.ts';
 import { type Core, readBody, type RequestContext } from './context.ts';
 import { documentHandlers, type DocumentOptions, openapiV3 } from './documents.ts';
 import { Metrics } from './metrics.ts';
+import { proxyTarget } from './proxy.ts';
+import { forward } from './proxy-client.ts';
 import { errorStatus, type Reply, statusReply, textReply, toResponse } from './reply.ts';
 import { parseRequest, type RequestInfo } from './request-info.ts';
 import { pathNotFound, serveResource, subresourceOf } from './resources.ts';
+import { Seats } from './seats.ts';
 
 /** What a transport passes with a request. */
 export interface ApiEnv {
@@ -18,6 +22,8 @@ export interface ApiEnv {
   identity?: UserInfo;
   /** The user of a verified client certificate. */
   certificate?: UserInfo;
+  /** The peer showed the certificate of a front proxy: headers say for whom it asks. */
+  frontProxy?: boolean;
   /** The peer's address. */
   remote?: string;
   /** The transport writes the body itself: see `replyOf`. */
@@ -29,18 +35,19 @@ export interface ApiEnv {
 /** Paths beside the API on the same port; it authenticates by itself. Undefined for a path that is not its own. */
 export type Extension = (request: Request, env: ApiEnv) => Promise<Response> | undefined;
 
-/** GETs of a kubelet's answers (logs). */
+/** Requests to kubelets. */
 export interface NodeGateway {
   get(target: KubeletTarget): Promise<Reply>;
+  forward(target: KubeletTarget, method: string, headers: Headers, body: Uint8Array | undefined): Promise<Reply>;
 }
 
 export interface AppOptions extends Omit<DocumentOptions, 'metrics'> {
   readonly core: Core;
   readonly nodes: NodeGateway;
+  /** Who knows bearer tokens that are no service account's. */
+  readonly tokenUser: TokenUser;
 }
 
-const readsMax = 400;
-const writesMax = 200;
 /** Paths that must answer before anybody can be asked who may see them. */
 const alwaysAllowed = new Set(['/healthz', '/livez', '/readyz']);
 
@@ -57,9 +64,8 @@ export class ApiApp {
   readonly #handlers: ReturnType<typeof documentHandlers>;
   readonly #hono = new Hono<{ Bindings: ApiEnv }>();
   readonly metrics = new Metrics();
+  readonly #seats = new Seats();
   #extension: Extension | undefined;
-  #reads = 0;
-  #writes = 0;
 
   constructor(options: AppOptions) {
     this.#core = options.core;
@@ -86,9 +92,10 @@ export class ApiApp {
   #metricsText(): string {
     const { hub, registry } = this.#core;
     const status = registry.store.status();
-    this.metrics.inflight = this.#reads + this.#writes;
+    this.metrics.inflight = this.#seats.taken;
     return this.metrics.text({
       apiserver_watchers: hub.subscribers,
+      apiserver_flowcontrol_rejected_requests_total: this.#seats.refused,
       apiserver_store_revision: status.revision,
       apiserver_store_keys: status.keys,
       apiserver_store_database_bytes: status.databaseBytes,
@@ -104,7 +111,7 @@ export class ApiApp {
       const url = new URL(request.url);
       info = parseRequest(request.method, url.pathname, url.searchParams);
       if (info === undefined) throw badRequest('the path is not valid percent-encoding');
-      reply = await this.#limited(request, env, url, info);
+      reply = await this.#answer(request, env, url, info);
     } catch (error) {
       const status = errorStatus(error, this.#core.log, `${request.method} ${request.url.slice(0, 300)}`);
       reply = statusReply(status);
@@ -115,33 +122,19 @@ export class ApiApp {
     return reply;
   }
 
-  async #limited(request: Request, env: ApiEnv, url: URL, info: RequestInfo): Promise<Reply> {
-    const long = info.verb === 'watch' || info.subresource === 'log' || info.subresource === 'exec';
-    if (long || env.identity !== undefined || alwaysAllowed.has(info.path))
-      return this.#answer(request, env, url, info);
-    const reads = info.verb === 'get' || info.verb === 'list' || !info.isResource;
-    if (reads ? this.#reads >= readsMax : this.#writes >= writesMax)
-      throw tooManyRequests('Too many requests, please try again later.', 1);
-    if (reads) this.#reads++;
-    else this.#writes++;
-    try {
-      return await this.#answer(request, env, url, info);
-    } finally {
-      if (reads) this.#reads--;
-      else this.#writes--;
-    }
-  }
-
   /** Who asks, and whether they may. Throws 401, 403. */
   async authorize(request: Request, env: ApiEnv, info: RequestInfo): Promise<UserInfo> {
     const { tokens, authorizer } = this.#core;
+    const forwarded = env.frontProxy === true ? forwardedUser(request.headers) : undefined;
     const who = await authenticate(
       {
         ...(env.identity === undefined ? {} : { identity: env.identity }),
         ...(env.certificate === undefined ? {} : { certificate: env.certificate }),
+        ...(forwarded === undefined ? {} : { forwarded }),
         authorization: request.headers.get('authorization'),
       },
       tokens,
+      this.#options.tokenUser,
     );
     const user = await impersonate(who, request.headers, authorizer);
     if (alwaysAllowed.has(info.path)) return user;
@@ -191,6 +184,13 @@ export class ApiApp {
 
   async #answer(request: Request, env: ApiEnv, url: URL, info: RequestInfo): Promise<Reply> {
     const user = await this.authorize(request, env, info);
+    const long = info.verb === 'watch' || info.subresource === 'log' || info.subresource === 'exec';
+    if (long || env.identity !== undefined || alwaysAllowed.has(info.path))
+      return this.#handle(request, env, url, info, user);
+    return this.#seats.run(user, info, () => this.#handle(request, env, url, info, user));
+  }
+
+  async #handle(request: Request, env: ApiEnv, url: URL, info: RequestInfo, user: UserInfo): Promise<Reply> {
     if (!info.isResource) {
       const path = info.path.length > 1 && info.path.endsWith('/') ? info.path.slice(0, -1) : info.path;
       const handler = this.#handlers(path);
@@ -204,12 +204,25 @@ export class ApiApp {
       return document;
     }
     return serveResource(this.#context(request, env, url, info, user), async (context) => {
+      if (info.subresource === 'proxy') return this.#proxy(request, url, context);
       if (info.subresource !== 'log') throw badRequest('Upgrade request required');
       if (info.verb !== 'get')
         throw failure(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource', {});
       const target = await connectTarget(context);
       return target === emptyLog ? textReply('') : this.#nodes.get(target);
     });
+  }
+
+  async #proxy(request: Request, url: URL, context: RequestContext): Promise<Reply> {
+    const { info } = context;
+    // Relative links of the page behind need the slash.
+    if (info.rest === '' && request.method === 'GET' && !url.pathname.endsWith('/'))
+      return { status: 301, headers: { location: `${url.pathname}/${url.search}` }, body: [] };
+    const target = await proxyTarget(context);
+    const bodyless = request.method === 'GET' || request.method === 'HEAD';
+    const body = bodyless ? undefined : await context.body();
+    if ('node' in target) return this.#nodes.forward(target, request.method, request.headers, body);
+    return forward(target, request.method, request.headers, body);
   }
 
   /**

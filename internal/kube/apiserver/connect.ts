@@ -19,7 +19,7 @@ export const emptyLog = Symbol('empty log');
 const kubeletPort = 10250;
 const addressTypes = ['InternalIP', 'ExternalIP', 'Hostname', 'InternalDNS', 'ExternalDNS'];
 
-async function kubeletOf(context: RequestContext, nodeName: string, path: string): Promise<KubeletTarget> {
+export async function kubeletOf(context: RequestContext, nodeName: string, path: string): Promise<KubeletTarget> {
   const { core } = context;
   const kind = core.kinds.byResource('', 'v1', 'nodes');
   const node = kind === undefined ? undefined : await core.registry.getObject(kind, '', nodeName);
@@ -60,6 +60,19 @@ function chooseContainer(pod: JsonObject, asked: string): string {
   if (![...main, ...init, ...ephemeral].includes(asked))
     throw badRequest(`container ${asked} is not valid for pod ${name}`);
   return asked;
+}
+
+/** Admission sees connections, too. */
+export async function admitConnect(context: RequestContext): Promise<void> {
+  const { core, info } = context;
+  const request = admissionRequest(context, 'CONNECT', {
+    name: info.name,
+    object: undefined,
+    old: undefined,
+    dryRun: false,
+  });
+  await core.admission.admit(request);
+  await core.admission.validate(request);
 }
 
 const encode = encodeURIComponent;
@@ -115,16 +128,7 @@ export async function connectTarget(context: RequestContext): Promise<KubeletTar
   if (kind.group !== '' || kind.plural !== 'pods') throw notFound(groupResource(kind), info.subresource);
   const pod = await core.registry.getObject(kind, info.namespace, info.name);
   if (pod === undefined) throw notFound(groupResource(kind), info.name);
-  if (info.subresource !== 'log') {
-    const admission = admissionRequest(context, 'CONNECT', {
-      name: info.name,
-      object: undefined,
-      old: undefined,
-      dryRun: false,
-    });
-    await core.admission.admit(admission);
-    await core.admission.validate(admission);
-  }
+  if (info.subresource !== 'log') await admitConnect(context);
   const nodeName = getPath(pod, 'spec', 'nodeName');
   const where = `${encode(info.namespace)}/${encode(info.name)}`;
   if (info.subresource === 'log') {

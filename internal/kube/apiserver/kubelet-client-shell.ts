@@ -5,6 +5,7 @@ import { errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import { failure } from '../machinery/status.ts';
 import type { KubeletTarget } from './connect.ts';
+import { forward, streamed } from './proxy-client.ts';
 import type { Reply } from './reply.ts';
 
 /** How the API server talks to kubelets: with a client certificate, and believing only serving certificates of our CA for the node's name. */
@@ -80,27 +81,7 @@ export class KubeletClient {
         resolve({
           status,
           headers: { 'content-type': contentType },
-          body: (sink) => {
-            response.on('data', (piece: Uint8Array) => {
-              sink.write(piece);
-              if (sink.backlog() > 1024 * 1024) {
-                response.pause();
-                const wait = setInterval(() => {
-                  if (sink.backlog() > 256 * 1024) return;
-                  clearInterval(wait);
-                  response.resume();
-                }, 20);
-                response.once('close', () => clearInterval(wait));
-              }
-            });
-            response.on('end', () => sink.end());
-            response.on('error', () => sink.end());
-            response.on('close', () => sink.end());
-            return () => {
-              response.destroy();
-              outgoing.destroy();
-            };
-          },
+          body: (sink) => streamed(response, sink, () => outgoing.destroy()),
         });
       });
       outgoing.setTimeout(connectMs, () => {
@@ -109,6 +90,24 @@ export class KubeletClient {
       outgoing.on('error', (error) => reject(unreachable(target, error)));
       outgoing.end();
     });
+  }
+
+  /** Any request to a kubelet (`nodes/<name>/proxy`). */
+  forward(target: KubeletTarget, method: string, headers: Headers, body: Uint8Array | undefined): Promise<Reply> {
+    const { ca, cert, key } = this.#credentials;
+    return forward(
+      {
+        scheme: 'https',
+        host: target.host,
+        port: target.port,
+        path: target.path,
+        name: target.node,
+        trust: { ca, cert, key },
+      },
+      method,
+      headers,
+      body,
+    );
   }
 
   /**

@@ -3,10 +3,17 @@ import http2 from 'node:http2';
 import type { Duplex } from 'node:stream';
 import type { SecureContextOptions } from 'node:tls';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { promisify } from 'node:util';
+import { gzip as gzipCallback } from 'node:zlib';
+import { concatBytes } from '../../base/bytes.ts';
 import { errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
-import { type CertificateUser, certificateUser, type PeerSocket } from '../auth/client-certificates-shell.ts';
-import type { UserInfo } from '../auth/identity.ts';
+import {
+  certificatesOf,
+  type CertificateUser,
+  certificateUser,
+  type PeerSocket,
+} from '../auth/client-certificates-shell.ts';
 import type { ApiApp, ApiEnv } from './app.ts';
 import type { KubeletClient } from './kubelet-client-shell.ts';
 import { type Reply, replyOf, type ReplySink, warningHeaders } from './reply.ts';
@@ -20,6 +27,8 @@ export interface ListenOptions {
   readonly key: string;
   /** CAs of client certificates, PEM. */
   readonly clientCa: string;
+  /** CA of front proxies, PEM. */
+  readonly requestHeaderCa?: string | undefined;
   readonly limits?: Partial<ListenLimits>;
 }
 
@@ -69,19 +78,26 @@ export async function listen(
   log: Logger,
 ): Promise<Listener> {
   const users = new WeakMap<object, CertificateUser | null>();
-  const userOf = (socket: object): UserInfo | undefined => {
+  const authorities = {
+    client: certificatesOf(options.clientCa),
+    requestHeader: certificatesOf(options.requestHeaderCa),
+  };
+  const userOf = (socket: object): CertificateUser | undefined => {
     let known = users.get(socket);
     if (known === undefined) {
-      known = certificateUser(socket as PeerSocket) ?? null;
+      known = certificateUser(socket as PeerSocket, authorities) ?? null;
       users.set(socket, known);
     }
     if (known === null || now() < known.notBefore || now() > known.notAfter) return undefined;
-    return known.user;
+    return known;
   };
   const envOf = (socket: object): ApiEnv => {
     const certificate = userOf(socket);
     const remote = (socket as { remoteAddress?: string }).remoteAddress ?? 'unknown';
-    return certificate === undefined ? { raw: true, remote } : { raw: true, remote, certificate };
+    if (certificate === undefined) return { raw: true, remote };
+    return certificate.frontProxy
+      ? { raw: true, remote, frontProxy: true }
+      : { raw: true, remote, certificate: certificate.user };
   };
   const limits = { ...defaultLimits, ...options.limits };
   const budget = new BodyBudget(limits.bodyBytes);
@@ -99,7 +115,8 @@ export async function listen(
     waiting.set(who, timer);
   };
   let refused = 0;
-  const tls = { requestCert: true, rejectUnauthorized: false, ca: options.clientCa };
+  const ca = options.requestHeaderCa === undefined ? options.clientCa : [options.clientCa, options.requestHeaderCa];
+  const tls = { requestCert: true, rejectUnauthorized: false, ca };
   const server = http2.createSecureServer({
     allowHTTP1: true,
     ...tls,
@@ -232,7 +249,22 @@ async function serve(
     outgoing.end(Buffer.from(await response.arrayBuffer()));
     return;
   }
-  send(reply, outgoing, method === 'HEAD', incoming.httpVersionMajor === 1);
+  const packed = await compressed(reply, incoming.headers['accept-encoding']);
+  send(packed, outgoing, method === 'HEAD', incoming.httpVersionMajor === 1);
+}
+
+/** As upstream: answers below this are not worth the time. */
+const gzipBytesMin = 128 * 1024;
+const gzip = promisify(gzipCallback);
+
+/** A large answer, packed when the client takes that. */
+async function compressed(reply: Reply, accept: string | string[] | undefined): Promise<Reply> {
+  if (typeof reply.body === 'function' || !/\bgzip\b(?!\s*;\s*q=0(\.0*)?\b)/.test(String(accept ?? ''))) return reply;
+  let length = 0;
+  for (const piece of reply.body) length += piece.length;
+  if (length < gzipBytesMin) return reply;
+  const body = [await gzip(concatBytes(reply.body), { level: 1 })];
+  return { ...reply, body, headers: { ...reply.headers, 'content-encoding': 'gzip', vary: 'Accept-Encoding' } };
 }
 
 /** The answer is out and the body was not read to its end: a client may not go on sending it for long. */

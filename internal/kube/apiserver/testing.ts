@@ -103,6 +103,8 @@ export async function startApi(
     kinds?: KindTable;
     schemas?: SchemaSource;
     address?: string;
+    /** CA of front proxies. */
+    requestHeaderCa?: string;
   } = {},
 ): Promise<ApiServer> {
   const signing = await makeSigningKey();
@@ -114,6 +116,7 @@ export async function startApi(
     pki: {
       server: pki.server,
       clientCa: pki.clientCa.cert,
+      ...(options.requestHeaderCa === undefined ? {} : { requestHeaderCa: options.requestHeaderCa }),
       kubeletCa: pki.serverCa.cert,
       kubeletClient: pki.kubeletClient,
       serviceAccount: { key: signing.key, publicKeys: [signing.publicKey] },
@@ -142,6 +145,8 @@ export async function startTestServer(
     store?: Store;
     kinds?: KindTable;
     schemas?: SchemaSource;
+    /** CA of front proxies. */
+    requestHeaderCa?: string;
   } = {},
 ): Promise<TestServer> {
   const dir = options.dir ?? (await mkdtemp(`${tmpdir()}/apiserver-test-`));

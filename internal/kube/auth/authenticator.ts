@@ -10,18 +10,33 @@ export interface Credentials {
   readonly identity?: UserInfo;
   /** From a verified client certificate. */
   readonly certificate?: UserInfo;
+  /** Whom a front proxy with a verified certificate asks for. */
+  readonly forwarded?: UserInfo;
   /** The Authorization header. */
   readonly authorization: string | null;
 }
 
-/** Who makes the request: in-process identity, client certificate, bearer token, else anonymous. Throws 401 for a token that is not valid. */
-export async function authenticate(credentials: Credentials, tokens: ServiceAccountTokens): Promise<UserInfo> {
+/** Who knows a bearer token that is no service account's. */
+export type TokenUser = (token: string) => Promise<UserInfo | undefined>;
+
+/**
+ * Who makes the request: in-process identity, front proxy, client certificate, bearer token (`others` are asked for those that are no JWT), else anonymous.
+ * Throws 401 for a token that is not valid.
+ */
+export async function authenticate(
+  credentials: Credentials,
+  tokens: ServiceAccountTokens,
+  others: TokenUser = async () => undefined,
+): Promise<UserInfo> {
   if (credentials.identity !== undefined) return authenticated(credentials.identity);
+  if (credentials.forwarded !== undefined) return credentials.forwarded;
   if (credentials.certificate !== undefined) return credentials.certificate;
   const header = credentials.authorization;
   if (header === null || header === '') return anonymousUser;
   const match = /^bearer +(\S+)$/i.exec(header);
   if (match === null) throw unauthorized();
+  const other = await others(match[1]!);
+  if (other !== undefined) return other;
   const result = await tokens.verify(match[1]!);
   if ('error' in result) throw unauthorized();
   return result.user;

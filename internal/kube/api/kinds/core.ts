@@ -54,6 +54,8 @@ const flag = (...path: string[]): ((object: JsonObject) => string) => {
 const schema = (kind: string): string => `io.k8s.api.core.v1.${kind}`;
 const connect = (kind: string, verbs: string[]): { kind: string; verbs: string[] } => ({ kind, verbs });
 
+const proxyVerbs = ['create', 'delete', 'get', 'patch', 'update'];
+
 /** The core group, `/api/v1`. */
 export const coreKinds: readonly KindInfo[] = [
   defineReview({
@@ -147,9 +149,7 @@ export const coreKinds: readonly KindInfo[] = [
     shortNames: ['no'],
     namespaced: false,
     schema: schema('Node'),
-    subresources: {
-      status: statusSubresource('Node'),
-    },
+    subresources: { proxy: connect('NodeProxyOptions', proxyVerbs), status: statusSubresource('Node') },
     selectableFields: { 'spec.unschedulable': flag('spec', 'unschedulable') },
   }),
   defineKind({
@@ -195,6 +195,7 @@ export const coreKinds: readonly KindInfo[] = [
       exec: connect('PodExecOptions', ['create', 'get']),
       log: { kind: 'Pod', verbs: ['get'] },
       portforward: connect('PodPortForwardOptions', ['create', 'get']),
+      proxy: connect('PodProxyOptions', proxyVerbs),
       status: statusSubresource('Pod'),
     },
     selectableFields: {
@@ -274,7 +275,7 @@ export const coreKinds: readonly KindInfo[] = [
     shortNames: ['svc'],
     categories: ['all'],
     schema: schema('Service'),
-    subresources: { status: statusSubresource('Service') },
+    subresources: { proxy: connect('ServiceProxyOptions', proxyVerbs), status: statusSubresource('Service') },
     selectableFields: { 'spec.clusterIP': text('spec', 'clusterIP'), 'spec.type': text('spec', 'type') },
     nameRule: 'label1035',
   }),

@@ -184,7 +184,7 @@ function kindOperations(kind: KindInfo): PathOperations[] {
     const subGvk = { group: sub.group ?? kind.group, version: sub.version ?? kind.version, kind: sub.kind };
     const definition = sub.kind === kind.kind ? kind.schema : bodyDefinitions[sub.kind];
     const operations: Operation[] = [];
-    if (/^Pod\w+Options$/.test(sub.kind)) {
+    if (/^Pod(Attach|Exec|PortForward)Options$/.test(sub.kind)) {
       for (const method of ['get', 'post'] as const)
         operations.push(
           make({
