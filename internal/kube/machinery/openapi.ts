@@ -1,3 +1,5 @@
+import type { JsonObject } from './json.ts';
+
 /**
  * Structure of the API's types. A Schema is the OpenAPI subset that Kubernetes publishes, whether it comes from the built-in definitions or
  * from a CRD; references are by definition name (`io.k8s.api.core.v1.Pod`), without a `#/…` prefix, and resolved through a SchemaSource.
@@ -31,6 +33,8 @@ export interface Schema {
   patchStrategy?: string;
   /** `x-kubernetes-patch-merge-key` */
   patchMergeKey?: string;
+  /** `x-kubernetes-unions`: which value of a field goes with which other field. Only published. */
+  unions?: readonly JsonObject[];
 }
 
 /** Where references are looked up. Descriptions are not loaded here: see `descriptions` of the built-in source. */

@@ -59,6 +59,7 @@ describe.skipIf(!existsSync(oraclePath))('OpenAPI against the document of Kubern
       if (/\.(DeleteOptions|WatchEvent)$/.test(name)) continue;
       expect(definition['x-kubernetes-group-version-kind'], name).toEqual(theirs['x-kubernetes-group-version-kind']);
       expect(definition['x-kubernetes-map-type'], name).toEqual(theirs['x-kubernetes-map-type']);
+      expect(definition['x-kubernetes-unions'], name).toEqual(theirs['x-kubernetes-unions']);
       expect(definition.type, name).toEqual(theirs.type);
     }
   });

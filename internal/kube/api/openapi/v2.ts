@@ -28,6 +28,7 @@ export function mergeExtensions(schema: Schema): JsonObject {
   if (schema.mapType !== undefined) out['x-kubernetes-map-type'] = schema.mapType;
   if (schema.patchMergeKey !== undefined) out['x-kubernetes-patch-merge-key'] = schema.patchMergeKey;
   if (schema.patchStrategy !== undefined) out['x-kubernetes-patch-strategy'] = schema.patchStrategy;
+  if (schema.unions !== undefined) out['x-kubernetes-unions'] = [...schema.unions];
   return out;
 }
 

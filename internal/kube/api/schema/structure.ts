@@ -1,4 +1,5 @@
 import { AppError } from '../../../base/errors.ts';
+import type { JsonObject } from '../../machinery/json.ts';
 import type { Schema, SchemaSource } from '../../machinery/openapi.ts';
 import { definitionOf, type Field, fullName, tableNames } from './definitions.ts';
 
@@ -86,7 +87,9 @@ function build(name: string): Schema {
     schema.properties![field.name] = propertyFrom(field, field.name === 'items' && name.endsWith('List'));
   }
   if (required.length > 0) schema.required = required;
-  if (words.includes('atomic')) schema.mapType = 'atomic';
+  for (const word of words)
+    if (word === 'atomic') schema.mapType = 'atomic';
+    else if (word.startsWith('union=')) schema.unions = JSON.parse(word.slice('union='.length)) as JsonObject[];
   return schema;
 }
 
