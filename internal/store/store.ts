@@ -28,9 +28,11 @@ export interface StoreOptions {
   clock: Clock;
   random: Random;
   log: Logger;
-  /** Newest values kept in memory; default 8 MiB. */
+  /** Newest values kept in memory; default 6 MiB. */
   cacheBytes?: number;
-  /** Events kept in memory for watches; default 4 MiB. */
+  /** Pages of the database kept in memory; default 4 MiB. */
+  pageCacheBytes?: number;
+  /** Events kept in memory for watches; default 2 MiB. */
   recentBytes?: number;
   /** Write to the database in a thread of its own (default) or inline. */
   writer?: 'worker' | 'inline';
@@ -60,7 +62,9 @@ export interface StoreGroup {
   readonly log: GroupLog<Waiting>;
 }
 
-const defaultCacheBytes = 8 << 20;
+const defaultCacheBytes = 6 << 20;
+const defaultPageCacheBytes = 4 << 20;
+const defaultRecentBytes = 2 << 20;
 const defaultQuotaBytes = 2 ** 31;
 
 /** Opens or makes the store in `dir` and takes it into service. A store of one member has then applied everything that its journal holds. */
@@ -78,7 +82,7 @@ export async function openStore(options: StoreOptions): Promise<MemberStore & St
       log,
       files,
       cacheBytes,
-      recentBytes: options.recentBytes ?? 4 << 20,
+      recentBytes: options.recentBytes ?? defaultRecentBytes,
       flushAfterMs: options.flushAfterMs ?? 600_000,
       checkpointBytes: options.checkpointBytes ?? defaultCheckpointBytes,
       quotaBytes: options.quotaBytes ?? defaultQuotaBytes,
@@ -187,7 +191,7 @@ async function openParts(options: StoreOptions): Promise<Parts> {
     (() =>
       openStateFiles({
         ...options,
-        cacheBytes: options.cacheBytes ?? defaultCacheBytes,
+        cacheBytes: options.pageCacheBytes ?? defaultPageCacheBytes,
         writer: options.writer ?? 'worker',
         checkpointBytes: options.checkpointBytes ?? defaultCheckpointBytes,
       }));

@@ -76,12 +76,12 @@ describe('a store of many megabytes', () => {
   test('is written to while a snapshot of it is made, and the snapshot is of its moment', async () => {
     const writer = await WorkerWriter.start(`${dir}/state.db`);
     const value = new Uint8Array(1_000_000).fill(1);
-    for (let index = 1; index <= 60; index++) await writer.write(batch(index, value));
+    for (let index = 1; index <= 20; index++) await writer.write(batch(index, value));
     let made = false;
     const snapshot = writer.snapshot(`${dir}/snapshot.db`).finally(() => {
       made = true;
     });
-    let index = 60;
+    let index = 20;
     let before = 0;
     do {
       await writer.write(batch(++index));
@@ -104,7 +104,7 @@ describe('a store of many megabytes', () => {
   test('a snapshot is checked off the event loop; a damaged one is refused as ever', async () => {
     const path = `${dir}/snapshot.db`;
     const writer = await WorkerWriter.start(`${dir}/state.db`);
-    for (let index = 1; index <= 30; index++) await writer.write(batch(index, new Uint8Array(500_000)));
+    for (let index = 1; index <= 10; index++) await writer.write(batch(index, new Uint8Array(500_000)));
     await writer.snapshot(path);
     await writer.close();
     expect(await turnsOf(verifySnapshotAside(path))).toBeGreaterThan(1);

@@ -40,6 +40,7 @@ export const start: StartRole = async (context) => {
     random,
     log,
     cacheBytes: 1 << 20,
+    pageCacheBytes: 1 << 20,
     recentBytes: 64 << 10,
     segmentBytes: 4 << 20,
   });
