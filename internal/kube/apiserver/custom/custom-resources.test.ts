@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:https';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { builtinOpenApi } from '../../api/builtin.ts';
 import type { JsonObject } from '../../machinery/json.ts';
 import { makeTestPki, startTestServer, type TestPki, type TestServer } from '../testing.ts';
 
@@ -8,7 +9,7 @@ let pki: TestPki;
 
 beforeAll(async () => {
   pki = await makeTestPki();
-  server = await startTestServer({ pki });
+  server = await startTestServer({ pki, openapi: builtinOpenApi });
 }, 60_000);
 afterAll(() => server.close());
 
@@ -187,6 +188,40 @@ describe('a CustomResourceDefinition', () => {
       },
     );
     expect(patched.status).toBe(415);
+  });
+
+  test('is published in OpenAPI v2, as JSON and for old clients as protobuf, and in v3, without strategic merge patch', async () => {
+    await define(
+      definition(
+        'Published',
+        {},
+        { description: 'what a Published is', nullable: true, 'x-kubernetes-map-type': 'atomic' },
+      ),
+    );
+    await served('publisheds');
+    const v2 = (await server.call('GET', '/openapi/v2')).body;
+    const name = 'com.example.v1.Published';
+    expect(v2.definitions[name]['x-kubernetes-group-version-kind']).toEqual([
+      { group: 'example.com', version: 'v1', kind: 'Published' },
+    ]);
+    expect(v2.definitions[name].properties.metadata).toEqual({
+      $ref: '#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta',
+    });
+    expect(v2.definitions['io.k8s.api.core.v1.Pod']).toBeDefined();
+    const item = '/apis/example.com/v1/namespaces/{namespace}/publisheds/{name}';
+    expect(v2.paths[item].patch.consumes).not.toContain('application/strategic-merge-patch+json');
+    const old = await server.call('GET', '/openapi/v2', undefined, {
+      headers: { accept: 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf' },
+    });
+    expect(old.status).toBe(200);
+    expect(String(old.body)).toContain(name);
+    const index = (await server.call('GET', '/openapi/v3')).body.paths;
+    const v3 = (await server.call('GET', index['apis/example.com/v1'].serverRelativeURL.split('?')[0])).body;
+    expect(v3.components.schemas[name].properties.spec.description).toBe('what a Published is');
+    expect(v3.components.schemas[name].properties.spec.properties.size.default).toBe(3);
+    expect(Object.keys(v3.paths[item].patch.requestBody.content)).not.toContain(
+      'application/strategic-merge-patch+json',
+    );
   });
 
   test('server-side apply merges lists by key, knows conflicts, and refuses fields that are not declared', async () => {

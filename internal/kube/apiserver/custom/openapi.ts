@@ -44,7 +44,7 @@ export function liveOpenApi(builtin: OpenApiDocuments, live: LiveKinds, version:
         // Messages that follow each other are one message whose lists are joined.
         return Buffer.concat([
           await builtin.v2Protobuf(),
-          encodeV2({ paths: more.paths, definitions: more.definitions }),
+          encodeV2({ swagger: '2.0', info: { title: 'Kubernetes', version }, ...more, securityDefinitions: {} }),
         ]);
       });
     },
