@@ -200,7 +200,7 @@ describe('mon', () => {
     await watched.until((map) => !map.isUp(1));
     expect(watched.map().isUp(2)).toBe(true);
     // Another disk cannot take the id.
-    osds[1]!.send(MOSDBoot, {
+    const otherDisk: MOSDBoot = {
       ...({} as MOSDBoot),
       fsid,
       osdId: 1,
@@ -213,9 +213,15 @@ describe('mon', () => {
       features: FEATURES_PACIFIC,
       crush: { root: 'default', host: 'n', weightTiB: 1 },
       metadata: new Map(),
-    });
+    };
+    osds[1]!.send(MOSDBoot, otherDisk);
     await new Promise((r) => setTimeout(r, 100));
     expect(watched.map().isUp(1)).toBe(false);
+    // Until the old one is forgotten.
+    const purged = await admin.command({ prefix: 'osd purge-actual', id: 1, yes_i_really_mean_it: true });
+    expect(purged.code).toBe(0);
+    osds[1]!.send(MOSDBoot, otherDisk);
+    await watched.until((map) => map.isUp(1) && map.osdUuid[1] === otherDisk.osdUuid);
   });
 
   test('up_thru and pg_temp are granted, what CRUSH says anyway is not kept', async () => {
