@@ -4,6 +4,8 @@ import { podTemplateDefaults } from './pod.ts';
 
 /** Defaults of batch, autoscaling, and of quotas, templates and controllers of the core group (pkg/apis/{batch,autoscaling,core}/…/defaults.go). */
 const int32Max = 2 ** 31 - 1;
+/** Per cent of the requested processor time. */
+const defaultUtilization = 80;
 
 function hasEntries(value: unknown): value is JsonObject {
   if (!isObject(value)) return false;
@@ -86,8 +88,14 @@ export function resourceQuotaDefaults(quota: JsonObject): void {
   child(quota, 'status');
 }
 
+/** What is stored is the form of v2, whose default is a target of processor use: v1 says so at once, not only when it is read back. */
 export function autoscalerV1Defaults(autoscaler: JsonObject): void {
-  fill(child(autoscaler, 'spec'), 'minReplicas', 1);
+  const spec = child(autoscaler, 'spec');
+  fill(spec, 'minReplicas', 1);
+  const metadata = isObject(autoscaler.metadata) ? autoscaler.metadata : {};
+  const annotations = isObject(metadata.annotations) ? metadata.annotations : {};
+  if (annotations['autoscaling.alpha.kubernetes.io/metrics'] === undefined)
+    fill(spec, 'targetCPUUtilizationPercentage', defaultUtilization);
   child(autoscaler, 'status');
 }
 
@@ -96,7 +104,10 @@ export function autoscalerDefaults(autoscaler: JsonObject): void {
   fill(spec, 'minReplicas', 1);
   if (objects(spec.metrics).length === 0)
     spec.metrics = [
-      { type: 'Resource', resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: 80 } } },
+      {
+        type: 'Resource',
+        resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: defaultUtilization } },
+      },
     ];
   if (isObject(spec.behavior)) {
     const up = child(spec.behavior, 'scaleUp');

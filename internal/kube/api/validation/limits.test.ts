@@ -275,6 +275,15 @@ describe('HorizontalPodAutoscaler', () => {
     expect(refused(() => create(kind, changed(autoscaler, places)))).toEqual(expected);
   });
 
+  test('v1 without a target aims at the processor use that v2 aims at', () => {
+    const v1 = 'autoscaling/v1 HorizontalPodAutoscaler';
+    expect(create(v1, autoscaler).spec).toMatchObject({ minReplicas: 1, targetCPUUtilizationPercentage: 80 });
+    const others = { 'autoscaling.alpha.kubernetes.io/metrics': '[]' };
+    expect(create(v1, changed(autoscaler, { 'metadata.annotations': others })).spec).not.toHaveProperty(
+      'targetCPUUtilizationPercentage',
+    );
+  });
+
   test('v1 and v2 are the same object: nothing is lost on the way there and back', () => {
     const selector = { matchLabels: { a: 'b' } };
     const full: JsonObject = {
