@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -91,5 +91,28 @@ describe('disks', () => {
     expect(await uuidOf(2)).toBe(before);
     await server.healthy(2 * minute);
     expect(await server.mustTool(['rados', '-p', 'kept', 'get', 'object', '-'])).toBe('content');
+  });
+
+  test('a disk of the machine with the mon is lost for good: a new one takes its place', {
+    timeout: 8 * minute,
+  }, async () => {
+    const before = await uuidOf(1);
+    expect((await server.appliance('down')).code).toBe(0);
+    await server.waitForExit();
+    rmSync(file('b'));
+    const starting = server.up(250_000).catch(() => undefined);
+    await until('the new disk is refused', 2 * minute, async () =>
+      (await server.appliance('status')).stdout.includes('the cluster knows osd.1 by another store'),
+    );
+    expect(await uuidOf(1)).toBe(before);
+    await server.mustTool(['ceph', 'osd', 'purge', '1', '--yes-i-really-mean-it']);
+    const reloaded = await server.appliance('reload');
+    expect(reloaded.code, reloaded.stderr).toBe(0);
+    await osdUp('osd.1');
+    await starting;
+    expect(await uuidOf(1)).not.toBe(before);
+    await server.healthy(3 * minute);
+    expect(await server.mustTool(['rados', '-p', 'kept', 'get', 'object', '-'])).toBe('content');
+    expect(existsSync(file('b'))).toBe(true);
   });
 });
