@@ -24,6 +24,7 @@ export const command: CommandModule = {
   },
 };
 
+const usualRunDir = '/run/appliance';
 /** After this long the screen is shown with what is not ready yet; the node goes on. */
 const patienceMs = 180_000;
 
@@ -133,7 +134,9 @@ function screen(
   const kubernetes = config.roles.includes('server');
   const ceph = config.roles.includes('mon');
   // What a user can type: the executable may not be on PATH.
-  const self = Bun.which('appliance') ? 'appliance' : selfCommand().join(' ');
+  const program = Bun.which('appliance') ? 'appliance' : selfCommand().join(' ');
+  // Where several nodes live on one machine, the others must not be meant.
+  const self = config.runDir === usualRunDir ? program : `${program} --run-dir ${config.runDir}`;
   const lines = [
     '',
     report?.ok

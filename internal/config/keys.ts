@@ -293,7 +293,8 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     flag: 'images-dir',
   }),
   manifestsDir: row(value.path, ({ get }) => `${get('dataDir')}/manifests`, {
-    about: 'Objects in YAML files in this directory are applied at start and kept applied.',
+    about:
+      'Objects in YAML files in this directory are applied: at start, within 15 s of a change of a file, and every five minutes. What a removed file made stays.',
     defaultText: '<dataDir>/manifests',
     example: '/srv/manifests',
     flag: 'manifests-dir',

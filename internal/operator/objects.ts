@@ -20,6 +20,16 @@ export interface Desired {
   object: KubeObject & Record<string, unknown>;
 }
 
+/** Objects that come from somewhere else and may change, such as a file. */
+export interface DesiredSource {
+  /** For messages and as its identity: the path. */
+  what: string;
+  /** Another one each time that the content changes. */
+  version: string;
+  /** Throws what is wrong with it, in words. */
+  read(): Promise<Desired[]>;
+}
+
 const core = (resource: string): ResourceRef => ({ group: '', version: 'v1', resource });
 
 function meta(name: string, namespace?: string): { name: string; namespace?: string; labels: Record<string, string> } {

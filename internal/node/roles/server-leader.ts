@@ -16,7 +16,7 @@ import { monAddresses } from '../ceph-connect-client.ts';
 import type { RoleContext } from '../role.ts';
 import { wasRemoved } from './control-store.ts';
 import { csiUsers, startDriver } from './server-csi.ts';
-import { manifestObjects } from './server-manifests.ts';
+import { manifestSources } from './server-manifests.ts';
 import { keepServerNodes } from './server-nodes.ts';
 
 /** A client of this server's API as one of its users; with a leadership it is refused once another server leads. */
@@ -95,7 +95,8 @@ export async function startLeading(options: {
       const started = startOperator({
         client,
         mon,
-        objects: [...edgeObjects(config, edgeUserName), ...storage, ...manifestObjects(config.manifestsDir, log)],
+        objects: [...edgeObjects(config, edgeUserName), ...storage],
+        sources: () => manifestSources(config.manifestsDir, client),
         clock,
         log: log.with({ component: 'operator' }),
       });
