@@ -304,6 +304,20 @@ describe.skipIf(process.getuid?.() !== 0)('reset (as root)', () => {
     expect(here('reset', '--yes').out).toContain('there is nothing of a node');
   });
 
+  test('a data directory that is named is not mixed up with that of the node that has the run directory', () => {
+    const running = {
+      node: { name: 'other', ip: '127.0.0.1' },
+      roles: [],
+      dataDir: `${directory}/data`,
+      runDir: `${directory}/run`,
+    };
+    write('run/effective.json', JSON.stringify(running));
+    const { code, err } = call(['-c', file, '--data-dir', '/nowhere', 'reset', '--dry-run']);
+    expect(code).toBe(1);
+    expect(err).toContain(`/nowhere was named, but node other`);
+    expect(err).toContain(`has its data in ${directory}/data`);
+  });
+
   test('what somebody mounted there keeps everything', () => {
     mkdirSync(join(directory, 'data/store/films'));
     const mounted = Bun.spawnSync([

@@ -11,8 +11,8 @@ try {
     console.error('appliance: this is a defect:', error);
     process.exit(exitCodes.defect.code);
   }
-  // Several mistakes stand on lines of their own, so that editors and terminals find FILE:LINE:COLUMN.
-  const several = error.message.includes('\n') ? 'several things are wrong:\n' : '';
+  // Several mistakes stand on lines of their own, so that editors and terminals find FILE:LINE:COLUMN. What is indented belongs to the line above.
+  const several = /\n\S/.test(error.message) ? 'several things are wrong:\n' : '';
   console.error(`appliance: ${several}${error.message}${error.hint ? `\n  ${error.hint}` : ''}`);
   process.exit(exitCodes[exitCodeOf(error.code)].code);
 }

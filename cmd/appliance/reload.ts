@@ -26,7 +26,9 @@ async function reload(from: ConfigArguments): Promise<void> {
       hint: 'it reads its configuration when it starts',
     });
   if (result.error !== undefined)
-    throw new AppError('RELOAD', result.error, { hint: 'the node goes on with the configuration that it has' });
+    throw new AppError(result.errorCode ?? 'RELOAD', result.error, {
+      hint: 'the node goes on with the configuration that it has',
+    });
   const { applied, restart } = result;
   if (applied.length === 0 && restart.length === 0) console.log('nothing changed');
   if (applied.length > 0) console.log(`holds now: ${applied.join(', ')}`);

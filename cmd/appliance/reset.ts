@@ -6,12 +6,18 @@ import { devicePath } from '../../internal/base/block-devices-system.ts';
 import { systemDisk } from '../../internal/base/disk-system.ts';
 import { AppError, errorCode } from '../../internal/base/errors.ts';
 import { mountsBelow } from '../../internal/base/mounts-system.ts';
+import { plural } from '../../internal/base/words.ts';
 import { readLabel } from '../../internal/ceph/blockstore/label.ts';
 import { holdsFileSystemOf } from '../../internal/ceph/osd/disk-system.ts';
 import type { Config, OsdConfig } from '../../internal/config/config.ts';
-import { runningConfig } from '../../internal/config/machine-system.ts';
+import {
+  type ConfigArguments,
+  configSources,
+  evaluateHere,
+  runningConfig,
+} from '../../internal/config/machine-system.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
-import { type FoundOsd, type ResetPlan, resetPlan } from '../../internal/node/reset-plan.ts';
+import { type FoundOsd, foreignMounts, type ResetPlan, resetPlan } from '../../internal/node/reset-plan.ts';
 import { runDirectoryState } from '../../internal/node/run-directory-system.ts';
 import { type CommandModule, configArguments, withExamples } from './command.ts';
 import { stopNode } from './down.ts';
@@ -34,13 +40,18 @@ export const command: CommandModule = {
       ['appliance reset --dry-run', 'what would go and what stays'],
       ['appliance reset', 'shows it, asks, stops the node and deletes it'],
       ['appliance reset --yes --wipe-devices', 'without asking, and the disks are blank afterwards'],
-    ]).action((options: ResetOptions) => reset(runningConfig(configArguments(command)), options));
+    ]).action((options: ResetOptions) => reset(configArguments(command), options));
   },
 };
 
-async function reset(config: Config, options: ResetOptions): Promise<void> {
+/** So many mounts are named. */
+const mountsShownMax = 10;
+
+async function reset(from: ConfigArguments, options: ResetOptions): Promise<void> {
   if (process.getuid?.() !== 0)
     throw new AppError('ROOT', 'reset must be started by root', { hint: 'start it with sudo' });
+  const config = runningConfig(from);
+  refuseOtherDirectory(from, config);
   const look = async (): Promise<ResetPlan> =>
     resetPlan(config, {
       dataEntries: namesIn(config.dataDir),
@@ -103,19 +114,37 @@ async function ask(node: string): Promise<void> {
   if (answer.trim() !== node) throw new AppError('RESET', 'not confirmed: nothing was stopped or deleted');
 }
 
+/** A data directory that somebody names is the one that is meant: that of another node, which has this run directory, is not deleted instead. */
+function refuseOtherDirectory(from: ConfigArguments, running: Config): void {
+  const { config, origins } = evaluateHere(configSources(from));
+  if (config.dataDir === running.dataDir || origins.get('dataDir')?.from === 'default') return;
+  throw new AppError(
+    'OTHER_NODE',
+    `nothing is deleted: ${config.dataDir} was named, but node ${running.node.name}, which has the run directory ${running.runDir}, has its data in ${running.dataDir}`,
+    {
+      hint: `\`appliance --data-dir ${running.dataDir} --run-dir ${running.runDir} reset\` deletes that node; another one needs its own --run-dir beside --data-dir`,
+    },
+  );
+}
+
 /** What is mounted where something is deleted would lose its files. The node's own mounts are below `own`. */
 function refuseForeignMounts({ remove }: ResetPlan, own: readonly string[] = []): void {
-  const foreign = remove
-    .flatMap(({ path }) => mountsBelow(path))
-    .filter(({ target }) => !own.some((path) => target.startsWith(`${path}/`)));
-  if (foreign.length > 0)
-    throw new AppError(
-      'MOUNTED',
-      `nothing is deleted: ${foreign.map(({ target }) => target).join(', ')} is still mounted`,
-      {
-        hint: 'unmount it, then reset again',
-      },
-    );
+  const foreign = foreignMounts(
+    remove.flatMap(({ path }) => mountsBelow(path)).map(({ target }) => target),
+    own,
+  );
+  if (foreign.length === 0) return;
+  const shown = foreign.slice(0, mountsShownMax);
+  const more = foreign.length - shown.length;
+  throw new AppError(
+    'MOUNTED',
+    [
+      `nothing is deleted: ${plural(foreign.length, 'mount')} would lose ${foreign.length === 1 ? 'its' : 'their'} files:`,
+      ...shown.map((target) => `  ${target} is still mounted`),
+      ...(more > 0 ? [`  and ${more} more`] : []),
+    ].join('\n'),
+    { hint: 'unmount what is named, then reset again' },
+  );
 }
 
 function namesIn(directory: string): string[] {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { utf8Text } from '../../internal/base/bytes.ts';
-import { AppError, errorText } from '../../internal/base/errors.ts';
+import { AppError, errorText, isRefused } from '../../internal/base/errors.ts';
 import { silentLogger } from '../../internal/base/log.ts';
 import type { Config } from '../../internal/config/config.ts';
 import { runningConfig } from '../../internal/config/machine-system.ts';
@@ -82,7 +82,8 @@ async function inTime<T>(work: Promise<T>): Promise<T | { error: string }> {
   try {
     return await Promise.race([work, late]);
   } catch (error) {
-    return { error: errorText(error) };
+    // The engine's words for it ask whether a web page can be opened.
+    return { error: isRefused(error) ? 'nothing listens at its address' : errorText(error) };
   }
 }
 

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Option } from 'commander';
-import { AppError, errorCode } from '../../internal/base/errors.ts';
+import { AppError, errorCode, isRefused } from '../../internal/base/errors.ts';
 import { systemClock, systemRandom } from '../../internal/base/system.ts';
 import { type ConfigArguments, runningConfig } from '../../internal/config/machine-system.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
@@ -106,7 +106,7 @@ async function reached<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {
-    if (errorCode(error) === 'ConnectionRefused')
+    if (isRefused(error))
       throw new AppError('NOT_RUNNING', 'the Kubernetes API of this machine does not answer', {
         hint: 'start it first: appliance up',
         cause: error,

@@ -26,6 +26,11 @@ export function errorText(error: unknown): string {
   return `${error.message}${cause}`;
 }
 
+/** Whether nobody listened where a connection went: nothing was sent. `fetch` of this engine has a name of its own for it. */
+export function isRefused(error: unknown): boolean {
+  return ['ECONNREFUSED', 'ConnectionRefused'].includes(errorCode(error) ?? '');
+}
+
 /** The `code` of a Node system error (`ENOENT`, …) or an AppError, else undefined. */
 export function errorCode(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null) return undefined;

@@ -60,7 +60,7 @@ export class ConfigError extends AppError {
   readonly problems: readonly ConfigProblem[];
   constructor(problems: readonly ConfigProblem[]) {
     super('CONFIG', problems.map(problemText).join('\n'), {
-      hint: '`appliance config explain KEY` tells what a key takes; nothing was started',
+      hint: '`appliance config explain KEY` tells what a key takes',
     });
     this.problems = problems;
   }

@@ -1,4 +1,4 @@
-import { AppError, errorCode, errorText } from '../base/errors.ts';
+import { AppError, errorCode, errorText, isRefused } from '../base/errors.ts';
 import { apiserverName } from '../pki/leaves.ts';
 import { caHash, type JoinToken } from '../pki/token.ts';
 
@@ -45,7 +45,7 @@ function connectionError(server: string, error: unknown): AppError {
         cause: error,
       },
     );
-  if (code === 'ConnectionRefused' || code === 'ECONNREFUSED')
+  if (isRefused(error))
     return at(`nothing listens at ${server}`, 'is the appliance started there, and is the port right (6443)?');
   if (code === 'TimeoutError' || code === 'ETIMEDOUT')
     return at(

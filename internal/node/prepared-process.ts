@@ -41,9 +41,12 @@ export async function preparedNode(from: ConfigArguments): Promise<PreparedNode>
   return JSON.parse(text) as PreparedNode;
 }
 
+/** The exit code of a process whose configuration is wrong (`cmd/appliance/exit-codes.ts`). */
+const configWrongExit = 2;
+
 const againTimeoutMs = 60_000;
 
-/** The same while the node runs: a failure is an AppError with what it said. */
+/** The same while the node runs: a failure is an AppError with what it said, CONFIG for a wrong configuration, else RELOAD. */
 export async function preparedAgain(from: ConfigArguments): Promise<PreparedNode> {
   const child = Bun.spawn(prepareCommand(from), {
     stdin: 'ignore',
@@ -56,7 +59,7 @@ export async function preparedAgain(from: ConfigArguments): Promise<PreparedNode
   const code = await child.exited;
   if (code !== 0)
     throw new AppError(
-      'RELOAD',
+      code === configWrongExit ? 'CONFIG' : 'RELOAD',
       complaint.replace(/^appliance: (several things are wrong:\n)?/, '').trim() ||
         `reading the configuration ended with exit ${code}`,
       {

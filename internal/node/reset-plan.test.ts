@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { effectiveConfig } from '../config/load.ts';
-import { type Found, resetPlan } from './reset-plan.ts';
+import { foreignMounts, type Found, resetPlan } from './reset-plan.ts';
 
 const config = effectiveConfig(
   `dataDir: /d
@@ -121,6 +121,30 @@ describe('reset', () => {
     const plan = resetPlan(config, found({ dataEntries: [], osds: [], runDirectoryIsOurs: false }));
     expect(plan.remove).toEqual([]);
     expect(plan.keep[0]).toEqual({ path: '/r', why: 'no node made this run directory' });
+  });
+
+  test('mounts of the running node are not in the way: containers below the run directory, volumes below the agent', () => {
+    const targets = [
+      '/r/containerd/io.containerd.runtime.v2.task/k8s.io/c1/rootfs',
+      '/d/agent/pods/p/v',
+      '/d/store/films',
+      '/rx/y',
+    ];
+    expect(foreignMounts(targets, ['/d/agent', '/r'])).toEqual(['/d/store/films', '/rx/y']);
+    expect(foreignMounts(targets, [])).toEqual(targets);
+  });
+
+  test.each([
+    ['[server, mon]', /^the mon's database/],
+    ['[server, agent]', /^what roles keep/],
+  ])('what the roles %s keep is named', (roles, expected) => {
+    const other = effectiveConfig(`dataDir: /d\nrunDir: /r\nroles: ${roles}\n`, 'f', {
+      hostname: 'n',
+      ip: '10.0.0.1',
+      freeBytes: 1e11,
+    });
+    const plan = resetPlan(other, found({ dataEntries: ['instances'], osds: [] }));
+    expect(plan.remove[0]?.what).toMatch(expected);
   });
 
   test('what is at its usual place goes whole', () => {

@@ -62,7 +62,12 @@ function knownPaths(config: Config, paths: Paths): ReadonlyMap<string, string> {
     [paths.store, "the control plane's database: every Kubernetes object"],
     [paths.agent, 'containers, images and volumes of pods'],
     [paths.ceph, 'ceph.conf and keyrings'],
-    [dirname(paths.instanceDir('mon')), "the mon's database: maps, pools and users of the storage"],
+    [
+      dirname(paths.instanceDir('mon')),
+      config.roles.includes('mon')
+        ? "the mon's database: maps, pools and users of the storage"
+        : 'what roles keep from one start to the next',
+    ],
     [paths.logs, 'logs'],
     [`${config.dataDir}/last-time`, 'the last known time'],
     [`${config.dataDir}/lock`, 'the mark that a node runs with this directory'],
@@ -116,4 +121,9 @@ export function resetPlan(config: Config, found: Found): ResetPlan {
     if (!covered(path) && found.exists(path))
       keep.push({ path, why: `the configuration chose it for ${what}; nothing in it is deleted` });
   return { remove, wipe, keep };
+}
+
+/** Of the mounts where something goes, those that stopping the node does not take away: its own are below the directories `own`. */
+export function foreignMounts(targets: readonly string[], own: readonly string[]): string[] {
+  return targets.filter((target) => !own.some((path) => target.startsWith(`${path}/`)));
 }

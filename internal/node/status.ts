@@ -38,6 +38,8 @@ export interface ReloadStatus {
   at: string;
   /** Why the new configuration was refused; the old one holds. */
   error?: string;
+  /** Of that, the code of the AppError: CONFIG for a wrong configuration. */
+  errorCode?: string;
   applied: string[];
   /** Keys whose new value holds after the next restart. */
   restart: string[];

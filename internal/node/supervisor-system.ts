@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { AppError, errorText } from '../base/errors.ts';
+import { AppError, errorCode, errorText } from '../base/errors.ts';
 import { writeFileAtomic } from '../base/files-system.ts';
 import type { Logger, LogLevel } from '../base/log.ts';
 import { systemClock } from '../base/system.ts';
@@ -169,7 +169,13 @@ export class Supervisor {
     try {
       again = await this.#options.prepareAgain();
     } catch (error) {
-      return done({ error: errorText(error), applied: [], restart: [] });
+      const code = errorCode(error);
+      return done({
+        error: errorText(error),
+        ...(code !== undefined && { errorCode: code }),
+        applied: [],
+        restart: [],
+      });
     }
     const roles = new Set([...this.#entries.values()].map((entry) => entry.role));
     const plan = planReload(this.#config, again.config, again.changes ?? { live: [], restart: [] }, roles);

@@ -1,4 +1,4 @@
-import { AppError, errorCode } from '../../base/errors.ts';
+import { AppError, isRefused } from '../../base/errors.ts';
 import type { Transport } from './client.ts';
 import { bodyOf, send, type TlsMaterial } from './https-transport.ts';
 import { ServerChoice } from './server-choice.ts';
@@ -66,7 +66,7 @@ export function balancedTransport(
         choice.failed(server, performance.now());
         watches.end(server);
         failure = error;
-        if (!reads && errorCode(error) !== 'ConnectionRefused') throw error;
+        if (!reads && !isRefused(error)) throw error;
       }
     }
     if (refusal) return refusal;
