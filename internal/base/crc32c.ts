@@ -24,7 +24,7 @@ function makeTables(): Uint32Array[] {
   return all;
 }
 
-function tableCrc32c(seed: number, bytes: Uint8Array): number {
+function tableCrc32c(seed: number, bytes: Uint8Array, from: number, to: number): number {
   const [t0, t1, t2, t3, t4, t5, t6, t7] = tables as [
     Uint32Array,
     Uint32Array,
@@ -36,8 +36,8 @@ function tableCrc32c(seed: number, bytes: Uint8Array): number {
     Uint32Array,
   ];
   let crc = seed >>> 0;
-  let i = 0;
-  for (; i + 8 <= bytes.length; i += 8) {
+  let i = from;
+  for (; i + 8 <= to; i += 8) {
     crc ^= bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24);
     crc =
       t7[crc & 0xff]! ^
@@ -49,17 +49,18 @@ function tableCrc32c(seed: number, bytes: Uint8Array): number {
       t1[bytes[i + 6]!]! ^
       t0[bytes[i + 7]!]!;
   }
-  for (; i < bytes.length; i++) crc = t0[(crc ^ bytes[i]!) & 0xff]! ^ (crc >>> 8);
+  for (; i < to; i++) crc = t0[(crc ^ bytes[i]!) & 0xff]! ^ (crc >>> 8);
   return crc >>> 0;
 }
 
 /**
  * CRC-32C (Castagnoli) as Ceph uses it: no inversion before or after, the caller gives the seed. The checksum of RFC 3720 is
- * `~rawCrc32c(0xffffffff, bytes)`. Pieces chain: `rawCrc32c(rawCrc32c(seed, a), b)`.
+ * `~rawCrc32c(0xffffffff, bytes)`. Pieces chain: `rawCrc32c(rawCrc32c(seed, a), b)`. Of the bytes [from, to) where these are given.
  */
-export function rawCrc32c(seed: number, bytes: Uint8Array): number {
-  if (bytes.length < nativeFromBytes) return tableCrc32c(seed, bytes);
-  return ~nativeCrc32c(bytes, ~seed >>> 0) >>> 0;
+export function rawCrc32c(seed: number, bytes: Uint8Array, from = 0, to = bytes.length): number {
+  if (to - from < nativeFromBytes) return tableCrc32c(seed, bytes, from, to);
+  const part = to - from === bytes.length ? bytes : bytes.subarray(from, to);
+  return ~nativeCrc32c(part, ~seed >>> 0) >>> 0;
 }
 
 /** CRC-32C with the usual inversions (RFC 3720): for our own formats. */

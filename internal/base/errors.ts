@@ -14,9 +14,12 @@ export class AppError extends Error {
   }
 }
 
-/** Stops the process on a broken invariant; not for errors that input or I/O can cause. */
-export function assert(condition: unknown, message: string): asserts condition {
-  if (!condition) throw new Error(`invariant broken: ${message}`);
+/**
+ * Stops the process on a broken invariant; not for errors that input or I/O can cause. Where it stands in the way of every request, `message` is a function:
+ * putting a text together costs more than the check.
+ */
+export function assert(condition: unknown, message: string | (() => string)): asserts condition {
+  if (!condition) throw new Error(`invariant broken: ${typeof message === 'string' ? message : message()}`);
 }
 
 /** The text of anything thrown, causes included, for a log line or a condition. */

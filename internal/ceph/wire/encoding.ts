@@ -1,4 +1,4 @@
-import { ByteReader, ByteWriter, DecodeError, utf8 } from '../../base/bytes.ts';
+import { ByteReader, ByteWriter, DecodeError, getU32, putU32, utf8 } from '../../base/bytes.ts';
 
 /** `utime_t` and `ceph_timespec`: seconds and nanoseconds, also used for durations. */
 export interface UTime {
@@ -24,24 +24,24 @@ export function utimeToMs(time: UTime): number {
  */
 const strictDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-export function textFromBytes(bytes: Uint8Array): string {
-  const length = bytes.length;
-  if (length <= 48) {
-    let text = '';
-    let i = 0;
-    for (; i < length; i++) {
-      const c = bytes[i]!;
-      if (c >= 0x80) break;
-      text += String.fromCharCode(c);
-    }
-    if (i === length) return text;
-  }
+/** Of the bytes [from, to) where these are given. */
+export function textFromBytes(bytes: Uint8Array, from = 0, to = bytes.length): string {
+  const text = latin1Slice.call(bytes, from, to);
+  if (!beyondAscii.test(text)) return text;
+  const part = bytes.subarray(from, to);
   try {
-    return strictDecoder.decode(bytes);
+    return strictDecoder.decode(part);
   } catch {
-    return escapedText(bytes);
+    return escapedText(part);
   }
 }
+
+/** Node's own methods work on any Uint8Array, and unlike decoders and loops they are quick from the first call on. */
+const { latin1Slice, latin1Write } = Buffer.prototype as unknown as {
+  latin1Slice: (this: Uint8Array, from: number, to: number) => string;
+  latin1Write: (this: Uint8Array, text: string, at: number, length: number) => number;
+};
+const beyondAscii = /[\u0080-\uffff]/;
 
 function escapedText(bytes: Uint8Array): string {
   let text = '';
@@ -119,22 +119,12 @@ export class Encoder extends ByteWriter {
 
   /** u32 length and the bytes of the text. */
   string(text: string): this {
-    const length = text.length;
-    if (length <= 48) {
-      const at = this.reserve(4 + length);
-      let i = 0;
-      for (; i < length; i++) {
-        const c = text.charCodeAt(i);
-        if (c >= 0x80) break;
-        this.buffer[at + 4 + i] = c;
-      }
-      if (i === length) {
-        this.view.setUint32(at, length, true);
-        return this;
-      }
-      this.length = at;
-    }
-    return this.blob(bytesFromText(text));
+    if (beyondAscii.test(text)) return this.blob(bytesFromText(text));
+    const { length } = text;
+    const at = this.reserve(4 + length);
+    putU32(this.buffer, at, length);
+    latin1Write.call(this.buffer, text, at + 4, length);
+    return this;
   }
 
   /** A `bufferlist` or byte string: u32 length and the bytes. */
@@ -256,11 +246,11 @@ export interface OpenStruct {
  */
 export class Decoder extends ByteReader {
   s8(): number {
-    return this.view.getInt8(this.take(1));
+    return (this.u8() << 24) >> 24;
   }
 
   s16(): number {
-    return this.view.getInt16(this.take(2), true);
+    return (this.u16() << 16) >> 16;
   }
 
   bool(): boolean {
@@ -270,19 +260,21 @@ export class Decoder extends ByteReader {
   /** Signed 64-bit as a double, exact or -2^63 (see `Encoder.s64`). */
   pool(): number {
     const at = this.take(8);
-    const high = this.view.getInt32(at + 4, true);
-    const value = high * 0x1_0000_0000 + this.view.getUint32(at, true);
+    const high = getU32(this.source, at + 4) | 0;
+    const value = high * 0x1_0000_0000 + getU32(this.source, at);
     if (!Number.isSafeInteger(value) && value !== -(2 ** 63))
       throw new DecodeError(`64-bit value at offset ${at} is beyond 2^53`);
     return value;
   }
 
   s64b(): bigint {
-    return this.view.getBigInt64(this.take(8), true);
+    return BigInt.asIntN(64, this.u64b());
   }
 
   string(): string {
-    return textFromBytes(this.blob());
+    const length = this.u32();
+    const at = this.take(length);
+    return textFromBytes(this.source, at, at + length);
   }
 
   /** A `bufferlist`: a view, not a copy. */

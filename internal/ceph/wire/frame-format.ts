@@ -1,4 +1,4 @@
-import { DecodeError, emptyBytes } from '../../base/bytes.ts';
+import { DecodeError, emptyBytes, getU16, getU32, putU16, putU32, putU64 } from '../../base/bytes.ts';
 import { rawCrc32c } from '../../base/crc32c.ts';
 import { Decoder, Encoder } from './encoding.ts';
 import { decodeAddr, decodeAddrVec, type EntityAddr, type EntityAddrVec, encodeAddr, encodeAddrVec } from './types.ts';
@@ -45,17 +45,16 @@ export interface Preamble {
 
 /** Writes the preamble at the start of `out`. Trailing empty segments are left out. */
 export function writePreamble(out: Uint8Array, tag: number, lengths: readonly number[]): void {
-  const view = new DataView(out.buffer, out.byteOffset, PREAMBLE_BYTES);
   let count = lengths.length;
   while (count > 1 && lengths[count - 1] === 0) count--;
   out.fill(0, 0, PREAMBLE_BYTES);
   out[0] = tag;
   out[1] = count;
   for (let i = 0; i < count; i++) {
-    view.setUint32(2 + i * 6, lengths[i]!, true);
-    view.setUint16(6 + i * 6, segmentAlignment[i]!, true);
+    putU32(out, 2 + i * 6, lengths[i]!);
+    putU16(out, 6 + i * 6, segmentAlignment[i]!);
   }
-  view.setUint32(28, rawCrc32c(0, out.subarray(0, 28)), true);
+  putU32(out, 28, rawCrc32c(0, out, 0, 28));
 }
 
 /** Bounds on the segments of one frame. */
@@ -64,18 +63,18 @@ export interface FrameLimits {
   maxDataBytes: number;
 }
 
-export function readPreamble(bytes: Uint8Array, limits: FrameLimits): Preamble {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, PREAMBLE_BYTES);
-  if (rawCrc32c(0, bytes.subarray(0, 28)) !== view.getUint32(28, true))
+/** The preamble at `at` of `bytes`. */
+export function readPreamble(bytes: Uint8Array, limits: FrameLimits, at = 0): Preamble {
+  if (rawCrc32c(0, bytes, at, at + 28) !== getU32(bytes, at + 28))
     throw new DecodeError('frame preamble: checksum mismatch');
-  const tag = bytes[0]!;
-  const count = bytes[1]!;
+  const tag = bytes[at]!;
+  const count = bytes[at + 1]!;
   if (count < 1 || count > MAX_SEGMENTS) throw new DecodeError(`frame preamble: ${count} segments`);
   if (tag < TAG_HELLO || tag > TAG_ACK) throw new DecodeError(`frame preamble: tag ${tag}`);
   if (count > 1 && tag !== TAG_MESSAGE) throw new DecodeError(`frame of tag ${tag} with ${count} segments`);
   const lengths: number[] = [];
   for (let i = 0; i < count; i++) {
-    const length = view.getUint32(2 + i * 6, true);
+    const length = getU32(bytes, at + 2 + i * 6);
     const limit = i === 3 ? limits.maxDataBytes : limits.maxFrontBytes;
     if (length > limit) throw new DecodeError(`frame segment ${i} of ${length} bytes, at most ${limit} are accepted`);
     lengths.push(length);
@@ -115,39 +114,35 @@ export interface MessageHeader {
 export const MESSAGE_HEADER_BYTES = 41;
 
 export function writeMessageHeader(out: Uint8Array, at: number, h: MessageHeader): void {
-  const view = new DataView(out.buffer, out.byteOffset + at, MESSAGE_HEADER_BYTES);
   out.fill(0, at, at + MESSAGE_HEADER_BYTES);
-  view.setUint32(0, h.seq >>> 0, true);
-  view.setUint32(4, Math.floor(h.seq / 0x1_0000_0000), true);
-  view.setUint32(8, h.tid >>> 0, true);
-  view.setUint32(12, Math.floor(h.tid / 0x1_0000_0000), true);
-  view.setUint16(16, h.type, true);
-  view.setUint16(18, h.priority, true);
-  view.setUint16(20, h.version, true);
-  view.setUint32(28, h.ackSeq >>> 0, true);
-  view.setUint32(32, Math.floor(h.ackSeq / 0x1_0000_0000), true);
+  putU64(out, at, h.seq);
+  putU64(out, at + 8, h.tid);
+  putU16(out, at + 16, h.type);
+  putU16(out, at + 18, h.priority);
+  putU16(out, at + 20, h.version);
+  putU64(out, at + 28, h.ackSeq);
   out[at + 36] = h.flags;
-  view.setUint16(37, h.compat, true);
+  putU16(out, at + 37, h.compat);
+}
+
+function headerU64(segment: Uint8Array, at: number, what: string): number {
+  const value = getU32(segment, at + 4) * 0x1_0000_0000 + getU32(segment, at);
+  if (value > Number.MAX_SAFE_INTEGER) throw new DecodeError(`message header: ${what} beyond 2^53`);
+  return value;
 }
 
 export function readMessageHeader(segment: Uint8Array): MessageHeader {
   if (segment.length !== MESSAGE_HEADER_BYTES)
     throw new DecodeError(`message header of ${segment.length} bytes, not ${MESSAGE_HEADER_BYTES}`);
-  const view = new DataView(segment.buffer, segment.byteOffset, MESSAGE_HEADER_BYTES);
-  const u64 = (at: number, what: string): number => {
-    const value = view.getUint32(at + 4, true) * 0x1_0000_0000 + view.getUint32(at, true);
-    if (value > Number.MAX_SAFE_INTEGER) throw new DecodeError(`message header: ${what} beyond 2^53`);
-    return value;
-  };
   return {
-    seq: u64(0, 'seq'),
-    tid: u64(8, 'tid'),
-    type: view.getUint16(16, true),
-    priority: view.getUint16(18, true),
-    version: view.getUint16(20, true),
-    ackSeq: u64(28, 'ack_seq'),
+    seq: headerU64(segment, 0, 'seq'),
+    tid: headerU64(segment, 8, 'tid'),
+    type: getU16(segment, 16),
+    priority: getU16(segment, 18),
+    version: getU16(segment, 20),
+    ackSeq: headerU64(segment, 28, 'ack_seq'),
     flags: segment[36]!,
-    compat: view.getUint16(37, true),
+    compat: getU16(segment, 37),
   };
 }
 

@@ -1,4 +1,4 @@
-import { DecodeError, emptyBytes, unfilledBytes } from '../../base/bytes.ts';
+import { DecodeError, emptyBytes, getU32, unfilledBytes } from '../../base/bytes.ts';
 import { Crc32cPieces, crcBlockBytes, noteBlockCrcs, noteCrc32c, rawCrc32c } from '../../base/crc32c.ts';
 import {
   EPILOGUE_BYTES,
@@ -13,12 +13,17 @@ import {
 import { SECURE_BLOCK, SECURE_INLINE_BYTES } from './frame-writer.ts';
 import { GCM_TAG_BYTES, type SecureReceiver } from './secure.ts';
 
+const CRC_BYTES = 4;
 const securePreambleBytes = PREAMBLE_BYTES + SECURE_INLINE_BYTES + GCM_TAG_BYTES;
 
 const blockCrcs = new Crc32cPieces(crcBlockBytes);
 /** Data segments of at least this many bytes are summed block by block as they come. */
 const summedFromBytes = 64 * 1024;
 const dataSegment = 3;
+/** A frame of less, whole in its chunk, is not copied; data of more lies in memory of its own, from where it may go to the disk. */
+const largeBytes = 32 * 1024;
+/** A frame is a view of its chunk when it is at least this share of it: whoever holds a small message must not hold much more memory with it. */
+const leastShare = 1 / 4;
 
 function padded(length: number): number {
   return Math.ceil(length / SECURE_BLOCK) * SECURE_BLOCK;
@@ -44,8 +49,8 @@ export interface FrameSink {
 }
 
 /**
- * Cuts a stream of bytes into frames: each byte is copied once, from the chunk to the segment's own buffer of exact size. Throws DecodeError on the
- * first wrong byte; after that the reader must not be used.
+ * Cuts a stream of bytes into frames. Segments of small ones are views of the chunk where that does not hold much more memory; other bytes are copied once, to
+ * memory of the frame or segment. Throws DecodeError on the first wrong byte; after that the reader must not be used.
  */
 export class FrameReader {
   #part: Part = Part.Banner;
@@ -97,6 +102,7 @@ export class FrameReader {
     return this.#stalled !== undefined;
   }
 
+  /** The chunk's bytes must not change afterwards. */
   feed(chunk: Uint8Array): void {
     if (this.#stalled !== undefined) {
       const joined = new Uint8Array(this.#stalled.length + chunk.length);
@@ -107,6 +113,12 @@ export class FrameReader {
     }
     let at = 0;
     while (at < chunk.length && !this.#stopped) {
+      if (this.#part === Part.Preamble && this.#filled === 0 && this.#direct && chunk.length - at >= PREAMBLE_BYTES) {
+        at += this.#frameAt(chunk, at);
+        if (this.#admitted) continue;
+        this.#stalled = chunk.slice(at);
+        return;
+      }
       const want = this.#target.length - this.#filled;
       const have = chunk.length - at;
       const take = Math.min(want, have);
@@ -122,6 +134,47 @@ export class FrameReader {
         }
       }
     }
+  }
+
+  /** Nobody needs to see the bytes as they lie on the wire. */
+  get #direct(): boolean {
+    return this.#secure === undefined && this.tap === undefined;
+  }
+
+  /** A frame begins at `at`: gives it out when it is small and all there, otherwise begins to gather it. Returns how many bytes were taken. */
+  #frameAt(chunk: Uint8Array, at: number): number {
+    const preamble = readPreamble(chunk, this.limits, at);
+    this.#preamble = preamble;
+    const { lengths } = preamble;
+    let total = 0;
+    for (const length of lengths) total += length;
+    const size = PREAMBLE_BYTES + total + (lengths[0]! > 0 ? CRC_BYTES : 0) + (lengths.length > 1 ? EPILOGUE_BYTES : 0);
+    if (size > chunk.length - at || total > largeBytes) {
+      this.#startBody();
+      return PREAMBLE_BYTES;
+    }
+    this.#admitted = this.sink.admit(total);
+    if (!this.#admitted) return PREAMBLE_BYTES;
+    if (size >= chunk.length * leastShare) this.#cut(chunk, at + PREAMBLE_BYTES);
+    else this.#cut(chunk.slice(at + PREAMBLE_BYTES, at + size), 0);
+    return size;
+  }
+
+  /** Gives out the frame whose preamble is read and whose other bytes are those of `bytes` from `at` on. */
+  #cut(bytes: Uint8Array, at: number): void {
+    const { lengths } = this.#preamble!;
+    const segments = this.#segments;
+    for (let i = 0; i < lengths.length; i++) {
+      const length = lengths[i]!;
+      segments[i] = length === 0 ? emptyBytes : bytes.subarray(at, at + length);
+      at += length;
+      if (i > 0 || length === 0) continue;
+      if (rawCrc32c(0xffff_ffff, bytes, at - length, at) !== getU32(bytes, at))
+        throw new DecodeError('frame segment 0: checksum mismatch');
+      at += CRC_BYTES;
+    }
+    if (lengths.length > 1) this.#checkedEnd(bytes, at);
+    else this.#deliver(false);
   }
 
   /** After a stall: asks `admit` again and goes on. */
@@ -185,7 +238,7 @@ export class FrameReader {
         } else this.#secureBody();
         return;
       case Part.Epilogue:
-        this.#plainEpilogue();
+        this.#checkedEnd(this.#target, 0);
     }
   }
 
@@ -201,7 +254,7 @@ export class FrameReader {
         this.#segments[0] = emptyBytes;
         this.#index = 0;
         this.#nextPlainSegment();
-      } else this.#expect(Part.Segment0, new Uint8Array(first + 4));
+      } else this.#expect(Part.Segment0, new Uint8Array(first + CRC_BYTES));
       return;
     }
     if (first <= SECURE_INLINE_BYTES) {
@@ -211,10 +264,10 @@ export class FrameReader {
   }
 
   #plainSegment0(): void {
-    const length = this.#target.length - 4;
+    const length = this.#target.length - CRC_BYTES;
     const bytes = this.#target.subarray(0, length);
-    const stored = new DataView(this.#target.buffer, this.#target.byteOffset + length, 4).getUint32(0, true);
-    if (rawCrc32c(0xffff_ffff, bytes) !== stored) throw new DecodeError('frame segment 0: checksum mismatch');
+    if (rawCrc32c(0xffff_ffff, bytes) !== getU32(this.#target, length))
+      throw new DecodeError('frame segment 0: checksum mismatch');
     this.#segments[0] = bytes;
     this.#index = 0;
     this.#nextPlainSegment();
@@ -240,16 +293,16 @@ export class FrameReader {
     else this.#deliver(false);
   }
 
-  #plainEpilogue(): void {
-    const view = new DataView(this.#target.buffer, this.#target.byteOffset, EPILOGUE_BYTES);
-    const late = this.#target[0]! & LATE_MASK;
+  /** Checks the segments by the epilogue at `at` of `epilogue` and gives the frame out. */
+  #checkedEnd(epilogue: Uint8Array, at: number): void {
+    const late = epilogue[at]! & LATE_MASK;
     const aborted = late !== LATE_COMPLETE;
     if (aborted && late !== 1) throw new DecodeError(`frame epilogue: status ${late}`);
     if (!aborted)
       for (let i = 1; i < this.#segments.length; i++) {
         const segment = this.#segments[i]!;
         const crc = i === dataSegment ? this.#dataCrc(segment) : rawCrc32c(0xffff_ffff, segment);
-        if (crc !== view.getUint32(1 + (i - 1) * 4, true))
+        if (crc !== getU32(epilogue, at + 1 + (i - 1) * CRC_BYTES))
           throw new DecodeError(`frame segment ${i}: checksum mismatch`);
         noteCrc32c(segment, crc);
       }

@@ -1,3 +1,4 @@
+import { putU32 } from '../../base/bytes.ts';
 import { rawCrc32c, wholeCrc32c } from '../../base/crc32c.ts';
 import { EPILOGUE_BYTES, LATE_COMPLETE, PREAMBLE_BYTES, writePreamble } from './frame-format.ts';
 import type { SecureSender } from './secure.ts';
@@ -50,25 +51,24 @@ export function crcFrame(
   writePreamble(head, tag, [segment0.length, frontLength, middleLength, dataLength]);
   if (segment0.length > 0) {
     segment0.fill(head, PREAMBLE_BYTES);
-    const crc = rawCrc32c(0xffff_ffff, head.subarray(PREAMBLE_BYTES, PREAMBLE_BYTES + segment0.length));
-    new DataView(head.buffer).setUint32(PREAMBLE_BYTES + segment0.length, crc, true);
+    const end = PREAMBLE_BYTES + segment0.length;
+    putU32(head, end, rawCrc32c(0xffff_ffff, head, PREAMBLE_BYTES, end));
   }
   const out: Uint8Array[] = [head];
   if (frontLength + middleLength + dataLength === 0) return out;
   const epilogue = new Uint8Array(EPILOGUE_BYTES);
-  const view = new DataView(epilogue.buffer);
   epilogue[0] = LATE_COMPLETE;
-  view.setUint32(1, 0xffff_ffff, true);
+  putU32(epilogue, 1, 0xffff_ffff);
   if (frontLength > 0) {
     out.push(front!);
-    view.setUint32(1, rawCrc32c(0xffff_ffff, front!), true);
+    putU32(epilogue, 1, rawCrc32c(0xffff_ffff, front!));
   }
   const count = dataLength > 0 ? 4 : middleLength > 0 ? 3 : 2;
-  if (count > 2) view.setUint32(5, middleLength > 0 ? rawCrc32c(0xffff_ffff, middle!) : 0xffff_ffff, true);
+  if (count > 2) putU32(epilogue, 5, middleLength > 0 ? rawCrc32c(0xffff_ffff, middle!) : 0xffff_ffff);
   if (middleLength > 0) out.push(middle!);
   if (count > 3) {
     for (const piece of data!) if (piece.length > 0) out.push(piece);
-    view.setUint32(9, crcOf(data!), true);
+    putU32(epilogue, 9, crcOf(data!));
   }
   out.push(epilogue);
   return out;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { concatBytes } from '../../base/bytes.ts';
+import { concatBytes, DecodeError } from '../../base/bytes.ts';
 import { seededRandom } from '../../base/random.ts';
 import { BANNER_BYTES, checkBanner, encodeBanner, type Frame, TAG_KEEPALIVE2, TAG_MESSAGE } from './frame-format.ts';
 import { FrameReader } from './frame-reader.ts';
@@ -77,6 +77,54 @@ describe('frames', () => {
     expect(got.length).toBe(200);
     for (const [i, frame] of got.entries())
       for (const [k, segment] of sent[i]!.entries()) expect(Buffer.compare(frame.segments[k]!, segment)).toBe(0);
+  });
+
+  test('a small frame that is kept does not keep a large chunk with it', () => {
+    const got: Frame[] = [];
+    const reader = new FrameReader(0, limits, {
+      banner: () => undefined,
+      admit: () => true,
+      frame: (f) => got.push(f),
+    });
+    const lengths = [100, 9_000, 20_000, 31_000, 40_000, 100];
+    reader.feed(
+      concatBytes(
+        lengths.flatMap((n) =>
+          crcFrame(TAG_MESSAGE, segmentOf(new Uint8Array(41)), new Uint8Array(30).fill(1), undefined, [
+            new Uint8Array(n).fill(n),
+          ]),
+        ),
+      ),
+    );
+    expect(got.map((f) => f.segments[3].length)).toEqual(lengths);
+    for (const { segments } of got) {
+      const [, front, , data] = segments;
+      expect(front.every((byte) => byte === 1) && data.every((byte) => byte === data.length % 256)).toBe(true);
+      for (const segment of [front, data])
+        expect(segment.buffer.byteLength).toBeLessThan(4 * (front.length + data.length + 200));
+    }
+  });
+
+  test('a byte that is wrong is found in each part of a frame, however the stream is cut', () => {
+    const frame = concatBytes(
+      crcFrame(TAG_MESSAGE, segmentOf(new Uint8Array(41)), new Uint8Array(30), new Uint8Array(5), [
+        new Uint8Array(5000),
+      ]),
+    );
+    for (const at of [3, 30, 40, 75, 90, 110, 3000, frame.length - 13, frame.length - 2])
+      for (const cut of [frame.length, 33]) {
+        const bytes = frame.slice();
+        bytes[at]! ^= 4;
+        const reader = new FrameReader(0, limits, {
+          banner: () => undefined,
+          admit: () => true,
+          frame: () => expect.unreachable('a damaged frame was given out'),
+        });
+        expect(() => {
+          reader.feed(bytes.slice(0, cut));
+          reader.feed(bytes.slice(cut));
+        }, `byte ${at}, first chunk of ${cut}`).toThrow(DecodeError);
+      }
   });
 
   test('a reader that is refused memory stalls and goes on where it was', () => {

@@ -25,13 +25,13 @@ export interface MessageCodec<T> {
   decode(message: MessageParts): T;
 }
 
-/** A received message's segments, checked against their checksums; all views into buffers of this message alone. */
+/** A received message's segments, checked against their checksums: views of memory that nobody changes. */
 export interface MessageParts {
   readonly version: number;
   readonly compat: number;
   readonly front: Uint8Array;
   readonly middle: Uint8Array;
-  /** One buffer of exactly the data segment's size: handing out views of it is free. */
+  /** Handing out views of it is free. */
   readonly data: Uint8Array;
   /** Negotiated features of the connection. */
   readonly features: bigint;

@@ -290,6 +290,8 @@ describe('messenger', () => {
       c.send(MMonGetVersion, { handle: message.decode(MMonGetVersion).handle, what: 'answer' });
     const c = m.connect(ENTITY_OSD, [osdAddr], 'lossless-peer');
     expect(m.connect(ENTITY_OSD, [osdAddr], 'lossless-peer')).toBe(c);
+    // Broken before both sides know it, there is no session yet that could go on.
+    await us.until(() => us.ready.length === 2);
     const count = 3000;
     for (let i = 0; i < count; i++) {
       c.send(MMonGetVersion, { handle: i, what: 'x'.repeat(i % 500) });

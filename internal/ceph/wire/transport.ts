@@ -13,7 +13,7 @@ export interface Transport {
 }
 
 export interface TransportHandlers {
-  /** The bytes are the handler's only until it returns. */
+  /** The bytes are the handler's: nobody changes them afterwards. */
   onData(bytes: Uint8Array): void;
   onDrain(): void;
   onClose(message: string): void;

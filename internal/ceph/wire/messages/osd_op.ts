@@ -1,3 +1,4 @@
+import { getU16, getU32, getU64b, putU16, putU32 } from '../../../base/bytes.ts';
 import type { Decoder, Encoder } from '../encoding.ts';
 import { bytesFromText } from '../encoding.ts';
 
@@ -103,29 +104,29 @@ const payloadLengthAt = 34;
  * Unsigned 64-bit fields beyond 2^53 read as 2^53 - 1, which is beyond every limit.
  */
 export class OsdOp {
-  readonly #view: DataView;
+  readonly #bytes: Uint8Array;
   readonly #at: number;
   /** Input of a request; output of a decoded reply. Views. */
   data: readonly Uint8Array[] = [];
 
-  private constructor(view: DataView, at: number) {
-    this.#view = view;
+  private constructor(bytes: Uint8Array, at: number) {
+    this.#bytes = bytes;
     this.#at = at;
   }
 
   static decode(d: Decoder): OsdOp {
-    const bytes = d.bytes(OSD_OP_BYTES);
-    return new OsdOp(new DataView(bytes.buffer), bytes.byteOffset);
+    const { at } = d;
+    d.skip(OSD_OP_BYTES);
+    return new OsdOp(d.source, at);
   }
 
   /** An op with its union written by `fill` (offsets within the union). */
   static make(op: number, data: readonly Uint8Array[] = [], flags = 0, fill?: (union: DataView) => void): OsdOp {
-    const bytes = new ArrayBuffer(OSD_OP_BYTES);
-    const view = new DataView(bytes);
-    view.setUint16(0, op, true);
-    view.setUint32(2, flags, true);
-    fill?.(new DataView(bytes, unionAt, 28));
-    const made = new OsdOp(view, 0);
+    const bytes = new Uint8Array(OSD_OP_BYTES);
+    putU16(bytes, 0, op);
+    putU32(bytes, 2, flags);
+    fill?.(new DataView(bytes.buffer, unionAt, 28));
+    const made = new OsdOp(bytes, 0);
     made.data = data;
     return made;
   }
@@ -202,19 +203,19 @@ export class OsdOp {
       length = 0;
       for (const piece of this.data) length += piece.length;
     }
-    e.bytes(new Uint8Array(this.#view.buffer, this.#at, payloadLengthAt));
+    e.bytes(this.#bytes.subarray(this.#at, this.#at + payloadLengthAt));
     e.u32(length);
   }
 
   get op(): number {
-    return this.#view.getUint16(this.#at, true);
+    return getU16(this.#bytes, this.#at);
   }
   get flags(): number {
-    return this.#view.getUint32(this.#at + 2, true);
+    return getU32(this.#bytes, this.#at + 2);
   }
   /** As decoded from the wire. */
   get payloadLength(): number {
-    return this.#view.getUint32(this.#at + payloadLengthAt, true);
+    return getU32(this.#bytes, this.#at + payloadLengthAt);
   }
   get name(): string {
     return osdOpName(this.op);
@@ -225,18 +226,18 @@ export class OsdOp {
   }
 
   #u64(at: number): number {
-    const high = this.#view.getUint32(this.#at + unionAt + at + 4, true);
-    const low = this.#view.getUint32(this.#at + unionAt + at, true);
+    const high = getU32(this.#bytes, this.#at + unionAt + at + 4);
+    const low = getU32(this.#bytes, this.#at + unionAt + at);
     return high > 0x1f_ffff ? Number.MAX_SAFE_INTEGER : high * 0x1_0000_0000 + low;
   }
   #u64b(at: number): bigint {
-    return this.#view.getBigUint64(this.#at + unionAt + at, true);
+    return getU64b(this.#bytes, this.#at + unionAt + at);
   }
   #u32(at: number): number {
-    return this.#view.getUint32(this.#at + unionAt + at, true);
+    return getU32(this.#bytes, this.#at + unionAt + at);
   }
   #u8(at: number): number {
-    return this.#view.getUint8(this.#at + unionAt + at);
+    return this.#bytes[this.#at + unionAt + at]!;
   }
 
   // extent: READ, WRITE, ZERO, TRUNCATE, ...

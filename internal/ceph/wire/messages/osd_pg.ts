@@ -245,8 +245,13 @@ export function decodeLogEntry(d: Decoder, pool: number): LogEntry {
     mtime: d.utime(),
     returnCode: d.s32(),
     reqid: flags & FLAG_REQID ? { name: { type: d.u8(), num: d.s64() }, tid: d.u64(), inc: d.s32() } : undefined,
-    returns: flags & FLAG_RETURNS ? d.list(() => ({ rval: d.s32(), data: d.blob() }), 8) : undefined,
+    returns: flags & FLAG_RETURNS ? d.list(() => readReturn(d), 8) : undefined,
   };
+}
+
+/** A copy: entries are kept for long, and must not keep the message that they came in. */
+function readReturn(d: Decoder): OpReturn {
+  return { rval: d.s32(), data: d.blob().slice() };
 }
 
 /** The least bytes an encoded entry takes, to bound counts. */
