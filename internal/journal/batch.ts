@@ -15,6 +15,8 @@ export interface QueuedRecord {
 
 /** Pieces up to this size are copied behind their header: one more piece in a vector costs more than the copy. */
 const copiedBytes = 2048;
+/** A batch up to this size is copied as a whole: a write of one piece is the cheapest. */
+const copiedBatchBytes = 256 * 1024;
 
 /** Many pieces are blocks of this size whose checksum their owner has just computed. */
 const blockBytes = 4096;
@@ -26,10 +28,13 @@ export class BatchEncoder {
   #view = new DataView(this.#arena.buffer);
 
   encode(batch: readonly QueuedRecord[], segment: SegmentHeader, epoch: number, durable: number): Uint8Array[] {
+    let total = 0;
+    for (const record of batch) total += recordBytes(record.length);
+    const copied = total <= copiedBatchBytes ? copiedBatchBytes : copiedBytes;
     let need = 0;
     for (const record of batch) {
       need += recordBytes(0) + 8;
-      for (const piece of record.pieces) if (piece.length <= copiedBytes) need += piece.length;
+      for (const piece of record.pieces) if (piece.length <= copied) need += piece.length;
     }
     if (this.#arena.length < need || this.#arena.length > Math.max(4 * need, 1024 * 1024)) {
       this.#arena = new Uint8Array(Math.max(64 * 1024, need));
@@ -47,7 +52,7 @@ export class BatchEncoder {
       let crc = salt;
       for (const piece of record.pieces) {
         crc = piece.length === blockBytes ? blocks.join(crc, wholeCrc32c(piece)) : rawCrc32c(crc, piece);
-        if (piece.length <= copiedBytes) {
+        if (piece.length <= copied) {
           arena.set(piece, at);
           at += piece.length;
         } else {

@@ -143,7 +143,7 @@ class SegmentedJournal implements Journal {
 
   append(type: number, pieces: readonly Uint8Array[], durability: Durability = 'durable'): Appended {
     if (this.#failed) throw this.#failed;
-    assert(!this.#closed, `append to the closed journal ${this.#settings.dir}`);
+    assert(!this.#closed, () => `append to the closed journal ${this.#settings.dir}`);
     let length = 0;
     for (const piece of pieces) length += piece.length;
     if (length > this.#settings.maxRecordBytes)

@@ -59,7 +59,7 @@ export class Allocator {
 
   /** Takes `count` blocks, near each other and behind `hint` when that is free. The caller has checked `freeBlocks`. */
   allocate(count: number, hint = 0): Run[] {
-    assert(count <= this.#freeBlocks, `${count} blocks wanted, ${this.#freeBlocks} free`);
+    assert(count <= this.#freeBlocks, () => `${count} blocks wanted, ${this.#freeBlocks} free`);
     const out: Run[] = [];
     let left = count;
     const take = (run: Run): void => {
@@ -92,7 +92,7 @@ export class Allocator {
       if (large) this.#cursorLarge = from;
       else this.#cursorSmall = from;
     }
-    assert(left === 0, `${left} of ${count} free blocks not found`);
+    assert(left === 0, () => `${left} of ${count} free blocks not found`);
     return out;
   }
 
@@ -111,14 +111,14 @@ export class Allocator {
   /** A run that was freed may be used again. */
   release(run: Run): void {
     const held = this.#held.get(run.start);
-    assert(held === run.count, `release of ${run.count} blocks at ${run.start}, ${held} are held`);
+    assert(held === run.count, () => `release of ${run.count} blocks at ${run.start}, ${held} are held`);
     this.#held.delete(run.start);
     this.#heldBlocks -= run.count;
     for (let block = run.start; block < run.start + run.count; block++) {
       const chunk = this.#chunk(Math.floor(block / mapChunkBlocks));
       const at = block % mapChunkBlocks;
       const bit = 1 << (at & 31);
-      assert((chunk.bits[at >>> 5]! & bit) !== 0, `block ${block} freed twice`);
+      assert((chunk.bits[at >>> 5]! & bit) !== 0, () => `block ${block} freed twice`);
       chunk.bits[at >>> 5]! &= ~bit;
       chunk.free++;
     }
@@ -178,13 +178,13 @@ export class Allocator {
   }
 
   #mark(run: Run): void {
-    assert(run.start + run.count <= this.totalBlocks, `blocks ${run.start}+${run.count} of ${this.totalBlocks}`);
+    assert(run.start + run.count <= this.totalBlocks, () => `blocks ${run.start}+${run.count} of ${this.totalBlocks}`);
     this.#touch(run);
     for (let block = run.start; block < run.start + run.count; block++) {
       const chunk = this.#chunk(Math.floor(block / mapChunkBlocks));
       const at = block % mapChunkBlocks;
       const bit = 1 << (at & 31);
-      assert((chunk.bits[at >>> 5]! & bit) === 0, `block ${block} given out twice`);
+      assert((chunk.bits[at >>> 5]! & bit) === 0, () => `block ${block} given out twice`);
       chunk.bits[at >>> 5]! |= bit;
       chunk.free--;
     }

@@ -252,7 +252,7 @@ class Store implements BlockStore {
 
   async queue(transaction: Transaction): Promise<void> {
     if (this.#failed) throw this.#failed;
-    assert(!this.#closed, `transaction for the closed store ${this.#name}`);
+    assert(!this.#closed, () => `transaction for the closed store ${this.#name}`);
     const { blocks } = validate(this.#catalog, transaction, this.#deferredMaxBytes);
     if (blocks > 0) this.#checkSpace(blocks);
 
@@ -329,7 +329,7 @@ class Store implements BlockStore {
       for (const piece of pieces) bytes += piece.length;
       this.#loggedBytes += bytes;
       const { index, done } = this.#journal.append(transactionRecord, pieces);
-      assert(index === queued.index, `journal index ${index} for transaction ${queued.index}`);
+      assert(index === queued.index, () => `journal index ${index} for transaction ${queued.index}`);
       done.then(
         () => this.#committed(queued),
         (error: unknown) => queued.reject(this.#fail(error)),

@@ -14,6 +14,9 @@ const stateVersion = 1;
 const stateKey = utf8('state');
 const collectionPrefix = utf8('collection/');
 
+/** Names of a collection that are remembered as absent. */
+const maxAbsent = 16;
+
 /** Sums over the store that are kept with the index. */
 interface Totals {
   nextCollection: number;
@@ -85,7 +88,7 @@ export class Catalog {
     for (const [key, value] of this.#index.range('meta', collectionPrefix, end, 2 ** 31)) {
       const each = new ByteReader(value);
       const cid = utf8Text(key.subarray(collectionPrefix.length));
-      this.#addCollection({ cid, id: each.u32(), objects: each.u64(), onodes: new Map() });
+      this.#addCollection({ cid, id: each.u32(), objects: each.u64(), onodes: new Map(), absent: new Set() });
     }
     for (const [key, value] of this.#index.range('space', number(0), number(2 ** 32), 2 ** 31))
       this.allocator.load(new DataView(key.buffer, key.byteOffset).getUint32(4), value);
@@ -125,8 +128,14 @@ export class Catalog {
       this.#cache.use(cached);
       return cached.exists ? cached : undefined;
     }
+    const { absent } = collection;
+    if (absent.has(name)) return undefined;
     const row = this.#index.get('objects', objectKey(collection.id, name));
-    if (row === undefined) return undefined;
+    if (row === undefined) {
+      if (absent.size >= maxAbsent) absent.clear();
+      absent.add(name);
+      return undefined;
+    }
     const onode = Onode.decode(collection, name, 0, row);
     this.#cache.add(onode);
     return onode;
@@ -163,7 +172,7 @@ export class Catalog {
   // --- changing
 
   createCollection(cid: string): void {
-    this.#addCollection({ cid, id: this.#totals.nextCollection++, objects: 0, onodes: new Map() });
+    this.#addCollection({ cid, id: this.#totals.nextCollection++, objects: 0, onodes: new Map(), absent: new Set() });
     this.#dirtyCollections.add(cid);
   }
 
@@ -362,6 +371,7 @@ export class Catalog {
       this.#dirty.delete(old);
       this.#cache.remove(old);
     }
+    onode.collection.absent.delete(onode.name);
     this.#dirty.add(onode);
     this.#cache.add(onode);
     return onode;

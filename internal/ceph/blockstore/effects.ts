@@ -48,7 +48,9 @@ export class Effects {
   #cid = '';
   #collection: Collection | undefined;
   #name = '';
-  #recordSelected = '';
+  /** What the record speaks of so far. */
+  #recordCid = '';
+  #recordName: string | undefined;
   #record: Uint8Array = emptyBytes;
 
   /** `writer` is used until `record`; one transaction at a time. */
@@ -77,7 +79,7 @@ export class Effects {
   select(cid: string, name: string): void {
     if (cid !== this.#cid) {
       this.#collection = this.#catalog.collection(cid);
-      assert(this.#collection !== undefined, `collection ${cid} is missing`);
+      assert(this.#collection !== undefined, () => `collection ${cid} is missing`);
       this.#cid = cid;
     }
     this.#name = name;
@@ -239,12 +241,12 @@ export class Effects {
   }
 
   #begin(effect: number): RecordWriter {
-    const selected = `${this.#cid}\0${this.#name}`;
-    if (selected !== this.#recordSelected) {
+    if (this.#name !== this.#recordName || this.#cid !== this.#recordCid) {
       this.#writer.u8(code.select);
       this.#text(this.#cid);
       this.#name8(this.#writer, this.#name);
-      this.#recordSelected = selected;
+      this.#recordName = this.#name;
+      this.#recordCid = this.#cid;
     }
     this.#writer.u8(effect);
     return this.#writer;

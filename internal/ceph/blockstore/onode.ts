@@ -15,6 +15,8 @@ export interface Collection {
   objects: number;
   /** Those in memory; a removed one stays until the index knows. */
   readonly onodes: Map<string, Onode>;
+  /** Names that were looked for lately and are not there: who makes an object asks several times whether it exists. */
+  readonly absent: Set<string>;
 }
 
 /** Everything about one object except its data and omap. */

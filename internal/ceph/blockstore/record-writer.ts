@@ -36,7 +36,6 @@ export class RecordWriter extends ByteWriter {
       const fresh = new Uint8Array(Math.max(arenaBytes, 2 * (size + count)));
       fresh.set(this.buffer.subarray(this.#start, this.length));
       this.buffer = fresh;
-      this.view = new DataView(fresh.buffer);
       this.#start = 0;
       this.length = size;
     }

@@ -31,8 +31,10 @@ export class PgLog {
   #start = 0;
   #tail: EVersion = eversionZero;
   #head: EVersion = eversionZero;
+  /** Both are made when somebody first looks something up, and kept from then on: replicas of a PG that is clean never do. */
   readonly #byObject = new Map<string, LogEntry>();
   readonly #byRequest = new Map<string, LogEntry>();
+  #indexed = false;
 
   get head(): EVersion {
     return this.#head;
@@ -50,6 +52,7 @@ export class PgLog {
     this.#start = 0;
     this.#byObject.clear();
     this.#byRequest.clear();
+    this.#indexed = false;
     this.#tail = segment.tail;
     this.#head = segment.tail;
     for (const entry of segment.entries) this.append(entry);
@@ -59,11 +62,17 @@ export class PgLog {
   append(entry: LogEntry): void {
     assert(
       entry.version.version > this.#head.version,
-      `log entry ${eversionText(entry.version)} after head ${eversionText(this.#head)}`,
+      () => `log entry ${eversionText(entry.version)} after head ${eversionText(this.#head)}`,
     );
     this.#entries.push(entry);
     this.#head = entry.version;
-    this.#index(entry);
+    if (this.#indexed) this.#index(entry);
+  }
+
+  #makeIndex(): void {
+    if (this.#indexed) return;
+    this.#indexed = true;
+    for (let i = this.#start; i < this.#entries.length; i++) this.#index(this.#entries[i]!);
   }
 
   #index(entry: LogEntry): void {
@@ -86,7 +95,7 @@ export class PgLog {
   trim(to: EVersion): LogEntry[] {
     let at = this.#start;
     while (at < this.#entries.length && compareEVersion(this.#entries[at]!.version, to) <= 0) {
-      this.#unindex(this.#entries[at]!);
+      if (this.#indexed) this.#unindex(this.#entries[at]!);
       at++;
     }
     if (at === this.#start) return [];
@@ -116,7 +125,7 @@ export class PgLog {
       gone.push(last);
     }
     this.#head = to;
-    if (gone.length > 0) {
+    if (gone.length > 0 && this.#indexed) {
       for (const entry of gone) this.#unindex(entry);
       // An older entry of the same object or request may have been hidden.
       for (const entry of gone) this.#reindexObject(entry.oid);
@@ -136,11 +145,13 @@ export class PgLog {
   }
 
   request(key: string): LogEntry | undefined {
+    this.#makeIndex();
     return this.#byRequest.get(key);
   }
 
   /** Newest entry of an object. */
   latest(oid: HObject): LogEntry | undefined {
+    this.#makeIndex();
     return this.#byObject.get(objectId(oid));
   }
 

@@ -117,7 +117,7 @@ export class Replication {
   }
 
   onReply(from: number, m: MOSDRepOpReply): void {
-    assert(m.result === 0, `osd.${from} could not apply a write of pg ${this.#core.text}: ${m.result}`);
+    assert(m.result === 0, () => `osd.${from} could not apply a write of pg ${this.#core.text}: ${m.result}`);
     this.#done(m.tid, from);
   }
 
@@ -126,10 +126,10 @@ export class Replication {
     const core = this.#core;
     const { meta, info } = core;
     const last = m.entries[m.entries.length - 1];
-    assert(last !== undefined, `write without log entries for pg ${core.text}`);
+    assert(last !== undefined, () => `write without log entries for pg ${core.text}`);
     assert(
       compareEVersion(m.entries[0]!.version, info.lastUpdate) > 0,
-      `pg ${core.text}: write ${eversionText(m.entries[0]!.version)} after ${eversionText(info.lastUpdate)}`,
+      () => `pg ${core.text}: write ${eversionText(m.entries[0]!.version)} after ${eversionText(info.lastUpdate)}`,
     );
     const ops = decodeStoreOps(m.ops, m.data[0] ?? new Uint8Array(0), meta.cid);
     for (const entry of m.entries) meta.append(entry);
