@@ -66,6 +66,8 @@ class Translator implements Translated {
   readonly #data: DataFile;
   readonly #index: number;
   readonly #deferredMaxBytes: number;
+  #key: Uint8Array | undefined;
+  #name = '';
 
   constructor(context: TranslateContext) {
     this.#catalog = context.catalog;
@@ -86,7 +88,11 @@ class Translator implements Translated {
       return;
     }
     const key = op.op === 'clone' ? op.from : op.op === 'clone-range' ? op.to : op.key;
-    effects.select(op.cid, keyString(key));
+    if (key !== this.#key) {
+      this.#key = key;
+      this.#name = keyString(key);
+    }
+    effects.select(op.cid, this.#name);
     switch (op.op) {
       case 'touch':
         effects.touch();

@@ -1,6 +1,8 @@
+import { emptyBytes } from '../../base/bytes.ts';
 import { assert } from '../../base/errors.ts';
 import { plantedFault } from '../../base/planted-fault.ts';
 import type { TransactionOp } from '../blockstore/api.ts';
+import { FEATURES_PACIFIC } from '../wire/features.ts';
 import { MOSDRepOp, MOSDRepOpReply } from '../wire/messages/osd_osd.ts';
 import { PG_CLEAN } from '../wire/messages/osd_mgr.ts';
 import type { LogEntry } from '../wire/messages/osd_pg.ts';
@@ -71,7 +73,16 @@ export class Replication {
     const waiting = new Set<number>([OWN_DISK, ...core.members]);
     this.#pending.set(tid, { tid, version, waiting, committed });
     if (core.members.length > 0) {
-      const encoded = encodeStoreOps(ops);
+      const { bytes, data } = encodeStoreOps(ops);
+      const entriesOnly = {
+        ...core.head(),
+        tid,
+        entries,
+        trimTo,
+        lastUserVersion: info.lastUserVersion,
+        sums: info.sums,
+      };
+      const message: MOSDRepOp = { ...entriesOnly, ops: bytes, data };
       let key: Uint8Array | undefined;
       for (const osd of core.members) {
         const peer = core.peers.get(osd)!;
@@ -83,16 +94,10 @@ export class Replication {
           whole = this.takesWhole(osd, oid, key, entries);
         }
         if (plantedFault('skip-replica') && osd === core.members[core.members.length - 1]) whole = false;
-        core.env.send(osd, MOSDRepOp, {
-          ...core.head(),
-          tid,
-          entries,
-          trimTo,
-          lastUserVersion: info.lastUserVersion,
-          sums: info.sums,
-          ops: whole ? encoded.bytes : new Uint8Array(0),
-          data: whole ? encoded.data : [],
-        });
+        if (whole) {
+          message.encoded ??= MOSDRepOp.encode(message, FEATURES_PACIFIC);
+          core.env.send(osd, MOSDRepOp, message);
+        } else core.env.send(osd, MOSDRepOp, { ...entriesOnly, ops: emptyBytes, data: [] });
       }
     }
     core.env.commit([...ops, ...meta.writeOps()], () => this.#done(tid, OWN_DISK));

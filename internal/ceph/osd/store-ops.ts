@@ -1,4 +1,4 @@
-import { DecodeError } from '../../base/bytes.ts';
+import { bytesEqual, DecodeError, emptyBytes } from '../../base/bytes.ts';
 import type { CollectionId, TransactionOp } from '../blockstore/api.ts';
 import { Decoder, Encoder } from '../wire/encoding.ts';
 
@@ -107,13 +107,18 @@ export function decodeStoreOps(bytes: Uint8Array, data: Uint8Array, cid: Collect
   const payload = new Decoder(data);
   const count = d.count(5);
   const ops: TransactionOp[] = [];
-  for (let i = 0; i < count; i++) ops.push(decodeOp(d, payload, cid));
+  let key: Uint8Array = emptyBytes;
+  for (let i = 0; i < count; i++) {
+    const code = d.u8();
+    const next = d.blob();
+    // The store looks at an object once as long as it is named by the very same key.
+    if (!bytesEqual(next, key)) key = next;
+    ops.push(decodeOp(d, payload, cid, code, key));
+  }
   return ops;
 }
 
-function decodeOp(d: Decoder, payload: Decoder, cid: CollectionId): TransactionOp {
-  const code = d.u8();
-  const key = d.blob();
+function decodeOp(d: Decoder, payload: Decoder, cid: CollectionId, code: number, key: Uint8Array): TransactionOp {
   switch (code) {
     case TOUCH:
       return { op: 'touch', cid, key };

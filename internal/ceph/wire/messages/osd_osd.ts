@@ -7,7 +7,7 @@
  */
 import { DecodeError } from '../../../base/bytes.ts';
 import { Decoder, Encoder } from '../encoding.ts';
-import { frontCodec, type MessageCodec } from '../message.ts';
+import { frontCodec, type MessageBody, type MessageCodec } from '../message.ts';
 import {
   decodeAddrVec,
   decodeEVersion,
@@ -203,6 +203,8 @@ export interface MOSDRepOp extends PgMessage {
   /** Encoded store operations (`osd/store-ops.ts`); their payloads are `data`. Empty for a backfill target that does not hold the object yet. */
   ops: Uint8Array;
   data: readonly Uint8Array[];
+  /** What `encode` gives for it, where it goes to several. */
+  encoded?: MessageBody;
 }
 
 export const MOSDRepOp: MessageCodec<MOSDRepOp> = {
@@ -211,6 +213,7 @@ export const MOSDRepOp: MessageCodec<MOSDRepOp> = {
   version: 1,
   compat: 1,
   encode: (m) => {
+    if (m.encoded !== undefined) return m.encoded;
     const e = new Encoder(512 + m.ops.length);
     e.u8(1);
     encodeHead(e, m);
