@@ -11,6 +11,7 @@ const intervalMs = 2000;
 const graceMs = 20_000;
 /** A loop that stood still for this long does not believe the silence it measured meanwhile. */
 const stallMs = 6000;
+const refusedAgainMs = 1000;
 
 export interface HeartbeatHost {
   readonly whoami: number;
@@ -34,6 +35,8 @@ interface Peer {
   unansweredMs: number;
   lastReplyMs: number;
   reported: boolean;
+  /** When nobody listening there was last reported. */
+  refusedMs: number;
   roundTripMs: number;
 }
 
@@ -115,7 +118,14 @@ export class Heartbeats {
       if (this.#peers.has(osd) || !map.isUp(osd)) continue;
       const addrs = map.heartbeatAddrs(osd);
       if (addrs.length > 0)
-        this.#peers.set(osd, { addrs, unansweredMs: 0, lastReplyMs: 0, reported: false, roundTripMs: 0 });
+        this.#peers.set(osd, {
+          addrs,
+          unansweredMs: 0,
+          lastReplyMs: 0,
+          reported: false,
+          refusedMs: Number.NEGATIVE_INFINITY,
+          roundTripMs: 0,
+        });
     }
   }
 
@@ -138,11 +148,13 @@ export class Heartbeats {
     this.#host.reportFailure(ping.from, 'alive', 0);
   }
 
-  /** Nobody listens at the peer's address any more: its process is gone. */
+  /** Nobody listens at the peer's address any more: its process is gone. Repeated while that lasts: a report may be lost. */
   refused(osd: number): void {
     const peer = this.#peers.get(osd);
-    if (peer === undefined) return;
+    const nowMs = this.#host.clock.monotonic();
+    if (peer === undefined || nowMs < peer.refusedMs + refusedAgainMs) return;
     this.#host.log.info('connection refused: the OSD is gone', { osd });
+    peer.refusedMs = nowMs;
     peer.reported = true;
     this.#host.reportFailure(osd, 'immediate', 0);
   }

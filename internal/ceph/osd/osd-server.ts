@@ -83,6 +83,8 @@ const bootRetryMs = 5000;
 const tickMs = 3000;
 const beaconMs = 60_000;
 const markDownWaitMs = 3000;
+/** Between two tries to reach a neighbour that does not answer a dial. */
+const beatRedialMs = 200;
 /** The store counts as full at this share even before the mon has said so. */
 const failsafeFullRatio = 0.97;
 
@@ -116,6 +118,7 @@ export class OsdServer {
   #osd!: Osd;
   readonly #peers = new Map<number, { addrs: EntityAddrVec; connection: Connection }>();
   readonly #beatConnections = new Map<number, Connection>();
+  readonly #beatsReady = new WeakSet<Connection>();
   #mgr: Connection | undefined;
   #mgrAddrs: EntityAddrVec = [];
   readonly #timers = new Set<Timer>();
@@ -155,13 +158,20 @@ export class OsdServer {
       dispatcher: {
         onMessage: (c, m) => this.#onMessage(c, m),
         onClose: (c, reason) => this.#onClose(c, reason),
+        onNobodyListens: (c) => {
+          for (const [osd, { connection }] of this.#peers) if (connection === c) this.#beats.refused(osd);
+        },
       },
     });
     this.#heartbeat = createMessenger({
       ...common,
       dispatcher: {
         onMessage: (c, m) => this.#onPing(c, m),
-        onClose: (c, reason) => this.#onBeatClose(c, reason),
+        onReady: (c) => void this.#beatsReady.add(c),
+        onClose: (c) => this.#onBeatClose(c),
+        onNobodyListens: (c) => {
+          for (const [osd, connection] of this.#beatConnections) if (connection === c) this.#beats.refused(osd);
+        },
       },
     });
     this.#beats = new Heartbeats({
@@ -515,22 +525,17 @@ export class OsdServer {
     else if (ping.op === 'reply') this.#beats.onReply(ping);
   }
 
-  #onBeatClose(connection: Connection, reason: CloseReason): void {
+  #onBeatClose(connection: Connection): void {
     for (const [osd, known] of this.#beatConnections) {
       if (known !== connection) continue;
       this.#beatConnections.delete(osd);
-      const map = this.#osd.map;
-      if (map === undefined || !map.isUp(osd) || this.#stopping) return;
-      if (/ECONNREFUSED|refused/i.test(reason.message) && reason.kind !== 'refused') this.#beats.refused(osd);
-      else {
-        // Its process may just have ended: dialling again tells.
-        const timer = this.#o.clock.after(100, () => {
-          this.#timers.delete(timer);
-          if (this.#stopping || this.#beatConnections.has(osd) || !this.#osd.map?.isUp(osd)) return;
-          this.#beatConnection(osd, this.#osd.map.heartbeatAddrs(osd));
-        });
-        this.#timers.add(timer);
-      }
+      // Its process may have ended, and then it stopped listening before its connections closed: dialling again tells at once.
+      const timer = this.#o.clock.after(this.#beatsReady.has(connection) ? 0 : beatRedialMs, () => {
+        this.#timers.delete(timer);
+        if (this.#stopping || this.#beatConnections.has(osd) || !this.#osd.map?.isUp(osd)) return;
+        this.#beatConnection(osd, this.#osd.map.heartbeatAddrs(osd));
+      });
+      this.#timers.add(timer);
     }
   }
 

@@ -266,13 +266,10 @@ export class MessengerCore implements Messenger, SessionOwner {
       return;
     }
     this.#network.dial(target.ip, target.port, open).catch((error: unknown) => {
-      // The code tells "nobody listens there" (ECONNREFUSED) from a network that is down.
-      if (!opened)
-        this.lost(
-          session,
-          false,
-          `cannot reach ${addrText(target)}: ${errorText(error)} (${errorCode(error) ?? 'no code'})`,
-        );
+      if (opened) return;
+      const code = errorCode(error);
+      if (code === 'ECONNREFUSED' && !session.ended) this.dispatcher.onNobodyListens?.(session);
+      this.lost(session, false, `cannot reach ${addrText(target)}: ${errorText(error)} (${code ?? 'no code'})`);
     });
   }
 

@@ -70,6 +70,7 @@ class Peer implements Dispatcher {
   readonly messages: Message[] = [];
   readonly closed: CloseReason[] = [];
   readonly ready: Connection[] = [];
+  readonly unheard: Connection[] = [];
   #waiting: { done: () => boolean; resolve: () => void }[] = [];
   answer: ((c: Connection, m: Message) => void | Promise<void>) | undefined;
   onReady(c: Connection): void {
@@ -81,6 +82,10 @@ class Peer implements Dispatcher {
     const result = this.answer?.(c, m);
     this.#check();
     return result;
+  }
+  onNobodyListens(c: Connection): void {
+    this.unheard.push(c);
+    this.#check();
   }
   onClose(_c: Connection, reason: CloseReason): void {
     this.closed.push(reason);
@@ -261,6 +266,25 @@ describe('messenger', () => {
     await us.until(() => us.closed.length === 1);
     expect(us.closed[0]).toMatchObject({ kind: 'refused' });
     expect(us.closed[0]!.message).toContain('client.admin');
+  });
+
+  test('the process of a lossless peer ends: whoever dials it hears that nobody listens there, again and again, and the session stays', async () => {
+    const keys = new Keys();
+    const us = new Peer();
+    const [, monAddr] = await server(ENTITY_MON, createMonAuth({ keys, clock, random, log }), new Peer());
+    const auth = createServiceAuth({ service: ENTITY_OSD, rotating: () => keys.rotating(ENTITY_OSD), clock, random });
+    const [osd, osdAddr] = await server(ENTITY_OSD, auth, new Peer(), true);
+    const m = dialler(client(keys), us, [CON_MODE_CRC]);
+    m.connect(ENTITY_MON, [monAddr], 'lossy-client');
+    await us.until(() => us.ready.length === 1);
+    const c = m.connect(ENTITY_OSD, [osdAddr], 'lossless-peer');
+    await us.until(() => us.ready.length === 2);
+    expect(us.unheard).toEqual([]);
+    await osd.close();
+    await us.until(() => us.unheard.length >= 2);
+    expect(us.unheard.every((each) => each === c)).toBe(true);
+    expect(c.open).toBe(true);
+    expect(us.closed).toEqual([]);
   });
 
   test('a lossless session loses its connection again and again: every message arrives once and in order', async () => {

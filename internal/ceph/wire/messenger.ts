@@ -118,6 +118,8 @@ export interface Dispatcher {
   onMessage(connection: Connection, message: Message): void | Promise<void>;
   /** The session is over (not called after `close()` by us). A lossless session ends only by `session-reset` or `refused`. */
   onClose?(connection: Connection, reason: CloseReason): void;
+  /** Dialling found that nobody listens at the peer's address (ECONNREFUSED): its process is gone. A lossless session is dialled again all the same. */
+  onNobodyListens?(connection: Connection): void;
 }
 
 /** The dialling side of authentication, one object a connection. Each step throws AppError when the peer is not to be trusted. */
