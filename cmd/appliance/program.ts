@@ -1,4 +1,6 @@
 import { Command } from 'commander';
+import { AppError } from '../../internal/base/errors.ts';
+import { didYouMean } from '../../internal/config/nearest.ts';
 import { buildVersion } from './build-version.ts';
 import { commands } from './commands.ts';
 import { exitCodes } from './exit-codes.ts';
@@ -21,6 +23,20 @@ function namedCommand(argv: readonly string[]): string | undefined {
 /** The command line; only the module of the command that the arguments name is loaded. */
 export async function program(argv: readonly string[]): Promise<Command> {
   const named = namedCommand(argv);
+  if (
+    named !== undefined &&
+    argv.includes('help') &&
+    argv.indexOf('help') < argv.indexOf(named) &&
+    !commands.some(({ name }) => name === named)
+  )
+    throw new AppError(
+      'USAGE',
+      `unknown command '${named}'${didYouMean(
+        named,
+        commands.filter(({ group }) => group !== undefined).map(({ name }) => name),
+      )}`,
+      { hint: '`appliance --help` lists the commands' },
+    );
   const root = new Command('appliance')
     .description('Turns small machines into a Kubernetes cluster with Ceph storage: one executable, no other services.')
     .option('-c, --config <file>', 'the configuration (default: /etc/appliance/appliance.yaml, if it is there)')

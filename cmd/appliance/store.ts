@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, renameSync, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { systemDisk } from '../../internal/base/disk-system.ts';
 import { AppError, errorCode } from '../../internal/base/errors.ts';
@@ -49,9 +49,10 @@ export const command: CommandModule = {
       .description('Make a snapshot now and check it.');
     withExamples(withOutput(save), [
       ['appliance store snapshot save /mnt/usb/before-upgrade.db', 'etcdctl reads it too'],
-    ]).action((file: string | undefined, { output }: Output) =>
-      withStore(save, (store, { config }) => saveOne(store, config, file, output)),
-    );
+    ]).action((file: string | undefined, { output }: Output) => {
+      refuseMissingParent(file);
+      return withStore(save, (store, { config }) => saveOne(store, config, file, output));
+    });
     const list = snapshot.command('list').alias('ls').description('Show the snapshots in snapshots.dir.');
     withExamples(withOutput(list), [['appliance store snapshot list', 'the newest first']]).action(
       ({ output }: Output) => listSnapshots(runningConfig(configArguments(list)), output),
@@ -242,6 +243,15 @@ function memberTable(members: readonly ShownMember[]): string {
 function showMembers(states: readonly MemberState[], output: OutputFormat): void {
   const members = states.map(shownMember);
   print(output, members, () => memberTable(members));
+}
+
+/** A directory that is not there may be a disk that is not mounted: the copy would lie where it does not belong. */
+function refuseMissingParent(file: string | undefined): void {
+  const directory = file === undefined ? undefined : dirname(resolve(file));
+  if (directory !== undefined && !existsSync(directory))
+    throw new AppError('USAGE', `the directory ${directory} is not there`, {
+      hint: 'mount or make it, or name another file',
+    });
 }
 
 async function saveOne(store: Store, config: Config, file: string | undefined, output: OutputFormat): Promise<void> {

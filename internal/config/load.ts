@@ -229,6 +229,14 @@ function readTexts(given: readonly { path: KeyPath; texts: readonly string[]; or
 
 const pathOfVariable = new Map(keyPaths.map((path) => [variableOf(path), path]));
 
+/** Without the prefix, which all of them share: it would make short names near. */
+function nearVariable(variable: string): string {
+  const rest = (name: string): string => name.slice('APPLIANCE_'.length);
+  const known = [...pathOfVariable.keys(), ...Object.keys(otherVariables)];
+  const near = nearest(rest(variable), known.map(rest));
+  return near === undefined ? '' : `; did you mean APPLIANCE_${near}?`;
+}
+
 function readEnvironment(variables: Readonly<Record<string, string | undefined>>): Reading {
   const given: Parameters<typeof readTexts>[0][number][] = [];
   const problems: ConfigProblem[] = [];
@@ -241,7 +249,7 @@ function readEnvironment(variables: Readonly<Record<string, string | undefined>>
       problems.push({
         origin,
         path: '',
-        message: `unknown variable${didYouMean(variable, [...pathOfVariable.keys(), ...Object.keys(otherVariables)])}`,
+        message: `unknown variable${nearVariable(variable)}`,
       });
   }
   const reading = readTexts(given);

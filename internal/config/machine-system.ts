@@ -154,11 +154,6 @@ export function configSources({ file, flags }: ConfigArguments): Source[] {
   const named = file ?? (process.env.APPLIANCE_CONFIG || undefined);
   const path = named ?? defaultConfigPath;
   const text = readConfigFile(path, named !== undefined);
-  // A file that lost its content must not send a node to the default directories.
-  if (named !== undefined && text.trim() === '')
-    throw new AppError('CONFIG', `${path} is empty`, {
-      hint: 'write at least one key into it, or leave --config away for the defaults',
-    });
   return [
     { kind: 'file', file: path, text },
     ...partFiles(path).map((part): Source => ({ kind: 'file', file: part, text: readConfigFile(part, true) })),

@@ -69,7 +69,7 @@ export const rules: readonly Rule[] = [
           if (!facts.joined) return;
           const expected = writtenForm(path, ofCluster(facts.joined));
           if (String(writtenForm(path, valueAt(config, path))) !== String(expected))
-            problem(path, `expected ${expected}, as in the cluster that this machine joined; leave the key away`);
+            problem(path, `expected ${expected}, as in its cluster; leave the key away`);
         },
       },
     ];

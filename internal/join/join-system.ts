@@ -80,7 +80,7 @@ export async function joinCluster(
     });
   const found = named === undefined ? await options.discover(token.caHash!) : [serverAddressOf(named)];
   const server = found[0]!;
-  step(`found the cluster at ${server}`);
+  step(named === undefined ? `found the cluster at ${server}` : `asking the server ${server}`);
   const ca = await fetchAuthority(server, token);
   step(
     token.caHash === undefined

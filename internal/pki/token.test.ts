@@ -27,6 +27,7 @@ describe('join tokens', () => {
     [`K10${hash}::node:a b`, 'spaces'],
     [`K10${'A'.repeat(64)}::node:x`, 'not hexadecimal'],
     ['two words', 'no spaces'],
+    ['xyz', 'fewer than 8 characters'],
     ['x'.repeat(600), 'too long'],
   ])('%j is refused in words that do not repeat the secret', (text, why) => {
     expect(() => parseToken(text)).toThrow(why);

@@ -14,6 +14,8 @@ export const tokenUsers = ['node', 'server'] as const;
 export type TokenUser = (typeof tokenUsers)[number];
 
 const prefix = 'K10';
+/** Of a token that is only a secret. */
+const secretLengthMin = 8;
 const secretPattern = /^[!-~]{1,256}$/;
 const form = 'expected K10<64 hex digits>::node:<secret> or K10<64 hex digits>::server:<secret>';
 
@@ -29,6 +31,7 @@ export function parseToken(text: string): JoinToken {
   if (trimmed === '') throw malformed('it is empty');
   if (trimmed.length > 512) throw malformed('it is too long');
   if (!trimmed.startsWith(prefix)) {
+    if (trimmed.length < secretLengthMin) throw malformed(`it has fewer than ${secretLengthMin} characters`);
     if (!secretPattern.test(trimmed) || trimmed.includes(':'))
       throw malformed('a bare secret has no spaces and no colons');
     return { caHash: undefined, user: 'node', secret: trimmed };
