@@ -1,6 +1,7 @@
 import {
   closeSync,
   existsSync,
+  fchmodSync,
   fchownSync,
   fsyncSync,
   mkdirSync,
@@ -48,6 +49,8 @@ export function writeFileAtomic(
   const bytes = typeof content === 'string' ? Buffer.from(content) : content;
   const fd = openSync(temporary, 'w', mode);
   try {
+    // Whatever the umask is, and whatever an interrupted writer left under the name.
+    fchmodSync(fd, mode);
     for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
     const before = keepOwner ? statSync(path, { throwIfNoEntry: false }) : undefined;
     if (before) fchownSync(fd, before.uid, before.gid);

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { AppError } from '../base/errors.ts';
+import { AppError, errorCode } from '../base/errors.ts';
 import { makeDirectory, writeFileAtomic } from '../base/files-system.ts';
 import type { Logger } from '../base/log.ts';
 import { mountsBelow } from '../base/mounts-system.ts';
@@ -162,5 +162,11 @@ async function killStrays(config: Config): Promise<void> {
     if (strays().length === 0) return;
     await Bun.sleep(100);
   }
-  for (const pid of strays()) process.kill(pid, 'SIGKILL');
+  for (const pid of strays())
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      // It has ended meanwhile.
+      if (errorCode(error) !== 'ESRCH') throw error;
+    }
 }

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import type { Clock } from '../base/clock.ts';
 import { AppError, errorText } from '../base/errors.ts';
 import { makeDirectory, readFileIfThere, removeFileDurably, writeFileAtomic } from '../base/files-system.ts';
@@ -149,7 +150,10 @@ export function ensureNodePassword(paths: Paths, random: Random): string {
 /** Copies the kubeconfig to where people look for it, with the mode that they want. True when it was different. */
 export function publishKubeconfig(config: Config, paths: Paths): boolean {
   const text = readFileIfThere(kubeconfigSource(paths));
-  if (text === undefined || readFileIfThere(paths.adminKubeconfig) === text) return false;
-  writeFileAtomic(paths.adminKubeconfig, text, Number.parseInt(config.writeKubeconfigMode, 8));
+  if (text === undefined) return false;
+  const mode = Number.parseInt(config.writeKubeconfigMode, 8);
+  const existing = statSync(paths.adminKubeconfig, { throwIfNoEntry: false });
+  if (existing && (existing.mode & 0o777) === mode && readFileIfThere(paths.adminKubeconfig) === text) return false;
+  writeFileAtomic(paths.adminKubeconfig, text, mode);
   return true;
 }

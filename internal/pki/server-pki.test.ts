@@ -25,6 +25,16 @@ beforeAll(() => ensure('192.168.7.1', systemClock));
 afterAll(() => rmSync(directory, { recursive: true }));
 
 describe('pki', () => {
+  test('the kubeconfig has the mode that the configuration wants, also when only the mode changed', () => {
+    const config = { ...configFor('192.168.7.1'), writeKubeconfigMode: '0666' };
+    expect(publishKubeconfig(config, paths)).toBe(true);
+    // No umask of this process lets others write.
+    expect(statSync(paths.adminKubeconfig).mode & 0o777).toBe(0o666);
+    expect(publishKubeconfig(config, paths)).toBe(false);
+    expect(publishKubeconfig(configFor('192.168.7.1'), paths)).toBe(true);
+    expect(statSync(paths.adminKubeconfig).mode & 0o777).toBe(0o600);
+  });
+
   test('private keys and the kubeconfig are for their owner only', () => {
     for (const path of [
       `${paths.pki}/server-ca.key`,

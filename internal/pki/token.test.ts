@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { seededRandom } from '../base/random.ts';
 import { systemClock, systemRandom } from '../base/system.ts';
-import { makeAuthority } from './certificates.ts';
+import { issueCertificate, makeAuthority } from './certificates.ts';
 import { seal, unseal } from './sealed.ts';
 import { hashSecret, sameSecret, secretMatches } from './secret-hash.ts';
 import { caHash, formatToken, parseToken } from './token.ts';
@@ -54,7 +54,17 @@ describe('join tokens', () => {
     const other = await makeAuthority('other', systemClock.now(), systemRandom.bytes(16));
     expect(caHash(root.cert)).toBe(createHash('sha256').update(root.cert).digest('hex'));
     const der = Buffer.from(root.cert.replace(/-----.*?-----|\s/g, ''), 'base64');
-    expect(caHash(other.cert + root.cert)).toBe(createHash('sha256').update(der).digest('hex'));
+    const request = { commonName: 'below', usage: 'server' as const };
+    const below = await issueCertificate(root, request, systemClock.now(), systemRandom.bytes(16));
+    expect(caHash(below.cert + root.cert)).toBe(createHash('sha256').update(der).digest('hex'));
+    // A stranger's authority beside the right root must not be trusted with it, and a chain ends with its root.
+    for (const file of [
+      other.cert + root.cert,
+      root.cert + other.cert,
+      root.cert + below.cert,
+      below.cert + other.cert,
+    ])
+      expect(() => caHash(file)).toThrow('is not signed by the one that follows it');
     expect(() => caHash('no certificate')).toThrow('found 0');
   });
 });

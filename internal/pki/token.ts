@@ -68,14 +68,19 @@ export function caHash(file: string): string {
     throw new AppError('TOKEN', `expected 1 to ${certificatesMax} certificates in PEM, found ${blocks.length}`);
   const sha256 = (bytes: string | Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
   if (blocks.length === 1) return sha256(file);
-  let root: X509Certificate | undefined;
+  let chain: X509Certificate[];
   try {
-    root = blocks
-      .slice(1)
-      .map((block) => new X509Certificate(block))
-      .find(({ issuer, subject }) => issuer === subject);
+    chain = blocks.map((block) => new X509Certificate(block));
   } catch (cause) {
     throw new AppError('TOKEN', 'a certificate of the CA file is damaged', { cause });
   }
-  return sha256(root?.raw ?? file);
+  // All of them are trusted later: each must be vouched for by the next, the last by itself, or a root could be shown beside a stranger's authority.
+  chain.forEach((certificate, index) => {
+    const issuer = chain[index + 1] ?? certificate;
+    if (!certificate.checkIssued(issuer) || !certificate.verify(issuer.publicKey))
+      throw new AppError('TOKEN', `certificate ${index + 1} of the CA file is not signed by the one that follows it`, {
+        hint: 'expected a chain that ends with its root',
+      });
+  });
+  return sha256(chain.at(-1)!.raw);
 }
