@@ -3,12 +3,11 @@ import { rm } from 'node:fs/promises';
 import { createInterface } from 'node:readline/promises';
 import { makeBlank } from '../../internal/base/blank-system.ts';
 import { devicePath } from '../../internal/base/block-devices-system.ts';
-import { systemDisk } from '../../internal/base/disk-system.ts';
 import { AppError, errorCode } from '../../internal/base/errors.ts';
 import { mountsBelow } from '../../internal/base/mounts-system.ts';
 import { plural } from '../../internal/base/words.ts';
-import { readLabel } from '../../internal/ceph/blockstore/label.ts';
-import { holdsFileSystemOf } from '../../internal/ceph/osd/disk-system.ts';
+import { knownFsid } from '../../internal/ceph/client/ceph-conf-system.ts';
+import { holdsFileSystemOf, holdsStoreOf } from '../../internal/ceph/osd/disk-owner-system.ts';
 import type { Config, OsdConfig } from '../../internal/config/config.ts';
 import {
   type ConfigArguments,
@@ -52,10 +51,11 @@ async function reset(from: ConfigArguments, options: ResetOptions): Promise<void
     throw new AppError('ROOT', 'reset must be started by root', { hint: 'start it with sudo' });
   const config = runningConfig(from);
   refuseOtherDirectory(from, config);
+  const fsid = knownFsid(nodePaths(config.dataDir, config.runDir));
   const look = async (): Promise<ResetPlan> =>
     resetPlan(config, {
       dataEntries: namesIn(config.dataDir),
-      osds: await Promise.all(config.storage.osd.map(findOsd)),
+      osds: await Promise.all(config.storage.osd.map((osd) => findOsd(osd, fsid))),
       exists: existsSync,
       runDirectoryIsOurs: runDirectoryState(config.runDir) === 'ours',
       wipeDevices: options.wipeDevices ?? false,
@@ -166,18 +166,18 @@ function removeEmpty(directory: string): void {
 }
 
 /** Looks where an OSD keeps its data, without changing anything. What holds something else, or cannot be told, is not ours. */
-async function findOsd(config: OsdConfig): Promise<FoundOsd> {
+async function findOsd(config: OsdConfig, fsid: string | undefined): Promise<FoundOsd> {
   const named = 'file' in config ? config.file : 'directory' in config ? config.directory : undefined;
+  let path: string | undefined;
   try {
-    const path = named === undefined ? devicePath(config as Parameters<typeof devicePath>[0]) : realpathSync(named);
-    const ours =
-      'directory' in config
-        ? ((await readLabel(systemDisk, path))?.identity.startsWith(`osd.${config.id} of cluster `) ?? false)
-        : await holdsFileSystemOf(path, config.id);
-    return { config, path, ours };
+    path = named === undefined ? devicePath(config as Parameters<typeof devicePath>[0]) : realpathSync(named);
+    const own = { osd: config.id, fsid };
+    const ours = 'directory' in config ? await holdsStoreOf(path, own) : await holdsFileSystemOf(path, own);
+    return { config, path, holds: ours ? 'ours' : 'nothing' };
   } catch (error) {
-    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'DEVICE') return { config, path: undefined, ours: false };
-    if (error instanceof AppError) return { config, path: named, ours: false };
-    throw error;
+    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'DEVICE')
+      return { config, path: undefined, holds: 'nothing' };
+    if (!(error instanceof AppError)) throw error;
+    return { config, path, holds: { foreign: `${error.message}. ${error.hint ?? ''}`.trim() } };
   }
 }

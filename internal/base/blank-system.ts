@@ -1,5 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises';
-import { readFileSync } from 'node:fs';
+import { constants, readFileSync } from 'node:fs';
 import { runCommand } from './command-system.ts';
 import { AppError } from './errors.ts';
 
@@ -65,7 +65,8 @@ export async function assertBlank(path: string): Promise<void> {
 
 /** Makes a file or block device one that `whyNotBlank` takes for a new one: zeros over its beginning and end, on disk when it returns. */
 export async function makeBlank(path: string): Promise<void> {
-  const file = await open(path, 'r+');
+  // O_EXCL: the kernel refuses a device that is mounted, wherever it is, with EBUSY (open(2)). Of a file it means nothing without O_CREAT.
+  const file = await open(path, constants.O_RDWR | constants.O_EXCL);
   try {
     const { size } = await sizeOf(file, path);
     const zeroed = async (from: number, to: number): Promise<void> => {

@@ -6,15 +6,7 @@ import { checks, preflightChecks } from './checks/index.ts';
 import { percentile } from './checks/storage.ts';
 import { collectFacts } from './facts-system.ts';
 import type { DroppingChain, Facts, FactName } from './facts.ts';
-import {
-  blueStoreOwner,
-  droppingChains,
-  legacyForward,
-  listeningSockets,
-  memoryFacts,
-  moduleStates,
-  storeOwner,
-} from './parse.ts';
+import { blueStoreOwner, droppingChains, legacyForward, listeningSockets, memoryFacts, moduleStates } from './parse.ts';
 
 const configOf = (text: string) =>
   effectiveConfig(text, 'appliance.yaml', { hostname: 'pi-1', ip: '192.0.2.1', freeBytes: 100 * 2 ** 30 });
@@ -76,6 +68,7 @@ const good: Facts = {
   disks: [
     { path: '/dev/sda', osd: 0, exists: true, inUse: false, owner: 'osd.0 of cluster abc, store x', ownerFsid: 'abc' },
   ],
+  storageFsid: 'abc',
   throttled: undefined,
   firewall: [],
   sysctls: {
@@ -270,15 +263,44 @@ describe('doctor', () => {
   });
 
   test.each([
-    ['the right OSD', { owner: 'osd.0 of cluster abc, store x' }, 'ok'],
-    ['blank', { owner: undefined }, 'ok'],
-    ['not there', { exists: false }, 'fail'],
-    ["another OSD's store", { owner: 'osd.3 of cluster def, store y' }, 'fail'],
-    ['a left-over that nobody names', { osd: undefined, owner: 'osd.3 of cluster def, store y' }, 'warn'],
-  ] as const)('disks: %s', (_name, more, result) => {
+    ['the right OSD', {}, 'ok', 'holds osd.0 of cluster abc'],
+    ['blank', { owner: undefined, ownerFsid: undefined }, 'ok', 'holds no OSD'],
+    ['not there', { exists: false }, 'fail', 'is not there'],
+    ['one that cannot be read', { owner: { unknown: 'EIO' }, ownerFsid: undefined }, 'unknown', 'EIO'],
+    ["another OSD's store", { owner: 'osd.3 of cluster abc, store y' }, 'fail', 'another OSD of this cluster'],
+    [
+      'the same OSD of another cluster',
+      { owner: 'osd.0 of cluster def, store y', ownerFsid: 'def' },
+      'fail',
+      'not this cluster, abc',
+    ],
+    [
+      'the same OSD of nobody knows which cluster',
+      { owner: 'osd.0 of a cluster that it does not name', ownerFsid: undefined },
+      'fail',
+      'not known to be of this cluster',
+    ],
+    [
+      "a left-over of this cluster's",
+      { osd: undefined, owner: 'osd.3 of cluster abc, store y' },
+      'warn',
+      'of this cluster, but this node does not name it',
+    ],
+    [
+      "a left-over of another cluster's",
+      { osd: undefined, owner: 'osd.3 of cluster def, store y', ownerFsid: 'def' },
+      'warn',
+      "of another cluster than this node's",
+    ],
+  ] as const)('disks: %s', (_name, more, result, text) => {
     const found = report({ ...good, disks: [{ ...good.disks[0]!, ...more }] }, 'osd-disks');
-    expect(found.result).toBe(result);
-    if (result !== 'ok' && 'owner' in more) expect(found.findings[0]?.text).toContain('cluster def');
+    expect(found).toMatchObject({ result, findings: [{ text: expect.stringContaining(text) }] });
+  });
+
+  test('a disk with an OSD on a node that has no storage cluster yet', () => {
+    expect(notOk({ ...good, storageFsid: undefined }, 'osd-disks')).toMatchObject([
+      { result: 'fail', text: expect.stringContaining('has no storage cluster yet') },
+    ]);
   });
 
   test.each([
@@ -522,14 +544,8 @@ describe('what the kernel and programs say', () => {
     expect(legacyForward('-P FORWARD ACCEPT\n', '10.42.0.0/16')).toBeUndefined();
   });
 
-  test('owners of disks: our label, BlueStore, garbage', () => {
+  test('owners of disks: BlueStore, garbage', () => {
     const fsid = '3b1f0e3c-9a5c-4a53-8d4e-0c4e1f1c9d11';
-    const identity = `osd.2 of cluster ${fsid}, store 1`;
-    expect(storeOwner(`${JSON.stringify({ kind: 'appliance blockstore', identity })}\nabc\n`)).toEqual({
-      owner: identity,
-      fsid,
-    });
-    expect(storeOwner('File not found')).toBeUndefined();
     const entry = (value: string) => {
       const out = Buffer.alloc(4 + value.length);
       out.writeUInt32LE(value.length);

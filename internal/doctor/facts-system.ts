@@ -1,9 +1,10 @@
 import { lookup } from 'node:dns/promises';
-import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { hostname, machine, release } from 'node:os';
 import { dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import { knownFsid } from '../ceph/client/ceph-conf-system.ts';
 import { runCommand } from '../base/command-system.ts';
 import { errorText } from '../base/errors.ts';
 import { readFileIfThere } from '../base/files-system.ts';
@@ -26,11 +27,10 @@ import type {
   ModuleState,
   ProgramFact,
   SpaceFact,
-  SyncProbe,
   TunnelDevice,
 } from './facts.ts';
 import { droppingChains, legacyForward, listeningSockets, memoryFacts, moduleStates } from './parse.ts';
-import { probeSync } from './sync-probe-system.ts';
+import { existing, syncFacts } from './sync-probe-system.ts';
 
 /** Reads what a machine is like. Changes nothing, but for a small file that `sync` writes and removes again. */
 
@@ -99,13 +99,6 @@ function modules(): Record<string, ModuleState> {
   });
 }
 
-/** The directory or the nearest one above it that is there. */
-function existing(path: string): string {
-  let at = path;
-  while (!existsSync(at) && at !== '/') at = dirname(at);
-  return at;
-}
-
 /** The type of the file system that a path without symbolic links is on: that of the longest mount point above it. */
 function fileSystemOf(path: string): string {
   const above = listMounts().filter(({ target }) => target === '/' || path === target || path.startsWith(`${target}/`));
@@ -135,28 +128,6 @@ async function space(config: Config): Promise<SpaceFact[]> {
       };
     }),
   );
-}
-
-async function sync(config: Config): Promise<SyncProbe[]> {
-  const out: SyncProbe[] = [
-    { what: 'data directory', path: config.dataDir, timesMs: await probeSync(existing(config.dataDir)) },
-  ];
-  // One after another: together they would measure each other.
-  const probed = new Set([statSync(existing(config.dataDir)).dev]);
-  for (const osd of config.storage.osd) {
-    const what = `osd.${osd.id < 0 ? '?' : osd.id}`;
-    if ('device' in osd || 'serial' in osd) {
-      const path = 'device' in osd ? osd.device : `serial ${osd.serial}`;
-      out.push({ what, path, timesMs: { unknown: 'a device is only read, so its writes are not measured' } });
-      continue;
-    }
-    const path = 'file' in osd ? dirname(osd.file) : osd.directory;
-    const at = existing(path);
-    if (probed.has(statSync(at).dev)) continue;
-    probed.add(statSync(at).dev);
-    out.push({ what, path, timesMs: await probeSync(at) });
-  }
-  return out;
 }
 
 /** Processes by the inode of each socket that they hold. */
@@ -285,7 +256,7 @@ const collectors: Collectors = {
   cgroups: () => attempt(cgroups),
   modules: () => attempt(modules),
   time: ({ builtMs, config }) => timeFacts(config, builtMs),
-  sync: ({ config }) => sync(config),
+  sync: ({ config }) => syncFacts(config),
   space: ({ config }) => space(config),
   memory: () => attempt(() => memoryFacts(text('/proc/meminfo'), text('/proc/swaps'))),
   listeners: ({ config }) => attempt(() => listeners(config)),
@@ -297,6 +268,7 @@ const collectors: Collectors = {
     ),
   addresses: machineAddresses,
   disks: ({ config }) => diskFacts(config),
+  storageFsid: ({ config }) => knownFsid(nodePaths(config.dataDir, config.runDir)),
   throttled: () => attempt(throttled),
   firewall: ({ config }) => attempt(() => firewall(config)),
   sysctls: () => Object.fromEntries(sysctlNames.map((name) => [name, text(sysctlFile(name)).trim() || undefined])),

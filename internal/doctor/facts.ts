@@ -104,7 +104,7 @@ export interface ProgramFact {
   readonly version: string;
 }
 
-/** A disk or file that a configured OSD is on, or that looks like somebody's OSD. */
+/** A disk, file or directory that a configured OSD is on, or a disk that looks like somebody's OSD. */
 export interface DiskFact {
   readonly path: string;
   /** The configured OSD that it is for. */
@@ -112,7 +112,7 @@ export interface DiskFact {
   readonly exists: boolean;
   readonly inUse: boolean;
   /** Whose store it holds: `osd.2 of cluster <fsid>, store <uuid>`, a Ceph BlueStore's or nobody's. */
-  readonly owner: string | undefined;
+  readonly owner: Fact<string | undefined>;
   readonly ownerFsid: string | undefined;
 }
 
@@ -159,6 +159,8 @@ export interface Facts {
   readonly cniPlugins: Readonly<Record<string, readonly string[]>>;
   readonly addresses: readonly string[];
   readonly disks: readonly DiskFact[];
+  /** The storage cluster that the node belongs to; undefined when it has none yet. */
+  readonly storageFsid: string | undefined;
   /** Bits of the firmware's `get_throttled`; undefined where there is no such firmware. */
   readonly throttled: Fact<number | undefined>;
   readonly firewall: Fact<readonly DroppingChain[]>;

@@ -182,17 +182,6 @@ export function legacyForward(text: string, podCIDR: string): DroppingChain | un
   };
 }
 
-/** The owner of a store in the text file `label` of an OSD's file system. */
-export function storeOwner(label: string): { owner: string; fsid: string | undefined } | undefined {
-  try {
-    const { identity } = JSON.parse(label.split('\n')[0] ?? '') as { identity?: unknown };
-    if (typeof identity !== 'string') return undefined;
-    return { owner: identity.slice(0, 200), fsid: /cluster ([0-9a-f-]{36})/.exec(identity)?.[1] };
-  } catch {
-    return undefined;
-  }
-}
-
 /**
  * The owner that Ceph's own BlueStore writes into the first block of a device (`bluestore_bdev_label_t`: the magic line, then a map of length-prefixed texts).
  */

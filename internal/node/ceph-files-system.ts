@@ -5,6 +5,7 @@ import { uuid } from '../base/random.ts';
 import { formatKeyring } from '../ceph/auth/keyring.ts';
 import { newCryptoKey } from '../ceph/auth/crypto.ts';
 import { renderCephConf } from '../ceph/client/ceph-conf.ts';
+import { knownFsid } from '../ceph/client/ceph-conf-system.ts';
 import type { Config } from '../config/config.ts';
 import type { Paths } from '../config/paths.ts';
 
@@ -37,7 +38,7 @@ export async function ensureCephFiles(config: Config, paths: Paths, clock: Clock
   if (!config.roles.includes('mon')) return;
   makeDirectory(paths.ceph, 0o711);
   makeDirectory(`${paths.ceph}/keyrings`);
-  const fsid = /^\s*fsid\s*=\s*(\S+)/m.exec(readFileIfThere(paths.cephConf) ?? '')?.[1] ?? uuid(random);
+  const fsid = knownFsid(paths) ?? uuid(random);
   for (const [entity, caps] of Object.entries(entities(config))) {
     const path = paths.keyring(entity);
     if (readFileIfThere(path) !== undefined) continue;

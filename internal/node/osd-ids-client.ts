@@ -7,10 +7,11 @@ import type { Logger } from '../base/log.ts';
 import { type Random, uuid } from '../base/random.ts';
 import { cryptoKeyText, newCryptoKey } from '../ceph/auth/crypto.ts';
 import type { MonClient } from '../ceph/client/api.ts';
-import { osdOwner } from '../ceph/osd/disk-system.ts';
+import { osdOn } from '../ceph/osd/disk-owner-system.ts';
 import { type Config, type OsdConfig, unallocatedOsd } from '../config/config.ts';
 import { osdPlace } from '../config/load.ts';
 import type { Paths } from '../config/paths.ts';
+import { knownFsid } from '../ceph/client/ceph-conf-system.ts';
 import { connectMonAs } from './ceph-connect-client.ts';
 
 /** What is asked for one OSD, written down first: after a crash the same uuid and key are asked for again, and the mon gives the same id. */
@@ -51,14 +52,8 @@ export async function allocateOsds(
         continue;
       }
       const place = osdPlace(osd);
-      const owner = 'directory' in osd ? undefined : osdOwner('file' in osd ? osd.file : devicePath(osd));
-      if (owner !== undefined)
-        throw new AppError('FOREIGN_DISK', `${place} is the disk of osd.${owner}, of which this node knows nothing`, {
-          hint:
-            `is it of this cluster, and was this node installed again? Then \`ceph auth get osd.${owner} -o osd.${owner}.keyring\` on a server, put that file to ` +
-            `${paths.keyring(`osd.${owner}`)} and name the id in storage.osd: {id: ${owner}, …}. ` +
-            'Is its data not needed? Then make it blank: wipefs -a. Else give it back to the node that it was on',
-        });
+      const owner = 'directory' in osd ? undefined : await osdOn('file' in osd ? osd.file : devicePath(osd));
+      if (owner !== undefined) throw unknownOsd(place, owner, paths);
       const ask = asked[place] ?? { uuid: uuid(random), key: cryptoKeyText(newCryptoKey(clock.now(), random)) };
       asked[place] = ask;
       writeFileAtomic(askedFile, JSON.stringify(asked), 0o600);
@@ -80,4 +75,19 @@ export async function allocateOsds(
     await mon.close();
   }
   return result;
+}
+
+/** A disk whose OSD this node is not known to have: another cluster's is never its own. */
+function unknownOsd(place: string, { osd, fsid }: { osd: number; fsid: string | undefined }, paths: Paths): AppError {
+  const blank = 'Is its data not needed? Then make it blank: wipefs -a. Else give it back to the node that it was on';
+  const own = knownFsid(paths);
+  if (fsid !== undefined && own !== undefined && fsid !== own)
+    return new AppError('FOREIGN_DISK', `${place} is the disk of osd.${osd} of another cluster: ${fsid}`, {
+      hint: `this node's cluster is ${own}. ${blank}`,
+    });
+  return new AppError('FOREIGN_DISK', `${place} is the disk of osd.${osd}, of which this node knows nothing`, {
+    hint:
+      `is it of this cluster, and was this node installed again? Then \`ceph auth get osd.${osd} -o osd.${osd}.keyring\` on a server, put that file to ` +
+      `${paths.keyring(`osd.${osd}`)} and name the id in storage.osd: {id: ${osd}, …}. ${blank}`,
+  });
 }

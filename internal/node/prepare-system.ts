@@ -6,7 +6,8 @@ import { makeDirectory } from '../base/files-system.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import { systemLogger, systemRandom } from '../base/system.ts';
-import { holdsFileSystemOf } from '../ceph/osd/disk-system.ts';
+import { knownFsid } from '../ceph/client/ceph-conf-system.ts';
+import { holdsFileSystemOf } from '../ceph/osd/disk-owner-system.ts';
 import { type Config, type OsdConfig, unallocatedOsd } from '../config/config.ts';
 import { machineAddresses, machineFacts } from '../config/machine-system.ts';
 import { nodePaths, type Paths } from '../config/paths.ts';
@@ -36,11 +37,11 @@ import { nodeClock, wakeClock } from '../base/last-time-system.ts';
 import { ensureUsers } from './users-system.ts';
 
 /** Refuses a device that is not there, is in use or holds anything but this OSD, before anything starts. */
-async function checkDevice(osd: OsdConfig): Promise<void> {
+async function checkDevice(osd: OsdConfig, fsid: string | undefined): Promise<void> {
   if (!('device' in osd || 'serial' in osd)) return;
   try {
     const path = devicePath(osd);
-    if (osd.id !== unallocatedOsd) await holdsFileSystemOf(path, osd.id);
+    if (osd.id !== unallocatedOsd) await holdsFileSystemOf(path, { osd: osd.id, fsid });
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     throw new AppError(
@@ -59,8 +60,11 @@ export async function prepareNode(load: () => Config): Promise<Config> {
   let config = load();
   await preflight(config);
   const addresses = machineAddresses();
-  for (const osd of config.storage.osd) await checkDevice(osd);
   const paths = nodePaths(config.dataDir, config.runDir);
+  const fsid = knownFsid(paths);
+  // Where a mon makes the storage cluster, no disk can be of it yet. Where it is somebody else's, it is asked for first.
+  const checkLater = fsid === undefined && !config.roles.includes('mon');
+  if (!checkLater) for (const osd of config.storage.osd) await checkDevice(osd, fsid);
   claimRunDirectory(config.runDir);
   makeDirectory(config.dataDir, 0o711);
   const log = systemLogger({ value: 'warn' });
@@ -88,6 +92,7 @@ export async function prepareNode(load: () => Config): Promise<Config> {
     publishKubeconfig(config, paths);
   } else if (!config.roles.includes('mon') && (await refreshJoined(config, paths, clock, log))) config = load();
   await ensureCephFiles(config, paths, clock, systemRandom);
+  if (checkLater) for (const osd of config.storage.osd) await checkDevice(osd, knownFsid(paths));
   const { token: _token, ...given } = config;
   const osd = config.roles.includes('mon')
     ? config.storage.osd

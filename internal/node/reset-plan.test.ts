@@ -21,11 +21,11 @@ const [inside, file, directory, device, gone] = config.storage.osd;
 const found = (more: Partial<Found> = {}): Found => ({
   dataEntries: ['pki', 'osd', 'photos', '.pki.new', 'store.before-20260101-000000', 'store.my'],
   osds: [
-    { config: inside!, path: '/d/osd/osd.0.img', ours: true },
-    { config: file!, path: '/mnt/a/osd.img', ours: true },
-    { config: directory!, path: '/mnt/b', ours: true },
-    { config: device!, path: '/dev/sda1', ours: true },
-    { config: gone!, path: undefined, ours: false },
+    { config: inside!, path: '/d/osd/osd.0.img', holds: 'ours' },
+    { config: file!, path: '/mnt/a/osd.img', holds: 'ours' },
+    { config: directory!, path: '/mnt/b', holds: 'ours' },
+    { config: device!, path: '/dev/sda1', holds: 'ours' },
+    { config: gone!, path: undefined, holds: 'nothing' },
   ],
   exists: (path) => ['/r', '/srv/images', '/mnt/b/label', '/mnt/b/data'].includes(path),
   runDirectoryIsOurs: true,
@@ -58,21 +58,33 @@ describe('reset', () => {
 
   test('a device is wiped only when it is asked for and holds this OSD', () => {
     expect(resetPlan(config, found({ wipeDevices: true })).wipe).toEqual([{ path: '/dev/sda1', osd: 3 }]);
-    const foreign = found({ wipeDevices: true, osds: [{ config: device!, path: '/dev/sda1', ours: false }] });
+    const foreign = found({
+      wipeDevices: true,
+      osds: [{ config: device!, path: '/dev/sda1', holds: { foreign: 'the store of osd.3 of cluster x' } }],
+    });
     expect(resetPlan(config, foreign)).toMatchObject({
       wipe: [],
       keep: [
         { path: '/d/photos' },
         { path: '/d/store.my' },
-        { path: '/dev/sda1', why: 'it does not hold osd.3' },
+        { path: '/dev/sda1', why: 'the store of osd.3 of cluster x' },
         { path: '/srv/images' },
       ],
     });
   });
 
-  test('a file that holds something else stays', () => {
-    const foreign = found({ osds: [{ config: file!, path: '/mnt/a/osd.img', ours: false }] });
+  test.each(['nothing' as const, { foreign: 'a film' }])('a file that does not hold this OSD stays: %o', (holds) => {
+    const foreign = found({ osds: [{ config: file!, path: '/mnt/a/osd.img', holds }] });
     expect(paths(resetPlan(config, foreign).remove)).not.toContain('/mnt/a/osd.img');
+  });
+
+  test("another cluster's file among the node's own stays; its neighbours go", () => {
+    const own = { config: file!, path: '/d/osd/osd.1.img', holds: 'ours' as const };
+    const foreign = { config: inside!, path: '/d/osd/osd.0.img', holds: { foreign: 'of cluster x' } };
+    const plan = resetPlan(config, found({ osds: [foreign, own] }));
+    expect(paths(plan.remove)).not.toContain('/d/osd');
+    expect(paths(plan.remove)).toContain('/d/osd/osd.1.img');
+    expect(plan.keep).toContainEqual({ path: '/d/osd/osd.0.img', why: 'of cluster x' });
   });
 
   test('of a data directory that is somebody’s home nothing goes', () => {

@@ -17,8 +17,8 @@ export interface FoundOsd {
   readonly config: OsdConfig;
   /** Its file or device as the kernel knows it, or its directory; undefined when it is not there. */
   readonly path: string | undefined;
-  /** It holds this OSD. */
-  readonly ours: boolean;
+  /** This OSD of this cluster, nothing, or somebody else's: why it is not this OSD's, and the way out. */
+  readonly holds: 'ours' | 'nothing' | { readonly foreign: string };
 }
 
 export interface Found {
@@ -89,18 +89,24 @@ export function resetPlan(config: Config, found: Found): ResetPlan {
   const chosen = userDirectories(config).filter(({ path, usual }) => path !== usual);
   // What is told of below by itself.
   const told = new Set([config.runDir, ...chosen.map(({ path }) => path)]);
+  const foreign = found.osds.flatMap(({ path, holds }) =>
+    path !== undefined && typeof holds === 'object' ? [path] : [],
+  );
   for (const name of found.dataEntries.toSorted()) {
     const path = `${config.dataDir}/${name}`;
     if (told.has(path)) continue;
     const what = known.get(path) ?? leftovers.find(({ pattern }) => pattern.test(name))?.what;
-    if (what !== undefined) remove.push({ path, what });
+    const kept = foreign.find((one) => one === path || one.startsWith(`${path}/`));
+    if (kept !== undefined) keep.push({ path, why: `${kept} in it is not an OSD of this node` });
+    else if (what !== undefined) remove.push({ path, what });
     else keep.push({ path, why: 'the appliance did not make it' });
   }
   const covered = (path: string): boolean => remove.some((one) => path === one.path || path.startsWith(`${one.path}/`));
   const osdText = (id: number): string => `all data of osd.${id}`;
-  for (const { config: osd, path, ours } of found.osds) {
+  for (const { config: osd, path, holds } of found.osds) {
     if (path === undefined || covered(path)) continue;
-    if (!ours) keep.push({ path, why: `it does not hold osd.${osd.id}` });
+    if (typeof holds === 'object') keep.push({ path, why: holds.foreign });
+    else if (holds === 'nothing') keep.push({ path, why: `it does not hold osd.${osd.id}` });
     else if ('file' in osd) remove.push({ path, what: osdText(osd.id) });
     else if ('directory' in osd)
       remove.push(

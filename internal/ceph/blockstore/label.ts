@@ -16,17 +16,21 @@ export interface Label {
   created: number;
 }
 
-export async function readLabel(disk: Disk, dir: string): Promise<Label | undefined> {
-  const path = `${dir}/label`;
-  const bytes = await readWholeFile(disk, path);
-  if (bytes === undefined) return undefined;
-  const [line = '', sum = ''] = utf8Text(bytes).split('\n');
+/** The label in the text of its file, which `path` names in errors. Errors: LABEL, VERSION. */
+export function parseLabel(text: string, path: string): Label {
+  const [line = '', sum = ''] = text.split('\n');
   if (crc32c(utf8(line)).toString(16) !== sum) throw new AppError('LABEL', `${path} is damaged: its checksum is wrong`);
   const found = JSON.parse(line) as Label & { kind: string; version: number; blockBytes: number };
   if (found.kind !== kind) throw new AppError('LABEL', `${path} is not the label of a block store`);
   if (found.version !== labelVersion || found.blockBytes !== blockBytes)
     throw new AppError('VERSION', `${path} has format version ${found.version}; this program knows ${labelVersion}`);
   return { identity: found.identity, capacityBytes: found.capacityBytes, created: found.created };
+}
+
+export async function readLabel(disk: Disk, dir: string): Promise<Label | undefined> {
+  const path = `${dir}/label`;
+  const bytes = await readWholeFile(disk, path);
+  return bytes === undefined ? undefined : parseLabel(utf8Text(bytes), path);
 }
 
 export async function writeLabel(disk: Disk, dir: string, label: Label): Promise<void> {

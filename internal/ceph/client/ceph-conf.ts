@@ -1,9 +1,14 @@
 import { AppError } from '../../base/errors.ts';
 import { type EntityAddrVec, parseAddr } from '../wire/types.ts';
 
+/** The `fsid` of a ceph.conf; undefined when it has none. */
+export function confFsid(text: string): string | undefined {
+  return /^\s*fsid\s*=\s*(\S+)/m.exec(text)?.[1];
+}
+
 /** `fsid` and `mon host` of a ceph.conf. Errors: CEPH_CONF. */
 export function parseMonHosts(text: string, path: string): { fsid: string; monAddrs: EntityAddrVec[] } {
-  const fsid = /^\s*fsid\s*=\s*(\S+)/m.exec(text)?.[1];
+  const fsid = confFsid(text);
   const hosts = /^\s*mon[ _]host\s*=\s*(.+)$/m.exec(text)?.[1];
   if (fsid === undefined || hosts === undefined) throw new AppError('CEPH_CONF', `${path} has no fsid or no mon host`);
   const monAddrs: EntityAddrVec[] = [];

@@ -6,14 +6,12 @@ import {
   ftruncateSync,
   mkdirSync,
   openSync,
-  readSync,
   renameSync,
   rmSync,
   statfsSync,
   statSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { whyNotBlank } from '../../base/blank-system.ts';
 import { devicePath } from '../../base/block-devices-system.ts';
 import { systemDisk } from '../../base/disk-system.ts';
 import { AppError } from '../../base/errors.ts';
@@ -25,6 +23,15 @@ import { type Random, uuid } from '../../base/random.ts';
 import type { OsdConfig } from '../../config/config.ts';
 import { osdPlace } from '../../config/load.ts';
 import { readLabel } from '../blockstore/label.ts';
+import {
+  fileSystemUuid,
+  identityText,
+  type OwnOsd,
+  parseIdentity,
+  volumeLabel,
+  whyForeignStore,
+} from './disk-owner.ts';
+import { holdsFileSystemOf } from './disk-owner-system.ts';
 import { type FoundStore, whyNoNewStore } from './store-made.ts';
 
 /** Where an OSD's store is, and who it says it is. */
@@ -68,23 +75,9 @@ function run(command: string, args: readonly string[]): Promise<Ran> {
   });
 }
 
-/** The label of the ext4 file system on `path`; undefined when there is none. ext4's superblock: magic at 1024 + 0x38, volume name (16 bytes) at 1024 + 0x78. */
-function ext4Label(path: string): string | undefined {
-  const head = Buffer.alloc(2048);
-  const fd = openSync(path, 'r');
-  try {
-    if (readSync(fd, head, 0, head.length, 0) < head.length || head.readUInt16LE(1024 + 0x38) !== 0xef53)
-      return undefined;
-    const name = head.subarray(1024 + 0x78, 1024 + 0x88);
-    const end = name.indexOf(0);
-    return name.subarray(0, end < 0 ? 16 : end).toString();
-  } finally {
-    closeSync(fd);
-  }
-}
-
-async function makeFileSystem(path: string, label: string): Promise<void> {
-  const args = ['-q', '-L', label, '-m', '0', '-T', 'largefile', '-E', 'lazy_itable_init=1,nodiscard', path];
+async function makeFileSystem(path: string, { osd, fsid }: OwnOsd & { fsid: string }): Promise<void> {
+  const names = ['-L', volumeLabel(osd), '-U', fileSystemUuid(osd, fsid)];
+  const args = ['-q', ...names, '-m', '0', '-T', 'largefile', '-E', 'lazy_itable_init=1,nodiscard', path];
   // A file is nothing that mkfs takes unless it is forced to. Of a device it must be free to say no: it may be in use.
   if (statSync(path).isFile()) args.unshift('-F');
   const made = await run('mkfs.ext4', args);
@@ -98,14 +91,14 @@ async function makeFileSystem(path: string, label: string): Promise<void> {
  * Makes an OSD's file with its file system, under another name until it is whole: a crash on the way leaves no file that is neither blank nor
  * an OSD's.
  */
-async function makeFile(file: string, size: number, label: string): Promise<void> {
+async function makeFile(file: string, size: number, own: OwnOsd & { fsid: string }): Promise<void> {
   mkdirSync(dirname(file), { recursive: true });
   const temporary = join(dirname(file), `.${basename(file)}.osd-new`);
   rmSync(temporary, { force: true });
   const fd = openSync(temporary, 'wx', 0o600);
   try {
     ftruncateSync(fd, size);
-    await makeFileSystem(temporary, label);
+    await makeFileSystem(temporary, own);
     fsyncSync(fd);
   } finally {
     closeSync(fd);
@@ -130,49 +123,28 @@ function mountFile(file: string, dir: string): void {
   }
 }
 
-/** Label of an OSD's file system: at most 16 bytes. */
-function volumeLabel(osd: number): string {
-  return `osd.${osd}`;
-}
-
-/** Whose file system is on a file or device; undefined when it is no OSD's, or not there. */
-export function osdOwner(path: string): number | undefined {
-  if (!existsSync(path)) return undefined;
-  const match = /^osd\.(\d+)$/.exec(ext4Label(path) ?? '');
-  return match ? Number(match[1]) : undefined;
-}
-
-/**
- * Whether a file or device holds this OSD's file system already; false when it is blank. AppError FOREIGN_DISK for one that holds anything else: it
- * is never taken over.
- */
-export async function holdsFileSystemOf(path: string, osd: number): Promise<boolean> {
-  const found = ext4Label(path);
-  if (found === volumeLabel(osd)) return true;
-  if (found !== undefined)
-    throw new AppError('FOREIGN_DISK', `${path} holds a file system labelled '${found}', not '${volumeLabel(osd)}'`, {
-      hint: 'It is not taken over. Give another disk, or wipe this one (wipefs -a) if its data is not needed.',
-    });
-  const reason = await whyNotBlank(path);
-  if (reason !== undefined)
-    throw new AppError('FOREIGN_DISK', `${path} is not empty and holds no file system of an OSD: ${reason}`, {
-      hint: 'It is not overwritten. Wipe it (wipefs -a, blkdiscard, or zeros over its first 4 MiB and its last) if its data is not needed.',
-    });
-  return false;
-}
-
 /** Throws when what is found must not become a new store. */
 type Check = (found: FoundStore) => void;
 
 /** Makes the OSD's file system on a file or device when that is blank; refuses what is not ours. */
-async function ensureFileSystem(path: string, osd: number, check: Check, log: Logger): Promise<void> {
-  if (await holdsFileSystemOf(path, osd)) return;
+async function ensureFileSystem(
+  path: string,
+  own: OwnOsd & { fsid: string },
+  check: Check,
+  log: Logger,
+): Promise<void> {
+  if (await holdsFileSystemOf(path, own)) return;
   check('blank');
-  log.info('making the file system', { osd, path });
-  await makeFileSystem(path, volumeLabel(osd));
+  log.info('making the file system', { osd: own.osd, path });
+  await makeFileSystem(path, own);
 }
 
-async function prepareMounted(config: OsdConfig, mountDir: string, check: Check, log: Logger): Promise<string> {
+async function prepareMounted(
+  config: OsdConfig,
+  { mountDir, fsid, log }: { mountDir: string; fsid: string; log: Logger },
+  check: Check,
+): Promise<string> {
+  const own = { osd: config.id, fsid };
   if ('directory' in config) {
     if (!existsSync(config.directory)) check('missing');
     mkdirSync(config.directory, { recursive: true, mode: 0o700 });
@@ -182,15 +154,15 @@ async function prepareMounted(config: OsdConfig, mountDir: string, check: Check,
     if (!existsSync(config.file)) {
       check('missing');
       log.info('making the file', { osd: config.id, path: config.file, bytes: config.size });
-      await makeFile(config.file, config.size, volumeLabel(config.id));
+      await makeFile(config.file, config.size, own);
     } else if (!statSync(config.file).isFile())
       throw new AppError('DISK', `${config.file} of osd.${config.id} is not a file`);
-    await ensureFileSystem(config.file, config.id, check, log);
+    await ensureFileSystem(config.file, own, check, log);
     mountFile(config.file, mountDir);
     return mountDir;
   }
   const device = devicePath(config);
-  await ensureFileSystem(device, config.id, check, log);
+  await ensureFileSystem(device, own, check, log);
   mount(device, mountDir);
   return mountDir;
 }
@@ -211,8 +183,6 @@ export function noteStoreMade(config: OsdConfig, prepared: PreparedDisk, identit
   if (readFileIfThere(file) === undefined) writeFileAtomic(file, `osd.${config.id}\n`, 0o644);
 }
 
-const identityPattern = /^osd\.(\d+) of cluster (\S+), store (\S+)$/;
-
 /**
  * Brings an OSD's disk to where its store can be opened: makes a sparse file and a file system on first use, mounts it, checks that the store
  * is this OSD's. Where the store was made before (`noteStoreMade` in `identityDir`) none is made again. The process must be in a mount namespace of its own: then nothing is left behind however it ends.
@@ -229,25 +199,23 @@ export async function prepareDisk(
     const error = whyNoNewStore(found, of);
     if (error !== undefined) throw error;
   };
-  const dir = await prepareMounted(config, options.mountDir, check, options.log);
+  const dir = await prepareMounted(config, options, check);
   const label = await readLabel(systemDisk, dir);
   check(label === undefined ? 'unlabelled' : 'store');
   let id = config.uuid ?? uuid(options.random);
   if (label !== undefined) {
-    const match = identityPattern.exec(label.identity);
-    if (match === null || Number(match[1]) !== config.id || match[2] !== options.fsid)
-      throw new AppError(
-        'FOREIGN_DISK',
-        `${dir} holds the store of '${label.identity}', not of osd.${config.id} of cluster ${options.fsid}`,
-        {
-          hint: 'It is not taken over. Give the disk to its OSD, or wipe it if its data is not needed.',
-        },
-      );
-    id = match[3]!;
+    const foreign = whyForeignStore(dir, label.identity, { osd: config.id, fsid: options.fsid });
+    if (foreign !== undefined) throw foreign;
+    id = parseIdentity(label.identity)!.uuid;
   }
   const space = statfsSync(dir);
   const total = space.blocks * space.bsize;
   const whole = 'size' in config && config.size !== undefined ? Math.min(total, config.size) : total;
   const capacityBytes = Math.floor(Math.max(whole / 2, whole - Math.max(overheadMinBytes, whole * overheadShare)));
-  return { dir, capacityBytes, uuid: id, identity: `osd.${config.id} of cluster ${options.fsid}, store ${id}` };
+  return {
+    dir,
+    capacityBytes,
+    uuid: id,
+    identity: identityText({ osd: config.id, fsid: options.fsid, uuid: id }),
+  };
 }

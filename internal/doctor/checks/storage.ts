@@ -1,5 +1,5 @@
 import { sizeWords } from '../../base/words.ts';
-import type { Config } from '../../config/config.ts';
+import type { Config, OsdConfig } from '../../config/config.ts';
 import { type Check, fail, type Finding, ok, unknown, warn } from '../check.ts';
 import { isUnknown } from '../facts.ts';
 
@@ -96,30 +96,58 @@ const disks: Check = {
   id: 'osd-disks',
   title: 'disks of OSDs',
   why: 'A disk that holds an OSD of another cluster is never taken over by itself: it may be the last copy of something.',
-  needs: ['disks'],
-  evaluate({ disks: list }, config) {
+  needs: ['disks', 'storageFsid'],
+  evaluate({ disks: list, storageFsid }, config) {
     if (list.length === 0) return ok('none configured, none found');
-    return list.map(({ exists, inUse, osd, owner, path }): Finding => {
+    return list.map(({ exists, inUse, osd, owner, ownerFsid, path }): Finding => {
       const name = osd === undefined ? path : `osd.${osd} (${path})`;
       if (!exists)
-        return osd !== undefined && isFile(config, path)
+        return osd !== undefined && isMade(config, path)
           ? ok(`${name}: is made at the first start`)
           : fail(`${name}: is not there`, '`lsblk -o NAME,SIZE,SERIAL,LABEL` lists disks; correct storage.osd');
+      if (isUnknown(owner)) return unknown(`${name}: ${owner.unknown}`);
       if (owner === undefined) return ok(`${name}: ${inUse ? 'in use' : 'holds no OSD'}`);
-      const own = osd !== undefined && owner.startsWith(`osd.${osd} `);
-      if (own) return ok(`${name}: holds ${owner}`);
-      return (osd === undefined ? warn : fail)(
-        `${name}: holds ${owner}${osd === undefined ? ', which this node does not name' : ''}`,
-        osd === undefined
-          ? `if its data is needed, name it in storage.osd of a node of that cluster; else \`wipefs -a ${path}\` makes it blank (this destroys the data)`
-          : `name another disk in storage.osd; or, if nobody needs its data, \`wipefs -a ${path}\` (this destroys the data)`,
+      const ours = ownerFsid !== undefined && ownerFsid === storageFsid;
+      if (osd === undefined) return leftOver({ name, path, owner, ours });
+      if (ours && owner.startsWith(`osd.${osd} `)) return ok(`${name}: holds ${owner}`);
+      return fail(
+        `${name}: holds ${owner}, which is ${ours ? 'another OSD of this cluster' : notOursText(ownerFsid, storageFsid)}`,
+        `give it back to its OSD and name another disk in storage.osd; or, if nobody needs its data, ${
+          config.storage.osd.some((one) => isDirectory(one, path)) ? 'empty the directory' : blankText(path)
+        }`,
       );
     });
   },
 };
 
-function isFile(config: Config, path: string): boolean {
-  return config.storage.osd.some((osd) => 'file' in osd && osd.file === path);
+const blankText = (path: string): string => `\`wipefs -a ${path}\` makes it blank (this destroys the data)`;
+
+function notOursText(ownerFsid: string | undefined, own: string | undefined): string {
+  if (ownerFsid === undefined) return 'not known to be of this cluster';
+  return own === undefined ? 'not of this node, which has no storage cluster yet' : `not this cluster, ${own}`;
+}
+
+/** A disk with an OSD that the configuration does not name. */
+function leftOver(disk: { name: string; path: string; owner: string; ours: boolean }): Finding {
+  const { name, path, owner, ours } = disk;
+  return ours
+    ? warn(
+        `${name}: holds ${owner}: of this cluster, but this node does not name it`,
+        `name it in storage.osd of the node that ran it: {id: ${/^osd\.(\d+)/.exec(owner)?.[1] ?? 'N'}, device: ${path}}; or, when \`ceph osd purge\` has taken that OSD out, ${blankText(path)}`,
+      )
+    : warn(
+        `${name}: holds ${owner}: of another cluster than this node's`,
+        `if its data is needed, name it in storage.osd of a node of that cluster; else ${blankText(path)}`,
+      );
+}
+
+/** A file or directory, which an OSD makes for itself. */
+function isMade(config: Config, path: string): boolean {
+  return config.storage.osd.some((osd) => ('file' in osd && osd.file === path) || isDirectory(osd, path));
+}
+
+function isDirectory(osd: OsdConfig, path: string): boolean {
+  return 'directory' in osd && osd.directory === path;
 }
 
 export const storageChecks: readonly Check[] = [fileSystem, sync, space, osdFiles, disks];
