@@ -1,7 +1,11 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Command } from 'commander';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { commands } from './commands.ts';
+import { program } from './program.ts';
 
 /** The command line as users call it, from the source. */
 
@@ -80,6 +84,65 @@ describe('help', () => {
     expect(out).toMatch(/^appliance \S+ \(.+\)\n$/);
     expect(call(['--version']).out).toBe(out);
     expect(JSON.parse(call(['version', '-o', 'json']).out)).toMatchObject({ platform: `linux-${process.arch}` });
+  });
+});
+
+describe('output for programs', () => {
+  /** What stays in the foreground, or prints what a shell reads. */
+  const without = ['up', 'run', 'completion'];
+
+  test('every command that prints something takes -o', async () => {
+    const root = await program([]);
+    const leaves = (command: Command): Command[] =>
+      command.commands.length === 0 ? [command] : command.commands.flatMap(leaves);
+    const missing: string[] = [];
+    for (const row of commands.filter(({ group }) => group !== undefined)) {
+      const command = root.commands.find((one) => one.name() === row.name)!;
+      (await row.load()).command.define(command);
+      for (const leaf of leaves(command)) {
+        const place = leaf.parent === root ? row.name : `${row.name} ${leaf.name()}`;
+        if (!leaf.options.some(({ long }) => long === '--output')) missing.push(place);
+      }
+    }
+    expect(missing.sort()).toEqual(without.toSorted());
+  });
+
+  test('config explain: a key, a section, all; with the values of this machine and where they come from', () => {
+    write('appliance.yaml', `dataDir: ${directory}/data\ntoken: hunter2-hunter2\nports: {api: 7443}\n`);
+    const api = {
+      key: 'ports.api',
+      value: 7443,
+      origin: `${file}:3:9`,
+      default: '6443',
+      variable: 'APPLIANCE_PORTS_API',
+      flag: '--https-listen-port PORT',
+    };
+    expect(JSON.parse(here('config', 'explain', 'ports.api', '-o', 'json').out)).toMatchObject([api]);
+    expect((JSON.parse(here('config', 'explain', 'ports', '-o', 'json').out) as unknown[]).length).toBeGreaterThan(5);
+    const all = here('config', 'explain', '-o', 'yaml').out;
+    expect(all).toContain('value: (hidden)');
+    expect(all).not.toContain('hunter2');
+    const section = here('config', 'explain', 'ports').out.split('\n');
+    expect(section[0]).toBe('ports: Where this node listens.');
+    expect(section[2]).toMatch(/^KEY +VALUE +DEFAULT +MEANING$/);
+    expect(section[3]).toMatch(/^ports\.api +7443 +6443 +The Kubernetes API\.$/);
+    expect(here('config', 'explain', 'ports.api').out).toContain(`Value        7443 (${file}:3:9)\n`);
+    // What keys mean is told whatever the file says.
+    write('appliance.yaml', 'ports: {api: many}\n');
+    expect(here('config', 'explain', 'ports.api')).toMatchObject({ code: 0, err: '' });
+  });
+
+  test('config schema: as YAML and as a table, too', () => {
+    expect(parse(call(['config', 'schema', '-o', 'yaml']).out)).toEqual(JSON.parse(call(['config', 'schema']).out));
+    expect(call(['config', 'schema', '-o', 'table']).out).toMatch(/^KEY +DEFAULT +MEANING\nnode\.name +the host name /);
+  });
+
+  test('steps go to standard error, one document to standard output', () => {
+    const { code, out, err } = here('down', '-o', 'json');
+    expect(code).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ ran: false, dataDir: `${directory}/data` });
+    expect(err).toContain('no supervisor answers');
+    expect(here('down').out).toContain('no supervisor answers');
   });
 });
 
@@ -226,6 +289,7 @@ describe('config', () => {
     const keys = call(['config', 'explain'])
       .out.trimEnd()
       .split('\n')
+      .slice(1)
       .map((line) => line.split(' ')[0]!);
     expect(keys.length).toBeGreaterThan(30);
     for (const key of keys) {
@@ -299,6 +363,13 @@ describe.skipIf(process.getuid?.() !== 0)('reset (as root)', () => {
     expect(out).toMatch(/delete +\S+\/data\/pki +certificate authorities/);
     expect(out).toMatch(/keep +\S+\/data\/photos +the appliance did not make it/);
     expect(out).toMatch(/keep +\S+\/disk +it does not hold osd\.0/);
+    const plan = JSON.parse(here('reset', '--dry-run', '-o', 'json').out) as Record<string, unknown>;
+    expect(plan).toMatchObject({ done: false, wipe: [] });
+    expect(plan.remove).toContainEqual({
+      path: `${directory}/data/pki`,
+      what: expect.stringContaining('certificate authorities'),
+    });
+    expect(plan.keep).toContainEqual({ path: `${directory}/disk`, why: expect.stringContaining('osd.0') });
     expect(entries()).toEqual(['logs', 'photos', 'pki', 'store']);
   });
 

@@ -1,5 +1,13 @@
 import type { Command } from 'commander';
-import { explain } from '../../internal/config/explain.ts';
+import { AppError } from '../../internal/base/errors.ts';
+import { type KeyPath, valueAt } from '../../internal/config/config.ts';
+import {
+  type CurrentValues,
+  explainedPaths,
+  explainKey,
+  explanationRows,
+  explanationText,
+} from '../../internal/config/explain.ts';
 import { jsonSchema } from '../../internal/config/json-schema.ts';
 import {
   checkedConfig,
@@ -8,8 +16,8 @@ import {
   originText,
   problemText,
 } from '../../internal/config/load.ts';
-import { configSources, evaluateHere } from '../../internal/config/machine-system.ts';
-import { keyPaths, sections } from '../../internal/config/keys.ts';
+import { type ConfigArguments, configSources, evaluateHere } from '../../internal/config/machine-system.ts';
+import { keyPaths, keys, sections } from '../../internal/config/keys.ts';
 import {
   type CommandModule,
   configArguments,
@@ -51,20 +59,25 @@ export const command: CommandModule = {
     );
 
     const schema = config.command('schema').description('Print the JSON schema of the file, for editors.');
-    withExamples(schema, [
+    withExamples(withOutput(schema, 'json'), [
       ['appliance config schema > appliance.schema.json', 'then put this on the first line of the file:'],
       ['# yaml-language-server: $schema=appliance.schema.json', 'editors with YAML support complete and check it'],
-    ]).action(() => console.log(JSON.stringify(jsonSchema(), undefined, 2)));
+    ]).action(({ output }: { output: OutputFormat }) =>
+      print(output, jsonSchema(), () => columns(explanationRows(keyPaths.map((path) => explainKey(path))))),
+    );
 
     const about = config
       .command('explain')
       .argument('[key]', 'a key such as cluster.podCIDR, or a section such as storage')
-      .description('Tell what a key means, what it takes, its default, its variable and flag.');
+      .description('Tell what a key means, its value here, what it takes, its default, its variable and flag.');
     suggestions.set(about, [...keyPaths, ...Object.keys(sections)]);
-    withExamples(about, [
+    withExamples(withOutput(about), [
       ['appliance config explain', 'all keys, a line each'],
+      ['appliance config explain storage', 'those of a section, with their values here'],
       ['appliance config explain storage.osd', 'everything about one'],
-    ]).action((key: string | undefined) => void process.stdout.write(explain(key)));
+    ]).action((key: string | undefined, { output }: { output: OutputFormat }) =>
+      explain(configArguments(about), key, output),
+    );
   },
 };
 
@@ -100,4 +113,34 @@ function validateConfig(command: Command, file: string | undefined, output: Outp
 function problemData({ origin, path, message }: ConfigProblem): Record<string, unknown> {
   const { from, ...place } = origin;
   return { key: path, message, from, ...place };
+}
+
+function explain(from: ConfigArguments, name: string | undefined, output: OutputFormat): void {
+  const paths = explainedPaths(name);
+  const current = currentValues(from);
+  const all = paths.map((path) => explainKey(path, current));
+  const about = name === undefined ? undefined : sections[name];
+  print(output, all, () =>
+    all.length === 1 && about === undefined
+      ? explanationText(all[0]!)
+      : [...(about === undefined ? [] : [`${name}: ${about}`, '']), columns(explanationRows(all))].join('\n'),
+  );
+}
+
+/** What the keys are on this machine; undefined when nobody but root may read that: what they mean is told all the same. */
+function currentValues(from: ConfigArguments): CurrentValues | undefined {
+  try {
+    const { config, origins, written } = evaluateHere(configSources(from));
+    return (path: KeyPath) => ({
+      value: keys[path].secret
+        ? valueAt(config, path) === undefined
+          ? undefined
+          : '(hidden)'
+        : valueAt(written as never, path),
+      origin: originText(origins.get(path)!),
+    });
+  } catch (error) {
+    if (error instanceof AppError) return undefined;
+    throw error;
+  }
 }

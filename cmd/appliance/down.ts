@@ -9,30 +9,32 @@ import type { NodeStatus } from '../../internal/node/status.ts';
 import { applianceId } from '../../internal/kube/kubelet/node/identity.ts';
 import { runDirectoryState } from '../../internal/node/run-directory-system.ts';
 import { stopPodsWithStorage, teardownLeftovers, teardownRest } from '../../internal/node/teardown-system.ts';
-import { type CommandModule, configArguments, withExamples } from './command.ts';
+import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
 import { exitCodes } from './exit-codes.ts';
-import { createProgress, type Progress } from './progress.ts';
+import { print, stepsOf } from './output.ts';
+import type { Progress } from './progress.ts';
 
 const patienceMs = 120_000;
 
 export const command: CommandModule = {
   define(command) {
-    withExamples(command, [
+    withExamples(withOutput(command), [
       ['appliance down', 'also after a crash, and when only parts of the node are left'],
       ['appliance -c my.yaml down', 'the node of another configuration'],
-    ]).action(() => down(runningConfig(configArguments(command))));
+    ]).action(({ output }: { output: OutputFormat }) => down(runningConfig(configArguments(command)), output));
   },
 };
 
-async function down(config: Config): Promise<void> {
-  const progress = createProgress(process.stdout);
-  await stopNode(config, progress);
+async function down(config: Config, output: OutputFormat): Promise<void> {
+  const progress = stepsOf(output);
+  const ran = await stopNode(config, progress);
   progress.done(`nothing of ${config.node.name} runs; the data stays in ${config.dataDir}`);
+  print(output, { node: config.node.name, ran, dataDir: config.dataDir });
   process.exit(exitCodes.ok.code);
 }
 
-/** Stops a running node over its control socket, then removes what is left of it: also after the supervisor was killed. */
-export async function stopNode(config: Config, progress: Progress): Promise<void> {
+/** Stops a running node over its control socket, then removes what is left of it: also after the supervisor was killed. True when one ran. */
+export async function stopNode(config: Config, progress: Progress): Promise<boolean> {
   const paths = nodePaths(config.dataDir, config.runDir);
   const running = await controlRequest<NodeStatus>(paths.controlSocket, 'GET', '/status');
   if (running && (await controlRequest(paths.controlSocket, 'POST', '/stop'))) {
@@ -75,4 +77,5 @@ export async function stopNode(config: Config, progress: Progress): Promise<void
     await teardownLeftovers(config, progress.wait);
     await teardownRest(config);
   }
+  return running !== undefined;
 }

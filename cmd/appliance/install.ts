@@ -4,10 +4,12 @@ import { AppError } from '../../internal/base/errors.ts';
 import { loadConfig } from '../../internal/config/machine-system.ts';
 import { installFiles, rollBackExecutable, systemctl, systemdRuns } from '../../internal/node/install-system.ts';
 import { compiled } from '../../internal/node/self-system.ts';
-import { unitName, unitText } from '../../internal/node/unit.ts';
-import { type CommandModule, configArguments, withExamples } from './command.ts';
+import { installedExecutable, unitName, unitText } from '../../internal/node/unit.ts';
+import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
+import { print, stepsOf } from './output.ts';
 
 interface InstallOptions {
+  output: OutputFormat;
   start: boolean;
   root?: string;
   rollback?: boolean;
@@ -15,7 +17,7 @@ interface InstallOptions {
 
 export const command: CommandModule = {
   define(command) {
-    command
+    withOutput(command)
       .option('--no-start', 'enable the service, but neither start nor restart it')
       .option('--root <directory>', 'install into the tree of another machine, such as an image; nothing is started')
       .option('--rollback', 'put the executable back that the last upgrade replaced');
@@ -40,7 +42,11 @@ async function install(configFile: string | undefined, options: InstallOptions):
     throw new AppError('INSTALL', 'systemd does not run this machine', {
       hint: '`appliance run` is what another service manager starts; --root installs into the tree of another machine',
     });
-  if (options.rollback) console.log(rollBackExecutable(place));
+  const progress = stepsOf(options.output);
+  const tell = (more: { changed: boolean; enabled: boolean; started: boolean }): void =>
+    print(options.output, { unit: unitName, executable: place.root + installedExecutable, ...more });
+  let enabled = false;
+  if (options.rollback) progress.line(rollBackExecutable(place));
   else {
     if (!compiled)
       throw new AppError('INSTALL', 'this runs from source; only an executable can be installed', {
@@ -50,19 +56,26 @@ async function install(configFile: string | undefined, options: InstallOptions):
     // A node that would not start is not installed. Of another machine it cannot be known.
     if (here) loadConfig({ file, flags: {} });
     const { done, changed } = await installFiles(place, process.execPath, unitText(template, file));
-    for (const line of done) console.log(line);
-    if (!changed) console.log('executable and unit are there already');
+    for (const line of done) progress.line(line);
+    if (!changed) progress.line('executable and unit are there already');
     await systemctl(place, 'enable', '--quiet', unitName);
-    if (!here || !options.start) return console.log(`${unitName} is enabled`);
+    enabled = true;
+    if (!here || !options.start) {
+      progress.line(`${unitName} is enabled`);
+      return tell({ changed, enabled, started: false });
+    }
     if (!changed) {
       await systemctl(place, 'start', unitName);
-      return console.log(`${unitName} runs; \`appliance status\` tells how the node is`);
+      progress.line(`${unitName} runs; \`appliance status\` tells how the node is`);
+      return tell({ changed, enabled, started: true });
     }
   }
-  if (!here) return;
-  await systemctl(place, 'daemon-reload');
-  if (!options.start) return;
-  // Starts it when it does not run. Containers live on.
-  await systemctl(place, 'restart', unitName);
-  console.log(`${unitName} runs; \`appliance status\` tells how the node is`);
+  const start = here && options.start;
+  if (here) await systemctl(place, 'daemon-reload');
+  if (start) {
+    // Starts it when it does not run. Containers live on.
+    await systemctl(place, 'restart', unitName);
+    progress.line(`${unitName} runs; \`appliance status\` tells how the node is`);
+  }
+  tell({ changed: true, enabled, started: start });
 }

@@ -7,17 +7,22 @@ import { joinCluster } from '../../internal/join/join-system.ts';
 import { discoverServers } from '../../internal/node/discovery/mdns-system.ts';
 import { socketAnswers } from '../../internal/node/probe-system.ts';
 import { parseToken } from '../../internal/pki/token.ts';
-import { type CommandModule, configArguments, withExamples } from './command.ts';
+import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
 import { withKeyFlags } from './key-flags.ts';
-import { createProgress } from './progress.ts';
+import { print, stepsOf } from './output.ts';
 import { up } from './up.ts';
+
+interface JoinOptions {
+  readonly output: OutputFormat;
+  readonly start: boolean;
+}
 
 /** How long servers on the network have to answer. */
 const discoverMs = 10_000;
 
 export const command: CommandModule = {
   define(command) {
-    withKeyFlags(command)
+    withKeyFlags(withOutput(command))
       .argument('<token>', 'what `appliance token create` printed on a server; "-" reads it from standard input')
       .option('--no-start', 'only join; `appliance up` or `appliance run` starts the node later');
     withExamples(command, [
@@ -28,13 +33,13 @@ export const command: CommandModule = {
         'as one more server, with a token of `token create --role server`',
       ],
       ['appliance join - --role agent,osd --osd "{file: /mnt/usb/osd.img}" <token.txt', 'with a disk for storage'],
-    ]).action((token: string, { start }: { start: boolean }) => join(configArguments(command), token, start));
+    ]).action((token: string, options: JoinOptions) => join(configArguments(command), token, options));
   },
 };
 
 /** Makes this machine a node of the token's cluster, then runs it as `up` does. */
-async function join(from: ConfigArguments, tokenText: string, start: boolean): Promise<void> {
-  const progress = createProgress(process.stdout);
+async function join(from: ConfigArguments, tokenText: string, { output, start }: JoinOptions): Promise<void> {
+  const progress = stepsOf(output);
   const text = tokenText === '-' ? (await Bun.stdin.text()).trim() : tokenText;
   parseToken(text);
   if (process.getuid?.() !== 0)
@@ -55,7 +60,8 @@ async function join(from: ConfigArguments, tokenText: string, start: boolean): P
     step: (step) => progress.done(step),
   });
   progress.line(`This machine is now node ${joined.node} of the cluster at ${server}; it needs the token no more.`);
-  if (start) return up(from);
+  print(output, { node: joined.node, server, roles: joined.roles });
+  if (start) return up(from, progress);
   progress.line('`appliance up` or `appliance run` starts it.');
 }
 

@@ -1,11 +1,17 @@
 import { stringify } from 'yaml';
 import type { OutputFormat } from './command.ts';
+import { createProgress, type Progress } from './progress.ts';
 
-/** Prints data as JSON or YAML, or for people as `table` writes it. */
-export function print(format: OutputFormat, data: unknown, table: () => string): void {
+/** Prints data as JSON or YAML, or for people as `table` writes it; without one, steps have told them already (`stepsOf`). */
+export function print(format: OutputFormat, data: unknown, table?: () => string): void {
   if (format === 'json') console.log(JSON.stringify(data, undefined, 2));
   else if (format === 'yaml') process.stdout.write(stringify(data));
-  else console.log(table());
+  else if (table) console.log(table());
+}
+
+/** What a command that does something tells on its way: standard output when that is for people, else standard error, so that a program reads one document. */
+export function stepsOf(format: OutputFormat): Progress {
+  return createProgress(format === 'table' ? process.stdout : process.stderr);
 }
 
 /** Rows of equal length, the first of them the heads, one below the other. */

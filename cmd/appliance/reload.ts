@@ -3,18 +3,20 @@ import { type ConfigArguments, runningConfig } from '../../internal/config/machi
 import { nodePaths } from '../../internal/config/paths.ts';
 import { controlRequest } from '../../internal/node/control-system.ts';
 import type { ReloadStatus } from '../../internal/node/status.ts';
-import { type CommandModule, configArguments, withExamples } from './command.ts';
+import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
+import { print } from './output.ts';
 
 export const command: CommandModule = {
   define(command) {
-    withExamples(command, [
+    withExamples(withOutput(command), [
       ['appliance reload', 'after editing the configuration; the same as SIGHUP or systemctl reload'],
-    ]).action(() => reload(configArguments(command)));
+      ['appliance reload -o json', 'for programs: which keys hold now and which need a restart'],
+    ]).action(({ output }: { output: OutputFormat }) => reload(configArguments(command), output));
   },
 };
 
 /** Has the running node read its configuration again, and tells what of it holds now. A refused configuration changes nothing and is an error. */
-async function reload(from: ConfigArguments): Promise<void> {
+async function reload(from: ConfigArguments, output: OutputFormat): Promise<void> {
   const config = runningConfig(from);
   const result = await controlRequest<ReloadStatus>(
     nodePaths(config.dataDir, config.runDir).controlSocket,
@@ -29,8 +31,15 @@ async function reload(from: ConfigArguments): Promise<void> {
     throw new AppError(result.errorCode ?? 'RELOAD', result.error, {
       hint: 'the node goes on with the configuration that it has',
     });
-  const { applied, restart } = result;
-  if (applied.length === 0 && restart.length === 0) console.log('nothing changed');
-  if (applied.length > 0) console.log(`holds now: ${applied.join(', ')}`);
-  if (restart.length > 0) console.log(`holds after a restart (systemctl restart appliance): ${restart.join(', ')}`);
+  const { at, applied, restart } = result;
+  print(output, { at, applied, restart }, () =>
+    [
+      ...(applied.length > 0 ? [`holds now: ${applied.join(', ')}`] : []),
+      ...(restart.length > 0
+        ? [`holds after a restart (systemctl restart appliance): ${restart.join(', ')}`]
+        : applied.length > 0
+          ? []
+          : ['nothing changed']),
+    ].join('\n'),
+  );
 }

@@ -18,12 +18,12 @@ import {
 import { nodePaths } from '../../internal/config/paths.ts';
 import { type FoundOsd, foreignMounts, type ResetPlan, resetPlan } from '../../internal/node/reset-plan.ts';
 import { runDirectoryState } from '../../internal/node/run-directory-system.ts';
-import { type CommandModule, configArguments, withExamples } from './command.ts';
+import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
 import { stopNode } from './down.ts';
-import { createProgress } from './progress.ts';
-import { columns } from './output.ts';
+import { columns, print, stepsOf } from './output.ts';
 
 interface ResetOptions {
+  output: OutputFormat;
   yes?: boolean;
   wipeDevices?: boolean;
   dryRun?: boolean;
@@ -31,12 +31,13 @@ interface ResetOptions {
 
 export const command: CommandModule = {
   define(command) {
-    command
+    withOutput(command)
       .option('-y, --yes', 'do not ask')
       .option('--dry-run', 'only show what would go')
       .option('--wipe-devices', 'make the devices that hold OSDs of this node blank, too');
     withExamples(command, [
       ['appliance reset --dry-run', 'what would go and what stays'],
+      ['appliance reset --dry-run -o json', 'the same for programs'],
       ['appliance reset', 'shows it, asks, stops the node and deletes it'],
       ['appliance reset --yes --wipe-devices', 'without asking, and the disks are blank afterwards'],
     ]).action((options: ResetOptions) => reset(configArguments(command), options));
@@ -47,6 +48,7 @@ export const command: CommandModule = {
 const mountsShownMax = 10;
 
 async function reset(from: ConfigArguments, options: ResetOptions): Promise<void> {
+  const { output } = options;
   if (process.getuid?.() !== 0)
     throw new AppError('ROOT', 'reset must be started by root', { hint: 'start it with sudo' });
   const config = runningConfig(from);
@@ -62,16 +64,19 @@ async function reset(from: ConfigArguments, options: ResetOptions): Promise<void
     });
   let plan = await look();
   if (plan.remove.length === 0 && plan.wipe.length === 0) {
-    console.log(`there is nothing of a node in ${config.dataDir} and ${config.runDir}`);
-    return;
+    return print(
+      output,
+      resetData(config, plan, false),
+      () => `there is nothing of a node in ${config.dataDir} and ${config.runDir}`,
+    );
   }
-  console.log(planText(config, plan));
+  const progress = stepsOf(output);
+  progress.line(planText(config, plan));
   // Of a node that was killed the containers' mounts are still there; stopping takes them back.
   refuseForeignMounts(plan, [nodePaths(config.dataDir, config.runDir).agent, config.runDir]);
-  if (options.dryRun) return;
-  if (!options.yes) await ask(config.node.name);
+  if (options.dryRun) return print(output, resetData(config, plan, false));
+  if (!options.yes) await ask(config.node.name, output);
 
-  const progress = createProgress(process.stdout);
   await stopNode(config, progress);
   // A node that stopped has taken back what it mounted.
   refuseForeignMounts(plan);
@@ -89,7 +94,13 @@ async function reset(from: ConfigArguments, options: ResetOptions): Promise<void
   progress.done(
     `nothing of ${config.node.name} is left${plan.keep.length > 0 ? ' but what is listed above as kept' : ''}`,
   );
+  print(output, resetData(config, plan, true));
   process.exit(0);
+}
+
+/** For programs: what a reset deletes and keeps, and whether it has. */
+function resetData(config: Config, { remove, wipe, keep }: ResetPlan, done: boolean): Record<string, unknown> {
+  return { node: config.node.name, done, remove, wipe, keep };
 }
 
 function planText(config: Config, { remove, wipe, keep }: ResetPlan): string {
@@ -101,12 +112,15 @@ function planText(config: Config, { remove, wipe, keep }: ResetPlan): string {
   return `reset of node ${config.node.name}: it is stopped, its containers end, and this is done:\n\n${columns([['', 'PATH', 'WHAT'], ...rows])}\n`;
 }
 
-async function ask(node: string): Promise<void> {
+async function ask(node: string, output: OutputFormat): Promise<void> {
   if (!process.stdin.isTTY)
     throw new AppError('USAGE', 'reset asks before it deletes, and there is no terminal to ask on', {
       hint: '--yes deletes without asking, --dry-run only shows',
     });
-  const questions = createInterface({ input: process.stdin, output: process.stdout });
+  const questions = createInterface({
+    input: process.stdin,
+    output: output === 'table' ? process.stdout : process.stderr,
+  });
   const answer = await questions.question(
     `All of this is lost for ever. Type the name of the node, ${node}, to go on: `,
   );

@@ -76,21 +76,25 @@ export const command: CommandModule = {
       .command('compact')
       .argument('[revision]', 'the oldest that can still be read; without it the newest')
       .description('Forget history, and wait until it is gone.');
-    withExamples(compact, [['appliance store compact', 'then `appliance store defrag` makes the file smaller']]).action(
-      (revision: string | undefined) => withStore(compact, (store) => compactTo(store, revision)),
+    withExamples(withOutput(compact), [
+      ['appliance store compact', 'then `appliance store defrag` makes the file smaller'],
+    ]).action((revision: string | undefined, { output }: Output) =>
+      withStore(compact, (store) => compactTo(store, revision, output)),
     );
     const defrag = command.command('defrag').description('Give the space of what was deleted back to the file system.');
-    withExamples(defrag, [['appliance store defrag', 'while the node runs; it answers late for a moment']]).action(() =>
-      withStore(defrag, defragment),
-    );
+    withExamples(withOutput(defrag), [
+      ['appliance store defrag', 'while the node runs; it answers late for a moment'],
+    ]).action(({ output }: Output) => withStore(defrag, (store) => defragment(store, output)));
     const disarm = command.command('disarm').description('Take back every alarm, when its cause is gone.');
-    withExamples(disarm, [['appliance store disarm', 'after room was made: writing goes on']]).action(() =>
-      withStore(disarm, disarmAll),
+    withExamples(withOutput(disarm), [['appliance store disarm', 'after room was made: writing goes on']]).action(
+      ({ output }: Output) => withStore(disarm, (store) => disarmAll(store, output)),
     );
     const reset = command
       .command('cluster-reset')
       .description('Make this server the only member, when the others are lost for good; the node must not run.');
-    withExamples(reset, [['appliance store cluster-reset', 'then: appliance up']]).action(() => clusterReset(reset));
+    withExamples(withOutput(reset), [['appliance store cluster-reset', 'then: appliance up']]).action(
+      ({ output }: Output) => clusterReset(reset, output),
+    );
   },
 };
 
@@ -310,27 +314,30 @@ async function restoreOne(command: Command, file: string, output: OutputFormat):
   );
 }
 
-async function compactTo(store: Store, asked: string | undefined): Promise<void> {
+async function compactTo(store: Store, asked: string | undefined, output: OutputFormat): Promise<void> {
   if (asked !== undefined && !/^\d{1,15}$/.test(asked))
     throw new AppError('USAGE', `${JSON.stringify(asked)} is no revision`, { hint: 'expected a number such as 4711' });
   const revision = asked === undefined ? store.revision : Number(asked);
   await store.compact(revision, { physical: true });
-  console.log(`history before revision ${revision} is gone`);
+  print(output, { revision }, () => `history before revision ${revision} is gone`);
 }
 
-async function defragment(store: Store): Promise<void> {
+async function defragment(store: Store, output: OutputFormat): Promise<void> {
   const before = store.status().databaseBytes;
   await store.defragment();
-  console.log(`defragmented; it was ${mebibytes(before)}`);
+  print(output, { bytesBefore: before }, () => `defragmented; it was ${mebibytes(before)}`);
 }
 
-async function disarmAll(store: Store): Promise<void> {
+async function disarmAll(store: Store, output: OutputFormat): Promise<void> {
   const alarms = await store.alarms();
   for (const alarm of alarms) await store.disarmAlarm(alarm);
-  console.log(alarms.length === 0 ? 'there is no alarm' : `disarmed: ${alarms.map(({ type }) => type).join()}`);
+  const disarmed = alarms.map(({ memberId, type }) => ({ member: hex(memberId), type }));
+  print(output, { disarmed }, () =>
+    alarms.length === 0 ? 'there is no alarm' : `disarmed: ${alarms.map(({ type }) => type).join()}`,
+  );
 }
 
-async function clusterReset(command: Command): Promise<void> {
+async function clusterReset(command: Command, output: OutputFormat): Promise<void> {
   const config = await stoppedConfig(command);
   const paths = nodePaths(config.dataDir, config.runDir);
   if (!existsSync(paths.store)) throw new AppError('NOT_SERVER', `there is no store in ${paths.store}`);
@@ -343,7 +350,10 @@ async function clusterReset(command: Command): Promise<void> {
     member: controlMember(config),
   });
   forgetMember(paths);
-  console.log(
-    'This server is the only member of the store now. Start it: appliance up. Other servers must be emptied and join anew.',
+  print(
+    output,
+    { node: config.node.name },
+    () =>
+      'This server is the only member of the store now. Start it: appliance up. Other servers must be emptied and join anew.',
   );
 }

@@ -10,7 +10,7 @@ import { createKubeClient } from '../../internal/kube/client/client.ts';
 import { httpsTransport } from '../../internal/kube/client/https-transport.ts';
 import { caHash, formatToken } from '../../internal/pki/token.ts';
 import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
-import { columns, print } from './output.ts';
+import { columns, print, stepsOf } from './output.ts';
 
 /** `appliance token`: on a server, with the administrator's certificate, over the API. */
 
@@ -45,10 +45,12 @@ export const command: CommandModule = {
       .command('delete')
       .argument('<id...>', 'of `appliance token list`, or whole tokens')
       .description('Make tokens useless; nodes that have joined stay.');
-    withExamples(remove, [
+    withExamples(withOutput(remove), [
       ['appliance token delete k7f2qp', 'an id of `appliance token list`'],
       ['appliance token delete k7f2qp x0d9wl', 'several at once'],
-    ]).action((ids: string[]) => tokenDelete(configArguments(remove), ids));
+    ]).action((ids: string[], { output }: { output: OutputFormat }) =>
+      tokenDelete(configArguments(remove), ids, output),
+    );
   },
 };
 
@@ -166,8 +168,10 @@ async function tokenList(from: ConfigArguments, output: OutputFormat): Promise<v
   );
 }
 
-async function tokenDelete(from: ConfigArguments, ids: readonly string[]): Promise<void> {
+async function tokenDelete(from: ConfigArguments, ids: readonly string[], output: OutputFormat): Promise<void> {
   const { client } = admin(from);
+  const progress = stepsOf(output);
+  const deleted: string[] = [];
   for (const given of ids) {
     // The whole token is taken too; the id is its secret's first part.
     const id = /(?:^|:)([a-z0-9]{6})(?:\.[^:]*)?$/.exec(given)?.[1] ?? given;
@@ -175,6 +179,8 @@ async function tokenDelete(from: ConfigArguments, ids: readonly string[]): Promi
       throw new AppError('TOKEN', `there is no token ${JSON.stringify(id.slice(0, 64))}`, {
         hint: '`appliance token list` shows them',
       });
-    console.log(`token ${id} deleted`);
+    progress.line(`token ${id} deleted`);
+    deleted.push(id);
   }
+  print(output, { deleted });
 }

@@ -3,17 +3,18 @@ import { AppError } from '../../internal/base/errors.ts';
 import { type ConfigArguments, runningConfig } from '../../internal/config/machine-system.ts';
 import { removeFiles, systemctl, systemdRuns, unitInstalled } from '../../internal/node/install-system.ts';
 import { unitName } from '../../internal/node/unit.ts';
-import { type CommandModule, configArguments, withExamples } from './command.ts';
+import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
 import { stopNode } from './down.ts';
-import { createProgress } from './progress.ts';
+import { print, stepsOf } from './output.ts';
 
 interface UninstallOptions {
   root?: string;
+  output: OutputFormat;
 }
 
 export const command: CommandModule = {
   define(command) {
-    command.option('--root <directory>', 'remove it from the tree of another machine');
+    withOutput(command).option('--root <directory>', 'remove it from the tree of another machine');
     withExamples(command, [
       ['appliance uninstall', 'stop the node, then remove service and executable; configuration and data stay'],
       ['appliance reset && appliance uninstall', 'also delete the data'],
@@ -28,7 +29,7 @@ async function uninstall(from: ConfigArguments, options: UninstallOptions): Prom
   const place = { root: options.root === undefined ? '' : resolve(options.root).replace(/\/$/, '') };
   const here = place.root === '';
   const config = here ? runningConfig(from) : undefined;
-  const progress = createProgress(process.stdout);
+  const progress = stepsOf(options.output);
   // Before the service is stopped, which leaves containers running: their volumes are written out while the storage still runs.
   if (config) await stopNode(config, progress);
   if (unitInstalled(place)) {
@@ -47,5 +48,6 @@ async function uninstall(from: ConfigArguments, options: UninstallOptions): Prom
         ? `configuration and ${config.dataDir} stay`
         : 'configuration and data stay',
   );
+  print(options.output, { removed, kept: config ? [config.dataDir] : [] });
   process.exit(0);
 }

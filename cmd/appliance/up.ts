@@ -28,13 +28,12 @@ const usualRunDir = '/run/appliance';
 /** After this long the screen is shown with what is not ready yet; the node goes on. */
 const patienceMs = 180_000;
 
-/** Starts the node in the foreground; returns when it has been stopped and cleaned up. */
-export async function up(from: ConfigArguments): Promise<void> {
+/** Starts the node in the foreground and tells of it in `progress`; returns when it has been stopped and cleaned up. */
+export async function up(from: ConfigArguments, progress = createProgress(process.stdout)): Promise<void> {
   const began = performance.now();
   const node = await preparedNode(from);
   const { config } = node;
   const paths = nodePaths(config.dataDir, config.runDir);
-  const progress = createProgress(process.stdout);
   progress.line(
     `appliance ${buildVersion()}: starting node ${config.node.name} (${config.node.ip}), roles ${config.roles.join(', ')}`,
   );

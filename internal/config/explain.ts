@@ -19,52 +19,102 @@ export function exampleText(path: KeyPath): string {
   return stringify(value, { flowCollectionPadding: false, defaultStringType: 'PLAIN' }).trimEnd();
 }
 
-const indented = (text: string): string => text.replace(/^/gm, '  ');
+/** What a key is on this machine, as it would be written in a file, and where that comes from. */
+export interface CurrentValue {
+  readonly value: unknown;
+  readonly origin: string;
+}
 
-function explainKey(path: KeyPath): string {
-  const { about, defaultText, flag, type, role, secret } = keys[path];
-  const repeat = {
-    text: '',
-    number: '',
-    list: ', with commas or repeated',
-    map: ', with commas or repeated',
-    items: ', repeated',
+/** Undefined where the configuration cannot be read. */
+export type CurrentValues = (path: KeyPath) => CurrentValue;
+
+/** Everything about one key, for people and programs. */
+export interface KeyExplanation extends Partial<CurrentValue> {
+  readonly key: KeyPath;
+  readonly about: string;
+  readonly default: string;
+  readonly variable: string;
+  readonly flag: string;
+  readonly takesEffect: string;
+  readonly onlyWithRole?: string;
+  readonly secret?: true;
+  /** Keys of each entry of a list, and what they mean. */
+  readonly entry?: Readonly<Record<string, string>>;
+  readonly example: unknown;
+}
+
+const repeats = {
+  text: '',
+  number: '',
+  list: ', with commas or repeated',
+  map: ', with commas or repeated',
+  items: ', repeated',
+};
+
+export function explainKey(path: KeyPath, current?: CurrentValues): KeyExplanation {
+  const { about, defaultText, flag, type, role, secret, example } = keys[path];
+  return {
+    key: path,
+    about,
+    ...current?.(path),
+    default: defaultText,
+    variable: variableOf(path),
+    flag: `--${flag} ${type.placeholder}${repeats[type.form]}`,
+    takesEffect: changeText(path),
+    ...(role === undefined ? {} : { onlyWithRole: role }),
+    ...(secret ? { secret: true } : {}),
+    ...(path === 'storage.osd' ? { entry: osdKeys } : {}),
+    example,
   };
-  const lines = [
-    `${path}: ${about}`,
-    '',
-    `Default      ${defaultText}`,
-    `Variable     ${variableOf(path)}`,
-    `Flag         --${flag} ${type.placeholder}${repeat[type.form]}`,
-    `Takes effect ${changeText(path)}`,
-    ...(role === undefined ? [] : [`Only with    role ${role}`]),
-    ...(secret ? ['Secret       never shown; keep the file 0600'] : []),
-    ...(path === 'storage.osd'
-      ? ['', 'Each entry:', ...Object.entries(osdKeys).map(([key, text]) => `  ${key.padEnd(10)} ${text}`)]
-      : []),
-    '',
-    'Example:',
-    indented(exampleText(path)),
-  ];
-  return `${lines.join('\n')}\n`;
 }
 
-function listed(paths: readonly KeyPath[]): string {
-  const width = Math.max(...paths.map((path) => path.length));
-  return paths.map((path) => `${path.padEnd(width)}   ${keys[path].about}\n`).join('');
-}
-
-/** What a key or a section is about, or of nothing all keys. AppError CONFIG for what is not known. */
-export function explain(name: string | undefined): string {
-  if (name === undefined) return listed(keyPaths);
+/** The keys that a name means: a key, its flag or variable; a section; nothing: all of them. AppError CONFIG for what is not known. */
+export function explainedPaths(name: string | undefined): readonly KeyPath[] {
+  if (name === undefined) return keyPaths;
   const path = keyPaths.find((known) => known === name || keys[known].flag === name || variableOf(known) === name);
-  if (path) return explainKey(path);
-  if (Object.hasOwn(sections, name))
-    return `${name}: ${sections[name]}\n\n${listed(keyPaths.filter((known) => known.startsWith(`${name}.`)))}`;
+  if (path) return [path];
+  if (Object.hasOwn(sections, name)) return keyPaths.filter((known) => known.startsWith(`${name}.`));
   const last = keyPaths.find((known) => known.split('.').at(-1) === name);
   throw new AppError(
     'CONFIG',
     `no key ${name}${last ? `; did you mean ${last}?` : didYouMean(name, [...keyPaths, ...Object.keys(sections)])}`,
     { hint: '`appliance config explain` lists them all' },
   );
+}
+
+const valueText = (value: unknown): string =>
+  value === undefined ? 'nothing' : typeof value === 'string' ? value : JSON.stringify(value);
+
+/** One key in full. */
+export function explanationText(one: KeyExplanation): string {
+  const lines = [
+    `${one.key}: ${one.about}`,
+    '',
+    ...(one.origin === undefined ? [] : [`Value        ${valueText(one.value)} (${one.origin})`]),
+    `Default      ${one.default}`,
+    `Variable     ${one.variable}`,
+    `Flag         ${one.flag}`,
+    `Takes effect ${one.takesEffect}`,
+    ...(one.onlyWithRole === undefined ? [] : [`Only with    role ${one.onlyWithRole}`]),
+    ...(one.secret ? ['Secret       never shown; keep the file 0600'] : []),
+    ...(one.entry
+      ? ['', 'Each entry:', ...Object.entries(one.entry).map(([key, text]) => `  ${key.padEnd(10)} ${text}`)]
+      : []),
+    '',
+    'Example:',
+    exampleText(one.key).replace(/^/gm, '  '),
+  ];
+  return lines.join('\n');
+}
+
+const cellMax = 36;
+const cell = (text: string): string => (text.length > cellMax ? `${text.slice(0, cellMax - 1)}…` : text);
+
+/** Several keys, a row each, below their heads. */
+export function explanationRows(all: readonly KeyExplanation[]): string[][] {
+  const known = all.some(({ origin }) => origin !== undefined);
+  return [
+    ['KEY', ...(known ? ['VALUE'] : []), 'DEFAULT', 'MEANING'],
+    ...all.map((one) => [one.key, ...(known ? [cell(valueText(one.value))] : []), cell(one.default), one.about]),
+  ];
 }

@@ -132,8 +132,9 @@ describe('a cluster that is found', () => {
     expect(foreign.code).not.toBe(0);
     expect(foreign.stderr).toContain('servers of other clusters do: node-1 (10.98.0.1)');
     expect(existsSync(join(third.data, 'identity/cluster.json'))).toBe(false);
-    const output = await third.appliance('join', await newToken(), '--no-start');
-    expect(output.stdout + output.stderr).toContain('now node node-3 of the cluster at 10.98.0.1:6443');
+    const output = await third.appliance('join', await newToken(), '--no-start', '-o', 'json');
+    expect(output.stderr).toContain('now node node-3 of the cluster at 10.98.0.1:6443');
+    expect(JSON.parse(output.stdout)).toEqual({ node: 'node-3', server: '10.98.0.1:6443', roles: ['agent'] });
     expect(output.code).toBe(0);
   });
 

@@ -47,7 +47,13 @@ describe.runIf(Bun.which('systemctl') !== null)('install', () => {
   });
 
   test('with a configuration: every command of the unit names it', async () => {
-    await install('--config', '/etc/my node.yaml');
+    expect(JSON.parse(await install('--config', '/etc/my node.yaml', '-o', 'json'))).toEqual({
+      unit: 'appliance.service',
+      executable: executable(),
+      changed: true,
+      enabled: true,
+      started: false,
+    });
     const lines = readFileSync(unit(), 'utf8').split('\n');
     expect(lines.filter((line) => line.startsWith('Exec'))).toEqual([
       'ExecStart=/usr/local/bin/appliance --config "/etc/my node.yaml" run',
@@ -74,7 +80,10 @@ describe.runIf(Bun.which('systemctl') !== null)('install', () => {
       mkdirSync(join(tree, directory), { recursive: true });
       writeFileSync(join(tree, directory, 'kept'), '');
     }
-    await must([binary, 'uninstall', '--root', tree]);
+    expect(JSON.parse(await must([binary, 'uninstall', '--root', tree, '-o', 'json']))).toEqual({
+      removed: [unit(), executable(), `${executable()}.previous`],
+      kept: [],
+    });
     for (const path of [executable(), `${executable()}.previous`, unit(), wanted()])
       expect(existsSync(path), path).toBe(false);
     for (const directory of ['etc/appliance', 'var/lib/appliance'])

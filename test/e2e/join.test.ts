@@ -73,7 +73,9 @@ describe('join', () => {
     await Bun.sleep(1500);
     expect(await refused(second, short)).toContain('has expired');
     const gone = await newToken();
-    expect((await server.appliance('token', 'delete', gone)).code).toBe(0);
+    const [, id] = /::node:([a-z0-9]{6})\./.exec(gone)!;
+    const deleted = await server.appliance('token', 'delete', gone, '-o', 'json');
+    expect([deleted.code, JSON.parse(deleted.stdout)]).toEqual([0, { deleted: [id] }]);
     expect(await refused(second, gone)).toContain('not known here');
     const nobody = await second.appliance('join', token, '--server', 'https://10.98.0.9:6443');
     expect(nobody.stderr).toMatch(/10\.98\.0\.9:6443/);
