@@ -62,7 +62,7 @@ export function decodeKind(
 ): JsonObject {
   const expect = { apiVersion: apiVersionOf(kind), kind: kind.kind };
   const decoded = decodeAny(context, bodySchema(kind), body, fieldValidation, expect);
-  return accept(context, kind, pruneDecoded(kind, decoded, fieldValidation));
+  return accept(context, kind, pruneDecoded(kind, decoded, fieldValidation, context.core.schemas));
 }
 
 /** What a body is decoded as: custom resources have their schema looked at afterwards. */
@@ -263,7 +263,7 @@ export async function patchFromBody(context: RequestContext): Promise<Written> {
         fieldValidation: parameters.fieldValidation,
       });
       context.warnings.length = 0;
-      const next = accept(context, kind, pruneDecoded(kind, decoded, parameters.fieldValidation));
+      const next = accept(context, kind, pruneDecoded(kind, decoded, parameters.fieldValidation, core.schemas));
       if (metadataOf(next).name !== info.name)
         throw invalid(kind.group, kind.kind, info.name, [
           {
@@ -285,7 +285,9 @@ async function apply(context: RequestContext, parameters: WriteParameters, body:
     throw invalid('meta.k8s.io', 'PatchOptions', '', [
       { type: 'FieldValueRequired', field: 'fieldManager', detail: 'Required value: is required for apply patch' },
     ]);
+  const undeclared: string[] = [];
   const decoded = decodeBody(body, 'application/apply-patch+yaml', {
+    undeclared,
     schema: bodySchema(kind),
     source: core.schemas,
     fieldValidation: parameters.fieldValidation,
@@ -299,7 +301,7 @@ async function apply(context: RequestContext, parameters: WriteParameters, body:
       `the name of the object (${String(metadata.name)}) does not match the name on the URL (${info.name})`,
     );
   checkNamespace(context, applied);
-  refuseUndeclared(kind, applied);
+  refuseUndeclared(kind, applied, undeclared, core.schemas);
   if (Array.isArray(metadata.managedFields) && metadata.managedFields.length > 0)
     throw badRequest('metadata.managedFields must be nil');
   return update(context, parameters, {

@@ -16,6 +16,8 @@ export interface DecodeOptions {
   fieldValidation: FieldValidation;
   /** What the endpoint expects: filled in when the body leaves it out, refused with 400 when it differs. */
   expect?: { apiVersion: string; kind: string };
+  /** Takes the paths of fields that the schema does not name, in place of a complaint about each. */
+  undeclared?: string[];
 }
 
 export interface Decoded {
@@ -85,7 +87,12 @@ function decodeWith(value: unknown, duplicates: string[], options: DecodeOptions
     name,
     options.expect,
   ) as JsonObject;
-  return finish(decoded, [...walk.unknown, ...duplicates], options);
+  if (options.undeclared !== undefined) {
+    options.undeclared.push(...walk.unknown);
+    return finish(decoded, duplicates, options);
+  }
+  const unknown = walk.unknown.map((path) => `unknown field ${JSON.stringify(path)}`);
+  return finish(decoded, [...unknown, ...duplicates], options);
 }
 
 function checkType(object: JsonObject, expect: { apiVersion: string; kind: string }): void {
@@ -121,6 +128,7 @@ function cannotHandle(expect: { apiVersion: string; kind: string } | undefined, 
 
 interface Walk {
   source: SchemaSource;
+  /** Paths of fields that the schema does not name. */
   unknown: string[];
 }
 
@@ -292,7 +300,7 @@ function decodeStruct(
           ? zeroOf(walk, schema.additionalProperties)
           : (decodeValue(walk, schema.additionalProperties, child, childPath, structName, expect) ?? null);
     } else if (schema.preserveUnknownFields === true) out[key] = child;
-    else walk.unknown.push(`unknown field ${JSON.stringify(childPath)}`);
+    else walk.unknown.push(childPath);
   }
   return out;
 }

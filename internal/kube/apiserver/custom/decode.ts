@@ -1,20 +1,37 @@
-import type { KindInfo } from '../../api/kinds.ts';
+import type { CustomKind, KindInfo } from '../../api/kinds.ts';
 import { apiVersionOf } from '../../api/kinds.ts';
-import type { Decoded, FieldValidation } from '../../machinery/decode.ts';
+import { type Decoded, decodeObject, type FieldValidation } from '../../machinery/decode.ts';
 import { cloneJson, isObject, type JsonObject } from '../../machinery/json.ts';
+import type { SchemaSource } from '../../machinery/openapi.ts';
 import { badRequest, failure, methodNotSupported } from '../../machinery/status.ts';
 import { prune } from '../../machinery/structural/values.ts';
 
 const shownMax = 50;
+
+const metadataSchema = 'io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta';
+
+/** Drops, in place, what neither the schema of a custom resource nor, for the metadata of embedded objects, ObjectMeta names. The paths. Throws 400. */
+function pruneCustom(custom: CustomKind, object: JsonObject, source: SchemaSource): string[] {
+  const embedded: string[] = [];
+  const unknown = prune(custom.structural, object, (inner, path) => {
+    if (!isObject(inner.metadata)) return;
+    const undeclared: string[] = [];
+    const options = { schema: metadataSchema, source, fieldValidation: 'Ignore', undeclared } as const;
+    inner.metadata = decodeObject(inner.metadata, options).object;
+    embedded.push(...undeclared.map((field) => `${path}.metadata.${field}`));
+  });
+  return [...unknown, ...embedded];
+}
 
 /** Drops what the schema of a custom resource does not name, and tells of it as `fieldValidation` wants. Throws 400. */
 export function pruneDecoded(
   kind: Pick<KindInfo, 'kind' | 'version' | 'custom'>,
   decoded: Decoded,
   fieldValidation: FieldValidation,
+  source: SchemaSource,
 ): Decoded {
   if (kind.custom === undefined) return decoded;
-  const unknown = prune(kind.custom.structural, decoded.object)
+  const unknown = pruneCustom(kind.custom, decoded.object, source)
     .slice(0, shownMax)
     .map((path) => `unknown field ${JSON.stringify(path)}`);
   if (unknown.length === 0 || fieldValidation === 'Ignore') return decoded;
@@ -24,10 +41,18 @@ export function pruneDecoded(
   );
 }
 
-/** Server-side apply takes only fields that the schema has: nobody could own the others. Throws 500 with upstream's text. */
-export function refuseUndeclared(kind: KindInfo, applied: JsonObject): void {
-  if (kind.custom === undefined) return;
-  const unknown = prune(kind.custom.structural, cloneJson(applied));
+/**
+ * Server-side apply takes only fields that the schema has, whatever the field validation: nobody could own the others. `undeclared` are those that
+ * decoding has found. Throws 500 with upstream's text.
+ */
+export function refuseUndeclared(
+  kind: KindInfo,
+  applied: JsonObject,
+  undeclared: readonly string[],
+  source: SchemaSource,
+): void {
+  const own = kind.custom === undefined ? [] : pruneCustom(kind.custom, cloneJson(applied), source);
+  const unknown = [...undeclared, ...own];
   if (unknown.length === 0) return;
   const metadata = isObject(applied.metadata) ? applied.metadata : {};
   const where = `${String(metadata.namespace ?? '')}/${String(metadata.name ?? '')}; ${apiVersionOf(kind)}, Kind=${kind.kind}`;

@@ -13,32 +13,41 @@ export function childPath(path: string, key: string): string {
  * Drops what the schema does not name, in place, and gives the paths of what was dropped. Below `x-kubernetes-preserve-unknown-fields` unknown fields
  * stay, but those that are named are still pruned inside.
  */
-export function prune(node: Structural, value: JsonObject): string[] {
-  const unknown: string[] = [];
-  pruneAt(node, value, '', true, unknown);
-  return unknown;
+export function prune(node: Structural, value: JsonObject, embedded?: Embedded): string[] {
+  const walk = { unknown: [], embedded };
+  pruneAt(node, value, '', true, walk);
+  return walk.unknown;
 }
 
-function pruneAt(node: Structural, value: Json, path: string, own: boolean, unknown: string[]): void {
+/** Hears of each embedded object (`x-kubernetes-embedded-resource`) and where it is. */
+export type Embedded = (object: JsonObject, path: string) => void;
+
+interface Pruning {
+  readonly unknown: string[];
+  readonly embedded: Embedded | undefined;
+}
+
+function pruneAt(node: Structural, value: Json, path: string, own: boolean, walk: Pruning): void {
   if (Array.isArray(value)) {
     if (node.items === undefined) return;
     for (const [index, item] of value.entries())
-      pruneAt(node.items, item, `${path}[${index}]`, node.items.embeddedResource, unknown);
+      pruneAt(node.items, item, `${path}[${index}]`, node.items.embeddedResource, walk);
     return;
   }
   if (!isObject(value)) return;
+  if (own && path !== '') walk.embedded?.(value, path);
   for (const key of Object.keys(value)) {
     const child = value[key];
     if (child === undefined) continue;
     const property = node.properties.get(key);
     if (own && ownFields.has(key)) continue;
-    if (property !== undefined) pruneAt(property, child, childPath(path, key), property.embeddedResource, unknown);
+    if (property !== undefined) pruneAt(property, child, childPath(path, key), property.embeddedResource, walk);
     else if (isNode(node.additionalProperties)) {
       const more = node.additionalProperties;
-      pruneAt(more, child, childPath(path, key), more.embeddedResource, unknown);
+      pruneAt(more, child, childPath(path, key), more.embeddedResource, walk);
     } else if (node.additionalProperties !== true && !node.preserveUnknownFields) {
       delete value[key];
-      unknown.push(childPath(path, key));
+      walk.unknown.push(childPath(path, key));
     }
   }
 }
