@@ -19,6 +19,8 @@ export interface MachineFacts {
   freeBytes: number;
   /** The cluster that this machine joined. */
   joined?: JoinedCluster;
+  /** It is about to join one. */
+  joining?: boolean;
   /** On a node that joined: ids that the mon gave, by what the OSD is on (`osdPlace`). */
   osdIds?: Readonly<Record<string, { readonly id: number; readonly uuid: string }>>;
 }

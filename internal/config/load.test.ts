@@ -1,13 +1,17 @@
 import { describe, expect, test } from 'vitest';
 import { seededRandom } from '../base/random.ts';
+import type { JoinedCluster } from './config.ts';
+import type { MachineFacts } from './keys.ts';
 import { ConfigError, effectiveConfig } from './load.ts';
 import { parseSize } from './values.ts';
 
 const facts = { hostname: 'Pi-4.local', ip: '192.168.1.4', freeBytes: 100 * 2 ** 30 };
-const load = (text: string) => effectiveConfig(text, 'appliance.yaml', facts);
-const problems = (text: string): string => {
+const load = (text: string, more: Partial<MachineFacts> = {}) =>
+  effectiveConfig(text, 'appliance.yaml', { ...facts, ...more });
+const agentToken = `K10${'0'.repeat(64)}::node:abcdef.${'0'.repeat(32)}`;
+const problems = (text: string, more: Partial<MachineFacts> = {}): string => {
   try {
-    load(text);
+    load(text, more);
   } catch (error) {
     if (error instanceof ConfigError) return error.message;
     throw error;
@@ -64,7 +68,30 @@ describe('config', () => {
       'storage.osd[0]: expected exactly one of file, directory, device and serial, got none',
     ],
     ['storage:\n  osd:\n  - {file: /a, size: 1Mi}', 'storage.osd[0].size: expected at least 512Mi'],
-    ['roles: [agent]', 'roles: expected server beside agent'],
+    ['roles: [agent]', 'appliance.yaml:1:9: roles[0]: expected server beside agent'],
+    ['roles: [server, mgr, osd]', 'appliance.yaml:1:17: roles[1]: expected mon beside mgr'],
+    ['roles: [server, mgr, osd]', 'appliance.yaml:1:22: roles[2]: expected mon beside osd'],
+    [
+      `roles:\n- agent\n- mon\nserver: https://10.0.0.5:6443\ntoken: ${agentToken}`,
+      'appliance.yaml:3:3: roles[1]: expected no mon on a node that joins a cluster: the machine that made it has the one mon; server, agent and osd may join',
+    ],
+    [
+      `roles: [agent, mon, mgr]\ntoken: ${agentToken}`,
+      'appliance.yaml:1:21: roles[2]: expected no mgr on a node that joins a cluster',
+    ],
+    [
+      'roles: [agent]\nserver: https://10.0.0.5:6443',
+      'appliance.yaml:2:1: server: expected a token beside it, or a node that has joined: `appliance join <token>` does that',
+    ],
+    [
+      `roles: [server, agent]\nserver: https://10.0.0.5:6443\ntoken: ${agentToken}`,
+      'appliance.yaml:3:1: token: this token lets a machine join as an agent, not as a server; expected one of `appliance token create --role server`, because roles has server',
+    ],
+    [
+      // It would make a cluster of its own, silently.
+      'roles: [server, agent]\nserver: https://10.0.0.5:6443\ntoken: a-secret-of-ours',
+      'appliance.yaml:3:1: token: this token lets a machine join as an agent, not as a server',
+    ],
     ['storage: {replication: 5}', 'storage.replication: expected at most the number of OSDs, 3'],
     ['roles: [server, server]', 'appliance.yaml:1:17: roles[1]: expected each role once'],
     ['node: [', 'appliance.yaml:1:8: expected the closing ] of what began with ['],
@@ -82,6 +109,41 @@ describe('config', () => {
     ['ports: {api: 70000}', 'ports.api'],
   ])('%j is refused with its place', (text, expected) => {
     expect(problems(text)).toContain(expected);
+  });
+
+  describe('a node that joins, or has', () => {
+    const joined: JoinedCluster = {
+      format: 1,
+      node: 'pi-4',
+      roles: ['agent'],
+      caHash: '0'.repeat(64),
+      cluster: load('').cluster,
+      ports: { dns: 10053 },
+    };
+
+    test.each<[string, Partial<MachineFacts>]>([
+      ['roles: [server, agent, osd]', { joined }],
+      ['roles: [agent, osd]', { joining: true }],
+      [`server: https://10.0.0.5:6443\ntoken: ${agentToken}`, {}],
+      [`roles: [agent]\nserver: https://10.0.0.5:6443\ntoken: a-secret-of-ours`, {}],
+      [
+        `roles: [server, agent]\nserver: https://10.0.0.5:6443\ntoken: ${agentToken.replace('::node:', '::server:')}`,
+        {},
+      ],
+      ['server: https://10.0.0.5:6443', { joined }],
+    ])('%j is accepted', (text, more) => {
+      expect(() => load(text, more)).not.toThrow();
+    });
+
+    test.each<[Partial<MachineFacts>]>([[{ joined }], [{ joining: true }]])(
+      '%j: a mon or mgr is refused, with its place',
+      (more) => {
+        expect(problems('roles: [server, mon, mgr]', more).split('\n')).toEqual([
+          'appliance.yaml:1:17: roles[1]: expected no mon on a node that joins a cluster: the machine that made it has the one mon; server, agent and osd may join',
+          'appliance.yaml:1:22: roles[2]: expected no mgr on a node that joins a cluster: the machine that made it has the one mgr; server, agent and osd may join',
+        ]);
+      },
+    );
   });
 
   test('sizes', () => {

@@ -18,6 +18,15 @@ const companions: readonly { role: RoleName; needs: RoleName }[] = [
   { role: 'osd', needs: 'mon' },
 ];
 
+/**
+ * Roles that exclude being a node that joins, and with that every role that it has of its cluster: this version has one mon and one mgr, on the machine that made
+ * the cluster. A second mon would be a second, empty storage under the same name.
+ */
+const ofTheFirst: readonly RoleName[] = ['mon', 'mgr'];
+
+/** A token that opens the cluster's keys, in K3s' form (`internal/pki/token.ts`). */
+const serverToken = /^K10[0-9a-f]{64}::server:/;
+
 /** Keys whose row names a role are refused on a node that does not have it. */
 const uselessKeys: readonly Rule[] = keyPaths.flatMap((path) => {
   const { role } = keys[path];
@@ -48,14 +57,45 @@ const systemDirectories: ReadonlySet<string> = new Set(
 export const rules: readonly Rule[] = [
   {
     reads: ['roles', 'server', 'token'],
-    check: ({ roles, server, token }, problem, { facts }) => {
-      if (facts.joined || server !== undefined || (token !== undefined && !roles.includes('server'))) return;
-      for (const { role, needs } of companions)
-        if (roles.includes(role) && !roles.includes(needs))
+    check: ({ roles, server, token }, problem, { facts, isSet }) => {
+      const joins =
+        facts.joined !== undefined ||
+        facts.joining === true ||
+        server !== undefined ||
+        (token !== undefined && !roles.includes('server'));
+      roles.forEach((role, index) => {
+        if (joins) {
+          // Roles that nobody has named are those that fit.
+          if (isSet('roles') && ofTheFirst.includes(role))
+            problem(
+              'roles',
+              `expected no ${role} on a node that joins a cluster: the machine that made it has the one ${role}; server, agent and osd may join`,
+              index,
+            );
+          return;
+        }
+        const needs = companions.find((one) => one.role === role)?.needs;
+        if (needs !== undefined && !roles.includes(needs))
           problem(
             'roles',
             `expected ${needs} beside ${role}, or a cluster that this node has joined: \`appliance join <token>\` does that`,
+            index,
           );
+      });
+    },
+  },
+  {
+    // Else the node would make a cluster of its own, or wait for one for ever.
+    reads: ['roles', 'server', 'token'],
+    check: ({ roles, server, token }, problem, { facts, isSet }) => {
+      if (facts.joined || server === undefined) return;
+      if (token === undefined)
+        problem('server', 'expected a token beside it, or a node that has joined: `appliance join <token>` does that');
+      else if (isSet('roles') && roles.includes('server') && !serverToken.test(token))
+        problem(
+          'token',
+          'this token lets a machine join as an agent, not as a server; expected one of `appliance token create --role server`, because roles has server',
+        );
     },
   },
   ...keyPaths.flatMap((path): Rule[] => {

@@ -44,7 +44,9 @@ function checkFree(paths: Paths, dataDir: string): void {
 
 /** What a machine that joins ought to run: what it is told, else pods, and OSDs when it is told where they keep their data. */
 function joiningConfig(from: ConfigArguments, token: string): Config {
-  const evaluation = evaluateHere(configSources({ ...from, flags: { ...from.flags, token: [token] } }));
+  const evaluation = evaluateHere(configSources({ ...from, flags: { ...from.flags, token: [token] } }), {
+    joining: true,
+  });
   const config = checkedConfig(evaluation);
   if (evaluation.origins.get('roles')?.from !== 'default') return config;
   const roles: RoleName[] = evaluation.origins.get('storage.osd')?.from === 'default' ? ['agent'] : ['agent', 'osd'];
@@ -63,10 +65,6 @@ export async function joinCluster(
   const before = joiningConfig(from, options.tokenText);
   const paths = nodePaths(before.dataDir, before.runDir);
   checkFree(paths, before.dataDir);
-  if (before.roles.includes('mon') || before.roles.includes('mgr'))
-    throw new AppError('CONFIG', `this version joins as server, agent and osd, not as ${before.roles.join(', ')}`, {
-      hint: 'write `roles: [agent]`, `roles: [agent, osd]` or `roles: [server, agent]` into the configuration, or leave roles away',
-    });
   const asServer = before.roles.includes('server');
   if (asServer && token.user !== 'server')
     throw new AppError('TOKEN', 'this token lets a machine join as an agent, not as a server', {
