@@ -282,6 +282,23 @@ describe('config', () => {
     expect(call(['config', 'show'], { APPLIANCE_CONFIG: '/none.yaml' })).toMatchObject({ code: 2 });
     write('appliance.yaml', ' \n');
     expect(here('config', 'validate')).toMatchObject({ code: 0, err: '' });
+    write('appliance.yaml', '# all of it is the default\n');
+    expect(here('config', 'validate')).toMatchObject({ code: 0, err: '' });
+    expect(call(['-c', '/dev/null', 'config', 'validate'])).toMatchObject({ code: 0, err: '' });
+  });
+
+  test.each([
+    ['', 'an empty file'],
+    ['\0'.repeat(4096), 'nothing but zero bytes'],
+  ])('a file that a power cut has emptied does not make a default node of a configured one', (text, words) => {
+    write('appliance.yaml', text);
+    const { code, err } = here('up', '--data-dir', `${directory}/data`);
+    expect(code).toBe(2);
+    expect(err).toContain(`appliance.yaml:1:1: expected keys, or at least a comment, got ${words}, as a power cut`);
+    expect(existsSync(join(directory, 'data'))).toBe(false);
+    write('appliance.yaml', `dataDir: ${directory}/data\n`);
+    write('conf.d/10.yaml', text);
+    expect(here('config', 'validate')).toMatchObject({ code: 2, out: expect.stringContaining('conf.d/10.yaml:1:1: ') });
   });
 
   test('the schema for editors knows every key that `explain` lists', () => {

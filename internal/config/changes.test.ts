@@ -27,7 +27,7 @@ test('what changes at once, and what waits for which roles; a default that follo
 });
 
 test('a key that is no longer set', () => {
-  expect(configChanges(load('token: secret-of-ours'), load('')).restart).toEqual([
+  expect(configChanges(load('token: secret-of-ours'), load('# all default')).restart).toEqual([
     { path: 'token', roles: ['server'] },
   ]);
 });

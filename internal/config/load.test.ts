@@ -20,8 +20,8 @@ const problems = (text: string, more: Partial<MachineFacts> = {}): string => {
 };
 
 describe('config', () => {
-  test('an empty file is one node with every role and three OSDs that fit on the disk', () => {
-    const config = load('');
+  test('a file without keys is one node with every role and three OSDs that fit on the disk', () => {
+    const config = load('# all default');
     expect(config.node).toEqual({ name: 'pi-4', ip: '192.168.1.4', labels: {}, taints: [] });
     expect(config.roles).toEqual(['server', 'agent', 'mon', 'mgr', 'osd']);
     expect(config.storage.osd).toEqual(
@@ -117,7 +117,7 @@ describe('config', () => {
       node: 'pi-4',
       roles: ['agent'],
       caHash: '0'.repeat(64),
-      cluster: load('').cluster,
+      cluster: load('# all default').cluster,
       ports: { dns: 10053 },
     };
 

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, realpathSync, statfsSync } from 'node:fs';
+import { readdirSync, readFileSync, realpathSync, statfsSync, statSync } from 'node:fs';
 import { hostname, networkInterfaces } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { AppError, errorCode, errorText } from '../base/errors.ts';
@@ -124,11 +124,14 @@ export interface ConfigArguments {
   readonly flags: Readonly<Record<string, readonly string[]>>;
 }
 
-function readConfigFile(file: string, must: boolean): string {
+/** The text of a file; undefined when it is not there and need not be. */
+function readConfigFile(file: string, must: boolean): string | undefined {
   try {
-    return readFileSync(file, 'utf8');
+    const text = readFileSync(file, 'utf8');
+    // Who names /dev/null means a file without keys, and no file was cut off.
+    return text === '' && !statSync(file).isFile() ? '# no file' : text;
   } catch (error) {
-    if (errorCode(error) === 'ENOENT' && !must) return '';
+    if (errorCode(error) === 'ENOENT' && !must) return undefined;
     throw new AppError('CONFIG', `cannot read the configuration ${file}: ${errorText(error)}`, {
       hint: 'check the path given with --config or APPLIANCE_CONFIG',
     });
@@ -153,10 +156,13 @@ function partFiles(file: string): string[] {
 export function configSources({ file, flags }: ConfigArguments): Source[] {
   const named = file ?? (process.env.APPLIANCE_CONFIG || undefined);
   const path = named ?? defaultConfigPath;
-  const text = readConfigFile(path, named !== undefined);
+  const read = (one: string, must: boolean): Source[] => {
+    const text = readConfigFile(one, must);
+    return text === undefined ? [] : [{ kind: 'file', file: one, text }];
+  };
   return [
-    { kind: 'file', file: path, text },
-    ...partFiles(path).map((part): Source => ({ kind: 'file', file: part, text: readConfigFile(part, true) })),
+    ...read(path, named !== undefined),
+    ...partFiles(path).flatMap((part) => read(part, true)),
     { kind: 'environment', variables: process.env },
     { kind: 'flags', flags },
   ];

@@ -60,6 +60,11 @@ function refused(message: string): YamlSource {
 
 /** Reads YAML 1.2; a byte-order mark and CRLF are tolerated. Mistakes are `problems`, nothing is thrown. */
 export function readYaml(text: string): YamlSource {
+  // What a power cut leaves of a file that was not synced. Taken for a file without keys, it would make a default node of a configured one.
+  if (/^\0*$/.test(text))
+    return refused(
+      `expected keys, or at least a comment, got ${text === '' ? 'an empty file' : 'nothing but zero bytes'}, as a power cut leaves it: write it again; for a node with every default, remove it or write # into it`,
+    );
   if (text.length > maxFileBytes) return refused(`expected at most ${maxFileBytes} bytes, got ${text.length}`);
   const lines = new LineCounter();
   const document = parseDocument(text.replace(/^\uFEFF/, ''), {
