@@ -18,7 +18,7 @@ test('certificates are renewed while the server runs: by time, and when an addre
 }, async () => {
   const directory = mkdtempSync(join(tmpdir(), 'keep-'));
   const paths = nodePaths(directory, join(directory, 'run'));
-  const config = effectiveConfig('', 'test', { hostname: 'n1', ip: '192.168.7.1', freeBytes: 1e12 });
+  const config = effectiveConfig('# all default', 'test', { hostname: 'n1', ip: '192.168.7.1', freeBytes: 1e12 });
   // It begins in the past, so that what is renewed is good today for a real client.
   let offsetMs = -275 * 86_400_000;
   let wake: (() => void) | undefined;

@@ -11,7 +11,7 @@ import { ensureLocalIdentity, ensureServerPki, publishKubeconfig } from './serve
 
 const directory = mkdtempSync(join(tmpdir(), 'pki-'));
 const paths = nodePaths(directory, join(directory, 'run'));
-const configFor = (ip: string) => effectiveConfig('', 'test', { hostname: 'n1', ip, freeBytes: 1e12 });
+const configFor = (ip: string) => effectiveConfig('# all default', 'test', { hostname: 'n1', ip, freeBytes: 1e12 });
 const ensure = async (ip: string, clock: Clock): Promise<string[]> => {
   const config = configFor(ip);
   const issued = await ensureServerPki(config, paths, [ip], clock, systemRandom);
