@@ -19,6 +19,8 @@ export const frameKinds = {
   snapshotProgress: 6,
   /** JSON: an error, or nothing. */
   snapshotResult: 7,
+  /** In the place of a greeting, before the end: why the caller is refused. */
+  refusal: 8,
 } as const;
 
 const magic = 0x5446_4152; // RAFT

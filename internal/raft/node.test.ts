@@ -73,6 +73,8 @@ class Fixture {
       },
       discardSnapshot: async () => void fixture.did.push('discard'),
       answer: async (data) => data,
+      wasRemoved: () => false,
+      removed: () => undefined,
       failed: (error) => {
         throw error;
       },

@@ -6,9 +6,18 @@ import type { Random } from '../base/random.ts';
 import type { Durability } from '../journal/api.ts';
 import { NotLeaderError } from './errors.ts';
 import type { JournalStorage } from './journal-storage.ts';
-import { isAlone, isVoter } from './membership.ts';
+import { everybody, isAlone, isVoter } from './membership.ts';
 import { Raft } from './raft.ts';
-import type { Configuration, Entry, MemberId, Message, Ready, Role, SnapshotMeta } from './types.ts';
+import {
+  type Configuration,
+  type Entry,
+  type MemberId,
+  type Message,
+  nobody,
+  type Ready,
+  type Role,
+  type SnapshotMeta,
+} from './types.ts';
 
 /** What the entries are for. Everything it is told happens in the order of the log. */
 export interface StateMachine {
@@ -26,6 +35,10 @@ export interface StateMachine {
   answer(data: Uint8Array): Promise<Uint8Array>;
   /** What was received is not needed. */
   discardSnapshot(): Promise<void>;
+  /** Whether the group has let this member go. Ids are never used again, so it is for good. */
+  wasRemoved(id: MemberId): boolean;
+  /** Another member says that the group has let this one go. */
+  removed(): void;
   /** The group does not go on: the disk failed, or an invariant is broken. */
   failed(error: unknown): void;
 }
@@ -57,7 +70,11 @@ export interface RaftTransport {
 export type NodeMessage =
   | Message
   | { type: 'ask'; from: MemberId; to: MemberId; term: number; context: number; data: Uint8Array }
-  | { type: 'ask-reply'; from: MemberId; to: MemberId; term: number; context: number; code: string; data: Uint8Array };
+  | { type: 'ask-reply'; from: MemberId; to: MemberId; term: number; context: number; code: string; data: Uint8Array }
+  /** From a member without a vote that hears no leader: is it still one? */
+  | { type: 'greeting'; from: MemberId; to: MemberId; term: number }
+  /** The receiver is no member any more. */
+  | { type: 'removed'; from: MemberId; to: MemberId; term: number };
 
 export interface RaftNodeOptions {
   id: MemberId;
@@ -111,6 +128,8 @@ export class RaftNode {
   readonly #sendingTo = new Set<MemberId>();
   /** Questions to the leader. */
   readonly #questions = new Map<number, { resolve: (data: Uint8Array) => void; reject: (error: unknown) => void }>();
+  /** Without a vote and without a leader. */
+  #silentTicks = 0;
   /** A snapshot is being received, or is taking the place of the state: there is one place for it on the disk. */
   #receiving = false;
 
@@ -266,6 +285,16 @@ export class RaftNode {
       void this.#converse(message);
       return;
     }
+    if (message.type === 'removed') {
+      this.#options.machine.removed();
+      return;
+    }
+    // The group does not talk to a member that was cut off while it was removed: it hears of it when it asks.
+    if (message.type === 'greeting' || message.type === 'pre-vote') {
+      const gone = this.#options.machine.wasRemoved(message.from);
+      if (gone) this.tellRemoved(message.from);
+      if (gone || message.type === 'greeting') return;
+    }
     // Only a snapshot that this member has received is one.
     if (message.type === 'snapshot') return;
     this.#guard(() => this.raft.step(message));
@@ -321,6 +350,20 @@ export class RaftNode {
     this.raft.unreachable(id);
   }
 
+  /** Tells a member that the group has let it go, if it can be reached. */
+  tellRemoved(to: MemberId): void {
+    this.#options.transport.send({ type: 'removed', from: this.raft.id, to, term: this.raft.term });
+  }
+
+  /** Who has a vote asks for an election when it hears no leader; who has none says that it is there. */
+  #greet(): void {
+    const { configuration, electionTicks, id, leader, term } = this.raft;
+    if (leader !== nobody || isVoter(configuration, id)) this.#silentTicks = 0;
+    else if (this.#silentTicks++ % electionTicks === 0)
+      for (const to of everybody(configuration))
+        if (to !== id) this.#options.transport.send({ type: 'greeting', from: id, to, term });
+  }
+
   // --- time
 
   #scheduleTick(): void {
@@ -339,6 +382,7 @@ export class RaftNode {
 
   #tick(): void {
     this.raft.tick();
+    this.#greet();
     for (const [context, asked] of this.#asked) {
       if (--asked.ticks > 0) continue;
       this.#asked.delete(context);

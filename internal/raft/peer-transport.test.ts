@@ -46,7 +46,7 @@ function peer(id: number, pair: KeyPair, ca: string, clusterId = 7n, tls = () =>
     tls,
     clock: systemClock,
     log: { ...silentLogger, info: tell, warn: tell },
-    address: (to) => (ports.has(to) ? `https://127.0.0.1:${ports.get(to)}` : undefined),
+    addresses: (to) => (ports.has(to) ? [`https://127.0.0.1:${ports.get(to)}`] : []),
   });
   open.push(transport);
   const made: Peer = { transport, got: [], snapshots: [], told };

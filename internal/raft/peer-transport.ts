@@ -3,8 +3,9 @@ import type { Clock, Timer } from '../base/clock.ts';
 import { rawCrc32c } from '../base/crc32c.ts';
 import { AppError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { FrameReader, frameHeader, frameKinds } from './frames.ts';
+import { frameKinds } from './frames.ts';
 import type { NodeMessage, OutgoingSnapshot, RaftNode, RaftTransport } from './node.ts';
+import { Connection, type Hello, handlers } from './peer-connection.ts';
 import type { MemberId, SnapshotMeta } from './types.ts';
 import { decodeMessage, encodeMessage, maxSnapshotMetaBytes, readSnapshotMeta, writeSnapshotMeta } from './wire.ts';
 
@@ -23,113 +24,20 @@ export interface PeerTransportOptions {
   tls: () => PeerTls;
   clock: Clock;
   log: Logger;
-  /** Where a member is found, as `https://host:port`; undefined when it is not known, or is no member. */
-  address(id: MemberId): string | undefined;
+  /** Where a member may be found, as `https://host:port`, the likeliest first; none when it is not known, or is no member. */
+  addresses(id: MemberId): readonly string[];
 }
 
 /** Of one message: a command of the largest size, and some. */
 const maxFrameBytes = 64 << 20;
 /** Waiting for a slow member; more is dropped, and sent again by the leader when it has caught up. */
 const maxQueuedBytes = 64 << 20;
-const helloBytes = 1024;
 const helloMs = 5000;
 const redialMs = { first: 50, last: 2000 };
 /** Pieces of a snapshot on their way. */
 const maxPieces = 16;
 const snapshotSilenceMs = 30_000;
 const progressEvery = 4;
-
-interface Hello {
-  cluster: string;
-  from: MemberId;
-  to: MemberId;
-  purpose: 'messages' | 'snapshot';
-}
-
-type TcpSocket = import('bun').Socket<Connection>;
-
-/** One connection, whoever dialled. Everything that goes wrong ends it. */
-class Connection {
-  peer: MemberId = 0;
-  purpose: Hello['purpose'] | undefined;
-  readonly reader = new FrameReader(helloBytes);
-  socket: TcpSocket | undefined;
-  /** The other side has shown a certificate of this cluster; nothing is sent or read before. */
-  secure = false;
-  #queue: Uint8Array[] = [];
-  queuedBytes = 0;
-  closed = false;
-  onFrame: (kind: number, payload: Uint8Array) => void = () => undefined;
-  onClose: (error: Error | undefined) => void = () => undefined;
-  #drained: (() => void)[] = [];
-
-  send(kind: number, pieces: readonly Uint8Array[]): void {
-    if (this.closed) return;
-    for (const piece of [frameHeader(kind, pieces), ...pieces]) {
-      if (piece.length === 0) continue;
-      this.#queue.push(piece);
-      this.queuedBytes += piece.length;
-    }
-    this.flush();
-  }
-
-  flush(): void {
-    while (this.secure && this.socket !== undefined && !this.closed && this.#queue.length > 0) {
-      const piece = this.#queue[0]!;
-      const written = this.socket.write(piece);
-      if (written < 0) {
-        this.end(new Error('the connection is closed'));
-        return;
-      }
-      this.queuedBytes -= written;
-      if (written < piece.length) {
-        this.#queue[0] = piece.subarray(written);
-        return;
-      }
-      this.#queue.shift();
-    }
-    if (this.#queue.length === 0) for (const drained of this.#drained.splice(0)) drained();
-  }
-
-  end(error?: Error): void {
-    if (this.closed) return;
-    this.closed = true;
-    this.#queue = [];
-    this.queuedBytes = 0;
-    for (const drained of this.#drained.splice(0)) drained();
-    this.socket?.end();
-    this.onClose(error);
-  }
-
-  shown(authorized: boolean, error: Error | null): void {
-    if (!authorized || error) {
-      this.end(new AppError('PEER_TLS', `no certificate of this cluster was shown: ${error?.message ?? 'none'}`));
-      return;
-    }
-    this.secure = true;
-    this.flush();
-  }
-
-  received(bytes: Uint8Array): void {
-    try {
-      if (!this.secure) throw new DecodeError('bytes before a certificate');
-      for (const { kind, payload } of this.reader.push(bytes)) {
-        this.onFrame(kind, payload);
-        if (this.closed) return;
-      }
-    } catch (error) {
-      this.end(error instanceof Error ? error : new Error(String(error)));
-    }
-  }
-}
-
-/** What Bun calls for each socket; the connection hangs on it. */
-const handlers = {
-  data: (socket: TcpSocket, bytes: Buffer) => socket.data.received(bytes),
-  drain: (socket: TcpSocket) => socket.data.flush(),
-  close: (socket: TcpSocket) => socket.data.end(),
-  error: (socket: TcpSocket, error: Error) => socket.data.end(error),
-};
 
 /**
  * Messages and snapshots between members over mutual TLS. One connection for messages in each direction, and one for each snapshot, so that a large
@@ -141,7 +49,9 @@ export class PeerTransport implements RaftTransport {
   #node: RaftNode | undefined;
   readonly #dialled = new Map<MemberId, Connection>();
   readonly #called = new Map<MemberId, Connection>();
-  readonly #redial = new Map<MemberId, { delayMs: number; notBefore: number }>();
+  readonly #redial = new Map<MemberId, { delayMs: number; notBefore: number; tries: number; error: string }>();
+  /** Where each member has answered last. */
+  readonly #answered = new Map<MemberId, string>();
   readonly #all = new Set<Connection>();
   #server: { stop(closeActive?: boolean): void; port: number } | undefined;
   #hostname = '';
@@ -211,10 +121,25 @@ export class PeerTransport implements RaftTransport {
     if (dialled !== undefined && !dialled.closed) return dialled;
     const called = this.#called.get(to);
     const wait = this.#redial.get(to);
-    const address = this.#options.address(to);
+    const address = this.#address(to);
     if (address !== undefined && (wait === undefined || this.#options.clock.monotonic() >= wait.notBefore))
       return this.#dial(to, address);
     return called !== undefined && !called.closed ? called : undefined;
+  }
+
+  /** Where it has answered last, then each address that it may have in turn. */
+  #address(to: MemberId): string | undefined {
+    const known = this.#options.addresses(to);
+    const tries = this.#redial.get(to)?.tries ?? 0;
+    const answered = this.#answered.get(to);
+    if (tries === 0 && answered !== undefined && known.includes(answered)) return answered;
+    return known[tries % known.length];
+  }
+
+  /** Why this member is not reached; undefined: it is, or it has called. */
+  problem(id: MemberId): string | undefined {
+    if (this.#dialled.get(id)?.greeted || this.#called.has(id)) return undefined;
+    return this.#redial.get(id)?.error ?? 'no answer yet';
   }
 
   /** What is sent before the connection is there waits in it. */
@@ -224,19 +149,26 @@ export class PeerTransport implements RaftTransport {
     connection.onClose = (error) => {
       this.#forget(connection);
       if (this.#dialled.get(to) === connection) this.#dialled.delete(to);
-      const delayMs = Math.min(redialMs.last, 2 * (this.#redial.get(to)?.delayMs ?? redialMs.first / 2));
-      this.#redial.set(to, { delayMs, notBefore: this.#options.clock.monotonic() + delayMs });
+      const before = this.#redial.get(to);
+      const delayMs = Math.min(redialMs.last, 2 * (before?.delayMs ?? redialMs.first / 2));
+      const why = error === undefined ? 'closed' : errorText(error);
+      this.#redial.set(to, {
+        delayMs,
+        notBefore: this.#options.clock.monotonic() + delayMs,
+        tries: (before?.tries ?? 0) + 1,
+        error: `${new URL(address).host}: ${why}`,
+      });
       if (delayMs === redialMs.first && !this.#closed)
-        this.#options.log.info('raft: the connection to a member ended', {
-          to: to.toString(16),
-          error: error === undefined ? 'closed' : errorText(error),
-        });
+        this.#options.log.info('raft: the connection to a member ended', { to: to.toString(16), error: why });
       this.#node?.unreachable(to);
     };
     connection.onFrame = (kind, payload) => {
+      if (kind === frameKinds.refusal) throw refusal(payload);
       if (kind !== frameKinds.hello) return this.#received(connection, kind, payload);
       this.#checkHello(connection, payload);
       connection.reader.maxBytes = maxFrameBytes;
+      connection.greeted = true;
+      this.#answered.set(to, address);
       this.#redial.delete(to);
     };
     return connection;
@@ -321,7 +253,13 @@ export class PeerTransport implements RaftTransport {
     };
     connection.onFrame = (kind, payload) => {
       if (kind !== frameKinds.hello) throw new DecodeError(`a frame of kind ${kind} before the greeting`);
-      const hello = this.#checkHello(connection, payload);
+      let hello: Hello;
+      try {
+        hello = this.#checkHello(connection, payload);
+      } catch (error) {
+        connection.send(frameKinds.refusal, [utf8(errorText(error))]);
+        throw error;
+      }
       timer.cancel();
       connection.peer = hello.from;
       connection.purpose = hello.purpose;
@@ -348,7 +286,7 @@ export class PeerTransport implements RaftTransport {
   // --- snapshots
 
   async sendSnapshot(to: MemberId, term: number, snapshot: OutgoingSnapshot): Promise<void> {
-    const address = this.#options.address(to);
+    const address = this.#address(to);
     if (address === undefined)
       throw new AppError('PEER_UNKNOWN', `the address of member ${to.toString(16)} is not known`);
     const connection = this.#open(to, address, 'snapshot');
@@ -370,6 +308,7 @@ export class PeerTransport implements RaftTransport {
     };
     connection.onFrame = (kind, payload) => {
       heard();
+      if (kind === frameKinds.refusal) throw refusal(payload);
       if (kind === frameKinds.hello) {
         this.#checkHello(connection, payload);
         connection.reader.maxBytes = maxFrameBytes;
@@ -449,6 +388,11 @@ export class PeerTransport implements RaftTransport {
     }
     connection.send(frameKinds.snapshotResult, [utf8(JSON.stringify({ error }))]);
   }
+}
+
+/** What the other side says of a greeting that it does not take. */
+function refusal(payload: Uint8Array): AppError {
+  return new AppError('PEER_REFUSED', `it refuses: ${utf8Text(payload)}`);
 }
 
 /** Pieces between a socket and a file; bounded by what the sender may have on its way. */

@@ -151,11 +151,13 @@ export class Raft {
     }
   }
 
-  /** Asks for an election now. Nothing happens on a leader or on a member that has no vote. */
+  /** Asks for an election now. Nothing happens on a leader; a member that has no vote only knows no leader any more. */
   campaign(): void {
     this.#electionElapsed = 0;
     this.#electionTimeout = this.#options.randomElectionTicks();
-    if (this.#leading === undefined && isVoter(this.configuration, this.id)) this.#campaign('pre-vote', false);
+    if (this.#leading !== undefined) return;
+    if (isVoter(this.configuration, this.id)) this.#campaign('pre-vote', false);
+    else this.leader = nobody;
   }
 
   /**

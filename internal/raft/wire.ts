@@ -22,6 +22,8 @@ const types: readonly NodeMessage['type'][] = [
   'propose',
   'ask',
   'ask-reply',
+  'greeting',
+  'removed',
 ];
 const entryKinds: readonly EntryType[] = ['command', 'empty', 'membership'];
 const maxEntries = 100_000;
@@ -123,6 +125,8 @@ const codecs: { [T in NodeMessage['type']]: Codec<T> } = {
       return { context, code: utf8Text(r.bytes(length)), data: r.rest().slice() };
     },
   },
+  greeting: { write: () => undefined, read: () => ({}) },
+  removed: { write: () => undefined, read: () => ({}) },
 };
 
 function flag(r: ByteReader): boolean {

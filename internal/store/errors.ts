@@ -108,6 +108,15 @@ export class StoreClosedError extends AppError {
   }
 }
 
+/** The group has let this member go. What was acknowledged is with the others. */
+export class RemovedError extends AppError {
+  constructor() {
+    super('REMOVED', 'the other servers have removed this one from the store', {
+      hint: '`appliance reset`, then join again',
+    });
+  }
+}
+
 /** The store cannot go on: its log or its database failed. What was acknowledged is on disk; reopen it. */
 export class StoreFailedError extends AppError {
   constructor(dir: string, cause: unknown) {

@@ -21,6 +21,7 @@ import {
   type MemberRecord,
   promotion,
   raftId,
+  removedBy,
   type Target,
 } from './members.ts';
 
@@ -178,9 +179,10 @@ export class GroupCluster implements Cluster {
 
   async #propose(records: readonly MemberRecord[], target: Target): Promise<void> {
     const { entries, clock } = this.#options;
+    const removed = removedBy(this.#options.membership(), records);
     try {
       await new Promise<void>((resolve, reject) =>
-        entries.proposeMembership(target, encodeRecords(records), {
+        entries.proposeMembership(target, encodeRecords({ records, removed }), {
           command: undefined,
           resolve: () => resolve(),
           reject,

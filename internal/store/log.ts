@@ -352,6 +352,8 @@ function bound<P extends Proposal>(consumer: LogConsumer<P>): Omit<StateMachine,
     installSnapshot: (meta) => consumer.installSnapshot(meta),
     discardSnapshot: () => consumer.discardSnapshot(),
     answer: (data) => consumer.answer(data),
+    wasRemoved: (id) => consumer.wasRemoved(id),
+    removed: () => consumer.removed(),
   };
 }
 

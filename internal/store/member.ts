@@ -5,9 +5,9 @@ import { AppError, assert, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { plantedFault } from '../base/planted-fault.ts';
 import type { Random } from '../base/random.ts';
-import { decodeMembership } from '../raft/membership.ts';
+import { decodeMembership, isJoint, isVoter } from '../raft/membership.ts';
 import type { Leadership, OutgoingSnapshot } from '../raft/node.ts';
-import type { Entry, SnapshotMeta } from '../raft/types.ts';
+import type { Entry, MemberId, SnapshotMeta } from '../raft/types.ts';
 import type {
   Alarm,
   Cluster,
@@ -33,6 +33,7 @@ import {
   CompactedError,
   FutureRevisionError,
   InvalidRequestError,
+  RemovedError,
   StoreBusyError,
   StoreClosedError,
   StoreFailedError,
@@ -42,7 +43,7 @@ import type { ClusterRequest, GroupCluster } from './group-cluster.ts';
 import { commandBytes, type GroupLog, type LogConsumer } from './log.ts';
 import { MemberAlarms } from './member-alarms.ts';
 import { MemberLeases } from './member-leases.ts';
-import { decodeMembers, type Membership } from './members.ts';
+import { decodeMembers, type Membership, raftId } from './members.ts';
 import { answerQuestion, askLeader, clusterError } from './questions.ts';
 import { RecentEvents } from './recent.ts';
 import { type CommandResult, State } from './state.ts';
@@ -85,6 +86,8 @@ export interface MemberOptions {
   checkpointBytes: number;
   /** Size of the database from which on puts are refused. */
   quotaBytes: number;
+  /** Called once, when the group has let this member go. */
+  removed(): void;
 }
 
 /**
@@ -416,17 +419,32 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     else if (entry.type === 'membership') {
       const bytes = concatBytes(entry.data);
       this.#state.pass(entry.index, entry.term, bytes);
+      const before = this.#membership;
       this.#membership = decodeMembers(bytes);
       this.#options.log.info('store: the members changed', { ...this.#membership.configuration });
       // Whoever was not alone has synced everything.
       if (this.#entries.leads && !this.#entries.alone && this.#state.reserved > 0) this.#reserve(0);
       waiting?.resolve({ kind: 'none' });
       this.#cluster.changed();
+      this.#tellRemoved(before);
     } else this.#state.pass(entry.index, entry.term);
     if (entry.type !== 'empty' || !this.#entries.leads || entry.term !== this.#entries.node.raft.term) return;
     // What this leader's term begins with: everything from before it is applied.
     this.#leases.lessor.lead(this.#state.leases);
     this.#started.resolve();
+  }
+
+  /** Who is no member any more hears it from the leader, or finds its own removal in the log. */
+  #tellRemoved(before: Membership): void {
+    const { leads, node } = this.#entries;
+    const { configuration, removed } = this.#membership;
+    // Until the change is finished a voter that goes still decides.
+    if (isJoint(configuration)) return;
+    for (const id of removed) {
+      if (before.removed.includes(id) && !isJoint(before.configuration)) continue;
+      if (id === this.#cluster.memberId) this.removed();
+      else if (leads) node.tellRemoved(raftId(id));
+    }
   }
 
   appliedBatch(): void {
@@ -518,10 +536,26 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     });
   }
 
+  wasRemoved(id: MemberId): boolean {
+    const { configuration, removed } = this.#membership;
+    return !isVoter(configuration, id) && removed.some((each) => raftId(each) === id);
+  }
+
+  removed(): void {
+    if (this.#closed !== undefined) return;
+    this.#options.log.error('store: the others have removed this member', { dir: this.#options.dir });
+    this.#end(new RemovedError());
+    this.#options.removed();
+  }
+
   failed(cause: unknown): void {
     if (this.#closed !== undefined) return;
     this.#options.log.error('store: failed', { dir: this.#options.dir, error: errorText(cause) });
-    const error = new StoreFailedError(this.#options.dir, cause);
+    this.#end(new StoreFailedError(this.#options.dir, cause));
+  }
+
+  /** Takes nothing more; what waits and what watches is told why. */
+  #end(error: AppError): void {
     this.#closed = error;
     this.#started.reject(error);
     this.#started.promise.catch(ignore);

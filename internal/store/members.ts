@@ -19,7 +19,12 @@ export interface MemberRecord {
 export interface Membership {
   readonly configuration: Configuration;
   readonly records: readonly MemberRecord[];
+  /** Who was a member and is none any more, the newest last; at most `maxRemoved`. */
+  readonly removed: readonly bigint[];
 }
+
+/** Members that were let go are known for so long that each can be told of it when it comes back. */
+const maxRemoved = 1000;
 
 /** The consensus core counts in numbers: ids are made with 53 bits. */
 export function raftId(id: bigint): MemberId {
@@ -27,7 +32,7 @@ export function raftId(id: bigint): MemberId {
 }
 
 /** The context of a membership entry, version 1: JSON. */
-export function encodeRecords(records: readonly MemberRecord[]): Uint8Array {
+export function encodeRecords({ records, removed }: Omit<Membership, 'configuration'>): Uint8Array {
   const members = records.map(({ id, name, peerUrls, clientUrls, node }) => ({
     id: id.toString(16),
     name,
@@ -35,26 +40,34 @@ export function encodeRecords(records: readonly MemberRecord[]): Uint8Array {
     clientUrls,
     ...(node !== undefined && { node }),
   }));
-  return utf8(JSON.stringify({ version: 1, members }));
+  return utf8(JSON.stringify({ version: 1, members, removed: removed.map((id) => id.toString(16)) }));
 }
 
-export function decodeRecords(context: Uint8Array): MemberRecord[] {
-  if (context.length === 0) return [];
-  const { version, members } = JSON.parse(utf8Text(context)) as {
+export function decodeRecords(context: Uint8Array): Omit<Membership, 'configuration'> {
+  if (context.length === 0) return { records: [], removed: [] };
+  const {
+    version,
+    members,
+    removed = [],
+  } = JSON.parse(utf8Text(context)) as {
     version: number;
     members: { id: string; name: string; peerUrls: string[]; clientUrls: string[]; node?: string }[];
+    removed?: string[];
   };
   assert(version === 1, `a list of members of version ${version}`);
-  return members.map((member) => ({ ...member, id: BigInt(`0x${member.id}`) }));
+  return {
+    records: members.map((member) => ({ ...member, id: memberIdOf(member.id) })),
+    removed: removed.map(memberIdOf),
+  };
 }
 
 export function decodeMembers(bytes: Uint8Array): Membership {
   const { configuration, context } = decodeMembership([bytes]);
-  return { configuration, records: decodeRecords(context) };
+  return { configuration, ...decodeRecords(context) };
 }
 
-export function encodeMembers({ configuration, records }: Membership): Uint8Array {
-  return encodeMembership({ configuration, context: encodeRecords(records) });
+export function encodeMembers({ configuration, ...who }: Membership): Uint8Array {
+  return encodeMembership({ configuration, context: encodeRecords(who) });
 }
 
 export function listMembers({ configuration, records }: Membership): Member[] {
@@ -116,6 +129,12 @@ export type MemberChange =
   | { op: 'member-add'; id: string; peerUrls: readonly string[]; node?: string }
   | { op: 'member-remove'; id: string }
   | { op: 'member-update'; id: string; change: Partial<Omit<MemberRecord, 'id'>> };
+
+/** Who was let go, when `records` are the members from now on. */
+export function removedBy({ records: before, removed }: Membership, records: readonly MemberRecord[]): bigint[] {
+  const gone = before.filter(({ id }) => !records.some((record) => record.id === id));
+  return [...removed, ...gone.map(({ id }) => id)].slice(-maxRemoved);
+}
 
 /** Who the members are behind a change, and which of them vote. */
 export interface ChangedMembers {

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import { type PeerTls, PeerTransport } from '../raft/peer-transport.ts';
-import { raftId } from './members.ts';
+import { type MemberRecord, raftId } from './members.ts';
 import type { StoreOptions } from './store.ts';
 
 export interface PeersOptions {
@@ -13,16 +13,21 @@ export interface PeersOptions {
   tls: () => PeerTls;
   clock: Clock;
   log: Logger;
+  /** Where a member may be when it is not where the group knows it, `https://host:port`: addresses change while nobody can agree on it. */
+  elsewhere?(record: MemberRecord): readonly string[];
 }
 
-/**
- * The way of a store to its other members; they are found by the peer URLs that the group keeps. `renew` shows those that call what `tls` gives from now
- * on.
- */
-export function connectPeers({ host, port, tls, clock, log }: PeersOptions): {
+/** The way of a store to its other members. */
+export interface Peers {
   connect: NonNullable<StoreOptions['connect']>;
+  /** Shows those that call what `tls` gives from now on. */
   renew(): void;
-} {
+  /** Why this member is not reached; undefined: it is. */
+  problem(id: bigint): string | undefined;
+}
+
+/** Members are found by the peer URLs that the group keeps, or `elsewhere`: who they are is told by certificate and id, never by address. */
+export function connectPeers({ host, port, tls, clock, log, elsewhere }: PeersOptions): Peers {
   let transport: PeerTransport | undefined;
   const connect: NonNullable<StoreOptions['connect']> = ({ identity, store, log: entries }) => {
     transport = new PeerTransport({
@@ -31,11 +36,18 @@ export function connectPeers({ host, port, tls, clock, log }: PeersOptions): {
       tls,
       clock,
       log,
-      address: (id) => store.membership.records.find((record) => raftId(record.id) === id)?.peerUrls[0],
+      addresses: (id) => {
+        const record = store.membership.records.find((one) => raftId(one.id) === id);
+        return record === undefined ? [] : [...new Set([...record.peerUrls, ...(elsewhere?.(record) ?? [])])];
+      },
     });
     transport.attach(entries.node);
     transport.listen(host, port);
     return transport;
   };
-  return { connect, renew: () => transport?.renew() };
+  return {
+    connect,
+    renew: () => transport?.renew(),
+    problem: (id) => transport?.problem(raftId(id)),
+  };
 }

@@ -48,6 +48,8 @@ export interface StoreOptions {
   member?: { name: string; peerUrls: readonly string[]; clientUrls: readonly string[]; node?: string };
   /** A new member of an existing group: who it is there (`Cluster.addMember`). Only looked at while the directory is new. */
   join?: Identity;
+  /** Called once, when the group has let this member go: it takes no requests from then on (RemovedError). */
+  removed?(): void;
   /** The way to the other members; without it the group stays one. Called with what this member is in its group. */
   connect?(group: StoreGroup): RaftTransport;
   timing?: RaftTiming;
@@ -86,6 +88,7 @@ export async function openStore(options: StoreOptions): Promise<MemberStore & St
       flushAfterMs: options.flushAfterMs ?? 600_000,
       checkpointBytes: options.checkpointBytes ?? defaultCheckpointBytes,
       quotaBytes: options.quotaBytes ?? defaultQuotaBytes,
+      removed: () => options.removed?.(),
       openLog: (consumer) => {
         const timing = options.timing ?? defaultTiming;
         const transport: { to: RaftTransport } = { to: nowhere };
@@ -143,6 +146,7 @@ export async function resetCluster(options: StoreOptions): Promise<void> {
     const only: Membership = {
       configuration: { ...emptyConfiguration, voters: [id] },
       records: [{ id: identity.memberId, ...member }],
+      removed: [],
     };
     const data = encodeMembers(only);
     const skip = encodeCommand({ kind: 'skip', by: revisionSkip });
@@ -248,6 +252,7 @@ async function begin(options: StoreOptions, files: StateFiles, journal: Journal,
   const membership: Membership = {
     configuration: { ...emptyConfiguration, voters: joins ? [] : [id] },
     records: joins ? [] : [{ id: identity.memberId, ...(options.member ?? defaultMember) }],
+    removed: [],
   };
   const { meta } = files.saved();
   const fresh = !joins && meta.appliedIndex === 0 && journal.lastIndex === 0;

@@ -137,7 +137,7 @@ export function errorStatus(error: unknown, log: Logger, what: string): Status {
   if (error instanceof StatusError) return error.status;
   const code = errorCode(error);
   if (code === 'STORE_BUSY') return tooManyRequests(errorText(error), 1).status;
-  if (code === 'STORE_CLOSED' || code === 'STORE_FAILED') {
+  if (code === 'STORE_CLOSED' || code === 'STORE_FAILED' || code === 'REMOVED') {
     log.error('the store does not answer', { what, error: errorText(error) });
     return serviceUnavailable(errorText(error)).status;
   }

@@ -43,6 +43,7 @@ const table: Record<string, readonly [GrpcCode, string]> = {
   NOT_SUPPORTED_FOR_LEARNER: [grpcCode.unavailable, 'etcdserver: rpc not supported for learner'],
   TIMEOUT: [grpcCode.unavailable, 'etcdserver: request timed out'],
   STORE_CLOSED: [grpcCode.unavailable, 'etcdserver: server stopped'],
+  REMOVED: [grpcCode.unavailable, 'etcdserver: server stopped'],
   STORE_FAILED: [grpcCode.unavailable, 'etcdserver: server stopped'],
   AUTH_NOT_ENABLED: [grpcCode.failedPrecondition, 'etcdserver: authentication is not enabled'],
   ROOT_USER_NOT_EXIST: [grpcCode.failedPrecondition, 'etcdserver: root user does not exist'],

@@ -41,6 +41,10 @@ export interface SimulatedMember {
   damaged: boolean;
   refused: string | undefined;
   removed: boolean;
+  /** Somebody asked for its removal. */
+  leaving: boolean;
+  /** It was told that it was removed. */
+  told: boolean;
 }
 
 export interface GroupFaults {
@@ -122,6 +126,8 @@ export class SimulatedGroup {
       damaged: false,
       refused: undefined,
       removed: false,
+      leaving: false,
+      told: false,
     };
     this.members.push(member);
     this.start(member);
@@ -239,6 +245,14 @@ export class SimulatedGroup {
       warn: say,
       error: (message, fields) => {
         say(message, fields);
+        if (message === 'store: the others have removed this member') {
+          if (!member.leaving) this.violate(new Violation(`${member.name} was told that it was removed`));
+          member.told = true;
+          member.removed = true;
+          this.world.after(0, () => {
+            if (member.life === life) this.#ended(member);
+          });
+        }
         // The role ends and is started again by its supervisor.
         if (message !== 'store: failed' || member.life !== life) return;
         const error = String(fields?.error);

@@ -178,6 +178,8 @@ export class Run {
       group.crash(member);
       member.removed = member !== left;
     }
+    // The group goes on as another one, which knows none of them.
+    for (const member of group.members) member.leaving = false;
     await this.#runUntilSettled(group.reset(left));
     group.start(left);
     await this.#until(60_000, () => group.leader?.id === left.id, 'the one that is left leads');
@@ -199,13 +201,21 @@ export class Run {
     await world.run(world.now + this.#restartMs + 100, () => group.violation !== undefined);
     for (const member of group.members) {
       member.disk.setCapacity(2 ** 30);
-      if (member.life === undefined && !member.removed && member.refused === undefined) group.start(member);
+      const hears = !member.removed || (member.leaving && !member.told && world.chance(0.5));
+      if (member.life === undefined && hears && member.refused === undefined) group.start(member);
     }
     if (this.#lostByDamage()) {
       this.history.hasEnded = true;
       return;
     }
     await this.#until(60_000, () => group.leader !== undefined, 'somebody leads');
+    // One that nobody has called yet knows nobody to ask.
+    const deaf = (life: Life | undefined): boolean => life === undefined || life.store?.cluster.members().length === 0;
+    await this.#until(
+      30_000,
+      () => group.members.every(({ removed, told, life }) => !removed || told || deaf(life)),
+      'removed members hear of it',
+    );
     await world.run(world.now + (short ? 500 : 11_000), () => group.violation !== undefined);
     this.#stopped = true;
     await this.#until(60_000, () => this.#busy === 0, 'clients end');
@@ -585,9 +595,10 @@ export class Run {
 
   async #remove(store: Store, old: SimulatedMember, { settle }: Waiting): Promise<void> {
     this.group.say(`${old.name} is removed`);
+    old.leaving = true;
     await settle(store.cluster.removeMember(old.memberId));
     old.removed = true;
-    this.group.kill(old);
+    if (this.world.chance(0.5)) this.group.kill(old);
   }
 
   async #join(name: string, { settle, pass }: Waiting): Promise<void> {

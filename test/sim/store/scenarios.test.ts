@@ -223,3 +223,53 @@ test('a watch of a quiet key goes on when its member takes over a state whose hi
   await three.until(() => told.length > 0);
   expect(told).toEqual(['quiet']);
 });
+
+test('a member that is removed while it runs is told: it takes no requests, and its watches end with that', async () => {
+  const three = await Three.start();
+  const { group } = three;
+  const { follower } = three;
+  const { store } = follower.life;
+  const ends: unknown[] = [];
+  store.watch({ key: utf8('a') }, { onEvents: () => undefined, onEnd: (error) => ends.push(errorCode(error)) });
+  follower.leaving = true;
+  await three.settle(group.leader!.life.store.cluster.removeMember(follower.memberId));
+  await three.pass(50);
+  expect(follower.told).toBe(true);
+  expect(ends).toEqual(['REMOVED']);
+  await expect(store.range({ key: utf8('a'), serializable: true })).rejects.toMatchObject({ code: 'REMOVED' });
+});
+
+test('the leader is removed: it finishes that and ends, and another one leads', async () => {
+  const three = await Three.start();
+  const { group } = three;
+  const old = group.leader!;
+  old.leaving = true;
+  await three.settle(three.follower.life.store.cluster.removeMember(old.memberId));
+  await three.until(() => old.told && group.leader !== undefined && group.leader.id !== old.id);
+  expect(group.leader!.life.store.cluster.members()).toHaveLength(2);
+});
+
+test.each(['voter', 'learner'] as const)(
+  'a %s that was cut off while it was removed hears of it when it is back',
+  async (role) => {
+    const three = await Three.start();
+    const { group } = three;
+    // With two of three voters left, one of them gives its vote up.
+    const [first, second] = group.members.filter((member) => member.id !== group.leader!.id);
+    if (role === 'learner') {
+      first!.leaving = true;
+      await three.settle(group.leader!.life.store.cluster.removeMember(first!.memberId));
+    }
+    const cutOff = role === 'learner' ? second! : first!;
+    const { learners } = group.leader!.life.log!.configuration;
+    expect(learners.includes(cutOff.id)).toBe(role === 'learner');
+    group.parts = [new Set([cutOff.id]), new Set(group.members.map(({ id }) => id).filter((id) => id !== cutOff.id))];
+    await three.pass(2000);
+    cutOff.leaving = true;
+    await three.settle(group.leader!.life.store.cluster.removeMember(cutOff.memberId));
+    await three.pass(10_000);
+    expect(cutOff.told).toBe(false);
+    group.parts = undefined;
+    await three.until(() => cutOff.told);
+  },
+);
