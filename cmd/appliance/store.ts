@@ -10,6 +10,7 @@ import { runningConfig } from '../../internal/config/machine-system.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
 import { forgetMember } from '../../internal/join/join-server-system.ts';
 import { socketAnswers } from '../../internal/node/probe-system.ts';
+import { forgetRemoval } from '../../internal/node/roles/server-waiting-system.ts';
 import { controlMember, ownStoreAccess } from '../../internal/node/store-access.ts';
 import type { Store } from '../../internal/store/api.ts';
 import { openExternalEtcd } from '../../internal/store/external/external-client.ts';
@@ -350,6 +351,7 @@ async function clusterReset(command: Command, output: OutputFormat): Promise<voi
     member: controlMember(config),
   });
   forgetMember(paths);
+  forgetRemoval(paths);
   print(
     output,
     { node: config.node.name },

@@ -72,6 +72,8 @@ export async function runRoleProcess(instance: string, configFile: string): Prom
       clock: nodeClock(config.dataDir),
       random: systemRandom,
       stopping: stopping.signal,
+      waits: (detail) => tell({ t: 'waits', detail }),
+      fail: (error) => fail('cannot go on', error),
     });
   } catch (error) {
     fail('start failed', error);

@@ -17,6 +17,13 @@ export interface RoleContext {
   readonly log: Logger;
   readonly clock: Clock;
   readonly random: Random;
+  /**
+   * While a start waits for what is not on this machine: told every few seconds, with what it is in one plain sentence. The start's deadline counts from
+   * the last call.
+   */
+  waits(detail: string): void;
+  /** The role cannot go on: its process ends with this reason, and is started again. */
+  fail(error: unknown): void;
   /** Ends when the supervisor asks for an ordered stop. */
   readonly stopping: AbortSignal;
 }

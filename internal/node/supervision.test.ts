@@ -63,6 +63,19 @@ describe('supervision', () => {
     expect(s.step(unhealthyLimitMs + 2)).toEqual([]);
   });
 
+  test('one whose start waits for other machines says what it waits for and is not killed for it, only for silence', () => {
+    const s = new Supervision();
+    s.setInstances([spec('server')], 0);
+    s.step(0);
+    for (let now = 2_000; now <= 1_000_000; now += 2_000) {
+      s.onWaits('server', 'waits for a majority', now);
+      expect(s.step(now + 1_000)).toEqual([]);
+    }
+    expect(s.status()[0]).toMatchObject({ phase: 'starting', detail: 'waits for a majority', restarts: 0 });
+    expect(s.neglected(1_100_000)).toBeUndefined();
+    expect(s.step(1_120_001)).toMatchObject([{ do: 'kill', why: 'was not ready within 120 s' }]);
+  });
+
   test('one that is never ready says so, is killed at its deadline, and starts again with a growing pause', () => {
     const s = new Supervision();
     s.setInstances([spec('mon')], 0);

@@ -53,6 +53,8 @@ interface Instance extends InstanceStatus {
   failures: number;
   startAtMs: number;
   lastHealthMs: number;
+  /** While it starts: when it said last that it waits for what is not on this machine. */
+  waitsMs: number | undefined;
   killed: boolean;
   wanted: boolean;
 }
@@ -101,6 +103,7 @@ export class Supervision {
         failures: 0,
         startAtMs: nowMs,
         lastHealthMs: nowMs,
+        waitsMs: undefined,
         killed: false,
         wanted: true,
       });
@@ -144,11 +147,11 @@ export class Supervision {
    * action which is due was not taken is a defect of the supervisor itself, for its watchdog.
    */
   neglected(nowMs: number): string | undefined {
-    for (const { name, phase, spec, killed, lastHealthMs, sinceMs } of this.#instances.values()) {
+    for (const { name, phase, spec, killed, lastHealthMs, sinceMs, waitsMs } of this.#instances.values()) {
       const late = (sinceDueMs: number): boolean => !killed && nowMs - sinceDueMs > dutyGraceMs;
       if (phase === 'running' && late(lastHealthMs + unhealthyLimitMs))
         return `${name} is unhealthy and was not killed`;
-      if (phase === 'starting' && late(sinceMs + spec.startDeadlineMs))
+      if (phase === 'starting' && late((waitsMs ?? sinceMs) + spec.startDeadlineMs))
         return `${name} is not ready and was not killed`;
       if (phase === 'stopping' && late(sinceMs + spec.stopDeadlineMs))
         return `${name} does not stop and was not killed`;
@@ -172,6 +175,14 @@ export class Supervision {
     instance.healthy = true;
     instance.detail = 'running';
     instance.lastHealthMs = nowMs;
+  }
+
+  /** A start that waits for others is no slow one: its deadline begins anew. */
+  onWaits(name: string, detail: string, nowMs: number): void {
+    const instance = this.#instances.get(name);
+    if (instance?.phase !== 'starting' || instance.killed) return;
+    instance.detail = detail;
+    instance.waitsMs = nowMs;
   }
 
   onHealth(name: string, ok: boolean, detail: string, nowMs: number): void {
@@ -251,7 +262,7 @@ export class Supervision {
 
   #awaitReady(instance: Instance, nowMs: number, actions: Action[]): void {
     const { startDeadlineMs } = instance.spec;
-    const tookMs = nowMs - instance.sinceMs;
+    const tookMs = nowMs - (instance.waitsMs ?? instance.sinceMs);
     if (instance.killed) return;
     if (tookMs > startDeadlineMs) {
       instance.killed = true;
@@ -294,6 +305,7 @@ export class Supervision {
   #enter(instance: Instance, phase: Phase, nowMs: number): void {
     instance.phase = phase;
     instance.sinceMs = nowMs;
+    instance.waitsMs = undefined;
   }
 }
 

@@ -403,6 +403,7 @@ export class Supervisor {
   #onMessage(name: string, message: FromRole): void {
     const now = systemClock.monotonic();
     if (message.t === 'ready') this.#supervision.onReady(name, now);
+    else if (message.t === 'waits') this.#supervision.onWaits(name, message.detail, now);
     else if (message.t === 'health') this.#supervision.onHealth(name, message.ok, message.detail, now);
     else {
       const running = this.#running.get(name);

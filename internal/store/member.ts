@@ -86,8 +86,8 @@ export interface MemberOptions {
   checkpointBytes: number;
   /** Size of the database from which on puts are refused. */
   quotaBytes: number;
-  /** Called once, when the group has let this member go. */
-  removed(): void;
+  /** Called once, when the store has ended by itself. */
+  ended(error: AppError): void;
 }
 
 /**
@@ -170,6 +170,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     const only = voters.length === 1 && outgoing.length === 0 && voters[0] === store.#entries.node.raft.id;
     store.#leases.load();
     store.#entries.start();
+    if (store.wasRemoved(store.#entries.node.raft.id)) store.removed();
     if (only) await store.#started.promise;
     const state = store.#state;
     if (store.#entries.alone && state.reserved > state.revision && !plantedFault('reuse-revision')) {
@@ -545,7 +546,6 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     if (this.#closed !== undefined) return;
     this.#options.log.error('store: the others have removed this member', { dir: this.#options.dir });
     this.#end(new RemovedError());
-    this.#options.removed();
   }
 
   failed(cause: unknown): void {
@@ -564,6 +564,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     this.#leases.lessor.close();
     this.#flusher.abandon().catch(ignore);
     this.#watches.close(error);
+    this.#options.ended(error);
   }
 }
 

@@ -63,6 +63,20 @@ describe('a change of the members is made to what the leader knows of them', () 
     expect(refused).toThrow(expect.objectContaining({ code: 'NOT_ENOUGH_MEMBERS' }));
   });
 
+  test('two members have changed addresses with each other: each tells its own, and the other one is not there any more', () => {
+    const swapped: MemberChange = {
+      op: 'member-update',
+      id: '1',
+      change: { name: 'n1', peerUrls: ['https://n2:2380'], clientUrls: [] },
+    };
+    const { records } = changeMembers(group([1, 2, 3]), swapped, leader)!;
+    expect(records.map(({ peerUrls }) => peerUrls)).toEqual([['https://n2:2380'], [], ['https://n3:2380']]);
+    const byHand: MemberChange = { op: 'member-update', id: '1', change: { peerUrls: ['https://n2:2380'] } };
+    expect(() => changeMembers(group([1, 2, 3]), byHand, leader)).toThrow(
+      expect.objectContaining({ code: 'PEER_URL_EXISTS' }),
+    );
+  });
+
   test('the node of a member is kept, in the log and through what it tells of itself', () => {
     const add: MemberChange = { op: 'member-add', id: '2', peerUrls: ['https://n2:2380'], node: 'pi-2' };
     const { records } = changeMembers(group([1]), add, leader)!;

@@ -168,8 +168,14 @@ export function changeMembers(
   }
   if (known === undefined) throw new ClusterError('MEMBER_NOT_FOUND', `there is no member ${request.id}`);
   if (request.op === 'member-update') {
-    if (request.change.peerUrls !== undefined) checkUrls(records, request.change.peerUrls, id);
-    const updated = records.map((record) => (record.id === id ? { ...record, ...request.change } : record));
+    const { name, peerUrls = [] } = request.change;
+    // A member that tells of itself is at this address: whoever was there before has another one, and will tell.
+    if (name === undefined && request.change.peerUrls !== undefined) checkUrls(records, peerUrls, id);
+    const updated = records.map((record) =>
+      record.id === id
+        ? { ...record, ...request.change }
+        : { ...record, peerUrls: record.peerUrls.filter((url) => !peerUrls.includes(url)) },
+    );
     return { records: updated, target: same };
   }
   if (same.voters.length === 1 && same.voters[0] === raftId(id))

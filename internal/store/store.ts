@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import type { AppError } from '../base/errors.ts';
 import { type Disk, makeDurableDirectory } from '../base/disk.ts';
 import type { Logger } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
@@ -48,8 +49,8 @@ export interface StoreOptions {
   member?: { name: string; peerUrls: readonly string[]; clientUrls: readonly string[]; node?: string };
   /** A new member of an existing group: who it is there (`Cluster.addMember`). Only looked at while the directory is new. */
   join?: Identity;
-  /** Called once, when the group has let this member go: it takes no requests from then on (RemovedError). */
-  removed?(): void;
+  /** Called once, when the store has ended by itself: RemovedError, StoreFailedError. It takes no requests any more. */
+  ended?(error: AppError): void;
   /** The way to the other members; without it the group stays one. Called with what this member is in its group. */
   connect?(group: StoreGroup): RaftTransport;
   timing?: RaftTiming;
@@ -88,7 +89,7 @@ export async function openStore(options: StoreOptions): Promise<MemberStore & St
       flushAfterMs: options.flushAfterMs ?? 600_000,
       checkpointBytes: options.checkpointBytes ?? defaultCheckpointBytes,
       quotaBytes: options.quotaBytes ?? defaultQuotaBytes,
-      removed: () => options.removed?.(),
+      ended: (error) => options.ended?.(error),
       openLog: (consumer) => {
         const timing = options.timing ?? defaultTiming;
         const transport: { to: RaftTransport } = { to: nowhere };

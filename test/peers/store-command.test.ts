@@ -38,6 +38,10 @@ async function start(): Promise<void> {
     clock: systemClock,
     random: systemRandom,
     stopping: new AbortController().signal,
+    waits: () => undefined,
+    fail: (error) => {
+      throw error;
+    },
   } as RoleContext));
 }
 

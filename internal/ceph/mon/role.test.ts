@@ -72,6 +72,10 @@ class Harness {
       clock: systemClock,
       random: systemRandom,
       stopping: new AbortController().signal,
+      waits: () => undefined,
+      fail: (error) => {
+        throw error;
+      },
       config: {
         node: { name: 'n', ip: '127.0.0.1', labels: {} },
         ports: { mon: this.port },

@@ -43,6 +43,7 @@ export const start: StartRole = async (context) => {
     pageCacheBytes: 1 << 20,
     recentBytes: 64 << 10,
     segmentBytes: 4 << 20,
+    ended: (error) => context.fail(error),
   });
   try {
     const addrs: EntityAddrVec = [addrV2(config.node.ip, config.ports.mon, 0)];

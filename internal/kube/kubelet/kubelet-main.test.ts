@@ -36,6 +36,7 @@ describe.skipIf(!ready)('node agent with containerd (as root)', () => {
       random: systemRandom,
       log: silentLogger,
       networkProblem: () => undefined,
+      unwanted: () => undefined,
     });
 
   beforeAll(async () => {

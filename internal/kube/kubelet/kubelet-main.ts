@@ -41,6 +41,8 @@ export interface KubeletOptions {
   readonly log: Logger;
   /** Why the pod network is not usable yet, undefined when it is. */
   readonly networkProblem: () => string | undefined;
+  /** Why the node is not to register itself anew, undefined when it may. */
+  readonly unwanted: () => string | undefined;
   /** A pod's status is different: its address or its ports may be. */
   readonly podsChanged?: () => void;
 }
@@ -169,6 +171,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     kubeletPort: config.ports.kubelet,
     dataDir: paths.agent,
     notReady: async () => notReady(cri, options.networkProblem),
+    unwanted: options.unwanted,
   });
 
   const stop = new AbortController();

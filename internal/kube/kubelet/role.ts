@@ -13,8 +13,11 @@ export interface KubeletHandle extends RoleHandle {
   renew(): void;
 }
 
-/** The node agent: pods over containerd, their network, services, and the kubelet's HTTPS server. */
-export async function start(context: RoleContext): Promise<KubeletHandle> {
+/** The node agent: pods over containerd, their network, services, and the kubelet's HTTPS server. `unwanted`: why the node is not to register itself. */
+export async function start(
+  context: RoleContext,
+  unwanted: () => string | undefined = () => undefined,
+): Promise<KubeletHandle> {
   const { clock, config, log, paths, random } = context;
   const client = apiClient(config, paths, 'kubelet', 'kubelet/v1.36.0');
   const network = new PodNetwork({
@@ -58,6 +61,7 @@ export async function start(context: RoleContext): Promise<KubeletHandle> {
     log,
     networkProblem: () => network.problem,
     podsChanged: () => proxy.changed(),
+    unwanted,
   });
   kubelet = started;
   const server = new KubeletServer({ config, paths, kubelet: started, clock, log });

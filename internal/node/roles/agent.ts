@@ -7,6 +7,7 @@ import { applianceId } from '../../kube/kubelet/node/identity.ts';
 import { RoleCgroups, volumesGroup } from '../cgroup-system.ts';
 import { findServers } from '../find-servers-client.ts';
 import type { RoleContext, RoleHandle } from '../role.ts';
+import { isRemoved } from './server-waiting-system.ts';
 
 /** Where the node side of the rbd driver keeps what it has staged. */
 export function csiStateDir(agentDir: string): string {
@@ -28,7 +29,9 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
     { Identity: identityService({ name: rbdDriverName, version: '1', controller: false }), Node: node.service() },
     log,
   );
-  const kubelet = await startKubelet(context);
+  const kubelet = await startKubelet(context, () =>
+    isRemoved(paths) ? 'the other servers have removed this one: it registers no node' : undefined,
+  );
   const stopping = new AbortController();
   const kept = keepIdentity(context, {
     renewed: () => kubelet.renew(),

@@ -4,21 +4,25 @@ import { systemDisk } from '../../base/disk-system.ts';
 import { AppError, errorCode, errorText } from '../../base/errors.ts';
 import { forgetMember, memberToBe } from '../../join/join-server-system.ts';
 import type { Cluster, Store } from '../../store/api.ts';
-import { ClusterError } from '../../store/errors.ts';
+import { ClusterError, RemovedError } from '../../store/errors.ts';
 import { AutoCompactor } from '../../store/auto-compaction.ts';
 import { openExternalEtcd } from '../../store/external/external-client.ts';
 import { serveEtcd } from '../../store/etcd/face-server.ts';
 import { s3Target } from '../../store/snapshots/s3-client.ts';
 import { SnapshotSchedule } from '../../store/snapshots/schedule-system.ts';
-import { connectPeers } from '../../store/peers-transport.ts';
+import { connectPeers, type Peers } from '../../store/peers-transport.ts';
 import { openStore } from '../../store/store.ts';
 import type { RoleContext } from '../role.ts';
 import { controlMember } from '../store-access.ts';
+import { findPeers } from './peer-finder-system.ts';
+import { isRemoved, markRemoved, untilStopped, waitingText } from './server-waiting-system.ts';
 
 export interface ControlStore {
   readonly store: Store;
-  /** Of our own store; undefined where a real etcd keeps the data. */
+  /** Of our own store; undefined where a real etcd keeps the data, perhaps for several servers. */
   readonly cluster: Cluster | undefined;
+  /** What it waits for while nobody leads; undefined when it can be used. */
+  waits(): string | undefined;
   /** Takes renewed certificates up: of the etcd face, and towards other members. */
   renew(): void;
   /** Ends what stands on the store before the store itself, and hands the lead on first. */
@@ -37,9 +41,17 @@ export async function openControlStore(context: RoleContext): Promise<ControlSto
   if (config.datastore !== undefined) {
     const store = await openExternalEtcd({ endpoints: config.datastore, tls: config.datastoreTls, clock, log });
     log.info('the control plane is kept by an etcd', { endpoints: config.datastore });
-    return { store, cluster: undefined, renew: () => undefined, close: () => store.close() };
+    return {
+      store,
+      cluster: undefined,
+      waits: () => undefined,
+      renew: () => undefined,
+      close: () => store.close(),
+    };
   }
+  if (isRemoved(paths)) await untilStopped(new RemovedError(), context);
   const { etcdPeer } = config.ports;
+  const finder = findPeers(context);
   const pem = (name: string): string => readFileSync(`${paths.pki}/${name}`, 'utf8');
   const peers = connectPeers({
     host: '0.0.0.0',
@@ -47,6 +59,7 @@ export async function openControlStore(context: RoleContext): Promise<ControlSto
     tls: () => ({ cert: pem('etcd-peer.crt'), key: pem('etcd-peer.key'), ca: pem('etcd-peer-ca.crt') }),
     clock,
     log,
+    elsewhere: finder.elsewhere,
   });
   const join = memberToBe(paths);
   if (join === undefined && existsSync(`${paths.identity}/cluster.json`) && !existsSync(`${paths.store}/state.db`))
@@ -62,13 +75,18 @@ export async function openControlStore(context: RoleContext): Promise<ControlSto
     member: controlMember(config),
     ...(join && { join }),
     connect: peers.connect,
+    ended: (error) => {
+      if (error instanceof RemovedError) markRemoved(paths);
+      context.fail(error);
+    },
   });
   const { cluster } = store;
+  finder.start(() => cluster.members().some(({ id }) => peers.problem(id) !== undefined && id !== cluster.memberId));
   try {
     forgetMember(paths);
     const face = await serveFace(context, store);
     try {
-      await readable(store, context);
+      await readable(store, peers, context);
     } catch (error) {
       await face.close();
       throw error;
@@ -78,6 +96,7 @@ export async function openControlStore(context: RoleContext): Promise<ControlSto
     return {
       store,
       cluster,
+      waits: () => (cluster.leaderId === 0n ? waitingText(cluster, peers) : undefined),
       renew: () => {
         peers.renew();
         face.renew();
@@ -85,19 +104,22 @@ export async function openControlStore(context: RoleContext): Promise<ControlSto
       close: async () => {
         schedule?.close();
         compactor?.close();
+        finder.stop();
         await handOver(cluster, context);
         await face.close();
         await store.close();
       },
     };
   } catch (error) {
+    finder.stop();
     await store.close();
     throw error;
   }
 }
 
 /** Waits for a majority of the servers: until then nothing can be read for sure. */
-async function readable(store: Store, { clock, log, stopping }: RoleContext): Promise<void> {
+async function readable(store: Store, peers: Peers, context: RoleContext): Promise<void> {
+  const { clock, log, stopping, waits } = context;
   let toldMs = Number.NEGATIVE_INFINITY;
   for (;;) {
     try {
@@ -105,23 +127,15 @@ async function readable(store: Store, { clock, log, stopping }: RoleContext): Pr
       return;
     } catch (error) {
       if (!(error instanceof ClusterError) || stopping.aborted) throw error;
-      if (wasRemoved(store.cluster))
-        throw new AppError('REMOVED', 'the other servers have removed this one from the store', {
-          hint: '`appliance reset`, then join again',
-        });
+      const why = waitingText(store.cluster, peers);
+      waits(why);
       if (clock.monotonic() - toldMs > waitingToldMs) {
         toldMs = clock.monotonic();
-        log.warn('waits for a majority of the servers', { error: errorText(error) });
+        log.warn(why);
       }
       await sleep(clock, leaderEveryMs, stopping);
     }
   }
-}
-
-/** This member knows a group that it is none of. One that just joins knows none. */
-export function wasRemoved(cluster: Cluster): boolean {
-  const members = cluster.members();
-  return members.length > 0 && !members.some(({ id }) => id === cluster.memberId);
 }
 
 /** Another voter leads before this one goes, so that nobody waits for an election. */

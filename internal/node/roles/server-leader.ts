@@ -11,10 +11,9 @@ import { startScheduler } from '../../kube/scheduler/scheduler.ts';
 import { controllersGroup, edgeObjects, storageObjects } from '../../operator/objects.ts';
 import { type Operator, startOperator } from '../../operator/operator.ts';
 import { edgeUserName } from '../../pki/leaves.ts';
-import type { Cluster } from '../../store/api.ts';
 import { monAddresses } from '../ceph-connect-client.ts';
 import type { RoleContext } from '../role.ts';
-import { wasRemoved } from './control-store.ts';
+import type { ControlStore } from './control-store.ts';
 import { csiUsers, startDriver } from './server-csi.ts';
 import { manifestSources } from './server-manifests.ts';
 import { keepServerNodes } from './server-nodes.ts';
@@ -30,8 +29,7 @@ export function operatorClient(clientOf: ClientOf, leadership: Leadership | unde
 export async function startLeading(options: {
   context: RoleContext;
   clientOf: ClientOf;
-  /** Of our own store; undefined where a real etcd keeps the data, perhaps for several servers. */
-  cluster: Cluster | undefined;
+  control: ControlStore;
   /** A session with the mon; undefined where there is no storage. */
   mon: (() => Promise<MonClient>) | undefined;
 }): Promise<{
@@ -39,7 +37,8 @@ export async function startLeading(options: {
   detail(): string;
   stop(): Promise<void>;
 }> {
-  const { clientOf, cluster, context, mon } = options;
+  const { clientOf, context, control, mon } = options;
+  const { cluster } = control;
   const { clock, config, log, paths, random } = context;
   const pem = (name: string): string => readFileSync(`${paths.pki}/${name}`, 'utf8');
   const driver = mon ? await startDriver(context) : undefined;
@@ -114,8 +113,8 @@ export async function startLeading(options: {
 
   return {
     detail: () => {
-      if (cluster && wasRemoved(cluster)) return 'was removed from the store; `appliance reset`, then join again';
-      if (cluster?.leaderId === 0n) return 'waits for a majority of the servers';
+      const waits = control.waits();
+      if (waits !== undefined) return waits;
       const pending = operator?.pending();
       if (pending !== undefined) return `serves; still to do: ${pending}`;
       const led = Object.entries(elections).flatMap(([what, election]) => (election.leads ? [what] : []));

@@ -20,6 +20,20 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
   const { config, paths, log, clock, random } = context;
   const pem = (name: string): string => readFileSync(`${paths.pki}/${name}`, 'utf8');
   const pair = (name: string): { cert: string; key: string } => ({ cert: pem(`${name}.crt`), key: pem(`${name}.key`) });
+  // Before it can serve: servers that wait for each other are found by it, too.
+  const announcer = !config.mdns
+    ? undefined
+    : startAnnouncer({
+        announcement: {
+          node: config.node.name,
+          port: config.ports.api,
+          caHash: createHash('sha256').update(pem('server-ca.crt')).digest('hex'),
+          roles: config.roles,
+        },
+        clusterNetworks: [config.cluster.podCIDR, config.cluster.serviceCIDR],
+        clock,
+        log: log.with({ component: 'mdns' }),
+      });
   const control = await openControlStore(context);
   const { store } = control;
   const api = await createApiServer({
@@ -49,20 +63,6 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
   });
   const listener = await api.listen({ port: config.ports.api, host: '0.0.0.0' });
   log.info('the API server listens', { port: config.ports.api });
-  const announcer = !config.mdns
-    ? undefined
-    : startAnnouncer({
-        announcement: {
-          node: config.node.name,
-          port: config.ports.api,
-          caHash: createHash('sha256').update(pem('server-ca.crt')).digest('hex'),
-          roles: config.roles,
-        },
-        clusterNetworks: [config.cluster.podCIDR, config.cluster.serviceCIDR],
-        clock,
-        log: log.with({ component: 'mdns' }),
-      });
-
   const clientOf: ClientOf = (leadership, name, ...groups) => {
     const own: Transport = (request) =>
       api.fetch(request, { identity: { name, groups: [...groups, 'system:authenticated'] } });
@@ -96,7 +96,7 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
     log,
     stopping: stopping.signal,
   });
-  const leading = await startLeading({ context, clientOf, cluster: control.cluster, mon: ceph });
+  const leading = await startLeading({ context, clientOf, control, mon: ceph });
 
   return {
     health: () => {

@@ -1,5 +1,5 @@
 import { type Clock, sleep } from '../../../base/clock.ts';
-import { errorText } from '../../../base/errors.ts';
+import { AppError, errorText } from '../../../base/errors.ts';
 import type { Logger } from '../../../base/log.ts';
 import type { NodeTaint } from '../../../config/config.ts';
 import type { CSINode, CSINodeDriver, Lease, Node, NodeStatus } from '../../api/types.ts';
@@ -38,6 +38,8 @@ export interface NodeAgentOptions {
   readonly taints: readonly NodeTaint[];
   readonly kubeletPort: number;
   readonly dataDir: string;
+  /** Why the node is not to register itself anew, undefined when it may. */
+  readonly unwanted: () => string | undefined;
   /** Why the node cannot run pods, undefined when it can. */
   readonly notReady: () => Promise<string | undefined>;
 }
@@ -129,6 +131,8 @@ export class NodeAgent {
     } catch (error) {
       if (!isStatus(error, 'NotFound')) throw error;
     }
+    const unwanted = this.#options.unwanted();
+    if (unwanted !== undefined) throw new AppError('REMOVED', unwanted);
     const node: ApiNode = {
       apiVersion: 'v1',
       kind: 'Node',
