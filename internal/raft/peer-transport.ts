@@ -5,7 +5,7 @@ import { AppError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { frameKinds } from './frames.ts';
 import type { NodeMessage, OutgoingSnapshot, RaftNode, RaftTransport } from './node.ts';
-import { Connection, type Hello, handlers } from './peer-connection.ts';
+import { Connection, type Hello, handlers } from './peer-connection-transport.ts';
 import type { MemberId, SnapshotMeta } from './types.ts';
 import { decodeMessage, encodeMessage, maxSnapshotMetaBytes, readSnapshotMeta, writeSnapshotMeta } from './wire.ts';
 
