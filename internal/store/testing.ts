@@ -18,6 +18,11 @@ export class ManualClock implements Clock {
   #timers: { at: number; order: number; fn: () => void }[] = [];
   #order = 0;
 
+  /** Timers that wait for their time. */
+  get waiting(): number {
+    return this.#timers.length;
+  }
+
   now(): number {
     return this.#now;
   }

@@ -104,7 +104,8 @@ test('snapshots come when they are due, the oldest go, in the directory and in t
     // The bucket follows.
     for (let n = 0; n < 2000 && !s3.objects.has(`home/${made.at(-1)}`); n++)
       await new Promise((resolve) => setTimeout(resolve, 2));
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    // Then the old ones go, and the next one is waited for.
+    for (let n = 0; n < 2000 && clock.waiting === 0; n++) await new Promise((resolve) => setTimeout(resolve, 2));
   }
   expect(made.length).toBe(4);
   expect(files()).toEqual(['by-hand.db', ...made.slice(2)]);
