@@ -6,6 +6,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { commands } from './commands.ts';
 import { program } from './program.ts';
+import { lockNode } from '../../internal/node/node-lock-system.ts';
+import { exitCodes } from './exit-codes.ts';
 
 /** The command line as users call it, from the source. */
 
@@ -256,6 +258,26 @@ describe('config', () => {
       line: 2,
       column: 3,
     });
+  });
+
+  test.runIf(process.getuid?.() === 0).each([
+    ['up', []],
+    ['run', []],
+    ['join', ['K10'.padEnd(67, '0').concat('::node:secret')]],
+    ['store', ['snapshot', 'restore', 'x']],
+  ])('%s while another process has the data directory: a plain message, and nothing is written', (name, more) => {
+    const lock = lockNode({ dataDir: join(directory, 'data'), runDir: join(directory, 'run') });
+    try {
+      const answer = here(name, ...more);
+      expect(answer).toMatchObject({ code: exitCodes.failed.code, out: '' });
+      expect(answer.err).toContain(
+        `an appliance already runs with the data directory ${directory}/data, or is being started there (process ${process.pid})`,
+      );
+      expect(readdirSync(join(directory, 'data'))).toEqual(['lock']);
+      expect(existsSync(join(directory, 'run'))).toBe(false);
+    } finally {
+      lock.release();
+    }
   });
 
   test.each([['up'], ['run'], ['prepare']])('%s starts nothing with a wrong configuration', (command) => {

@@ -5,7 +5,7 @@ import { type ConfigArguments, configSources, evaluateHere } from '../../interna
 import { nodePaths } from '../../internal/config/paths.ts';
 import { joinCluster } from '../../internal/join/join-system.ts';
 import { discoverServers } from '../../internal/node/discovery/mdns-system.ts';
-import { socketAnswers } from '../../internal/node/probe-system.ts';
+import { whileIdle } from '../../internal/node/node-lock-system.ts';
 import { parseToken } from '../../internal/pki/token.ts';
 import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
 import { withKeyFlags } from './key-flags.ts';
@@ -47,18 +47,16 @@ async function join(from: ConfigArguments, tokenText: string, { output, start }:
       hint: 'start it with sudo: it mounts, makes network interfaces and runs containers',
     });
   const { config } = evaluateHere(configSources(from));
-  if (await socketAnswers(nodePaths(config.dataDir, config.runDir).controlSocket))
-    throw new AppError('RUNNING', `node ${config.node.name} runs on this machine`, {
-      hint: 'stop it first: appliance down, or systemctl stop appliance',
-    });
-  const { joined, server } = await joinCluster({
-    from,
-    tokenText: text,
-    discover,
-    clock: systemClock,
-    random: systemRandom,
-    step: (step) => progress.done(step),
-  });
+  const { joined, server } = await whileIdle(config, () =>
+    joinCluster({
+      from,
+      tokenText: text,
+      discover,
+      clock: systemClock,
+      random: systemRandom,
+      step: (step) => progress.done(step),
+    }),
+  );
   progress.line(`This machine is now node ${joined.node} of the cluster at ${server}; it needs the token no more.`);
   print(output, { node: joined.node, server, roles: joined.roles });
   if (start) return up(from, progress);

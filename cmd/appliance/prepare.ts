@@ -4,7 +4,7 @@ import type { Config } from '../../internal/config/config.ts';
 import { type ConfigArguments, configSources, evaluateHere, loadConfig } from '../../internal/config/machine-system.ts';
 import { effectiveConfigFile } from '../../internal/config/paths.ts';
 import { applianceId } from '../../internal/kube/kubelet/node/identity.ts';
-import { refuseRunning } from '../../internal/node/node-lock-system.ts';
+import { whileIdle } from '../../internal/node/node-lock-system.ts';
 import { prepareNode } from '../../internal/node/prepare-system.ts';
 import type { PreparedNode } from '../../internal/node/prepared-process.ts';
 import { joinAsConfigured } from './join.ts';
@@ -21,15 +21,19 @@ export const command: CommandModule = {
 
 /** Reads the configuration, makes what a node needs before it starts, and prints the effective configuration. */
 async function prepare(from: ConfigArguments, start: boolean): Promise<void> {
-  // Before anything is changed. Who is not root is told that below.
-  if (start && process.getuid?.() === 0) await refuseRunning(evaluateHere(configSources(from)).config);
-  await joinAsConfigured(from);
-  const config = await prepareNode(() => loadConfig(from));
-  const running = readFileIfThere(effectiveConfigFile(config.runDir));
-  const node: PreparedNode = {
-    config,
-    applianceId: applianceId(config),
-    ...(running === undefined ? {} : { changes: configChanges(JSON.parse(running) as Config, config) }),
+  const work = async (): Promise<void> => {
+    await joinAsConfigured(from);
+    const config = await prepareNode(() => loadConfig(from));
+    const running = readFileIfThere(effectiveConfigFile(config.runDir));
+    const node: PreparedNode = {
+      config,
+      applianceId: applianceId(config),
+      ...(running === undefined ? {} : { changes: configChanges(JSON.parse(running) as Config, config) }),
+    };
+    await Bun.write(Bun.stdout, JSON.stringify(node));
   };
-  await Bun.write(Bun.stdout, JSON.stringify(node));
+  // While a node runs, its supervisor has the data directory. Who is not root is told that by the preparation.
+  if (!start || process.getuid?.() !== 0) return work();
+  // Of two starts at once one prepares; its supervisor takes the data directory after that.
+  await whileIdle(evaluateHere(configSources(from)).config, work);
 }

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, realpathSync, rmdirSync } from 'node:fs';
+import { existsSync, readdirSync, realpathSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { createInterface } from 'node:readline/promises';
 import { makeBlank } from '../../internal/base/blank-system.ts';
@@ -16,6 +16,7 @@ import {
   runningConfig,
 } from '../../internal/config/machine-system.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
+import { lockName, lockNode, removeLock } from '../../internal/node/node-lock-system.ts';
 import { type FoundOsd, foreignMounts, type ResetPlan, resetPlan } from '../../internal/node/reset-plan.ts';
 import { runDirectoryState } from '../../internal/node/run-directory-system.ts';
 import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
@@ -78,6 +79,8 @@ async function reset(from: ConfigArguments, options: ResetOptions): Promise<void
   if (!options.yes) await ask(config.node.name, output);
 
   await stopNode(config, progress);
+  // From here on nobody starts it again.
+  const lock = lockNode(config);
   // A node that stopped has taken back what it mounted.
   refuseForeignMounts(plan);
   plan = await look();
@@ -87,10 +90,13 @@ async function reset(from: ConfigArguments, options: ResetOptions): Promise<void
     progress.done(`${path} is blank; it held osd.${osd}`);
   }
   for (const { path } of plan.remove) {
+    // The lock goes last: who takes it finds nothing of the node.
+    if (path === `${config.dataDir}/${lockName}`) continue;
     progress.wait(`deleting ${path}`);
     await rm(path, { recursive: true, force: true });
   }
-  if (namesIn(config.dataDir).length === 0) removeEmpty(config.dataDir);
+  removeLock(config);
+  lock.release();
   progress.done(
     `nothing of ${config.node.name} is left${plan.keep.length > 0 ? ' but what is listed above as kept' : ''}`,
   );
@@ -167,15 +173,6 @@ function namesIn(directory: string): string[] {
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return [];
     throw error;
-  }
-}
-
-/** A mount point stays. */
-function removeEmpty(directory: string): void {
-  try {
-    rmdirSync(directory);
-  } catch (error) {
-    if (!['EBUSY', 'ENOENT'].includes(errorCode(error) ?? '')) throw error;
   }
 }
 

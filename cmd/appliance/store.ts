@@ -9,6 +9,7 @@ import type { Config } from '../../internal/config/config.ts';
 import { runningConfig } from '../../internal/config/machine-system.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
 import { forgetMember } from '../../internal/join/join-server-system.ts';
+import { lockNode } from '../../internal/node/node-lock-system.ts';
 import { socketAnswers } from '../../internal/node/probe-system.ts';
 import { forgetRemoval } from '../../internal/node/roles/server-waiting-system.ts';
 import { controlMember, ownStoreAccess } from '../../internal/node/store-access.ts';
@@ -150,6 +151,8 @@ async function stoppedConfig(command: Command): Promise<Config> {
     throw new AppError('RUNNING', 'the node runs', {
       hint: 'stop it first: appliance down, or systemctl stop appliance',
     });
+  // Until this process ends: nobody starts the node meanwhile.
+  lockNode(config);
   return config;
 }
 

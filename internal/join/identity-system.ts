@@ -9,7 +9,7 @@ import { formatKeyring } from '../ceph/auth/keyring.ts';
 import { renderCephConf } from '../ceph/client/ceph-conf.ts';
 import type { Config, JoinedCluster } from '../config/config.ts';
 import type { Paths } from '../config/paths.ts';
-import { certificateEnd, certificateServes, makeSigningRequest } from '../pki/certificates.ts';
+import { certificateEnd, certificateServes, keyFits, makeSigningRequest } from '../pki/certificates.ts';
 import { type NodeLeafName, nodeLeaf, nodeLeafNames } from '../pki/leaves.ts';
 import { ensureNodePassword, writePair } from '../pki/server-pki-system.ts';
 import { cephAccessSchema, clusterInfoSchema, featureLevel, serverAddress } from './cluster-info.ts';
@@ -161,8 +161,8 @@ function pem(paths: Paths, name: string): string {
 
 /** How this node authenticates: by its certificate while that is good, then by its password. */
 export function ownCredential(config: Config, paths: Paths, clock: Clock, random: Random): Credential {
-  const cert = pem(paths, 'kubelet.crt');
-  if (certificateEnd(cert) > clock.now() + 60_000) return { certificate: { cert, key: pem(paths, 'kubelet.key') } };
+  const pair = { cert: pem(paths, 'kubelet.crt'), key: pem(paths, 'kubelet.key') };
+  if (keyFits(pair) && certificateEnd(pair.cert) > clock.now() + 60_000) return { certificate: pair };
   return { basic: { user: `node/${config.node.name}`, secret: ensureNodePassword(paths, random) } };
 }
 
@@ -186,9 +186,10 @@ export async function renewIdentity(
   const renewed: string[] = [];
   for (const name of nodeLeafNames) {
     const leaf = nodeLeaf(name, config.node.name, addresses);
-    const cert = readFileIfThere(`${paths.identity}/${name}.crt`);
+    const cert = readFileIfThere(`${paths.identity}/${name}.crt`) ?? '';
+    const key = readFileIfThere(`${paths.identity}/${name}.key`) ?? '';
     const issuer = { cert: pem(paths, `${leaf.authority}.crt`) };
-    if (cert !== undefined && (await certificateServes({ cert }, issuer, leaf.request, clock.now()))) continue;
+    if (keyFits({ cert, key }) && (await certificateServes({ cert }, issuer, leaf.request, clock.now()))) continue;
     const self = { name: config.node.name, password: ensureNodePassword(paths, random), addresses };
     writePair(paths.identity, name, await requestCertificate(ownClient(config, paths, clock, random), name, self));
     renewed.push(name);

@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { lockFile } from '../base/file-lock-system.ts';
 import { lockNode, refuseRunning } from './node-lock-system.ts';
 
 let directory: string;
@@ -22,7 +23,7 @@ test("a data directory is one node's, whatever its run directory is; when that e
     { cwd: import.meta.dirname, stdout: 'pipe', env: { ...process.env, BUN_BE_BUN: '1' } },
   );
   await first.stdout.getReader().read();
-  const told = `already runs with the data directory ${directory}/data (process ${first.pid})`;
+  const told = `already runs with the data directory ${directory}/data, or is being started there (process ${first.pid})`;
   expect(() => lockNode(places('run-2'))).toThrow(told);
   await expect(refuseRunning(places('run-2'))).rejects.toMatchObject({
     code: 'RUNNING',
@@ -49,4 +50,14 @@ test('a node whose control socket answers is seen, whatever its data directory i
   } finally {
     await server.stop(true);
   }
+});
+
+test('a lock whose file was removed meanwhile is none: whoever comes next has another file', () => {
+  const path = join(directory, 'lock');
+  const held = lockFile(path)!;
+  rmSync(path);
+  const next = lockFile(path);
+  expect(next).toBeDefined();
+  next?.release();
+  held.release();
 });

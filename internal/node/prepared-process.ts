@@ -21,8 +21,11 @@ export function configArgv({ file, flags }: ConfigArguments): string[] {
   ];
 }
 
+/** It dies with this process: what nobody waits for must not go on writing. */
 function prepareCommand(from: ConfigArguments): string[] {
-  return [...selfCommand(), 'prepare', ...configArgv(from)];
+  // Where util-linux is not installed, `prepare` says so.
+  const dies = Bun.which('setpriv') === null ? [] : ['setpriv', '--pdeathsig', 'KILL'];
+  return [...dies, ...selfCommand(), 'prepare', ...configArgv(from)];
 }
 
 /**

@@ -1,3 +1,4 @@
+import { createPrivateKey, createPublicKey } from 'node:crypto';
 import 'reflect-metadata';
 import * as x509 from '@peculiar/x509';
 
@@ -128,7 +129,20 @@ export async function signCertificate(
 /** A certificate is renewed when it has less than this left. */
 export const renewBeforeMs = 90 * dayMs;
 
-/** True when `pair` still says what `request` asks, is signed by `authority` and does not expire within 90 days. */
+/** True when the certificate is for the private key; false also when either cannot be read. */
+export function keyFits({ cert, key }: KeyPair): boolean {
+  try {
+    const own = createPublicKey(createPrivateKey(key)).export({ type: 'spki', format: 'der' });
+    return own.equals(new Uint8Array(new x509.X509Certificate(cert).publicKey.rawData));
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * True when `pair` still says what `request` asks, is signed by `authority` and does not expire within 90 days. One that lasts as long as its authority serves to the end: a new one
+ * would not last longer.
+ */
 export async function certificateServes(
   pair: Pick<KeyPair, 'cert'>,
   authority: Pick<KeyPair, 'cert'>,
@@ -137,7 +151,8 @@ export async function certificateServes(
 ): Promise<boolean> {
   const certificate = new x509.X509Certificate(pair.cert);
   const issuer = new x509.X509Certificate(authority.cert);
-  if (certificate.notAfter.getTime() - nowMs < renewBeforeMs) return false;
+  const end = certificate.notAfter.getTime();
+  if (end - nowMs < renewBeforeMs && end < issuer.notAfter.getTime()) return false;
   if (certificate.notBefore.getTime() > nowMs) return false;
   const names = certificate.getExtension(x509.SubjectAlternativeNameExtension)?.names.toJSON() ?? [];
   const values = (type: string): string =>

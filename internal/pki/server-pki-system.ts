@@ -1,11 +1,18 @@
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import type { Clock } from '../base/clock.ts';
 import { AppError, errorText } from '../base/errors.ts';
 import { makeDirectory, readFileIfThere, removeFileDurably, writeFileAtomic } from '../base/files-system.ts';
 import type { Random } from '../base/random.ts';
 import type { Config } from '../config/config.ts';
 import type { Paths } from '../config/paths.ts';
-import { certificateServes, issueCertificate, type KeyPair, makeAuthority, makeSigningKey } from './certificates.ts';
+import {
+  certificateServes,
+  issueCertificate,
+  keyFits,
+  type KeyPair,
+  makeAuthority,
+  makeSigningKey,
+} from './certificates.ts';
 import { kubeconfig } from './kubeconfig.ts';
 import { type AuthorityName, authorityNames, type Leaf, nodeLeaf, nodeLeafNames, serverLeaves } from './leaves.ts';
 
@@ -15,7 +22,10 @@ function readPair(directory: string, name: string): KeyPair | undefined {
   return cert === undefined || key === undefined ? undefined : { cert, key };
 }
 
-/** The key first: a certificate without its key would be worthless. A renewed key is for whom the old one was. */
+/**
+ * The key first: a certificate without its key would be worthless. A renewed key is for whom the old one was. A crash between the two leaves a key with the certificate of
+ * another one: who reads a pair to keep it asks `keyFits`, and has both made anew.
+ */
 export function writePair(directory: string, name: string, pair: KeyPair): void {
   writeFileAtomic(`${directory}/${name}.key`, pair.key, 0o600, { keepOwner: true });
   writeFileAtomic(`${directory}/${name}.crt`, pair.cert, 0o644, { keepOwner: true });
@@ -49,7 +59,8 @@ async function ensureLeaf(
 ): Promise<boolean> {
   const existing = readPair(directory, name);
   try {
-    if (existing && (await certificateServes(existing, authority, leaf.request, now))) return false;
+    if (existing && keyFits(existing) && (await certificateServes(existing, authority, leaf.request, now)))
+      return false;
   } catch (error) {
     throw new AppError('PKI', `cannot read the certificate ${directory}/${name}.crt: ${errorText(error)}`, {
       hint: `remove ${name}.crt and ${name}.key: they are issued again at the next start`,
@@ -57,6 +68,35 @@ async function ensureLeaf(
   }
   writePair(directory, name, await issueCertificate(authority, leaf.request, now, random.bytes(16)));
   return true;
+}
+
+/**
+ * Makes an authority at the first start. Whoever trusts the cluster trusts this one: of one that was there and is damaged, or whose certificate or key is lost, none is made in its place. A key alone, before anything
+ * was signed with it, is what a first start leaves that was interrupted.
+ */
+async function ensureAuthority(
+  directory: string,
+  name: AuthorityName,
+  signed: readonly string[],
+  now: number,
+  random: Random,
+): Promise<KeyPair> {
+  const cert = readFileIfThere(`${directory}/${name}.crt`);
+  const key = readFileIfThere(`${directory}/${name}.key`);
+  const used = signed.find((leaf) => existsSync(`${directory}/${leaf}.crt`));
+  const lost = (problem: string): AppError =>
+    new AppError('PKI', `the authority ${name} of the cluster ${problem}`, {
+      hint: `put ${name}.crt and ${name}.key back into ${directory}, from a backup or from another server of the cluster; \`appliance reset\` gives the cluster up`,
+    });
+  if (cert !== undefined && key !== undefined) {
+    if (!keyFits({ cert, key })) throw lost(`is damaged: ${name}.key is not the key of ${name}.crt`);
+    return { cert, key };
+  }
+  if (cert !== undefined) throw lost(`has lost its key: ${directory} has ${name}.crt and no ${name}.key`);
+  if (used !== undefined) throw lost(`is lost: ${directory} has no ${name}.crt, but ${used}.crt, which it signed`);
+  const made = await makeAuthority(`appliance-${name}@${Math.floor(now / 1000)}`, now, random.bytes(16));
+  writePair(directory, name, made);
+  return made;
 }
 
 /** Where the server keeps the administrator's kubeconfig; `paths.adminKubeconfig` is its copy for people. */
@@ -78,14 +118,13 @@ export async function ensureServerPki(
   makeDirectory(paths.pki);
   const now = clock.now();
   const authority = {} as Record<AuthorityName, KeyPair>;
+  const leaves = Object.entries(serverLeaves(config, addresses));
   for (const name of authorityNames) {
-    const existing = readPair(paths.pki, name);
-    authority[name] =
-      existing ?? (await makeAuthority(`appliance-${name}@${Math.floor(now / 1000)}`, now, random.bytes(16)));
-    if (!existing) writePair(paths.pki, name, authority[name]);
+    const signed = leaves.filter(([, leaf]) => leaf.authority === name).map(([leaf]) => leaf);
+    authority[name] = await ensureAuthority(paths.pki, name, signed, now, random);
   }
   const issued: string[] = [];
-  for (const [name, leaf] of Object.entries(serverLeaves(config, addresses)))
+  for (const [name, leaf] of leaves)
     if (await ensureLeaf(paths.pki, name, leaf, authority[leaf.authority], now, random)) issued.push(name);
   if (readFileIfThere(`${paths.pki}/service-account.key`) === undefined) {
     const signing = await makeSigningKey();

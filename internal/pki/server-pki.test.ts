@@ -1,12 +1,14 @@
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServer, connect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Clock } from '../base/clock.ts';
+import { readFileIfThere } from '../base/files-system.ts';
 import { systemClock, systemRandom } from '../base/system.ts';
 import { effectiveConfig } from '../config/load.ts';
 import { nodePaths } from '../config/paths.ts';
+import { certificateEnd, keyFits } from './certificates.ts';
 import { ensureLocalIdentity, ensureServerPki, publishKubeconfig } from './server-pki-system.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'pki-'));
@@ -65,6 +67,58 @@ describe('pki', () => {
     await ensure('192.168.7.2', later);
     expect(pem('admin.crt')).not.toBe(before);
     await ensure('192.168.7.2', systemClock);
+  });
+
+  test.each(['admin', 'apiserver'])('a crash between key and certificate of %s: both are made anew', async (name) => {
+    const before = pem(`${name}.crt`);
+    // What is on disk then: the new key, and the certificate of the old one.
+    writeFileSync(`${paths.pki}/${name}.key`, pem(name === 'admin' ? 'apiserver.key' : 'admin.key'));
+    expect(await ensure('192.168.7.2', systemClock)).toEqual([name]);
+    expect(pem(`${name}.crt`)).not.toBe(before);
+    expect(keyFits({ cert: pem(`${name}.crt`), key: pem(`${name}.key`) })).toBe(true);
+    expect(await ensure('192.168.7.2', systemClock)).toEqual([]);
+  });
+
+  test('an authority that is damaged or lost is told, and none is made in its place', async () => {
+    const file = (ending: string): string => `${paths.pki}/client-ca.${ending}`;
+    const kept = { crt: pem('client-ca.crt'), key: pem('client-ca.key') };
+    const broken: [() => void, RegExp][] = [
+      [() => writeFileSync(file('key'), pem('server-ca.key')), /client-ca.key is not the key of client-ca.crt/],
+      [() => rmSync(file('key')), /has lost its key/],
+      [() => rmSync(file('crt')), /has no client-ca.crt, but \S+.crt, which it signed/],
+    ];
+    for (const [damage, message] of broken) {
+      damage();
+      const left = ['crt', 'key'].map((ending) => readFileIfThere(file(ending)));
+      const error = await ensure('192.168.7.2', systemClock).catch((one: unknown) => one);
+      expect(error).toMatchObject({ code: 'PKI', message: expect.stringMatching(message) });
+      expect(['crt', 'key'].map((ending) => readFileIfThere(file(ending)))).toEqual(left);
+      writeFileSync(file('crt'), kept.crt);
+      writeFileSync(file('key'), kept.key);
+    }
+    expect(await ensure('192.168.7.2', systemClock)).toEqual([]);
+  });
+
+  test('a first start that ended between key and certificate of an authority is begun again', async () => {
+    const fresh = nodePaths(join(directory, 'fresh'), join(directory, 'run'));
+    mkdirSync(fresh.pki, { recursive: true });
+    writeFileSync(`${fresh.pki}/server-ca.key`, pem('server-ca.key'), { mode: 0o600 });
+    await ensureServerPki(configFor('192.168.7.1'), fresh, ['192.168.7.1'], systemClock, systemRandom);
+    const [cert, key] = ['crt', 'key'].map((ending) => readFileSync(`${fresh.pki}/server-ca.${ending}`, 'utf8'));
+    expect(keyFits({ cert: cert!, key: key! })).toBe(true);
+  });
+
+  test('in the last months of an authority its certificates last as long as it does, and are not issued again and again', async () => {
+    const days = (count: number) => ({ ...systemClock, now: () => systemClock.now() + count * 86_400_000 });
+    const old = nodePaths(join(directory, 'old'), join(directory, 'run'));
+    const ensureOld = (clock: Clock) =>
+      ensureServerPki(configFor('192.168.7.1'), old, ['192.168.7.1'], clock, systemRandom);
+    await ensureOld(systemClock);
+    expect(await ensureOld(days(3600))).not.toEqual([]);
+    const last = readFileSync(`${old.pki}/admin.crt`, 'utf8');
+    expect(certificateEnd(last)).toBe(certificateEnd(readFileSync(`${old.pki}/client-ca.crt`, 'utf8')));
+    expect(await ensureOld(days(3601))).toEqual([]);
+    expect(await ensureOld(days(3649))).toEqual([]);
   });
 
   test('the admin and the API server trust each other over TLS', async () => {

@@ -143,7 +143,7 @@ describe('a node as a service', () => {
     const elsewhere = await node.appliance('--run-dir', other, 'up');
     expect(elsewhere.code).toBe(1);
     expect(elsewhere.stderr).toContain(
-      `an appliance already runs with the data directory ${node.data} (process ${service.pid})`,
+      `an appliance already runs with the data directory ${node.data}, or is being started there (process ${service.pid})`,
     );
     expect(elsewhere.stderr).toContain(`appliance --run-dir ${node.runDir} status`);
     expect(existsSync(other)).toBe(false);
