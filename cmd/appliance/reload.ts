@@ -2,7 +2,7 @@ import { AppError } from '../../internal/base/errors.ts';
 import { type ConfigArguments, runningConfig } from '../../internal/config/machine-system.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
 import { controlRequest } from '../../internal/node/control-system.ts';
-import type { ReloadStatus } from '../../internal/node/status.ts';
+import { type ReloadStatus, reloadText } from '../../internal/node/status.ts';
 import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
 import { print } from './output.ts';
 
@@ -32,14 +32,5 @@ async function reload(from: ConfigArguments, output: OutputFormat): Promise<void
       hint: 'the node goes on with the configuration that it has',
     });
   const { at, applied, restart } = result;
-  print(output, { at, applied, restart }, () =>
-    [
-      ...(applied.length > 0 ? [`holds now: ${applied.join(', ')}`] : []),
-      ...(restart.length > 0
-        ? [`holds after a restart (systemctl restart appliance): ${restart.join(', ')}`]
-        : applied.length > 0
-          ? []
-          : ['nothing changed']),
-    ].join('\n'),
-  );
+  print(output, { at, applied, restart }, () => reloadText(result));
 }

@@ -3,9 +3,10 @@ import type { Config } from '../../internal/config/config.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
 import { preparedAgain, preparedNode } from '../../internal/node/prepared-process.ts';
 import { selfCommand } from '../../internal/node/self-system.ts';
-import type { NodeStatus } from '../../internal/node/status.ts';
+import { type NodeStatus, reloadText } from '../../internal/node/status.ts';
 import { Supervisor } from '../../internal/node/supervisor-system.ts';
 import { stopAll } from '../../internal/node/teardown-system.ts';
+import { hangupMeaning } from './hangup.ts';
 import { createProgress } from './progress.ts';
 import type { StatusReport } from './status.ts';
 import type { ConfigArguments } from '../../internal/config/machine-system.ts';
@@ -65,12 +66,23 @@ export async function up(from: ConfigArguments, progress = createProgress(proces
     log,
     version: buildVersion(),
     onChange,
+    onReload: (phase) => {
+      // What was refused is logged.
+      const { reload } = supervisor.status();
+      if (phase === 'end' && reload !== undefined && reload.error === undefined)
+        progress.line(`the configuration was read again: ${reloadText(reload)}`);
+    },
     prepareAgain: () => preparedAgain(from),
   });
   const stopAsked = Promise.withResolvers<void>();
   process.on('SIGTERM', () => stopAsked.resolve());
   process.on('SIGINT', () => stopAsked.resolve());
-  process.on('SIGHUP', () => stopAsked.resolve());
+  const hangup = hangupMeaning();
+  process.on('SIGHUP', () => {
+    const meaning = hangup();
+    if (meaning === 'stop') stopAsked.resolve();
+    else if (meaning === 'reload') void supervisor.reload();
+  });
   await supervisor.start(() => stopAsked.resolve());
 
   const stopping = stopAsked.promise.then(() => 'stop' as const);

@@ -61,6 +61,15 @@ export function troubleText({ name, phase, detail }: Pick<NodeInstance, 'name' |
   return state.endsWith(detail) ? state : `${state}: ${detail}`;
 }
 
+/** What of a configuration that was read again holds, and when. */
+export function reloadText({ applied, restart }: Pick<ReloadStatus, 'applied' | 'restart'>): string {
+  if (applied.length + restart.length === 0) return 'nothing changed';
+  return [
+    ...(applied.length > 0 ? [`holds now: ${applied.join(', ')}`] : []),
+    ...(restart.length > 0 ? [`holds after a restart of the node: ${restart.join(', ')}`] : []),
+  ].join('; ');
+}
+
 /** One sentence about the node, for `systemctl status`. */
 export function statusSentence(status: NodeStatus): string {
   const { instances } = status;
