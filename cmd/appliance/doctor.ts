@@ -59,14 +59,17 @@ export function doctorText(checks: readonly CheckReport[], repairs: readonly Rep
     return color ? `\x1b[${code}m${word}\x1b[0m` : word;
   };
   const indent = ' '.repeat(width + 8);
-  const lines = checks.flatMap(({ findings, title, why }) =>
-    findings.flatMap(({ fix, result, text }: Finding, index) => {
+  const lines = checks.flatMap(({ findings, title, why }) => {
+    const bad = ({ result }: Finding): boolean => result === 'warn' || result === 'fail';
+    return findings.flatMap((finding, index) => {
+      const { fix, result, text } = finding;
       const own = [`${mark(result)}  ${(index === 0 ? title : '').padEnd(width)}  ${text}`];
-      if (result === 'warn' || result === 'fail') own.push(`${indent}why: ${why}`);
+      // Once a check, however much of it is not well.
+      if (finding === findings.find(bad)) own.push(`${indent}why: ${why}`);
       if (result !== 'ok' && fix !== undefined) own.push(`${indent}fix: ${fix}`);
       return own;
-    }),
-  );
+    });
+  });
   for (const { done, error } of repairs) lines.push(done === undefined ? `could not: ${error}` : `done: ${done}`);
   const count = (result: Result): number =>
     checks.flatMap(({ findings }) => findings).filter((one) => one.result === result).length;

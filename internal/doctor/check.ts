@@ -1,3 +1,4 @@
+import { AppError } from '../base/errors.ts';
 import type { Config } from '../config/config.ts';
 import type { FactName, Facts } from './facts.ts';
 
@@ -68,4 +69,17 @@ export const unknown = (text: string, fix?: string): Finding => finding('unknown
 
 function finding(result: Result, text: string, fix?: string, remedy?: Remedy): Finding {
   return { result, text, ...(fix === undefined ? {} : { fix }), ...(remedy === undefined ? {} : { remedy }) };
+}
+
+/** What keeps a node from starting: AppError ROOT or PREFLIGHT with everything that failed; undefined when nothing did. */
+export function refusal(reports: readonly CheckReport[]): AppError | undefined {
+  const failed = reports.flatMap(({ findings, id }) =>
+    findings.filter(({ result }) => result === 'fail').map((finding) => ({ ...finding, id })),
+  );
+  const [first] = failed;
+  if (first === undefined) return undefined;
+  const code = failed.some(({ id }) => id === 'root') ? 'ROOT' : 'PREFLIGHT';
+  if (failed.length === 1) return new AppError(code, first.text, first.fix === undefined ? {} : { hint: first.fix });
+  // Of several, each has its way out below it.
+  return new AppError(code, failed.map(({ fix, text }) => (fix === undefined ? text : `${text}\n  ${fix}`)).join('\n'));
 }

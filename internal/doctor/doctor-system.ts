@@ -1,9 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { runCommand } from '../base/command-system.ts';
-import { AppError, errorText } from '../base/errors.ts';
+import { errorText } from '../base/errors.ts';
 import { lastTime, noteTime } from '../base/last-time-system.ts';
 import type { Config } from '../config/config.ts';
-import { type Check, type CheckReport, examine, type Remedy } from './check.ts';
+import { type Check, type CheckReport, examine, refusal, type Remedy } from './check.ts';
 import { checks, preflightChecks } from './checks/index.ts';
 import { collectFacts, type CollectOptions, sysctlFile } from './facts-system.ts';
 
@@ -20,17 +20,8 @@ export function examineMachine(options: CollectOptions): Promise<CheckReport[]> 
 
 /** What `up` and `run` ask first: AppError ROOT or PREFLIGHT with everything that stops this node from starting. */
 export async function preflight(config: Config): Promise<void> {
-  const reports = await examined(preflightChecks, { config, builtMs: undefined });
-  const failed = reports.flatMap(({ findings, id }) =>
-    findings.filter(({ result }) => result === 'fail').map((finding) => ({ ...finding, id })),
-  );
-  if (failed.length === 0) return;
-  const hint = failed.flatMap(({ fix }) => (fix === undefined ? [] : [fix])).join('\n  ');
-  throw new AppError(
-    failed.some(({ id }) => id === 'root') ? 'ROOT' : 'PREFLIGHT',
-    failed.map(({ text }) => text).join('\n'),
-    hint === '' ? {} : { hint },
-  );
+  const refused = refusal(await examined(preflightChecks, { config, builtMs: undefined }));
+  if (refused) throw refused;
 }
 
 /** How each remedy is carried out. */

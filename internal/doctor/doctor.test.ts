@@ -1,12 +1,20 @@
 import { describe, expect, test } from 'vitest';
 import { seededRandom } from '../base/random.ts';
 import { effectiveConfig } from '../config/load.ts';
-import { type CheckReport, examine, type Finding } from './check.ts';
+import { type CheckReport, examine, fail, type Finding, refusal } from './check.ts';
 import { checks, preflightChecks } from './checks/index.ts';
 import { percentile } from './checks/storage.ts';
 import { collectFacts } from './facts-system.ts';
 import type { DroppingChain, Facts, FactName } from './facts.ts';
-import { blueStoreOwner, droppingChains, legacyForward, listeningSockets, memoryFacts, moduleStates } from './parse.ts';
+import {
+  blueStoreOwner,
+  droppingChains,
+  legacyForward,
+  listeningSockets,
+  memoryFacts,
+  moduleStates,
+  roleRunDir,
+} from './parse.ts';
 
 const configOf = (text: string) =>
   effectiveConfig(text, 'appliance.yaml', { hostname: 'pi-1', ip: '192.0.2.1', freeBytes: 100 * 2 ** 30 });
@@ -179,6 +187,14 @@ describe('doctor', () => {
     const modules = { ...(good.modules as object), rbd: 'missing' as const };
     expect(report({ ...good, modules }, 'kernel-modules').result).toBe('warn');
     const programs = good.programs.filter(({ name }) => name !== 'rbd-fuse');
+    const withoutCeph = {
+      ...good,
+      modules: { ...(good.modules as Record<string, 'loaded'>), ceph: 'missing' as const },
+    };
+    expect(report(withoutCeph, 'kernel-modules')).toMatchObject({
+      result: 'ok',
+      findings: [{ text: expect.stringContaining('ceph missing (not used by this version)') }],
+    });
     expect(notOk({ ...good, modules, programs }, 'kernel-modules')).toMatchObject([
       { result: 'fail', fix: expect.stringContaining('apt-get install rbd-fuse') },
     ]);
@@ -237,8 +253,52 @@ describe('doctor', () => {
       { result: 'fail', text: '2379/tcp (the store as etcd) is in use by etcd (process 77)' },
     ]);
     expect(report(good, 'ports').findings[0]!.text).toMatch(/^6443, 2379, .* the first free ones from 6800 on$/);
+    const another = {
+      ...{ protocol: 'tcp' as const, address: '', command: 'appliance', own: false },
+      otherAppliance: { runDir: '/run/appliance', pid: 4711 },
+    };
+    const two = [
+      { ...another, port: 6443, pid: 4720 },
+      { ...another, port: 3300, pid: 4721 },
+    ];
+    expect(notOk({ ...good, listeners: [...two, etcd] }, 'ports')).toEqual([
+      expect.objectContaining({ text: '2379/tcp (the store as etcd) is in use by etcd (process 77)' }),
+      {
+        result: 'fail',
+        text: 'another appliance runs here (process 4711) and has 6443/tcp (the Kubernetes API), 3300/tcp (the Ceph monitor)',
+        fix: expect.stringMatching(/^`appliance --run-dir \/run\/appliance status` shows it, .* down` stops it; /),
+      },
+    ]);
     const hidden = { port: 6443, protocol: 'tcp' as const, address: '', pid: undefined, command: '', own: false };
     expect(report({ ...good, listeners: [hidden] }, 'ports').result).toBe('warn');
+  });
+
+  test('the run directory of a role, from its command line', () => {
+    expect(roleRunDir(['/usr/local/bin/appliance', 'role', 'mon', '/run/a b/roles/mon/config.json', ''])).toBe(
+      '/run/a b',
+    );
+    expect(roleRunDir(['bun', '/src/main.ts', 'role', 'osd.1', '/run/x/roles/osd.1/config.json'])).toBe('/run/x');
+    expect(roleRunDir(['etcd', 'role', 'mon', '/etc/config.json'])).toBeUndefined();
+    expect(roleRunDir([])).toBeUndefined();
+  });
+
+  test('a start that several things forbid: each has its way out below it', () => {
+    const reportOf = (id: string, ...findings: Finding[]): CheckReport => ({
+      ...{ id, title: id, why: '', result: 'fail' },
+      findings,
+    });
+    expect(refusal([reportOf('ports')])).toBeUndefined();
+    const one = refusal([reportOf('ports', fail('6443 is taken', 'stop it'))])!;
+    expect([one.code, one.message, one.hint]).toEqual(['PREFLIGHT', '6443 is taken', 'stop it']);
+    const two = refusal([
+      reportOf('ports', fail('6443 is taken', 'stop it'), fail('3300 is taken')),
+      reportOf('root', fail('not root', 'use sudo')),
+    ])!;
+    expect([two.code, two.message, two.hint]).toEqual([
+      'ROOT',
+      '6443 is taken\n  stop it\n3300 is taken\nnot root\n  use sudo',
+      undefined,
+    ]);
   });
 
   test('a tunnel that another cluster left', () => {

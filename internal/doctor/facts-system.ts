@@ -29,7 +29,7 @@ import type {
   SpaceFact,
   TunnelDevice,
 } from './facts.ts';
-import { droppingChains, legacyForward, listeningSockets, memoryFacts, moduleStates } from './parse.ts';
+import { droppingChains, legacyForward, listeningSockets, memoryFacts, moduleStates, roleRunDir } from './parse.ts';
 import { existing, syncFacts } from './sync-probe-system.ts';
 
 /** Reads what a machine is like. Changes nothing, but for a small file that `sync` writes and removes again. */
@@ -160,7 +160,12 @@ function listeners(config: Config): Listener[] {
     const pid = owners.get(inode);
     const argv = pid === undefined ? [] : text(`/proc/${pid}/cmdline`).split('\0');
     const command = pid === undefined ? '' : text(`/proc/${pid}/comm`).trim();
+    const runDir = roleRunDir(argv);
+    const parent = /^PPid:\s*(\d+)$/m.exec(runDir === undefined ? '' : text(`/proc/${pid}/status`))?.[1];
     return {
+      ...(runDir === undefined || runDir === config.runDir || parent === undefined
+        ? {}
+        : { otherAppliance: { runDir, pid: Number(parent) } }),
       port,
       protocol,
       address,

@@ -88,6 +88,8 @@ export interface Listener {
   readonly command: string;
   /** One of this appliance's processes. */
   readonly own: boolean;
+  /** A role of another appliance on this machine: its run directory, and the process of its supervisor. */
+  readonly otherAppliance?: { readonly runDir: string; readonly pid: number } | undefined;
 }
 
 export interface TunnelDevice {

@@ -182,6 +182,12 @@ export function legacyForward(text: string, podCIDR: string): DroppingChain | un
   };
 }
 
+/** The run directory of the appliance that a command line is a role of (`internal/node/role-process-system.ts`); undefined when it is none. */
+export function roleRunDir(argv: readonly string[]): string | undefined {
+  const at = argv.indexOf('role');
+  return at < 1 ? undefined : /^(\/.+)\/roles\/[^/]+\/config\.json$/.exec(argv[at + 2] ?? '')?.[1];
+}
+
 /**
  * The owner that Ceph's own BlueStore writes into the first block of a device (`bluestore_bdev_label_t`: the magic line, then a map of length-prefixed texts).
  */

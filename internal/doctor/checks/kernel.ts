@@ -55,6 +55,8 @@ interface ModuleRow {
   /** The program that the fallback needs, and the Debian package that has it. */
   readonly fallbackProgram?: { readonly name: string; readonly from: string };
   readonly needed: (config: Config) => boolean;
+  /** Nothing of this version uses it. */
+  readonly unused?: true;
 }
 
 const tunnel = (config: Config): boolean =>
@@ -85,8 +87,9 @@ export const moduleRows: readonly ModuleRow[] = [
     fallback: 'rbd-fuse and a loop device: slower',
     fallbackProgram: { name: 'rbd-fuse', from: 'rbd-fuse' },
   },
-  { name: 'ceph', use: 'CephFS by the kernel', needed: agent, fallback: 'ceph-fuse: slower' },
-  { name: 'fuse', use: 'volumes where the kernel has no rbd or ceph', needed: agent },
+  // Of no use to this version, which has no CephFS: shown, and no fault when it is missing.
+  { name: 'ceph', use: 'CephFS by the kernel', needed: agent, unused: true },
+  { name: 'fuse', use: 'volumes where the kernel has no rbd', needed: agent },
   {
     name: 'loop',
     use: 'OSDs in files, volumes by rbd-fuse',
@@ -111,7 +114,7 @@ const modules: Check = {
     const state = (name: string): ModuleState => states[name] ?? 'missing';
     const there = rows.filter(({ name }) => state(name) !== 'missing');
     const problems = rows
-      .filter(({ name }) => state(name) === 'missing')
+      .filter(({ name, unused }) => state(name) === 'missing' && !unused)
       .map(({ fallback, fallbackProgram: program, name, use }): Finding => {
         const own = moduleFix(name, machine.kernel, machine.model);
         if (fallback === undefined) return fail(`${name} (${use}) is missing`, own);
@@ -132,7 +135,12 @@ const modules: Check = {
           module: name,
         }),
       ),
-      ok(there.map(({ name }) => `${name} ${state(name)}`).join(', ') || 'none needed'),
+      ok(
+        rows
+          .filter(({ name, unused }) => unused || state(name) !== 'missing')
+          .map(({ name, unused }) => `${name} ${state(name)}${unused ? ' (not used by this version)' : ''}`)
+          .join(', ') || 'none needed',
+      ),
     ];
   },
 };

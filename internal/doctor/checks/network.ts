@@ -44,6 +44,7 @@ const ports: Check = {
   evaluate({ listeners }, config) {
     if (isUnknown(listeners)) return unknown(`not known: ${listeners.unknown}`);
     const wanted = wantedPorts(config);
+    const others = new Map<string, { pid: number; ports: string[] }>();
     const taken = wanted.flatMap(({ key, port, protocols, what }): Finding[] =>
       protocols.flatMap((protocol): Finding[] => {
         const other = listeners.find(
@@ -54,6 +55,11 @@ const ports: Check = {
             (one.address === '' || one.address === config.node.ip),
         );
         if (!other) return [];
+        if (other.otherAppliance) {
+          const { pid, runDir } = other.otherAppliance;
+          others.set(runDir, { pid, ports: [...(others.get(runDir)?.ports ?? []), `${port}/${protocol} (${what})`] });
+          return [];
+        }
         // A process that cannot be seen may be one of ours that is just ending.
         if (other.pid === undefined)
           return [warn(`${port}/${protocol} (${what}) is in use by a process that is not shown`, 'run doctor as root')];
@@ -65,6 +71,13 @@ const ports: Check = {
         ];
       }),
     );
+    for (const [runDir, { pid, ports: held }] of others)
+      taken.push(
+        fail(
+          `another appliance runs here (process ${pid}) and has ${held.join(', ')}`,
+          `\`appliance --run-dir ${runDir} status\` shows it, \`appliance --run-dir ${runDir} down\` stops it; to have both, give this one other \`ports\`, or a network namespace of its own`,
+        ),
+      );
     if (taken.length > 0) return taken;
     const ceph = cephPorts(config);
     const all = [
