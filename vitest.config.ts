@@ -7,6 +7,12 @@ const plugins = [
     enforce: 'pre' as const,
     transform: (code: string, id: string) => (/\.(proto|service|table)$/.test(id) ? `export default ${JSON.stringify(code)};` : undefined),
   },
+  {
+    // The same for `import path from './x.zst' with { type: 'file' }`.
+    name: 'file-imports',
+    enforce: 'pre' as const,
+    load: (id: string) => (id.endsWith('.zst') ? `export default ${JSON.stringify(id)};` : undefined),
+  },
 ];
 
 /** One after another, because each uses the whole machine. */

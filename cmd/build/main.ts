@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { $ } from 'bun';
+import { withoutZeros } from './elf.ts';
 
 const root = join(import.meta.dir, '../..');
 const dist = join(root, 'dist');
@@ -61,7 +62,8 @@ async function build(architecture: Architecture, faulty = false): Promise<void> 
   await $`${process.execPath} build ${compileOptions} --target=${target.bun} --compile-executable-path=${runtime} --define APPLIANCE_VERSION=${JSON.stringify(manifest.version)} --define APPLIANCE_COMMIT=${JSON.stringify(commit)} --define APPLIANCE_TIME=${time} ${faulty ? ['--define', 'APPLIANCE_PLANTED_FAULTS=true'] : []} --outfile ${output} cmd/appliance/main.ts ${await workerFiles()}`
     .cwd(root)
     .quiet();
-  console.log(`${output}  ${(statSync(output).size / 1e6).toFixed(0)} MB`);
+  writeFileSync(output, withoutZeros(readFileSync(output)));
+  console.log(`${output}  ${(statSync(output).size / 1e6).toFixed(1)} MB`);
 }
 
 /** SHA256SUMS of the executables that are in dist, in the form that `sha256sum -c` reads. */

@@ -1,4 +1,4 @@
-import { copyFileSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -71,8 +71,9 @@ describe.each(machines)('executable: $name', { timeout: 300_000 }, ({ architectu
     expect(output.stdout).not.toContain('from-dotenv');
   });
 
-  test('is not larger than 125 MB', () => {
+  test('is not larger than 125 MB, and no megabyte of it is zeros', () => {
     expect(statSync(copy).size).toBeLessThan(125e6);
+    expect(readFileSync(copy).includes(Buffer.alloc(1 << 20))).toBe(false);
   });
 });
 

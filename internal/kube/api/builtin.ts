@@ -6,7 +6,7 @@ import { networkingKinds } from './kinds/networking.ts';
 import { nodeKinds } from './kinds/nodes.ts';
 import { type KindTable, makeKindTable } from './kinds.ts';
 import { type OpenApiDocuments, openApiDocuments } from './openapi/documents.ts';
-import type { Docs } from './openapi/v2.ts';
+import { readDocs } from './schema/docs-system.ts';
 import { builtinSchemas } from './schema/structure.ts';
 
 export type { JsonV3Index, OpenApiDocuments } from './openapi/documents.ts';
@@ -22,10 +22,10 @@ export const builtinKinds: KindTable = makeKindTable([
   ...extensionKinds,
 ]);
 
-/** OpenAPI of the built-in kinds. The texts are a module of their own that is loaded with the first document. */
+/** OpenAPI of the built-in kinds. */
 export const builtinOpenApi: OpenApiDocuments = openApiDocuments({
   kinds: builtinKinds,
   source: builtinSchemas,
-  loadDocs: async () => (await import('./schema/docs.json')).default as Docs,
+  readDocs,
   version: 'v1.36.0',
 });

@@ -23,24 +23,23 @@ export interface OpenApiDocuments {
   v3Json(path: string): Promise<Uint8Array | undefined>;
 }
 
-/** Documents of a table of kinds. `loadDocs` gives the texts; they are let go after each document. */
+/** Documents of a table of kinds. `readDocs` gives the texts; they are let go after each document. */
 export function openApiDocuments(options: {
   kinds: KindTable;
   source: SchemaSource;
-  loadDocs: () => Promise<Docs>;
+  readDocs: () => Docs;
   version: string;
 }): OpenApiDocuments {
-  const { kinds, source, loadDocs, version } = options;
+  const { kinds, source, readDocs, version } = options;
   const paths = documentPaths(kinds);
-  const kept = new Map<string, Promise<Uint8Array>>();
+  const kept = new Map<string, Uint8Array>();
   const document = async (key: string, make: (docs: Docs) => Uint8Array): Promise<Uint8Array> => {
     let compressed = kept.get(key);
     if (compressed === undefined) {
-      compressed = loadDocs().then((docs) => gzipSync(make(docs)));
+      compressed = gzipSync(make(readDocs()));
       kept.set(key, compressed);
-      compressed.catch(() => kept.delete(key));
     }
-    return gunzipSync(await compressed);
+    return gunzipSync(compressed);
   };
   // The texts are part of the executable: the table and the version tell apart what differs between two servers.
   const hash = (path: string): string =>

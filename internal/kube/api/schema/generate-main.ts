@@ -1,5 +1,5 @@
 /**
- * Makes `definitions.table`, `docs.json` and `../types/*.ts` from the models of npm packages, unpacked in one directory:
+ * Makes `definitions.table`, `docs.json.zst` and `../types/*.ts` from the models of npm packages, unpacked in one directory:
  *
  *   npm pack kubernetes-models@5.1.0 @kubernetes-models/apimachinery@3.0.2 @kubernetes/client-node@2.0.1
  *   (each unpacked to <dir>/models, <dir>/apimachinery, <dir>/client-node)
@@ -12,6 +12,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { constants, zstdCompressSync } from 'node:zlib';
 import { definitionOf, hasDefinition, placeWord, shortName } from './definitions.ts';
 import { schemaRoots } from './roots.ts';
 
@@ -219,7 +220,10 @@ writeFileSync(
     .map((lines) => lines.join('\n'))
     .join('\n\n')}\n`,
 );
-writeFileSync(join(here, 'docs.json'), `${JSON.stringify(sorted(docs), null, 1)}\n`);
+writeFileSync(
+  join(here, 'docs.json.zst'),
+  zstdCompressSync(JSON.stringify(sorted(docs)), { params: { [constants.ZSTD_c_compressionLevel]: 19 } }),
+);
 
 // TypeScript: one file a package.
 mkdirSync(join(here, '../types'), { recursive: true });
