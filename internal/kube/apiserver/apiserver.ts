@@ -187,6 +187,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       port: config.port,
       clientCa: pki.clientCa,
       requestHeaderCa: pki.requestHeaderCa,
+      now: clock.now(),
     });
     await endpoints.start();
   } catch (error) {

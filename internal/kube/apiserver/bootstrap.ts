@@ -2,6 +2,7 @@
 import { type BootstrapObject, defaultRbacObjects } from '../auth/default-roles.ts';
 import { cidrAddress, parseCidr } from '../../config/cidr.ts';
 import { isObject, jsonEqual, type JsonObject } from '../machinery/json.ts';
+import { formatTime } from '../machinery/time.ts';
 import type { SelfCaller } from './self-caller.ts';
 
 export interface BootstrapOptions {
@@ -9,6 +10,8 @@ export interface BootstrapOptions {
   readonly port: number;
   readonly clientCa: string;
   readonly requestHeaderCa: string | undefined;
+  /** Wall time in ms. */
+  readonly now: number;
 }
 
 export async function bootstrap(caller: SelfCaller, options: BootstrapOptions): Promise<void> {
@@ -17,6 +20,7 @@ export async function bootstrap(caller: SelfCaller, options: BootstrapOptions): 
   await reconcileRbac(caller);
   await priorityClasses(caller);
   await authenticationConfig(caller, options);
+  await serviceRange(caller, options);
   await kubernetesService(caller, options);
 }
 
@@ -63,6 +67,33 @@ async function authenticationConfig(caller: SelfCaller, options: BootstrapOption
     },
     (live) => (jsonEqual(live.data, data) ? undefined : { ...live, data }),
   );
+}
+
+/** The range of cluster IPs as an object, ready for use (docs: "Extend Service IP Ranges"). */
+async function serviceRange(caller: SelfCaller, options: BootstrapOptions): Promise<void> {
+  const collection = '/apis/networking.k8s.io/v1/servicecidrs';
+  await caller.ensure(collection, {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'ServiceCIDR',
+    metadata: { name: 'kubernetes' },
+    spec: { cidrs: [options.serviceCidr] },
+  });
+  await caller.again(async () => {
+    const live = await caller.call('GET', `${collection}/kubernetes`);
+    const conditions = isObject(live.status) && Array.isArray(live.status.conditions) ? live.status.conditions : [];
+    if (conditions.some((condition) => isObject(condition) && condition.type === 'Ready')) return;
+    const ready = {
+      type: 'Ready',
+      status: 'True',
+      reason: '',
+      message: 'Kubernetes default Service CIDR is ready',
+      lastTransitionTime: formatTime(options.now),
+    };
+    await caller.call('PUT', `${collection}/kubernetes/status`, {
+      ...live,
+      status: { conditions: [...conditions, ready] },
+    });
+  });
 }
 
 /** Service `default/kubernetes` with the first address of the service range; `server-endpoints.ts` keeps its endpoints. */

@@ -22,7 +22,9 @@ export function serviceDefaults(service: JsonObject): void {
     fillText(spec, 'externalTrafficPolicy', 'Cluster');
   if (spec.type !== 'ExternalName') fill(spec, 'internalTrafficPolicy', 'Cluster');
   if (spec.type === 'LoadBalancer') fill(spec, 'allocateLoadBalancerNodePorts', true);
-  child(child(service, 'status'), 'loadBalancer');
+  const balancer = child(child(service, 'status'), 'loadBalancer');
+  if (spec.type === 'LoadBalancer')
+    for (const ingress of objects(balancer.ingress)) if (ingress.ip) fillText(ingress, 'ipMode', 'VIP');
 }
 
 export function endpointsDefaults(endpoints: JsonObject): void {

@@ -1,0 +1,84 @@
+/** Unmodified kubectl: the one on PATH, or Debian's (`test/setup/kubectl.sh`). */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { kubeconfig } from '../../../internal/pki/kubeconfig.ts';
+import type { Cluster } from './harness.ts';
+
+const root = join(import.meta.dirname, '../../..');
+
+function program(): string {
+  if (spawnSync('kubectl', ['version', '--client']).status === 0) return 'kubectl';
+  const made = spawnSync('sh', ['test/setup/kubectl.sh', '.cache/bin'], { cwd: root, encoding: 'utf8' });
+  if (made.status !== 0) throw new Error(`no kubectl: ${made.stderr}`);
+  return join(root, '.cache/bin/kubectl-13');
+}
+
+export interface Output {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export class Kubectl {
+  readonly directory = mkdtempSync(`${tmpdir()}/conformance-kubectl-`);
+  readonly #program = program();
+  readonly #env: NodeJS.ProcessEnv;
+  readonly #started: ChildProcess[] = [];
+
+  constructor(cluster: Cluster) {
+    const file = join(this.directory, 'kubeconfig');
+    const text = kubeconfig({
+      cluster: 'conformance',
+      server: cluster.url,
+      ca: cluster.server.pki.serverCa.cert,
+      user: 'admin',
+      ...cluster.credentials,
+    });
+    writeFileSync(file, text, { mode: 0o600 });
+    this.#env = { ...process.env, KUBECONFIG: file, HOME: this.directory };
+  }
+
+  close(): void {
+    for (const child of this.#started) child.kill();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  /** A process that stays, such as `proxy`. */
+  start(...args: string[]): ChildProcess {
+    const child = spawn(this.#program, args, { env: this.#env });
+    this.#started.push(child);
+    return child;
+  }
+
+  run(args: readonly string[], input = ''): Promise<Output> {
+    return new Promise((resolve, reject) => {
+      const child = spawn(this.#program, args, { env: this.#env });
+      const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
+      let [stdout, stderr] = ['', ''];
+      child.stdout.on('data', (piece) => (stdout += String(piece)));
+      child.stderr.on('data', (piece) => (stderr += String(piece)));
+      child.on('error', reject);
+      child.on('close', (code) => {
+        clearTimeout(timer);
+        resolve({ code: code ?? -1, stdout, stderr });
+      });
+      child.stdin.end(input);
+    });
+  }
+
+  /** Standard output of a run that succeeds. */
+  async must(args: readonly string[], input?: string): Promise<string> {
+    const { code, stdout, stderr } = await this.run(args, input);
+    if (code !== 0) throw new Error(`kubectl ${args.join(' ')}: ${code}: ${stderr}${stdout}`);
+    return stdout;
+  }
+
+  /** Standard error of a run that fails. */
+  async refused(args: readonly string[], input?: string): Promise<string> {
+    const { code, stdout, stderr } = await this.run(args, input);
+    if (code === 0) throw new Error(`kubectl ${args.join(' ')} did not fail: ${stdout}`);
+    return stderr;
+  }
+}
