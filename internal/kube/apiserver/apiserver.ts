@@ -60,6 +60,8 @@ export interface ApiServerConfig {
   readonly domain: string;
   /** Where pods and nodes reach this server. */
   readonly advertiseAddress: string;
+  /** Of this machine, in Go's words: `amd64`, `arm64`. */
+  readonly architecture: string;
   readonly port: number;
   /** Somebody else lets go of the store's history. */
   readonly keepsHistory?: boolean;
@@ -160,6 +162,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     tokenUser: (token) => bootstrapUser(token, (name) => lookups.get('', 'secrets', 'kube-system', name), clock.now()),
     openapi: liveOpenApi(options.openapi, live, 'v1.36.0'),
     serverAddress: `${config.advertiseAddress}:${config.port}`,
+    architecture: config.architecture,
     checks: [
       { name: 'ping', check: () => '' },
       { name: 'etcd', check: () => storeAnswers(store, clock) },

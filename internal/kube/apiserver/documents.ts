@@ -20,13 +20,15 @@ export interface DocumentOptions {
   readonly checks: readonly HealthCheck[];
   /** `host:port` that clients reach this server by. */
   readonly serverAddress: string;
+  /** Of this machine, in Go's words: `amd64`, `arm64`. */
+  readonly architecture: string;
   metrics(): string;
 }
 
 export type Handler = (request: Request, url: URL) => Promise<Reply> | Reply;
 
 /** The version of Kubernetes whose behaviour this is. Major and minor are digits only. */
-export const versionInfo = {
+const versionInfo = {
   major: '1',
   minor: '36',
   gitVersion: 'v1.36.0+appliance',
@@ -35,7 +37,6 @@ export const versionInfo = {
   buildDate: '2026-04-22T00:00:00Z',
   goVersion: 'bun1.4.5',
   compiler: 'bun',
-  platform: `linux/${process.arch === 'x64' ? 'amd64' : process.arch}`,
 };
 
 function health(checks: readonly HealthCheck[], kind: string): Handler {
@@ -94,7 +95,7 @@ export function documentHandlers(core: Core, options: DocumentOptions): (path: s
   const handlers: Record<string, Handler> = {
     '/api': (request) => discover(request, true, () => coreVersions(kinds, options.serverAddress)),
     '/apis': (request) => discover(request, false, () => groupList(kinds)),
-    '/version': () => jsonReply(versionInfo),
+    '/version': () => jsonReply({ ...versionInfo, platform: `linux/${options.architecture}` }),
     '/metrics': () => ({
       status: 200,
       headers: { 'content-type': 'text/plain; version=0.0.4' },

@@ -126,6 +126,7 @@ export async function startApi(
       nodePortRange: [30000, 32767],
       domain: 'cluster.local',
       advertiseAddress: options.address ?? '127.0.0.1',
+      architecture: 'amd64',
       port: options.port || 6443,
     },
     clock: systemClock,

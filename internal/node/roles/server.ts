@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { MonClient } from '../../ceph/client/api.ts';
 import { builtinKinds, builtinOpenApi, builtinSchemas } from '../../kube/api/builtin.ts';
 import { createApiServer } from '../../kube/apiserver/apiserver.ts';
+import { goArchitecture } from '../../kube/kubelet/pause/elf.ts';
 import { createKubeClient, type Transport } from '../../kube/client/client.ts';
 import { fenced } from '../../kube/client/leader-election.ts';
 import { controllerObjects } from '../../operator/objects.ts';
@@ -54,6 +55,7 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
       nodePortRange: config.cluster.serviceNodePortRange,
       domain: config.cluster.domain,
       advertiseAddress: config.node.ip,
+      architecture: goArchitecture(process.arch),
       port: config.ports.api,
       keepsHistory: config.compaction.keepMinutes + config.compaction.keepRevisions > 0,
     },
