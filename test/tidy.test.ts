@@ -77,6 +77,7 @@ const impureFiles: Record<string, string> = {
 const puttingTogether = new Set([
   'internal/csi/rbd-controller.ts',
   'internal/join/server-bundle.ts',
+  'internal/kube/api/builtin.ts',
   'internal/kube/apiserver/admission-services.ts',
   'internal/kube/apiserver/apiserver.ts',
   'internal/kube/apiserver/app.ts',
