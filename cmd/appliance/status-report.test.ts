@@ -55,6 +55,19 @@ describe('status', () => {
     ]);
   });
 
+  test.each([
+    [['server'], true],
+    [['server', 'agent'], false],
+  ])('no node has registered yet: roles %j wait for one: well is %j', (roles, well) => {
+    const { ok, sentences } = report({
+      ...facts,
+      configured: { name: 'n1', roles },
+      kubernetes: { nodes: [], pods: [] },
+    });
+    expect(ok).toBe(well);
+    expect(sentences).toContain('No node has registered with Kubernetes yet.');
+  });
+
   const server = (name: string, more: object = {}) => ({
     ...{ name, role: 'voter' as const, state: 'runs' as const, behind: 0, hasLeader: true },
     ...more,

@@ -115,7 +115,11 @@ export function report(facts: Facts): StatusReport {
 
   if (kubernetes && 'error' in kubernetes) problems.push(`Kubernetes does not answer: ${kubernetes.error}.`);
   else if (kubernetes) {
-    if (kubernetes.nodes.length === 0) problems.push('No node has registered with Kubernetes yet.');
+    if (kubernetes.nodes.length === 0) {
+      // A server that runs no pods is none itself.
+      const own = facts.configured.roles.includes('agent');
+      (own ? problems : sentences).push('No node has registered with Kubernetes yet.');
+    }
     for (const node of kubernetes.nodes) {
       if (node.ready) sentences.push(`Node ${node.name} is Ready.`);
       else problems.push(`Node ${node.name} is not Ready: ${node.reason}.`);
