@@ -20,7 +20,7 @@ import { timeText } from '../store/snapshots/names.ts';
 import type { NodeSelf } from './identity-system.ts';
 import { writeCephAccess } from './identity-system.ts';
 import type { ServerClient } from './join-client.ts';
-import { memberHeader, peerUrlHeader } from './join-service.ts';
+import { datastoreHeader, disksHeader, memberHeader, peerUrlHeader } from './join-service.ts';
 import { decodeServerBundle, type ServerBundle, type StoreMember, storeMemberSchema } from './server-bundle.ts';
 
 /**
@@ -33,12 +33,22 @@ const stagedDirectory = (paths: Paths): string => `${paths.pki}.joining`;
 /** What is being written; never taken. */
 const unfinishedDirectory = (paths: Paths): string => `${paths.pki}.new`;
 
-/** Asks a server to make this machine one, too. `self.addresses[0]` and `peerPort`: where its store is reached. */
+/** What a joining server is to be. */
+export interface WantedServer {
+  /** Where its store is reached, at the first address of the node. */
+  readonly peerPort: number;
+  /** A real etcd keeps the data. */
+  readonly etcd: boolean;
+  /** It brings disks for storage. */
+  readonly disks: boolean;
+}
+
+/** Asks a server to make this machine one, too. */
 export async function requestServerBundle(
   client: ServerClient,
   secret: string,
   self: NodeSelf,
-  peerPort: number,
+  { disks, etcd, peerPort }: WantedServer,
   paths: Paths,
 ): Promise<ServerBundle> {
   const ask = async (member: bigint | undefined): Promise<string> =>
@@ -47,6 +57,8 @@ export async function requestServerBundle(
         'k3s-node-name': self.name,
         'k3s-node-password': self.password,
         [peerUrlHeader]: `https://${self.addresses[0]}:${peerPort}`,
+        [datastoreHeader]: etcd ? 'etcd' : 'own',
+        ...(disks && { [disksHeader]: 'yes' }),
         ...(member === undefined ? {} : { [memberHeader]: member.toString(16) }),
       },
     });

@@ -141,7 +141,8 @@ describe('the files of a joining server', () => {
       },
     } as unknown as ServerClient;
     const self = { name: 'pi-2', password: 'p', addresses: ['10.0.0.2'] };
-    expect(await requestServerBundle(client, 'secret', self, 2380, paths)).toEqual(bundle);
+    const wanted = { peerPort: 2380, etcd: false, disks: false };
+    expect(await requestServerBundle(client, 'secret', self, wanted, paths)).toEqual(bundle);
     expect(asked.map((headers) => headers['appliance-store-member'])).toEqual(['d9', undefined]);
     expect(asked[0]!['appliance-peer-url']).toBe('https://10.0.0.2:2380');
   });

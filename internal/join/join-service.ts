@@ -48,6 +48,8 @@ export interface JoinServiceOptions {
   readonly facts: ClusterFacts;
   /** Addresses of API servers, `host:port`. */
   readonly servers: () => Promise<string[]>;
+  /** The servers keep the store themselves; a real etcd does otherwise. */
+  readonly ownStore: boolean;
   /** What an OSD on another node needs; undefined where there is no storage. */
   readonly ceph: (() => Promise<CephAccess>) | undefined;
   /** Makes a machine one more server of this cluster: what it needs for that. Throws StatusError. */
@@ -90,6 +92,9 @@ const passwordPattern = /^[!-~]{8,128}$/;
 /** What a joining server tells of its store. */
 export const peerUrlHeader = 'appliance-peer-url';
 export const memberHeader = 'appliance-store-member';
+/** What it wants of the cluster: a store that servers keep themselves (`own`) or a real etcd (`etcd`), and storage for its disks. */
+export const datastoreHeader = 'appliance-datastore';
+export const disksHeader = 'appliance-disks';
 const addressesMax = 8;
 const bodyMax = 16_384;
 
@@ -122,6 +127,25 @@ export function serverHeaders(headers: Headers): Omit<JoiningServer, 'node'> {
   if (member !== null && !/^[0-9a-f]{1,14}$/.test(member))
     throw badRequest(`${memberHeader}: expected the id of a member`);
   return { peerUrl, member: member === null ? undefined : BigInt(`0x${member}`) };
+}
+
+/** Refuses a server that could not start here, before it is anything in the cluster: nothing would take that back. Throws 409. */
+function checkFits(headers: Headers, { ceph, ownStore }: Pick<JoinServiceOptions, 'ceph' | 'ownStore'>): void {
+  const datastore = headers.get(datastoreHeader);
+  if (datastore !== null && (datastore === 'own') !== ownStore)
+    throw failure(
+      409,
+      'Conflict',
+      `${ownStore ? 'the servers of this cluster keep its data themselves' : "a real etcd keeps this cluster's data"}: write the same datastore into the configuration of every server, or leave it away at each`,
+      {},
+    );
+  if (headers.get(disksHeader) !== null && !ceph)
+    throw failure(
+      409,
+      'Conflict',
+      'the cluster has no storage that an OSD could be part of: leave the role osd away',
+      {},
+    );
 }
 
 /** Answers the requests of joining and joined machines; undefined for a path that is not theirs. Never throws. */
@@ -219,6 +243,7 @@ export function createJoinService(
         if (who.kind !== 'token') throw failure(403, 'Forbidden', 'a token of user server is needed', {});
         const { name, password } = nodeHeaders(request.headers);
         const store = serverHeaders(request.headers);
+        checkFits(request.headers, options);
         // Nothing is signed for its addresses here.
         await checkClaim({ name, addresses: [] });
         await credentials.admitNode(who, name, password);

@@ -120,16 +120,12 @@ export async function joinCluster(
       throw new AppError('CONFIG', `ports.api: expected ${info.ports.api}, as at the cluster's servers`, {
         hint: 'pods reach every server by the Service kubernetes, which has one port',
       });
-    const bundle = await requestServerBundle(byToken, token.secret, self, config.ports.etcdPeer, paths);
-    if ((bundle.member === undefined) !== (config.datastore !== undefined))
-      throw new AppError(
-        'CONFIG',
-        bundle.member
-          ? 'the servers of this cluster keep its data themselves'
-          : "a real etcd keeps this cluster's data",
-        { hint: 'write the same datastore into the configuration of every server, or leave it away at each' },
-      );
-    if (!bundle.ceph) checkDisks(config);
+    const wanted = {
+      peerPort: config.ports.etcdPeer,
+      etcd: config.datastore !== undefined,
+      disks: config.roles.includes('osd'),
+    };
+    const bundle = await requestServerBundle(byToken, token.secret, self, wanted, paths);
     step(`${config.node.name} has the keys of the cluster`);
     stageServer(paths, bundle);
     writeServers(paths, [...found, ...info.servers]);

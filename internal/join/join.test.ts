@@ -70,6 +70,7 @@ beforeEach(() => {
     client,
     facts: clusterFacts(config),
     servers: async () => ['10.0.0.1:6443', '10.0.0.3:6443'],
+    ownStore: true,
     ceph: async () => ({ fsid: 'f', monHosts: ['[v2:10.0.0.1:3300]'], bootstrapOsdKey: 'key' }),
     admitServer: async (joining) => {
       admitted.push(joining);
@@ -102,6 +103,7 @@ interface Ask {
   ip?: string;
   peerUrl?: string;
   member?: string;
+  datastore?: string;
   certificate?: UserInfo;
   method?: string;
   body?: Uint8Array;
@@ -116,6 +118,7 @@ async function ask(path: string, given: Ask = {}): Promise<{ status: number; tex
   if (given.ip !== undefined) headers.set('k3s-node-ip', given.ip);
   if (given.peerUrl !== undefined) headers.set('appliance-peer-url', given.peerUrl);
   if (given.member !== undefined) headers.set('appliance-store-member', given.member);
+  if (given.datastore !== undefined) headers.set('appliance-datastore', given.datastore);
   const response = await service({
     method: given.method ?? 'GET',
     path,
@@ -231,7 +234,11 @@ describe('join endpoints', () => {
       expect((await ask('/v1-k3s/server-bootstrap', { ...asServer, peerUrl })).status, peerUrl).toBe(400);
     expect((await ask('/v1-k3s/server-bootstrap', { ...asServer, member: 'x' })).status).toBe(400);
     expect(admitted).toEqual([]);
-    const keys = await ask('/v1-k3s/server-bootstrap', asServer);
+    // What could not start here must not become a member that never comes.
+    const unfit = await ask('/v1-k3s/server-bootstrap', { ...asServer, datastore: 'etcd' });
+    expect(unfit).toMatchObject({ status: 409, text: expect.stringContaining('keep its data themselves') });
+    expect(admitted).toEqual([]);
+    const keys = await ask('/v1-k3s/server-bootstrap', { ...asServer, datastore: 'own' });
     expect(keys.status, keys.text).toBe(200);
     expect(keys.text).not.toContain('the key');
     expect(decodeServerBundle(await unseal(opens, keys.text))).toEqual(bundle);

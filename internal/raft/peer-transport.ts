@@ -238,9 +238,9 @@ export class PeerTransport implements RaftTransport {
       throw new DecodeError(
         `member ${from.toString(16)} is of cluster ${String(cluster)}, this is ${clusterId.toString(16)}`,
       );
-    if (to !== id) throw new DecodeError(`a call for member ${String(to)}, this is ${id}`);
+    if (to !== id) throw new DecodeError(`a call for member ${Number(to).toString(16)}, this is ${id.toString(16)}`);
     if (connection.peer !== 0 && connection.peer !== from)
-      throw new DecodeError(`member ${from} answers instead of ${connection.peer}`);
+      throw new DecodeError(`member ${from.toString(16)} answers instead of ${connection.peer.toString(16)}`);
     return hello;
   }
 

@@ -52,6 +52,7 @@ export async function startJoining(options: {
     client,
     facts: clusterFacts(config),
     servers: () => apiServers(client),
+    ownStore: control.cluster !== undefined,
     ceph: mon && (async () => cephAccess(await mon())),
     admitServer: async (server) => {
       // First what may fail without leaving anything.

@@ -1,4 +1,4 @@
-import { errorText } from '../../base/errors.ts';
+import { errorText, isRefused } from '../../base/errors.ts';
 import type { Member, Store } from '../api.ts';
 import { type ExternalEtcdOptions, openExternalEtcd } from './external-client.ts';
 
@@ -59,7 +59,7 @@ async function ask(
       await member.close();
       return { leaderId, commitIndex, appliedIndex };
     },
-    (error: unknown) => ({ error: errorText(error) }),
+    (error: unknown) => ({ error: isRefused(error) ? 'nothing listens at its address' : errorText(error) }),
   );
   const late = Promise.withResolvers<{ error: string }>();
   const timer = options.clock.after(answerMs, () => late.resolve({ error: `no answer within ${answerMs / 1000} s` }));
