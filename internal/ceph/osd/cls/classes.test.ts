@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { utf8, utf8Text } from '../../../base/bytes.ts';
-import { Decoder, encoded } from '../../wire/encoding.ts';
+import { Decoder, encoded, type Encoder, type UTime } from '../../wire/encoding.ts';
 import { callOn, MemoryObject } from './memory.testing.ts';
 import { classNames, findClassMethod } from './table.ts';
 
@@ -54,6 +54,82 @@ describe('class lock', () => {
     expect(o.exists).toBe(true);
     expect((await callOn(o, 'lock', 'unlock', unlockOp('a'), as(1))).rval).toBe(0);
     expect(o.exists).toBe(false);
+  });
+});
+
+describe('class log', () => {
+  const at = (sec: number, micros = 0): UTime => ({ sec, nsec: micros * 1000 });
+  const entry = (time: UTime, name: string) => (e: Encoder) =>
+    e.struct(2, 1, () => e.string('section').string(name).utime(time).blob(utf8('data')).string(''));
+  const add = (o: MemoryObject, time: UTime, name: string, opIndex: number): Promise<{ rval: number }> =>
+    callOn(
+      o,
+      'log',
+      'add',
+      encoded((e) => e.struct(2, 1, () => e.list([entry(time, name)], (x, write) => write(x)).bool(true))),
+      (ctx) => {
+        ctx.opIndex = opIndex;
+      },
+    );
+  const list = async (
+    o: MemoryObject,
+    from: UTime,
+    to: UTime,
+    marker = '',
+    max = 0,
+  ): Promise<[string[], string, boolean]> => {
+    const input = encoded((e) => e.struct(1, 1, () => e.utime(from).string(marker).utime(to).s32(max)));
+    const d = new Decoder((await callOn(o, 'log', 'list', input)).out);
+    return d.struct('ret', 1, () => [
+      d.list((x) =>
+        x.struct('entry', 1, () => {
+          x.string();
+          return x.string();
+        }),
+      ),
+      d.string(),
+      d.bool(),
+    ]);
+  };
+  const trim = (o: MemoryObject, from: UTime, to: UTime): Promise<{ rval: number }> =>
+    callOn(
+      o,
+      'log',
+      'trim',
+      encoded((e) => e.struct(2, 1, () => e.utime(from).utime(to).string('').string(''))),
+    );
+
+  test('entries come by time, in pages and up to a time; trimming takes a span away and says when nothing is left', async () => {
+    const o = new MemoryObject();
+    for (let i = 0; i < 5; i++) await add(o, at(100 + i), `n${i}`, i);
+    expect((await list(o, at(0), at(0)))[0]).toEqual(['n0', 'n1', 'n2', 'n3', 'n4']);
+    const [page, marker, more] = await list(o, at(0), at(0), '', 2);
+    expect([page, more]).toEqual([['n0', 'n1'], true]);
+    expect(await list(o, at(0), at(0), marker, 10)).toMatchObject([['n2', 'n3', 'n4'], {}, false]);
+    expect((await list(o, at(101), at(103)))[0]).toEqual(['n1', 'n2']);
+    expect((await trim(o, at(0), at(102))).rval).toBe(0);
+    expect((await trim(o, at(0), at(102))).rval).toBe(-61);
+    expect((await list(o, at(0), at(0)))[0]).toEqual(['n3', 'n4']);
+  });
+
+  test('an entry of the past is filed under the newest time; the header knows the newest', async () => {
+    const o = new MemoryObject();
+    await add(o, at(200), 'first', 0);
+    await add(o, at(100), 'late', 1);
+    expect((await list(o, at(150), at(300)))[0]).toEqual(['first', 'late']);
+    const info = new Decoder(
+      (
+        await callOn(
+          o,
+          'log',
+          'info',
+          encoded((e) => e.struct(1, 1, () => e)),
+        )
+      ).out,
+    );
+    info.open('ret', 1);
+    info.open('header', 1);
+    expect([info.string(), info.utime()]).toEqual(['1_0000000200.000000_0.1', at(200)]);
   });
 });
 

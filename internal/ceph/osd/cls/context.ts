@@ -33,6 +33,8 @@ export interface ClassContext {
   omapList(after: string, prefix: string, limit: number): { entries: [string, Uint8Array][]; more: boolean };
   setOmap(entries: ReadonlyMap<string, Uint8Array>): void;
   removeOmap(keys: readonly string[]): void;
+  /** Removes the keys from `first` on to before `end`. */
+  removeOmapRange(first: string, end: string): void;
   /** Removes all keys and the header. */
   clearOmap(): void;
 

@@ -129,6 +129,12 @@ export class MemoryContext implements ClassContext {
     this.wrote = true;
     for (const key of keys) this.after.omap.delete(key);
   }
+  removeOmapRange(first: string, end: string): void {
+    if (!this.after.exists) throw new ClassFailure(ENOENT);
+    this.wrote = true;
+    for (const key of [...this.after.omap.keys()])
+      if (byBytes(key, first) >= 0 && byBytes(key, end) < 0) this.after.omap.delete(key);
+  }
   clearOmap(): void {
     this.wrote = true;
     this.after.omap.clear();

@@ -3,6 +3,7 @@ import { type ClassContext, ClassFailure, type ClassMethod, type ClassMethods, t
 import { EINVAL } from './errno.ts';
 import { helloMethods } from './hello.ts';
 import { lockMethods } from './lock.ts';
+import { logMethods } from './log.ts';
 import { numopsMethods } from './numops.ts';
 import { rbdMethods } from './rbd.ts';
 import { refcountMethods } from './refcount.ts';
@@ -12,11 +13,19 @@ import { versionMethods } from './version.ts';
 const classes: ReadonlyMap<string, ClassMethods> = new Map([
   ['hello', helloMethods],
   ['lock', lockMethods],
+  ['log', logMethods],
   ['numops', numopsMethods],
   ['rbd', rbdMethods],
   ['refcount', refcountMethods],
   ['version', versionMethods],
 ]);
+
+/** Filters of listings that classes bring, `CLASS.NAME`: each compares an xattr with a value. */
+const filters: ReadonlySet<string> = new Set(['hello.hello']);
+
+export function hasClassFilter(name: string): boolean {
+  return filters.has(name);
+}
 
 /** A method with its flags; undefined (EOPNOTSUPP) when class or method are unknown. */
 export function findClassMethod(className: string, method: string): ClassMethod | undefined {

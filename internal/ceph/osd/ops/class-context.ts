@@ -6,7 +6,7 @@ import { userXattrPrefix } from '../object-info.ts';
 import { needsClone } from './data-ops.ts';
 import { EEXIST, EFBIG, EINVAL, ENOENT, EOPNOTSUPP } from './errno.ts';
 import { maxObjectBytes } from './limits.ts';
-import { omapPage, omapValues, removeOmapKeys, setOmap, setOmapHeader } from './omap-ops.ts';
+import { omapPage, omapValues, removeOmapKeys, removeOmapRange, setOmap, setOmapHeader } from './omap-ops.ts';
 import type { ClassRunner, OpContext } from './op-context.ts';
 import { toStoreText } from './store-text.ts';
 import { setUserXattr, userXattr, userXattrs } from './xattr-ops.ts';
@@ -123,6 +123,10 @@ class ObjectOfClass implements ClassContext {
   }
   removeOmap(keys: readonly string[]): void {
     const rval = removeOmapKeys(this.#ctx, keys);
+    if (rval < 0) throw new ClassFailure(rval);
+  }
+  removeOmapRange(first: string, end: string): void {
+    const rval = removeOmapRange(this.#ctx, first, end);
     if (rval < 0) throw new ClassFailure(rval);
   }
   clearOmap(): void {

@@ -154,13 +154,22 @@ export function omapRemove(ctx: OpContext, op: OsdOp): number {
   return removeOmapKeys(ctx, new Decoder(op.input).stringList());
 }
 
-export function omapRemoveRange(ctx: OpContext, op: OsdOp): number {
-  const d = new Decoder(op.input);
-  const first = toStoreText(d.string());
-  const last = toStoreText(d.string());
+export function removeOmapRange(ctx: OpContext, first: string, end: string): number {
   if (!ctx.exists) return ENOENT;
   ctx.touch();
   ctx.delta.write++;
-  ctx.ops.push({ op: 'omap-remove-range', cid: ctx.cid, key: ctx.key, first, last });
+  ctx.ops.push({
+    op: 'omap-remove-range',
+    cid: ctx.cid,
+    key: ctx.key,
+    first: toStoreText(first),
+    last: toStoreText(end),
+  });
   return 0;
+}
+
+export function omapRemoveRange(ctx: OpContext, op: OsdOp): number {
+  const d = new Decoder(op.input);
+  const first = d.string();
+  return removeOmapRange(ctx, first, d.string());
 }
