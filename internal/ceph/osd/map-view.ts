@@ -39,6 +39,8 @@ export interface MapView {
   place(pg: PgId): Placement;
   /** False when the pool's PGs certainly are where they were in the epoch before, with the same incarnations of OSDs. */
   changesPlacement(pool: number): boolean;
+  /** The hash by which an object (or its locator key, if it has one) is placed; undefined when the pool does not exist. */
+  hashOf(pool: number, name: string, key: string, nspace: string): number | undefined;
   /** The PG that holds a name hash. */
   pgOfHash(pool: number, hash: number): PgId;
   exists(osd: number): boolean;

@@ -26,6 +26,7 @@ import {
 import { headOf, objectKey } from './object-key.ts';
 import type { OpRequest } from './op-request.ts';
 import { objectClasses } from './ops/class-context.ts';
+import { plainRead } from './ops/classify.ts';
 import * as errno from './ops/errno.ts';
 import { runOps } from './ops/interpreter.ts';
 import { maxWriteReplyBytes } from './ops/limits.ts';
@@ -97,6 +98,8 @@ export class OpEngine {
       random: core.env.random,
       context: (oid) => this.contexts.get(oid),
       contextAt: (head, snap) => this.#contextAt(head, snap),
+      hashOf: (pool, name, key, nspace) => core.map.hashOf(pool, name, key, nspace),
+      readObject: (oid, from, userVersion) => core.env.readObject(oid, from, userVersion),
       watcher: (obc, name, cookie) => this.watches.find(obc, name, cookie),
       nextNotifyId: () => (BigInt(core.map.epoch) << 32n) | BigInt(++this.#notifyCount),
       classes: objectClasses,
@@ -301,6 +304,10 @@ export class OpEngine {
       }
     }
     const ctx = new OpContext(this.#host, obc, message, request.client.requester, request.id, snapContext);
+    ctx.mayReadOther = (id, nspace, oid) => {
+      const other = this.#core.map.pool(id);
+      return other !== undefined && request.client.allowed(other, nspace, oid, plainRead);
+    };
     const generation = this.#generation;
     const rval = runOps(ctx);
     if (typeof rval === 'number') {
@@ -529,6 +536,38 @@ export class OpEngine {
       });
     });
     run();
+  }
+
+  /**
+   * A read that no client asked for, in its turn on the object; `run` gets the head or the clone that serves `snap`, undefined when there is none, and ends the
+   * read by the callback. Not called when a new interval begins.
+   */
+  internalRead(head: HObject, snap: bigint, run: (obc: ObjectContext | undefined, done: () => void) => void): void {
+    const start = this.#guard(() => {
+      if (!this.#gate.readable(head, start)) return;
+      const headContext = this.contexts.get(head);
+      const target = this.#contextAt(headContext, snap);
+      if (target !== undefined && target !== headContext && !this.#gate.readable(target.oid, start)) return;
+      const obc = target ?? headContext;
+      const generation = this.#generation;
+      obc.lock('read', () => {
+        const done = (): void => {
+          if (generation === this.#generation) obc.unlock('read');
+        };
+        if (!obc.stale) {
+          run(target, done);
+          return;
+        }
+        done();
+        start();
+      });
+    });
+    start();
+  }
+
+  /** Our copy of an object is damaged. False: there is no other to fetch it from. */
+  repair(obc: ObjectContext): boolean {
+    return this.#gate.repair(obc.oid, obc.info.version);
   }
 
   /** Takes a silent watcher out of the object's info (`handle_watch_timeout`). */

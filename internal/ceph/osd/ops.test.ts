@@ -16,10 +16,10 @@ import {
   WATCH_OP_UNWATCH,
   WATCH_OP_WATCH,
 } from '../wire/messages/osd_op.ts';
-import { decodeHObject, encodeHObject, hobjectMin, SNAP_DIR } from '../wire/types.ts';
+import { decodeHObject, encodeHObject, encodeLocator, hobjectMin, SNAP_DIR, SNAP_HEAD } from '../wire/types.ts';
 import { ChecksumError } from '../blockstore/errors.ts';
-import { singleOsd, TestClient, threeOsds } from './sim/single.testing.ts';
-import type { SimCluster } from './sim/world.testing.ts';
+import { severalPgs, singleOsd, TestClient, threeOsds } from './sim/single.testing.ts';
+import { type SimCluster, simHash, simPool } from './sim/world.testing.ts';
 
 let cluster: SimCluster;
 let client: TestClient;
@@ -245,6 +245,114 @@ describe('listing', () => {
     d.open('pg_nls_response', 1);
     decodeHObject(d);
     expect(d.list((x) => [x.string(), x.string(), x.string()]).length).toBe(21);
+  });
+});
+
+describe('listing with a filter', () => {
+  test('only objects whose xattr has the value; an unknown filter is refused', async () => {
+    await client.exec('right', [write('x'), xattr(OP.SETXATTR, 'color', 'red')]);
+    await client.exec('wrong', [write('x'), xattr(OP.SETXATTR, 'color', 'blue')]);
+    await client.exec('none', [write('x')]);
+    const list = (kind: string): OsdOp =>
+      OsdOp.pgls(OP.PGNLS_FILTER, 100, 0, [
+        encoded((e) => {
+          e.string('pg').string('filter').string(kind).string('_color').string('red');
+          encodeHObject(e, hobjectMin);
+        }),
+      ]);
+    for (const kind of ['plain', 'hello.hello']) {
+      const answer = await client.exec('', [list(kind)]);
+      const d = new Decoder(answer.outs[0]!);
+      d.open('pg_nls_response', 1);
+      decodeHObject(d);
+      expect(d.list((x) => [x.string(), x.string(), x.string()])).toEqual([['', 'right', '']]);
+    }
+    expect((await client.exec('', [list('hello.nosuch')])).result).toBe(-22);
+  });
+});
+
+describe('copy-from', () => {
+  const copyFrom = (from: string, version = 0, snap = SNAP_HEAD, flags = 0): OsdOp =>
+    OsdOp.make(
+      OP.COPY_FROM2,
+      [
+        encoded((e) => {
+          e.string(from);
+          encodeLocator(e, { pool: simPool, key: '', nspace: '', hash: -1 });
+          e.u32(5).u64(100);
+        }),
+      ],
+      0,
+      (u) => {
+        u.setBigUint64(0, snap, true);
+        u.setBigUint64(8, BigInt(version), true);
+        u.setUint8(16, flags);
+      },
+    );
+
+  test('data with holes, xattrs, omap, user version and time come from the source', async () => {
+    const source = await client.exec('s', [
+      write('tail', 9_000_000),
+      xattr(OP.SETXATTR, 'a', '1'),
+      omapSet({ k: 'v' }),
+      OsdOp.make(OP.OMAPSETHEADER, [utf8('head')]),
+    ]);
+    await client.exec('t', [write('old'), xattr(OP.SETXATTR, 'gone', '1'), omapSet({ old: '1' })]);
+    const copied = await client.exec('t', [copyFrom('s')]);
+    expect([copied.result, copied.userVersion]).toEqual([0, source.userVersion]);
+    const bytes = (await client.exec('t', [read()])).outs[0]!;
+    expect([bytes.length, utf8Text(bytes.subarray(9_000_000)), bytes[5]]).toEqual([9_000_004, 'tail', 0]);
+    expect(utf8Text((await client.exec('t', [xattr(OP.GETXATTR, 'a')])).outs[0]!)).toBe('1');
+    expect((await client.exec('t', [xattr(OP.GETXATTR, 'gone')])).result).toBe(-61);
+    const input = new Encoder().string('').u64(10).string('').finish();
+    const omap = new Decoder((await client.exec('t', [OsdOp.make(OP.OMAPGETVALS, [input])])).outs[0]!);
+    expect(Object.fromEntries(omap.stringStringMap())).toEqual({ k: 'v' });
+    expect(utf8Text((await client.exec('t', [OsdOp.make(OP.OMAPGETHEADER)])).outs[0]!)).toBe('head');
+    expect((await client.exec('t', [write('more')])).userVersion).toBeGreaterThan(source.userVersion);
+  });
+
+  test('another version, no source, itself, unknown flags, a forbidden source', async () => {
+    await client.exec('s', [write('x')]);
+    const { userVersion } = await client.exec('s', [write('y')]);
+    expect((await client.exec('t', [copyFrom('s', userVersion + 1)])).result).toBe(-75);
+    expect((await client.exec('t', [copyFrom('s', userVersion - 1)])).result).toBe(-34);
+    expect((await client.exec('t', [copyFrom('nosuch')])).result).toBe(-2);
+    expect((await client.exec('s', [copyFrom('s')])).result).toBe(-22);
+    expect((await client.exec('t', [copyFrom('s', 0, SNAP_HEAD, 64)])).result).toBe(-22);
+    expect((await client.exec('t', [OsdOp.make(OP.STAT)])).result).toBe(-2);
+    expect((await client.exec('t', [copyFrom('s', userVersion)])).result).toBe(0);
+    // Writing is allowed, reading is not.
+    client.client.allowed = (_pool, _nspace, _oid, kinds) => kinds.needsWrite;
+    expect((await client.exec('t', [copyFrom('s')])).result).toBe(-1);
+  });
+
+  test('the source as a snapshot saw it', async () => {
+    await client.exec('s', [writeFull('before')]);
+    await client.exec('s', [writeFull('after')], { snapSeq: 4n, snaps: [4n] });
+    expect((await client.exec('t', [copyFrom('s', 0, 4n)])).result).toBe(0);
+    expect(utf8Text((await client.exec('t', [read()])).outs[0]!)).toBe('before');
+    expect((await client.exec('s', [copyFrom('s', 0, 4n)])).result).toBe(0);
+    expect(utf8Text((await client.exec('s', [read()])).outs[0]!)).toBe('before');
+    expect((await client.exec('s', [copyFrom('s', 0, 3n)])).result).toBe(-2);
+    expect((await client.exec('s', [copyFrom('s', 0, 9n)])).result).toBe(-22);
+  });
+
+  test('a write behind a copy waits for it, also when the source is led by another OSD that restarts meanwhile', async () => {
+    const { cluster: three, client: one } = await severalPgs();
+    const leader = (oid: string): number => three.map.place(three.map.pgOfHash(simPool, simHash(oid))).actingPrimary;
+    const names = [...'abcdefghijklmnop'];
+    const target = names[0]!;
+    const source = names.find((name) => leader(name) !== leader(target))!;
+    one.aim(source);
+    await one.exec(source, [writeFull('copied')]);
+    one.aim(target);
+    await one.exec(target, [writeFull('old')]);
+    three.crash(leader(source));
+    const copying = one.exec(target, [copyFrom(source)]);
+    three.markDown(leader(source));
+    expect((await copying).result).toBe(0);
+    expect((await one.exec(target, [OsdOp.extent(OP.APPEND, 0, 1, [utf8('!')])])).result).toBe(0);
+    expect(utf8Text((await one.exec(target, [read()])).outs[0]!)).toBe('copied!');
   });
 });
 

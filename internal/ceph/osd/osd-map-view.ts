@@ -98,6 +98,9 @@ export class OsdMapView implements MapView {
   place(pg: PgId): PgPlacement {
     return this.placement.mapPg(pg.pool, pg.seed);
   }
+  hashOf(pool: number, name: string, key: string, nspace: string): number | undefined {
+    return this.map.pools.has(pool) ? this.placement.hashOf(pool, name, key, nspace) : undefined;
+  }
   pgOfHash(pool: number, hash: number): PgId {
     return { pool, seed: this.placement.seedOf(pool, hash) };
   }

@@ -19,6 +19,7 @@ import { MOSDMap, type MOSDMapValue } from '../wire/messages/mon.ts';
 import { MOSDOp } from '../wire/messages/osd_client.ts';
 import { MPGStats } from '../wire/messages/osd_mgr.ts';
 import { MOSDBeacon, MOSDBoot, MOSDFailure, MOSDMarkMeDown } from '../wire/messages/osd_mon.ts';
+import { MOSDCopyGet, MOSDCopyGetReply } from '../wire/messages/osd_copy.ts';
 import {
   MOSDPGBackfill,
   MOSDPGInfo,
@@ -102,6 +103,8 @@ const peerCodecs = new Map<number, MessageCodec<PgMessage>>(
     MOSDPGPushReply,
     MOSDPGScan,
     MOSDPGBackfill,
+    MOSDCopyGet,
+    MOSDCopyGetReply,
   ].map((codec) => [codec.type, codec as unknown as MessageCodec<PgMessage>]),
 );
 

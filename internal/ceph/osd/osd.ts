@@ -7,6 +7,7 @@ import type { MessageCodec } from '../wire/message.ts';
 import { type MOSDOpValue, requestIdOf } from '../wire/messages/osd_client.ts';
 import type { PgStat } from '../wire/messages/osd_mgr.ts';
 import { MOSDAlive, MOSDPGTemp } from '../wire/messages/osd_mon.ts';
+import { MOSDCopyGet, MOSDCopyGetReply } from '../wire/messages/osd_copy.ts';
 import {
   MOSDPGBackfill,
   MOSDPGInfo,
@@ -24,6 +25,7 @@ import {
 } from '../wire/messages/osd_osd.ts';
 import { emptyPgHistory, type PastInterval, type PgHistory } from '../wire/messages/osd_pg.ts';
 import { type EntityAddrVec, parsePg, type PgId, pgText, sameAddrs } from '../wire/types.ts';
+import { CopyReads } from './copy-reads.ts';
 import { intervalKey, isNewInterval, maybeWentRw } from './intervals.ts';
 import type { MapView } from './map-view.ts';
 import { firstObjectKey, firstTempKey } from './object-key.ts';
@@ -90,6 +92,7 @@ export class Osd {
   readonly #host: OsdHost;
   readonly #env: PgEnv;
   readonly #remover: PgRemover;
+  readonly #copyReads: CopyReads;
   #map: MapView | undefined;
   #waitingForMap: { epoch: number; run: () => void; client?: OpClient }[] = [];
   #sequence = 0;
@@ -111,6 +114,13 @@ export class Osd {
   constructor(host: OsdHost) {
     this.#host = host;
     this.#remover = new PgRemover(host.store, host.clock, (ops, done) => this.#commit(ops, done));
+    this.#copyReads = new CopyReads({
+      whoami: host.whoami,
+      clock: host.clock,
+      map: () => this.#map,
+      sendOsd: (osd, codec, body) => this.#env.send(osd, codec, body),
+      local: (m) => this.pgs.get(pgText(m.pg))?.onCopyGet(m, (reply) => this.#copyReads.onReply(reply)),
+    });
     this.#env = {
       whoami: host.whoami,
       store: host.store,
@@ -122,6 +132,7 @@ export class Osd {
       },
       bulk: (osd, send) => this.#sendBulk(osd, send),
       commit: (ops, done) => this.#commit(ops, done),
+      readObject: (oid, from, userVersion) => this.#copyReads.read(oid, from, userVersion),
       recycle: (bytes) => host.recycle(bytes),
       wantUpThru: (epoch) => this.#wantUpThru(epoch),
       wantPgTemp: (pg, osds) => this.#wantPgTemp(pg, osds),
@@ -161,6 +172,7 @@ export class Osd {
   stop(): void {
     this.#stopped = true;
     this.#pgTempTimer?.cancel();
+    this.#copyReads.stop();
     for (const pg of this.pgs.values()) pg.shutdown();
     this.#waitingForMap = [];
   }
@@ -214,6 +226,7 @@ export class Osd {
     if (!this.#everUp) return;
     if (up) this.#createPgs(map, whoami);
     for (const pg of this.pgs.values()) pg.settle();
+    this.#copyReads.onMap();
     if (this.#upThruWanted > map.upThru(whoami)) this.#sendAlive();
     this.#resendPgTemp();
     this.#runWaiting();
@@ -421,6 +434,10 @@ export class Osd {
     if (!this.#everUp) return;
     // Another incarnation of that OSD sent it.
     if (!map.isUp(from) || !sameAddrs(map.clusterAddrs(from), addrs) || map.upFrom(from) > m.epoch) return;
+    if (type === MOSDCopyGetReply.type) {
+      this.#copyReads.onReply(m as MOSDCopyGetReply);
+      return;
+    }
     const cid = pgText(m.pg);
     const pg = this.pgs.get(cid) ?? this.#absent(from, type, m, map);
     if (pg === undefined || m.interval < pg.core.interval) return;
@@ -460,6 +477,9 @@ export class Osd {
         break;
       case MOSDPGBackfill.type:
         pg.onBackfill(from, m as MOSDPGBackfill);
+        break;
+      case MOSDCopyGet.type:
+        pg.onCopyGet(m as MOSDCopyGet, (reply) => this.#env.send(from, MOSDCopyGetReply, reply));
         break;
     }
   }
@@ -628,5 +648,7 @@ const peerTypes: ReadonlySet<number> = new Set(
     MOSDPGPushReply,
     MOSDPGScan,
     MOSDPGBackfill,
+    MOSDCopyGet,
+    MOSDCopyGetReply,
   ].map((codec) => codec.type),
 );

@@ -3,7 +3,9 @@ import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import type { ObjectStore, TransactionOp } from '../blockstore/api.ts';
 import type { MessageCodec } from '../wire/message.ts';
-import type { PgId } from '../wire/types.ts';
+import type { PushCursor } from '../wire/messages/osd_osd.ts';
+import type { HObject, PgId } from '../wire/types.ts';
+import type { CopyPiece } from './copy-reads.ts';
 
 /** What a PG asks of the OSD around it. A PG has no other way out, so that a simulation can run whole clusters of them in one process. */
 export interface PgEnv {
@@ -24,6 +26,8 @@ export interface PgEnv {
    * acknowledged stays. Without `done` nobody waits.
    */
   commit(ops: TransactionOp[], done?: () => void): void;
+  /** A piece of an object of any PG, for a copy of it: `CopyReads.read`. */
+  readObject(oid: HObject, from: PushCursor, userVersion: number): Promise<CopyPiece>;
   /** A payload of a message that nobody reads any more: its memory may be used again. */
   recycle(bytes: Uint8Array): void;
   /** Asks the mon for `up_thru >= epoch`. */

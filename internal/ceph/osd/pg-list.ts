@@ -11,9 +11,11 @@ import {
   SNAP_HEAD,
 } from '../wire/types.ts';
 import { decodeObjectInfo, infoXattr } from './object-info.ts';
+import { hasClassFilter } from './cls/table.ts';
 import { endObjectKey, objectKey, objectOfKey } from './object-key.ts';
 import { EINVAL, EOPNOTSUPP } from './ops/errno.ts';
 import { maxListEntries } from './ops/limits.ts';
+import { toStoreText } from './ops/store-text.ts';
 import type { PgCore } from './pg-core.ts';
 
 /** Namespace with which clients ask for the objects of all namespaces. */
@@ -33,19 +35,43 @@ export function pgEnd(pg: PgId, pgNum: number): HObject {
   return { key: '', name: '', snap: SNAP_HEAD, hash: reverseBits32(end + 1), max: false, nspace: '', pool: pg.pool };
 }
 
+/** Objects whose xattr (by its name in the store, `_` in front) has this value. */
+interface ListFilter {
+  xattr: string;
+  value: Uint8Array;
+}
+
+/**
+ * What a filtered listing asks for (`PrimaryLogPG::get_pgls_filter`), behind the two words `pg filter`: the kind of filter with its parameters. A kind
+ * `CLASS.NAME` is an object class's own. Undefined: there is no such filter.
+ */
+function decodeFilter(d: Decoder): ListFilter | undefined {
+  d.string();
+  d.string();
+  const kind = d.string();
+  if (kind !== 'plain' && !hasClassFilter(kind)) return undefined;
+  return { xattr: d.string(), value: d.blob() };
+}
+
 export interface ListAnswer {
   rval: number;
   out: Uint8Array;
 }
 
-/** PGNLS and PGLS: heads of the PG behind a cursor, in hash order. Result 1: this was the end, the cursor is the next PG's. */
+/** PGNLS and PGLS, plain and with a filter: heads of the PG behind a cursor, in hash order. Result 1: this was the end, the cursor is the next PG's. */
 export function listObjects(core: PgCore, op: OsdOp, nspace: string): ListAnswer {
   const none = new Uint8Array(0);
-  const plain = op.op === OP.PGLS;
-  if (op.op !== OP.PGNLS && !plain) return { rval: EOPNOTSUPP, out: none };
+  const plain = op.op === OP.PGLS || op.op === OP.PGLS_FILTER;
+  if (!plain && op.op !== OP.PGNLS && op.op !== OP.PGNLS_FILTER) return { rval: EOPNOTSUPP, out: none };
   let cursor: HObject;
+  let filter: ListFilter | undefined;
   try {
-    cursor = decodeHObject(new Decoder(op.input));
+    const d = new Decoder(op.input);
+    if (op.op === OP.PGLS_FILTER || op.op === OP.PGNLS_FILTER) {
+      filter = decodeFilter(d);
+      if (filter === undefined) return { rval: EINVAL, out: none };
+    }
+    cursor = decodeHObject(d);
   } catch {
     return { rval: EINVAL, out: none };
   }
@@ -58,8 +84,8 @@ export function listObjects(core: PgCore, op: OsdOp, nspace: string): ListAnswer
   let next: HObject | undefined;
   if (!cursor.max) {
     const { store } = core.env;
-    const missing = core.meta.missing
-      .list()
+    // What is not here yet has no xattr to look at: a filtered listing leaves it out.
+    const missing = (filter === undefined ? core.meta.missing.list() : [])
       .map((item) => item.oid)
       .filter((oid) => oid.snap === SNAP_HEAD && compareHObject(oid, cursor) >= 0)
       .sort(compareHObject);
@@ -90,6 +116,10 @@ export function listObjects(core: PgCore, op: OsdOp, nspace: string): ListAnswer
         if (oid.snap !== SNAP_HEAD) continue;
         const info = store.xattr(core.meta.cid, key, infoXattr);
         if (info === undefined || decodeObjectInfo(info).whiteout) continue;
+        if (filter !== undefined) {
+          const value = store.xattr(core.meta.cid, key, toStoreText(filter.xattr));
+          if (value === undefined || Buffer.compare(value, filter.value) !== 0) continue;
+        }
         if (!take(oid)) break listing;
       }
       if (page.length < 256) break;

@@ -1,3 +1,4 @@
+import type { MOSDCopyGet, MOSDCopyGetReply } from '../wire/messages/osd_copy.ts';
 import {
   PG_ACTIVE,
   PG_BACKFILL_WAIT,
@@ -22,6 +23,7 @@ import type {
 import type { PastInterval, PgHistory } from '../wire/messages/osd_pg.ts';
 import { hobjectMax, type PgId } from '../wire/types.ts';
 import { Backfill } from './backfill.ts';
+import { serveCopyGet } from './copy-source.ts';
 import type { MapView } from './map-view.ts';
 import { type FullState, OpEngine } from './op-engine.ts';
 import type { OpClient, OpRequest } from './op-request.ts';
@@ -200,6 +202,10 @@ export class Pg {
   }
   onBackfill(from: number, m: MOSDPGBackfill): void {
     if (m.op === 'ack' ? this.peering.phase === 'active' : this.#follows(from)) this.backfill.onBackfill(from, m);
+  }
+
+  onCopyGet(m: MOSDCopyGet, reply: (value: MOSDCopyGetReply) => void): void {
+    serveCopyGet(this.core, this.engine, m, reply);
   }
 
   /** Every few seconds. Writes the map epoch down now and then, so that old maps can go. */

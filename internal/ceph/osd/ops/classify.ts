@@ -82,6 +82,8 @@ export function classify(ops: readonly OsdOp[], methods: MethodLookup): OpKinds 
       kinds.needsRead = true;
       continue;
     }
+    // It waits for another object: until then nobody else may change this one.
+    if (code === OP.COPY_FROM || code === OP.COPY_FROM2) kinds.mayRead = true;
     if ((code & OP_MODE_CACHE) !== 0) continue;
     if ((code & OP_MODE_WRITE) !== 0) kinds.mayWrite = kinds.needsWrite = true;
     if ((code & OP_MODE_READ) !== 0) kinds.mayRead = kinds.needsRead = true;

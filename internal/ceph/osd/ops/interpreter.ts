@@ -2,6 +2,7 @@ import { DecodeError } from '../../../base/bytes.ts';
 import { errorCode } from '../../../base/errors.ts';
 import { OP, OP_FLAG_FAILOK, type OsdOp } from '../../wire/messages/osd_op.ts';
 import { callTarget } from './classify.ts';
+import { copyFrom } from './copy-ops.ts';
 import * as data from './data-ops.ts';
 import { EINVAL, EIO, EOPNOTSUPP, EOVERFLOW, ERANGE } from './errno.ts';
 import * as omap from './omap-ops.ts';
@@ -72,6 +73,8 @@ const handlers: ReadonlyMap<number, OpHandler> = new Map<number, OpHandler>([
   [OP.LIST_WATCHERS, watch.listWatchers],
   [OP.LIST_SNAPS, watch.listSnaps],
   [OP.ROLLBACK, rollback],
+  [OP.COPY_FROM, copyFrom],
+  [OP.COPY_FROM2, copyFrom],
   [OP.CALL, call],
 ]);
 

@@ -4,7 +4,9 @@ import type { UTime } from '../../wire/encoding.ts';
 import type { MOSDOpValue } from '../../wire/messages/osd_client.ts';
 import type { ObjectSums } from '../../wire/messages/osd_mgr.ts';
 import type { OsdOp } from '../../wire/messages/osd_op.ts';
+import type { PushCursor } from '../../wire/messages/osd_osd.ts';
 import type { EntityAddr, EntityNum, HObject, RequestId, SnapContext } from '../../wire/types.ts';
+import type { CopyPiece } from '../copy-reads.ts';
 import { type ObjectInfo, subtractRange, type Ranges, type WatchInfo } from '../object-info.ts';
 import type { Watcher } from '../watch.ts';
 import type { MethodLookup } from './classify.ts';
@@ -17,10 +19,14 @@ export interface OpHost {
   readonly pool: number;
   nowMs(): number;
   readonly random: Random;
-  /** The object context of another object of the PG (COPY_FROM, ROLLBACK to a clone). */
+  /** The object context of another object of the PG (ROLLBACK to a clone). */
   context(oid: HObject): ObjectContext;
   /** The clone that serves a snapshot, or the head; undefined: the object did not exist then. */
   contextAt(head: ObjectContext, snap: bigint): ObjectContext | undefined;
+  /** The hash of an object's name in a pool; undefined: there is no such pool. */
+  hashOf(pool: number, name: string, key: string, nspace: string): number | undefined;
+  /** A piece of any object of the cluster, as it is at `oid.snap`; `userVersion`: the version that it must have, or 0. */
+  readObject(oid: HObject, from: PushCursor, userVersion: number): Promise<CopyPiece>;
   watcher(obc: ObjectContext, name: EntityNum, cookie: bigint): Watcher | undefined;
   nextNotifyId(): bigint;
   readonly classes: ClassRunner;
@@ -125,6 +131,8 @@ export class OpContext {
   /** Bytes changed, for the overlap with the newest clone; undefined: everything. */
   changed: [number, number][] | undefined = [];
   effects: SideEffects | undefined;
+  /** Whether the client's capabilities let it read an object of some pool. */
+  mayReadOther: (pool: number, nspace: string, oid: string) => boolean = () => true;
   results: OpResult[] = [];
 
   constructor(

@@ -10,7 +10,7 @@ import type { OsdOp } from '../../wire/messages/osd_op.ts';
 import { addrV2, ENTITY_CLIENT, NO_SHARD, SNAP_HEAD } from '../../wire/types.ts';
 import type { OpClient } from '../op-request.ts';
 import type { Watcher } from '../watch.ts';
-import { SimCluster, simPool } from './world.testing.ts';
+import { SimCluster, simHash, simPool } from './world.testing.ts';
 
 export interface Answer {
   result: number;
@@ -32,6 +32,8 @@ export class TestClient {
   allow = true;
   /** The OSD it talks to. */
   target = 0;
+  /** The PG that it speaks of. */
+  seed = 0;
 
   constructor(cluster: SimCluster, num = 4000) {
     this.cluster = cluster;
@@ -50,6 +52,13 @@ export class TestClient {
     } as OpClient;
   }
 
+  /** What it sends now goes where this object belongs. */
+  aim(oid: string): void {
+    const pg = this.cluster.map.pgOfHash(simPool, simHash(oid));
+    this.seed = pg.seed;
+    this.target = this.cluster.map.place(pg).actingPrimary;
+  }
+
   /** Sends ops on an object and waits for the answer. */
   async exec(oid: string, ops: OsdOp[], change: Partial<MOSDOpValue> & { tid?: number } = {}): Promise<Answer> {
     const { cluster } = this;
@@ -57,8 +66,8 @@ export class TestClient {
     this.#tid = Math.max(this.#tid, tid);
     this.#replies.delete(tid);
     const message: MOSDOpValue = {
-      pg: { pool: simPool, seed: 0, shard: NO_SHARD },
-      hash: [...oid].reduce((h, c) => (Math.imul(h, 31) + c.charCodeAt(0)) >>> 0, 7),
+      pg: { pool: simPool, seed: this.seed, shard: NO_SHARD },
+      hash: simHash(oid),
       epoch: cluster.map.epoch,
       flags: OSD_FLAG_ONDISK,
       requestId: { name: { type: 0, num: 0 }, tid: 0, inc: 0 },
@@ -95,6 +104,14 @@ export async function singleOsd(seed = 1): Promise<SimCluster> {
   cluster.start(0);
   await cluster.scheduler.run(20_000, () => cluster.allClean());
   return cluster;
+}
+
+/** Three OSDs with several PGs of two copies each, clean; clients have to `aim`. */
+export async function severalPgs(seed = 1): Promise<{ cluster: SimCluster; client: TestClient }> {
+  const cluster = new SimCluster({ seed, osds: 3, size: 2, minSize: 1, pgNum: 8 });
+  for (const osd of cluster.osds) cluster.start(osd.id);
+  await cluster.scheduler.run(20_000, () => cluster.allClean());
+  return { cluster, client: new TestClient(cluster, 4000) };
 }
 
 /** Three OSDs, one PG on all of them, clean, and clients that talk to its primary. */

@@ -111,6 +111,11 @@ interface OsdState {
 
 export const simPool = 1;
 
+/** Where objects belong; any function of the name does. */
+export function simHash(name: string): number {
+  return [...name].reduce((h, c) => (Math.imul(h, 31) + c.charCodeAt(0)) >>> 0, 7);
+}
+
 export class SimMap implements MapView {
   readonly epoch: number;
   readonly #options: SimOptions;
@@ -167,6 +172,9 @@ export class SimMap implements MapView {
   }
   changesPlacement(): boolean {
     return true;
+  }
+  hashOf(pool: number, name: string): number | undefined {
+    return this.pool(pool) === undefined ? undefined : simHash(name);
   }
   pgOfHash(pool: number, hash: number): PgId {
     return { pool, seed: hash % this.#options.pgNum };

@@ -3,6 +3,7 @@ import { concatBytes, DecodeError, emptyBytes } from '../../../base/bytes.ts';
 import { FEATURES_PACIFIC } from '../features.ts';
 import type { MessageCodec } from '../message.ts';
 import { type HObject, hobjectMax, hobjectMin, SNAP_HEAD } from '../types.ts';
+import { MOSDCopyGet, MOSDCopyGetReply } from './osd_copy.ts';
 import { zeroObjectSums } from './osd_mgr.ts';
 import * as osd from './osd_osd.ts';
 import { emptyPgHistory, emptyPgInfo, type LogEntry } from './osd_pg.ts';
@@ -62,6 +63,32 @@ const samples: [MessageCodec<never>, unknown][] = [
   ],
   [osd.MOSDRepOpReply, { ...head, tid: 8, result: 0, lastComplete: version }],
   [osd.MOSDPGPull, { ...head, items: [{ oid, need: version, from: osd.pushStart }] }],
+  [MOSDCopyGet, { ...head, tid: 5, oid: clone, from: cursor, userVersion: 2 ** 40 }],
+  [
+    MOSDCopyGetReply,
+    {
+      ...head,
+      tid: 5,
+      result: -2,
+      userVersion: 7,
+      mtime: { sec: 1, nsec: 2 },
+      truncateSeq: 3,
+      truncateSize: 2 ** 40,
+      item: {
+        oid: clone,
+        version,
+        found: true,
+        size: 9,
+        before: osd.pushStart,
+        after: cursor,
+        xattrs: new Map([['_a', Uint8Array.of(1)]]),
+        omapHeader: Uint8Array.of(2),
+        omap: new Map([['k', Uint8Array.of(3)]]),
+        extents: [{ offset: 7, length: 2 }],
+        data: [Uint8Array.of(4, 5)],
+      },
+    },
+  ],
   [osd.MOSDPGPull, { ...head, items: [{ oid: clone, need: version, from: cursor }] }],
   [
     osd.MOSDPGPush,

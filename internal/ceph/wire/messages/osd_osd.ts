@@ -65,15 +65,15 @@ export interface PgMessage {
   interval: number;
 }
 
-function encodeHead(e: Encoder, m: PgMessage): void {
+export function encodeHead(e: Encoder, m: PgMessage): void {
   encodePg(e, m.pg);
   e.u32(m.epoch).u32(m.interval);
 }
-function decodeHead(d: Decoder): PgMessage {
+export function decodeHead(d: Decoder): PgMessage {
   return { pg: decodePg(d), epoch: d.u32(), interval: d.u32() };
 }
 
-function pgCodec<T extends PgMessage>(
+export function pgCodec<T extends PgMessage>(
   type: number,
   name: string,
   encode: (e: Encoder, m: T) => void,
@@ -270,10 +270,10 @@ export interface PushCursor {
 
 export const pushStart: PushCursor = Object.freeze({ dataTo: 0, dataDone: false, omapAfter: '', omapDone: false });
 
-function encodeCursor(e: Encoder, c: PushCursor): void {
+export function encodeCursor(e: Encoder, c: PushCursor): void {
   e.u64(c.dataTo).bool(c.dataDone).string(c.omapAfter).bool(c.omapDone);
 }
-function decodeCursor(d: Decoder): PushCursor {
+export function decodeCursor(d: Decoder): PushCursor {
   return { dataTo: d.u64(), dataDone: d.bool(), omapAfter: d.string(), omapDone: d.bool() };
 }
 
@@ -331,7 +331,7 @@ export interface MOSDPGPush extends PgMessage {
   items: PushItem[];
 }
 
-function encodePushItem(e: Encoder, item: PushItem): void {
+export function encodePushItem(e: Encoder, item: PushItem): void {
   encodeHObject(e, item.oid);
   encodeEVersion(e, item.version);
   e.bool(item.found).u64(item.size);
@@ -347,7 +347,7 @@ function encodePushItem(e: Encoder, item: PushItem): void {
   e.list(item.extents, (x, r) => x.u64(r.offset).u64(r.length));
 }
 
-function decodePushItem(d: Decoder, data: Decoder): PushItem {
+export function decodePushItem(d: Decoder, data: Decoder): PushItem {
   const item: PushItem = {
     oid: decodeHObject(d),
     version: decodeEVersion(d),
