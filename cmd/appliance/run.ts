@@ -54,7 +54,7 @@ async function run(from: ConfigArguments): Promise<void> {
       if (phase === 'begin') manager.reloading();
       else if (ready) tellReady();
     },
-    prepareAgain: () => preparedAgain(from),
+    prepareAgain: (stopping) => preparedAgain(from, stopping),
   });
   let asked: Promise<void> | undefined;
   const stop = (how: () => Promise<void>): void => {

@@ -72,7 +72,7 @@ export async function up(from: ConfigArguments, progress = createProgress(proces
       if (phase === 'end' && reload !== undefined && reload.error === undefined)
         progress.line(`the configuration was read again: ${reloadText(reload)}`);
     },
-    prepareAgain: () => preparedAgain(from),
+    prepareAgain: (stopping) => preparedAgain(from, stopping),
   });
   const stopAsked = Promise.withResolvers<void>();
   process.on('SIGTERM', () => stopAsked.resolve());

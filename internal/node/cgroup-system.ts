@@ -10,7 +10,8 @@ import {
   groupPlaces,
   type MemoryController,
   memoryFiles,
-  parseOomKills,
+  type OomCounts,
+  parseOomCounts,
 } from './cgroup.ts';
 
 /** What of the machine matters here; tests put a tree of files in its place. */
@@ -152,11 +153,12 @@ export class RoleCgroups {
     }
   }
 
-  /** Processes of the instance's group that the kernel killed for want of memory, since the group was made. */
-  oomKills(instance: string, survives: boolean): number {
+  /** What the kernel has counted of the group's want of memory, since the group was made. */
+  oomCounts(instance: string, survives: boolean): OomCounts {
     const group = this.#group(instance, survives);
-    if (group === undefined || this.#problem !== undefined) return 0;
-    return parseOomKills(this.#readGroup(`${group}/${memoryFiles[this.#controller!.version].events}`));
+    if (group === undefined || this.#problem !== undefined) return { kills: 0, limitHits: 0 };
+    const { events, limitHits } = memoryFiles[this.#controller!.version];
+    return parseOomCounts(this.#readGroup(`${group}/${events}`), this.#readGroup(`${group}/${limitHits}`));
   }
 
   /** Bytes that the instance's group uses now, page cache included. */

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { LogFields, Logger } from '../base/log.ts';
 import { silentLogger } from '../base/log.ts';
 import { parseMountInfo } from '../base/mountinfo.ts';
-import { findMemoryController, groupPlaces, parseOomKills } from './cgroup.ts';
+import { findMemoryController, groupPlaces, parseOomCounts } from './cgroup.ts';
 import { RoleCgroups } from './cgroup-system.ts';
 
 const v1Mounts = [
@@ -65,10 +65,13 @@ describe('the memory controller', () => {
     });
   });
 
-  test('counts of killed processes in both forms', () => {
-    expect(parseOomKills('oom_kill_disable 0\nunder_oom 0\noom_kill 3\n')).toBe(3);
-    expect(parseOomKills('low 0\nhigh 0\nmax 12\noom 4\noom_kill 2\noom_group_kill 1\n')).toBe(2);
-    expect(parseOomKills('oom_kill_disable 0\nunder_oom 0\n')).toBe(0);
+  test.each([
+    ['v1', 'oom_kill_disable 0\nunder_oom 0\noom_kill 3\n', '17\n', { kills: 3, limitHits: 17 }],
+    ['v1 of an old kernel', 'oom_kill_disable 0\nunder_oom 0\n', '', { kills: 0, limitHits: 0 }],
+    ['v2', 'low 0\nhigh 0\nmax 12\noom 4\noom_kill 2\noom_group_kill 1\n', undefined, { kills: 2, limitHits: 4 }],
+    ['v2, the machine’s want', 'low 0\nmax 12\noom 0\noom_kill 1\n', undefined, { kills: 1, limitHits: 0 }],
+  ])('counts of killed processes: %s', (_version, events, hits, counts) => {
+    expect(parseOomCounts(events, hits ?? events)).toEqual(counts);
   });
 });
 
@@ -123,7 +126,7 @@ describe('groups of roles', () => {
     expect(read('/sys/fs/cgroup/appliance-abcd-node/containerd/memory.max')).toBe('max');
     writeFileSync(join(root, `/sys/fs/cgroup${unit}/mon/memory.events`), 'oom 3\noom_kill 2\n');
     writeFileSync(join(root, `/sys/fs/cgroup${unit}/mon/memory.current`), '4096\n');
-    expect(groups.oomKills('mon', false)).toBe(2);
+    expect(groups.oomCounts('mon', false)).toEqual({ kills: 2, limitHits: 3 });
     expect(groups.usage('mon', false)).toBe(4096);
     groups.setLimit('mon', 300 << 20, false);
     expect(read(`/sys/fs/cgroup${unit}/mon/memory.max`)).toBe(String(300 << 20));
@@ -151,6 +154,9 @@ describe('groups of roles', () => {
     const place = '/sys/fs/cgroup/memory/appliance-abcd-node';
     expect(groups.ensure('osd.0', 512 << 20, false)).toBe(`${root}${place}/osd.0/cgroup.procs`);
     expect(read(`${place}/osd.0/memory.limit_in_bytes`)).toBe(String(512 << 20));
+    writeFileSync(join(root, `${place}/osd.0/memory.oom_control`), 'under_oom 0\noom_kill 1\n');
+    writeFileSync(join(root, `${place}/osd.0/memory.failcnt`), '5\n');
+    expect(groups.oomCounts('osd.0', false)).toEqual({ kills: 1, limitHits: 5 });
     expect(groups.programGroups()).toEqual({ shims: '/appliance-abcd-node/shims' });
     expect(read(`${place}/shims/memory.limit_in_bytes`)).toBe('-1');
     groups.ensure('osd.0', undefined, false);
@@ -163,7 +169,7 @@ describe('groups of roles', () => {
     expect(groups.problem).toMatch(/no memory controller/);
     expect(groups.ensure('mon', 1, false)).toBeUndefined();
     expect(groups.programGroups()).toEqual({ shims: undefined });
-    expect(groups.oomKills('mon', false)).toBe(0);
+    expect(groups.oomCounts('mon', false)).toEqual({ kills: 0, limitHits: 0 });
     expect(groups.usage('mon', false)).toBeUndefined();
     groups.setLimit('mon', 1, false);
     groups.remove('mon', false);

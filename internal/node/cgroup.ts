@@ -19,6 +19,8 @@ export interface MemoryFiles {
   readonly usage: string;
   /** The file with the line `oom_kill N`. */
   readonly events: string;
+  /** Where it is counted how often the group's own limit was met. */
+  readonly limitHits: string;
 }
 
 export const memoryFiles: Readonly<Record<1 | 2, MemoryFiles>> = {
@@ -27,8 +29,15 @@ export const memoryFiles: Readonly<Record<1 | 2, MemoryFiles>> = {
     noLimit: '-1',
     usage: 'memory.usage_in_bytes',
     events: 'memory.oom_control',
+    limitHits: 'memory.failcnt',
   },
-  2: { limit: 'memory.max', noLimit: 'max', usage: 'memory.current', events: 'memory.events' },
+  2: {
+    limit: 'memory.max',
+    noLimit: 'max',
+    usage: 'memory.current',
+    events: 'memory.events',
+    limitHits: 'memory.events',
+  },
 };
 
 /**
@@ -60,9 +69,21 @@ export function findMemoryController(
   return v2 && { version: 2, mountPoint: v2.target, own: own(v2, (names) => names === '') };
 }
 
-/** Processes of the group that the kernel killed because memory ran out: the number after `oom_kill`; 0 where an old kernel does not tell. */
-export function parseOomKills(events: string): number {
-  return Number(/^oom_kill (\d+)$/m.exec(events)?.[1] ?? 0);
+/** What the kernel counts of a group's want of memory, since the group was made. */
+export interface OomCounts {
+  /** Processes of the group that the kernel killed, also because the whole machine, or a group above, had no memory left. 0 where an old kernel does not tell. */
+  readonly kills: number;
+  /**
+   * How often the group's own limit was met: in v2 with nothing left to reclaim (`oom`, which counts neither the machine's want nor that of a group above); in v1 also when page cache made
+   * room (`memory.failcnt`).
+   */
+  readonly limitHits: number;
+}
+
+/** `events` and `hits` are the texts of the files that `memoryFiles` names so. */
+export function parseOomCounts(events: string, hits: string): OomCounts {
+  const number = (text: string, pattern: RegExp): number => Number(pattern.exec(text)?.[1] ?? 0);
+  return { kills: number(events, /^oom_kill (\d+)$/m), limitHits: number(hits, /^(?:oom )?(\d+)$/m) };
 }
 
 /** Where an appliance's groups are, relative to the controller's mount point. */

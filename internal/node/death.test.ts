@@ -4,7 +4,7 @@ import { type Death, deathReason } from './death.ts';
 const death = (more: Partial<Death>): Death => ({
   exitCode: null,
   signal: null,
-  oomKills: 0,
+  oom: { kills: 0, limitHits: 0 },
   limitBytes: 200 << 20,
   ...more,
 });
@@ -16,13 +16,22 @@ describe('the reason of a death', () => {
     ['it could not be run', death({ exitCode: 127 }), 'exit 127 (not found, or not executable for its user)'],
     ['somebody killed it', death({ signal: 'SIGKILL' }), 'killed by SIGKILL'],
     ['native code failed', death({ signal: 'SIGSEGV' }), 'killed by SIGSEGV (a fault in native code)'],
-    ['over its budget', death({ signal: 'SIGKILL', oomKills: 1 }), 'out of memory: limit 200 MiB'],
+    ['over its budget', death({ signal: 'SIGKILL', oom: { kills: 1, limitHits: 1 } }), 'out of memory: limit 200 MiB'],
+    [
+      'within its budget, on a machine without memory',
+      death({ signal: 'SIGKILL', oom: { kills: 1, limitHits: 0 } }),
+      'out of memory: the machine had none left; its own limit of 200 MiB was not reached',
+    ],
     [
       'the machine had no memory left',
-      death({ signal: 'SIGKILL', oomKills: 1, limitBytes: undefined }),
+      death({ signal: 'SIGKILL', oom: { kills: 1, limitHits: 0 }, limitBytes: undefined }),
       'out of memory: the machine had none left',
     ],
-    ['a helper of it ran out of memory, and then it ended', death({ exitCode: 1, oomKills: 1 }), 'exit 1'],
+    [
+      'a helper of it ran out of memory, and then it ended',
+      death({ exitCode: 1, oom: { kills: 1, limitHits: 1 } }),
+      'exit 1',
+    ],
     [
       'the supervisor killed it',
       death({ signal: 'SIGKILL', killedFor: 'did not stop within 10 s' }),

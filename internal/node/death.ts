@@ -1,3 +1,5 @@
+import type { OomCounts } from './cgroup.ts';
+
 /** Why a process ended, in words for status and log. */
 
 export interface Death {
@@ -8,8 +10,8 @@ export interface Death {
   readonly killedFor?: string;
   /** What the process said before it ended. */
   readonly failure?: string;
-  /** Processes of its group that the kernel killed for want of memory while it ran. */
-  readonly oomKills: number;
+  /** What the kernel counted of its group's want of memory while it ran. */
+  readonly oom: OomCounts;
   /** Its memory budget; undefined: none. */
   readonly limitBytes: number | undefined;
 }
@@ -27,12 +29,18 @@ const meanings: Readonly<Record<string, string>> = {
   SIGABRT: 'it gave up',
 };
 
+/** The kernel kills in a group also when that is within its limit and the machine has no memory left. */
+function memoryReason({ oom, limitBytes }: Death): string {
+  if (limitBytes === undefined) return 'out of memory: the machine had none left';
+  const limit = `${Math.round(limitBytes / 2 ** 20)} MiB`;
+  return oom.limitHits > 0
+    ? `out of memory: limit ${limit}`
+    : `out of memory: the machine had none left; its own limit of ${limit} was not reached`;
+}
+
 export function deathReason(death: Death): string {
   if (death.killedFor !== undefined) return `killed: ${death.killedFor}`;
-  if (death.signal === 'SIGKILL' && death.oomKills > 0)
-    return death.limitBytes === undefined
-      ? 'out of memory: the machine had none left'
-      : `out of memory: limit ${Math.round(death.limitBytes / 2 ** 20)} MiB`;
+  if (death.signal === 'SIGKILL' && death.oom.kills > 0) return memoryReason(death);
   if (death.signal !== null) {
     const meaning = meanings[death.signal];
     return `killed by ${death.signal}${meaning === undefined ? '' : ` (${meaning})`}`;

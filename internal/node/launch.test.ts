@@ -82,7 +82,7 @@ describe('how roles are started', () => {
       try {
         const cgroupProcs = groups.ensure('role', limitBytes, false);
         expect(cgroupProcs).toBeDefined();
-        const before = groups.oomKills('role', false);
+        const before = groups.oomCounts('role', false);
         const inside = await output(launch({ command: ['cat', '/proc/self/cgroup'], cgroupProcs, user }));
         expect(inside.text).toContain(`/appliance-test${process.pid}-node/role`);
         // tail keeps a line that never ends in memory.
@@ -90,11 +90,12 @@ describe('how roles are started', () => {
           stdout: 'ignore',
         });
         await child.exited;
+        const after = groups.oomCounts('role', false);
         expect(
           deathReason({
             exitCode: child.exitCode,
             signal: child.signalCode === null ? null : String(child.signalCode),
-            oomKills: groups.oomKills('role', false) - before,
+            oom: { kills: after.kills - before.kills, limitHits: after.limitHits - before.limitHits },
             limitBytes,
           }),
         ).toBe('out of memory: limit 32 MiB');

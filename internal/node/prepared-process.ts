@@ -49,13 +49,14 @@ const configWrongExit = 2;
 
 const againTimeoutMs = 60_000;
 
-/** The same while the node runs: a failure is an AppError with what it said, CONFIG for a wrong configuration, else RELOAD. */
-export async function preparedAgain(from: ConfigArguments): Promise<PreparedNode> {
+/** The same while the node runs, given up when `stopping` aborts: a failure is an AppError with what it said, CONFIG for a wrong configuration, else RELOAD. */
+export async function preparedAgain(from: ConfigArguments, stopping: AbortSignal): Promise<PreparedNode> {
   const child = Bun.spawn(prepareCommand(from), {
     stdin: 'ignore',
     stdout: 'pipe',
     stderr: 'pipe',
     timeout: againTimeoutMs,
+    signal: stopping,
     killSignal: 'SIGKILL',
   });
   const [text, complaint] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);

@@ -5,9 +5,11 @@ import type { Logger, LogLevel } from '../base/log.ts';
 import { systemClock } from '../base/system.ts';
 import type { Config } from '../config/config.ts';
 import { effectiveConfigFile, nodePaths, type Paths } from '../config/paths.ts';
+import type { OomCounts } from './cgroup.ts';
 import { RoleCgroups, volumesGroup } from './cgroup-system.ts';
 import { startControlServer } from './control-system.ts';
 import { deathReason } from './death.ts';
+import { type InstanceProcess, InstanceProcesses, type Running } from './instance-processes.ts';
 import type { FromRole, ToRole } from './ipc.ts';
 import { lockNode } from './node-lock-system.ts';
 import type { PreparedNode } from './prepared-process.ts';
@@ -17,7 +19,7 @@ import { cutLog, logFile } from './role-log-system.ts';
 import { makeRunDirectories, startRoleProcess } from './role-process-system.ts';
 import { instanceSpecs, memoryOf, type RoleEntry } from './role-table.ts';
 import type { NodeInstance, NodeStatus, ReloadStatus } from './status.ts';
-import { type Action, type InstanceStatus, Supervision } from './supervision.ts';
+import { type InstanceStatus, Supervision } from './supervision.ts';
 import { readUsers, type Users } from './users-system.ts';
 
 const stepEveryMs = 500;
@@ -28,15 +30,12 @@ const collectEveryMs = 60_000;
 /** Steps that are later than this are not the supervisor doing its work. */
 const stepLateMs = 10_000;
 
-interface Running {
-  process: Bun.Subprocess;
-  /** It was asked to stop. */
-  asked?: boolean;
-  /** Why it was killed, when it was us. */
-  killedFor?: string;
+interface RoleProcess extends InstanceProcess {
+  readonly child: Bun.Subprocess;
+  /** What it said before it ended. */
   failure?: string;
-  /** Of its group when it started. */
-  oomKillsBefore: number;
+  /** Of its group when it started, and since then when helpers of it were killed. */
+  oomBefore: OomCounts;
 }
 
 export interface SupervisorOptions {
@@ -51,8 +50,8 @@ export interface SupervisorOptions {
   onChange(status: NodeStatus): void;
   /** Around a reload, whoever asked for it. */
   onReload?(phase: 'begin' | 'end'): void;
-  /** Reads the configuration again. */
-  prepareAgain(): Promise<PreparedNode>;
+  /** Reads the configuration again; gives up when the node stops. */
+  prepareAgain(stopping: AbortSignal): Promise<PreparedNode>;
 }
 
 /** Runs a node's processes until it is told to stop. One a run directory. */
@@ -63,7 +62,7 @@ export class Supervisor {
   readonly #log: Logger;
   readonly #cgroups: RoleCgroups;
   readonly #supervision = new Supervision();
-  readonly #running = new Map<string, Running>();
+  readonly #processes: InstanceProcesses<RoleProcess>;
   readonly #entries = new Map<string, RoleEntry>();
   readonly #startedMs = systemClock.monotonic();
   #logLevel: LogLevel;
@@ -77,7 +76,7 @@ export class Supervisor {
   #lastTimeMs = systemClock.monotonic();
   #reload: ReloadStatus | undefined;
   #reloading: Promise<ReloadStatus> | undefined;
-  #stopping = false;
+  readonly #stopping = new AbortController();
   #stopStep: string | undefined;
   #shown = '';
   #ended: () => void = () => undefined;
@@ -91,6 +90,17 @@ export class Supervisor {
     this.#log = options.log;
     this.#logLevel = this.#config.logLevel;
     this.#cgroups = new RoleCgroups(options.node.applianceId, options.log);
+    this.#processes = new InstanceProcesses(
+      {
+        start: (name) => this.#spawn(name),
+        onReady: (name) => this.#onMessage(name, { t: 'ready' }),
+        onHealth: (name, ok, detail) => this.#onMessage(name, { t: 'health', ok, detail }),
+        onExit: (name, running) => this.#onExit(name, running),
+        onNoStart: (name, error) => this.#onNoStart(name, error),
+        onKill: (instance, why) => this.#log.warn('killing', { instance, why }),
+      },
+      systemClock,
+    );
     this.ended = new Promise((resolve) => {
       this.#ended = resolve;
     });
@@ -142,7 +152,7 @@ export class Supervisor {
   setLogLevel(level: LogLevel): void {
     this.#logLevel = level;
     this.#options.onLogLevel?.(level);
-    for (const name of this.#running.keys()) this.#tell(name, { t: 'log-level', level });
+    for (const [name] of this.#processes.entries()) this.#tell(name, { t: 'log-level', level });
   }
 
   /** Reads the configuration again and takes what can change while the node runs. Never throws; the answer says what happened. */
@@ -164,11 +174,13 @@ export class Supervisor {
       this.#options.onChange(this.status());
       return this.#reload;
     };
-    if (this.#stopping) return done({ error: 'the node is stopping', applied: [], restart: [] });
+    const stopping = (): ReloadStatus => done({ error: 'the node is stopping', applied: [], restart: [] });
+    if (this.#stopping.signal.aborted) return stopping();
     let again: PreparedNode;
     try {
-      again = await this.#options.prepareAgain();
+      again = await this.#options.prepareAgain(this.#stopping.signal);
     } catch (error) {
+      if (this.#stopping.signal.aborted) return stopping();
       const code = errorCode(error);
       return done({
         error: errorText(error),
@@ -177,6 +189,8 @@ export class Supervisor {
         restart: [],
       });
     }
+    // It takes seconds: what was stopped meanwhile must not come back.
+    if (this.#stopping.signal.aborted) return stopping();
     const roles = new Set([...this.#entries.values()].map((entry) => entry.role));
     const plan = planReload(this.#config, again.config, again.changes ?? { live: [], restart: [] }, roles);
     const levelChanged = plan.config.logLevel !== this.#config.logLevel;
@@ -184,10 +198,10 @@ export class Supervisor {
     this.#writeConfig();
     if (levelChanged) this.setLogLevel(plan.config.logLevel);
     // Before new instances start: the mon takes their keys.
-    for (const name of this.#running.keys()) this.#tell(name, { t: 'reload' });
+    for (const [name] of this.#processes.entries()) this.#tell(name, { t: 'reload' });
     this.#setInstances();
     for (const [name, entry] of this.#entries)
-      if (this.#running.has(name))
+      if (this.#processes.has(name))
         this.#cgroups.setLimit(name, memoryOf(entry, this.#config).limitBytes, entry.survives === true);
     this.#step();
     return done({ applied: [...plan.applied], restart: [...plan.restart] });
@@ -214,6 +228,12 @@ export class Supervisor {
     this.#stopStep = step;
   }
 
+  /** From now on the node stops: nothing is reloaded any more. Resolves when a reload that was under way has been given up. */
+  async beginStop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#reloading;
+  }
+
   /** Stops `names` and what needs them, or everything. Resolves when it has ended. */
   async stop(names?: readonly string[]): Promise<void> {
     if (names) {
@@ -223,10 +243,10 @@ export class Supervisor {
         systemClock.monotonic(),
       );
       this.#step();
-      while (names.some((name) => this.#running.has(name))) await Bun.sleep(50);
+      while (names.some((name) => this.#processes.has(name))) await Bun.sleep(50);
       return;
     }
-    this.#stopping = true;
+    await this.beginStop();
     this.#supervision.stopAll();
     this.#step();
     await this.ended;
@@ -239,7 +259,7 @@ export class Supervisor {
       node: this.#config.node.name,
       pid: process.pid,
       upSeconds: Math.round((systemClock.monotonic() - this.#startedMs) / 1000),
-      stopping: this.#stopping,
+      stopping: this.#stopping.signal.aborted,
       step: this.#stopStep,
       logLevel: this.#logLevel,
       instances: this.#supervision.status().map((instance) => this.#instanceStatus(instance)),
@@ -250,7 +270,7 @@ export class Supervisor {
 
   #instanceStatus({ exits, ...instance }: InstanceStatus): NodeInstance {
     const entry = this.#entries.get(instance.name)!;
-    const pid = this.#running.get(instance.name)?.process.pid;
+    const pid = this.#processes.get(instance.name)?.process.child.pid;
     const epochMs = Date.now() - systemClock.monotonic();
     return {
       ...instance,
@@ -266,7 +286,7 @@ export class Supervisor {
   #step(): void {
     const now = systemClock.monotonic();
     this.#lastStepMs = now;
-    for (const action of this.#supervision.step(now)) this.#act(action);
+    for (const action of this.#supervision.step(now)) this.#processes.act(action);
     if (now - this.#lastLookMs >= lookEveryMs) {
       this.#lastLookMs = now;
       this.#tellOomOfHelpers();
@@ -278,7 +298,7 @@ export class Supervisor {
     }
     if (now - this.#lastTimeMs >= lastTimeEveryMs) this.#keepTime();
     this.#tellChange();
-    if (this.#stopping && this.#supervision.stopped) {
+    if (this.#supervision.stopped) {
       clearInterval(this.#ticker);
       this.#control?.close();
       this.#control = undefined;
@@ -301,16 +321,16 @@ export class Supervisor {
 
   /** A process that a role started may be killed for want of memory while the role itself lives. */
   #tellOomOfHelpers(): void {
-    for (const [instance, running] of this.#running) {
-      const kills = this.#oomKills(instance);
-      if (kills <= running.oomKillsBefore) continue;
-      running.oomKillsBefore = kills;
+    for (const [instance, { process }] of this.#processes.entries()) {
+      const counts = this.#oomCounts(instance);
+      if (counts.kills <= process.oomBefore.kills) continue;
+      process.oomBefore = counts;
       this.#log.warn('a process that the role started ran out of memory', { instance });
     }
   }
 
   #cutLogs(): void {
-    for (const instance of this.#running.keys())
+    for (const [instance] of this.#processes.entries())
       try {
         cutLog(logFile(this.#paths, instance));
       } catch (error) {
@@ -318,32 +338,16 @@ export class Supervisor {
       }
   }
 
-  #oomKills(instance: string): number {
-    return this.#cgroups.oomKills(instance, this.#entries.get(instance)?.survives === true);
+  #oomCounts(instance: string): OomCounts {
+    return this.#cgroups.oomCounts(instance, this.#entries.get(instance)?.survives === true);
   }
 
-  #act(action: Action): void {
-    if (action.do === 'start') {
-      this.#spawn(action.name).catch((error: unknown) => {
-        this.#log.error('cannot start', { instance: action.name, error: errorText(error) });
-        this.#supervision.onExit(action.name, `cannot start: ${errorText(error)}`, systemClock.monotonic());
-      });
-      return;
-    }
-    const running = this.#running.get(action.name);
-    if (!running) return;
-    if (action.do === 'stop') {
-      running.asked = true;
-      if (this.#entries.get(action.name)?.run.kind === 'program') running.process.kill('SIGTERM');
-      else this.#tell(action.name, { t: 'stop' });
-      return;
-    }
-    this.#log.warn('killing', { instance: action.name, why: action.why });
-    running.killedFor = action.why;
-    running.process.kill('SIGKILL');
+  #onNoStart(instance: string, error: unknown): void {
+    this.#log.error('cannot start', { instance, error: errorText(error) });
+    this.#supervision.onExit(instance, `cannot start: ${errorText(error)}`, systemClock.monotonic());
   }
 
-  async #spawn(name: string): Promise<void> {
+  async #spawn(name: string): Promise<RoleProcess> {
     const entry = this.#entries.get(name);
     if (!entry) throw new AppError('ROLE', `no role for the instance ${name}`);
     const child = await startRoleProcess({
@@ -355,49 +359,36 @@ export class Supervisor {
       cgroups: this.#cgroups,
       onMessage: (message) => this.#onMessage(name, message),
     });
-    this.#running.set(name, { process: child, oomKillsBefore: this.#oomKills(name) });
     this.#log.debug('started', { instance: name, pid: child.pid });
-    void child.exited.then(() => this.#onExit(name, entry, child));
-    if (entry.run.kind === 'program') await this.#awaitProgram(name, child, entry.run);
+    const { run } = entry;
+    return {
+      child,
+      exited: child.exited,
+      oomBefore: this.#oomCounts(name),
+      kill: () => child.kill('SIGKILL'),
+      ...(run.kind === 'program'
+        ? { stop: () => child.kill('SIGTERM'), ready: () => run.ready(this.#config, this.#paths) }
+        : { stop: () => this.#tell(name, { t: 'stop' }) }),
+    };
   }
 
-  #onExit(name: string, entry: RoleEntry, child: Bun.Subprocess): void {
-    const running = this.#running.get(name);
-    if (!running) return;
-    this.#running.delete(name);
-    const { killedFor, failure } = running;
+  #onExit(name: string, { process, asked, killedFor }: Running<RoleProcess>): void {
+    const entry = this.#entries.get(name);
+    if (!entry) return;
+    const { child, failure, oomBefore } = process;
+    const oom = this.#oomCounts(name);
     const reason = deathReason({
       exitCode: child.exitCode,
       signal: child.signalCode === null ? null : String(child.signalCode),
       ...(killedFor === undefined ? {} : { killedFor }),
       ...(failure === undefined ? {} : { failure }),
-      oomKills: this.#oomKills(name) - running.oomKillsBefore,
+      oom: { kills: oom.kills - oomBefore.kills, limitHits: oom.limitHits - oomBefore.limitHits },
       limitBytes: memoryOf(entry, this.#config).limitBytes,
     });
-    this.#log[this.#stopping || running.asked ? 'debug' : 'warn']('ended', { instance: name, reason });
-    if (running.asked) this.#cgroups.remove(name, entry.survives === true);
+    this.#log[this.#stopping.signal.aborted || asked ? 'debug' : 'warn']('ended', { instance: name, reason });
+    if (asked) this.#cgroups.remove(name, entry.survives === true);
     this.#supervision.onExit(name, reason, systemClock.monotonic());
     this.#step();
-  }
-
-  async #awaitProgram(
-    name: string,
-    child: Bun.Subprocess,
-    program: Extract<RoleEntry['run'], { kind: 'program' }>,
-  ): Promise<void> {
-    while (child.exitCode === null && child.signalCode === null) {
-      if (await program.ready(this.#config, this.#paths)) {
-        this.#onMessage(name, { t: 'ready' });
-        break;
-      }
-      await Bun.sleep(100);
-    }
-    const timer = setInterval(() => {
-      if (this.#running.get(name)?.process !== child) return clearInterval(timer);
-      void program
-        .ready(this.#config, this.#paths)
-        .then((ok) => this.#onMessage(name, { t: 'health', ok, detail: ok ? 'running' : 'does not answer' }));
-    }, 5000);
   }
 
   #onMessage(name: string, message: FromRole): void {
@@ -406,8 +397,8 @@ export class Supervisor {
     else if (message.t === 'waits') this.#supervision.onWaits(name, message.detail, now);
     else if (message.t === 'health') this.#supervision.onHealth(name, message.ok, message.detail, now);
     else {
-      const running = this.#running.get(name);
-      if (running) running.failure = message.message;
+      const running = this.#processes.get(name);
+      if (running) running.process.failure = message.message;
     }
     if (message.t === 'ready') this.#step();
   }
@@ -415,7 +406,7 @@ export class Supervisor {
   #tell(name: string, message: ToRole): void {
     if (this.#entries.get(name)?.run.kind !== 'module') return;
     try {
-      this.#running.get(name)?.process.send(message);
+      this.#processes.get(name)?.process.child.send(message);
     } catch {
       // It has just ended; its exit is reported by itself.
     }

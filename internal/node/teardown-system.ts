@@ -25,6 +25,8 @@ export async function stopAll(
   config: Config,
   tell: { wait(text: string): void; done(text: string): void },
 ): Promise<void> {
+  // Before anything is stopped: a reload would start it again.
+  await supervisor.beginStop();
   const agents = supervisor
     .status()
     .instances.map((instance) => instance.name)
