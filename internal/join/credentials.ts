@@ -37,12 +37,16 @@ export function parseBasic(header: string | null): { user: string; secret: strin
   return { user: text.slice(0, colon), secret: text.slice(colon + 1) };
 }
 
+/** So long after a token for one node was used, the rest of what a joining K3s agent asks for is signed. */
+const namelessMs = 10 * 60_000;
+
+const deleted = (node: string): Error =>
+  unauthorized(`node ${node} was deleted from the cluster: join again with a token`);
 const unauthorized = (message: string): Error => failure(401, 'Unauthorized', message, {});
 
 export interface CredentialsOptions {
   /** May read and write Secrets of kube-system. */
   readonly client: KubeClient;
-  /** Secrets of the server's own configuration. */
   /** Secrets of configuration files: as every node has them, they open what nodes need and nothing else. */
   readonly staticSecrets: () => readonly string[];
   readonly clock: Clock;
@@ -119,10 +123,19 @@ export class Credentials {
     const record = who.kind === 'token' ? who.record : undefined;
     if (record?.oneTime && record.usedBy !== undefined && record.usedBy !== node)
       throw unauthorized(`the token was good for one node and was used by ${record.usedBy}`);
+    if (record?.replace !== undefined && record.replace !== node)
+      throw failure(
+        403,
+        'Forbidden',
+        `the token lets a machine take the place of node ${record.replace} and joins no other: this one is called ${node} (node.name)`,
+        {},
+      );
     const hash = await passwordHash(client, node);
-    if (hash !== undefined && (await this.#matches(password, hash))) return this.#bind(record, node);
-    if (hash === undefined && who.kind !== 'token')
-      throw unauthorized(`node ${node} was deleted from the cluster: join again with a token`);
+    if (hash !== undefined && (await this.#matches(password, hash))) {
+      await this.#bind(record, node);
+      return;
+    }
+    if (hash === undefined && who.kind !== 'token') throw deleted(node);
     if (hash !== undefined && record?.replace !== node)
       throw failure(
         403,
@@ -130,15 +143,44 @@ export class Credentials {
         `another machine has joined as ${node}. Give this one another name (node.name), or, if it takes that machine's place, use the token that \`appliance token create --replace ${node}\` on a server prints`,
         {},
       );
-    await this.#bind(record, node);
+    // Of a token that replaces a machine only the first use does: another machine of the name would throw out the one that took its place.
+    if ((await this.#bind(record, node)) !== 'now' && hash !== undefined)
+      throw failure(
+        403,
+        'Forbidden',
+        `the token lets one machine take the place of node ${node} and has been used for that; \`appliance token create --replace ${node}\` makes another one`,
+        {},
+      );
     if (hash !== undefined) await forgetPassword(client, node);
     if (!(await keepPassword(client, node, password, random)))
       throw failure(409, 'Conflict', `another machine is joining as ${node} at this moment`, {});
   }
 
-  async #bind(record: JoinTokenRecord | undefined, node: string): Promise<void> {
-    if (!record?.oneTime || record.usedBy === node) return;
-    if (!(await bindToken(this.#options.client, record.id, node)))
-      throw unauthorized('the token was good for one node and was used by another one');
+  /** Of what is given to nodes: a node's certificate outlives the node, so it has to be known still. Throws 401. */
+  async admitKnownNode(who: Principal): Promise<void> {
+    if (who.kind === 'certificate' && (await passwordHash(this.#options.client, who.node)) === undefined)
+      throw deleted(who.node);
+  }
+
+  /**
+   * Whether `who` gets a certificate that names no node, which K3s' agents ask for right after their own. With a token that is good for one node: only when that has it, and
+   * for a short time. Throws 401.
+   */
+  admitNameless(who: Principal): void {
+    if (who.kind !== 'token' || !who.record?.oneTime) return;
+    const { usedBy, usedMs } = who.record;
+    if (usedBy === undefined)
+      throw unauthorized('the token is good for one node, which has to ask for its own certificate first');
+    const sinceMs = this.#options.clock.now() - (usedMs ?? Number.NEGATIVE_INFINITY);
+    if (sinceMs < 0 || sinceMs > namelessMs)
+      throw unauthorized(`the token was good for one node and was used by ${usedBy}, which has its certificate now`);
+  }
+
+  async #bind(record: JoinTokenRecord | undefined, node: string): Promise<'now' | 'before'> {
+    if (!record?.oneTime || record.usedBy === node) return 'before';
+    const { client, clock } = this.#options;
+    const bound = await bindToken(client, record.id, node, clock.now());
+    if (bound === 'other') throw unauthorized('the token was good for one node and was used by another one');
+    return bound;
   }
 }

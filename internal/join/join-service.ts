@@ -212,15 +212,17 @@ export function createJoinService(
     methods: ['GET', 'POST'],
     handle: issue,
   });
-  const clientOf = (commonName: string): LeafRequest => ({ commonName, usage: 'client' });
+  const nameless = async (call: Call, commonName: string): Promise<Response> => {
+    await credentials.admitKnownNode(call.who);
+    credentials.admitNameless(call.who);
+    return sign(call, 'client-ca', { commonName, usage: 'client' });
+  };
 
   const endpoints: Record<string, Endpoint> = {
     '/v1-k3s/serving-kubelet.crt': certificate((call) => nodeCertificate(call, 'kubelet-serving')),
     '/v1-k3s/client-kubelet.crt': certificate((call) => nodeCertificate(call, 'kubelet')),
-    '/v1-k3s/client-kube-proxy.crt': certificate((call) => sign(call, 'client-ca', clientOf('system:kube-proxy'))),
-    '/v1-k3s/client-k3s-controller.crt': certificate((call) =>
-      sign(call, 'client-ca', clientOf('system:k3s-controller')),
-    ),
+    '/v1-k3s/client-kube-proxy.crt': certificate((call) => nameless(call, 'system:kube-proxy')),
+    '/v1-k3s/client-k3s-controller.crt': certificate((call) => nameless(call, 'system:k3s-controller')),
     '/v1-k3s/client-ca.crt': file('client-ca'),
     '/v1-k3s/server-ca.crt': file('server-ca'),
     '/v1-k3s/apiservers': {
@@ -264,7 +266,8 @@ export function createJoinService(
     '/v1-appliance/ceph': {
       access: 'joined',
       methods: ['GET'],
-      handle: async () => {
+      handle: async ({ who }) => {
+        await credentials.admitKnownNode(who);
         if (!options.ceph) throw failure(404, 'NotFound', 'this cluster has no storage of its own', {});
         return Response.json(await options.ceph());
       },

@@ -21,7 +21,7 @@ import { RateLimit } from './rate-limit.ts';
 import { decodeServerBundle, type ServerBundle } from './server-bundle.ts';
 import type { JoiningServer } from './server-members.ts';
 import { createToken, type NewToken, newToken } from './tokens.ts';
-import { keepPassword } from './node-passwords.ts';
+import { forgetPassword, keepPassword } from './node-passwords.ts';
 
 /** The endpoints over a real API server; time moves by hand. */
 
@@ -167,14 +167,30 @@ describe('join endpoints', () => {
     expect(refused.status).toBe(403);
     expect(refused.text).toContain('appliance token create --replace twin');
     const replace = await tokenFor({ replace: 'twin' });
-    expect((await ask(kubelet, { secret: replace, node: 'other', password: 'password-b' })).status).toBe(200);
-    expect((await ask(kubelet, { secret: replace, node: 'twin', password: 'password-b' })).text).toContain(
-      'used by other',
-    );
-    const again = await tokenFor({ replace: 'twin' });
-    expect((await ask(kubelet, { secret: again, node: 'twin', password: 'password-b' })).status).toBe(200);
+    const other = await ask(kubelet, { secret: replace, node: 'other', password: 'password-b' });
+    expect(other.status).toBe(403);
+    expect(other.text).toContain('the place of node twin');
+    expect((await ask(kubelet, { secret: replace, node: 'twin', password: 'password-b' })).status).toBe(200);
+    expect((await ask(kubelet, { secret: replace, node: 'twin', password: 'password-b' })).status).toBe(200);
+    const third = await ask(kubelet, { secret: replace, node: 'twin', password: 'password-c' });
+    expect(third.status).toBe(403);
+    expect(third.text).toContain('has been used for that');
     expect((await ask(kubelet, { secret, node: 'twin', password: 'password-a' })).status).toBe(403);
     expect((await ask(kubelet, { secret, node: 'server-1', password: 'password-a' })).status).toBe(403);
+  });
+
+  test('of two machines that take the place of a node with one token at once, one gets it', async () => {
+    const secret = await tokenFor();
+    expect((await ask(kubelet, { secret, node: 'raced', password: 'password-0' })).status).toBe(200);
+    const replace = await tokenFor({ replace: 'raced' });
+    const passwords = ['password-1', 'password-2', 'password-3'];
+    const answers = await Promise.all(
+      passwords.map((password) => ask(kubelet, { secret: replace, node: 'raced', password })),
+    );
+    expect(answers.filter(({ status }) => status === 200).length).toBe(1);
+    const winner = answers.findIndex(({ status }) => status === 200);
+    const after = await Promise.all(passwords.map((password) => ask(kubelet, { secret, node: 'raced', password })));
+    expect(after.findIndex(({ status }) => status === 200)).toBe(winner);
   });
 
   test('a one-time token is good for one node, again and again', async () => {
@@ -182,6 +198,42 @@ describe('join endpoints', () => {
     for (let time = 0; time < 2; time++)
       expect((await ask(kubelet, { secret, node: 'once', password: 'password-1' })).status).toBe(200);
     expect((await ask(kubelet, { secret, node: 'twice', password: 'password-1' })).status).toBe(401);
+  });
+
+  test.each([
+    ['a one-time token', { oneTime: true }],
+    ['a token that replaces a node', { replace: 'agent-k3s' }],
+  ])('%s signs the certificates without a name only while its node joins', async (_kind, options) => {
+    const secret = await tokenFor(options);
+    const nameless = ['/v1-k3s/client-kube-proxy.crt', '/v1-k3s/client-k3s-controller.crt'];
+    const statuses = () => Promise.all(nameless.map(async (path) => (await ask(path, { secret })).status));
+    expect(await statuses()).toEqual([401, 401]);
+    const node = { node: 'agent-k3s', password: 'password-k' };
+    expect((await ask(kubelet, { secret, ...node })).status).toBe(200);
+    expect(await statuses()).toEqual([200, 200]);
+    offsetMs = 11 * 60_000;
+    expect(await statuses()).toEqual([401, 401]);
+    // The node itself gets them with its certificate, as K3s' agents do when they start again.
+    expect((await ask(nameless[0]!, { certificate: nodeUser('agent-k3s') })).status).toBe(200);
+    expect((await ask(kubelet, { secret, ...node })).status).toBe(200);
+    await forgetPassword(client, 'agent-k3s');
+    expect((await ask(nameless[0]!, { certificate: nodeUser('agent-k3s') })).status).toBe(401);
+  });
+
+  test('a token for any number of nodes signs them as K3s does', async () => {
+    const secret = await tokenFor();
+    expect((await ask('/v1-k3s/client-kube-proxy.crt', { secret })).status).toBe(200);
+  });
+
+  test('what storage needs is for nodes that are known still, not for whoever has kept a certificate', async () => {
+    const secret = await tokenFor();
+    expect((await ask(kubelet, { secret, node: 'leaver', password: 'password-l' })).status).toBe(200);
+    const certificate = nodeUser('leaver');
+    expect((await ask('/v1-appliance/ceph', { certificate })).status).toBe(200);
+    await forgetPassword(client, 'leaver');
+    const refused = await ask('/v1-appliance/ceph', { certificate });
+    expect(refused.status).toBe(401);
+    expect(refused.text).toContain('was deleted from the cluster');
   });
 
   test('an expired token and one of another user let nobody in', async () => {
@@ -212,7 +264,7 @@ describe('join endpoints', () => {
   test('storage is for nodes that have joined, the keys of the cluster for tokens of servers', async () => {
     const secret = await tokenFor();
     expect((await ask('/v1-appliance/ceph', { secret })).status).toBe(403);
-    expect((await ask('/v1-appliance/ceph', { certificate: nodeUser('any') })).status).toBe(200);
+    expect((await ask('/v1-appliance/ceph', { certificate: nodeUser('server-1') })).status).toBe(200);
     expect((await ask('/v1-appliance/ceph')).status).toBe(401);
     const second = { node: 'server-2', password: 'password-s', peerUrl: 'https://10.0.0.2:2380' };
     expect((await ask('/v1-k3s/server-bootstrap', { secret, ...second })).status).toBe(403);

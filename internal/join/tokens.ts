@@ -24,6 +24,8 @@ export interface JoinTokenRecord {
   readonly replace: string | undefined;
   /** The node that used a one-time token: only this one may go on using it. */
   readonly usedBy: string | undefined;
+  /** When that was. */
+  readonly usedMs: number | undefined;
 }
 
 interface TokenSecret extends KubeObject {
@@ -80,6 +82,7 @@ export async function newToken(
     oneTime: options.oneTime === true || options.replace !== undefined,
     replace: options.replace,
     usedBy: undefined,
+    usedMs: undefined,
   };
   return { record, secret };
 }
@@ -99,6 +102,7 @@ export function tokenSecret(record: JoinTokenRecord): TokenSecret {
     'one-time': record.oneTime ? 'true' : undefined,
     replace: record.replace,
     'used-by': record.usedBy,
+    'used-at': record.usedMs === undefined ? undefined : new Date(record.usedMs).toISOString(),
   };
   return {
     apiVersion: 'v1',
@@ -137,6 +141,7 @@ export function tokenOfSecret(secret: TokenSecret): JoinTokenRecord | undefined 
     oneTime: decode(data['one-time']) === 'true',
     replace: decode(data.replace),
     usedBy: decode(data['used-by']),
+    usedMs: Date.parse(decode(data['used-at']) ?? '') || undefined,
   };
 }
 
@@ -171,17 +176,23 @@ export async function findToken(client: KubeClient, id: string): Promise<JoinTok
   }
 }
 
-/** Notes which node has a one-time token; false when another one was quicker. */
-export async function bindToken(client: KubeClient, id: string, node: string): Promise<boolean> {
+/** Notes which node has a one-time token: `now`, or it had it `before`; `other` when another one was quicker. */
+export async function bindToken(
+  client: KubeClient,
+  id: string,
+  node: string,
+  nowMs: number,
+): Promise<'now' | 'before' | 'other'> {
   const secret = await client.get<TokenSecret>(secretsRef, secretName(id), namespace);
   const usedBy = decode(secret.data?.['used-by']);
-  if (usedBy !== undefined) return usedBy === node;
+  if (usedBy !== undefined) return usedBy === node ? 'before' : 'other';
   try {
     // With the resourceVersion that was read: of two at once one loses.
-    await client.update(secretsRef, { ...secret, data: { ...secret.data, 'used-by': encode(node) } });
-    return true;
+    const used = { 'used-by': encode(node), 'used-at': encode(new Date(nowMs).toISOString()) };
+    await client.update(secretsRef, { ...secret, data: { ...secret.data, ...used } });
+    return 'now';
   } catch (error) {
-    if (isStatus(error, 'Conflict')) return bindToken(client, id, node);
+    if (isStatus(error, 'Conflict')) return bindToken(client, id, node, nowMs);
     throw error;
   }
 }
