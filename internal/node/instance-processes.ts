@@ -15,7 +15,7 @@ export interface InstanceProcess {
 }
 
 export interface Running<P> {
-  readonly process: P;
+  readonly handle: P;
   /** It was asked to stop. */
   asked: boolean;
   /** Why it was killed, when it was us. */
@@ -74,12 +74,12 @@ export class InstanceProcesses<P extends InstanceProcess> {
     if (about === undefined) return;
     if (action.do === 'stop') {
       about.asked = true;
-      running?.process.stop();
+      running?.handle.stop();
       return;
     }
     about.killedFor = action.why;
     this.#events.onKill(name, action.why);
-    running?.process.kill();
+    running?.handle.kill();
   }
 
   async #start(name: string): Promise<void> {
@@ -89,26 +89,26 @@ export class InstanceProcesses<P extends InstanceProcess> {
     }
     const meanwhile = { asked: false, killedFor: undefined as string | undefined };
     this.#starting.set(name, meanwhile);
-    let process: P;
+    let handle: P;
     try {
-      process = await this.#events.start(name);
+      handle = await this.#events.start(name);
     } catch (error) {
       this.#starting.delete(name);
       this.#events.onNoStart(name, error);
       return;
     }
     this.#starting.delete(name);
-    const running: Running<P> = { process, ...meanwhile };
+    const running: Running<P> = { handle, ...meanwhile };
     this.#running.set(name, running);
     const ended = new AbortController();
-    void process.exited.then(() => {
+    void handle.exited.then(() => {
       ended.abort();
       this.#running.delete(name);
       this.#events.onExit(name, running);
     });
-    if (running.killedFor !== undefined) process.kill();
-    else if (running.asked) process.stop();
-    if (process.ready) void this.#watch(name, process.ready, ended.signal);
+    if (running.killedFor !== undefined) handle.kill();
+    else if (running.asked) handle.stop();
+    if (handle.ready) void this.#watch(name, handle.ready, ended.signal);
   }
 
   /** Asks a program until it has ended. That it cannot be asked is an answer too: not ready. */

@@ -270,7 +270,7 @@ export class Supervisor {
 
   #instanceStatus({ exits, ...instance }: InstanceStatus): NodeInstance {
     const entry = this.#entries.get(instance.name)!;
-    const pid = this.#processes.get(instance.name)?.process.child.pid;
+    const pid = this.#processes.get(instance.name)?.handle.child.pid;
     const epochMs = Date.now() - systemClock.monotonic();
     return {
       ...instance,
@@ -321,10 +321,10 @@ export class Supervisor {
 
   /** A process that a role started may be killed for want of memory while the role itself lives. */
   #tellOomOfHelpers(): void {
-    for (const [instance, { process }] of this.#processes.entries()) {
+    for (const [instance, { handle }] of this.#processes.entries()) {
       const counts = this.#oomCounts(instance);
-      if (counts.kills <= process.oomBefore.kills) continue;
-      process.oomBefore = counts;
+      if (counts.kills <= handle.oomBefore.kills) continue;
+      handle.oomBefore = counts;
       this.#log.warn('a process that the role started ran out of memory', { instance });
     }
   }
@@ -372,10 +372,10 @@ export class Supervisor {
     };
   }
 
-  #onExit(name: string, { process, asked, killedFor }: Running<RoleProcess>): void {
+  #onExit(name: string, { handle, asked, killedFor }: Running<RoleProcess>): void {
     const entry = this.#entries.get(name);
     if (!entry) return;
-    const { child, failure, oomBefore } = process;
+    const { child, failure, oomBefore } = handle;
     const oom = this.#oomCounts(name);
     const reason = deathReason({
       exitCode: child.exitCode,
@@ -398,7 +398,7 @@ export class Supervisor {
     else if (message.t === 'health') this.#supervision.onHealth(name, message.ok, message.detail, now);
     else {
       const running = this.#processes.get(name);
-      if (running) running.process.failure = message.message;
+      if (running) running.handle.failure = message.message;
     }
     if (message.t === 'ready') this.#step();
   }
@@ -406,7 +406,7 @@ export class Supervisor {
   #tell(name: string, message: ToRole): void {
     if (this.#entries.get(name)?.run.kind !== 'module') return;
     try {
-      this.#processes.get(name)?.process.child.send(message);
+      this.#processes.get(name)?.handle.child.send(message);
     } catch {
       // It has just ended; its exit is reported by itself.
     }
