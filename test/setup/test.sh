@@ -1,14 +1,14 @@
 #!/bin/sh
 # `npm test`: installs what the tests need (Debian packages, npm packages), checks the tree, builds both executables and runs the suites:
-# unit (beside the code), build (both executables), story (a whole node), join (a second machine), servers (three of them),
+# unit (beside the code), conformance (what of Kubernetes' suite an API server alone proves), build (both executables), story (a whole node), join (a second machine), servers (three of them),
 # crash (a few rounds of kill -9 and power loss under load; CRASH_ROUNDS, 5). `test.sh long-crash` runs 50 rounds and the planted faults, `test.sh fuzz`
 # the fuzz tests with 50 times as many inputs, `test.sh store-kill` kills members of a store in 200 rounds with one and in 200 with three
 # (STORE_KILL_ROUNDS), `test.sh store-sim` simulates 20,000 seeds of it (SIM_SEEDS, from SIM_FIRST on; every twentieth history is long, SIM_LENGTH=whole or short: all are or none;
-# SIM_PROCESSES), `test.sh starts` brings 60 fresh nodes up and down twice (START_ROUNDS). Arguments name suites; the default is check unit build story crash, and CI runs join and servers, too. The last line counts tests.
+# SIM_PROCESSES), `test.sh starts` brings 60 fresh nodes up and down twice (START_ROUNDS). Arguments name suites; the default is check unit conformance build story crash, and CI runs join and servers, too. The last line counts tests.
 set -eu
 cd "$(dirname "$0")/../.."
 [ "$(id -u)" = 0 ] || { echo "npm test: must be started by root: it makes network namespaces, mounts and containers" >&2; exit 1; }
-[ $# -gt 0 ] || set -- check unit build story crash
+[ $# -gt 0 ] || set -- check unit conformance build story crash
 
 sh cmd/setup/packages.sh containerd runc containernetworking-plugins nftables iproute2 e2fsprogs util-linux procps curl ceph-common ceph-base ceph-fuse rbd-fuse \
   etcd-client etcd-server busybox-static zsh fish qemu-user-static libc6-arm64-cross libgcc-s1-arm64-cross python3-rados python3-rbd
@@ -24,7 +24,7 @@ suite() { # NAME ARGUMENTS OF VITEST
   shift
   echo "== $name"
   # The long ones tell of each test as it ends.
-  case $name in unit | fuzz) reporter=default ;; *) reporter=verbose ;; esac
+  case $name in unit | conformance | fuzz) reporter=default ;; *) reporter=verbose ;; esac
   bun --bun node_modules/vitest/vitest.mjs run --pool=threads --reporter=$reporter --reporter=json --outputFile.json="$results/$name.json" "$@" || failed=1
 }
 
@@ -41,6 +41,7 @@ for wanted in "$@"; do
       tsc -p . && biome check . || failed=1
       ;;
     unit) suite unit --project unit ;;
+    conformance) suite conformance --project conformance ;;
     build)
       bun cmd/build/main.ts
       built=yes

@@ -90,6 +90,7 @@ const noOpenApi = {
   v2Protobuf: () => Promise.resolve(new Uint8Array(0)),
   v3Index: () => Promise.resolve({ paths: {} }),
   v3Json: () => Promise.resolve(undefined),
+  texts: () => ({}),
 };
 
 /** An API server over an open store. */

@@ -21,6 +21,8 @@ export interface OpenApiDocuments {
   v3Index(): Promise<JsonV3Index>;
   /** `/openapi/v3/<path>` (path `api/v1`, `apis/apps/v1`), or undefined. */
   v3Json(path: string): Promise<Uint8Array | undefined>;
+  /** Texts of the definitions, for documents made beside these; not to be kept. */
+  texts(): Docs;
 }
 
 /** Documents of a table of kinds. `readDocs` gives the texts; they are let go after each document. */
@@ -57,6 +59,7 @@ export function openApiDocuments(options: {
         [...paths.keys()].map((path) => [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${hash(path)}` }]),
       ),
     }),
+    texts: readDocs,
     v3Json: async (path) => {
       const operations = paths.get(path);
       if (operations === undefined) return undefined;

@@ -204,7 +204,7 @@ describe('a CustomResourceDefinition', () => {
     expect(v2.definitions[name]['x-kubernetes-group-version-kind']).toEqual([
       { group: 'example.com', version: 'v1', kind: 'Published' },
     ]);
-    expect(v2.definitions[name].properties.metadata).toEqual({
+    expect(v2.definitions[name].properties.metadata).toMatchObject({
       $ref: '#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta',
     });
     expect(v2.definitions['io.k8s.api.core.v1.Pod']).toBeDefined();

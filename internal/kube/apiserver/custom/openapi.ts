@@ -3,7 +3,7 @@ import { utf8, utf8Text } from '../../../base/bytes.ts';
 import type { OpenApiDocuments } from '../../api/builtin.ts';
 import { type KindInfo, makeKindTable } from '../../api/kinds.ts';
 import { encodeV2 } from '../../api/openapi/v2-protobuf.ts';
-import { documentV2 } from '../../api/openapi/v2.ts';
+import { type Docs, documentV2 } from '../../api/openapi/v2.ts';
 import { documentV3 } from '../../api/openapi/v3.ts';
 import { groupVersionPaths } from '../../api/openapi/operations.ts';
 import { isObject, type Json, type JsonObject } from '../../machinery/json.ts';
@@ -65,9 +65,11 @@ export function liveOpenApi(builtin: OpenApiDocuments, live: LiveKinds, version:
       }
       return { paths };
     },
+    texts: () => builtin.texts(),
     async v3Json(path) {
       const kinds = kindsOf(path);
-      if (kinds.length > 0) return cached(path, async () => utf8(JSON.stringify(ownV3(live, kinds, version))));
+      if (kinds.length > 0)
+        return cached(path, async () => utf8(JSON.stringify(ownV3(live, kinds, version, builtin.texts()))));
       const isGroup = live.custom.some((kind) => `apis/${kind.group}` === path);
       return (
         (await builtin.v3Json(path)) ??
@@ -79,7 +81,7 @@ export function liveOpenApi(builtin: OpenApiDocuments, live: LiveKinds, version:
   };
 }
 
-const texts = {
+const objectTexts = {
   apiVersion:
     'APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources',
   kind: 'Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds',
@@ -88,12 +90,14 @@ const texts = {
 } as const;
 const objectMeta = 'io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta';
 
+const gvkExtension = 'x-kubernetes-group-version-kind';
+
 /** The schema as clients see it: with the fields that every object has. */
 function published(kind: KindInfo, reference: (name: string) => JsonObject): JsonObject {
   const schema = withObjectFields(kind.custom!.structural.raw, reference);
   return {
     ...schema,
-    'x-kubernetes-group-version-kind': [{ group: kind.group, version: kind.version, kind: kind.kind }],
+    [gvkExtension]: [{ group: kind.group, version: kind.version, kind: kind.kind }],
   };
 }
 
@@ -103,8 +107,8 @@ function withObjectFields(raw: JsonObject, reference: (name: string) => JsonObje
     ...embedded(raw, reference),
     properties: {
       ...(isObject(given) ? mapValues(given, (child) => embedded(child, reference)) : {}),
-      apiVersion: { description: texts.apiVersion, type: 'string' },
-      kind: { description: texts.kind, type: 'string' },
+      apiVersion: { description: objectTexts.apiVersion, type: 'string' },
+      kind: { description: objectTexts.kind, type: 'string' },
       metadata: reference(objectMeta),
     },
   };
@@ -119,19 +123,32 @@ function mapValues(object: JsonObject, change: (child: JsonObject) => JsonObject
   return out;
 }
 
-/** Embedded resources have the fields of objects, too. */
+const embeddedTexts = {
+  apiVersion:
+    'apiVersion defines the versioned schema of this representation of an object. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources',
+  kind: 'kind is a string value representing the type of this object. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds',
+} as const;
+
+/** True or absent, of those that a definition may have as false. */
+const flags = ['x-kubernetes-embedded-resource', 'x-kubernetes-int-or-string'] as const;
+
+/** Embedded resources have the fields of objects, too. Flags that are false say nothing and are left out. */
 function embedded(raw: JsonObject, reference: (name: string) => JsonObject): JsonObject {
   const out: JsonObject = { ...raw };
+  for (const flag of flags) if (out[flag] === false) delete out[flag];
   if (isObject(raw.properties)) out.properties = mapValues(raw.properties, (child) => embedded(child, reference));
   if (isObject(raw.items)) out.items = embedded(raw.items, reference);
   if (isObject(raw.additionalProperties)) out.additionalProperties = embedded(raw.additionalProperties, reference);
-  if (raw['x-kubernetes-embedded-resource'] === true)
+  if (raw['x-kubernetes-embedded-resource'] === true) {
     out.properties = {
       ...(isObject(out.properties) ? out.properties : {}),
-      apiVersion: { description: texts.apiVersion, type: 'string' },
-      kind: { description: texts.kind, type: 'string' },
+      apiVersion: { description: embeddedTexts.apiVersion, type: 'string' },
+      kind: { description: embeddedTexts.kind, type: 'string' },
       metadata: reference(objectMeta),
     };
+    const required = Array.isArray(raw.required) ? raw.required : [];
+    out.required = [...required, ...['kind', 'apiVersion'].filter((name) => !required.includes(name))];
+  }
   return out;
 }
 
@@ -198,7 +215,10 @@ function ownV2(live: LiveKinds, version: string): { paths: JsonObject; definitio
     )
       paths[path] = withoutStrategic(all[path]);
   const definitions: JsonObject = {};
-  const reference = (name: string): JsonObject => ({ $ref: `#/definitions/${name}` });
+  const reference = (name: string): JsonObject => ({
+    description: objectTexts.metadata,
+    $ref: `#/definitions/${name}`,
+  });
   for (const kind of kinds) {
     definitions[kind.schema] = rootV2(kind, reference);
     definitions[`${kind.schema}List`] = (document.definitions as JsonObject)[`${kind.schema}List`];
@@ -207,19 +227,19 @@ function ownV2(live: LiveKinds, version: string): { paths: JsonObject; definitio
 }
 
 function rootV2(kind: KindInfo, reference: (name: string) => JsonObject): JsonObject {
-  const open = kind.custom!.structural.preserveUnknownFields;
   const schema = toV2(published(kind, reference));
-  if (!open) return schema;
-  return { ...schema, type: 'object' };
+  if (!kind.custom!.structural.preserveUnknownFields) return schema;
+  // Anything more, and kubectl would refuse what is not named.
+  return { type: 'object', [gvkExtension]: schema[gvkExtension] };
 }
 
-function ownV3(live: LiveKinds, kinds: readonly KindInfo[], version: string): JsonObject {
+function ownV3(live: LiveKinds, kinds: readonly KindInfo[], version: string, texts: Docs): JsonObject {
   const table = makeKindTable(kinds);
   const { group, version: apiVersion } = kinds[0]!;
-  const document = documentV3(table, groupVersionPaths(table, group, apiVersion), live, {}, version);
+  const document = documentV3(table, groupVersionPaths(table, group, apiVersion), live, texts, version);
   const schemas = (document.components as JsonObject).schemas as JsonObject;
   const reference = (name: string): JsonObject => ({
-    description: texts.metadata,
+    description: objectTexts.metadata,
     allOf: [{ $ref: `#/components/schemas/${name}` }],
   });
   for (const kind of kinds) schemas[kind.schema] = published(kind, reference);
