@@ -19,6 +19,7 @@ import { nodePaths } from '../../internal/config/paths.ts';
 import { lockName, lockNode, removeLock } from '../../internal/node/node-lock-system.ts';
 import { type FoundOsd, foreignMounts, type ResetPlan, resetPlan } from '../../internal/node/reset-plan.ts';
 import { runDirectoryState } from '../../internal/node/run-directory-system.ts';
+import { usersStay } from '../../internal/node/users-system.ts';
 import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
 import { stopNode } from './down.ts';
 import { columns, print, stepsOf } from './output.ts';
@@ -100,6 +101,8 @@ async function reset(from: ConfigArguments, options: ResetOptions): Promise<void
   progress.done(
     `nothing of ${config.node.name} is left${plan.keep.length > 0 ? ' but what is listed above as kept' : ''}`,
   );
+  const stay = usersStay();
+  if (stay !== undefined) progress.line(stay);
   print(output, resetData(config, plan, true));
   process.exit(0);
 }

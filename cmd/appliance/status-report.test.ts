@@ -114,6 +114,19 @@ describe('status', () => {
     );
   });
 
+  test('a role that was started again: how often, why, and when the last one ended', () => {
+    const exits = [
+      { at: '2024-05-01T03:04:05.678Z', reason: 'exit 1' },
+      { at: '2024-05-02T03:04:05.678Z', reason: 'killed by SIGKILL' },
+    ];
+    const mon = instance('mon', { restarts: 2, lastExit: 'killed by SIGKILL', exits });
+    const { ok, sentences } = report({ ...facts, supervisor: { ...facts.supervisor!, instances: [mon] } });
+    expect(ok).toBe(true);
+    expect(sentences).toContain(
+      'mon was started again 2 times; the last one ended with: killed by SIGKILL (2024-05-02 03:04:05 UTC).',
+    );
+  });
+
   test('nothing runs', () => {
     expect(report({ ...facts, supervisor: undefined })).toMatchObject({ ok: false, sentences: ['n1 is not running.'] });
   });

@@ -74,6 +74,12 @@ function exitsText(exits: NodeInstance['exits']): string {
     .join('; ');
 }
 
+/** When the last one ended: ` (2024-05-01 12:00:00 UTC)`; a count alone does not tell whether it is over. */
+function endedAt(exits: NodeInstance['exits']): string {
+  const at = exits.at(-1)?.at;
+  return at === undefined ? '' : ` (${at.slice(0, 19).replace('T', ' ')} UTC)`;
+}
+
 /** Tells facts in words. */
 export function report(facts: Facts): StatusReport {
   const problems: string[] = [];
@@ -99,7 +105,7 @@ export function report(facts: Facts): StatusReport {
       `${instance.name} was started again ${plural(instance.restarts, 'time')}; ${
         instance.phase === 'crash-loop'
           ? `the last ones ended with: ${exitsText(instance.exits)}`
-          : `the last one ended with: ${instance.lastExit}`
+          : `the last one ended with: ${instance.lastExit}${endedAt(instance.exits)}`
       }.`,
     );
   if (supervisor.budgetProblem !== undefined)

@@ -5,6 +5,7 @@ import { systemDisk } from '../../internal/base/disk-system.ts';
 import { AppError, errorCode } from '../../internal/base/errors.ts';
 import { silentLogger } from '../../internal/base/log.ts';
 import { systemClock, systemRandom } from '../../internal/base/system.ts';
+import { sizeWords } from '../../internal/base/words.ts';
 import type { Config } from '../../internal/config/config.ts';
 import { runningConfig } from '../../internal/config/machine-system.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
@@ -185,8 +186,8 @@ async function showStatus(store: Store, states: StoreUse['states'], output: Outp
         [
           String(status.revision),
           String(status.keys),
-          mebibytes(status.databaseBytes),
-          mebibytes(status.databaseBytesInUse),
+          sizeWords(status.databaseBytes),
+          sizeWords(status.databaseBytesInUse),
           status.leaderId === '0'
             ? 'none'
             : status.leaderId === status.memberId
@@ -198,10 +199,6 @@ async function showStatus(store: Store, states: StoreUse['states'], output: Outp
       ...(memberStates.length > 1 ? ['', memberTable(memberStates)] : []),
     ].join('\n'),
   );
-}
-
-function mebibytes(bytes: number): string {
-  return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 }
 
 interface ShownMember {
@@ -268,7 +265,7 @@ async function saveOne(store: Store, config: Config, file: string | undefined, o
   );
   if (existsSync(path)) throw new AppError('EXISTS', `${path} is there already`, { hint: 'Name another file.' });
   const { revision, bytes } = await saveSnapshot(store, path);
-  print(output, { file: path, revision, bytes }, () => `${path}: revision ${revision}, ${mebibytes(bytes)}`);
+  print(output, { file: path, revision, bytes }, () => `${path}: revision ${revision}, ${sizeWords(bytes)}`);
 }
 
 function listSnapshots(config: Config, output: OutputFormat): void {
@@ -281,7 +278,7 @@ function listSnapshots(config: Config, output: OutputFormat): void {
     })
     .sort((a, b) => (a.made < b.made ? 1 : -1));
   print(output, found, () =>
-    columns([['FILE', 'SIZE', 'MADE'], ...found.map(({ file, bytes, made }) => [file, mebibytes(bytes), made])]),
+    columns([['FILE', 'SIZE', 'MADE'], ...found.map(({ file, bytes, made }) => [file, sizeWords(bytes), made])]),
   );
 }
 
@@ -290,7 +287,7 @@ function checkOne(file: string, output: OutputFormat): void {
   print(output, found, () =>
     columns([
       ['REVISION', 'KEYS', 'SIZE'],
-      [String(found.revision), String(found.keys), mebibytes(found.bytes)],
+      [String(found.revision), String(found.keys), sizeWords(found.bytes)],
     ]),
   );
 }
@@ -329,7 +326,7 @@ async function compactTo(store: Store, asked: string | undefined, output: Output
 async function defragment(store: Store, output: OutputFormat): Promise<void> {
   const before = store.status().databaseBytes;
   await store.defragment();
-  print(output, { bytesBefore: before }, () => `defragmented; it was ${mebibytes(before)}`);
+  print(output, { bytesBefore: before }, () => `defragmented; it was ${sizeWords(before)}`);
 }
 
 async function disarmAll(store: Store, output: OutputFormat): Promise<void> {

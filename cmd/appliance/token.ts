@@ -126,7 +126,7 @@ function shown(token: JoinTokenRecord) {
     expires: token.expiresMs === undefined ? null : new Date(token.expiresMs).toISOString(),
     expired: token.expiresMs !== undefined && token.expiresMs <= systemClock.now(),
     oneTime: token.oneTime,
-    usedBy: token.usedBy ?? null,
+    usedBy: token.usedBy,
     replace: token.replace ?? null,
     description: token.description,
   };
@@ -161,7 +161,7 @@ async function tokenList(from: ConfigArguments, output: OutputFormat): Promise<v
         token.role,
         token.expired ? 'expired' : (token.expires ?? 'never'),
         token.replace ? `replacing ${token.replace}` : token.oneTime ? 'one machine' : 'any number',
-        token.usedBy ?? '',
+        token.usedBy.join(),
         token.description,
       ]),
     ]),

@@ -3,8 +3,10 @@ import { AppError } from '../../internal/base/errors.ts';
 import { type ConfigArguments, runningConfig } from '../../internal/config/machine-system.ts';
 import { removeFiles, systemctl, systemdRuns, unitInstalled } from '../../internal/node/install-system.ts';
 import { unitName } from '../../internal/node/unit.ts';
+import { readUsers, usersStay } from '../../internal/node/users-system.ts';
 import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
 import { stopNode } from './down.ts';
+
 import { print, stepsOf } from './output.ts';
 
 interface UninstallOptions {
@@ -48,6 +50,9 @@ async function uninstall(from: ConfigArguments, options: UninstallOptions): Prom
         ? `configuration and ${config.dataDir} stay`
         : 'configuration and data stay',
   );
-  print(options.output, { removed, kept: config ? [config.dataDir] : [] });
+  const users = here ? [...readUsers().keys()] : [];
+  const stay = here ? usersStay() : undefined;
+  if (stay !== undefined) progress.line(stay);
+  print(options.output, { removed, kept: config ? [config.dataDir] : [], users });
   process.exit(0);
 }

@@ -65,6 +65,7 @@ export async function up(from: ConfigArguments, progress = createProgress(proces
     node,
     log,
     version: buildVersion(),
+    startedMs: began,
     onChange,
     onReload: (phase) => {
       // What was refused is logged.

@@ -18,6 +18,10 @@ if [ ! -x "$binary" ] || [ "$(cat dist/.sources 2>/dev/null)" != "$sources" ]; t
   printf '%s' "$sources" >dist/.sources
 fi
 sh cmd/setup/busybox-image.sh dist/images/busybox.tar
-(umask 022; mkdir -p /var/lib/appliance/images)
-cmp -s dist/images/busybox.tar /var/lib/appliance/images/busybox.tar || cp dist/images/busybox.tar /var/lib/appliance/images/busybox.tar
+# Where this node looks for images, by file, environment and these arguments. Of a configuration that is wrong `up` tells.
+images=$("$binary" config show -o json "$@" 2>/dev/null | sed -n 's/^  "imagesDir": "\(.*\)",*$/\1/p') || true
+if [ -n "$images" ]; then
+  (umask 022; mkdir -p "$images")
+  cmp -s dist/images/busybox.tar "$images/busybox.tar" || cp dist/images/busybox.tar "$images/busybox.tar"
+fi
 exec "$binary" up "$@"

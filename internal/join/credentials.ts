@@ -121,8 +121,8 @@ export class Credentials {
     if (who.kind !== 'token' && who.node !== node)
       throw failure(403, 'Forbidden', `node ${who.node} asks as ${node}`, {});
     const record = who.kind === 'token' ? who.record : undefined;
-    if (record?.oneTime && record.usedBy !== undefined && record.usedBy !== node)
-      throw unauthorized(`the token was good for one node and was used by ${record.usedBy}`);
+    if (record?.oneTime && record.usedBy.length > 0 && !record.usedBy.includes(node))
+      throw unauthorized(`the token was good for one node and was used by ${record.usedBy.join()}`);
     if (record?.replace !== undefined && record.replace !== node)
       throw failure(
         403,
@@ -169,15 +169,17 @@ export class Credentials {
   admitNameless(who: Principal): void {
     if (who.kind !== 'token' || !who.record?.oneTime) return;
     const { usedBy, usedMs } = who.record;
-    if (usedBy === undefined)
+    if (usedBy.length === 0)
       throw unauthorized('the token is good for one node, which has to ask for its own certificate first');
     const sinceMs = this.#options.clock.now() - (usedMs ?? Number.NEGATIVE_INFINITY);
     if (sinceMs < 0 || sinceMs > namelessMs)
-      throw unauthorized(`the token was good for one node and was used by ${usedBy}, which has its certificate now`);
+      throw unauthorized(
+        `the token was good for one node and was used by ${usedBy.join()}, which has its certificate now`,
+      );
   }
 
   async #bind(record: JoinTokenRecord | undefined, node: string): Promise<'now' | 'before'> {
-    if (!record?.oneTime || record.usedBy === node) return 'before';
+    if (!record || record.usedBy.includes(node)) return 'before';
     const { client, clock } = this.#options;
     const bound = await bindToken(client, record.id, node, clock.now());
     if (bound === 'other') throw unauthorized('the token was good for one node and was used by another one');

@@ -20,7 +20,7 @@ import { createJoinService, nodeHeaders } from './join-service.ts';
 import { RateLimit } from './rate-limit.ts';
 import { decodeServerBundle, type ServerBundle } from './server-bundle.ts';
 import type { JoiningServer } from './server-members.ts';
-import { createToken, type NewToken, newToken } from './tokens.ts';
+import { createToken, findToken, type NewToken, newToken } from './tokens.ts';
 import { forgetPassword, keepPassword } from './node-passwords.ts';
 
 /** The endpoints over a real API server; time moves by hand. */
@@ -234,6 +234,17 @@ describe('join endpoints', () => {
     const refused = await ask('/v1-appliance/ceph', { certificate });
     expect(refused.status).toBe(401);
     expect(refused.text).toContain('was deleted from the cluster');
+  });
+
+  test('a token tells which nodes have joined with it, each once', async () => {
+    const secret = await tokenFor();
+    const id = secret.split('.')[0]!;
+    for (const node of ['joiner-1', 'joiner-2', 'joiner-1'])
+      expect((await ask(kubelet, { secret, node, password: `password-${node}` })).status).toBe(200);
+    expect((await findToken(client, id))?.usedBy).toEqual(['joiner-1', 'joiner-2']);
+    // One that is refused has not joined with it.
+    expect((await ask(kubelet, { secret, node: 'joiner-1', password: 'password-x' })).status).toBe(403);
+    expect((await findToken(client, id))?.usedBy).toEqual(['joiner-1', 'joiner-2']);
   });
 
   test('an expired token and one of another user let nobody in', async () => {

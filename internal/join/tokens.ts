@@ -22,9 +22,9 @@ export interface JoinTokenRecord {
   readonly oneTime: boolean;
   /** The node that may take the place of an earlier machine of its name. */
   readonly replace: string | undefined;
-  /** The node that used a one-time token: only this one may go on using it. */
-  readonly usedBy: string | undefined;
-  /** When that was. */
+  /** The nodes that have joined with it. Of a one-time token there is one: only that one may go on using it. */
+  readonly usedBy: readonly string[];
+  /** When the last of them did. */
   readonly usedMs: number | undefined;
 }
 
@@ -38,6 +38,8 @@ const secretType = 'appliance/join-token';
 const label = 'appliance/join-token';
 const idPattern = /^[a-z0-9]{6}$/;
 const descriptionMax = 256;
+/** Of a token without end, the last nodes are told. */
+const usersKeptMax = 200;
 
 const secretName = (id: string): string => `join-token-${id}`;
 
@@ -81,7 +83,7 @@ export async function newToken(
     // Whoever may take a node's place may do so once.
     oneTime: options.oneTime === true || options.replace !== undefined,
     replace: options.replace,
-    usedBy: undefined,
+    usedBy: [],
     usedMs: undefined,
   };
   return { record, secret };
@@ -101,7 +103,7 @@ export function tokenSecret(record: JoinTokenRecord): TokenSecret {
     expiration: record.expiresMs === undefined ? undefined : new Date(record.expiresMs).toISOString(),
     'one-time': record.oneTime ? 'true' : undefined,
     replace: record.replace,
-    'used-by': record.usedBy,
+    'used-by': record.usedBy.length === 0 ? undefined : record.usedBy.join(),
     'used-at': record.usedMs === undefined ? undefined : new Date(record.usedMs).toISOString(),
   };
   return {
@@ -140,9 +142,14 @@ export function tokenOfSecret(secret: TokenSecret): JoinTokenRecord | undefined 
     expiresMs,
     oneTime: decode(data['one-time']) === 'true',
     replace: decode(data.replace),
-    usedBy: decode(data['used-by']),
+    usedBy: namesOf(data['used-by']),
     usedMs: Date.parse(decode(data['used-at']) ?? '') || undefined,
   };
+}
+
+/** Names of nodes, which have no commas. */
+function namesOf(encoded: string | undefined): string[] {
+  return (decode(encoded) ?? '').split(',').filter((name) => name !== '');
 }
 
 export async function createToken(client: KubeClient, record: JoinTokenRecord): Promise<void> {
@@ -176,7 +183,7 @@ export async function findToken(client: KubeClient, id: string): Promise<JoinTok
   }
 }
 
-/** Notes which node has a one-time token: `now`, or it had it `before`; `other` when another one was quicker. */
+/** Notes which node joins with a token: `now`, or it had it `before`; `other` when it is a one-time token and another one was quicker. */
 export async function bindToken(
   client: KubeClient,
   id: string,
@@ -184,11 +191,13 @@ export async function bindToken(
   nowMs: number,
 ): Promise<'now' | 'before' | 'other'> {
   const secret = await client.get<TokenSecret>(secretsRef, secretName(id), namespace);
-  const usedBy = decode(secret.data?.['used-by']);
-  if (usedBy !== undefined) return usedBy === node ? 'before' : 'other';
+  const before = namesOf(secret.data?.['used-by']);
+  if (before.includes(node)) return 'before';
+  if (before.length > 0 && decode(secret.data?.['one-time']) === 'true') return 'other';
   try {
     // With the resourceVersion that was read: of two at once one loses.
-    const used = { 'used-by': encode(node), 'used-at': encode(new Date(nowMs).toISOString()) };
+    const names = [...before, node].slice(-usersKeptMax).join();
+    const used = { 'used-by': encode(names), 'used-at': encode(new Date(nowMs).toISOString()) };
     await client.update(secretsRef, { ...secret, data: { ...secret.data, ...used } });
     return 'now';
   } catch (error) {

@@ -44,6 +44,8 @@ export interface SupervisorOptions {
   /** The level of roles' logs was changed. */
   onLogLevel?(level: LogLevel): void;
   readonly version: string;
+  /** When the node's start began, on the monotonic clock; absent: now. */
+  readonly startedMs?: number;
   /** Names of roles; absent: all that the configuration asks for. */
   readonly only?: readonly string[];
   /** Called when a phase or the health of an instance changed, and after a reload. */
@@ -64,7 +66,7 @@ export class Supervisor {
   readonly #supervision = new Supervision();
   readonly #processes: InstanceProcesses<RoleProcess>;
   readonly #entries = new Map<string, RoleEntry>();
-  readonly #startedMs = systemClock.monotonic();
+  readonly #startedMs: number;
   #logLevel: LogLevel;
   #users: Users = new Map();
   #control: { close(): void } | undefined;
@@ -85,6 +87,7 @@ export class Supervisor {
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
+    this.#startedMs = options.startedMs ?? systemClock.monotonic();
     this.#config = options.node.config;
     this.#paths = nodePaths(this.#config.dataDir, this.#config.runDir);
     this.#log = options.log;

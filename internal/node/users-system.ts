@@ -21,6 +21,17 @@ export function readUsers(passwd = readPasswd()): Users {
   return users;
 }
 
+/**
+ * That the users of roles stay when everything else of a node is removed, as Debian's packages leave theirs: whatever file is still theirs, in a backup or
+ * on another disk, would belong to whom the number is given next. Undefined when the machine has none.
+ */
+export function usersStay(): string | undefined {
+  const names = [...readUsers().keys()];
+  return names.length === 0
+    ? undefined
+    : `the system users ${names.join(', ')} stay, since files elsewhere may be theirs; \`userdel NAME\` removes one`;
+}
+
 /** The users of roles; those that are not there yet are made, as system users that nobody can log in as. Throws AppError USERS. */
 export async function ensureUsers(): Promise<Users> {
   for (const name of userNames) await ensureUser(name);

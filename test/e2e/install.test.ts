@@ -83,6 +83,7 @@ describe.runIf(Bun.which('systemctl') !== null)('install', () => {
     expect(JSON.parse(await must([binary, 'uninstall', '--root', tree, '-o', 'json']))).toEqual({
       removed: [unit(), executable(), `${executable()}.previous`],
       kept: [],
+      users: [],
     });
     for (const path of [executable(), `${executable()}.previous`, unit(), wanted()])
       expect(existsSync(path), path).toBe(false);

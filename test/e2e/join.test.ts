@@ -55,7 +55,7 @@ describe('join', () => {
     const ca = await must(server.inside('curl', '-sk', `${url}/cacerts`));
     expect(token.slice(3, 67)).toBe(new Bun.CryptoHasher('sha256').update(ca).digest('hex'));
     const listed = await server.appliance('token', 'list', '-o', 'json');
-    expect(JSON.parse(listed.stdout)).toMatchObject([{ role: 'agent', description: 'for tests', usedBy: null }]);
+    expect(JSON.parse(listed.stdout)).toMatchObject([{ role: 'agent', description: 'for tests', usedBy: [] }]);
     const kept = await server.mustKubectl(['-n', 'kube-system', 'get', 'secrets', '-o', 'json']);
     expect(kept).not.toContain(Buffer.from(token.split('.')[1]!).toString('base64').slice(0, 20));
   });
