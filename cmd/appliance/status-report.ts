@@ -8,6 +8,8 @@ export interface Facts {
   supervisor: NodeStatus | undefined;
   /** What is wrong with the machine's time. */
   clock?: string | undefined;
+  /** That authorities of the cluster end within a year. */
+  authorities?: { text: string; urgent: boolean } | undefined;
   kubernetes:
     | {
         nodes: { name: string; ready: boolean; reason: string }[];
@@ -49,6 +51,8 @@ export interface StatusReport {
   problems: string[];
   facts: Facts;
 }
+
+const sentence = (text: string): string => `${text[0]!.toUpperCase()}${text.slice(1)}.`;
 
 function duration(seconds: number): string {
   if (seconds < 120) return `${seconds} s`;
@@ -117,7 +121,8 @@ export function report(facts: Facts): StatusReport {
     sentences.push(`Changed in the configuration, to hold after a restart: ${reload.restart.join(', ')}.`);
 
   // No problem of the node: it goes on from the last known time.
-  if (facts.clock !== undefined) sentences.push(`${facts.clock[0]!.toUpperCase()}${facts.clock.slice(1)}.`);
+  if (facts.clock !== undefined) sentences.push(sentence(facts.clock));
+  if (facts.authorities) (facts.authorities.urgent ? problems : sentences).push(sentence(facts.authorities.text));
 
   if (kubernetes && 'error' in kubernetes) problems.push(`Kubernetes does not answer: ${kubernetes.error}.`);
   else if (kubernetes) {
@@ -157,13 +162,13 @@ export function report(facts: Facts): StatusReport {
         : storage.health === 'HEALTH_WARN'
           ? 'usable, with warnings'
           : 'in trouble';
-    const sentence = `Storage is ${state}: ${storage.osds.up} of ${plural(storage.osds.total, 'OSD')} up, ${storage.pgs.clean} of ${plural(storage.pgs.total, 'placement group')} clean, ${sizeWords(storage.usedBytes)} of ${sizeWords(storage.totalBytes)} used.`;
-    sentences.push(sentence);
+    const told = `Storage is ${state}: ${storage.osds.up} of ${plural(storage.osds.total, 'OSD')} up, ${storage.pgs.clean} of ${plural(storage.pgs.total, 'placement group')} clean, ${sizeWords(storage.usedBytes)} of ${sizeWords(storage.totalBytes)} used.`;
+    sentences.push(told);
     if (storage.health !== 'HEALTH_OK')
       problems.push(
         ...(storage.checks.length > 0
           ? storage.checks.map((check) => `Storage: ${check.summary} (${check.code}).`)
-          : [sentence]),
+          : [told]),
       );
     else if (storage.pgs.clean < storage.pgs.total)
       problems.push(

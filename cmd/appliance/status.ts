@@ -13,6 +13,8 @@ import { nodesRef, podsRef } from '../../internal/kube/client/resources.ts';
 import { apiClient } from '../../internal/kube/kubelet/api-client.ts';
 import { connectMon } from '../../internal/node/ceph-connect-client.ts';
 import { clockProblem } from '../../internal/base/last-time-system.ts';
+import { authorityWarning } from '../../internal/pki/authority-ends.ts';
+import { readAuthorityLives } from '../../internal/pki/authority-ends-system.ts';
 import { ownStoreAccess } from '../../internal/node/store-access.ts';
 import { openExternalEtcd } from '../../internal/store/external/external-client.ts';
 import { memberStates } from '../../internal/store/external/member-states-client.ts';
@@ -72,7 +74,24 @@ async function readStatus(config: Config): Promise<StatusReport> {
     config.roles.includes('mon') ? inTime(readStorage(paths)) : undefined,
     config.roles.includes('server') && config.datastore === undefined ? inTime(readServers(config)) : undefined,
   ]);
-  return report({ configured, supervisor, clock: clockProblem(config.dataDir), kubernetes, storage, servers });
+  return report({
+    configured,
+    supervisor,
+    clock: clockProblem(config.dataDir),
+    authorities: authorityProblem(paths),
+    kubernetes,
+    storage,
+    servers,
+  });
+}
+
+/** Undefined as well for who may not read them. */
+function authorityProblem(paths: Paths): Facts['authorities'] {
+  try {
+    return authorityWarning(readAuthorityLives(paths), systemClock.now());
+  } catch {
+    return undefined;
+  }
 }
 
 async function inTime<T>(work: Promise<T>): Promise<T | { error: string }> {

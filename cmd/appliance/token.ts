@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { Option } from 'commander';
-import { AppError, errorCode, isRefused } from '../../internal/base/errors.ts';
-import { systemClock, systemRandom } from '../../internal/base/system.ts';
+import { AppError, errorCode, errorText, isRefused } from '../../internal/base/errors.ts';
+import { nodeClock } from '../../internal/base/last-time-system.ts';
+import { systemRandom } from '../../internal/base/system.ts';
 import { type ConfigArguments, runningConfig } from '../../internal/config/machine-system.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
 import { createToken, deleteToken, type JoinTokenRecord, listTokens, newToken } from '../../internal/join/tokens.ts';
@@ -79,6 +80,8 @@ export function parseLife(text: string): number | undefined {
 
 interface Admin {
   readonly client: KubeClient;
+  /** The time as the server's roles have it: what ends is measured by that. */
+  readonly nowMs: number;
   readonly ca: string;
 }
 
@@ -91,6 +94,7 @@ function admin(from: ConfigArguments): Admin {
     const baseUrl = `https://${config.node.ip}:${config.ports.api}`;
     return {
       ca: material.ca,
+      nowMs: nodeClock(config.dataDir).now(),
       client: createKubeClient({ transport: httpsTransport(() => material), baseUrl, userAgent: 'appliance-token' }),
     };
   } catch (error) {
@@ -113,18 +117,23 @@ async function reached<T>(work: Promise<T>): Promise<T> {
         hint: 'start it first: appliance up',
         cause: error,
       });
-    throw error;
+    // What the API itself says is an AppError; a name of the system or of TLS is the network's.
+    if (error instanceof AppError || errorCode(error) === undefined) throw error;
+    throw new AppError('UNREACHABLE', `the Kubernetes API of this machine cannot be asked: ${errorText(error)}`, {
+      hint: '`appliance status` tells how it is, `appliance doctor` what is wrong with the machine',
+      cause: error,
+    });
   }
 }
 
 /** What of a token may be seen. */
-function shown(token: JoinTokenRecord) {
+function shown(token: JoinTokenRecord, nowMs: number) {
   return {
     id: token.id,
     role: token.user === 'node' ? 'agent' : 'server',
     created: new Date(token.createdMs).toISOString(),
     expires: token.expiresMs === undefined ? null : new Date(token.expiresMs).toISOString(),
-    expired: token.expiresMs !== undefined && token.expiresMs <= systemClock.now(),
+    expired: token.expiresMs !== undefined && token.expiresMs <= nowMs,
     oneTime: token.oneTime,
     usedBy: token.usedBy,
     replace: token.replace ?? null,
@@ -134,7 +143,7 @@ function shown(token: JoinTokenRecord) {
 
 async function tokenCreate(from: ConfigArguments, options: CreateOptions): Promise<void> {
   const lifeMs = parseLife(options.ttl);
-  const { ca, client } = admin(from);
+  const { ca, client, nowMs } = admin(from);
   const { record, secret } = await newToken(
     {
       user: options.role === 'agent' ? 'node' : 'server',
@@ -143,16 +152,17 @@ async function tokenCreate(from: ConfigArguments, options: CreateOptions): Promi
       ...(options.oneTime === undefined ? {} : { oneTime: options.oneTime }),
       ...(options.replace === undefined ? {} : { replace: options.replace }),
     },
-    systemClock.now(),
+    nowMs,
     systemRandom,
   );
   await reached(createToken(client, record));
   const token = formatToken({ caHash: caHash(ca), user: record.user, secret });
-  print(options.output, { token, ...shown(record) }, () => token);
+  print(options.output, { token, ...shown(record, nowMs) }, () => token);
 }
 
 async function tokenList(from: ConfigArguments, output: OutputFormat): Promise<void> {
-  const tokens = (await reached(listTokens(admin(from).client))).map(shown);
+  const { client, nowMs } = admin(from);
+  const tokens = (await reached(listTokens(client))).map((token) => shown(token, nowMs));
   print(output, tokens, () =>
     columns([
       ['ID', 'ROLE', 'EXPIRES', 'GOOD FOR', 'USED BY', 'DESCRIPTION'],

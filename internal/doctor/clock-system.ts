@@ -1,13 +1,13 @@
-import { X509Certificate } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { request } from 'node:https';
 import { errorText } from '../base/errors.ts';
 import { kernelTime } from '../base/kernel-time-system.ts';
 import { lastTime } from '../base/last-time-system.ts';
 import type { Config } from '../config/config.ts';
-import { nodePaths, type Paths } from '../config/paths.ts';
+import { nodePaths } from '../config/paths.ts';
 import { readServers } from '../join/identity-system.ts';
+import { readAuthorityLives } from '../pki/authority-ends-system.ts';
 import type { Fact, TimeFacts } from './facts.ts';
 
 function kernelClock(): { synchronized: Fact<boolean>; maxErrorMs: number | undefined } {
@@ -16,16 +16,6 @@ function kernelClock(): { synchronized: Fact<boolean>; maxErrorMs: number | unde
   } catch (error) {
     return { synchronized: { unknown: errorText(error) }, maxErrorMs: undefined };
   }
-}
-
-/** From when on the newest of the cluster's authorities on this machine is good. */
-function authoritiesFrom({ identity, pki }: Paths): number | undefined {
-  const dates = [identity, pki].flatMap((directory) =>
-    (existsSync(directory) ? readdirSync(directory) : [])
-      .filter((name) => name.endsWith('-ca.crt'))
-      .map((name) => new X509Certificate(readFileSync(join(directory, name))).validFromDate.getTime()),
-  );
-  return dates.length === 0 ? undefined : Math.max(...dates);
 }
 
 /** Undefined as well when it cannot be read. */
@@ -99,7 +89,7 @@ export async function timeFacts(config: Config, builtMs: number | undefined): Pr
     builtMs,
     lastMs: lastWrite(config.dataDir, 2),
     lastKnownMs: readable(() => lastTime(config.dataDir)),
-    authoritiesFromMs: readable(() => authoritiesFrom(paths)),
+    authorities: readable(() => readAuthorityLives(paths)) ?? [],
     ...kernelClock(),
     services: runningServices(),
     serverSkewMs: server === undefined ? undefined : await serverSkew(server),

@@ -40,7 +40,7 @@ const good: Facts = {
     builtMs: now - 1e9,
     lastMs: now - 1000,
     lastKnownMs: now - 1000,
-    authoritiesFromMs: now - 1e9,
+    authorities: [{ name: 'server-ca', fromMs: now - 1e9, endsMs: now + 3000 * 86_400_000 }],
     synchronized: true,
     maxErrorMs: 3,
     services: ['chronyd'],
@@ -269,6 +269,27 @@ describe('doctor', () => {
         fix: expect.stringMatching(/^`appliance --run-dir \/run\/appliance status` shows it, .* down` stops it; /),
       },
     ]);
+    const dns = {
+      port: config.ports.dns,
+      protocol: 'udp' as const,
+      address: '127.0.0.53',
+      pid: 78,
+      command: 'r',
+      own: false,
+    };
+    for (const [port, address, taken] of [
+      [6443, '127.0.0.1', true],
+      [6443, '198.51.100.9', true],
+      [6443, 'IPv6', false],
+      [2379, '127.0.0.1', true],
+      [2379, '198.51.100.9', false],
+      [10250, '127.0.0.1', true],
+      [3300, '127.0.0.1', false],
+    ] as const)
+      expect(
+        report({ ...good, listeners: [{ ...etcd, port, address }, dns] }, 'ports').result,
+        `${port} at ${address}`,
+      ).toBe(taken ? 'fail' : 'ok');
     const hidden = { port: 6443, protocol: 'tcp' as const, address: '', pid: undefined, command: '', own: false };
     expect(report({ ...good, listeners: [hidden] }, 'ports').result).toBe('warn');
   });
@@ -364,6 +385,16 @@ describe('doctor', () => {
   });
 
   test.each([
+    [3000, 'ok'],
+    [364, 'warn'],
+    [80, 'fail'],
+    [-1, 'fail'],
+  ] as const)('an authority that ends in %i days: %s', (days, result) => {
+    const authorities = [{ name: 'server-ca', fromMs: now - 1e12, endsMs: now + days * 86_400_000 }];
+    expect(report({ ...good, time: { ...good.time, authorities } }, 'authorities').result).toBe(result);
+  });
+
+  test.each([
     ['tmpfs', 'reboot'],
     ['vfat', 'permissions'],
     ['nfs4', 'network'],
@@ -408,7 +439,10 @@ describe('doctor', () => {
     const unsure = time({ lastKnownMs, synchronized: false });
     expect(unsure).toMatchObject({ result: 'warn', findings: [{ fix: expect.stringContaining('/last-time') }] });
     expect(unsure.findings[0]).not.toHaveProperty('remedy');
-    const born = time({ lastKnownMs, authoritiesFromMs: lastKnownMs - 1000 });
+    const born = time({
+      lastKnownMs,
+      authorities: [{ name: 'server-ca', fromMs: lastKnownMs - 1000, endsMs: lastKnownMs + 1e11 }],
+    });
     expect(born).toMatchObject({ result: 'fail', findings: [{ fix: expect.stringContaining('reset') }] });
     expect(born.findings[0]).not.toHaveProperty('remedy');
   });

@@ -1,3 +1,5 @@
+import type { AuthorityLife } from '../pki/authority-ends.ts';
+
 /**
  * What a machine is like, as far as the checks ask. The shells read it; everything here is data, so that a Raspberry Pi or a host with Docker is a value in a test.
  */
@@ -39,8 +41,8 @@ export interface TimeFacts {
   readonly lastMs: number | undefined;
   /** The time that the node noted last; its roles' clocks never show less. Undefined before the first start. */
   readonly lastKnownMs: number | undefined;
-  /** From when on the newest authority of the cluster is good; undefined where there is none yet. */
-  readonly authoritiesFromMs: number | undefined;
+  /** The cluster's authorities whose certificates this machine has. */
+  readonly authorities: readonly AuthorityLife[];
   /** What the kernel says (adjtimex(2)): kept in step by some time service. */
   readonly synchronized: Fact<boolean>;
   /** Largest error of the clock as the time service estimates it, in milliseconds. */

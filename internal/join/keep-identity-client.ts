@@ -1,5 +1,8 @@
 import { sleep } from '../base/clock.ts';
 import { errorCode, errorText } from '../base/errors.ts';
+import { readFileIfThere } from '../base/files-system.ts';
+import type { Config } from '../config/config.ts';
+import { effectiveConfigFile, type Paths } from '../config/paths.ts';
 import type { RoleContext } from '../node/role.ts';
 import { keepCertificates } from '../pki/keep-certificates.ts';
 import { publishKubeconfig } from '../pki/server-pki-system.ts';
@@ -45,13 +48,21 @@ export async function keepIdentity(
   await Promise.all(loops);
 }
 
+/** The mode that holds now: a reload changes it while this role runs with what it was started with. */
+export function kubeconfigMode(config: Config, { runDir }: Paths): string {
+  const text = readFileIfThere(effectiveConfigFile(runDir));
+  const running = text === undefined ? config : (JSON.parse(text) as Config);
+  return running.writeKubeconfigMode;
+}
+
 /** The server renews the administrator's certificate; where people look for the kubeconfig only root may write. */
 async function keepKubeconfig({ clock, config, log, paths }: RoleContext, stopping: AbortSignal): Promise<void> {
   while (!stopping.aborted) {
     await sleep(clock, kubeconfigMs, stopping);
     if (stopping.aborted) return;
     try {
-      if (publishKubeconfig(config, paths)) log.info('the kubeconfig has a renewed certificate');
+      if (publishKubeconfig({ writeKubeconfigMode: kubeconfigMode(config, paths) }, paths))
+        log.info('the kubeconfig has a renewed certificate');
     } catch (error) {
       log.warn('the kubeconfig could not be written', { file: paths.adminKubeconfig, error: errorText(error) });
     }

@@ -187,7 +187,7 @@ export function ensureNodePassword(paths: Paths, random: Random): string {
 }
 
 /** Copies the kubeconfig to where people look for it, with the mode that they want. True when it was different. */
-export function publishKubeconfig(config: Config, paths: Paths): boolean {
+export function publishKubeconfig(config: Pick<Config, 'writeKubeconfigMode'>, paths: Paths): boolean {
   const text = readFileIfThere(kubeconfigSource(paths));
   if (text === undefined) return false;
   const mode = Number.parseInt(config.writeKubeconfigMode, 8);

@@ -1,3 +1,4 @@
+import { isIPv4 } from '../../config/cidr.ts';
 import type { Config } from '../../config/config.ts';
 import { type Check, fail, type Finding, ok, unknown, warn } from '../check.ts';
 import { type DroppingChain, isUnknown } from '../facts.ts';
@@ -7,24 +8,56 @@ export interface WantedPort {
   readonly port: number;
   readonly protocols: readonly ('tcp' | 'udp')[];
   readonly what: string;
+  /** Where it is listened on. */
+  readonly at: 'every address' | readonly string[];
   /** The key that changes it. */
   readonly key: string;
 }
 
 /** The ports that a node with this configuration listens on. */
-export function wantedPorts({ datastore, ports, roles }: Config): WantedPort[] {
+export function wantedPorts({ datastore, node, ports, roles }: Config): WantedPort[] {
+  const everywhere = { at: 'every address' } as const;
+  const own = { at: [node.ip] };
   const all: (WantedPort & { role: Config['roles'][number] })[] = [
-    { role: 'server', port: ports.api, protocols: ['tcp'], what: 'the Kubernetes API', key: 'ports.api' },
+    {
+      role: 'server',
+      ...everywhere,
+      port: ports.api,
+      protocols: ['tcp'],
+      what: 'the Kubernetes API',
+      key: 'ports.api',
+    },
     ...(datastore === undefined
       ? ([
-          { role: 'server', port: ports.etcd, protocols: ['tcp'], what: 'the store as etcd', key: 'ports.etcd' },
-          { role: 'server', port: ports.etcdPeer, protocols: ['tcp'], what: 'other servers', key: 'ports.etcdPeer' },
+          {
+            role: 'server',
+            at: [node.ip, '127.0.0.1'],
+            port: ports.etcd,
+            protocols: ['tcp'],
+            what: 'the store as etcd',
+            key: 'ports.etcd',
+          },
+          {
+            role: 'server',
+            ...everywhere,
+            port: ports.etcdPeer,
+            protocols: ['tcp'],
+            what: 'other servers',
+            key: 'ports.etcdPeer',
+          },
         ] as const)
       : []),
-    { role: 'agent', port: ports.kubelet, protocols: ['tcp'], what: 'the kubelet', key: 'ports.kubelet' },
-    { role: 'agent', port: ports.dns, protocols: ['tcp', 'udp'], what: 'the cluster DNS', key: 'ports.dns' },
-    { role: 'mon', port: ports.mon, protocols: ['tcp'], what: 'the Ceph monitor', key: 'ports.mon' },
-    { role: 'mgr', port: ports.prometheus, protocols: ['tcp'], what: 'metrics', key: 'ports.prometheus' },
+    {
+      role: 'agent',
+      ...everywhere,
+      port: ports.kubelet,
+      protocols: ['tcp'],
+      what: 'the kubelet',
+      key: 'ports.kubelet',
+    },
+    { role: 'agent', ...own, port: ports.dns, protocols: ['tcp', 'udp'], what: 'the cluster DNS', key: 'ports.dns' },
+    { role: 'mon', ...own, port: ports.mon, protocols: ['tcp'], what: 'the Ceph monitor', key: 'ports.mon' },
+    { role: 'mgr', ...own, port: ports.prometheus, protocols: ['tcp'], what: 'metrics', key: 'ports.prometheus' },
   ];
   return all.filter(({ role }) => roles.includes(role)).map(({ role: _role, ...port }) => port);
 }
@@ -33,6 +66,12 @@ export function wantedPorts({ datastore, ports, roles }: Config): WantedPort[] {
 export function cephPorts({ ports, roles }: Config): { first: number; last: number } | undefined {
   if (!roles.includes('osd') && !roles.includes('mgr')) return undefined;
   return { first: ports.ceph, last: Math.min(65_535, ports.ceph + 500) };
+}
+
+/** Two cannot listen at the same address and port, and every address has each of IPv4 (bind(2), EADDRINUSE). One of IPv6 alone is another. */
+function inTheWay(address: string, at: WantedPort['at']): boolean {
+  if (address === '') return true;
+  return at === 'every address' ? isIPv4(address) : at.includes(address);
 }
 
 const ports: Check = {
@@ -45,14 +84,10 @@ const ports: Check = {
     if (isUnknown(listeners)) return unknown(`not known: ${listeners.unknown}`);
     const wanted = wantedPorts(config);
     const others = new Map<string, { pid: number; ports: string[] }>();
-    const taken = wanted.flatMap(({ key, port, protocols, what }): Finding[] =>
+    const taken = wanted.flatMap(({ at, key, port, protocols, what }): Finding[] =>
       protocols.flatMap((protocol): Finding[] => {
         const other = listeners.find(
-          (one) =>
-            one.port === port &&
-            one.protocol === protocol &&
-            !one.own &&
-            (one.address === '' || one.address === config.node.ip),
+          (one) => one.port === port && one.protocol === protocol && !one.own && inTheWay(one.address, at),
         );
         if (!other) return [];
         if (other.otherAppliance) {

@@ -1,3 +1,4 @@
+import { authorityWarning } from '../../pki/authority-ends.ts';
 import { type Check, fail, type Finding, ok, warn } from '../check.ts';
 import { isUnknown } from '../facts.ts';
 
@@ -71,7 +72,7 @@ const lastKnown: Check = {
   title: 'last known time',
   why: "The clocks of a node's roles never show less: one that was noted in the future stays, with certificates and leases of that time.",
   needs: ['time'],
-  evaluate({ time: { authoritiesFromMs, lastKnownMs, nowMs, synchronized } }, { dataDir }) {
+  evaluate({ time: { authorities: lives, lastKnownMs, nowMs, synchronized } }, { dataDir }) {
     if (lastKnownMs === undefined) return ok('none noted yet');
     const noted = new Date(lastKnownMs).toISOString();
     if (lastKnownMs <= nowMs + graceMs) return ok(noted);
@@ -81,7 +82,8 @@ const lastKnown: Check = {
         `${ahead}, and nothing keeps that in step: the node goes on from the noted time`,
         `set the clock: ${install}. Is it right already? Then stop the node, remove ${dataDir}/last-time and start it again`,
       );
-    if (authoritiesFromMs !== undefined && authoritiesFromMs > nowMs)
+    const authoritiesFromMs = Math.max(...lives.map(({ fromMs }) => fromMs));
+    if (authoritiesFromMs > nowMs)
       return fail(
         `${ahead}, which is in step, and the authorities of the cluster are good from ${new Date(authoritiesFromMs).toISOString()} on only`,
         'this cluster was made while the clock was wrong: save what you need of it, then `appliance reset` and start anew',
@@ -94,4 +96,21 @@ const lastKnown: Check = {
   },
 };
 
-export const timeChecks: readonly Check[] = [sanity, lastKnown, synchronised];
+const authorities: Check = {
+  id: 'authorities',
+  title: 'certificate authorities',
+  why: 'What they have signed is good until their end, and they are not renewed: after ten years nobody in the cluster trusts anybody.',
+  needs: ['time'],
+  evaluate({ time: { authorities: lives, nowMs } }) {
+    if (lives.length === 0) return ok('none here yet');
+    const warning = authorityWarning(lives, nowMs);
+    if (warning === undefined)
+      return ok(`good until ${new Date(Math.min(...lives.map(({ endsMs }) => endsMs))).toISOString().slice(0, 10)}`);
+    return (warning.urgent ? fail : warn)(
+      warning.text,
+      'move what runs here to a cluster that is made anew, before that day (docs/install.md, "After ten years")',
+    );
+  },
+};
+
+export const timeChecks: readonly Check[] = [sanity, lastKnown, synchronised, authorities];
