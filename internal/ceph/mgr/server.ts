@@ -151,6 +151,12 @@ export class MgrServer {
   async #start(stopping: AbortSignal | undefined): Promise<void> {
     const mon = this.#mon;
     mon.on(MOSDMap, (value) => this.#maps.handle(value));
+    // A client's command that came to the mon, which has checked what the client may do.
+    mon.on(MMgrCommand, ({ command }, { tid }) => {
+      void this.#run(undefined, command, false).then((answer) =>
+        mon.connection?.send(MMgrCommandReply, answer, { tid }),
+      );
+    });
     mon.on(MMgrMap, ({ map }) => this.#onMgrMap(decodeMgrMap(map)));
     mon.on(MServiceMap, ({ map }) => {
       const services = decodeServiceMap(map);
@@ -318,7 +324,7 @@ export class MgrServer {
 
   // --- commands --------------------------------------------------------------------------------------------------------------------
 
-  async #run(connection: Connection, words: readonly string[], tell: boolean): Promise<CommandReplyValue> {
+  async #run(connection: Connection | undefined, words: readonly string[], tell: boolean): Promise<CommandReplyValue> {
     let answer: CommandAnswer;
     try {
       answer = await this.#execute(connection, words, tell);
@@ -336,16 +342,19 @@ export class MgrServer {
     return { code, status, output: typeof output === 'string' ? utf8(output) : output };
   }
 
-  async #execute(connection: Connection, words: readonly string[], tell: boolean): Promise<CommandAnswer> {
+  async #execute(connection: Connection | undefined, words: readonly string[], tell: boolean): Promise<CommandAnswer> {
     const given = parseCommand(words);
     const { prefix } = given;
     if (prefix === 'get_command_descriptions') return { output: this.#table.descriptions(tell) };
     const command = typeof prefix === 'string' ? this.#table.find(prefix)[0] : undefined;
     if (command === undefined || (!tell && command.flags === FLAG_TELL))
       throw new Refusal(EINVAL, `No handler found for '${String(prefix)}'`);
-    if (!mayRun(connection, command.module, command.perm, String(prefix), given))
+    if (connection !== undefined && !mayRun(connection, command.module, command.perm, String(prefix), given))
       throw new Refusal(EACCES, 'access denied: does your client key have mgr caps?');
-    this.#log.debug('command', { from: entityText(connection), command: words.join('').slice(0, 200) });
+    this.#log.debug('command', {
+      from: connection === undefined ? 'mon' : entityText(connection),
+      command: words.join('').slice(0, 200),
+    });
     const format = given.format === undefined || given.format === 'plain' ? 'plain' : String(given.format);
     const shaped: OutputFormat = format === 'json' || format === 'plain' ? format : 'json-pretty';
     return await command.handler!(this.#view(), readArguments(command.signature, given), shaped);

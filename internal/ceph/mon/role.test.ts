@@ -1,7 +1,7 @@
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import { afterEach, describe, expect, test } from 'vitest';
-import { utf8Text } from '../../base/bytes.ts';
+import { emptyBytes, utf8Text } from '../../base/bytes.ts';
 import { silentLogger } from '../../base/log.ts';
 import { systemClock, systemRandom } from '../../base/system.ts';
 import type { Config } from '../../config/config.ts';
@@ -17,8 +17,10 @@ import { decodeIncremental } from '../maps/incremental-codec.ts';
 import type { OsdMap } from '../maps/osdmap.ts';
 import { decodeOsdMap } from '../maps/osdmap-codec.ts';
 import { FEATURES_PACIFIC } from '../wire/features.ts';
+import { MMgrCommand, MMgrCommandReply } from '../wire/messages/command.ts';
+import { MLog } from '../wire/messages/log.ts';
 import { MMgrBeacon } from '../wire/messages/mgr_mon.ts';
-import { MOSDMap } from '../wire/messages/mon.ts';
+import { MMonSubscribe, MOSDMap } from '../wire/messages/mon.ts';
 import {
   MPoolOp,
   MPoolOpReply,
@@ -38,6 +40,7 @@ const allCaps: Record<string, Record<string, string>> = {
   'mon.': { mon: 'allow *' },
   'client.admin': { mon: 'allow *', osd: 'allow *', mgr: 'allow *', mds: 'allow *' },
   'client.rbd': { mon: 'profile rbd', osd: 'profile rbd pool=images' },
+  'client.none': { osd: 'allow *' },
   'mgr.a': { mon: 'allow profile mgr', osd: 'allow *', mds: 'allow *' },
   'osd.0': { mon: 'allow profile osd', mgr: 'allow profile osd', osd: 'allow *' },
   'osd.1': { mon: 'allow profile osd', mgr: 'allow profile osd', osd: 'allow *' },
@@ -362,7 +365,21 @@ describe('mon', () => {
     for (let i = 0; i < 50 && !JSON.stringify(await stat()).includes('true'); i++)
       await new Promise((r) => setTimeout(r, 20));
     expect(await stat()).toMatchObject({ available: true, num_standby: 0 });
+    // Commands of the mgr that come to the mon go on to it, for those who may give them.
+    mgr.on(MMgrCommand, ({ command: words }, { tid }) => {
+      mgr.connection!.send(
+        MMgrCommandReply,
+        { code: -2, status: `heard ${words.join()}`, output: emptyBytes },
+        { tid },
+      );
+    });
+    expect(await command(admin, { prefix: 'service dump' })).toEqual({
+      code: -2,
+      text: 'heard {"prefix":"service dump"}',
+    });
+    expect((await command(await h.client('client.none'), { prefix: 'service dump' })).code).toBe(-13);
     await command(admin, { prefix: 'mgr fail' });
+    expect((await command(admin, { prefix: 'service dump' })).code).toBe(-11);
     expect(await stat()).toMatchObject({ available: false, active_name: '' });
     const { osdmap } = { osdmap: (await command(admin, { prefix: 'osd blocklist ls' })).text };
     expect(osdmap).toContain('127.0.0.1:32000/32000');
@@ -395,6 +412,31 @@ describe('mon', () => {
       expect(await minSize(size)).toContain(`min_size: ${min}`);
     await command(admin, { prefix: 'config set', who: 'mon', name: 'osd_pool_default_min_size', value: '2' });
     for (const size of [2, 3, 5, 4, 2]) expect(await minSize(size)).toContain('min_size: 2');
+  });
+
+  test('the log: another level takes the place of the one before', async () => {
+    const h = await cluster();
+    const admin = await h.client('client.admin');
+    const seen: string[] = [];
+    admin.on(MLog, ({ entries }) => {
+      for (const { message } of entries) seen.push(message);
+    });
+    const watch = (what: string): void =>
+      admin.send(MMonSubscribe, { what: new Map([[what, { start: 0, once: false }]]), hostname: '' });
+    const say = async (text: string): Promise<void> => {
+      await command(admin, { prefix: 'log', logtext: [text] });
+      // Its answer comes behind what the log had to tell.
+      await command(admin, { prefix: 'log last' });
+    };
+    watch('log-info');
+    await say('first');
+    expect(seen.join()).toContain('first');
+    watch('log-error');
+    await say('second');
+    expect(seen.join()).not.toContain('second');
+    watch('log-info');
+    await say('third');
+    expect(seen.join()).toContain('third');
   });
 
   test('wrong keys and unknown commands are refused', async () => {

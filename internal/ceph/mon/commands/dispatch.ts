@@ -6,6 +6,7 @@ import type { OutputFormat } from '../format/json.ts';
 import type { Mon } from '../mon.ts';
 import type { Session } from '../session.ts';
 import { readArguments } from './signature.ts';
+import { CommandsToMgr } from './to-mgr.ts';
 import { type Command, type CommandAnswer, type CommandTable, FLAG_MGR } from './table.ts';
 
 /** What a command's handler works on. */
@@ -26,14 +27,15 @@ interface Answer {
 
 /** Answers MMonCommand (`ceph ...`) and MCommand (`ceph tell mon.a ...`). */
 export function handleCommands(mon: Mon, table: MonCommands): void {
+  const toMgr = new CommandsToMgr(mon);
   mon.handlers
     .on(MMonCommand, async (session, { command, input }, { tid }) => {
-      const answer = await run(mon, table, session, command, input, false);
+      const answer = await run(mon, table, toMgr, session, command, input, false);
       const version = mon.state.osdmap.epoch;
       session.connection.send(MMonCommandAck, { ...answer, command, version }, { tid });
     })
     .on(MCommand, async (session, { command, input }, { tid }) => {
-      const answer = await run(mon, table, session, command, input, true);
+      const answer = await run(mon, table, toMgr, session, command, input, true);
       session.connection.send(MCommandReply, answer, { tid });
     });
 }
@@ -53,6 +55,7 @@ function parse(command: readonly string[]): Record<string, unknown> {
 async function run(
   mon: Mon,
   table: MonCommands,
+  toMgr: CommandsToMgr,
   session: Session,
   words: readonly string[],
   input: Uint8Array,
@@ -60,7 +63,7 @@ async function run(
 ): Promise<Answer> {
   let answer: CommandAnswer;
   try {
-    answer = await execute(mon, table, session, parse(words), words, input, tell);
+    answer = await execute(mon, table, toMgr, session, parse(words), words, input, tell);
   } catch (error) {
     let refusal: Refusal;
     try {
@@ -78,6 +81,7 @@ async function run(
 async function execute(
   mon: Mon,
   table: MonCommands,
+  toMgr: CommandsToMgr,
   session: Session,
   given: Record<string, unknown>,
   words: readonly string[],
@@ -91,8 +95,10 @@ async function execute(
   const candidates = table.find(prefix);
   if (candidates.length === 0) throw new Refusal(EINVAL, 'command not known');
   const command = choose(candidates, given);
-  if ((command.flags & FLAG_MGR) !== 0)
-    throw new Refusal(ENOTSUP, `'${prefix}' is executed by the mgr: send it there (mgr_command)`);
+  if ((command.flags & FLAG_MGR) !== 0) {
+    check(mon, session, command, prefix, given, words);
+    return await toMgr.send(words, input);
+  }
   if (format.startsWith('xml'))
     throw new Refusal(ENOTSUP, `format '${format}' is not supported: plain, json, json-pretty`);
   check(mon, session, command, prefix, given, words);

@@ -3,17 +3,19 @@ import { silentLogger } from '../../../base/log.ts';
 import { seededRandom } from '../../../base/random.ts';
 import type { Store } from '../../../store/api.ts';
 import { newMonMap } from '../../maps/monmap.ts';
+import type { Service, ServiceDaemon } from '../../maps/servicemap.ts';
 import { makeReport } from '../../mgr/digest.ts';
 import { defaultHealthOptions } from '../../mgr/health.ts';
 import { haveRecorded, RecordedPhase } from '../../mgr/recorded-stats.testing.ts';
 import { utimeZero } from '../../wire/encoding.ts';
+import { blankAddr } from '../../wire/types.ts';
 import { healthOf } from '../health.ts';
 import { Mon } from '../mon.ts';
 import { emptyState } from '../state.ts';
 import { dfJson, dfText } from './df.ts';
 import { healthText } from './health.ts';
 import { jsonText } from './json.ts';
-import { statusJson, statusText } from './status.ts';
+import { serviceSummary, statusJson, statusText } from './status.ts';
 
 /** A mon that knows what the recorded one knew. */
 function monOf(phase: RecordedPhase): Mon {
@@ -105,4 +107,34 @@ describe.skipIf(!haveRecorded)('status, df and health are laid out as by 16.2.15
       );
     });
   }
+});
+
+describe('services', () => {
+  const service = (...metadata: Record<string, string>[]): Service => ({
+    summary: '',
+    daemons: new Map(
+      metadata.map((fields, i): [string, ServiceDaemon] => [
+        `d${i}`,
+        {
+          gid: BigInt(i),
+          addr: blankAddr,
+          startEpoch: 1,
+          startStamp: utimeZero,
+          metadata: new Map(Object.entries(fields)),
+          taskStatus: new Map(),
+        },
+      ]),
+    ),
+  });
+
+  test('daemons are counted by their own kind, with their hosts and zones', () => {
+    expect(serviceSummary(service())).toBe('no daemons active');
+    expect(serviceSummary(service({}))).toBe('1 daemon active');
+    const gateways = [
+      { hostname: 'a', zone_id: 'x', daemon_type: 'gateway' },
+      { hostname: 'b', zone_id: 'x' },
+    ];
+    expect(serviceSummary(service(...gateways))).toBe('2 gateways active (2 hosts, 1 zones)');
+    expect(serviceSummary({ ...service({}), summary: 'as it says' })).toBe('as it says');
+  });
 });

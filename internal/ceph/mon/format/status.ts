@@ -3,6 +3,7 @@ import { encodeHealthTime } from './times.ts';
 import type { MgrMap } from '../../maps/mgrmap.ts';
 import type { OsdMap } from '../../maps/osdmap.ts';
 import type { Placement } from '../../maps/placement.ts';
+import type { Service } from '../../maps/servicemap.ts';
 import { utimeToMs } from '../../wire/encoding.ts';
 import type { IoRates, MMonMgrReportValue } from '../../wire/messages/mgr_mon.ts';
 import { pgStateText } from '../../wire/messages/osd_mgr.ts';
@@ -178,6 +179,28 @@ export interface StatusInput {
   electionEpoch: number;
 }
 
+/** `3 gateways active (2 hosts, 1 zones)`: daemons may say what they are called, and on which hosts and in which zones they are. */
+export function serviceSummary({ daemons, summary }: Service): string {
+  if (summary !== '') return summary;
+  if (daemons.size === 0) return 'no daemons active';
+  let type = 'daemon';
+  const hosts = new Set<string>();
+  const zones = new Set<string>();
+  for (const { metadata } of daemons.values()) {
+    type = metadata.get('daemon_type') ?? type;
+    const host = metadata.get('hostname');
+    const zone = metadata.get('zone_id');
+    if (host !== undefined) hosts.add(host);
+    if (zone !== undefined) zones.add(zone);
+  }
+  const groups = [
+    ...(hosts.size > 0 ? [`${hosts.size} hosts`] : []),
+    ...(zones.size > 0 ? [`${zones.size} zones`] : []),
+  ];
+  const grouped = groups.length > 0 ? ` (${groups.join(', ')})` : '';
+  return `${daemons.size} ${type}${daemons.size > 1 ? 's' : ''} active${grouped}`;
+}
+
 /** `ceph -s`. */
 export function statusText(input: StatusInput): string {
   const { state, digest, health, nowMs } = input;
@@ -197,10 +220,7 @@ export function statusText(input: StatusInput): string {
   out += `    osd: ${osd.line}${osd.remapped > 0 ? `; ${osd.remapped} remapped pgs` : ''}\n`;
   if (osd.flags !== '') out += `         flags ${osd.flags}\n`;
   for (const [name, service] of state.servicemap.services) {
-    const count = service.daemons.size;
-    const summary =
-      service.summary || (count === 0 ? 'no daemons active' : `${count} daemon${count > 1 ? 's' : ''} active`);
-    out += `    ${name}: ${summary}\n`;
+    out += `    ${name}: ${serviceSummary(service)}\n`;
   }
   out += ` \n${dataLines(state, digest)}${progressLines(digest)} \n`;
   return out;

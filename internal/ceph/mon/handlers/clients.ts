@@ -71,6 +71,9 @@ export function handleClients(mon: Mon): void {
         else if ((service === 'osd' || service === 'mds') && !session.may(service, 'r')) continue;
         else if (what.startsWith('log-') && !session.may('mon', 'r')) continue;
         else {
+          // Another level of the log takes the place of the one before.
+          if (what.startsWith('log-'))
+            for (const other of [...session.wanted.keys()]) if (other.startsWith('log-')) session.wanted.delete(other);
           session.wanted.set(what, { next: start, once });
           mon.publisher.checkOne(session, what);
         }
