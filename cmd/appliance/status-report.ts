@@ -5,6 +5,8 @@ import { columns } from './output.ts';
 /** What was found out about a node; a part that did not answer has an `error`. */
 export interface Facts {
   configured: { name: string; roles: readonly string[] };
+  /** Where the Kubernetes API of the node's cluster is: its own server, else one that it knows. */
+  api?: string | undefined;
   supervisor: NodeStatus | undefined;
   /** What is wrong with the machine's time. */
   clock?: string | undefined;

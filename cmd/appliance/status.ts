@@ -7,6 +7,7 @@ import { runningConfig } from '../../internal/config/machine-system.ts';
 import { nodePaths, type Paths } from '../../internal/config/paths.ts';
 import type { Node, Pod } from '../../internal/kube/api/types.ts';
 import type { KubeClient, KubeObject } from '../../internal/kube/client/api.ts';
+import { knownServers } from '../../internal/join/identity-system.ts';
 import { createKubeClient } from '../../internal/kube/client/client.ts';
 import { httpsTransport } from '../../internal/kube/client/https-transport.ts';
 import { nodesRef, podsRef } from '../../internal/kube/client/resources.ts';
@@ -74,8 +75,10 @@ async function readStatus(config: Config): Promise<StatusReport> {
     config.roles.includes('mon') ? inTime(readStorage(paths)) : undefined,
     config.roles.includes('server') && config.datastore === undefined ? inTime(readServers(config)) : undefined,
   ]);
+  const [server] = knownServers(config, paths);
   return report({
     configured,
+    api: server === undefined ? undefined : `https://${server}`,
     supervisor,
     clock: clockProblem(config.dataDir),
     authorities: authorityProblem(paths),

@@ -1,6 +1,5 @@
 import { createLogger, type LogLevel } from '../../internal/base/log.ts';
 import type { Config } from '../../internal/config/config.ts';
-import { nodePaths } from '../../internal/config/paths.ts';
 import { preparedAgain, preparedNode } from '../../internal/node/prepared-process.ts';
 import { selfCommand } from '../../internal/node/self-system.ts';
 import { type NodeStatus, reloadText } from '../../internal/node/status.ts';
@@ -13,6 +12,7 @@ import type { ConfigArguments } from '../../internal/config/machine-system.ts';
 import { buildVersion } from './build-version.ts';
 import { type CommandModule, configArguments, withExamples } from './command.ts';
 import { withKeyFlags } from './key-flags.ts';
+import { upScreen } from './up-screen.ts';
 
 export const command: CommandModule = {
   define(command) {
@@ -25,7 +25,6 @@ export const command: CommandModule = {
   },
 };
 
-const usualRunDir = '/run/appliance';
 /** After this long the screen is shown with what is not ready yet; the node goes on. */
 const patienceMs = 180_000;
 
@@ -34,7 +33,6 @@ export async function up(from: ConfigArguments, progress = createProgress(proces
   const began = performance.now();
   const node = await preparedNode(from);
   const { config } = node;
-  const paths = nodePaths(config.dataDir, config.runDir);
   progress.line(
     `appliance ${buildVersion()}: starting node ${config.node.name} (${config.node.ip}), roles ${config.roles.join(', ')}`,
   );
@@ -90,7 +88,9 @@ export async function up(from: ConfigArguments, progress = createProgress(proces
   const ready = await Promise.race([stopping, untilReady(config, supervisor, progress.wait)]);
   if (ready !== 'stop') {
     progress.clear();
-    progress.line(screen(config, paths, ready, (performance.now() - began) / 1000));
+    // What a user can type: the executable may not be on PATH.
+    const program = Bun.which('appliance') ? 'appliance' : selfCommand().join(' ');
+    progress.line(upScreen({ config, program, report: ready, seconds: (performance.now() - began) / 1000 }));
     await stopping;
   }
 
@@ -135,46 +135,4 @@ async function readStatus(config: Config): Promise<StatusReport | undefined> {
   } catch {
     return undefined;
   }
-}
-
-function screen(
-  config: Config,
-  paths: ReturnType<typeof nodePaths>,
-  report: StatusReport | undefined,
-  seconds: number,
-): string {
-  const kubernetes = config.roles.includes('server');
-  const ceph = config.roles.includes('mon');
-  // What a user can type: the executable may not be on PATH.
-  const program = Bun.which('appliance') ? 'appliance' : selfCommand().join(' ');
-  // Where several nodes live on one machine, the others must not be meant.
-  const self = config.runDir === usualRunDir ? program : `${program} --run-dir ${config.runDir}`;
-  const lines = [
-    '',
-    report?.ok
-      ? `Ready after ${seconds.toFixed(1)} s.`
-      : `Not ready after ${seconds.toFixed(0)} s; it goes on in the background of this screen:`,
-    ...(report?.sentences ?? ['nothing answers yet']).map((sentence) => `  ${sentence}`),
-    '',
-    ...(kubernetes ? [`  Kubernetes API   https://${config.node.ip}:${config.ports.api}`] : []),
-    ...(ceph ? [`  Ceph monitor     v2:${config.node.ip}:${config.ports.mon}`] : []),
-    '',
-    'Next, in another terminal:',
-    ...(kubernetes || ceph
-      ? [
-          `  export${kubernetes ? ` KUBECONFIG=${paths.adminKubeconfig}` : ''}${ceph ? ` CEPH_CONF=${paths.cephConf}` : ''}`,
-        ]
-      : []),
-    ...(kubernetes ? ['  kubectl get nodes,pods -A -o wide'] : []),
-    ...(kubernetes && ceph
-      ? ['  kubectl apply -f examples/counter.yaml && kubectl -n counter rollout status statefulset/counter']
-      : []),
-    ...(ceph ? ['  ceph -s'] : []),
-    ...(kubernetes ? [`  ${self} token create     # prints what other machines join with`] : []),
-    `  ${self} status`,
-    '',
-    `Ctrl-C here, or \`${self} down\`, stops everything and keeps the data.`,
-    '',
-  ];
-  return lines.join('\n');
 }

@@ -1,0 +1,57 @@
+import type { Config } from '../../internal/config/config.ts';
+import { nodePaths } from '../../internal/config/paths.ts';
+import type { StatusReport } from './status-report.ts';
+
+const usualRunDir = '/run/appliance';
+
+export interface UpScreen {
+  readonly config: Config;
+  /** How the user calls this program. */
+  readonly program: string;
+  /** Undefined when nothing answered. */
+  readonly report: StatusReport | undefined;
+  /** Since the start of the node. */
+  readonly seconds: number;
+}
+
+/** What `up` ends with: how the node is, where it is reached, and what to type next. Parts are apart by one empty line. */
+export function upScreen({ config, program, report, seconds }: UpScreen): string {
+  const paths = nodePaths(config.dataDir, config.runDir);
+  const server = config.roles.includes('server');
+  const mon = config.roles.includes('mon');
+  const api = server ? `https://${config.node.ip}:${config.ports.api}` : report?.facts.api;
+  // Where several nodes live on one machine, the others must not be meant.
+  const self = config.runDir === usualRunDir ? program : `${program} --run-dir ${config.runDir}`;
+  const variables = [
+    ...(server ? [`KUBECONFIG=${paths.adminKubeconfig}`] : []),
+    ...(mon ? [`CEPH_CONF=${paths.cephConf}`] : []),
+  ];
+  const parts = [
+    [
+      report?.ok
+        ? `Ready after ${seconds.toFixed(1)} s.`
+        : `Not ready after ${seconds.toFixed(0)} s; it goes on in the background of this screen:`,
+      ...(report?.sentences ?? ['nothing answers yet']).map((sentence) => `  ${sentence}`),
+    ],
+    [
+      ...(api === undefined ? [] : [`  Kubernetes API   ${api}${server ? '' : ', a server of the cluster'}`]),
+      ...(mon ? [`  Ceph monitor     v2:${config.node.ip}:${config.ports.mon}`] : []),
+    ],
+    [
+      'Next, in another terminal:',
+      ...(variables.length > 0 ? [`  export ${variables.join(' ')}`] : []),
+      ...(server ? ['  kubectl get nodes,pods -A -o wide'] : []),
+      ...(server && mon
+        ? ['  kubectl apply -f examples/counter.yaml && kubectl -n counter rollout status statefulset/counter']
+        : []),
+      ...(mon ? ['  ceph -s'] : []),
+      ...(server ? [`  ${self} token create     # prints what other machines join with`] : []),
+      `  ${self} status`,
+    ],
+    [`Ctrl-C here, or \`${self} down\`, stops everything and keeps the data.`],
+  ];
+  return `\n${parts
+    .filter((lines) => lines.length > 0)
+    .map((lines) => `${lines.join('\n')}\n`)
+    .join('\n')}`;
+}
