@@ -52,9 +52,6 @@ import { openSnapshot } from './snapshot-file.ts';
 import { checkDelete, checkPut, checkRange, checkTxn, isReadOnly, isSerializable, puts } from './validate.ts';
 import { Watches } from './watches.ts';
 
-/** Revisions reserved at a time for entries that are acknowledged before they are on disk. */
-const reserveBlock = 10_000;
-
 /** Names of snapshot files while they are sent; what a crash left is removed at the next start. */
 export const snapshotPrefix = 'sending-snapshot-';
 
@@ -86,6 +83,8 @@ export interface MemberOptions {
   checkpointBytes: number;
   /** Size of the database from which on puts are refused. */
   quotaBytes: number;
+  /** Revisions reserved at a time for entries that are acknowledged before they are on disk. */
+  reserveBlock: number;
   /** Called once, when the store has ended by itself. */
   ended(error: AppError): void;
 }
@@ -403,7 +402,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   #reserveNext(): void {
     const { term, log } = this.#entries.node.raft;
     const next = this.#state.revision + log.lastIndex - this.#state.appliedIndex + 1;
-    if (this.#reserved.term !== term || next > this.#reserved.to) this.#reserve(next + reserveBlock);
+    if (this.#reserved.term !== term || next > this.#reserved.to) this.#reserve(next + this.#options.reserveBlock);
   }
 
   #reserve(to: number): void {

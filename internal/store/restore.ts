@@ -2,6 +2,7 @@ import { type Disk, makeDurableDirectory } from '../base/disk.ts';
 import { Database } from './database-system.ts';
 import { StoreDamagedError } from './errors.ts';
 import { revisionSkip } from './revisions.ts';
+import type { Dump } from './snapshot-format.ts';
 import { readSnapshot } from './snapshot-system.ts';
 import type { Version } from './rows.ts';
 
@@ -33,23 +34,7 @@ export async function restoreStore(options: {
     const result = readSnapshot(from, (dump) => {
       const database = new Database(path, { cacheBytes: 8 << 20 });
       try {
-        let revision = dump.meta.revision;
-        let versions: Version[] = [];
-        const flush = (): void => {
-          database.write({ meta: { ...dump.meta, revision }, versions, leases: dump.leases, alarms: dump.alarms });
-          versions = [];
-        };
-        for (const version of dump.versions()) {
-          versions.push(version);
-          revision = Math.max(revision, version.kv.modRevision);
-          if (versions.length >= batchVersions) flush();
-        }
-        flush();
-        if (skip > 0) {
-          revision += skip;
-          const meta = { ...dump.meta, revision, compactRevision: revision };
-          database.write({ meta, versions: [], leases: [] });
-        }
+        const revision = restoreDump(dump, database, skip);
         const everything = { first: '', end: undefined, single: false };
         const keys = database.count(everything);
         // Into one file, on disk, without a log beside it.
@@ -65,4 +50,26 @@ export async function restoreStore(options: {
     for (const name of ['', '-wal', '-shm']) await disk.remove(`${path}${name}`);
     await disk.syncDirectory(dir);
   }
+}
+
+/** Writes what a snapshot holds into an empty database, as the state of a store that goes on `skip` revisions later; its revision then. */
+export function restoreDump(dump: Dump, database: Database, skip: number): number {
+  let revision = dump.meta.revision;
+  let versions: Version[] = [];
+  const flush = (): void => {
+    database.write({ meta: { ...dump.meta, revision }, versions, leases: dump.leases, alarms: dump.alarms });
+    versions = [];
+  };
+  for (const version of dump.versions()) {
+    versions.push(version);
+    revision = Math.max(revision, version.kv.modRevision);
+    if (versions.length >= batchVersions) flush();
+  }
+  flush();
+  if (skip > 0) {
+    revision += skip;
+    const meta = { ...dump.meta, revision, compactRevision: revision };
+    database.write({ meta, versions: [], leases: [] });
+  }
+  return revision;
 }

@@ -3,7 +3,7 @@ import type { AppError } from '../base/errors.ts';
 import { type Disk, makeDurableDirectory } from '../base/disk.ts';
 import type { Logger } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
-import type { Journal } from '../journal/api.ts';
+import type { Journal, JournalOptions } from '../journal/api.ts';
 import { openJournal } from '../journal/journal.ts';
 import { JournalStorage, plainTerm } from '../raft/journal-storage.ts';
 import { decodeMembership, emptyConfiguration } from '../raft/membership.ts';
@@ -45,6 +45,10 @@ export interface StoreOptions {
   checkpointBytes?: number;
   /** Puts are refused (alarm NOSPACE) when the database is this large; default 2 GiB, as etcd's --quota-backend-bytes. */
   quotaBytes?: number;
+  /** Revisions that are reserved at a time for writes that are acknowledged before they are on disk; default 10,000. */
+  reserveBlock?: number;
+  /** When such writes reach the disk at the latest (`journal/api.ts`). */
+  unsynced?: Pick<JournalOptions, 'volatileSyncMs' | 'deferredMs'>;
   /** How this member is called in member lists, where it is found, and the node that it is on. */
   member?: { name: string; peerUrls: readonly string[]; clientUrls: readonly string[]; node?: string };
   /** A new member of an existing group: who it is there (`Cluster.addMember`). Only looked at while the directory is new. */
@@ -68,6 +72,7 @@ export interface StoreGroup {
 const defaultCacheBytes = 6 << 20;
 const defaultPageCacheBytes = 4 << 20;
 const defaultRecentBytes = 2 << 20;
+const defaultReserveBlock = 10_000;
 const defaultQuotaBytes = 2 ** 31;
 
 /** Opens or makes the store in `dir` and takes it into service. A store of one member has then applied everything that its journal holds. */
@@ -89,6 +94,7 @@ export async function openStore(options: StoreOptions): Promise<MemberStore & St
       flushAfterMs: options.flushAfterMs ?? 600_000,
       checkpointBytes: options.checkpointBytes ?? defaultCheckpointBytes,
       quotaBytes: options.quotaBytes ?? defaultQuotaBytes,
+      reserveBlock: options.reserveBlock ?? defaultReserveBlock,
       ended: (error) => options.ended?.(error),
       openLog: (consumer) => {
         const timing = options.timing ?? defaultTiming;
@@ -213,6 +219,7 @@ async function openParts(options: StoreOptions): Promise<Parts> {
       clock,
       log,
       ...(options.segmentBytes !== undefined && { segmentBytes: options.segmentBytes }),
+      ...options.unsynced,
     });
     if (files.saved().membership === undefined) await begin(options, files, journal, identity);
     const received = await files.received();

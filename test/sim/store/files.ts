@@ -1,3 +1,4 @@
+import type { Disk } from '../../../internal/base/disk.ts';
 import { concatBytes } from '../../../internal/base/bytes.ts';
 import { AppError } from '../../../internal/base/errors.ts';
 import type { Random } from '../../../internal/base/random.ts';
@@ -5,6 +6,9 @@ import type { SnapshotMeta } from '../../../internal/raft/types.ts';
 import { Database } from '../../../internal/store/database-system.ts';
 import type { Batch, DatabaseSize, Meta, Rows, RowWriter } from '../../../internal/store/rows.ts';
 import type { SavedState, StateCopy, StateFiles } from '../../../internal/store/state-files.ts';
+import { restoreDump } from '../../../internal/store/restore.ts';
+import { revisionSkip } from '../../../internal/store/revisions.ts';
+import { readDump, writeDump } from '../../../internal/store/snapshot-format.ts';
 import { savedState } from '../../../internal/store/state-files-system.ts';
 
 /** A change of the database that a power loss may undo: some number of the newest ones, never one before another that stays. */
@@ -21,6 +25,19 @@ export class PlatterFiles {
     this.changes = this.changes.slice(0, random.uint32() % (this.changes.length + 1));
   }
 
+  /** Of a snapshot's file, as `restoreStore` does it on a machine; the revision of the new store. */
+  restore(snapshot: Uint8Array): number {
+    const database = new Database(':memory:', { cacheBytes: 1 << 20 });
+    const revision = restoreDump(
+      readDump((position, length) => snapshot.subarray(position, position + length)),
+      database,
+      revisionSkip,
+    );
+    this.image = database.serialize().slice();
+    database.close();
+    return revision;
+  }
+
   open(): Database {
     const database = new Database(':memory:', { cacheBytes: 1 << 20, ...(this.image && { image: this.image }) });
     for (const change of this.changes) {
@@ -35,13 +52,15 @@ export class PlatterFiles {
 export class SimulatedFiles implements StateFiles {
   readonly checkpointed = 0;
   readonly #platter: PlatterFiles;
+  readonly #disk: Disk;
   readonly #wait: () => Promise<void>;
   #database: Database;
   #bytesWritten = 0;
   #chain: Promise<unknown> = Promise.resolve();
 
-  constructor(platter: PlatterFiles, wait: () => Promise<void>) {
+  constructor(platter: PlatterFiles, disk: Disk, wait: () => Promise<void>) {
     this.#platter = platter;
+    this.#disk = disk;
     this.#wait = wait;
     this.#database = platter.open();
   }
@@ -89,7 +108,20 @@ export class SimulatedFiles implements StateFiles {
         this.#platter.changes.push({ compact: revision });
       }),
     hash: (revision) => this.#inTurn(async () => this.#database.hash(revision)),
-    snapshot: () => Promise.reject(new AppError('UNSUPPORTED', 'no snapshot files here')),
+    snapshot: (path) =>
+      this.#inTurn(async () => {
+        const pieces: Uint8Array[] = [];
+        const { head, revision } = this.#database.dump((dump) => ({
+          head: writeDump(dump, (bytes) => void pieces.push(bytes.slice())),
+          revision: dump.meta.revision,
+        }));
+        await this.#wait();
+        const content = concatBytes([head, ...pieces]);
+        const file = await this.#disk.open(path, { create: true });
+        await file.write([content], 0);
+        await file.close();
+        return { revision, bytes: content.length };
+      }),
     copy: () => Promise.reject(new AppError('UNSUPPORTED', 'copies are made of the state')),
     vacuum: async () => undefined,
     status: (): DatabaseSize & { bytesWritten: number } => ({

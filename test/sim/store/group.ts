@@ -88,7 +88,8 @@ export class SimulatedGroup {
 
   constructor(
     readonly world: World,
-    readonly tuning: { segmentBytes: number; checkpointBytes: number; flushAfterMs: number; timing: RaftTiming },
+    readonly tuning: Required<Pick<StoreOptions, 'segmentBytes' | 'checkpointBytes' | 'flushAfterMs' | 'timing'>> &
+      Pick<StoreOptions, 'reserveBlock' | 'unsynced'>,
   ) {}
 
   say(line: string): void {
@@ -113,7 +114,8 @@ export class SimulatedGroup {
     return newest;
   }
 
-  add(name: string, join?: Identity): SimulatedMember {
+  /** `snapshot`: it begins with what that holds. */
+  add(name: string, join?: Identity, snapshot?: Uint8Array): SimulatedMember {
     const member: SimulatedMember = {
       name,
       dir: `/${name}/store`,
@@ -130,6 +132,7 @@ export class SimulatedGroup {
       told: false,
     };
     this.members.push(member);
+    if (snapshot !== undefined) member.platter.restore(snapshot);
     this.start(member);
     return member;
   }
@@ -176,6 +179,12 @@ export class SimulatedGroup {
     );
   }
 
+  /** Terms begin anew: who starts from now on is of another group. */
+  forgetTerms(): void {
+    this.#leaders.clear();
+    this.#commits.clear();
+  }
+
   /** Makes a member that does not run the only one of its group. */
   reset(member: SimulatedMember): Promise<void> {
     return resetCluster(this.#options(member, new ProcessClock(this.world)));
@@ -184,21 +193,19 @@ export class SimulatedGroup {
   #options(member: SimulatedMember, clock: ProcessClock): StoreOptions {
     const wait = (): Promise<void> =>
       new Promise((resolve) => clock.after(this.world.between(0, 2 * this.faults.syncMs), resolve));
+    const disk = slowDisk(member.disk, wait);
     return {
       dir: member.dir,
-      disk: slowDisk(member.disk, wait),
+      disk,
       clock,
       random: this.#fork(),
       log: silentLogger,
       cacheBytes: 1 << 16,
       recentBytes: 2000,
-      segmentBytes: this.tuning.segmentBytes,
-      checkpointBytes: this.tuning.checkpointBytes,
-      flushAfterMs: this.tuning.flushAfterMs,
-      timing: this.tuning.timing,
+      ...this.tuning,
       member: { name: member.name, peerUrls: [`https://${member.name}:2380`], clientUrls: [] },
       ...(member.join && { join: member.join }),
-      openFiles: async () => new SimulatedFiles(member.platter, wait),
+      openFiles: async () => new SimulatedFiles(member.platter, disk, wait),
     };
   }
 

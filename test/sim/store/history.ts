@@ -60,6 +60,51 @@ export class History {
     return ++this.#clock;
   }
 
+  /** The first state: of a store that was restored, at the revision where its history begins. */
+  begin(revision: number, kvs: readonly [string, string][]): void {
+    this.told(
+      revision,
+      kvs.map(([key, value]) => ({ type: 'put', key, value })),
+      'the snapshot',
+    );
+    // All at the same moment.
+    const invoked = this.tick();
+    const answered = this.tick();
+    for (const [key, value] of kvs)
+      this.operations.push({
+        kind: 'put',
+        key,
+        value,
+        invoked,
+        answered,
+        outcome: 'done',
+        revision,
+        changed: revision,
+        found: [],
+        volatile: false,
+        serializable: false,
+      });
+  }
+
+  /** What keys below `k` held at this revision, as everything told of changes has it. */
+  checkState(revision: number, found: [string, string][]): void {
+    if (this.hasHoles) return;
+    this.#compareState('the snapshot', revision, (key) => key.startsWith('k'), found);
+  }
+
+  #compareState(who: string, revision: number, wanted: (key: string) => boolean, found: [string, string][]): void {
+    const state = new Map<string, string>();
+    for (const at of [...this.#changes.keys()].sort((a, b) => a - b)) {
+      if (at > revision) break;
+      for (const { type, key, value } of this.changesAt(at)!)
+        if (type === 'put') state.set(key, value);
+        else state.delete(key);
+    }
+    const expected = [...state].filter(([key]) => wanted(key)).sort();
+    if (JSON.stringify(expected) !== JSON.stringify(found))
+      wrong(`${who} of revision ${revision} has ${JSON.stringify(found)}, written was ${JSON.stringify(expected)}`);
+  }
+
   /** A watch, or an answer, said that this revision changed this. */
   told(revision: number, changes: readonly Change[], who: string): void {
     const now = JSON.stringify(changes);

@@ -1,4 +1,4 @@
-import { utf8Text } from '../../../internal/base/bytes.ts';
+import { concatBytes, utf8Text } from '../../../internal/base/bytes.ts';
 import { AppError, errorCode, errorText } from '../../../internal/base/errors.ts';
 import { seededRandom } from '../../../internal/base/random.ts';
 import type { Durability, Store, TxnRequest } from '../../../internal/store/api.ts';
@@ -53,6 +53,11 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     segmentBytes: 8192,
     checkpointBytes: 6000,
     flushAfterMs: 300,
+    // Blocks of reserved revisions end, and writes that wait for others go to the disk by themselves, many times in a history.
+    ...(!options.steady && {
+      reserveBlock: world.pick([2, 20, 10_000]),
+      unsynced: { volatileSyncMs: world.pick([50, 500]), deferredMs: world.pick([100, 1000, 60_000]) },
+    }),
     timing: {
       ...timing,
       keepBytes: world.pick([500, 5000, 100_000]),
@@ -69,8 +74,8 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     seed: options.seed,
     members,
     violation: group.violation?.message,
-    operations: run.history.operations.length,
-    acknowledged: run.history.operations.filter(({ outcome }) => outcome === 'done').length,
+    operations: run.operations.length,
+    acknowledged: run.operations.filter(({ outcome }) => outcome === 'done').length,
     revision: run.revision,
     events: world.count,
     trace: group.trace,
@@ -78,7 +83,9 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
 }
 
 export class Run {
-  readonly history = new History();
+  history = new History();
+  /** Of histories that have ended. */
+  readonly #before: Operation[] = [];
   readonly world: World;
   revision = 0;
   #nextValue = 1;
@@ -96,7 +103,8 @@ export class Run {
   /** Newest compaction that was asked for. */
   #compacted = 0;
   #names: number;
-  readonly #leases = new Leases();
+  #leases = new Leases();
+  #snapshot: { bytes: Uint8Array; revision: number } | undefined;
 
   constructor(
     readonly group: SimulatedGroup,
@@ -105,6 +113,10 @@ export class Run {
   ) {
     this.world = group.world;
     this.#names = size;
+  }
+
+  get operations(): readonly Operation[] {
+    return [...this.#before, ...this.history.operations];
   }
 
   async story(weather: Weather, durationMs: number, short: boolean): Promise<void> {
@@ -139,10 +151,12 @@ export class Run {
       world.after(world.between(0, 2 * weather.everyMs), strike);
     };
     strike();
+    if (!this.steady) world.after(world.between(0, durationMs), () => this.#takeSnapshot());
     await world.run(end, () => group.violation !== undefined);
     await this.#calmDown(short);
-    if (this.steady || this.history.hasEnded || group.violation !== undefined || !world.chance(0.25)) return;
-    await this.#loseMajority();
+    if (this.steady || this.history.hasEnded || group.violation !== undefined || !world.chance(0.5)) return;
+    if (this.#snapshot !== undefined && world.chance(0.5)) await this.#restore(this.#snapshot);
+    else await this.#loseMajority();
     await this.#calmDown(short);
   }
 
@@ -184,6 +198,67 @@ export class Run {
     group.start(left);
     await this.#until(60_000, () => group.leader?.id === left.id, 'the one that is left leads');
     if (group.violation !== undefined) return;
+    this.#calm = false;
+    this.#begin();
+    await this.#grow([`n${++this.#names}`, `n${++this.#names}`]);
+    await world.run(world.now + 1000, () => group.violation !== undefined);
+  }
+
+  /** Of any member, while things go wrong. */
+  #takeSnapshot(): void {
+    const { group } = this;
+    const member = this.anyone();
+    if (member === undefined) return;
+    const { life, name } = member;
+    const take = async (): Promise<void> => {
+      const { revision, pieces } = await life.store.snapshot();
+      const parts: Uint8Array[] = [];
+      for await (const piece of pieces()) parts.push(piece);
+      if (member.life !== life) return;
+      this.#snapshot = { bytes: concatBytes(parts), revision };
+      group.say(`a snapshot of ${name} at revision ${revision}`);
+    };
+    take().catch((error: unknown) => group.say(`${name} makes no snapshot: ${errorText(error)}`));
+  }
+
+  /** Everything is lost but a snapshot: a new group begins with what that has, and nothing that was told since comes again under another meaning. */
+  async #restore({ bytes, revision }: { bytes: Uint8Array; revision: number }): Promise<void> {
+    const { group, world } = this;
+    group.say(`everything is lost but the snapshot of revision ${revision}`);
+    for (const member of group.members) {
+      group.kill(member);
+      member.removed = true;
+      member.leaving = false;
+    }
+    group.forgetTerms();
+    const newest = Math.max(this.revision, this.#known);
+    const member = group.add(`n${++this.#names}`, undefined, bytes);
+    await this.#until(60_000, () => group.leader?.id === member.id, 'the restored member leads');
+    if (group.violation !== undefined) return;
+    const { store } = group.leader!.life;
+    if (store.revision <= newest)
+      group.violate(new Violation(`the restored store is at revision ${store.revision}, and ${newest} was told`));
+    const all = { key: utf8('\0'), rangeEnd: utf8('\0') };
+    let found: Awaited<ReturnType<Store['range']>> | undefined;
+    await this.#runUntilSettled(
+      store.range(all).then((answer) => {
+        found = answer;
+      }),
+    );
+    if (found === undefined) return;
+    const restored = pairs(found.kvs);
+    this.history.checkState(
+      revision,
+      restored.filter(([key]) => key.startsWith('k')),
+    );
+    this.#before.push(...this.history.operations);
+    const holes = this.history.hasHoles;
+    this.history = new History();
+    this.history.begin(store.compactRevision, restored);
+    this.history.hasHoles = holes;
+    this.#compacted = store.compactRevision;
+    this.#known = store.compactRevision;
+    this.#leases = new Leases();
     this.#calm = false;
     this.#begin();
     await this.#grow([`n${++this.#names}`, `n${++this.#names}`]);
