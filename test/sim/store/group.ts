@@ -106,6 +106,12 @@ export class SimulatedGroup {
     return this.members.filter((member) => member.life?.store !== undefined) as never;
   }
 
+  /** A member that clients can use. */
+  anyone(): (typeof this.alive)[number] | undefined {
+    const { alive } = this;
+    return alive.length === 0 ? undefined : this.world.pick(alive);
+  }
+
   get leader(): (SimulatedMember & { life: Life & { store: Store & MemberStore } }) | undefined {
     let newest: (typeof this.alive)[number] | undefined;
     const term = (member: typeof newest): number => member?.life.log?.node.raft.term ?? -1;

@@ -1,13 +1,13 @@
 import { concatBytes, utf8Text } from '../../../internal/base/bytes.ts';
 import { AppError, errorCode, errorText } from '../../../internal/base/errors.ts';
 import { seededRandom } from '../../../internal/base/random.ts';
-import type { Durability, Store, TxnRequest } from '../../../internal/store/api.ts';
-import { CompactedError } from '../../../internal/store/errors.ts';
+import type { Store } from '../../../internal/store/api.ts';
 import { prefixEnd } from '../../../internal/store/keys.ts';
 import { raftId } from '../../../internal/store/members.ts';
 import { bytes } from '../../../internal/store/testing.ts';
 import { calm, type Life, SimulatedGroup, type SimulatedMember, timing } from './group.ts';
-import { changesOf, History, type Operation, pairs, Violation } from './history.ts';
+import { Clients } from './clients.ts';
+import { History, type Operation, pairs, Violation } from './history.ts';
 import { Leases } from './leases.ts';
 import { forecast, nemesis, type Weather } from './weather.ts';
 import { World } from './world.ts';
@@ -37,9 +37,7 @@ export interface SimulationResult {
   trace: string[];
 }
 
-const keys = ['k0', 'k1', 'k2'];
 const utf8 = bytes;
-const clients = 4;
 /** A group does not grow beyond this. */
 const mostMembers = 5;
 
@@ -83,27 +81,15 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
 }
 
 export class Run {
-  history = new History();
+  readonly clients: Clients;
   /** Of histories that have ended. */
   readonly #before: Operation[] = [];
   readonly world: World;
   revision = 0;
-  #nextValue = 1;
-  #stopped = false;
-  #busy = 0;
-  /** Every change up to here is known. */
-  #known = 1;
-  /** Where each watch of everything is. */
-  readonly #watched: { upTo: number }[] = [];
-  /** Watches have been told of everything up to here at the end, and need not go on. */
-  #last = Number.POSITIVE_INFINITY;
   #changing = false;
   #calm = false;
   #restartMs = 3000;
-  /** Newest compaction that was asked for. */
-  #compacted = 0;
   #names: number;
-  #leases = new Leases();
   #snapshot: { bytes: Uint8Array; revision: number } | undefined;
 
   constructor(
@@ -112,18 +98,19 @@ export class Run {
     readonly steady: boolean,
   ) {
     this.world = group.world;
+    this.clients = new Clients(group, steady, steady ? size : 2);
     this.#names = size;
   }
 
   get operations(): readonly Operation[] {
-    return [...this.#before, ...this.history.operations];
+    return [...this.#before, ...this.clients.history.operations];
   }
 
   async story(weather: Weather, durationMs: number, short: boolean): Promise<void> {
     const { group, world } = this;
     group.add('n1');
     await this.#until(60_000, () => group.alive.length === 1, 'the first member opens');
-    this.#begin();
+    this.clients.begin();
     await this.#grow(Array.from({ length: this.size - 1 }, (_, i) => `n${i + 2}`));
     group.faults = weather.faults;
     this.#restartMs = short ? 1000 : 3000;
@@ -154,20 +141,10 @@ export class Run {
     if (!this.steady) world.after(world.between(0, durationMs), () => this.#takeSnapshot());
     await world.run(end, () => group.violation !== undefined);
     await this.#calmDown(short);
-    if (this.steady || this.history.hasEnded || group.violation !== undefined || !world.chance(0.5)) return;
+    if (this.steady || this.clients.history.hasEnded || group.violation !== undefined || !world.chance(0.5)) return;
     if (this.#snapshot !== undefined && world.chance(0.5)) await this.#restore(this.#snapshot);
     else await this.#loseMajority();
     await this.#calmDown(short);
-  }
-
-  /** Clients and watches. */
-  #begin(): void {
-    this.#stopped = false;
-    this.#last = Number.POSITIVE_INFINITY;
-    this.#watched.length = 0;
-    for (let i = 0; i < clients; i++) this.#client(i);
-    for (let i = 0; i < Math.min(2, this.steady ? this.size : 2); i++) this.#observe(i);
-    this.#leaseClient();
   }
 
   /** In the story the world is run from here; during faults it runs already. */
@@ -199,7 +176,7 @@ export class Run {
     await this.#until(60_000, () => group.leader?.id === left.id, 'the one that is left leads');
     if (group.violation !== undefined) return;
     this.#calm = false;
-    this.#begin();
+    this.clients.begin();
     await this.#grow([`n${++this.#names}`, `n${++this.#names}`]);
     await world.run(world.now + 1000, () => group.violation !== undefined);
   }
@@ -207,7 +184,7 @@ export class Run {
   /** Of any member, while things go wrong. */
   #takeSnapshot(): void {
     const { group } = this;
-    const member = this.anyone();
+    const member = this.group.anyone();
     if (member === undefined) return;
     const { life, name } = member;
     const take = async (): Promise<void> => {
@@ -231,7 +208,7 @@ export class Run {
       member.leaving = false;
     }
     group.forgetTerms();
-    const newest = Math.max(this.revision, this.#known);
+    const newest = Math.max(this.revision, this.clients.known);
     const member = group.add(`n${++this.#names}`, undefined, bytes);
     await this.#until(60_000, () => group.leader?.id === member.id, 'the restored member leads');
     if (group.violation !== undefined) return;
@@ -247,20 +224,20 @@ export class Run {
     );
     if (found === undefined) return;
     const restored = pairs(found.kvs);
-    this.history.checkState(
+    this.clients.history.checkState(
       revision,
       restored.filter(([key]) => key.startsWith('k')),
     );
-    this.#before.push(...this.history.operations);
-    const holes = this.history.hasHoles;
-    this.history = new History();
-    this.history.begin(store.compactRevision, restored);
-    this.history.hasHoles = holes;
-    this.#compacted = store.compactRevision;
-    this.#known = store.compactRevision;
-    this.#leases = new Leases();
+    this.#before.push(...this.clients.history.operations);
+    const holes = this.clients.history.hasHoles;
+    this.clients.history = new History();
+    this.clients.history.begin(store.compactRevision, restored);
+    this.clients.history.hasHoles = holes;
+    this.clients.compacted = store.compactRevision;
+    this.clients.known = store.compactRevision;
+    this.clients.leases = new Leases();
     this.#calm = false;
-    this.#begin();
+    this.clients.begin();
     await this.#grow([`n${++this.#names}`, `n${++this.#names}`]);
     await world.run(world.now + 1000, () => group.violation !== undefined);
   }
@@ -280,7 +257,7 @@ export class Run {
       if (member.life === undefined && hears && member.refused === undefined) group.start(member);
     }
     if (this.#lostByDamage()) {
-      this.history.hasEnded = true;
+      this.clients.history.hasEnded = true;
       return;
     }
     await this.#until(60_000, () => group.leader !== undefined, 'somebody leads');
@@ -292,8 +269,8 @@ export class Run {
       'removed members hear of it',
     );
     await world.run(world.now + (short ? 500 : 11_000), () => group.violation !== undefined);
-    this.#stopped = true;
-    await this.#until(60_000, () => this.#busy === 0, 'clients end');
+    this.clients.stopped = true;
+    await this.#until(60_000, () => this.clients.busy === 0, 'clients end');
     if (group.violation !== undefined) return;
     const { store } = group.leader!.life;
     const finalPromise = store.range({ key: utf8('k'), rangeEnd: prefixEnd(utf8('k')) });
@@ -310,12 +287,12 @@ export class Run {
     // Else nobody might know what became of requests without an answer.
     await this.#until(
       60_000,
-      () => this.#watched.every(({ upTo }) => upTo >= this.revision),
+      () => this.clients.watched.every(({ upTo }) => upTo >= this.revision),
       'watches are told of everything',
     );
     if (group.violation !== undefined) return;
-    this.#last = this.revision;
-    this.history.check({ revision: final.revision, kvs: pairs(final.kvs) });
+    this.clients.last = this.revision;
+    this.clients.history.check({ revision: final.revision, kvs: pairs(final.kvs) });
     await this.#until(
       60_000,
       () => {
@@ -328,7 +305,7 @@ export class Run {
     );
     if (group.violation !== undefined) return;
     await this.#compareMembers();
-    this.#leases.check(...(await this.#leasesLeft(store)), group, !short);
+    this.clients.leases.check(...(await this.#leasesLeft(store)), group, !short);
   }
 
   /** Leases, and of which lease each key is that has one. */
@@ -374,173 +351,7 @@ export class Run {
     if (!done()) group.violate(new Violation(`not within ${withinMs / 1000} s: ${what}`));
   }
 
-  // --- clients
-
-  #client(number: number): void {
-    const next = (): void => {
-      if (this.#stopped) return;
-      const member = this.anyone();
-      if (member === undefined || this.group.violation !== undefined) {
-        this.world.after(20, next);
-        return;
-      }
-      this.#busy++;
-      void this.#operate(member.life.store, member.life, number).finally(() => {
-        this.#busy--;
-        this.world.after(this.world.between(0, 60), next);
-      });
-    };
-    next();
-  }
-
-  async #operate(store: Store, life: Life, client: number): Promise<void> {
-    const { world, history } = this;
-    const kind = world.pick(['put', 'put', 'put', 'delete', 'swap', 'get', 'get', 'list'] as const);
-    const volatile = (!this.steady || this.size === 1) && kind === 'put' && world.chance(0.3);
-    const durability = !volatile ? 'durable' : this.steady ? 'volatile' : world.pick(['volatile', 'deferred'] as const);
-    const key = volatile ? `v${client}` : world.pick(keys);
-    const writes = kind === 'put' || kind === 'swap';
-    const op: Operation = {
-      kind,
-      key: kind === 'list' ? 'k' : key,
-      value: writes ? `${this.#nextValue++}` : '',
-      invoked: history.tick(),
-      answered: Number.POSITIVE_INFINITY,
-      outcome: 'unknown',
-      revision: 0,
-      changed: 0,
-      found: [],
-      volatile,
-      serializable: !writes && kind !== 'delete' && world.chance(0.2),
-    };
-    history.operations.push(op);
-    try {
-      await Promise.race([this.#ask(store, op, durability), life.ended.promise]);
-      op.outcome = 'done';
-      op.answered = history.tick();
-      if (op.changed > 0)
-        history.told(op.changed, [{ type: kind === 'delete' ? 'delete' : 'put', key, value: op.value }], 'the answer');
-    } catch (error) {
-      if (!(error instanceof AppError) && !(error instanceof Violation)) this.group.violate(error as Error);
-      if (error instanceof Violation) this.group.violate(error);
-      if (isRefusal(error)) op.outcome = 'refused';
-    }
-  }
-
-  async #ask(store: Store, op: Operation, durability: Durability): Promise<void> {
-    const key = utf8(op.key);
-    const value = utf8(op.value);
-    if (op.kind === 'put') {
-      op.revision = (await store.put({ key, value }, durability)).revision;
-      op.changed = op.revision;
-    } else if (op.kind === 'delete') {
-      const answer = await store.delete({ key });
-      op.revision = answer.revision;
-      op.changed = answer.deleted > 0 ? answer.revision : 0;
-    } else if (op.kind === 'swap') {
-      const old = await store.range({ key, serializable: true });
-      const txn: TxnRequest = {
-        compare: [{ key, result: 'equal', target: 'mod', value: old.kvs[0]?.modRevision ?? 0 }],
-        success: [{ op: 'put', request: { key, value } }],
-        failure: [],
-      };
-      const answer = await store.txn(txn);
-      op.revision = answer.revision;
-      op.changed = answer.succeeded ? answer.revision : 0;
-    } else {
-      const end = op.kind === 'list' ? { rangeEnd: prefixEnd(key) } : {};
-      const answer = await store.range({ key, ...end, serializable: op.serializable });
-      op.revision = answer.revision;
-      op.found = pairs(answer.kvs);
-    }
-  }
-
-  /** A watch of everything that goes on behind what it was told, on whichever member there is. */
-  #observe(number: number): void {
-    let from = 1;
-    // Where history was said to begin: that revision may have no changes.
-    let beginning = 0;
-    const watched = { upTo: 1 };
-    this.#watched.push(watched);
-    const ended = (): boolean => from >= this.#last || this.group.violation !== undefined;
-    const begin = (): void => {
-      if (ended()) return;
-      const member = this.anyone();
-      if (member === undefined) {
-        this.world.after(50, begin);
-        return;
-      }
-      const { life, name } = member;
-      const who = `watch ${number} on ${name}`;
-      let open = true;
-      const again = (): void => {
-        if (!open) return;
-        open = false;
-        watch?.close();
-        if (!ended()) this.world.after(this.world.between(0, 2000), begin);
-      };
-      life.ended.promise.catch(again);
-      const watch = life.store.watch(
-        { key: utf8('\0'), rangeEnd: utf8('\0'), startRevision: from + 1 },
-        {
-          onEvents: (events, revision) => {
-            if (!open) return;
-            try {
-              if (revision !== from + 1 && !(from + 1 === beginning && revision === beginning + 1))
-                throw new Violation(`${who} was told of revision ${revision} behind ${from}`);
-              from = revision;
-              watched.upTo = revision;
-              this.history.told(revision, changesOf(events), who);
-              this.#known = Math.max(this.#known, from);
-            } catch (error) {
-              this.group.violate(error as Error);
-            }
-          },
-          onEnd: (error) => {
-            // What lies between cannot be had any more, and that was said.
-            if (error instanceof CompactedError) {
-              beginning = error.compactRevision;
-              if (beginning > this.#compacted) this.history.hasHoles = true;
-              from = Math.max(from, beginning - 1);
-              // A revision at which history begins anew has no changes to tell of.
-              watched.upTo = Math.max(watched.upTo, beginning);
-            }
-            again();
-          },
-        },
-      );
-      // Now and then it is taken up again elsewhere.
-      this.world.after(this.world.between(500, 6000), again);
-    };
-    begin();
-  }
-
-  #leaseClient(): void {
-    const next = (): void => {
-      if (this.#stopped || this.group.violation !== undefined) return;
-      const member = this.anyone();
-      if (member !== undefined) {
-        this.#busy++;
-        void this.#leases
-          .use(member.life.store, member.life, this.world, !this.steady)
-          .catch((error: unknown) => {
-            if (!(error instanceof AppError)) this.group.violate(error as Error);
-          })
-          .finally(() => {
-            this.#busy--;
-          });
-      }
-      this.world.after(this.world.between(100, 1500), next);
-    };
-    next();
-  }
-
   // --- faults
-
-  anyone(): (SimulatedMember & { life: Life & { store: Store } }) | undefined {
-    const { alive } = this.group;
-    return alive.length === 0 ? undefined : this.world.pick(alive);
-  }
 
   restartLater(member: SimulatedMember | undefined, how: 'crash' | 'kill'): void {
     if (member?.life === undefined) return;
@@ -569,7 +380,7 @@ export class Run {
   }
 
   fillDisk(): void {
-    const member = this.anyone();
+    const member = this.group.anyone();
     if (member === undefined) return;
     const { disk } = member;
     this.group.say(`${member.name}: its disk is full`);
@@ -587,7 +398,7 @@ export class Run {
 
   /** Only where others have the data too, and only what a later record proves to have been written (a last record may be torn). */
   flipBit(): void {
-    const member = this.anyone();
+    const member = this.group.anyone();
     const raft = this.group.leader?.life.log?.node.raft;
     // A change of the voters that is under way may need just this member, which was the only one.
     const voters = raft?.configurationIsCommitted ? raft.configuration.voters.length : 0;
@@ -610,18 +421,18 @@ export class Run {
   }
 
   compact(): void {
-    const store = this.anyone()?.life.store;
+    const store = this.group.anyone()?.life.store;
     // Not what nobody has told yet: the history would have holes.
-    const revision = Math.floor(this.world.between(1, this.#known));
+    const revision = Math.floor(this.world.between(1, this.clients.known));
     if (store === undefined || revision <= store.compactRevision) return;
-    this.#compacted = Math.max(this.#compacted, revision);
+    this.clients.compacted = Math.max(this.clients.compacted, revision);
     this.group.say(`compaction to ${revision}`);
     store.compact(revision).catch(() => undefined);
   }
 
   moveLeader(): void {
     const leader = this.group.leader;
-    const target = this.anyone();
+    const target = this.group.anyone();
     if (leader === undefined || target === undefined || leader === target) return;
     this.group.say(`${target.name} is to lead`);
     this.group
@@ -647,7 +458,7 @@ export class Run {
     const old = damaged ?? world.pick(this.#present);
     if (leaves && old === leader) return;
     this.#changing = true;
-    this.#busy++;
+    this.clients.busy++;
     const late = world.sleep(25_000).then(() => {
       throw new AppError('LATE', 'not in time');
     });
@@ -664,7 +475,7 @@ export class Run {
       .catch((error: unknown) => group.say(`the members were not changed: ${errorText(error)}`))
       .finally(() => {
         this.#changing = false;
-        this.#busy--;
+        this.clients.busy--;
       });
   }
 
@@ -718,9 +529,4 @@ export class Run {
 interface Waiting {
   settle(promise: Promise<unknown>): Promise<unknown>;
   pass(ms: number): Promise<void>;
-}
-
-/** Certain not to have happened: the request itself was refused, or nobody took it. */
-function isRefusal(error: unknown): boolean {
-  return /^(STORE_BUSY|NO_LEADER|COMPACTED|FUTURE_REVISION|LEASE_NOT_FOUND|NO_SPACE)$/.test(errorCode(error) ?? '');
 }

@@ -35,19 +35,19 @@ export function forecast(world: World, steady: boolean): Weather {
 
 /** Things that go wrong. Each leaves the group so that it can still come back. */
 export const nemesis = {
-  crash: (run: Run) => run.restartLater(run.anyone(), 'crash'),
+  crash: (run: Run) => run.restartLater(run.group.anyone(), 'crash'),
   crashLeader: (run: Run) => run.restartLater(run.group.leader, 'crash'),
   crashAll: (run: Run) => {
     for (const member of [...run.group.alive]) run.restartLater(member, 'crash');
   },
-  kill: (run: Run) => run.restartLater(run.anyone(), 'kill'),
+  kill: (run: Run) => run.restartLater(run.group.anyone(), 'kill'),
   partition: (run: Run) => run.partition(),
   isolateLeader: (run: Run) => run.partition(run.group.leader?.id),
   pause: (run: Run) => {
-    const member = run.anyone();
+    const member = run.group.anyone();
     if (member !== undefined) run.group.pause(member, run.world.between(100, 4000));
   },
-  clockJump: (run: Run) => run.anyone()?.life?.clock.jump(run.world.between(-1e7, 1e7)),
+  clockJump: (run: Run) => run.group.anyone()?.life?.clock.jump(run.world.between(-1e7, 1e7)),
   fullDisk: (run: Run) => run.fillDisk(),
   flipBit: (run: Run) => run.flipBit(),
   compact: (run: Run) => run.compact(),
