@@ -12,9 +12,11 @@ import {
   type TestServer,
 } from '../../../internal/kube/apiserver/testing.ts';
 import { runControllers } from '../../../internal/kube/controllers/context.ts';
+import { startControllers } from '../../../internal/kube/controllers/index.ts';
 import { namespaceController } from '../../../internal/kube/controllers/namespace.ts';
 import { serviceAccountController } from '../../../internal/kube/controllers/service-account.ts';
 import type { Status } from '../../../internal/kube/machinery/status.ts';
+import { startScheduler } from '../../../internal/kube/scheduler/scheduler.ts';
 import type { KeyPair } from '../../../internal/pki/certificates.ts';
 import { Watching } from './watching.ts';
 
@@ -181,18 +183,22 @@ export class Cluster {
     this.#stop = stop;
   }
 
-  static async start(): Promise<Cluster> {
+  /** With `workloads` all controllers and the scheduler run; else those that every namespace needs. */
+  static async start({ workloads = false } = {}): Promise<Cluster> {
     const pki = await makeTestPki();
     const server = await startTestServer({ port: 0, pki, openapi: builtinOpenApi });
-    const controllers = runControllers([namespaceController, serviceAccountController(pki.serverCa.cert)], {
-      client: adminClient(server),
-      kinds: builtinKinds,
-      clock: systemClock,
-      random: systemRandom,
-      log: silentLogger,
-      host: 'conformance',
+    const shared = { client: adminClient(server), clock: systemClock, log: silentLogger, host: 'conformance' };
+    const options = { ...shared, kinds: builtinKinds, random: systemRandom };
+    const rootCa = pki.serverCa.cert;
+    const running = workloads
+      ? [
+          startControllers({ ...options, rootCa, podCIDR: '10.42.0.0/16', dnsPort: undefined, provisioners: [] }),
+          startScheduler(shared),
+        ]
+      : [runControllers([namespaceController, serviceAccountController(rootCa)], options)];
+    return new Cluster(server, await pki.client('admin', 'system:masters'), async () => {
+      for (const one of running) await one.stop();
     });
-    return new Cluster(server, await pki.client('admin', 'system:masters'), () => controllers.stop());
   }
 
   async close(): Promise<void> {

@@ -8,7 +8,7 @@ import type { Cluster } from './harness.ts';
 
 const root = join(import.meta.dirname, '../../..');
 
-function program(): string {
+function usualProgram(): string {
   if (spawnSync('kubectl', ['version', '--client']).status === 0) return 'kubectl';
   const made = spawnSync('sh', ['test/setup/kubectl.sh', '.cache/bin'], { cwd: root, encoding: 'utf8' });
   if (made.status !== 0) throw new Error(`no kubectl: ${made.stderr}`);
@@ -23,11 +23,16 @@ export interface Output {
 
 export class Kubectl {
   readonly directory = mkdtempSync(`${tmpdir()}/conformance-kubectl-`);
-  readonly #program = program();
+  /** A file with the certificate that the server is known by. */
+  readonly authority: string;
+  readonly #program: string;
   readonly #env: NodeJS.ProcessEnv;
   readonly #started: ChildProcess[] = [];
 
-  constructor(cluster: Cluster) {
+  constructor(cluster: Cluster, program = usualProgram()) {
+    this.#program = program;
+    this.authority = join(this.directory, 'ca.pem');
+    writeFileSync(this.authority, cluster.server.pki.serverCa.cert);
     const file = join(this.directory, 'kubeconfig');
     const text = kubeconfig({
       cluster: 'conformance',
@@ -45,6 +50,13 @@ export class Kubectl {
     rmSync(this.directory, { recursive: true, force: true });
   }
 
+  /** A program that edits a file as sed does, for EDITOR. */
+  editor(script: string): string {
+    const file = join(this.directory, 'editor');
+    writeFileSync(file, `#!/bin/sh\nexec sed -i '${script}' "$@"\n`, { mode: 0o700 });
+    return file;
+  }
+
   /** A process that stays, such as `proxy`. */
   start(...args: string[]): ChildProcess {
     const child = spawn(this.#program, args, { env: this.#env });
@@ -52,9 +64,9 @@ export class Kubectl {
     return child;
   }
 
-  run(args: readonly string[], input = ''): Promise<Output> {
+  run(args: readonly string[], input = '', env: Readonly<Record<string, string>> = {}): Promise<Output> {
     return new Promise((resolve, reject) => {
-      const child = spawn(this.#program, args, { env: this.#env });
+      const child = spawn(this.#program, args, { env: { ...this.#env, ...env } });
       const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
       let [stdout, stderr] = ['', ''];
       child.stdout.on('data', (piece) => (stdout += String(piece)));
