@@ -85,6 +85,12 @@ export const commands: readonly CommandRow[] = [
     load: () => import('./token.ts'),
   },
   {
+    name: 'secrets-encrypt',
+    summary: 'look after the encryption of Secrets in the store: status, on and off, new keys; on a server',
+    group: 'Run a node',
+    load: () => import('./secrets-encrypt.ts'),
+  },
+  {
     name: 'store',
     summary: 'look after the control-plane store: status, snapshots, restoring, compaction; on a server',
     group: 'Look at a node',

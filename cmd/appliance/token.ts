@@ -1,15 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { Option } from 'commander';
-import { AppError, errorCode, errorText, isRefused } from '../../internal/base/errors.ts';
-import { nodeClock } from '../../internal/base/last-time-system.ts';
+import { AppError } from '../../internal/base/errors.ts';
 import { systemRandom } from '../../internal/base/system.ts';
-import { type ConfigArguments, runningConfig } from '../../internal/config/machine-system.ts';
-import { nodePaths } from '../../internal/config/paths.ts';
+import type { ConfigArguments } from '../../internal/config/machine-system.ts';
 import { createToken, deleteToken, type JoinTokenRecord, listTokens, newToken } from '../../internal/join/tokens.ts';
-import type { KubeClient } from '../../internal/kube/client/api.ts';
-import { createKubeClient } from '../../internal/kube/client/client.ts';
-import { httpsTransport } from '../../internal/kube/client/https-transport.ts';
 import { caHash, formatToken } from '../../internal/pki/token.ts';
+import { type Admin, adminOf, reached } from './admin.ts';
 import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
 import { columns, print, stepsOf } from './output.ts';
 
@@ -78,53 +73,7 @@ export function parseLife(text: string): number | undefined {
   return ms;
 }
 
-interface Admin {
-  readonly client: KubeClient;
-  /** The time as the server's roles have it: what ends is measured by that. */
-  readonly nowMs: number;
-  readonly ca: string;
-}
-
-function admin(from: ConfigArguments): Admin {
-  const config = runningConfig(from);
-  const paths = nodePaths(config.dataDir, config.runDir);
-  const pem = (name: string): string => readFileSync(`${paths.pki}/${name}`, 'utf8');
-  try {
-    const material = { ca: pem('server-ca.crt'), cert: pem('admin.crt'), key: pem('admin.key') };
-    const baseUrl = `https://${config.node.ip}:${config.ports.api}`;
-    return {
-      ca: material.ca,
-      nowMs: nodeClock(config.dataDir).now(),
-      client: createKubeClient({ transport: httpsTransport(() => material), baseUrl, userAgent: 'appliance-token' }),
-    };
-  } catch (error) {
-    const code = errorCode(error);
-    if (code === 'EACCES')
-      throw new AppError('ROOT', 'tokens are root’s to make', { hint: 'start it with sudo', cause: error });
-    if (code !== 'ENOENT') throw error;
-    throw new AppError('NOT_SERVER', 'this machine is no server of a cluster: it has no key to make tokens with', {
-      hint: 'call it on the machine where `appliance up` made the cluster',
-    });
-  }
-}
-
-async function reached<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    if (isRefused(error))
-      throw new AppError('NOT_RUNNING', 'the Kubernetes API of this machine does not answer', {
-        hint: 'start it first: appliance up',
-        cause: error,
-      });
-    // What the API itself says is an AppError; a name of the system or of TLS is the network's.
-    if (error instanceof AppError || errorCode(error) === undefined) throw error;
-    throw new AppError('UNREACHABLE', `the Kubernetes API of this machine cannot be asked: ${errorText(error)}`, {
-      hint: '`appliance status` tells how it is, `appliance doctor` what is wrong with the machine',
-      cause: error,
-    });
-  }
-}
+const admin = (from: ConfigArguments): Admin => adminOf(from, 'tokens');
 
 /** What of a token may be seen. */
 function shown(token: JoinTokenRecord, nowMs: number) {

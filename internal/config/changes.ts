@@ -20,6 +20,7 @@ export const keyChanges: { readonly [P in KeyPath]: Change } = {
   token: ['server'],
   tlsSans: ['server'],
   writeKubeconfigMode: 'live',
+  secretsEncryption: ['server'],
   mdns: ['server'],
   'cluster.podCIDR': ['server', 'agent', 'containerd', 'edge'],
   'cluster.serviceCIDR': ['server', 'agent', 'containerd', 'edge'],

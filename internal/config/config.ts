@@ -52,6 +52,8 @@ export interface Config {
   readonly tlsSans: readonly string[];
   /** Mode of the administrator's kubeconfig, octal. */
   readonly writeKubeconfigMode: string;
+  /** Secrets are encrypted in the control-plane store. */
+  readonly secretsEncryption: boolean;
   /** Memory budgets of roles in bytes; 0: none. `osd` is of each OSD. */
   readonly memory: {
     readonly server: number;

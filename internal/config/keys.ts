@@ -191,6 +191,13 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     flag: 'write-kubeconfig-mode',
     role: 'server',
   }),
+  secretsEncryption: row(value.yesNo, false, {
+    about:
+      'Encrypt Secrets in the control-plane store, in a cluster where nothing was decided yet; later `appliance secrets-encrypt` does.',
+    example: true,
+    flag: 'secrets-encryption',
+    role: 'server',
+  }),
   mdns: row(value.yesNo, true, {
     about: 'Servers tell the local network that they are there, so that `appliance join` needs no address.',
     example: false,

@@ -136,7 +136,9 @@ export async function takeStagedServer(paths: Paths, nowMs: number): Promise<str
 export function checkServerFiles(paths: Paths, joined: JoinedCluster): void {
   const hint =
     'join again as a server: `appliance join <token> --role server,agent` with a token of `appliance token create --role server`';
-  const missing = serverFileNames.filter((name) => !existsSync(`${paths.pki}/${name}`));
+  // One that joined before there was such a key does without, as long as nothing is encrypted.
+  const needed = serverFileNames.filter((name) => name !== 'encryption.key');
+  const missing = needed.filter((name) => !existsSync(`${paths.pki}/${name}`));
   if (missing.length > 0)
     throw new AppError(
       'PKI',

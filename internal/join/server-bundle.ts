@@ -38,7 +38,12 @@ const id = z.string().regex(/^[0-9a-f]{1,14}$/);
 export const storeMemberSchema: z.ZodType<StoreMember> = z.object({ clusterId: id, memberId: id });
 const schema: z.ZodType<ServerBundle> = z.object({
   format: z.literal(1),
-  files: z.record(z.enum(serverFileNames as [string, ...string[]]), z.string().min(1).max(16_384)),
+  files: z
+    .partialRecord(z.enum(serverFileNames as [string, ...string[]]), z.string().min(1).max(16_384))
+    // A server of an earlier version has no encryption.key to give.
+    .refine((files) => serverFileNames.every((name) => name === 'encryption.key' || Object.hasOwn(files, name)), {
+      message: 'not every file of a server is there',
+    }) as unknown as z.ZodType<Record<string, string>>,
   member: storeMemberSchema.optional(),
   ceph: z
     .object({

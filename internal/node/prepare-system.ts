@@ -24,7 +24,13 @@ import {
 } from '../join/identity-system.ts';
 import { checkServerFiles, serverIsStaged, takeStagedServer } from '../join/join-server-system.ts';
 import { certificateAddresses } from '../pki/leaves.ts';
-import { ensureLocalIdentity, ensureServerPki, keepStaticToken, publishKubeconfig } from '../pki/server-pki-system.ts';
+import {
+  ensureEncryptionKey,
+  ensureLocalIdentity,
+  ensureServerPki,
+  keepStaticToken,
+  publishKubeconfig,
+} from '../pki/server-pki-system.ts';
 import { parseToken } from '../pki/token.ts';
 import { accessRules } from './access.ts';
 import { applyAccess, checkReachable } from './access-system.ts';
@@ -85,6 +91,7 @@ export async function prepareNode(load: () => Config): Promise<Config> {
     if (joined) checkServerFiles(paths, joined);
     const own = certificateAddresses(config, addresses);
     await ensureServerPki(config, paths, own, clock, systemRandom);
+    if (!joined) ensureEncryptionKey(paths, systemRandom);
     await ensureLocalIdentity(config, paths, [config.node.ip], clock, systemRandom);
     // What a server joined with is no secret for others to join with.
     const joinedWith = joined && config.token !== undefined && parseToken(config.token).caHash !== undefined;

@@ -41,11 +41,14 @@ export function readAuthority(paths: Paths, name: AuthorityName): KeyPair {
   return pair;
 }
 
+const encryptionKeyFile = 'encryption.key';
+
 /** The files that all servers of a cluster have in common. */
 export const serverFileNames: readonly string[] = [
   ...authorityNames.flatMap((name) => [`${name}.crt`, `${name}.key`]),
   'service-account.key',
   'service-account.pub',
+  encryptionKeyFile,
 ];
 
 /** Makes or renews one certificate of a directory; true when it is a new one. */
@@ -142,6 +145,27 @@ export async function ensureServerPki(
   });
   if (readFileIfThere(kubeconfigSource(paths)) !== text) writeFileAtomic(kubeconfigSource(paths), text, 0o600);
   return issued;
+}
+
+/**
+ * Makes the key that the keys of encryption at rest are sealed with, on the first server of a cluster: the others get it when they join, and one made there would
+ * open nothing.
+ */
+export function ensureEncryptionKey(paths: Paths, random: Random): void {
+  const file = `${paths.pki}/${encryptionKeyFile}`;
+  if (!existsSync(file)) writeFileAtomic(file, `${Buffer.from(random.bytes(32)).toString('hex')}\n`, 0o600);
+}
+
+/** That key; undefined on a server that has none. AppError PKI for a damaged file. */
+export function readEncryptionKey(paths: Paths): Uint8Array | undefined {
+  const file = `${paths.pki}/${encryptionKeyFile}`;
+  const text = readFileIfThere(file)?.trim();
+  if (text === undefined) return undefined;
+  if (!/^[0-9a-f]{64}$/.test(text))
+    throw new AppError('PKI', `${file} is damaged: expected 64 hexadecimal digits`, {
+      hint: 'copy it from another server of the cluster or from a backup; encrypted Secrets cannot be read without it',
+    });
+  return new Uint8Array(Buffer.from(text, 'hex'));
 }
 
 /** The identity of a server's own node, signed here: nobody is there yet to be asked. */

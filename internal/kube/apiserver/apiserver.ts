@@ -26,6 +26,7 @@ import { serviceAddresses, WebhookClient } from './webhook-client.ts';
 import { Compactor } from './compactor.ts';
 import type { Core } from './context.ts';
 import { Conversions } from './convert.ts';
+import { AtRest } from './encryption/at-rest.ts';
 import { KubeletClient } from './kubelet-client-shell.ts';
 import { type Listener, listen } from './listener-server.ts';
 import { Lookups } from './lookups.ts';
@@ -51,6 +52,8 @@ export interface ApiServerPki {
   readonly kubeletClient: { readonly cert: string; readonly key: string };
   /** Service-account signing: PKCS #8 key and the public keys that are believed, the key's own first. ES256. */
   readonly serviceAccount: { readonly key: string; readonly publicKeys: readonly string[] };
+  /** The cluster's key (32 bytes): the keys of encryption at rest are sealed with it. A server without it reads no encrypted Secrets. */
+  readonly encryptionKey?: Uint8Array | undefined;
 }
 
 export interface ApiServerConfig {
@@ -63,6 +66,8 @@ export interface ApiServerConfig {
   /** Of this machine, in Go's words: `amd64`, `arm64`. */
   readonly architecture: string;
   readonly port: number;
+  /** Secrets are encrypted in the store, unless somebody has decided that already. */
+  readonly secretsEncryption?: boolean;
   /** Somebody else lets go of the store's history. */
   readonly keepsHistory?: boolean;
 }
@@ -97,7 +102,10 @@ export interface ApiServer {
 /** Builds the API server over an open store, writes the objects that every cluster has, and is ready when it resolves. */
 export async function createApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const { store, kinds, clock, random, log, pki, config } = options;
-  const hub = new WatchHub(store, clock, log);
+  const atRest = new AtRest({ store, clusterKey: pki.encryptionKey, clock, random, log });
+  // Before anybody reads or writes an object.
+  await atRest.start(config.secretsEncryption === true);
+  const hub = new WatchHub(store, clock, log, atRest);
   const live = new LiveKinds(kinds, options.schemas);
   const webhooks = new WebhookClient(
     serviceAddresses((resource, namespace, name) => lookups.get('', resource, namespace, name)),
@@ -107,7 +115,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     post: (config, review, timeoutMs) => webhooks.post(config, review, timeoutMs),
     random,
   });
-  const registry = new Registry(store, new Conversions(live, convert), clock);
+  const registry = new Registry(store, new Conversions(live, convert), clock, atRest);
   const lookups = new Lookups(live, registry);
   const definitions = kinds.byResource('apiextensions.k8s.io', 'v1', 'customresourcedefinitions');
   const custom =
@@ -159,6 +167,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const app = new ApiApp({
     core,
     nodes,
+    atRest,
     tokenUser: (token) => bootstrapUser(token, (name) => lookups.get('', 'secrets', 'kube-system', name), clock.now()),
     openapi: liveOpenApi(options.openapi, live, 'v1.36.0'),
     serverAddress: `${config.advertiseAddress}:${config.port}`,
@@ -166,6 +175,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     checks: [
       { name: 'ping', check: () => '' },
       { name: 'etcd', check: () => storeAnswers(store, clock) },
+      { name: 'encryption-at-rest', check: () => atRest.problem() },
       { name: 'poststarthook/rbac/bootstrap-roles', check: () => (started ? '' : 'not finished') },
     ],
   });
@@ -230,6 +240,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       configurations.close();
       webhooks.close();
       hub.close();
+      await atRest.close();
       for (const listener of listeners)
         await listener
           .close()

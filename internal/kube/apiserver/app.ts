@@ -8,6 +8,9 @@ import { badRequest, failure, forbidden } from '../machinery/status.ts';
 import { emptyLog, connectTarget, type KubeletTarget } from './connect.ts';
 import { type Core, readBody, type RequestContext } from './context.ts';
 import { documentHandlers, type DocumentOptions, openapiV3 } from './documents.ts';
+import type { AtRest } from './encryption/at-rest.ts';
+import { encryptionPath } from './encryption/actions.ts';
+import { serveEncryption } from './encryption/endpoint.ts';
 import { Metrics } from './metrics.ts';
 import { proxyTarget } from './proxy.ts';
 import { forward } from './proxy-client.ts';
@@ -44,6 +47,7 @@ export interface NodeGateway {
 export interface AppOptions extends Omit<DocumentOptions, 'metrics'> {
   readonly core: Core;
   readonly nodes: NodeGateway;
+  readonly atRest: AtRest;
   /** Who knows bearer tokens that are no service account's. */
   readonly tokenUser: TokenUser;
 }
@@ -193,6 +197,8 @@ export class ApiApp {
   async #handle(request: Request, env: ApiEnv, url: URL, info: RequestInfo, user: UserInfo): Promise<Reply> {
     if (!info.isResource) {
       const path = info.path.length > 1 && info.path.endsWith('/') ? info.path.slice(0, -1) : info.path;
+      if (path.startsWith(encryptionPath))
+        return serveEncryption(this.#options.atRest, path, request.method, () => env.body?.() ?? readBody(request));
       const handler = this.#handlers(path);
       if (request.method !== 'GET' && request.method !== 'HEAD')
         throw handler === undefined

@@ -26,6 +26,11 @@ export interface RecordHeader {
   readonly s?: string;
 }
 
+/** Whether bytes in the store are an object that is not encrypted. */
+export function isRecord(value: Uint8Array): boolean {
+  return value[0] === magic;
+}
+
 /** A stored object and the revision that is its resourceVersion. Views into the store's bytes: not to be changed. */
 export class StoredRecord {
   readonly value: Uint8Array;

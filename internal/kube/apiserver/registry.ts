@@ -7,7 +7,8 @@ import type { JsonObject } from '../machinery/json.ts';
 import { alreadyExists, badRequest, expired, failure, internalError } from '../machinery/status.ts';
 import type { Conversions } from './convert.ts';
 import { listPrefix, objectKey, prefixEnd, resourcePrefix } from './keys.ts';
-import { encodeRecord, StoredRecord } from './record.ts';
+import { type AtRest, stateRetries } from './encryption/at-rest.ts';
+import { encodeRecord, isRecord, StoredRecord } from './record.ts';
 import { type Selection, selects } from './selection.ts';
 
 /**
@@ -64,10 +65,12 @@ export class Registry {
   readonly conversions: Conversions;
 
   readonly #clock: Clock;
+  readonly #atRest: AtRest;
   #eventLease: { id: Promise<bigint>; until: number } | undefined;
 
-  constructor(store: Store, conversions: Conversions, clock: Clock) {
+  constructor(store: Store, conversions: Conversions, clock: Clock, atRest: AtRest) {
     this.store = store;
+    this.#atRest = atRest;
     this.conversions = conversions;
     this.#clock = clock;
   }
@@ -91,7 +94,7 @@ export class Registry {
     const response = await this.store.range({ key: utf8(objectKey(kind, namespace, name)) });
     const kv = response.kvs[0];
     if (kv === undefined) return undefined;
-    const record = recordOf(kv);
+    const record = await this.#recordOf(kv);
     await this.conversions.prepare(kind, [record]);
     return record;
   }
@@ -136,7 +139,9 @@ export class Registry {
       });
       if (revision === 0) revision = response.revision;
       let last = '';
-      const page = response.kvs.map(recordOf);
+      const page: StoredRecord[] = [];
+      for (const kv of response.kvs)
+        page.push(isRecord(kv.value) ? plainRecord(kv, kv.value) : await this.#recordOf(kv));
       await this.conversions.prepare(kind, page);
       for (let i = 0; i < response.kvs.length; i++) {
         last = utf8Text(response.kvs[i]!.key);
@@ -169,7 +174,7 @@ export class Registry {
     const revision = request.revision > 0 ? request.revision : response.revision;
     const kv = response.kvs[0];
     const rest = key.slice(resource.length);
-    const record = kv === undefined ? undefined : recordOf(kv);
+    const record = kv === undefined ? undefined : await this.#recordOf(kv);
     if (record !== undefined) await this.conversions.prepare(request.kind, [record]);
     const found = record !== undefined && this.selects(request.kind, request.selection, record, rest);
     return { revision, records: found ? [{ rest, record }] : [], next: undefined, remaining: undefined };
@@ -197,21 +202,40 @@ export class Registry {
     object: JsonObject,
     side?: SideEffects,
   ): Promise<StoredRecord> {
-    const key = utf8(objectKey(kind, namespace, name));
+    const path = objectKey(kind, namespace, name);
+    const key = utf8(path);
     const value = await this.#encode(kind, object);
-    const response = await this.store.txn(
-      {
-        compare: [{ key, target: 'create', result: 'equal', value: 0 }, ...(side?.compare ?? [])],
-        success: [{ op: 'put', request: { key, value, ...(await this.#leaseFor(kind)) } }, ...(side?.ops ?? [])],
-        failure: [{ op: 'range', request: { key, keysOnly: true } }],
-      },
-      durability(kind, namespace),
-    );
-    if (response.succeeded) return new StoredRecord(value, response.revision);
-    const found = response.responses[0];
-    if (found?.op === 'range' && found.response.kvs.length > 0)
-      throw alreadyExists({ group: kind.group, resource: kind.plural }, name);
-    throw new SideConflict();
+    for (let tries = 0; ; tries++) {
+      const put = this.#put(kind, path, value, await this.#leaseFor(kind));
+      const response = await this.store.txn(
+        {
+          compare: [
+            { key, target: 'create', result: 'equal', value: 0 },
+            ...this.#atRest.guard(resourcePrefix(kind)),
+            ...(side?.compare ?? []),
+          ],
+          success: [put, ...(side?.ops ?? [])],
+          failure: [{ op: 'range', request: { key, keysOnly: true } }],
+        },
+        durability(kind, namespace),
+      );
+      if (response.succeeded) return new StoredRecord(value, response.revision);
+      const found = response.responses[0];
+      if (found?.op === 'range' && found.response.kvs.length > 0)
+        throw alreadyExists({ group: kind.group, resource: kind.plural }, name);
+      if (!(await this.#keysChanged(kind, tries))) throw new SideConflict();
+    }
+  }
+
+  #put(kind: KindInfo, path: string, value: Uint8Array, lease: { lease?: bigint }): RequestOp {
+    const stored = this.#atRest.seal(resourcePrefix(kind), path, value);
+    return { op: 'put', request: { key: utf8(path), value: stored, ...lease } };
+  }
+
+  /** Whether a write failed because it went by keys of encryption that are no longer the newest. */
+  async #keysChanged(kind: KindInfo, tries: number): Promise<boolean> {
+    const guarded = this.#atRest.guard(resourcePrefix(kind)).length > 0;
+    return guarded && tries < stateRetries && (await this.#atRest.refresh());
   }
 
   /** Replaces the object if its revision is still `expected`. Throws WriteConflict, SideConflict. */
@@ -224,16 +248,17 @@ export class Registry {
     side?: SideEffects,
   ): Promise<StoredRecord> {
     const value = await this.#encode(kind, object);
-    const key = utf8(objectKey(kind, namespace, name));
-    const put: RequestOp = { op: 'put', request: { key, value, ...(await this.#leaseFor(kind)) } };
-    const revision = await this.#write(kind, namespace, key, expected, put, side);
+    const path = objectKey(kind, namespace, name);
+    const lease = await this.#leaseFor(kind);
+    const put = (): RequestOp => this.#put(kind, path, value, lease);
+    const revision = await this.#write(kind, namespace, utf8(path), expected, put, side);
     return new StoredRecord(value, revision);
   }
 
   /** Removes the object if its revision is still `expected`; gives the revision of the removal. Throws WriteConflict, SideConflict. */
   async delete(kind: KindInfo, namespace: string, name: string, expected: number, side?: SideEffects): Promise<number> {
     const key = utf8(objectKey(kind, namespace, name));
-    return this.#write(kind, namespace, key, expected, { op: 'delete', request: { key } }, side);
+    return this.#write(kind, namespace, key, expected, () => ({ op: 'delete', request: { key } }), side);
   }
 
   async #write(
@@ -241,24 +266,36 @@ export class Registry {
     namespace: string,
     key: Uint8Array,
     expected: number,
-    op: RequestOp,
+    op: () => RequestOp,
     side: SideEffects | undefined,
   ): Promise<number> {
-    const response = await this.store.txn(
-      {
-        compare: [{ key, target: 'mod', result: 'equal', value: expected }, ...(side?.compare ?? [])],
-        success: [op, ...(side?.ops ?? [])],
-        failure: [{ op: 'range', request: { key } }],
-      },
-      durability(kind, namespace),
-    );
-    if (response.succeeded) return response.revision;
-    const found = response.responses[0];
-    const kv = found?.op === 'range' ? found.response.kvs[0] : undefined;
-    if (kv !== undefined && kv.modRevision === expected) throw new SideConflict();
-    const current = kv === undefined ? undefined : recordOf(kv);
+    let kv: KeyValue | undefined;
+    for (let tries = 0; ; tries++) {
+      const response = await this.store.txn(
+        {
+          compare: [
+            { key, target: 'mod', result: 'equal', value: expected },
+            ...this.#atRest.guard(resourcePrefix(kind)),
+            ...(side?.compare ?? []),
+          ],
+          success: [op(), ...(side?.ops ?? [])],
+          failure: [{ op: 'range', request: { key } }],
+        },
+        durability(kind, namespace),
+      );
+      if (response.succeeded) return response.revision;
+      const found = response.responses[0];
+      kv = found?.op === 'range' ? found.response.kvs[0] : undefined;
+      if (kv === undefined || kv.modRevision !== expected) break;
+      if (!(await this.#keysChanged(kind, tries))) throw new SideConflict();
+    }
+    const current = kv === undefined ? undefined : await this.#recordOf(kv);
     if (current !== undefined) await this.conversions.prepare(kind, [current]);
     throw new WriteConflict(current);
+  }
+
+  async #recordOf(kv: KeyValue): Promise<StoredRecord> {
+    return plainRecord(kv, await this.#atRest.openOrRefresh(utf8Text(kv.key), kv.value));
   }
 
   async #encode(kind: KindInfo, object: JsonObject): Promise<Uint8Array> {
@@ -267,9 +304,9 @@ export class Registry {
   }
 }
 
-function recordOf(kv: KeyValue): StoredRecord {
+function plainRecord(kv: KeyValue, value: Uint8Array): StoredRecord {
   try {
-    return new StoredRecord(kv.value, kv.modRevision);
+    return new StoredRecord(value, kv.modRevision);
   } catch (error) {
     throw internalError(`${utf8Text(kv.key)}: ${error instanceof Error ? error.message : String(error)}`);
   }

@@ -106,6 +106,8 @@ export async function startApi(
     address?: string;
     /** CA of front proxies. */
     requestHeaderCa?: string;
+    encryptionKey?: Uint8Array;
+    secretsEncryption?: boolean;
   } = {},
 ): Promise<ApiServer> {
   const signing = await makeSigningKey();
@@ -121,6 +123,7 @@ export async function startApi(
       kubeletCa: pki.serverCa.cert,
       kubeletClient: pki.kubeletClient,
       serviceAccount: { key: signing.key, publicKeys: [signing.publicKey] },
+      encryptionKey: options.encryptionKey,
     },
     config: {
       serviceCIDR: '10.43.0.0/16',
@@ -129,6 +132,7 @@ export async function startApi(
       advertiseAddress: options.address ?? '127.0.0.1',
       architecture: 'amd64',
       port: options.port || 6443,
+      secretsEncryption: options.secretsEncryption ?? false,
     },
     clock: systemClock,
     random: systemRandom,
@@ -149,6 +153,8 @@ export async function startTestServer(
     schemas?: SchemaSource;
     /** CA of front proxies. */
     requestHeaderCa?: string;
+    encryptionKey?: Uint8Array;
+    secretsEncryption?: boolean;
   } = {},
 ): Promise<TestServer> {
   const dir = options.dir ?? (await mkdtemp(`${tmpdir()}/apiserver-test-`));

@@ -1,11 +1,13 @@
-import { utf8 } from '../../base/bytes.ts';
+import { utf8, utf8Text } from '../../base/bytes.ts';
 import { errorCode } from '../../base/errors.ts';
 import type { Clock, Timer } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
-import type { Store, Watch, WatchEvent } from '../../store/api.ts';
-import { expired, type StatusError } from '../machinery/status.ts';
+import type { KeyValue, Store, Watch, WatchEvent } from '../../store/api.ts';
+import { expired, StatusError } from '../machinery/status.ts';
 import { prefixEnd, registryEnd, registryPrefix, splitKey } from './keys.ts';
-import { StoredRecord } from './record.ts';
+import type { AtRest } from './encryption/at-rest.ts';
+import { isEncrypted } from './encryption/providers.ts';
+import { isRecord, StoredRecord } from './record.ts';
 
 /** One change of one object. Shared by all watchers: `rendered` holds its bytes per form once somebody needed them. */
 export interface Change {
@@ -17,6 +19,8 @@ export interface Change {
   readonly current: StoredRecord | undefined;
   /** The object before the change; undefined when it was created. */
   readonly previous: StoredRecord | undefined;
+  /** Why `current` or `previous` is missing: what is stored cannot be decrypted. */
+  readonly unreadable?: StatusError;
   readonly rendered: Map<string, Uint8Array>;
 }
 
@@ -54,6 +58,7 @@ export class WatchHub {
   readonly #store: Store;
   readonly #log: Logger;
   readonly #clock: Clock;
+  readonly #atRest: AtRest;
   readonly #members = new Map<string, Set<Member>>();
   #window: Change[] = [];
   #windowAt = 0;
@@ -65,8 +70,9 @@ export class WatchHub {
   #retry: Timer | undefined;
   #closed = false;
 
-  constructor(store: Store, clock: Clock, log: Logger, history = historyAtStart) {
+  constructor(store: Store, clock: Clock, log: Logger, atRest: AtRest, history = historyAtStart) {
     this.#store = store;
+    this.#atRest = atRest;
     this.#clock = clock;
     this.#log = log;
     // A little history, so that clients that come back after a restart find where they were.
@@ -112,7 +118,8 @@ export class WatchHub {
   #take(events: readonly WatchEvent[], revision: number): void {
     let byPrefix: Map<string, Change[]> | undefined;
     for (const event of events) {
-      const change = toChange(event);
+      if (!isRecord(event.kv.value)) this.#atRest.take(event.kv);
+      const change = this.#toChange(event);
       if (change === undefined) continue;
       this.#window.push(change);
       this.#bytes += sizeOf(change);
@@ -126,7 +133,31 @@ export class WatchHub {
     this.#trim();
     if (byPrefix === undefined) return;
     for (const [prefix, changes] of byPrefix)
-      for (const member of [...(this.#members.get(prefix) ?? [])]) deliver(member, changes);
+      for (const member of [...(this.#members.get(prefix) ?? [])]) if (!deliver(member, changes)) this.#leave(member);
+  }
+
+  #toChange(event: WatchEvent): Change | undefined {
+    const { kv, prevKv } = event;
+    const where = splitKey(kv.key);
+    const value = event.type === 'put' ? kv.value : prevKv?.value;
+    // Allocation marks and the like are no objects.
+    if (where === undefined || value === undefined || !(isRecord(value) || isEncrypted(value))) return undefined;
+    const change = { revision: kv.modRevision, ...where, rendered: new Map<string, Uint8Array>() };
+    try {
+      return {
+        ...change,
+        current: event.type === 'put' ? this.#record(kv) : undefined,
+        previous: prevKv === undefined ? undefined : this.#record(prevKv),
+      };
+    } catch (error) {
+      if (!(error instanceof StatusError)) throw error;
+      return { ...change, current: undefined, previous: undefined, unreadable: error };
+    }
+  }
+
+  #record(kv: KeyValue): StoredRecord {
+    const value = isRecord(kv.value) ? kv.value : this.#atRest.open(utf8Text(kv.key), kv.value);
+    return new StoredRecord(value, kv.modRevision);
   }
 
   #trim(): void {
@@ -165,7 +196,7 @@ export class WatchHub {
       this.#members.set(member.prefix, members);
     }
     members.add(member);
-    if (past.length > 0) deliver(member, past.reverse());
+    if (past.length > 0 && !deliver(member, past.reverse())) this.#leave(member);
   }
 
   #leave(member: Member): void {
@@ -184,10 +215,15 @@ export class WatchHub {
       {
         onEvents: (events, revision) => {
           if (state !== 'history') return;
-          deliver(
+          const goesOn = deliver(
             member,
-            events.map(toChange).filter((change) => change !== undefined),
+            events.map((event) => this.#toChange(event)).filter((change) => change !== undefined),
           );
+          if (!goesOn) {
+            state = 'closed';
+            own?.close();
+            return;
+          }
           if (revision < this.#floor || revision > this.#revision) return;
           state = 'joined';
           own?.close();
@@ -238,27 +274,17 @@ export function tooOld(asked: number, have: number): StatusError {
   return expired(`too old resource version: ${asked} (${have})`);
 }
 
-function deliver(member: Member, changes: readonly Change[]): void {
+/** False when the member was ended. */
+function deliver(member: Member, changes: readonly Change[]): boolean {
   const wanted = changes.filter((change) => change.revision > member.after && change.rest.startsWith(member.scope));
   const last = changes.at(-1);
   if (last !== undefined && last.revision > member.after) member.after = last.revision;
-  if (wanted.length > 0) member.subscriber.onChanges(wanted);
-}
-
-function toChange(event: WatchEvent): Change | undefined {
-  const where = splitKey(event.kv.key);
-  if (where === undefined) return undefined;
-  // Allocation marks and the like are no objects.
-  if (event.type === 'put' && event.kv.value[0] !== 0x4b) return undefined;
-  if (event.type === 'delete' && event.prevKv?.value[0] !== 0x4b) return undefined;
-  return {
-    revision: event.kv.modRevision,
-    prefix: where.prefix,
-    rest: where.rest,
-    current: event.type === 'put' ? new StoredRecord(event.kv.value, event.kv.modRevision) : undefined,
-    previous: event.prevKv === undefined ? undefined : new StoredRecord(event.prevKv.value, event.prevKv.modRevision),
-    rendered: new Map(),
-  };
+  const broken = wanted.findIndex(({ unreadable }) => unreadable !== undefined);
+  const told = broken < 0 ? wanted : wanted.slice(0, broken);
+  if (told.length > 0) member.subscriber.onChanges(told);
+  if (broken < 0) return true;
+  member.subscriber.onEnd(wanted[broken]!.unreadable!);
+  return false;
 }
 
 function sizeOf(change: Change): number {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { silentLogger } from '../../base/log.ts';
-import { systemClock } from '../../base/system.ts';
+import { systemClock, systemRandom } from '../../base/system.ts';
+import { AtRest } from './encryption/at-rest.ts';
 import { admin, startTestServer, type TestServer } from './testing.ts';
 import { WatchHub } from './watch-hub.ts';
 
@@ -187,7 +188,14 @@ describe('watch', () => {
   test('a watch from before the window reads the store and joins the others: nothing twice, nothing missing', async () => {
     const from = Number(await post('before'));
     for (let i = 0; i < 5; i++) await relabel('before', { n: String(i) });
-    const hub = new WatchHub(server.store, systemClock, silentLogger, 0);
+    const atRest = new AtRest({
+      store: server.store,
+      clusterKey: undefined,
+      clock: systemClock,
+      random: systemRandom,
+      log: silentLogger,
+    });
+    const hub = new WatchHub(server.store, systemClock, silentLogger, atRest, 0);
     const seen: number[] = [];
     const subscription = hub.subscribe('/registry/core/configmaps/', 'w/', from, {
       onChanges: (changes) => seen.push(...changes.map((change) => change.revision)),

@@ -8,6 +8,7 @@ import { createKubeClient, type Transport } from '../../kube/client/client.ts';
 import { fenced } from '../../kube/client/leader-election.ts';
 import { controllerObjects } from '../../operator/objects.ts';
 import { applyObject } from '../../operator/operator.ts';
+import { readEncryptionKey } from '../../pki/server-pki-system.ts';
 import { connectMon, hasCephKeys } from '../ceph-connect-client.ts';
 import { startAnnouncer } from '../discovery/mdns-system.ts';
 import { keepRoleLabels, roleLabels } from '../role-labels-client.ts';
@@ -49,6 +50,7 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
       kubeletCa: pem('server-ca.crt'),
       kubeletClient: pair('apiserver-kubelet-client'),
       serviceAccount: { key: pem('service-account.key'), publicKeys: [pem('service-account.pub')] },
+      encryptionKey: readEncryptionKey(paths),
     },
     config: {
       serviceCIDR: config.cluster.serviceCIDR,
@@ -57,6 +59,7 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
       advertiseAddress: config.node.ip,
       architecture: goArchitecture(process.arch),
       port: config.ports.api,
+      secretsEncryption: config.secretsEncryption,
       keepsHistory: config.compaction.keepMinutes + config.compaction.keepRevisions > 0,
     },
     clock,
