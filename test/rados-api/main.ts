@@ -94,6 +94,8 @@ try {
   await node.makeNetwork();
   await node.up();
   await node.mustTool(['ceph', 'config', 'set', 'global', 'mon_allow_pool_delete', 'true']);
+  // Tests that fail leave their pools behind.
+  await node.mustTool(['ceph', 'config', 'set', 'global', 'mon_max_pg_per_osd', '5000']);
   console.log(
     '| program | tests | passed | failed | skipped | not run: known | seconds | failed |\n|---|---|---|---|---|---|---|---|',
   );

@@ -122,6 +122,30 @@ describe('data', () => {
     expect(utf8Text(sparse.blob())).toBe('ababab');
   });
 
+  test('SPARSE_READ tells holes by blocks, and by bytes in an object of one block', async () => {
+    const extents = async (oid: string): Promise<[[number, number][], string]> => {
+      const d = new Decoder((await client.exec(oid, [OsdOp.extent(OP.SPARSE_READ, 0, 100_000)])).outs[0]!);
+      return [d.list((x) => [x.u64(), x.u64()]), utf8Text(d.blob()).replaceAll('\0', '.')];
+    };
+    await client.exec('small', [write('X', 1), write('Y', 3)]);
+    expect(await extents('small')).toEqual([
+      [
+        [1, 1],
+        [3, 1],
+      ],
+      'XY',
+    ]);
+    await client.exec('large', [write('X', 4096), write('Y', 16_384)]);
+    const [found, data] = await extents('large');
+    expect(found).toEqual([
+      [4096, 4096],
+      [16_384, 1],
+    ]);
+    expect([data[0], data[4096]]).toEqual(['X', 'Y']);
+    await client.exec('zeros', [write('\0\0\0')]);
+    expect(await extents('zeros')).toEqual([[], '']);
+  });
+
   test('unknown ops, long names, empty names, forbidden clients', async () => {
     expect((await client.exec('f', [OsdOp.make(0x12ff)])).result).toBe(-2);
     await client.exec('f', [write('x')]);

@@ -160,10 +160,11 @@ describe('small classes', () => {
     expect(utf8Text(o.omap.get('k')!)).toBe('-3.15e+31');
   });
 
-  test('refcount: the last put removes the object; a retired tag puts nothing', async () => {
+  test('refcount: the last put removes the object; a retired tag puts nothing; no object, no references', async () => {
     const o = new MemoryObject();
-    o.exists = true;
     const op = (tag: string): Uint8Array => encoded((e) => e.struct(1, 1, () => e.string(tag).bool(true)));
+    expect((await callOn(o, 'refcount', 'get', op('a'))).rval).toBe(-2);
+    o.exists = true;
     await callOn(o, 'refcount', 'get', op('a'));
     await callOn(o, 'refcount', 'put', op('a'));
     expect(o.exists).toBe(true);

@@ -42,6 +42,8 @@ export interface ClassContext {
   readonly client: EntityNum;
   readonly clientAddr: EntityAddr;
   readonly clientFeatures: bigint;
+  /** Who watches the object. */
+  readonly watchers: readonly { name: EntityNum; addr: EntityAddr }[];
   /** The OSD's clock. */
   now(): UTime;
   /** Random bytes of the OSD's source. */

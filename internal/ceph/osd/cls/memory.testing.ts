@@ -32,6 +32,7 @@ export class MemoryContext implements ClassContext {
   client: EntityNum = { type: 8, num: 4100 };
   clientAddr: EntityAddr = addrV2('127.0.0.1', 0, 4242);
   clientFeatures = 0n;
+  watchers: { name: EntityNum; addr: EntityAddr }[] = [];
   userVersion = 0;
   opIndex = 0;
   snapContext: SnapContext = noSnaps;

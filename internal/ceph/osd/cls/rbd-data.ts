@@ -1,6 +1,6 @@
 import { DecodeError } from '../../../base/bytes.ts';
 import { Decoder } from '../../wire/encoding.ts';
-import { type ClassContext, ClassFailure, type ClassMethods, readMethod, writeMethod } from './context.ts';
+import { type ClassContext, ClassFailure, type ClassMethods, writeMethod } from './context.ts';
 import { EINVAL, EOPNOTSUPP, ERANGE } from './errno.ts';
 import { mustExist } from './omap-values.ts';
 
@@ -75,6 +75,7 @@ async function sparsify(ctx: ClassContext, input: Uint8Array): Promise<void> {
 export const rbdDataMethods: ClassMethods = {
   copyup: writeMethod(copyup),
   sparse_copyup: writeMethod(sparseCopyup),
-  assert_snapc_seq: readMethod(assertSnapSeq),
+  // It writes nothing, but belongs to writes, and holds for objects that are not there yet.
+  assert_snapc_seq: writeMethod(assertSnapSeq),
   sparsify: writeMethod(sparsify),
 };

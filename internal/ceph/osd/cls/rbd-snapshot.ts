@@ -25,6 +25,7 @@ import {
   snapshotKey,
   trashNamespace,
   UINT64_MAX,
+  uuidText,
 } from './rbd-types.ts';
 
 function getSnapContext(ctx: ClassContext): Uint8Array {
@@ -128,15 +129,6 @@ function snapshotRemove(ctx: ClassContext, input: Uint8Array): void {
   if (!othersHaveParent && !headIsChild) unused |= OP_FEATURE_CLONE_CHILD;
   if (!othersInTrash) unused |= OP_FEATURE_SNAP_TRASH;
   if (unused !== 0n) setOpFeatures(ctx, 0n, unused);
-}
-
-/** Version 4 UUID from 16 bytes of the context's random source. */
-function uuidText(bytes: Uint8Array): string {
-  const b = Uint8Array.from(bytes);
-  b[6] = (b[6]! & 0x0f) | 0x40;
-  b[8] = (b[8]! & 0x3f) | 0x80;
-  const hex = Buffer.from(b).toString('hex');
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
 
 function snapshotTrashAdd(ctx: ClassContext, input: Uint8Array): void {

@@ -220,3 +220,12 @@ export function snapChildrenKey(id: bigint): string {
 export function isValidId(id: string): boolean {
   return /^[A-Za-z0-9]+$/.test(id);
 }
+
+/** Version 4 UUID from 16 bytes of the context's random source. */
+export function uuidText(bytes: Uint8Array): string {
+  const b = Uint8Array.from(bytes);
+  b[6] = (b[6]! & 0x0f) | 0x40;
+  b[8] = (b[8]! & 0x3f) | 0x80;
+  const hex = Buffer.from(b).toString('hex');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}

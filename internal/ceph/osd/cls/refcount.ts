@@ -1,6 +1,6 @@
 import { compareText, Decoder, encoded } from '../../wire/encoding.ts';
 import { type ClassContext, ClassFailure, type ClassMethods, readMethod, writeMethod } from './context.ts';
-import { EINVAL } from './errno.ts';
+import { EINVAL, ENOENT } from './errno.ts';
 import { decodeStored } from './omap-values.ts';
 
 const attribute = 'refcount';
@@ -13,6 +13,7 @@ interface References {
 }
 
 function read(ctx: ClassContext, implicit: boolean): References {
+  if (ctx.stat() === undefined) throw new ClassFailure(ENOENT);
   const bytes = ctx.xattr(attribute);
   if (bytes === undefined) return { held: new Set(implicit ? [implicitTag] : []), retired: new Set() };
   return decodeStored(bytes, (d) =>

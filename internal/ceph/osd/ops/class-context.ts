@@ -149,6 +149,9 @@ class ObjectOfClass implements ClassContext {
   get clientFeatures(): bigint {
     return this.#ctx.requester.features;
   }
+  get watchers(): readonly { name: EntityNum; addr: EntityAddr }[] {
+    return this.#ctx.info.watchers;
+  }
   now(): UTime {
     return utimeFromMs(this.#ctx.host.nowMs());
   }
