@@ -8,7 +8,7 @@ import type { Cluster } from './harness.ts';
 
 const root = join(import.meta.dirname, '../../..');
 
-function usualProgram(): string {
+function program(): string {
   if (spawnSync('kubectl', ['version', '--client']).status === 0) return 'kubectl';
   const made = spawnSync('sh', ['test/setup/kubectl.sh', '.cache/bin'], { cwd: root, encoding: 'utf8' });
   if (made.status !== 0) throw new Error(`no kubectl: ${made.stderr}`);
@@ -21,28 +21,26 @@ export interface Output {
   readonly stderr: string;
 }
 
+/** A kubeconfig in `directory` for the administrator, who reaches the cluster at `server`; its path. */
+export function writeKubeconfig(directory: string, cluster: Cluster, server = cluster.url): string {
+  const file = join(directory, 'kubeconfig');
+  const ca = cluster.server.pki.serverCa.cert;
+  const text = kubeconfig({ cluster: 'conformance', server, ca, user: 'admin', ...cluster.credentials });
+  writeFileSync(file, text, { mode: 0o600 });
+  return file;
+}
+
 export class Kubectl {
   readonly directory = mkdtempSync(`${tmpdir()}/conformance-kubectl-`);
   /** A file with the certificate that the server is known by. */
-  readonly authority: string;
-  readonly #program: string;
+  readonly authority = join(this.directory, 'ca.pem');
+  readonly #program = program();
   readonly #env: NodeJS.ProcessEnv;
   readonly #started: ChildProcess[] = [];
 
-  constructor(cluster: Cluster, program = usualProgram()) {
-    this.#program = program;
-    this.authority = join(this.directory, 'ca.pem');
+  constructor(cluster: Cluster) {
     writeFileSync(this.authority, cluster.server.pki.serverCa.cert);
-    const file = join(this.directory, 'kubeconfig');
-    const text = kubeconfig({
-      cluster: 'conformance',
-      server: cluster.url,
-      ca: cluster.server.pki.serverCa.cert,
-      user: 'admin',
-      ...cluster.credentials,
-    });
-    writeFileSync(file, text, { mode: 0o600 });
-    this.#env = { ...process.env, KUBECONFIG: file, HOME: this.directory };
+    this.#env = { ...process.env, KUBECONFIG: writeKubeconfig(this.directory, cluster), HOME: this.directory };
   }
 
   close(): void {
