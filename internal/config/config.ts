@@ -54,6 +54,16 @@ export interface Config {
   readonly writeKubeconfigMode: string;
   /** Secrets are encrypted in the control-plane store. */
   readonly secretsEncryption: boolean;
+  /** The record of who did what over the API. */
+  readonly audit: {
+    readonly enabled: boolean;
+    /** An audit.k8s.io/v1 Policy; without it the one that is built in. */
+    readonly policyFile?: string;
+    readonly logDir: string;
+    readonly maxAgeDays: number;
+    readonly maxBackups: number;
+    readonly maxSizeMiB: number;
+  };
   /** Memory budgets of roles in bytes; 0: none. `osd` is of each OSD. */
   readonly memory: {
     readonly server: number;

@@ -108,6 +108,7 @@ export const sections: Readonly<Record<string, string>> = {
   memory:
     'What roles may use before the kernel ends them, page cache included; they start again, and status tells why.',
   datastoreTls: 'Certificates for an etcd given as datastore.',
+  audit: 'The record of who did what over the Kubernetes API.',
   snapshots: 'Copies of the control-plane store.',
   compaction: 'How long the control-plane store remembers what was before a change.',
   storage: 'Ceph storage.',
@@ -389,6 +390,45 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     example: 'wJalrXUtnFEMI',
     flag: 'etcd-s3-secret-key',
     secret: true,
+    role: 'server',
+  }),
+  'audit.enabled': row(value.yesNo, false, {
+    about: 'Write an event for each request that the policy asks for, a line of JSON each.',
+    example: true,
+    flag: 'audit',
+    role: 'server',
+  }),
+  'audit.policyFile': row(value.path, undefined, {
+    about:
+      'What is recorded: a Policy of audit.k8s.io/v1. Without it: who did what to which object, but not what is in it.',
+    defaultText: 'nothing',
+    example: '/etc/appliance/audit-policy.yaml',
+    flag: 'audit-policy-file',
+    role: 'server',
+  }),
+  'audit.logDir': row(value.path, ({ get }) => `${get('dataDir')}/audit`, {
+    about: 'Where `audit.log` is, and what came before as `audit-<time>.log`.',
+    defaultText: '<dataDir>/audit',
+    example: '/mnt/usb/audit',
+    flag: 'audit-log-dir',
+    role: 'server',
+  }),
+  'audit.maxAgeDays': row(value.count(0, 36_500), 30, {
+    about: 'Days that files of the audit log are kept; 0: any time.',
+    example: 90,
+    flag: 'audit-log-maxage',
+    role: 'server',
+  }),
+  'audit.maxBackups': row(value.count(0, 10_000), 10, {
+    about: 'How many files of the audit log are kept beside the newest; 0: all.',
+    example: 30,
+    flag: 'audit-log-maxbackup',
+    role: 'server',
+  }),
+  'audit.maxSizeMiB': row(value.count(1, 10_000), 20, {
+    about: 'The size in MiB at which a new file is begun.',
+    example: 100,
+    flag: 'audit-log-maxsize',
     role: 'server',
   }),
   'compaction.keepMinutes': row(value.count(0, 525_600), 0, {

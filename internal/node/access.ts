@@ -54,6 +54,15 @@ export function accessRules(config: Config, paths: Paths, keyrings: readonly str
       ? [
           own(paths.store, 'appliance-server'),
           own(paths.pki, 'appliance-server'),
+          ...(config.audit.enabled
+            ? [
+                {
+                  ...own(config.audit.logDir, 'appliance-server'),
+                  kind:
+                    config.audit.logDir === `${config.dataDir}/audit` ? ('directory' as const) : ('chosen' as const),
+                },
+              ]
+            : []),
           ...(config.snapshots.everyHours > 0
             ? [
                 {

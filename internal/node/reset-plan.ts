@@ -49,6 +49,7 @@ const leftovers: readonly { readonly pattern: RegExp; readonly what: string }[] 
 function userDirectories(config: Config): { path: string; usual: string; what: string }[] {
   return [
     { path: config.snapshots.dir, usual: 'snapshots', what: "snapshots of the control plane's database" },
+    { path: config.audit.logDir, usual: 'audit', what: 'the audit log' },
     { path: config.imagesDir, usual: 'images', what: 'image tarballs' },
     { path: config.manifestsDir, usual: 'manifests', what: 'manifests' },
   ].map(({ path, usual, what }) => ({ path, usual: `${config.dataDir}/${usual}`, what }));

@@ -76,6 +76,8 @@ function checkSpec(request: AdmissionRequest, labels: JsonObject, spec: JsonObje
   const audit = found('audit');
   if (audit !== undefined) request.annotate?.(`${prefix}audit-violations`, `would ${audit}`);
   if (isPod) {
+    const { level, version } = standard(labels, 'enforce');
+    request.annotate?.(`${prefix}enforce-policy`, `${level}:${version}`);
     const enforce = found('enforce');
     if (enforce !== undefined)
       throw forbidden({ group: '', resource: 'pods' }, request.name, enforce.replace(/^violate /, 'violates '));

@@ -116,6 +116,10 @@ class Webhooks {
         `failed calling webhook ${JSON.stringify(hook.name)}: failed to call webhook: ${errorText(error)}`,
       );
     }
+    // Keys are the webhook's own.
+    if (isObject(response.auditAnnotations))
+      for (const [key, value] of Object.entries(response.auditAnnotations))
+        if (typeof value === 'string') request.annotate?.(`${hook.name}/${key}`, value);
     for (const text of Array.isArray(response.warnings) ? response.warnings : []) request.warnings.push(String(text));
     if (response.allowed !== true) throw denied(hook.name, response);
     return { kind, object, response };
@@ -203,12 +207,17 @@ export function mutatingWebhooks(services: AdmissionServices): AdmissionPlugin {
         seen = new Map();
         round.memory.set('webhooks', seen);
       }
-      for (const hook of hooks) {
+      for (const [index, hook] of hooks.entries()) {
         const left = seen.get(hook.key);
         if (!round.first && (left === undefined || !hook.again || jsonEqual(left, request.object))) continue;
         const called = await webhooks.call(hook, request, context);
         if (called === undefined) continue;
         const changed = await patched(services, hook, request, called);
+        const [configuration, webhook] = [hook.key.slice(0, -hook.name.length - 1), hook.name];
+        request.annotate?.(
+          `mutation.webhook.admission.k8s.io/round_${round.first ? 0 : 1}_index_${index}`,
+          JSON.stringify({ configuration, webhook, mutated: changed }),
+        );
         // Plugins and webhooks before this one have not seen what it changed.
         if (changed && round.first) round.again = true;
         if (request.object !== undefined) seen.set(hook.key, cloneJson(request.object));

@@ -26,6 +26,8 @@ import { serviceAddresses, WebhookClient } from './webhook-client.ts';
 import { Compactor } from './compactor.ts';
 import type { Core } from './context.ts';
 import { Conversions } from './convert.ts';
+import type { AuditPolicy } from './audit/policy.ts';
+import type { AuditSink } from './audit/trail.ts';
 import { AtRest } from './encryption/at-rest.ts';
 import { KubeletClient } from './kubelet-client-shell.ts';
 import { type Listener, listen } from './listener-server.ts';
@@ -79,6 +81,8 @@ export interface ApiServerOptions {
   readonly openapi: OpenApiDocuments;
   readonly pki: ApiServerPki;
   readonly config: ApiServerConfig;
+  /** What is recorded of requests, and where; nothing when left out. */
+  readonly audit?: { readonly policy: AuditPolicy; readonly sink: AuditSink } | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -168,6 +172,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     core,
     nodes,
     atRest,
+    audit: options.audit,
     tokenUser: (token) => bootstrapUser(token, (name) => lookups.get('', 'secrets', 'kube-system', name), clock.now()),
     openapi: liveOpenApi(options.openapi, live, 'v1.36.0'),
     serverAddress: `${config.advertiseAddress}:${config.port}`,

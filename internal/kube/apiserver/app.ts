@@ -1,10 +1,14 @@
 /** The request path: authentication, impersonation, authorization, limits, then documents or resources. A hono app over pure handlers. */
 import { Hono } from 'hono';
+import { type Random, uuid } from '../../base/random.ts';
+import type { KindInfo } from '../api/kinds.ts';
 import { authenticate, impersonate, type TokenUser } from '../auth/authenticator.ts';
 import { forbiddenText } from '../auth/authorizer.ts';
 import { forwardedUser } from '../auth/front-proxy.ts';
 import type { Attributes, UserInfo } from '../auth/identity.ts';
 import { badRequest, failure, forbidden } from '../machinery/status.ts';
+import type { AuditPolicy } from './audit/policy.ts';
+import { type AuditSink, AuditTrail } from './audit/trail.ts';
 import { emptyLog, connectTarget, type KubeletTarget } from './connect.ts';
 import { type Core, readBody, type RequestContext } from './context.ts';
 import { documentHandlers, type DocumentOptions, openapiV3 } from './documents.ts';
@@ -12,12 +16,14 @@ import type { AtRest } from './encryption/at-rest.ts';
 import { encryptionPath } from './encryption/actions.ts';
 import { serveEncryption } from './encryption/endpoint.ts';
 import { Metrics } from './metrics.ts';
+import { decodeProtobuf } from './protobuf/decode.ts';
 import { proxyTarget } from './proxy.ts';
 import { forward } from './proxy-client.ts';
 import { errorStatus, type Reply, statusReply, textReply, toResponse } from './reply.ts';
 import { parseRequest, type RequestInfo } from './request-info.ts';
 import { pathNotFound, serveResource, subresourceOf } from './resources.ts';
 import { Seats } from './seats.ts';
+import { bodySchema } from './write.ts';
 
 /** What a transport passes with a request. */
 export interface ApiEnv {
@@ -48,6 +54,8 @@ export interface AppOptions extends Omit<DocumentOptions, 'metrics'> {
   readonly core: Core;
   readonly nodes: NodeGateway;
   readonly atRest: AtRest;
+  /** What is recorded of requests, and where. */
+  readonly audit?: { readonly policy: AuditPolicy; readonly sink: AuditSink } | undefined;
   /** Who knows bearer tokens that are no service account's. */
   readonly tokenUser: TokenUser;
 }
@@ -100,6 +108,7 @@ export class ApiApp {
     return this.metrics.text({
       apiserver_watchers: hub.subscribers,
       apiserver_flowcontrol_rejected_requests_total: this.#seats.refused,
+      ...this.#options.audit?.sink.counts?.(),
       apiserver_store_revision: status.revision,
       apiserver_store_keys: status.keys,
       apiserver_store_database_bytes: status.databaseBytes,
@@ -110,43 +119,70 @@ export class ApiApp {
   async #serve(request: Request, env: ApiEnv): Promise<Reply> {
     const started = this.#core.clock.monotonic();
     let info: RequestInfo | undefined;
+    let trail: AuditTrail | undefined;
     let reply: Reply;
+    const id = auditId(request.headers, this.#core.random);
     try {
       const url = new URL(request.url);
       info = parseRequest(request.method, url.pathname, url.searchParams);
       if (info === undefined) throw badRequest('the path is not valid percent-encoding');
-      reply = await this.#answer(request, env, url, info);
+      trail = this.#trail(request, env, url, info, id);
+      reply = await this.#answer(request, env, url, info, trail);
     } catch (error) {
       const status = errorStatus(error, this.#core.log, `${request.method} ${request.url.slice(0, 300)}`);
       reply = statusReply(status);
     }
+    if (trail !== undefined) reply = trail.answered(reply);
+    // Callers in this process do not look for it.
+    if (env.identity === undefined) reply.headers['audit-id'] = id;
     const known = info?.isResource === true && this.#kind(info) !== undefined;
     const seconds = (this.#core.clock.monotonic() - started) / 1000;
     this.metrics.count(info?.verb ?? '', known ? info!.group : '', known ? info!.resource : '', reply.status, seconds);
     return reply;
   }
 
+  #trail(request: Request, env: ApiEnv, url: URL, info: RequestInfo, id: string): AuditTrail | undefined {
+    const { audit } = this.#options;
+    if (audit === undefined) return undefined;
+    const uri = `${url.pathname}${url.search}`;
+    return new AuditTrail(audit.policy, audit.sink, this.#core.clock, {
+      id,
+      uri,
+      headers: request.headers,
+      remote: env.remote,
+      info,
+    });
+  }
+
   /** Who asks, and whether they may. Throws 401, 403. */
-  async authorize(request: Request, env: ApiEnv, info: RequestInfo): Promise<UserInfo> {
+  async authorize(request: Request, env: ApiEnv, info: RequestInfo, trail?: AuditTrail): Promise<UserInfo> {
     const { tokens, authorizer } = this.#core;
     const forwarded = env.frontProxy === true ? forwardedUser(request.headers) : undefined;
-    const who = await authenticate(
-      {
-        ...(env.identity === undefined ? {} : { identity: env.identity }),
-        ...(env.certificate === undefined ? {} : { certificate: env.certificate }),
-        ...(forwarded === undefined ? {} : { forwarded }),
-        authorization: request.headers.get('authorization'),
-      },
-      tokens,
-      this.#options.tokenUser,
-    );
+    let who: UserInfo;
+    try {
+      who = await authenticate(
+        {
+          ...(env.identity === undefined ? {} : { identity: env.identity }),
+          ...(env.certificate === undefined ? {} : { certificate: env.certificate }),
+          ...(forwarded === undefined ? {} : { forwarded }),
+          authorization: request.headers.get('authorization'),
+        },
+        tokens,
+        this.#options.tokenUser,
+      );
+    } catch (error) {
+      trail?.authenticated(undefined);
+      throw error;
+    }
+    trail?.authenticated(who);
     const user = await impersonate(who, request.headers, authorizer);
+    if (user !== who) trail?.impersonates(user);
     if (alwaysAllowed.has(info.path)) return user;
-    await this.#check(user, info, info.verb);
+    await this.#check(user, info, info.verb, trail);
     return user;
   }
 
-  async #check(user: UserInfo, info: RequestInfo, verb: string): Promise<void> {
+  async #check(user: UserInfo, info: RequestInfo, verb: string, trail?: AuditTrail): Promise<void> {
     const attributes: Attributes = {
       user,
       verb,
@@ -160,6 +196,7 @@ export class ApiApp {
       path: info.path,
     };
     const decision = await this.#core.authorizer.authorize(attributes);
+    trail?.authorized(decision.allowed, decision.reason);
     if (decision.allowed) return;
     const why = forbiddenText(attributes) + (decision.reason === '' ? '' : `: ${decision.reason}`);
     if (!info.isResource) throw failure(403, 'Forbidden', `forbidden: ${why}`, {});
@@ -170,7 +207,14 @@ export class ApiApp {
     return this.#core.kinds.byResource(info.group, info.version, info.resource);
   }
 
-  #context(request: Request, env: ApiEnv, url: URL, info: RequestInfo, user: UserInfo): RequestContext {
+  #context(
+    request: Request,
+    env: ApiEnv,
+    url: URL,
+    info: RequestInfo,
+    user: UserInfo,
+    trail: AuditTrail | undefined,
+  ): RequestContext {
     const kind = this.#kind(info);
     if (kind === undefined) throw pathNotFound();
     let body: Promise<Uint8Array> | undefined;
@@ -181,20 +225,51 @@ export class ApiApp {
       user,
       query: url.searchParams,
       headers: request.headers,
-      body: () => (body ??= env.body?.() ?? readBody(request)),
+      body: () => (body ??= this.#body(request, env, kind, info, trail)),
       warnings: [],
+      ...(trail === undefined ? {} : { annotate: (key, value) => trail.annotate(key, value) }),
     };
   }
 
-  async #answer(request: Request, env: ApiEnv, url: URL, info: RequestInfo): Promise<Reply> {
-    const user = await this.authorize(request, env, info);
-    const long = info.verb === 'watch' || info.subresource === 'log' || info.subresource === 'exec';
-    if (long || env.identity !== undefined || alwaysAllowed.has(info.path))
-      return this.#handle(request, env, url, info, user);
-    return this.#seats.run(user, info, () => this.#handle(request, env, url, info, user));
+  async #body(
+    request: Request,
+    env: ApiEnv,
+    kind: KindInfo,
+    info: RequestInfo,
+    trail: AuditTrail | undefined,
+  ): Promise<Uint8Array> {
+    const bytes = await (env.body?.() ?? readBody(request));
+    if (trail?.wantsRequest === true && info.subresource !== 'proxy') {
+      const schema = bodySchema({ ...kind, ...(subresourceOf(kind, info.subresource) ?? {}) });
+      trail.body(bytes, request.headers.get('content-type') ?? '', () =>
+        decodeProtobuf(bytes, schema, this.#core.schemas),
+      );
+    }
+    return bytes;
   }
 
-  async #handle(request: Request, env: ApiEnv, url: URL, info: RequestInfo, user: UserInfo): Promise<Reply> {
+  async #answer(
+    request: Request,
+    env: ApiEnv,
+    url: URL,
+    info: RequestInfo,
+    trail: AuditTrail | undefined,
+  ): Promise<Reply> {
+    const user = await this.authorize(request, env, info, trail);
+    const long = info.verb === 'watch' || info.subresource === 'log' || info.subresource === 'exec';
+    if (long || env.identity !== undefined || alwaysAllowed.has(info.path))
+      return this.#handle(request, env, url, info, user, trail);
+    return this.#seats.run(user, info, () => this.#handle(request, env, url, info, user, trail));
+  }
+
+  async #handle(
+    request: Request,
+    env: ApiEnv,
+    url: URL,
+    info: RequestInfo,
+    user: UserInfo,
+    trail: AuditTrail | undefined,
+  ): Promise<Reply> {
     if (!info.isResource) {
       const path = info.path.length > 1 && info.path.endsWith('/') ? info.path.slice(0, -1) : info.path;
       if (path.startsWith(encryptionPath))
@@ -209,7 +284,7 @@ export class ApiApp {
       if (document === undefined) throw pathNotFound();
       return document;
     }
-    return serveResource(this.#context(request, env, url, info, user), async (context) => {
+    return serveResource(this.#context(request, env, url, info, user, trail), async (context) => {
       if (info.subresource === 'proxy') return this.#proxy(request, url, context);
       if (info.subresource !== 'log') throw badRequest('Upgrade request required');
       if (info.verb !== 'get')
@@ -235,22 +310,38 @@ export class ApiApp {
    * Where an upgraded connection (exec, attach, portforward over SPDY or WebSocket) has to go, after the same checks as any request. A Reply is the
    * refusal. Running something in a pod needs `create`, whatever the method (KEP-4006: WebSockets come as GET).
    */
-  async upgradeTarget(request: Request, env: ApiEnv): Promise<KubeletTarget | Reply> {
+  async upgradeTarget(
+    request: Request,
+    env: ApiEnv,
+    closed: (ended: () => void) => void,
+  ): Promise<KubeletTarget | Reply> {
+    let trail: AuditTrail | undefined;
     try {
       const url = new URL(request.url);
       const info = parseRequest(request.method, url.pathname, url.searchParams);
       if (info === undefined) throw badRequest('the path is not valid percent-encoding');
-      const user = await this.authorize(request, env, info);
+      trail = this.#trail(request, env, url, info, auditId(request.headers, this.#core.random));
+      const user = await this.authorize(request, env, info, trail);
       if (!info.isResource || !upgradable.has(info.subresource)) throw badRequest('this path does not upgrade');
-      if (info.verb === 'get') await this.#check(user, info, 'create');
-      const context = this.#context(request, env, url, info, user);
+      if (info.verb === 'get') await this.#check(user, info, 'create', trail);
+      const context = this.#context(request, env, url, info, user, trail);
       if (subresourceOf(context.kind, info.subresource) === undefined) throw pathNotFound();
       const target = await connectTarget(context);
-      return target === emptyLog ? textReply('') : target;
+      if (target === emptyLog) return textReply('');
+      trail?.switched();
+      closed(() => trail?.complete(101));
+      return target;
     } catch (error) {
-      return statusReply(errorStatus(error, this.#core.log, `upgrade ${request.url.slice(0, 300)}`));
+      const reply = statusReply(errorStatus(error, this.#core.log, `upgrade ${request.url.slice(0, 300)}`));
+      return trail?.answered(reply) ?? reply;
     }
   }
+}
+
+/** What the client calls the request by in its own records, or a name for it (`Audit-ID`). */
+function auditId(headers: Headers, random: Random): string {
+  const given = headers.get('audit-id') ?? '';
+  return /^[\x21-\x7e]{1,64}$/.test(given) ? given : uuid(random);
 }
 
 const upgradable = new Set(['exec', 'attach', 'portforward']);

@@ -335,7 +335,7 @@ async function upgrade(
   env: ApiEnv,
 ): Promise<void> {
   const method = incoming.method ?? 'GET';
-  const target = await app.upgradeTarget(requestOf(incoming, method), env);
+  const target = await app.upgradeTarget(requestOf(incoming, method), env, (ended) => socket.once('close', ended));
   const refuse = (reply: Reply): void => {
     const body = typeof reply.body === 'function' ? Buffer.alloc(0) : Buffer.concat(reply.body);
     const headers = { ...reply.headers, 'content-length': String(body.length), connection: 'close' };

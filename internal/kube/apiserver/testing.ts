@@ -106,6 +106,7 @@ export async function startApi(
     address?: string;
     /** CA of front proxies. */
     requestHeaderCa?: string;
+    audit?: Parameters<typeof createApiServer>[0]['audit'];
     encryptionKey?: Uint8Array;
     secretsEncryption?: boolean;
   } = {},
@@ -134,6 +135,7 @@ export async function startApi(
       port: options.port || 6443,
       secretsEncryption: options.secretsEncryption ?? false,
     },
+    audit: options.audit,
     clock: systemClock,
     random: systemRandom,
     log: options.log ?? silentLogger,
@@ -153,6 +155,7 @@ export async function startTestServer(
     schemas?: SchemaSource;
     /** CA of front proxies. */
     requestHeaderCa?: string;
+    audit?: Parameters<typeof createApiServer>[0]['audit'];
     encryptionKey?: Uint8Array;
     secretsEncryption?: boolean;
   } = {},

@@ -66,7 +66,7 @@ export function decodeKind(
 }
 
 /** What a body is decoded as: custom resources have their schema looked at afterwards. */
-function bodySchema(kind: Pick<KindInfo, 'schema' | 'custom'>): string {
+export function bodySchema(kind: Pick<KindInfo, 'schema' | 'custom'>): string {
   return kind.custom === undefined ? kind.schema : customEnvelope;
 }
 

@@ -3,6 +3,9 @@ import { readFileSync } from 'node:fs';
 import type { MonClient } from '../../ceph/client/api.ts';
 import { builtinKinds, builtinOpenApi, builtinSchemas } from '../../kube/api/builtin.ts';
 import { createApiServer } from '../../kube/apiserver/apiserver.ts';
+import { AuditLog } from '../../kube/apiserver/audit/log-system.ts';
+import { type AuditPolicy, parsePolicy, standardPolicy } from '../../kube/apiserver/audit/policy.ts';
+import { AppError, errorText } from '../../base/errors.ts';
 import { goArchitecture } from '../../kube/kubelet/pause/elf.ts';
 import { createKubeClient, type Transport } from '../../kube/client/client.ts';
 import { fenced } from '../../kube/client/leader-election.ts';
@@ -38,7 +41,9 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
       });
   const control = await openControlStore(context);
   const { store } = control;
+  const audit = config.audit.enabled ? await startAudit(context) : undefined;
   const api = await createApiServer({
+    audit,
     store,
     kinds: builtinKinds,
     schemas: builtinSchemas,
@@ -118,6 +123,31 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
       await api.close();
       await listener.close();
       await control.close();
+      await audit?.sink.close();
     },
   };
+}
+
+/** AppErrors AUDIT_POLICY for a policy that makes no sense, and AUDIT for a file or directory that cannot be used. */
+async function startAudit({ config, clock, log }: RoleContext): Promise<{ policy: AuditPolicy; sink: AuditLog }> {
+  const { policyFile, logDir, maxAgeDays, maxBackups, maxSizeMiB } = config.audit;
+  let text = standardPolicy;
+  const sink = new AuditLog({
+    file: `${logDir}/audit.log`,
+    maxAgeDays,
+    maxBackups,
+    maxBytes: maxSizeMiB * 2 ** 20,
+    clock,
+    log: log.with({ component: 'audit' }),
+  });
+  try {
+    if (policyFile !== undefined) text = readFileSync(policyFile, 'utf8');
+    await sink.start();
+  } catch (error) {
+    throw new AppError('AUDIT', `the audit log cannot begin: ${errorText(error)}`, {
+      hint: 'audit.policyFile has to be readable for everybody, audit.logDir a directory that is nobody else’s',
+      cause: error,
+    });
+  }
+  return { policy: parsePolicy(text), sink };
 }
