@@ -49,8 +49,8 @@ function startService(): void {
 }
 const serviceLog = (): string => readFileSync(join(node.directory, 'service.log'), 'utf8');
 
-/** Waits for a message to the service manager that came after the `from`th. */
-async function told(what: RegExp, from = 0, timeoutMs = 2 * minute): Promise<string> {
+/** Waits for a message to the service manager that came after the `from`th: READY is told three minutes after a start at the latest. */
+async function told(what: RegExp, from = 0, timeoutMs = 200_000): Promise<string> {
   return until(`a message ${what}`, timeoutMs, async () => {
     return heard.slice(from).find((message) => what.test(message));
   });

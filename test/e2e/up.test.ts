@@ -76,6 +76,8 @@ describe('npm run up', () => {
     process.kill(pid, 'SIGHUP');
     await shown(/the configuration was read again: holds now: memory\.mon/, minute);
     expect(((await node.status()) as unknown as { pid: number }).pid).toBe(pid);
+    const again = await node.appliance('reload', '-o', 'json');
+    expect({ code: again.code, ...JSON.parse(again.stdout) }).toMatchObject({ code: 0, applied: [], restart: [] });
   });
 
   test('the terminal is closed: the node stops in order and leaves nothing', { timeout: 2 * minute }, async () => {
