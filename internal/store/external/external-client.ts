@@ -57,6 +57,8 @@ export interface ExternalEtcdOptions {
 const requestMs = 10_000;
 /** Defragmenting and hashing a large database take their time. */
 const longRequestMs = 120_000;
+/** Of a snapshot, before the one that sends it has to wait. */
+const snapshotWaitingBytes = 8 << 20;
 /** What `status` tells is asked for this often. */
 const statusEveryMs = 30_000;
 /** Reads are tried again on another address this many times. */
@@ -393,12 +395,16 @@ class ExternalEtcd implements Store {
     let failed: GrpcError | undefined;
     let ended = false;
     let bytes: number | undefined;
+    let waiting = 0;
     let wake: () => void = () => undefined;
     const stream = await this.#connections.stream('/etcdserverpb.Maintenance/Snapshot', {
       onMessage: (message) => {
         const { blob, remainingBytes } = exchanges.snapshot.response.decode(message.slice());
         bytes ??= blob.length + safeNumber(remainingBytes);
         pieces.push(blob);
+        waiting += blob.length;
+        // Whoever writes it to a disk or a bucket may be slower than the etcd that sends it.
+        if (waiting > snapshotWaitingBytes) stream.pause();
         wake();
       },
       onEnd: (error) => {
@@ -424,8 +430,11 @@ class ExternalEtcd implements Store {
         try {
           for (;;) {
             const piece = pieces.shift();
-            if (piece !== undefined) yield piece;
-            else if (failed) throw storeError(failed);
+            if (piece !== undefined) {
+              waiting -= piece.length;
+              if (waiting <= snapshotWaitingBytes) stream.resume();
+              yield piece;
+            } else if (failed) throw storeError(failed);
             else if (ended) return;
             else await more();
           }

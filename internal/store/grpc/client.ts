@@ -22,6 +22,9 @@ export interface ClientStream {
   /** False: more is waiting than the server takes. */
   send(message: Uint8Array): boolean;
   endSending(): void;
+  /** Takes no more messages until `resume`; some may still be on their way. */
+  pause(): void;
+  resume(): void;
   cancel(): void;
 }
 
@@ -145,7 +148,8 @@ export class GrpcConnection {
       });
     } catch (error) {
       queueMicrotask(() => end(new GrpcError(grpcCode.unavailable, errorText(error), error)));
-      return { send: () => false, endSending: () => undefined, cancel: () => undefined };
+      const nothing = (): void => undefined;
+      return { send: () => false, endSending: nothing, pause: nothing, resume: nothing, cancel: nothing };
     }
     this.#open++;
     const reader = new MessageReader(maxAnswerBytes);
@@ -197,6 +201,8 @@ export class GrpcConnection {
     return {
       send: (message) => !ended && request.write(frame(message)),
       endSending: () => void request.end(),
+      pause: () => void request.pause(),
+      resume: () => void request.resume(),
       cancel: () => {
         cancelled = true;
         request.close(http2.constants.NGHTTP2_CANCEL);

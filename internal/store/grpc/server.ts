@@ -91,6 +91,8 @@ export async function serveGrpc(options: GrpcServerOptions): Promise<GrpcServer>
       : http2.createSecureServer({
           ...settings,
           ...secureOptions(tls),
+          // Not every program that asks for metrics or health speaks HTTP/2, as etcd's do not have to.
+          allowHTTP1: true,
         });
   const sockets = new Set<Duplex>();
   const sessions = new Set<http2.ServerHttp2Session>();
@@ -124,7 +126,14 @@ export async function serveGrpc(options: GrpcServerOptions): Promise<GrpcServer>
   });
   server.on('sessionError', (error: Error) => log.debug('etcd face: session', { error: errorText(error) }));
   server.on('tlsClientError', (error: Error) => log.debug('etcd face: tls', { error: errorText(error) }));
-  // No 'request' listener: it would make objects for each stream that send trailers of their own.
+  server.on('request', (request, response) => {
+    void httpAnswer(options, request.url ?? '/').then(({ status, contentType, body }) => {
+      response.writeHead(status, { 'content-type': contentType, 'content-length': Buffer.byteLength(body) });
+      response.end(body);
+    });
+  });
+  // Only what came over HTTP/1.1: what it listens for itself would make objects for each stream of HTTP/2 that send trailers of their own.
+  server.removeAllListeners('stream');
   server.on('stream', (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => {
     // A stream that breaks is told by 'close'; without a listener the error would end the process.
     stream.on('error', (error: Error) => log.debug('etcd face: stream', { error: errorText(error) }));
@@ -170,12 +179,17 @@ function secureOptions({ cert, key, clientCa }: GrpcTls) {
 
 async function answerHttp(options: GrpcServerOptions, stream: http2.ServerHttp2Stream, path: string): Promise<void> {
   stream.resume();
+  const { status, contentType, body } = await httpAnswer(options, path);
+  if (stream.destroyed || stream.headersSent) return;
+  stream.respond({ ':status': status, 'content-type': contentType });
+  stream.end(body);
+}
+
+async function httpAnswer(options: GrpcServerOptions, path: string): Promise<Required<HttpAnswer>> {
   const answer = await Promise.resolve(options.http?.(path)).catch(
     (error: unknown): HttpAnswer => ({ status: 500, body: `${errorText(error)}\n` }),
   );
-  if (stream.destroyed || stream.headersSent) return;
-  stream.respond({ ':status': answer?.status ?? 404, 'content-type': answer?.contentType ?? 'application/json' });
-  stream.end(answer?.body ?? '404 page not found\n');
+  return { status: 404, body: '404 page not found\n', contentType: 'application/json', ...answer };
 }
 
 /** One request of gRPC from its headers to its trailers. */
