@@ -5,7 +5,7 @@ import { AppError, assert, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { plantedFault } from '../base/planted-fault.ts';
 import type { Random } from '../base/random.ts';
-import { decodeMembership, isJoint, isVoter } from '../raft/membership.ts';
+import { isJoint, isVoter } from '../raft/membership.ts';
 import type { Leadership, OutgoingSnapshot } from '../raft/node.ts';
 import type { Entry, MemberId, SnapshotMeta } from '../raft/types.ts';
 import type {
@@ -30,8 +30,6 @@ import { type Command, decodeCommand, encodeCommand } from './command.ts';
 import { MemberCounters } from './counters.ts';
 import {
   ClusterError,
-  CompactedError,
-  FutureRevisionError,
   InvalidRequestError,
   RemovedError,
   StoreBusyError,
@@ -42,18 +40,16 @@ import { Flusher } from './flusher.ts';
 import type { ClusterRequest, GroupCluster } from './group-cluster.ts';
 import { commandBytes, type GroupLog, type LogConsumer } from './log.ts';
 import { MemberAlarms } from './member-alarms.ts';
+import { MemberCopies } from './member-copies.ts';
 import { MemberLeases } from './member-leases.ts';
+import { MemberReservations } from './member-reservations.ts';
 import { decodeMembers, type Membership, raftId } from './members.ts';
 import { answerQuestion, askLeader, clusterError } from './questions.ts';
 import { RecentEvents } from './recent.ts';
 import { type CommandResult, State } from './state.ts';
 import type { StateFiles } from './state-files.ts';
-import { openSnapshot } from './snapshot-file.ts';
 import { checkDelete, checkPut, checkRange, checkTxn, isReadOnly, isSerializable, puts } from './validate.ts';
 import { Watches } from './watches.ts';
-
-/** Names of snapshot files while they are sent; what a crash left is removed at the next start. */
-export const snapshotPrefix = 'sending-snapshot-';
 
 /** Proposals that wait for the disk at most; as many bytes of changes may wait to be written to the database. */
 const maxWaiting = 20_000;
@@ -104,8 +100,8 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   readonly #alarms: MemberAlarms;
   #flusher: Flusher;
   #membership: Membership;
-  /** Up to which revision the entries behind this one may be lost after they were told: what this member appended last, as the leader of a term. */
-  #reserved = { term: 0, to: 0 };
+  readonly #reservations: MemberReservations;
+  readonly #copies: MemberCopies;
   /** A state from another member takes the place of this one. */
   #installing: Promise<void> | undefined;
   /** Told when this member has applied everything and leads. */
@@ -145,6 +141,12 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
       databaseBytes: () => options.files.writer.status().databaseBytes,
       propose: (command) => this.#propose(command, 'durable'),
     });
+    this.#reservations = new MemberReservations({
+      block: options.reserveBlock,
+      entries: () => this.#entries,
+      state: () => this.#state,
+    });
+    this.#copies = new MemberCopies({ ...options, flusher: () => this.#flusher, state: () => this.#state });
     this.#entries = options.openLog(this);
     this.#cluster = options.openCluster(this, this.#entries);
     this.#flusher = this.#newFlusher();
@@ -295,31 +297,17 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
 
   async hashKv(revision = 0): Promise<{ hash: number; revision: number; compactRevision: number }> {
     this.#checkOpen();
-    if (revision > this.#state.revision) throw new FutureRevisionError(revision, this.#state.revision);
-    if (revision > 0 && revision <= this.#state.compactRevision)
-      throw new CompactedError(revision, this.#state.compactRevision);
-    await this.#flusher.flush();
-    return this.#options.files.writer.hash(Math.max(0, revision));
+    return this.#copies.hash(revision);
   }
 
   async defragment(): Promise<void> {
     this.#checkOpen();
-    await this.#flusher.flush();
-    await this.#options.files.writer.vacuum();
+    await this.#copies.defragment();
   }
 
   async snapshot(): Promise<StoreSnapshot> {
     this.#checkOpen();
-    const { dir, disk, random, files } = this.#options;
-    await this.#flusher.flush();
-    const path = `${dir}/${snapshotPrefix}${random.uint32().toString(16)}`;
-    try {
-      const { revision, bytes } = await files.writer.snapshot(path);
-      return { revision, bytes, pieces: () => openSnapshot(disk, path, bytes) };
-    } catch (error) {
-      await disk.remove(path).catch(ignore);
-      throw error;
-    }
+    return this.#copies.snapshot();
   }
 
   status(): StoreStatus {
@@ -347,11 +335,8 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
 
   async close(): Promise<void> {
     if (this.#closed !== undefined) return;
-    if (this.#state.reserved > 0 && this.#entries.alone) {
-      // Nothing was lost: the next start need not skip revisions. Proposals before this one are applied by then, and what comes behind it reserves anew.
-      this.#reserved = { term: 0, to: 0 };
-      await this.#propose({ kind: 'reserve', to: 0 }, 'durable').catch(() => undefined);
-    }
+    // Nothing was lost: the next start need not skip revisions. Proposals before this one are applied by then, and what comes behind it reserves anew.
+    if (this.#state.reserved > 0 && this.#entries.alone) await this.#reservations.giveUp();
     // What was asked for before this call is answered; without a majority it is given up in time.
     while (this.#entries.waiting > 0 && this.#entries.alone) await this.#entries.sync();
     const error = this.#closed ?? new StoreClosedError(this.#options.dir);
@@ -384,7 +369,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     const { waiting, alone } = this.#entries;
     if (waiting >= maxWaiting || this.#state.unwrittenBytes > maxUnwrittenBytes)
       throw new StoreBusyError(this.#options.dir, waiting);
-    if (durability !== 'durable' && alone) this.#reserveNext();
+    if (durability !== 'durable' && alone) this.#reservations.next();
     return new Promise((resolve, reject) => {
       const refused = (error: unknown): void => {
         const told = clusterError(error);
@@ -393,25 +378,6 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
       };
       this.#entries.propose(encodeCommand(command), durability, { command, resolve, reject: refused });
     });
-  }
-
-  /**
-   * The next revision may be lost after it was told. Each entry raises the revision by one at most; what an earlier leader reserved may be given up by an
-   * entry that is not applied yet.
-   */
-  #reserveNext(): void {
-    const { term, log } = this.#entries.node.raft;
-    const next = this.#state.revision + log.lastIndex - this.#state.appliedIndex + 1;
-    if (this.#reserved.term !== term || next > this.#reserved.to) this.#reserve(next + this.#options.reserveBlock);
-  }
-
-  #reserve(to: number): void {
-    this.#reserved = { term: this.#entries.node.raft.term, to };
-    const command: Command = { kind: 'reserve', to };
-    const reject = (): void => {
-      this.#reserved = { term: 0, to: 0 };
-    };
-    this.#entries.propose(encodeCommand(command), 'durable', { command, resolve: ignore, reject });
   }
 
   apply(entry: Entry, waiting: Waiting | undefined): void {
@@ -423,7 +389,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
       this.#membership = decodeMembers(bytes);
       this.#options.log.info('store: the members changed', { ...this.#membership.configuration });
       // Whoever was not alone has synced everything.
-      if (this.#entries.leads && !this.#entries.alone && this.#state.reserved > 0) this.#reserve(0);
+      if (this.#entries.leads && !this.#entries.alone && this.#state.reserved > 0) void this.#reservations.giveUp();
       waiting?.resolve({ kind: 'none' });
       this.#cluster.changed();
       this.#tellRemoved(before);
@@ -479,7 +445,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     this.#options.log.info('store: leadership', { leader: leader.toString(16), term, role });
     // A new leader begins with leases when it knows what the earlier ones said of them (`apply`).
     this.#leases.lessor.follow();
-    if (role === 'leader' && !this.#entries.alone && this.#state.reserved > 0) this.#reserve(0);
+    if (role === 'leader' && !this.#entries.alone && this.#state.reserved > 0) void this.#reservations.giveUp();
     this.#cluster.changed();
   }
 
@@ -494,12 +460,8 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     });
   }
 
-  async makeSnapshot(): Promise<OutgoingSnapshot> {
-    await this.#flusher.flush();
-    const copy = await this.#options.files.copy();
-    const { appliedIndex: index, appliedTerm: term } = copy.saved.meta;
-    const { configuration } = decodeMembership([copy.saved.membership!]);
-    return { meta: { index, term, configuration }, bytes: copy.bytes, pieces: copy.pieces, release: copy.release };
+  makeSnapshot(): Promise<OutgoingSnapshot> {
+    return this.#copies.forMember();
   }
 
   receiveSnapshot(meta: SnapshotMeta, pieces: AsyncIterable<Uint8Array>): Promise<void> {

@@ -7,6 +7,7 @@ import { systemDisk } from '../../base/disk-system.ts';
 import { silentLogger } from '../../base/log.ts';
 import { systemClock, systemRandom } from '../../base/system.ts';
 import type { Store } from '../api.ts';
+import { openExternalEtcd } from '../external/external-client.ts';
 import { GrpcConnection } from '../grpc/client.ts';
 import { openStore } from '../store.ts';
 import { type EtcdFace, serveEtcd } from './face-server.ts';
@@ -88,4 +89,27 @@ test('what a dashboard of etcd asks for is there, and counts what happens', asyn
   );
   expect(after.get('etcd_mvcc_db_total_size_in_bytes')).toBeGreaterThan(0);
   expect(after.get('process_resident_memory_bytes')).toBeGreaterThan(1e6);
+});
+
+test('a snapshot is sent no faster than it is taken', async () => {
+  for (let i = 0; i < 24; i++)
+    await call('Put', 'PutRequest', { key: utf8(`large/${i}`), value: systemRandom.bytes(1 << 20) });
+  const client = await openExternalEtcd({ ...common, endpoints: `etcd://127.0.0.1:${face.port}` });
+  const sentBytes = async (): Promise<number> => (await read()).get('etcd_network_client_grpc_sent_bytes_total')!;
+  const before = await sentBytes();
+  const snapshot = await client.snapshot();
+  // Until nothing more comes by itself.
+  let sent = 0;
+  for (let quiet = 0; quiet < 5; ) {
+    const now = (await sentBytes()) - before;
+    quiet = now === sent ? quiet + 1 : 0;
+    sent = now;
+    await Bun.sleep(50);
+  }
+  expect(sent).toBeLessThan(16 << 20);
+  let bytes = 0;
+  for await (const piece of snapshot.pieces()) bytes += piece.length;
+  expect(bytes).toBe(snapshot.bytes);
+  expect(bytes).toBeGreaterThan(24 << 20);
+  await client.close();
 });
