@@ -2,7 +2,6 @@ import { X509Certificate } from 'node:crypto';
 import * as fs from 'node:fs';
 import http2 from 'node:http2';
 import * as os from 'node:os';
-import https from 'node:https';
 import { connect } from 'node:tls';
 import { gzipSync } from 'node:zlib';
 import { Writer } from 'protobufjs/minimal.js';
@@ -623,34 +622,6 @@ describe('etcd face: over TLS', () => {
     await ask(open);
     await ask(await GrpcConnection.connect(target, () => undefined));
     await secure.close();
-  });
-
-  test('health and metrics are told over HTTP/1.1, too, to who shows a certificate; a connection that stays open does not hold up a stop', async () => {
-    const ca = await makeAuthority('ca', Date.now(), serial());
-    const [server, client] = await Promise.all([make(ca, 'server'), make(ca, 'client')]);
-    const common = { store, clock: systemClock, random: systemRandom, log: silentLogger };
-    const tls = { ...server, clientCa: ca.cert };
-    const secure = await serveEtcd({ ...common, addresses: ['127.0.0.1'], port: 0, tls });
-    const agent = new https.Agent({ keepAlive: true });
-    const get = (
-      path: string,
-      pair?: KeyPair,
-    ): Promise<{ status: number | undefined; body: string; version: string }> =>
-      new Promise((resolve, reject) => {
-        const url = `https://127.0.0.1:${secure.port}${path}`;
-        const request = https.get(url, { ca: ca.cert, agent, ...(pair && { ...pair }) }, (response) => {
-          let body = '';
-          response.on('data', (chunk: Buffer) => (body += chunk.toString()));
-          response.on('end', () => resolve({ status: response.statusCode, body, version: response.httpVersion }));
-        });
-        request.on('error', reject);
-      });
-    expect(await get('/health', client)).toEqual({ status: 200, body: '{"health":"true"}\n', version: '1.1' });
-    expect((await get('/metrics', client)).body).toContain('etcd_server_has_leader 1');
-    expect((await get('/etcdserverpb.KV/Range', client)).status).toBe(404);
-    await expect(get('/health')).rejects.toThrow();
-    await secure.close();
-    agent.destroy();
   });
 
   test('a client needs a certificate of the client CA; a closing server tells and ends its watches', async () => {

@@ -1,11 +1,13 @@
 import * as fs from 'node:fs';
 import http2 from 'node:http2';
+import https from 'node:https';
 import * as os from 'node:os';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { utf8 } from '../../base/bytes.ts';
 import { systemDisk } from '../../base/disk-system.ts';
 import { silentLogger } from '../../base/log.ts';
 import { systemClock, systemRandom } from '../../base/system.ts';
+import { issueCertificate, type KeyPair, makeAuthority } from '../../pki/certificates.ts';
 import type { Store } from '../api.ts';
 import { openExternalEtcd } from '../external/external-client.ts';
 import { GrpcConnection } from '../grpc/client.ts';
@@ -112,4 +114,31 @@ test('a snapshot is sent no faster than it is taken', async () => {
   expect(bytes).toBe(snapshot.bytes);
   expect(bytes).toBeGreaterThan(24 << 20);
   await client.close();
+});
+
+test('health and metrics are told over HTTP/1.1, too, to who shows a certificate; a connection that stays open does not hold up a stop', async () => {
+  const serial = () => systemRandom.bytes(16);
+  const ca = await makeAuthority('ca', Date.now(), serial());
+  const make = (usage: 'client' | 'server') =>
+    issueCertificate(ca, { commonName: 'x', usage, ipAddresses: ['127.0.0.1'] }, Date.now(), serial());
+  const [server, client] = await Promise.all([make('server'), make('client')]);
+  const tls = { ...server, clientCa: ca.cert };
+  const secure = await serveEtcd({ ...common, store, addresses: ['127.0.0.1'], port: 0, tls });
+  const agent = new https.Agent({ keepAlive: true });
+  const get = (path: string, pair?: KeyPair): Promise<{ status: number | undefined; body: string; version: string }> =>
+    new Promise((resolve, reject) => {
+      const url = `https://127.0.0.1:${secure.port}${path}`;
+      const request = https.get(url, { ca: ca.cert, agent, ...(pair && { ...pair }) }, (response) => {
+        let body = '';
+        response.on('data', (chunk: Buffer) => (body += chunk.toString()));
+        response.on('end', () => resolve({ status: response.statusCode, body, version: response.httpVersion }));
+      });
+      request.on('error', reject);
+    });
+  expect(await get('/health', client)).toEqual({ status: 200, body: '{"health":"true"}\n', version: '1.1' });
+  expect((await get('/metrics', client)).body).toContain('etcd_server_has_leader 1');
+  expect((await get('/etcdserverpb.KV/Range', client)).status).toBe(404);
+  await expect(get('/health')).rejects.toThrow();
+  await secure.close();
+  agent.destroy();
 });
