@@ -1,3 +1,4 @@
+import { errorText } from '../../base/errors.ts';
 import { getPath, isObject, type Json, type JsonObject } from '../machinery/json.ts';
 import { type FieldError, invalid } from '../machinery/status.ts';
 import { invalidValue } from '../machinery/validation.ts';
@@ -66,6 +67,6 @@ function check(expressions: Expressions, { path, text, scope, type }: Found): Fi
     if (type === '' || program.type === type || program.type === 'dyn') return [];
     return [invalidValue(path, text, `must evaluate to ${type}`)];
   } catch (error) {
-    return [invalidValue(path, text, `compilation failed: ERROR: ${expressions.reasonOf(error)}`)];
+    return [invalidValue(path, text, `compilation failed: ERROR: ${errorText(error)}`)];
   }
 }

@@ -1,5 +1,4 @@
 /** Expressions of match conditions and policies: what they may speak of, and their values. Loaded when there is one. */
-import { errorText } from '../../base/errors.ts';
 import type { Attributes, UserInfo } from '../auth/identity.ts';
 import { isObject, type Json, type JsonObject } from '../machinery/json.ts';
 import { registerAuthorizer, type AuthorizerCheck, CelAuthorizer } from '../machinery/cel/library-authorizer.ts';
@@ -103,7 +102,7 @@ export function conditionsHold(
       if (program === undefined) throw new Error(error);
       if (program.run(values, budget) !== true) return false;
     } catch (failure) {
-      errors.push(`expression '${name}' resulted in error: ${errorText(failure).split('\n')[0]}`);
+      errors.push(`expression '${name}' resulted in error: ${reasonOf(failure)}`);
     }
   }
   if (errors.length > 0) throw new Error(errors.join(', '));

@@ -1,6 +1,7 @@
 /** ValidatingAdmissionPolicy (KEP-3488) and MutatingAdmissionPolicy (KEP-3962). */
 import { errorText } from '../../base/errors.ts';
 import type { KindInfo, KindTable } from '../api/kinds.ts';
+import { runReason } from '../machinery/cel/reasons.ts';
 import { cloneJson, getPath, isObject, type Json, jsonEqual, type JsonObject } from '../machinery/json.ts';
 import type { SchemaSource } from '../machinery/openapi.ts';
 import { applyJsonPatch } from '../machinery/patch.ts';
@@ -276,7 +277,7 @@ function run(expression: Expression, one: Case): unknown {
   return expression.program.run(one.values, one.budget);
 }
 
-const firstLine = (error: unknown): string => errorText(error).split('\n')[0]!;
+const firstLine = (error: unknown): string => runReason(errorText(error).split('\n')[0]!);
 
 function messageOf(validation: Validation, one: Case): string {
   if (validation.messageExpression !== undefined) {

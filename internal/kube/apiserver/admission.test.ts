@@ -367,7 +367,7 @@ describe('policies', () => {
     });
     await until(async () => (await create('failing', {}, '?dryRun=All')).status === 422);
     expect((await create('failing')).body.message).toContain(
-      "denied request: expression 'object.nope.deeper == 1' resulted in error: No such key: nope",
+      "denied request: expression 'object.nope.deeper == 1' resulted in error: no such key: nope",
     );
     await withoutPolicy('Validating', 'failing');
   });

@@ -83,12 +83,18 @@ function listPosition(query: URLSearchParams, newest: number): { revision: numbe
   return { revision: match === 'Exact' ? asked! : 0, start: '' };
 }
 
+/** How many objects a client wants at most; 0 for all. Throws 400. */
+export function limitOf(query: URLSearchParams): number {
+  const text = query.get('limit') ?? '';
+  if (!/^\d{0,10}$/.test(text)) throw badRequest(`invalid limit ${JSON.stringify(text)}`);
+  return Number(text);
+}
+
 export async function list(context: RequestContext): Promise<Reply> {
   const { core, kind, info, query } = context;
   const form = negotiate(context.headers.get('accept'), true);
   const selection = parseSelection(kind, query);
-  const limitText = query.get('limit') ?? '';
-  if (!/^\d{0,10}$/.test(limitText)) throw badRequest(`invalid limit ${JSON.stringify(limitText)}`);
+  const limit = limitOf(query);
   const { revision, start } = listPosition(query, core.registry.store.revision);
   let result: Awaited<ReturnType<typeof core.registry.list>>;
   try {
@@ -96,7 +102,7 @@ export async function list(context: RequestContext): Promise<Reply> {
       kind,
       namespace: kind.namespaced ? info.namespace : '',
       selection,
-      limit: Number(limitText),
+      limit,
       revision,
       start,
     });

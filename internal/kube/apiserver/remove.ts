@@ -6,6 +6,7 @@ import { badRequest, conflict, invalid, isStatus, notFound, type Status, success
 import { admissionRequest, groupResource, type RequestContext } from './context.ts';
 import { WriteConflict } from './registry.ts';
 import type { StoredRecord } from './record.ts';
+import { limitOf } from './read.ts';
 import { parseSelection } from './selection.ts';
 import { decodeAny } from './write.ts';
 
@@ -96,7 +97,7 @@ export async function deleteCollection(context: RequestContext): Promise<JsonObj
     kind,
     namespace: info.namespace,
     selection,
-    limit: Number(context.query.get('limit') ?? 0) || 0,
+    limit: limitOf(context.query),
     revision: 0,
     start: '',
   });

@@ -3,6 +3,7 @@ import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import type { KindTable } from '../api/kinds.ts';
 import type { KubeClient } from '../client/api.ts';
+import { admissionPolicyStatusController } from './admission-policy-status.ts';
 import { clusterDnsController } from './cluster-dns.ts';
 import { runControllers } from './context.ts';
 import { daemonSetController } from './daemon-set.ts';
@@ -48,6 +49,7 @@ export function startControllers(options: {
       daemonSetController,
       disruptionController,
       endpointSliceController,
+      admissionPolicyStatusController,
     ],
     options,
   );

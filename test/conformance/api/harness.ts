@@ -11,6 +11,7 @@ import {
   startTestServer,
   type TestServer,
 } from '../../../internal/kube/apiserver/testing.ts';
+import { admissionPolicyStatusController } from '../../../internal/kube/controllers/admission-policy-status.ts';
 import { runControllers } from '../../../internal/kube/controllers/context.ts';
 import { startControllers } from '../../../internal/kube/controllers/index.ts';
 import { namespaceController } from '../../../internal/kube/controllers/namespace.ts';
@@ -195,7 +196,12 @@ export class Cluster {
           startControllers({ ...options, rootCa, podCIDR: '10.42.0.0/16', dnsPort: undefined, provisioners: [] }),
           startScheduler(shared),
         ]
-      : [runControllers([namespaceController, serviceAccountController(rootCa)], options)];
+      : [
+          runControllers(
+            [namespaceController, serviceAccountController(rootCa), admissionPolicyStatusController],
+            options,
+          ),
+        ];
     return new Cluster(server, await pki.client('admin', 'system:masters'), async () => {
       for (const one of running) await one.stop();
     });

@@ -134,6 +134,7 @@ test('conformance: vap-api: discovery, every verb, and the status of a policy', 
         validations: [{ expression: 'object.spec.replicas <= 100', messageExpression: "'too many'" }],
       },
     }),
+    settled: ({ status }) => status?.observedGeneration === 1,
     status: {
       patch: { conditions: [condition] },
       change: (object) => {
@@ -142,6 +143,56 @@ test('conformance: vap-api: discovery, every verb, and the status of a policy', 
       check: (status) => expect(status.conditions).toContainEqual(condition),
     },
   });
+});
+
+test('a policy is told in its status which expressions do not fit the types of its objects', async () => {
+  const { scope } = await scopedNamespace(cluster);
+  const check = async (validations: Any[], more: Any = {}): Promise<Any> => {
+    const name = unique('typed');
+    await policiesOf('Validating').create({
+      apiVersion: registration,
+      kind: 'ValidatingAdmissionPolicy',
+      metadata: { name },
+      spec: scoped(scope, deployments, { ...more, validations }),
+    });
+    return eventually('type checking is done', async () => {
+      const { status } = await policiesOf('Validating').get(name);
+      return status?.observedGeneration === 1 && status.typeChecking;
+    });
+  };
+  const checked = await check([
+    {
+      expression: "object.spec.replicas > '1'",
+      messageExpression: "'wants replicas > 1, got ' + object.spec.replicas",
+    },
+    { expression: 'object.spec.replicas > 1' },
+    { expression: 'object.replicas > 1' },
+  ]);
+  expect(checked.expressionWarnings).toEqual([
+    {
+      fieldRef: 'spec.validations[0].expression',
+      warning: `apps/v1, Kind=Deployment: ERROR: <input>:1:22: found no matching overload for '_>_' applied to '(int, string)'
+ | object.spec.replicas > '1'
+ | .....................^`,
+    },
+    {
+      fieldRef: 'spec.validations[0].messageExpression',
+      warning: `apps/v1, Kind=Deployment: ERROR: <input>:1:28: found no matching overload for '_+_' applied to '(string, int)'
+ | 'wants replicas > 1, got ' + object.spec.replicas
+ | ...........................^`,
+    },
+    {
+      fieldRef: 'spec.validations[2].expression',
+      warning: `apps/v1, Kind=Deployment: ERROR: <input>:1:7: undefined field 'replicas'
+ | object.replicas > 1
+ | ......^`,
+    },
+  ]);
+  const variables = [{ name: 'image', expression: 'object.spec.template.spec.containers[0].image' }];
+  const good = [{ expression: "variables.image.startsWith('a') && object.metadata.labels.exists(k, k == 'a')" }];
+  expect(await check(good, { variables })).toEqual({});
+  const bad = await check([{ expression: 'variables.image > 1' }], { variables });
+  expect(bad.expressionWarnings[0].warning).toContain("'_>_' applied to '(string, int)'");
 });
 
 const selector = { matchLabels: { [unique('nowhere')]: 'true' } };

@@ -12,6 +12,8 @@ export interface Kind {
   /** Names, where generateName cannot make one. */
   name?(index: number): string;
   readonly status?: StatusOf;
+  /** Whether a controller has done with a new object what it does once. */
+  settled?(object: Any): boolean;
 }
 
 export interface StatusOf {
@@ -77,11 +79,19 @@ export async function everyVerb(cluster: Cluster, kind: Kind): Promise<void> {
     },
     ...kind.object(index),
   });
-  const first = await own.create(make(0));
+  const create = async (index: number): Promise<Any> => {
+    const made = await own.create(make(index));
+    if (kind.settled === undefined) return made;
+    return eventually('its controller has seen it', async () => {
+      const live = await own.get(made.metadata.name);
+      return kind.settled!(live) && live;
+    });
+  };
+  const first = await create(0);
   if (kind.name === undefined) expect(first.metadata.name).toMatch(/^every-verb-[a-z0-9]{5}$/);
   const name: string = first.metadata.name;
-  const second = await own.create(make(1));
-  const third = await own.create(make(2));
+  const second = await create(1);
+  const third = await create(2);
   newer(third, second);
   expect((await refusal(own.create({ ...make(0), metadata: { name } }))).reason).toBe('AlreadyExists');
 

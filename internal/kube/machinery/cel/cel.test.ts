@@ -102,9 +102,21 @@ describe('CEL', () => {
     expect(run('self.when < timestamp("2025-01-01T00:00:00Z")')).toBe(true);
     expect(run('self.labels["a/b"] == "c" && self.__namespace__ == "n"')).toBe(true);
     expect(run('self.port == 80 && type(self.port) == int')).toBe(true);
-    expect(() => run('self.nope')).toThrow('nope');
-    expect(() => run('self.replicas == "a"')).toThrow('no such overload');
-    expect(() => run('self.replicas +')).toThrow();
+    const wrong: [expression: string, reason: string][] = [
+      ['self.nope', "<input>:1:5: undefined field 'nope'\n | self.nope\n | ....^"],
+      [
+        'true &&\nself.replicas == "a"',
+        `<input>:2:15: found no matching overload for '_==_' applied to '(int, string)'\n | self.replicas == "a"\n | ..............^`,
+      ],
+      ['!self.replicas', "found no matching overload for '!_' applied to '(int)'"],
+      ['1 in self.list', "found no matching overload for '@in' applied to '(int, list(object))'"],
+      ['self.replicas.startsWith("a")', "found no matching overload for 'startsWith' applied to 'int.(string)'"],
+      ['size(self.replicas)', "found no matching overload for 'size' applied to '(int)'"],
+      ['self.replicas ? 1 : 2', "expected type 'bool' but found 'int'"],
+      ['nobody', "undeclared reference to 'nobody' (in container '')"],
+      ['self.replicas +', "Syntax error: mismatched input '<EOF>'"],
+    ];
+    for (const [expression, reason] of wrong) expect(() => run(expression)).toThrow(reason);
     expect(fieldIdentifier('a__b.c-d/e')).toBe('a__underscores__b__dot__c__dash__d__slash__e');
   });
 

@@ -4,6 +4,7 @@ import { registerLibrary } from './library.ts';
 import { renamedMethods } from './library-strings.ts';
 import { withoutMessages } from './messages.ts';
 import { type Budget, charge, metered } from './meter.ts';
+import { compileReason, runReason, withPlace } from './reasons.ts';
 import type { CelType } from './types.ts';
 import type { CelValue } from './values.ts';
 
@@ -133,12 +134,39 @@ function meter(ast: ASTNode): void {
   });
 }
 
-/** The first line of an error: below it the interpreter draws the place. */
+/** Why an expression has no value, in one line: below it the interpreter draws the place. */
 export function reasonOf(error: unknown): string {
-  return errorText(error).split('\n')[0]!;
+  return runReason(errorText(error).split('\n')[0]!);
 }
 
-/** Parses and checks. Throws Error with the reason, in one line. */
+/** The words and the place of what is wrong with `expression`, which was parsed as `plain`. */
+function compileError(error: unknown, expression: string, plain: string): Error {
+  const reason = compileReason(errorText(error).split('\n')[0]!);
+  const node = (error as { node?: Marked }).node;
+  // Where messages were rewritten, places are of another text.
+  if (node === undefined || plain !== expression) return new Error(reason);
+  return new Error(withPlace(reason, expression, placeOf(node, plain)));
+}
+
+interface Marked {
+  readonly op?: string;
+  readonly args?: unknown;
+  readonly pos?: number;
+  readonly start?: number;
+  readonly end?: number;
+}
+
+/** cel-go marks the operator, the dot and the bracket, where the interpreter marks the first operand. */
+function placeOf(node: Marked, text: string): number {
+  const start = node.pos ?? node.start ?? 0;
+  const first = Array.isArray(node.args) ? (node.args[0] as Marked | undefined) : undefined;
+  if (typeof first !== 'object' || first?.end === undefined || node.op === undefined) return start;
+  const sign = { '.': '.', '[]': '[', '?:': '?' }[node.op] ?? node.op;
+  const found = text.indexOf(sign, first.end);
+  return found < 0 ? start : found;
+}
+
+/** Parses and checks. Throws Error with the reason and, where it is known, the place. */
 export function compile(expression: string, scope: Scope): Program {
   if (expression.length > expressionMax) throw new Error(`expression is longer than ${expressionMax} characters`);
   const plain = withoutMessages(expression, scope.messages ?? []);
@@ -157,7 +185,7 @@ export function compile(expression: string, scope: Scope): Program {
     if (!loose.valid) throw loose.error;
     meter(program.ast);
   } catch (error) {
-    throw new Error(`${reasonOf(error)}`);
+    throw compileError(error, expression, plain);
   }
   const { ast } = program;
   return {

@@ -7,6 +7,7 @@ import { type Budget, CostExceeded } from './meter.ts';
 
 export { requestCostMax } from './meter.ts';
 import { optionalOf } from './optional.ts';
+import { errorText } from '../../../base/errors.ts';
 import { compile, type Program, reasonOf, type Scope, walkNodes } from './program.ts';
 import { celTypeOf } from './types.ts';
 import { type CelValue, celValueOf } from './values.ts';
@@ -70,7 +71,7 @@ function compileRule(rule: ValidationRule, node: Structural, scope: Scope): Comp
       if (one.op === 'id' && one.args === 'oldSelf') transition = true;
     });
   } catch (failure) {
-    error = `compilation failed: ERROR: ${reasonOf(failure)}`;
+    error = `compilation failed: ERROR: ${errorText(failure)}`;
   }
   try {
     if (rule.messageExpression !== undefined) {
@@ -79,7 +80,7 @@ function compileRule(rule: ValidationRule, node: Structural, scope: Scope): Comp
         messageError = 'messageExpression must evaluate to a string';
     }
   } catch (failure) {
-    messageError = `messageExpression compilation failed: ERROR: ${reasonOf(failure)}`;
+    messageError = `messageExpression compilation failed: ERROR: ${errorText(failure)}`;
   }
   const roots = new Map([
     ['self', node],

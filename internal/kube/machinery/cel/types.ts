@@ -62,6 +62,9 @@ const stringFormats: Readonly<Record<string, CelType>> = {
   duration: 'google.protobuf.Duration',
 };
 
+/** How expressions see a text of that format. */
+export const stringType = (format: unknown): CelType => stringFormats[String(format)] ?? 'string';
+
 /** How expressions see a node. `own`: the root or an embedded resource, which has apiVersion, kind and the name in metadata. */
 export function celTypeOf(node: Structural, own = false): CelType {
   if (node.intOrString) return 'dyn';
@@ -73,7 +76,7 @@ export function celTypeOf(node: Structural, own = false): CelType {
     case 'number':
       return 'double';
     case 'string':
-      return stringFormats[String(node.raw.format)] ?? 'string';
+      return stringType(node.raw.format);
     case 'array':
       return { list: node.items === undefined ? 'dyn' : celTypeOf(node.items, node.items.embeddedResource) };
     case 'object':

@@ -266,7 +266,7 @@ describe('rules', () => {
     ];
     expect(run(next as unknown as Json, old)).toEqual(['spec.items[1].size: Forbidden: a may not shrink']);
     expect(run({ spec: { min: 1 } })).toEqual([
-      'spec: Invalid value: "object": No such key: max evaluating rule: self.min <= self.max',
+      'spec: Invalid value: "object": no such key: max evaluating rule: self.min <= self.max',
     ]);
   });
 
