@@ -58,7 +58,7 @@ const requestMs = 10_000;
 /** Defragmenting and hashing a large database take their time. */
 const longRequestMs = 120_000;
 /** Of a snapshot, before the one that sends it has to wait. */
-const snapshotWaitingBytes = 8 << 20;
+const snapshotWaitingBytes = 1 << 20;
 /** What `status` tells is asked for this often. */
 const statusEveryMs = 30_000;
 /** Reads are tried again on another address this many times. */
