@@ -236,7 +236,7 @@ export class GroupCluster implements Cluster {
       this.#publish()
         .then(() => this.#promote())
         .catch((error: unknown) => {
-          if (!isTransient(error))
+          if (!this.#closed && !isTransient(error))
             this.#options.log.warn('store: the members were not changed', { error: errorText(error) });
         })
         .finally(() => {
