@@ -288,6 +288,7 @@ async function apply(context: RequestContext, parameters: WriteParameters, body:
   const undeclared: string[] = [];
   const decoded = decodeBody(body, 'application/apply-patch+yaml', {
     undeclared,
+    keyedPaths: true,
     schema: bodySchema(kind),
     source: core.schemas,
     fieldValidation: parameters.fieldValidation,

@@ -18,6 +18,8 @@ export interface DecodeOptions {
   expect?: { apiVersion: string; kind: string };
   /** Takes the paths of fields that the schema does not name, in place of a complaint about each. */
   undeclared?: string[];
+  /** Paths name elements of keyed lists by their keys, as server-side apply does: `containers[name="c"]`. */
+  keyedPaths?: boolean;
 }
 
 export interface Decoded {
@@ -77,7 +79,7 @@ function decodeWith(value: unknown, duplicates: string[], options: DecodeOptions
   if (options.schema === undefined) {
     return finish(object, duplicates, options);
   }
-  const walk: Walk = { source: options.source, unknown: [] };
+  const walk: Walk = { source: options.source, unknown: [], keyed: options.keyedPaths === true };
   const name = options.schema.slice(options.schema.lastIndexOf('.') + 1);
   const decoded = decodeValue(
     walk,
@@ -130,6 +132,7 @@ interface Walk {
   source: SchemaSource;
   /** Paths of fields that the schema does not name. */
   unknown: string[];
+  keyed: boolean;
 }
 
 function jsonType(value: unknown): string {
@@ -185,12 +188,22 @@ function decodeValue(
       return value.map((item, index) =>
         item === null
           ? zeroOf(walk, items)
-          : (decodeValue(walk, items, item, `${path}[${index}]`, owner, expect) ?? null),
+          : (decodeValue(walk, items, item, `${path}${elementName(walk, schema, item, index)}`, owner, expect) ?? null),
       );
     }
     default:
       return decodeStruct(walk, schema, given, value, path, owner, expect);
   }
+}
+
+/** `[0]`, or by the keys of a keyed list (structured-merge-diff, PathElement). */
+function elementName(walk: Walk, schema: Schema, item: unknown, index: number): string {
+  const keys = schema.listType === 'map' ? schema.listMapKeys : undefined;
+  if (!walk.keyed || keys === undefined || !isObject(item)) return `[${index}]`;
+  const items = schema.items === undefined ? {} : resolve(walk.source, schema.items);
+  const value = (key: string): unknown => item[key] ?? propertyOf(items, key)?.default;
+  const said = keys.toSorted().filter((key) => value(key) !== undefined);
+  return said.length === 0 ? `[${index}]` : `[${said.map((key) => `${key}=${JSON.stringify(value(key))}`).join(',')}]`;
 }
 
 /** What a null element of a list or map becomes in Go. */
