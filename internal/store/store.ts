@@ -222,6 +222,8 @@ async function openParts(options: StoreOptions): Promise<Parts> {
       ...(options.segmentBytes !== undefined && { segmentBytes: options.segmentBytes }),
       ...options.unsynced,
     });
+    // A crash while another member's state took the place of this one's: that has begun only after the journal had it.
+    if (files.saved().membership === undefined && (await files.received()) !== undefined) await files.install();
     if (files.saved().membership === undefined) await begin(options, files, journal, identity);
     const received = await files.received();
     const storage = await JournalStorage.open({
