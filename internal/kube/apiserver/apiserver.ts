@@ -26,6 +26,8 @@ import { serviceAddresses, WebhookClient } from './webhook-client.ts';
 import { Compactor } from './compactor.ts';
 import type { Core } from './context.ts';
 import { Conversions } from './convert.ts';
+import { Aggregator } from './aggregation/aggregator-client.ts';
+import { aggregatedOpenApi } from './aggregation/documents.ts';
 import type { AuditPolicy } from './audit/policy.ts';
 import type { AuditSink } from './audit/trail.ts';
 import { AtRest } from './encryption/at-rest.ts';
@@ -48,6 +50,8 @@ export interface ApiServerPki {
   readonly clientCa: string;
   /** CA of aggregation-layer clients; published for extension servers. */
   readonly requestHeaderCa?: string;
+  /** What this server shows to extension servers, signed by that CA. */
+  readonly requestHeaderClient?: { readonly cert: string; readonly key: string } | undefined;
   /** CA that signed kubelets' serving certificates. */
   readonly kubeletCa: string;
   /** What this server shows to kubelets. */
@@ -96,7 +100,7 @@ export interface ApiServer {
   /** Answers paths beside the API on the same port. */
   extend(extension: Extension): void;
   /** Takes renewed certificates up, without a break. */
-  renew(pki: Pick<ApiServerPki, 'server' | 'kubeletClient'>): void;
+  renew(pki: Pick<ApiServerPki, 'server' | 'kubeletClient' | 'requestHeaderClient'>): void;
   /** Empty when it is ready to serve, else why not. */
   notReady(): string;
   /** Ends watches, timers and connections; the store stays open. */
@@ -166,7 +170,9 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     log,
   };
   let started = false;
+  let aggregator: Aggregator | undefined;
   let serving = pki.server;
+  let { requestHeaderClient } = pki;
   const nodes = new KubeletClient({ ...pki.kubeletClient, ca: pki.kubeletCa }, log);
   const app = new ApiApp({
     core,
@@ -174,7 +180,9 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     atRest,
     audit: options.audit,
     tokenUser: (token) => bootstrapUser(token, (name) => lookups.get('', 'secrets', 'kube-system', name), clock.now()),
-    openapi: liveOpenApi(options.openapi, live, 'v1.36.0'),
+    openapi: aggregatedOpenApi(liveOpenApi(options.openapi, live, 'v1.36.0'), () => aggregator),
+    aggregator: () => aggregator,
+    remoteVersions: () => aggregator?.versions() ?? [],
     serverAddress: `${config.advertiseAddress}:${config.port}`,
     architecture: config.architecture,
     checks: [
@@ -187,6 +195,19 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const rbac = new RbacFeed({ policy, registry, hub, kinds, clock, log });
   const compactor = new Compactor(store, clock, log);
   const caller = new SelfCaller(app);
+  const apiServices = kinds.byResource('apiregistration.k8s.io', 'v1', 'apiservices');
+  if (apiServices !== undefined)
+    aggregator = new Aggregator({
+      kind: apiServices,
+      kinds: live,
+      registry,
+      hub,
+      caller,
+      clock,
+      random,
+      log,
+      client: () => requestHeaderClient,
+    });
   const endpoints = new ServerEndpoints({
     store,
     caller,
@@ -207,11 +228,13 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       requestHeaderCa: pki.requestHeaderCa,
       now: clock.now(),
     });
+    await aggregator?.start();
     await endpoints.start();
   } catch (error) {
     rbac.close();
     custom?.close();
     configurations.close();
+    aggregator?.close();
     hub.close();
     throw error;
   }
@@ -231,8 +254,10 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       return listener;
     },
     extend: (extension) => app.extend(extension),
-    renew: ({ server, kubeletClient }) => {
+    renew: (renewed) => {
+      const { server, kubeletClient } = renewed;
       serving = server;
+      requestHeaderClient = renewed.requestHeaderClient ?? requestHeaderClient;
       nodes.renew({ ...kubeletClient, ca: pki.kubeletCa });
       for (const listener of listeners) listener.renew(server);
     },
@@ -243,6 +268,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       rbac.close();
       custom?.close();
       configurations.close();
+      aggregator?.close();
       webhooks.close();
       hub.close();
       await atRest.close();

@@ -7,6 +7,7 @@ import { forbiddenText } from '../auth/authorizer.ts';
 import { forwardedUser } from '../auth/front-proxy.ts';
 import type { Attributes, UserInfo } from '../auth/identity.ts';
 import { badRequest, failure, forbidden } from '../machinery/status.ts';
+import type { Aggregator } from './aggregation/aggregator-client.ts';
 import type { AuditPolicy } from './audit/policy.ts';
 import { type AuditSink, AuditTrail } from './audit/trail.ts';
 import { emptyLog, connectTarget, type KubeletTarget } from './connect.ts';
@@ -18,7 +19,7 @@ import { serveEncryption } from './encryption/endpoint.ts';
 import { Metrics } from './metrics.ts';
 import { decodeProtobuf } from './protobuf/decode.ts';
 import { proxyTarget } from './proxy.ts';
-import { forward } from './proxy-client.ts';
+import { forward, type ProxyTarget } from './proxy-client.ts';
 import { errorStatus, type Reply, statusReply, textReply, toResponse } from './reply.ts';
 import { parseRequest, type RequestInfo } from './request-info.ts';
 import { pathNotFound, serveResource, subresourceOf } from './resources.ts';
@@ -54,6 +55,8 @@ export interface AppOptions extends Omit<DocumentOptions, 'metrics'> {
   readonly core: Core;
   readonly nodes: NodeGateway;
   readonly atRest: AtRest;
+  /** Groups that other servers serve. */
+  readonly aggregator?: () => Aggregator | undefined;
   /** What is recorded of requests, and where. */
   readonly audit?: { readonly policy: AuditPolicy; readonly sink: AuditSink } | undefined;
   /** Who knows bearer tokens that are no service account's. */
@@ -270,6 +273,14 @@ export class ApiApp {
     user: UserInfo,
     trail: AuditTrail | undefined,
   ): Promise<Reply> {
+    const remote = this.#options.aggregator?.()?.remote(info.path);
+    if (remote !== undefined) {
+      const bodyless = request.method === 'GET' || request.method === 'HEAD';
+      const body = bodyless ? undefined : await (env.body?.() ?? readBody(request));
+      const path = `${url.pathname}${url.search}`;
+      const passed = { method: request.method, path, headers: request.headers, body, user };
+      return this.#options.aggregator!()!.serve(remote, passed);
+    }
     if (!info.isResource) {
       const path = info.path.length > 1 && info.path.endsWith('/') ? info.path.slice(0, -1) : info.path;
       if (path.startsWith(encryptionPath))
@@ -314,7 +325,7 @@ export class ApiApp {
     request: Request,
     env: ApiEnv,
     closed: (ended: () => void) => void,
-  ): Promise<KubeletTarget | Reply> {
+  ): Promise<KubeletTarget | ProxyTarget | Reply> {
     let trail: AuditTrail | undefined;
     try {
       const url = new URL(request.url);
@@ -322,11 +333,19 @@ export class ApiApp {
       if (info === undefined) throw badRequest('the path is not valid percent-encoding');
       trail = this.#trail(request, env, url, info, auditId(request.headers, this.#core.random));
       const user = await this.authorize(request, env, info, trail);
+      const aggregator = this.#options.aggregator?.();
+      const remote = aggregator?.remote(info.path);
+      if (remote !== undefined) {
+        const to = await aggregator!.target(remote, `${url.pathname}${url.search}`, user);
+        trail?.switched();
+        closed(() => trail?.complete(101));
+        return to;
+      }
       if (!info.isResource || !upgradable.has(info.subresource)) throw badRequest('this path does not upgrade');
-      if (info.verb === 'get') await this.#check(user, info, 'create', trail);
+      if (info.verb === 'get' && info.subresource !== 'proxy') await this.#check(user, info, 'create', trail);
       const context = this.#context(request, env, url, info, user, trail);
       if (subresourceOf(context.kind, info.subresource) === undefined) throw pathNotFound();
-      const target = await connectTarget(context);
+      const target = info.subresource === 'proxy' ? await proxyTarget(context) : await connectTarget(context);
       if (target === emptyLog) return textReply('');
       trail?.switched();
       closed(() => trail?.complete(101));
@@ -344,4 +363,4 @@ function auditId(headers: Headers, random: Random): string {
   return /^[\x21-\x7e]{1,64}$/.test(given) ? given : uuid(random);
 }
 
-const upgradable = new Set(['exec', 'attach', 'portforward']);
+const upgradable = new Set(['exec', 'attach', 'portforward', 'proxy']);

@@ -2,6 +2,8 @@
 import type { OpenApiDocuments } from '../api/builtin.ts';
 import type { JsonObject } from '../machinery/json.ts';
 import { notAcceptable } from '../machinery/status.ts';
+import type { RemoteVersion } from './aggregation/aggregator-client.ts';
+import { mergedDiscovery, mergedGroup, mergedGroupList } from './aggregation/documents.ts';
 import type { Core } from './context.ts';
 import { aggregated, coreVersions, groupList, groupOf, resourceList, wantsAggregated } from './discovery.ts';
 import { negotiate, parseAccept } from './negotiation.ts';
@@ -17,6 +19,8 @@ export interface HealthCheck {
 
 export interface DocumentOptions {
   readonly openapi: OpenApiDocuments;
+  /** Versions of groups that other servers serve. */
+  readonly remoteVersions?: (() => readonly RemoteVersion[]) | undefined;
   readonly checks: readonly HealthCheck[];
   /** `host:port` that clients reach this server by. */
   readonly serverAddress: string;
@@ -64,6 +68,7 @@ function health(checks: readonly HealthCheck[], kind: string): Handler {
 /** The handler of a path, which ends without a slash. */
 export function documentHandlers(core: Core, options: DocumentOptions): (path: string) => Handler | undefined {
   const { kinds } = core;
+  const remote = (): readonly RemoteVersion[] => options.remoteVersions?.() ?? [];
   const document = (request: Request, value: JsonObject | undefined): Reply => {
     const form = negotiate(request.headers.get('accept'), false);
     if (value === undefined) throw pathNotFound();
@@ -72,7 +77,8 @@ export function documentHandlers(core: Core, options: DocumentOptions): (path: s
   const discover = (request: Request, isCore: boolean, old: () => JsonObject): Reply => {
     const wanted = wantsAggregated(request.headers.get('accept'));
     if (wanted === undefined) return document(request, old());
-    const reply = jsonReply(aggregated(kinds, isCore, wanted.version));
+    const own = aggregated(kinds, isCore, wanted.version);
+    const reply = jsonReply(isCore ? own : mergedDiscovery(own, remote()));
     reply.headers['content-type'] = wanted.contentType;
     reply.headers.vary = 'Accept';
     return reply;
@@ -84,7 +90,8 @@ export function documentHandlers(core: Core, options: DocumentOptions): (path: s
     if (api === 'api')
       return second === undefined ? (request) => document(request, resourceList(kinds, '', first)) : undefined;
     if (api !== 'apis') return undefined;
-    if (second === undefined) return (request) => document(request, groupOf(kinds, first));
+    if (second === undefined)
+      return (request) => document(request, mergedGroup(groupOf(kinds, first), first, remote()));
     return (request) => document(request, resourceList(kinds, first, second));
   };
   const groupDocumentPaths = (): string[] =>
@@ -94,7 +101,7 @@ export function documentHandlers(core: Core, options: DocumentOptions): (path: s
     });
   const handlers: Record<string, Handler> = {
     '/api': (request) => discover(request, true, () => coreVersions(kinds, options.serverAddress)),
-    '/apis': (request) => discover(request, false, () => groupList(kinds)),
+    '/apis': (request) => discover(request, false, () => mergedGroupList(groupList(kinds), remote())),
     '/version': () => jsonReply({ ...versionInfo, platform: `linux/${options.architecture}` }),
     '/metrics': () => ({
       status: 200,

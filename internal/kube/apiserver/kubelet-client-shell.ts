@@ -1,5 +1,4 @@
 import { request as httpsRequest } from 'node:https';
-import tls from 'node:tls';
 import type { Duplex } from 'node:stream';
 import { errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
@@ -7,6 +6,7 @@ import { failure } from '../machinery/status.ts';
 import type { KubeletTarget } from './connect.ts';
 import { forward, streamed } from './proxy-client.ts';
 import type { Reply } from './reply.ts';
+import { passThrough } from './upgrade-client.ts';
 
 /** How the API server talks to kubelets: with a client certificate, and believing only serving certificates of our CA for the node's name. */
 export interface KubeletCredentials {
@@ -17,7 +17,6 @@ export interface KubeletCredentials {
 }
 
 const connectMs = 10_000;
-const headBytesMax = 64 * 1024;
 const errorBytesMax = 64 * 1024;
 
 function unreachable(target: KubeletTarget, error: unknown): Error {
@@ -121,49 +120,16 @@ export class KubeletClient {
     client: Duplex,
     head: Uint8Array,
   ): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const upstream = tls.connect({ ...this.#tls(target), ALPNProtocols: ['http/1.1'] });
-      let answered = false;
-      const timer = setTimeout(() => upstream.destroy(new Error('dial timeout')), connectMs);
-      const fail = (error: Error): void => {
-        clearTimeout(timer);
-        upstream.destroy();
-        if (answered) client.destroy();
-        else reject(unreachable(target, error));
-      };
-      upstream.on('error', fail);
-      client.on('error', () => upstream.destroy());
-      upstream.once('secureConnect', () => {
-        clearTimeout(timer);
-        let text = `${method} ${target.path} HTTP/1.1\r\nHost: ${target.host}:${target.port}\r\n`;
-        for (const [name, value] of Object.entries(headers)) text += `${name}: ${value}\r\n`;
-        upstream.write(`${text}\r\n`);
-        if (head.length > 0) upstream.write(head);
-      });
-      let buffered = Buffer.alloc(0);
-      const onData = (piece: Buffer): void => {
-        buffered = Buffer.concat([buffered, piece]);
-        const end = buffered.indexOf('\r\n\r\n');
-        if (end < 0) {
-          if (buffered.length > headBytesMax) fail(new Error('the kubelet sent too long a header'));
-          return;
-        }
-        upstream.off('data', onData);
-        answered = true;
-        client.write(buffered);
-        upstream.pipe(client);
-        client.pipe(upstream);
-        resolve();
-      };
-      upstream.on('data', onData);
-      upstream.once('close', () => {
-        if (answered) client.end();
-        else fail(new Error('the kubelet closed the connection'));
-      });
-      client.once('close', () => {
-        upstream.destroy();
-        this.#log.debug('stream closed', { node: target.node, path: target.path.split('?', 1)[0] });
-      });
+    const { host, port, ...credentials } = this.#tls(target);
+    return passThrough(
+      { host, port, path: target.path, name: `${host}:${port}`, tls: credentials },
+      method,
+      Object.entries(headers),
+      client,
+      head,
+      () => this.#log.debug('stream closed', { node: target.node, path: target.path.split('?', 1)[0] }),
+    ).catch((error: unknown) => {
+      throw unreachable(target, error);
     });
   }
 }

@@ -15,6 +15,7 @@ import {
   type PeerSocket,
 } from '../auth/client-certificates-shell.ts';
 import type { ApiApp, ApiEnv } from './app.ts';
+import { forwardUpgrade } from './proxy-client.ts';
 import type { KubeletClient } from './kubelet-client-shell.ts';
 import { type Reply, replyOf, type ReplySink, warningHeaders } from './reply.ts';
 import { BodyBudget, IncomingBody } from './request-body-server.ts';
@@ -345,6 +346,21 @@ async function upgrade(
     socket.end(body);
   };
   if ('body' in target) return refuse(target);
+  if ('scheme' in target) {
+    const given = headersOf(incoming);
+    const protocols = given.get('sec-websocket-protocol');
+    if (protocols !== null) given.set('sec-websocket-protocol', sanitized('sec-websocket-protocol', protocols));
+    try {
+      await forwardUpgrade(target, method, given, socket, head);
+    } catch (error) {
+      refuse({
+        status: 503,
+        headers: { 'content-type': 'application/json' },
+        body: [Buffer.from(statusJson(503, 'ServiceUnavailable', errorText(error)))],
+      });
+    }
+    return;
+  }
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(incoming.headers)) {
     if (value === undefined || !(passedOn.includes(name) || name.startsWith('sec-websocket-'))) continue;

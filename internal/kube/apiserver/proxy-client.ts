@@ -3,7 +3,9 @@ import http, { type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import { errorText } from '../../base/errors.ts';
 import { failure } from '../machinery/status.ts';
+import type { Duplex } from 'node:stream';
 import type { Reply, ReplySink } from './reply.ts';
+import { passThrough } from './upgrade-client.ts';
 
 export interface ProxyTarget {
   readonly scheme: 'http' | 'https';
@@ -14,7 +16,13 @@ export interface ProxyTarget {
   /** The Host header, and the name that a certificate has to prove. */
   readonly name: string;
   /** Undefined: whatever certificate the other shows is taken, as upstream does for pods. */
-  readonly trust?: { readonly ca: string | readonly string[]; readonly cert?: string; readonly key?: string };
+  readonly trust?: {
+    /** Without one: the system's authorities. */
+    readonly ca?: string;
+    readonly insecure?: boolean;
+    readonly cert?: string;
+    readonly key?: string;
+  };
   /** Beside the client's own. */
   readonly headers?: readonly (readonly [string, string])[];
 }
@@ -36,6 +44,27 @@ const ours = new Set([
 
 function passedOn(name: string): boolean {
   return !ours.has(name) && !name.startsWith('impersonate-') && !name.startsWith('x-remote-');
+}
+
+/** An upgraded connection to a pod, a Service or an extension server. Rejects with 503 as long as nothing was answered. */
+export function forwardUpgrade(
+  target: ProxyTarget,
+  method: string,
+  given: Headers,
+  client: Duplex,
+  head: Uint8Array,
+): Promise<void> {
+  const headers: [string, string][] = [];
+  given.forEach((value, name) => {
+    if (passedOn(name)) headers.push([name, value]);
+  });
+  headers.push(['connection', 'Upgrade'], ['upgrade', given.get('upgrade') ?? '']);
+  for (const [name, value] of target.headers ?? []) headers.push([name, value]);
+  const { host, port, path, name } = target;
+  const tls = target.scheme === 'https' ? { ...tlsOf(target), servername: name } : undefined;
+  return passThrough({ host, port, path, name, tls }, method, headers, client, head).catch((error: unknown) => {
+    throw failure(503, 'ServiceUnavailable', `error trying to reach service: ${errorText(error)}`);
+  });
 }
 
 const connectMs = 10_000;
@@ -62,6 +91,18 @@ export function streamed(response: IncomingMessage, sink: ReplySink, abandon: ()
     response.destroy();
     abandon();
   };
+}
+
+/** Whom to believe, and what to show. */
+export function tlsOf({ trust }: ProxyTarget): {
+  ca?: string;
+  cert?: string;
+  key?: string;
+  rejectUnauthorized: boolean;
+} {
+  if (trust === undefined) return { rejectUnauthorized: false };
+  const { insecure, ...rest } = trust;
+  return { ...rest, rejectUnauthorized: insecure !== true };
 }
 
 /** Sends the request on and gives the answer as it comes. Throws 503 when the other cannot be reached. */
@@ -99,12 +140,7 @@ export function forward(
             {
               ...common,
               servername: target.name,
-              ...(target.trust === undefined
-                ? { rejectUnauthorized: false }
-                : {
-                    ...target.trust,
-                    ca: typeof target.trust.ca === 'string' ? target.trust.ca : [...target.trust.ca],
-                  }),
+              ...tlsOf(target),
             },
             take,
           )

@@ -4,7 +4,7 @@ import { badRequest, notFound, serviceUnavailable } from '../machinery/status.ts
 import { admitConnect, kubeletOf, type KubeletTarget } from './connect.ts';
 import { groupResource, type RequestContext } from './context.ts';
 import type { ProxyTarget } from './proxy-client.ts';
-import { selectAll } from './selection.ts';
+import { readyEndpoint } from './service-endpoint.ts';
 
 const objects = (value: Json | undefined): JsonObject[] => (Array.isArray(value) ? value.filter(isObject) : []);
 
@@ -70,28 +70,7 @@ async function serviceTarget(context: RequestContext): Promise<ProxyTarget> {
       : ports.find((one) => one.name === port || String(one.port) === port);
   if (chosen === undefined)
     throw serviceUnavailable(`no service port ${JSON.stringify(port)} found for service ${JSON.stringify(name)}`);
-  const slices = core.kinds.byResource('discovery.k8s.io', 'v1', 'endpointslices');
-  const found: { ip: string; port: number }[] = [];
-  if (slices !== undefined) {
-    const { records } = await core.registry.list({
-      kind: slices,
-      namespace: info.namespace,
-      selection: selectAll,
-      limit: 0,
-      revision: 0,
-      start: '',
-    });
-    for (const { record } of records) {
-      if (record.header.l?.['kubernetes.io/service-name'] !== name) continue;
-      const slice = core.registry.objectOf(slices, record);
-      const number = objects(slice.ports).find((one) => (one.name ?? '') === (chosen.name ?? ''))?.port;
-      if (typeof number !== 'number') continue;
-      for (const endpoint of objects(slice.endpoints))
-        if (getPath(endpoint, 'conditions', 'ready') !== false && Array.isArray(endpoint.addresses))
-          found.push({ ip: String(endpoint.addresses[0]), port: number });
-    }
-  }
-  if (found.length === 0) throw serviceUnavailable(`no endpoints available for service ${JSON.stringify(name)}`);
-  const { ip, port: number } = found[Math.floor(core.random.float() * found.length)]!;
-  return { scheme, host: ip, port: number, path: pathOf(context), name: ip, headers: forwardedFor(context) };
+  const endpoint = await readyEndpoint(core, info.namespace, name, typeof chosen.name === 'string' ? chosen.name : '');
+  if (endpoint === undefined) throw serviceUnavailable(`no endpoints available for service ${JSON.stringify(name)}`);
+  return { scheme, ...endpoint, path: pathOf(context), name: endpoint.host, headers: forwardedFor(context) };
 }

@@ -106,6 +106,7 @@ export async function startApi(
     address?: string;
     /** CA of front proxies. */
     requestHeaderCa?: string;
+    requestHeaderClient?: KeyPair;
     audit?: Parameters<typeof createApiServer>[0]['audit'];
     encryptionKey?: Uint8Array;
     secretsEncryption?: boolean;
@@ -121,6 +122,7 @@ export async function startApi(
       server: pki.server,
       clientCa: pki.clientCa.cert,
       ...(options.requestHeaderCa === undefined ? {} : { requestHeaderCa: options.requestHeaderCa }),
+      requestHeaderClient: options.requestHeaderClient,
       kubeletCa: pki.serverCa.cert,
       kubeletClient: pki.kubeletClient,
       serviceAccount: { key: signing.key, publicKeys: [signing.publicKey] },
@@ -155,6 +157,7 @@ export async function startTestServer(
     schemas?: SchemaSource;
     /** CA of front proxies. */
     requestHeaderCa?: string;
+    requestHeaderClient?: KeyPair;
     audit?: Parameters<typeof createApiServer>[0]['audit'];
     encryptionKey?: Uint8Array;
     secretsEncryption?: boolean;

@@ -96,7 +96,11 @@ export async function startJoining(options: {
       addresses,
       ensure: (now) => ensureServerPki(config, paths, now, clock, random),
       changed: () => {
-        api.renew({ server: pair('apiserver'), kubeletClient: pair('apiserver-kubelet-client') });
+        api.renew({
+          server: pair('apiserver'),
+          kubeletClient: pair('apiserver-kubelet-client'),
+          requestHeaderClient: pair('request-header-client'),
+        });
         control.renew();
         try {
           publishKubeconfig(config, paths);

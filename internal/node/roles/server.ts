@@ -52,6 +52,7 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
       server: pair('apiserver'),
       clientCa: pem('client-ca.crt'),
       requestHeaderCa: pem('request-header-ca.crt'),
+      requestHeaderClient: pair('request-header-client'),
       kubeletCa: pem('server-ca.crt'),
       kubeletClient: pair('apiserver-kubelet-client'),
       serviceAccount: { key: pem('service-account.key'), publicKeys: [pem('service-account.pub')] },
