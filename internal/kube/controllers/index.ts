@@ -16,6 +16,7 @@ import { nodeIpamController } from './node-ipam.ts';
 import { nodeLifecycleController } from './node-lifecycle.ts';
 import { persistentVolumeController, type VolumeProvisioner } from './persistent-volume.ts';
 import { replicaSetController } from './replica-set.ts';
+import { resourceQuotaController } from './resource-quota.ts';
 import { serviceAccountController } from './service-account.ts';
 import { statefulSetController } from './stateful-set.ts';
 
@@ -50,6 +51,7 @@ export function startControllers(options: {
       disruptionController,
       endpointSliceController,
       admissionPolicyStatusController,
+      resourceQuotaController,
     ],
     options,
   );
