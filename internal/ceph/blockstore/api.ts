@@ -69,9 +69,15 @@ export interface ObjectStore {
   stat(cid: CollectionId, key: ObjectKey): ObjectStat | undefined;
   /**
    * Bytes at [offset, offset+length) cut at the object's size; holes read as zeros. Undefined when the object is not there. They may be the store's
-   * own: nobody may change them.
+   * own: nobody may change them. `fromDisk`: past caches, so that what the disk has lost shows.
    */
-  read(cid: CollectionId, key: ObjectKey, offset: number, length: number): Promise<Uint8Array | undefined>;
+  read(
+    cid: CollectionId,
+    key: ObjectKey,
+    offset: number,
+    length: number,
+    fromDisk?: boolean,
+  ): Promise<Uint8Array | undefined>;
   /** Allocated ranges (4 KiB granularity) inside [offset, offset+length), cut at the object's size, ascending, merged. */
   extents(cid: CollectionId, key: ObjectKey, offset: number, length: number): { offset: number; length: number }[];
   xattr(cid: CollectionId, key: ObjectKey, name: string): Uint8Array | undefined;

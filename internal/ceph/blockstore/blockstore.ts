@@ -455,7 +455,13 @@ class Store implements BlockStore {
     return onode && { size: onode.size };
   }
 
-  async read(cid: CollectionId, key: ObjectKey, offset: number, length: number): Promise<Uint8Array | undefined> {
+  async read(
+    cid: CollectionId,
+    key: ObjectKey,
+    offset: number,
+    length: number,
+    fromDisk = false,
+  ): Promise<Uint8Array | undefined> {
     return readObject(
       {
         disk: this.#options.disk,
@@ -467,6 +473,7 @@ class Store implements BlockStore {
       },
       offset,
       length,
+      fromDisk,
     );
   }
 

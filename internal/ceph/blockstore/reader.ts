@@ -35,6 +35,7 @@ export async function readObject(
   context: ReadContext,
   offset: number,
   length: number,
+  fromDisk: boolean,
 ): Promise<Uint8Array | undefined> {
   for (let attempt = 1; ; attempt++) {
     const onode = context.find();
@@ -45,7 +46,7 @@ export async function readObject(
     const first = Math.floor(offset / blockBytes);
     const count = Math.ceil(end / blockBytes) - first;
     const at = offset - first * blockBytes;
-    const ready = count <= cachedBlocks ? fromMemory(context.data, onode, first, count) : undefined;
+    const ready = !fromDisk && count <= cachedBlocks ? fromMemory(context.data, onode, first, count) : undefined;
     if (ready !== undefined) return count * blockBytes === end - offset ? ready : ready.subarray(at, at + end - offset);
     const { changes } = context.data;
     const { buffers } = context;

@@ -12,6 +12,16 @@ export interface MgrCommand {
 
 const states = 'name=states,type=CephString,n=N,req=false';
 
+/** `scrub`, `deep-scrub` and `repair` of something. */
+function scrubCommands(of: string, parameter: string, what: string): MgrCommand[] {
+  const module = of.split(' ')[0]!;
+  return [
+    { signature: `${of} scrub ${parameter}`, help: `compare the copies of ${what}`, module, perm: 'rw' },
+    { signature: `${of} deep-scrub ${parameter}`, help: `read and compare all data of ${what}`, module, perm: 'rw' },
+    { signature: `${of} repair ${parameter}`, help: `mend wrong copies of ${what} from good ones`, module, perm: 'rw' },
+  ];
+}
+
 /** The commands that the mgr executes, with upstream's signatures. `handlers.ts` has what each does. */
 export const mgrCommands: readonly MgrCommand[] = [
   { signature: 'pg stat', help: 'count placement groups by state', module: 'pg', perm: 'r' },
@@ -66,6 +76,9 @@ export const mgrCommands: readonly MgrCommand[] = [
     module: 'pg',
     perm: 'r',
   },
+  ...scrubCommands('pg', 'name=pgid,type=CephPgid', 'one placement group'),
+  ...scrubCommands('osd', 'name=who,type=CephString', 'the placement groups that an OSD leads, or all OSDs'),
+  ...scrubCommands('osd pool', 'name=who,type=CephPoolname,n=N', 'the placement groups of pools'),
   { signature: 'osd perf', help: 'show how fast OSDs commit', module: 'osd', perm: 'r' },
   {
     signature:

@@ -43,9 +43,12 @@ export interface HealthOptions {
   skewMinObjects: number;
   skewMinPoolObjects: number;
   skewMax: number;
-  /** Age after which a scrub is late: interval and ratio of upstream in one. Seconds. */
-  scrubLateSec: number;
-  deepScrubLateSec: number;
+  /** `osd_scrub_max_interval` and `osd_deep_scrub_interval`, seconds, where the pool has none of its own. */
+  scrubMaxSec: number;
+  deepScrubSec: number;
+  /** `mon_warn_pg_not_scrubbed_ratio` and `mon_warn_pg_not_deep_scrubbed_ratio`: share of the interval beyond it; 0: no warning. */
+  scrubLateRatio: number;
+  deepScrubLateRatio: number;
   /** `mon_warn_on_misplaced`. */
   warnOnMisplaced: boolean;
 }
@@ -60,8 +63,10 @@ export const defaultHealthOptions: HealthOptions = {
   skewMinObjects: 10000,
   skewMinPoolObjects: 1000,
   skewMax: 10,
-  scrubLateSec: 7 * 86400 * 1.5,
-  deepScrubLateSec: 7 * 86400 * 1.75,
+  scrubMaxSec: 7 * 86400,
+  deepScrubSec: 7 * 86400,
+  scrubLateRatio: 0.5,
+  deepScrubLateRatio: 0.75,
   warnOnMisplaced: false,
 };
 
@@ -81,6 +86,10 @@ export function healthOptions(config: ReadonlyMap<string, string>, poolDefaultSi
     poolDefaultSize: number('osd_pool_default_size', poolDefaultSize),
     quotaWarnPercent: number('mon_pool_quota_warn_threshold', d.quotaWarnPercent),
     quotaCriticalPercent: number('mon_pool_quota_crit_threshold', d.quotaCriticalPercent),
+    scrubMaxSec: number('osd_scrub_max_interval', d.scrubMaxSec),
+    deepScrubSec: number('osd_deep_scrub_interval', d.deepScrubSec),
+    scrubLateRatio: number('mon_warn_pg_not_scrubbed_ratio', d.scrubLateRatio),
+    deepScrubLateRatio: number('mon_warn_pg_not_deep_scrubbed_ratio', d.deepScrubLateRatio),
     warnOnMisplaced: config.get('mon_warn_on_misplaced') === 'true',
   };
 }
@@ -153,6 +162,14 @@ export function healthChecks(stats: ClusterStats, nowMs: number, options: Health
     out.push({ code, severity, summary, count, detail });
   };
   if (sums.scrubErrors > 0) add('OSD_SCRUB_ERRORS', 'HEALTH_ERR', `${sums.scrubErrors} scrub errors`, sums.scrubErrors);
+  if (sums.largeOmapObjects > 0)
+    add(
+      'LARGE_OMAP_OBJECTS',
+      'HEALTH_WARN',
+      `${sums.largeOmapObjects} large omap objects`,
+      sums.largeOmapObjects,
+      largeOmapDetail(stats, pools),
+    );
   const { map } = stats;
   const inOsds = map.countIn();
   let upPlaces = 0;
@@ -191,6 +208,14 @@ export function healthChecks(stats: ClusterStats, nowMs: number, options: Health
     );
   out.push(...scrubChecks(stats, nowMs, options), ...fullChecks(stats));
   return out;
+}
+
+function largeOmapDetail(stats: ClusterStats, pools: ReturnType<typeof poolDigests>): string[] {
+  const detail: string[] = [];
+  for (const [id, { sums }] of pools)
+    if (sums.largeOmapObjects > 0)
+      detail.push(`${sums.largeOmapObjects} large objects found in pool '${stats.map.poolNames.get(id) ?? ''}'`);
+  return [...detail, "Search the cluster log for 'Large omap object found' for more details."];
 }
 
 function* pgChecks(
@@ -371,21 +396,37 @@ function* quotaChecks(stats: ClusterStats, options: HealthOptions): Generator<He
     };
 }
 
+/** Numbers of the pool options `scrub_max_interval` and `deep_scrub_interval`. */
+const scrubMaxOption = 1;
+const deepScrubOption = 2;
+
 function* scrubChecks(stats: ClusterStats, nowMs: number, options: HealthOptions): Generator<HealthCheckDigest> {
   const kinds = [
-    { code: 'PG_NOT_SCRUBBED', word: 'scrubbed', late: options.scrubLateSec, at: (s: PgStat) => s.lastScrubStamp },
+    {
+      code: 'PG_NOT_SCRUBBED',
+      word: 'scrubbed',
+      sec: options.scrubMaxSec,
+      option: scrubMaxOption,
+      ratio: options.scrubLateRatio,
+      at: (s: PgStat) => s.lastScrubStamp,
+    },
     {
       code: 'PG_NOT_DEEP_SCRUBBED',
       word: 'deep-scrubbed',
-      late: options.deepScrubLateSec,
+      sec: options.deepScrubSec,
+      option: deepScrubOption,
+      ratio: options.deepScrubLateRatio,
       at: (s: PgStat) => s.lastDeepScrubStamp,
     },
   ];
-  for (const { code, word, late, at } of kinds) {
+  for (const { code, word, sec, option, ratio, at } of kinds) {
+    if (ratio === 0) continue;
     const detail: string[] = [];
     let count = 0;
     for (const [pg, stat] of stats.pgs.entries()) {
       const stamp = at(stat);
+      const own = stats.map.pools.get(pg.pool)?.options.get(option);
+      const late = (own?.type === 2 && own.value > 0 ? own.value : sec) * (1 + ratio);
       if (isZeroTime(stamp) || (nowMs - utimeToMs(stamp)) / 1000 <= late) continue;
       count++;
       if (count <= options.maxDetail) detail.push(`pg ${pgText(pg)} not ${word} since ${utimeText(stamp)}`);

@@ -37,9 +37,18 @@ import {
 import { MMgrBeacon, MMonMgrReport } from '../wire/messages/mgr_mon.ts';
 import { MOSDMap } from '../wire/messages/mon.ts';
 import { type MPGStats, MPGStats as MPGStatsCodec } from '../wire/messages/osd_mgr.ts';
+import { MOSDScrub2 } from '../wire/messages/osd_scrub.ts';
 import type { Connection, Messenger } from '../wire/messenger.ts';
 import { createMessenger } from '../wire/messenger-transport.ts';
-import { addrVecText, ENTITY_MGR, ENTITY_OSD, type EntityAddrVec, entityNameText } from '../wire/types.ts';
+import {
+  addrVecText,
+  ENTITY_MGR,
+  ENTITY_OSD,
+  type EntityAddrVec,
+  entityNameText,
+  NO_SHARD,
+  type PgId,
+} from '../wire/types.ts';
 import type { MgrView } from './answers/context.ts';
 import { type MgrCommands, mgrCommandTable } from './answers/table.ts';
 import { ClusterStats } from './cluster-stats.ts';
@@ -92,6 +101,8 @@ export class MgrServer {
   /** Since the first OSDMap. */
   #stats: ClusterStats | undefined;
   #mgrMap: MgrMap | undefined;
+  /** By number. */
+  readonly #osds = new Map<number, Connection>();
   #activeSinceMs: number | undefined;
   #timer: Timer | undefined;
   #soon: Timer | undefined;
@@ -302,6 +313,8 @@ export class MgrServer {
       statsThreshold: statsPeriodSec,
       rest: blankConfigureRest(),
     });
+    const osd = connection.identity?.name;
+    if (osd?.type === ENTITY_OSD && osd.id === open.daemonName) this.#osds.set(Number(osd.id), connection);
     const [addr] = connection.peerAddrs;
     if (open.service === undefined || addr === undefined) return;
     this.#services.open(
@@ -315,6 +328,18 @@ export class MgrServer {
       this.#maps.epoch,
       this.#o.clock.now(),
     );
+  }
+
+  #scrub(osd: number, pgs: readonly PgId[], how: { deep: boolean; repair: boolean }): boolean {
+    const connection = this.#osds.get(osd);
+    if (connection === undefined || !connection.open) return false;
+    connection.send(MOSDScrub2, {
+      fsid: this.#o.fsid,
+      epoch: this.#maps.epoch,
+      pgs: pgs.map((pg) => ({ ...pg, shard: NO_SHARD })),
+      ...how,
+    });
+    return true;
   }
 
   #onClose(connection: Connection, service: string, daemon: string): void {
@@ -371,6 +396,7 @@ export class MgrServer {
       ready: this.#ready,
       version,
       nowMs: () => clock.now(),
+      scrub: (osd, pgs, how) => this.#scrub(osd, pgs, how),
       mon: (command) => this.#mon.command(command),
     };
   }

@@ -7,6 +7,10 @@ export interface CommandTarget {
   opsInFlight(): { ops: Record<string, unknown>[] };
   perf(): Record<string, unknown>;
   pgQuery(pgid: string): Record<string, unknown> | undefined;
+  /** Undefined: the PG is not led by this OSD. */
+  makeScrubDue(pgid: string, deep: boolean, seconds: number): string | undefined;
+  scrubsDue(): unknown;
+  scrubReservations(): unknown;
   /** Sends statistics now; gives the sequence number of the report. */
   flushStats(): number;
   mapEpochs(): { oldest: number; newest: number };
@@ -109,6 +113,26 @@ const commands: readonly Command[] = [
     perm: 'r',
     run: (_t, args) => refuse(`pg ${String(args.cmd)}`),
   },
+  ...(['scrub', 'deep_scrub'] as const).map(
+    (name): Command => ({
+      sig: [name, { name: 'pgid', type: 'CephPgid', req: 'false' }, { name: 'time', type: 'CephInt', req: 'false' }],
+      help: 'make the next scrub of a PG due now (ceph tell <pgid> scrub)',
+      perm: 'r',
+      run: (t, args) => {
+        const pgid = String(args.pgid ?? '');
+        const stamp = t.makeScrubDue(pgid, name === 'deep_scrub', Number(args.time ?? 0));
+        if (stamp === undefined) throw new CommandError(ENOENT, `i don't have pgid ${pgid}, or do not lead it`);
+        return { deep: name === 'deep_scrub', stamp };
+      },
+    }),
+  ),
+  { sig: ['dump_scrubs'], help: 'when the next scrubs are due', perm: 'r', run: (t) => t.scrubsDue() },
+  {
+    sig: ['dump_scrub_reservations'],
+    help: 'scrubs that this OSD takes part in',
+    perm: 'r',
+    run: (t) => t.scrubReservations(),
+  },
   { sig: ['query'], help: 'what this OSD knows of a PG (ceph tell <pgid> query)', perm: 'r', run: pgQuery },
 ];
 
@@ -122,7 +146,6 @@ const absent: readonly string[][] = [
   ['config', 'unset'],
   ['cpu_profiler'],
   ['debug'],
-  ['deep_scrub'],
   ['dump_historic_ops'],
   ['dump_historic_slow_ops'],
   ['heap'],
@@ -132,7 +155,6 @@ const absent: readonly string[][] = [
   ['log'],
   ['mark_unfound_lost'],
   ['perf', 'histogram'],
-  ['scrub'],
   ['smart'],
 ];
 

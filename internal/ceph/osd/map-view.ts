@@ -24,6 +24,13 @@ export interface PoolView {
   readonly fullQuota: boolean;
   /** Its operator had all operations fail (`eio`). */
   readonly eio: boolean;
+  /** Its operator wants no scrubs, or no deep ones. */
+  readonly noScrub: boolean;
+  readonly noDeepScrub: boolean;
+  /** Its own intervals between scrubs, in seconds; 0: those of all pools. */
+  readonly scrubMinSec: number;
+  readonly scrubMaxSec: number;
+  readonly deepScrubSec: number;
   /** Snapshots that the pool itself takes; undefined when clients manage snapshots or there are none. */
   readonly poolSnaps: SnapContext | undefined;
   readonly hasSelfManagedSnaps: boolean;
@@ -74,5 +81,7 @@ export const MAP_NODOWN = 64;
 export const MAP_NOUP = 32;
 export const MAP_NOBACKFILL = 512;
 export const MAP_NORECOVER = 1024;
+export const MAP_NOSCRUB = 2048;
+export const MAP_NODEEP_SCRUB = 4096;
 export const MAP_NOREBALANCE = 16384;
 export const MAP_NOSNAPTRIM = 1 << 21;

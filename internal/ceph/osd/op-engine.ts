@@ -36,6 +36,7 @@ import { effectiveSnapContext, makeWriteable, resolveSnap, validSnapContext } fr
 import type { PgCore } from './pg-core.ts';
 import { listObjects } from './pg-list.ts';
 import type { Replication } from './replication.ts';
+import { copySums, type SumsSeen, sumsSeen } from './scrub-sums.ts';
 import { WatchHub } from './watch.ts';
 
 /** A change of an object with its log entries, and the object as it is then. */
@@ -53,6 +54,10 @@ export interface RecoveryGate {
   writable(oid: HObject, ready: () => void): boolean;
   /** Our copy of the object in this version is damaged: fetches it from another OSD. False: there is no other. */
   repair(oid: HObject, version: EVersion): boolean;
+  /** A write to the object changed what the PG's objects sum up to. */
+  sumsChanged(oid: HObject, delta: SumsSeen): void;
+  /** Answers SCRUBLS. */
+  listInconsistent(input: Uint8Array): { rval: number; out: Uint8Array };
 }
 
 /** Whether the OSD's disk can take more. */
@@ -452,7 +457,10 @@ export class OpEngine {
     obc.info = after.info;
     obc.inStore = after.inStore;
     obc.snapset = after.inStore ? after.snapset : { seq: 0n, clones: [] };
-    ctx?.delta.addTo(this.#core.info.sums);
+    if (ctx !== undefined) {
+      ctx.delta.addTo(this.#core.info.sums);
+      this.#gate.sumsChanged(obc.oid, ctx.delta);
+    }
     if (requestKey !== undefined) this.#pendingByRequest.set(requestKey, []);
     this.#replication.submit(
       obc.oid,
@@ -526,7 +534,11 @@ export class OpEngine {
           run();
           return;
         }
+        const before = copySums(this.#core.info.sums);
         const write = build(obc);
+        const delta = copySums(this.#core.info.sums);
+        for (const field of sumsSeen) delta[field] -= before[field];
+        this.#gate.sumsChanged(head, delta);
         const finish = (): void => {
           obc.unlock('write');
           done();
@@ -570,6 +582,23 @@ export class OpEngine {
     return this.#gate.repair(obc.oid, obc.info.version);
   }
 
+  /** Calls `done` when all writes of objects `inside` that were let in before have ended. */
+  quiesce(inside: (oid: HObject) => boolean, done: () => void): void {
+    let waiting = 1;
+    const one = (): void => {
+      if (--waiting === 0) done();
+    };
+    for (const obc of [...this.contexts.all()]) {
+      if (obc.idle || !inside(obc.oid)) continue;
+      waiting++;
+      obc.lock('read', () => {
+        obc.unlock('read');
+        one();
+      });
+    }
+    one();
+  }
+
   /** Takes a silent watcher out of the object's info (`handle_watch_timeout`). */
   #watchExpired(head: HObject, info: WatchInfo): void {
     const core = this.#core;
@@ -610,7 +639,10 @@ export class OpEngine {
     const results: OpResult[] = [];
     let result = 0;
     for (const op of request.message.ops) {
-      const answer = listObjects(this.#core, op, request.message.locator.nspace);
+      const answer =
+        op.op === OP.SCRUBLS
+          ? this.#gate.listInconsistent(op.input)
+          : listObjects(this.#core, op, request.message.locator.nspace);
       result = answer.rval;
       results.push({ op, rval: answer.rval, out: answer.out.length > 0 ? [answer.out] : [] });
       if (result < 0) break;

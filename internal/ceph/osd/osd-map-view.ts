@@ -8,11 +8,22 @@ import {
   POOL_EIO,
   POOL_FULL,
   POOL_FULL_QUOTA,
+  POOL_NODEEP_SCRUB,
+  POOL_NOSCRUB,
   POOL_POOL_SNAPS,
   POOL_SELFMANAGED_SNAPS,
+  poolOptionNames,
 } from '../maps/pool.ts';
 import type { EntityAddr, EntityAddrVec, IntervalSet, PgId, SnapContext } from '../wire/types.ts';
 import type { MapView, Placement as PgPlacement, PoolView } from './map-view.ts';
+
+const optionIds: ReadonlyMap<string, number> = new Map([...poolOptionNames].map(([id, name]) => [name, id]));
+
+/** A pool option that is a time; 0: not set. */
+function poolSeconds(pool: PgPool, name: string): number {
+  const option = pool.options.get(optionIds.get(name)!);
+  return option?.type === 2 ? option.value : 0;
+}
 
 function poolView(id: number, pool: PgPool, map: OsdMap): PoolView {
   const poolSnaps: SnapContext | undefined =
@@ -32,6 +43,11 @@ function poolView(id: number, pool: PgPool, map: OsdMap): PoolView {
     full: (pool.flags & (POOL_FULL | POOL_FULL_QUOTA)) !== 0 || map.hasFlag(MAP_FULL),
     fullQuota: (pool.flags & POOL_FULL_QUOTA) !== 0,
     eio: (pool.flags & POOL_EIO) !== 0,
+    noScrub: (pool.flags & POOL_NOSCRUB) !== 0,
+    noDeepScrub: (pool.flags & POOL_NODEEP_SCRUB) !== 0,
+    scrubMinSec: poolSeconds(pool, 'scrub_min_interval'),
+    scrubMaxSec: poolSeconds(pool, 'scrub_max_interval'),
+    deepScrubSec: poolSeconds(pool, 'deep_scrub_interval'),
     poolSnaps,
     hasSelfManagedSnaps: (pool.flags & POOL_SELFMANAGED_SNAPS) !== 0,
     applications: pool.applications,

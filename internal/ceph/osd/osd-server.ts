@@ -1,4 +1,4 @@
-import { arch, cpus, hostname, release, totalmem } from 'node:os';
+import { arch, cpus, hostname, loadavg, release, totalmem } from 'node:os';
 import { type Clock, sleep, type Timer } from '../../base/clock.ts';
 import type { BufferPool } from '../../base/buffer-pool.ts';
 import { utf8 } from '../../base/bytes.ts';
@@ -12,30 +12,17 @@ import type { MonClient } from '../client/api.ts';
 import { createMonClient } from '../client/mon-client.ts';
 import { decodeMgrMap } from '../maps/mgrmap.ts';
 import { FEATURES_PACIFIC } from '../wire/features.ts';
-import type { Message, MessageCodec } from '../wire/message.ts';
+import type { Message } from '../wire/message.ts';
 import { MCommand, MCommandReply } from '../wire/messages/command.ts';
+import { utimeFromMs } from '../wire/encoding.ts';
+import { MLog } from '../wire/messages/log.ts';
 import { MMgrMap, MMgrOpen } from '../wire/messages/mgr.ts';
 import { MOSDMap, type MOSDMapValue } from '../wire/messages/mon.ts';
 import { MOSDOp } from '../wire/messages/osd_client.ts';
 import { MPGStats } from '../wire/messages/osd_mgr.ts';
 import { MOSDBeacon, MOSDBoot, MOSDFailure, MOSDMarkMeDown } from '../wire/messages/osd_mon.ts';
-import { MOSDCopyGet, MOSDCopyGetReply } from '../wire/messages/osd_copy.ts';
-import {
-  MOSDPGBackfill,
-  MOSDPGInfo,
-  MOSDPGLog,
-  MOSDPGNotify,
-  MOSDPGPull,
-  MOSDPGPush,
-  MOSDPGPushReply,
-  MOSDPGQuery,
-  MOSDPGRemove,
-  MOSDPGScan,
-  MOSDPing,
-  MOSDRepOp,
-  MOSDRepOpReply,
-  type PgMessage,
-} from '../wire/messages/osd_osd.ts';
+import { MOSDPing } from '../wire/messages/osd_osd.ts';
+import { MOSDScrub2 } from '../wire/messages/osd_scrub.ts';
 import {
   type CloseReason,
   type Connection,
@@ -50,7 +37,9 @@ import { type CommandTarget, runCommand } from './commands.ts';
 import { Heartbeats } from './heartbeat.ts';
 import { MapKeeper } from './map-keeper.ts';
 import type { MapView } from './map-view.ts';
-import { Osd } from './osd.ts';
+import { Osd, peerCodecs } from './osd.ts';
+import { scrubAnswers } from './scrub-commands.ts';
+import { defaultScrubOptions, localTimeOf, type ScrubOptions, scrubOptions } from './scrub-schedule.ts';
 import { StatsReporter } from './stats-reporter.ts';
 import { whyNotTaken } from './store-made.ts';
 
@@ -89,25 +78,6 @@ const beatRedialMs = 200;
 /** The store counts as full at this share even before the mon has said so. */
 const failsafeFullRatio = 0.97;
 
-const peerCodecs = new Map<number, MessageCodec<PgMessage>>(
-  [
-    MOSDRepOp,
-    MOSDRepOpReply,
-    MOSDPGNotify,
-    MOSDPGQuery,
-    MOSDPGInfo,
-    MOSDPGLog,
-    MOSDPGRemove,
-    MOSDPGPull,
-    MOSDPGPush,
-    MOSDPGPushReply,
-    MOSDPGScan,
-    MOSDPGBackfill,
-    MOSDCopyGet,
-    MOSDCopyGetReply,
-  ].map((codec) => [codec.type, codec as unknown as MessageCodec<PgMessage>]),
-);
-
 /** An OSD on the network: sessions with mon, manager, clients and other OSDs around one `Osd`. */
 export class OsdServer {
   readonly #o: OsdServerOptions;
@@ -131,6 +101,9 @@ export class OsdServer {
   #leavingUpFrom = 0;
   #downWaiter: (() => void) | undefined;
   #failed: unknown;
+  #logSeq = 0;
+  #scrubConfig: ReadonlyMap<string, string> = new Map();
+  #scrub: ScrubOptions = defaultScrubOptions;
 
   private constructor(options: OsdServerOptions) {
     this.#o = options;
@@ -144,7 +117,7 @@ export class OsdServer {
       random,
       log,
       rotatingService: ENTITY_OSD,
-      dispatcher: { onMessage: () => undefined, onClose: (c) => this.#monSideClosed(c) },
+      dispatcher: { onMessage: (c, m) => this.#onMgrMessage(c, m), onClose: (c) => this.#monSideClosed(c) },
     });
     const common = {
       entity: { type: ENTITY_OSD, num: options.id },
@@ -255,6 +228,10 @@ export class OsdServer {
       reportSoon: () => this.#stats.soon(),
       fatal: (error) => this.#fatal(error),
       full: () => this.#full(),
+      clusterLog: (level, text) => this.#clusterLog(level, text),
+      scrubOptions: () => this.#scrubOptions(),
+      load: () => ({ oneMinute: loadavg()[0]!, fifteenMinutes: loadavg()[2]!, processors: cpus().length }),
+      localTime: () => localTimeOf(o.clock.now()),
       recycle: (bytes) => o.buffers.give(bytes),
       isMe: (map) => this.#isMe(map),
       shareMaps: (client, epoch) => this.#shareMaps(client as ClientSession, epoch),
@@ -551,6 +528,29 @@ export class OsdServer {
     this.#connectMgr();
   }
 
+  #onMgrMessage(connection: Connection, message: Message): void {
+    if (connection !== this.#mgr || message.type !== MOSDScrub2.type) return;
+    const { fsid, pgs, deep, repair } = message.decode(MOSDScrub2);
+    if (fsid === this.#o.fsid) this.#osd.scrubs.request(pgs, { deep, repair });
+  }
+
+  #scrubOptions(): ScrubOptions {
+    const { config } = this.#mon;
+    if (config !== this.#scrubConfig) {
+      this.#scrubConfig = config;
+      this.#scrub = scrubOptions(config);
+    }
+    return this.#scrub;
+  }
+
+  #clusterLog(level: number, message: string): void {
+    const { id, fsid, clock } = this.#o;
+    const stamp = utimeFromMs(clock.now());
+    const line = { addrs: this.#data.addrs, stamp, seq: ++this.#logSeq, level, message, channel: 'cluster' };
+    const name = { type: ENTITY_OSD, id: String(id) };
+    this.#mon.send(MLog, { version: 0, fsid, entries: [{ name, rank: { type: ENTITY_OSD, num: id }, ...line }] });
+  }
+
   #connectMgr(): void {
     if (this.#stopping) return;
     if (this.#mgr?.open && sameAddrs(this.#mgr.peerAddrs, this.#mgrAddrs)) return;
@@ -651,6 +651,7 @@ export class OsdServer {
         process: { ...process.memoryUsage() },
       }),
       pgQuery: (pgid) => osd.pgs.get(pgid)?.query(),
+      ...scrubAnswers(osd, () => this.#scrubOptions()),
       flushStats: () => this.#stats.report(true),
       mapEpochs: () => ({ oldest: this.#maps.oldest, newest: this.#maps.newest }),
       config: () => ({

@@ -23,6 +23,7 @@ import {
   MOSDRepOpReply,
   type PgMessage,
 } from '../wire/messages/osd_osd.ts';
+import { MOSDRepScrub, MOSDRepScrubMap, MOSDScrubReserve } from '../wire/messages/osd_scrub.ts';
 import { emptyPgHistory, type PastInterval, type PgHistory } from '../wire/messages/osd_pg.ts';
 import { type EntityAddrVec, parsePg, type PgId, pgText, sameAddrs } from '../wire/types.ts';
 import { CopyReads } from './copy-reads.ts';
@@ -39,6 +40,8 @@ import { requestKey } from './pg-log.ts';
 import { PgMeta } from './pg-meta.ts';
 import { PgRemover } from './pg-remover.ts';
 import type { LogLimits } from './replication.ts';
+import type { LocalTime, ScrubOptions, SystemLoad } from './scrub-schedule.ts';
+import { ScrubScheduler } from './scrub-scheduler.ts';
 
 /** The maps that the OSD keeps. */
 export interface MapHistory {
@@ -68,6 +71,11 @@ export interface OsdHost {
   /** The disk failed: nothing more can be promised. */
   fatal(error: unknown): void;
   full(): boolean;
+  /** A line for the cluster log; levels are those of `messages/log.ts`. */
+  clusterLog(level: number, text: string): void;
+  scrubOptions(): ScrubOptions;
+  load(): SystemLoad;
+  localTime(): LocalTime;
   /** A payload that nobody reads any more. */
   recycle(bytes: Uint8Array): void;
   /** Bounds of the logs of PGs, where they are not to follow from the number of PGs (simulations). */
@@ -93,6 +101,7 @@ export class Osd {
   readonly #env: PgEnv;
   readonly #remover: PgRemover;
   readonly #copyReads: CopyReads;
+  readonly scrubs: ScrubScheduler;
   #map: MapView | undefined;
   #waitingForMap: { epoch: number; run: () => void; client?: OpClient }[] = [];
   #sequence = 0;
@@ -138,7 +147,19 @@ export class Osd {
       wantPgTemp: (pg, osds) => this.#wantPgTemp(pg, osds),
       reportSoon: () => host.reportSoon(),
       reserve: (start) => this.#reserve(start),
+      scrubSlot: () => this.scrubs.slot(),
+      scrubOptions: () => host.scrubOptions(),
+      clusterLog: (level, text) => host.clusterLog(level, text),
     };
+    this.scrubs = new ScrubScheduler({
+      clock: host.clock,
+      random: host.random,
+      pgs: this.pgs,
+      options: () => host.scrubOptions(),
+      load: () => host.load(),
+      localTime: () => host.localTime(),
+      recovering: () => this.#slotsUsed > 0,
+    });
   }
 
   get map(): MapView | undefined {
@@ -173,6 +194,7 @@ export class Osd {
     this.#stopped = true;
     this.#pgTempTimer?.cancel();
     this.#copyReads.stop();
+    this.scrubs.stop();
     for (const pg of this.pgs.values()) pg.shutdown();
     this.#waitingForMap = [];
   }
@@ -186,6 +208,7 @@ export class Osd {
         return { clean: Math.min(500, Math.max(100, share)), degraded: Math.min(5000, Math.max(250, share)) };
       },
       removeMe: () => this.#removePg(cid),
+      scrubEnded: () => this.scrubs.ended(),
     };
   }
 
@@ -411,7 +434,7 @@ export class Osd {
 
   /** A message about a PG from `osd.from` at `addrs`; `type` says which. False: not of this kind. */
   onPeer(from: number, addrs: EntityAddrVec, type: number, body: PgMessage): boolean {
-    if (!peerTypes.has(type)) return false;
+    if (!peerCodecs.has(type)) return false;
     this.#whenMap(body.epoch, () => {
       try {
         this.#peer(from, addrs, type, body);
@@ -480,6 +503,15 @@ export class Osd {
         break;
       case MOSDCopyGet.type:
         pg.onCopyGet(m as MOSDCopyGet, (reply) => this.#env.send(from, MOSDCopyGetReply, reply));
+        break;
+      case MOSDScrubReserve.type:
+        pg.onScrubReserve(from, m as MOSDScrubReserve);
+        break;
+      case MOSDRepScrub.type:
+        pg.onRepScrub(from, m as MOSDRepScrub);
+        break;
+      case MOSDRepScrubMap.type:
+        pg.onRepScrubMap(from, m as MOSDRepScrubMap);
         break;
     }
   }
@@ -616,6 +648,7 @@ export class Osd {
   /** Every few seconds. */
   tick(): void {
     for (const pg of this.pgs.values()) pg.tick();
+    this.scrubs.tick();
     this.askMonAgain();
   }
 
@@ -634,7 +667,8 @@ function historyNow(history: PgHistory, interval: number): PgHistory {
   return { ...history, sameIntervalSince: interval };
 }
 
-const peerTypes: ReadonlySet<number> = new Set(
+/** What OSDs say to each other about PGs, by message type. */
+export const peerCodecs: ReadonlyMap<number, MessageCodec<PgMessage>> = new Map(
   [
     MOSDRepOp,
     MOSDRepOpReply,
@@ -650,5 +684,8 @@ const peerTypes: ReadonlySet<number> = new Set(
     MOSDPGBackfill,
     MOSDCopyGet,
     MOSDCopyGetReply,
-  ].map((codec) => codec.type),
+    MOSDScrubReserve,
+    MOSDRepScrub,
+    MOSDRepScrubMap,
+  ].map((codec) => [codec.type, codec as unknown as MessageCodec<PgMessage>]),
 );

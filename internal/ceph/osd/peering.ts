@@ -32,6 +32,7 @@ import { objectKey } from './object-key.ts';
 import type { Peer, PgCore } from './pg-core.ts';
 import { judgeReplica, mergeLog } from './pg-log.ts';
 import { completeUpTo } from './pg-meta.ts';
+import { mergeScrubs, scrubSums } from './scrub-history.ts';
 
 /**
  * Where a copy of a PG stands between two changes of its interval.
@@ -620,6 +621,9 @@ export class Peering {
     }
     if (from !== core.key.actingPrimary) return;
     this.#mergeHistory(m.info.history);
+    // Scrubs tell what they found outside of writes.
+    for (const field of scrubSums) core.info.sums[field] = m.info.sums[field];
+    core.meta.touchFast();
     core.flush();
   }
 
@@ -642,6 +646,7 @@ export class Peering {
         changed = true;
       }
     if (history.epochCreated === 0) history.epochCreated = other.epochCreated;
+    if (mergeScrubs(history, other)) meta.touchInfo();
     if (!changed) return;
     meta.touchInfo();
     const trimmed = trimIntervals(meta.past, history);

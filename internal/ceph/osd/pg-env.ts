@@ -6,6 +6,7 @@ import type { MessageCodec } from '../wire/message.ts';
 import type { PushCursor } from '../wire/messages/osd_osd.ts';
 import type { HObject, PgId } from '../wire/types.ts';
 import type { CopyPiece } from './copy-reads.ts';
+import type { ScrubOptions } from './scrub-schedule.ts';
 
 /** What a PG asks of the OSD around it. A PG has no other way out, so that a simulation can run whole clusters of them in one process. */
 export interface PgEnv {
@@ -38,4 +39,9 @@ export interface PgEnv {
   reportSoon(): void;
   /** Places for recovery work, bounded over the whole OSD; `start` is called when one is free. Gives a way to withdraw or give back. */
   reserve(start: () => void): () => void;
+  /** A place for one scrub, our own or that of a PG led by another OSD, with a way to give it back; undefined: all are taken. */
+  scrubSlot(): (() => void) | undefined;
+  scrubOptions(): ScrubOptions;
+  /** A line for the cluster log; levels are those of `messages/log.ts`. */
+  clusterLog(level: number, text: string): void;
 }

@@ -1,3 +1,4 @@
+import { utimeText } from '../mon/format/units.ts';
 import { pgStateText } from '../wire/messages/osd_mgr.ts';
 import type { PgInfo } from '../wire/messages/osd_pg.ts';
 import { eversionText } from '../wire/types.ts';
@@ -24,12 +25,21 @@ function infoJson(pgid: string, info: PgInfo): Record<string, unknown> {
       same_up_since: history.sameUpSince,
       same_interval_since: history.sameIntervalSince,
       same_primary_since: history.samePrimarySince,
+      last_scrub: eversionText(history.lastScrub),
+      last_scrub_stamp: utimeText(history.lastScrubStamp),
+      last_deep_scrub: eversionText(history.lastDeepScrub),
+      last_deep_scrub_stamp: utimeText(history.lastDeepScrubStamp),
+      last_clean_scrub_stamp: utimeText(history.lastCleanScrubStamp),
     },
     stats: {
       stat_sum: {
         num_bytes: info.sums.bytes,
         num_objects: info.sums.objects,
         num_object_clones: info.sums.objectClones,
+        num_scrub_errors: info.sums.scrubErrors,
+        num_shallow_scrub_errors: info.sums.shallowScrubErrors,
+        num_deep_scrub_errors: info.sums.deepScrubErrors,
+        num_objects_repaired: info.sums.objectsRepaired,
       },
     },
     empty: info.lastUpdate.version === 0 ? 1 : 0,

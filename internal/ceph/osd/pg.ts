@@ -20,6 +20,8 @@ import type {
   MOSDRepOp,
   MOSDRepOpReply,
 } from '../wire/messages/osd_osd.ts';
+import type { MOSDRepScrub, MOSDRepScrubMap, MOSDScrubReserve } from '../wire/messages/osd_scrub.ts';
+import { utimeFromMs } from '../wire/encoding.ts';
 import type { PastInterval, PgHistory } from '../wire/messages/osd_pg.ts';
 import { hobjectMax, type PgId } from '../wire/types.ts';
 import { Backfill } from './backfill.ts';
@@ -35,6 +37,8 @@ import { pgQuery } from './pg-query.ts';
 import { PgReporter } from './pg-stats.ts';
 import { Recovery } from './recovery.ts';
 import { type LogLimits, Replication } from './replication.ts';
+import { Scrubber } from './scrubber.ts';
+import { listInconsistent } from './scrub-list.ts';
 import { SnapTrim } from './snap-trim.ts';
 
 export interface PgOptions {
@@ -42,6 +46,8 @@ export interface PgOptions {
   logLimits: () => LogLimits;
   /** The copy is no longer needed on this OSD. */
   removeMe: () => void;
+  /** A place for a scrub may be free again. */
+  scrubEnded: () => void;
 }
 
 /** One PG on one OSD: its parts and how they follow each other. */
@@ -53,19 +59,46 @@ export class Pg {
   readonly recovery: Recovery;
   readonly backfill: Backfill;
   readonly snapTrim: SnapTrim;
+  readonly scrubber: Scrubber;
   readonly #reporter = new PgReporter();
   #ticks = 0;
 
   constructor(meta: PgMeta, env: PgEnv, map: MapView, options: PgOptions) {
     this.core = new PgCore(meta, env, map);
+    const { history } = meta.info;
+    if (history.lastScrubStamp.sec === 0) {
+      // A PG that was just made has nothing to scrub; one from before there were scrubs is not late because of that.
+      history.lastScrubStamp = utimeFromMs(env.clock.now());
+      history.lastDeepScrubStamp = history.lastScrubStamp;
+      history.lastCleanScrubStamp = history.lastScrubStamp;
+    }
     this.replication = new Replication(this.core, options.logLimits);
     this.recovery = new Recovery(this.core, {
-      objectChanged: (oid) => this.engine.contexts.forget(oid),
+      objectChanged: (oid) => {
+        this.engine.contexts.forget(oid);
+        this.scrubber.objectChanged(oid);
+      },
       recovered: () => this.#recovered(),
       searchStrays: () => this.#searchStrays(),
     });
     this.backfill = new Backfill(this.core, this.replication, this.recovery, { backfilled: () => this.#backfilled() });
-    this.engine = new OpEngine(this.core, this.replication, this.recovery, options.full);
+    this.engine = new OpEngine(
+      this.core,
+      this.replication,
+      {
+        readable: (oid, ready) => this.recovery.readable(oid, ready),
+        writable: (oid, ready) => this.recovery.writable(oid, ready) && this.scrubber.writable(oid, ready),
+        repair: (oid, version) => this.recovery.repair(oid, version),
+        sumsChanged: (oid, delta) => this.scrubber.sumsChanged(oid, delta),
+        listInconsistent: (input) =>
+          listInconsistent(this.scrubber.record, this.core.interval, this.core.env.whoami, input),
+      },
+      options.full,
+    );
+    this.scrubber = new Scrubber(this.core, this.engine, this.recovery, {
+      ended: options.scrubEnded,
+      shareInfo: () => this.peering.shareInfo(),
+    });
     this.snapTrim = new SnapTrim(this.core, this.engine, this.replication);
     this.peering = new Peering(this.core, {
       reset: () => this.#reset(),
@@ -112,6 +145,7 @@ export class Pg {
   #reset(): void {
     this.replication.reset();
     this.snapTrim.reset();
+    this.scrubber.reset();
     this.backfill.reset();
     this.recovery.reset();
     this.engine.reset();
@@ -197,6 +231,16 @@ export class Pg {
       if (!this.recovery.onPushReply(from, item.oid, item.result, item.after))
         this.backfill.onPushReply(from, item.oid, item.result, item.after);
   }
+  onScrubReserve(from: number, m: MOSDScrubReserve): void {
+    const ours = m.op === 'request' || m.op === 'release' ? this.#follows(from) : this.peering.phase === 'active';
+    if (ours) this.scrubber.onReserve(from, m);
+  }
+  onRepScrub(from: number, m: MOSDRepScrub): void {
+    if (this.#follows(from)) this.scrubber.onRepScrub(from, m);
+  }
+  onRepScrubMap(from: number, m: MOSDRepScrubMap): void {
+    if (this.peering.phase === 'active') this.scrubber.onRepScrubMap(from, m);
+  }
   onScan(from: number, m: MOSDPGScan): void {
     if (m.op === 'get' ? this.#follows(from) : this.peering.phase === 'active') this.backfill.onScan(from, m);
   }
@@ -211,6 +255,7 @@ export class Pg {
   /** Every few seconds. Writes the map epoch down now and then, so that old maps can go. */
   tick(): void {
     this.peering.tick();
+    this.scrubber.showErrors();
     const { core } = this;
     if (++this.#ticks % 100 === 0) core.meta.dropDupCache();
     if (core.map.epoch - core.meta.writtenEpoch > 100) {

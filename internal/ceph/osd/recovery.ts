@@ -1,6 +1,12 @@
 import type { Timer } from '../../base/clock.ts';
 import { errorText } from '../../base/errors.ts';
-import { PG_DEGRADED, PG_RECOVERING, PG_RECOVERY_UNFOUND, PG_RECOVERY_WAIT } from '../wire/messages/osd_mgr.ts';
+import {
+  PG_CLEAN,
+  PG_DEGRADED,
+  PG_RECOVERING,
+  PG_RECOVERY_UNFOUND,
+  PG_RECOVERY_WAIT,
+} from '../wire/messages/osd_mgr.ts';
 import {
   MOSDPGPull,
   MOSDPGPush,
@@ -16,6 +22,7 @@ import { decodeObjectInfo, infoXattr, type ObjectInfo } from './object-info.ts';
 import { objectId, objectKey } from './object-key.ts';
 import type { PgCore } from './pg-core.ts';
 import { completeUpTo } from './pg-meta.ts';
+import type { Mend } from './scrub-compare.ts';
 
 /** Objects under way at once in one PG, beyond those that a client waits for. */
 const maxActive = 4;
@@ -114,6 +121,26 @@ export class Recovery {
     }
     this.#recover(oid, version);
     return true;
+  }
+
+  /** Scrub found copies that are not right: each is replaced with one that is. */
+  mend(mends: readonly Mend[]): void {
+    const core = this.#core;
+    const { meta, info } = core;
+    for (const { oid, version, bad } of mends) {
+      for (const osd of bad) {
+        const missing = osd === core.env.whoami ? meta.missing : core.peers.get(osd)?.missing;
+        missing?.set(oid, version, eversionZero);
+        info.sums.objectsRepaired++;
+      }
+      if (meta.missing.has(oid)) this.#hooks.objectChanged(oid);
+    }
+    info.lastComplete = completeUpTo(meta.log, meta.missing, info.lastUpdate);
+    meta.touchFast();
+    core.flush();
+    core.clearState(PG_CLEAN);
+    if (this.#running) this.#kick();
+    else if (this.#release === undefined) this.start();
   }
 
   #wait(id: string, ready: () => void): void {

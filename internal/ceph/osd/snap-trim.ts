@@ -148,12 +148,13 @@ export class SnapTrim {
       const oid: HObject = { ...obc.oid, snap: clone.id };
       const older = clones.pop();
       if (older !== undefined) clones.push({ ...older, overlap: intersectRanges(older.overlap, clone.overlap) });
+      const removed = this.#engine.contexts.get(oid).info;
       ops.push({ op: 'remove', cid, key: objectKey(oid) });
       entries.push({
         op: 'delete',
         oid,
         version: this.#replication.nextVersion(entries.length),
-        prior: this.#engine.contexts.get(oid).info.version,
+        prior: removed.version,
         userVersion: 0,
         reqid: undefined,
         mtime: obc.info.mtime,
@@ -164,6 +165,7 @@ export class SnapTrim {
       core.info.sums.objects--;
       core.info.sums.objectClones--;
       core.info.sums.bytes -= clone.size;
+      if (removed.omap) core.info.sums.objectsOmap--;
     }
     if (!changed) return undefined;
     const gone = clones.length === 0 && obc.info.whiteout;

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../../base/clock.ts';
+import { compareUTime } from '../wire/encoding.ts';
 import type { StoreStatfs } from '../blockstore/api.ts';
 import type { MPGStats, OsdStat, PgStat, PoolUsage } from '../wire/messages/osd_mgr.ts';
 import { pgText } from '../wire/types.ts';
@@ -34,7 +35,9 @@ function changed(a: PgStat | undefined, b: PgStat): boolean {
     a.mappingEpoch !== b.mappingEpoch ||
     a.sums.objectsDegraded !== b.sums.objectsDegraded ||
     a.sums.objectsMisplaced !== b.sums.objectsMisplaced ||
-    a.sums.objectsUnfound !== b.sums.objectsUnfound
+    a.sums.objectsUnfound !== b.sums.objectsUnfound ||
+    a.sums.scrubErrors !== b.sums.scrubErrors ||
+    compareUTime(a.lastScrubStamp, b.lastScrubStamp) !== 0
   );
 }
 

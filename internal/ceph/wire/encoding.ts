@@ -14,6 +14,11 @@ export function utimeFromMs(ms: number): UTime {
   return { sec, nsec: Math.floor((ms - sec * 1000) * 1e6) };
 }
 
+/** Negative: `a` is earlier. */
+export function compareUTime(a: UTime, b: UTime): number {
+  return a.sec - b.sec || a.nsec - b.nsec;
+}
+
 export function utimeToMs(time: UTime): number {
   return time.sec * 1000 + time.nsec / 1e6;
 }

@@ -30,6 +30,7 @@ import * as osd from './messages/osd_client.ts';
 import * as osdMgr from './messages/osd_mgr.ts';
 import * as osdMon from './messages/osd_mon.ts';
 import * as osdOsd from './messages/osd_osd.ts';
+import * as osdScrub from './messages/osd_scrub.ts';
 import { MessengerCore } from './messenger-core.ts';
 import { haveRecorded, recordedConnections } from './recorded.testing.ts';
 import type { Network, Transport, TransportHandlers } from './transport.ts';
@@ -40,7 +41,7 @@ const count = Number(process.env.FUZZ_COUNT ?? 3000);
 const seed = Number(process.env.FUZZ_SEED ?? 1);
 
 const codecs: MessageCodec<unknown>[] = [];
-for (const family of [command, fs, log, mgr, mgrMon, mon, stats, osd, osdMgr, osdMon, osdOsd])
+for (const family of [command, fs, log, mgr, mgrMon, mon, stats, osd, osdMgr, osdMon, osdOsd, osdScrub])
   for (const value of Object.values(family))
     if (typeof value === 'object' && value !== null && 'encode' in value && 'type' in value)
       codecs.push(value as MessageCodec<unknown>);

@@ -3,6 +3,7 @@ import type { ServiceMap } from '../../maps/servicemap.ts';
 import type { Arguments } from '../../mon/commands/signature.ts';
 import { type CommandAnswer, wantsJson } from '../../mon/commands/table.ts';
 import { type JsonObject, jsonText, type OutputFormat } from '../../mon/format/json.ts';
+import type { PgId } from '../../wire/types.ts';
 import type { ClusterStats } from '../cluster-stats.ts';
 import type { HealthOptions } from '../health.ts';
 import type { ProgressTracker } from '../progress.ts';
@@ -17,6 +18,8 @@ export interface MgrView {
   readonly ready: boolean;
   readonly version: string;
   nowMs(): number;
+  /** Tells the OSD to scrub PGs that it leads. False: it is not connected. */
+  scrub(osd: number, pgs: readonly PgId[], how: { deep: boolean; repair: boolean }): boolean;
   /** A command to the mon in our name. */
   mon(command: Record<string, unknown>): Promise<CommandResult>;
 }

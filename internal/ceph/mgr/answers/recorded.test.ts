@@ -4,6 +4,7 @@ import { seededRandom } from '../../../base/random.ts';
 import { emptyServiceMap } from '../../maps/servicemap.ts';
 import { readArguments } from '../../mon/commands/signature.ts';
 import { Refusal } from '../../mon/errno.ts';
+import { pgText } from '../../wire/types.ts';
 import { defaultHealthOptions } from '../health.ts';
 import { ProgressTracker } from '../progress.ts';
 import { haveRecorded, RecordedPhase } from '../recorded-stats.testing.ts';
@@ -31,7 +32,12 @@ function parse(argv: readonly string[]): Record<string, unknown> {
   throw new Error(`no command '${argv.join(' ')}'`);
 }
 
-async function answer(phase: RecordedPhase, command: string, format: 'plain' | 'json'): Promise<string> {
+async function answer(
+  phase: RecordedPhase,
+  command: string,
+  format: 'plain' | 'json',
+  told: unknown[] = [],
+): Promise<string> {
   const nowMs = phase.stats.stampMs;
   const hosts = phase.stats.map.osds().map((id) => ({ id, hostname: 'vm' }));
   const view: MgrView = {
@@ -42,6 +48,10 @@ async function answer(phase: RecordedPhase, command: string, format: 'plain' | '
     ready: true,
     version: '',
     nowMs: () => nowMs,
+    scrub: (osd, pgs, how) => {
+      told.push([osd, pgs.map(pgText), how]);
+      return true;
+    },
     mon: async () => ({ code: 0, status: '', output: utf8(JSON.stringify(hosts)) }),
   };
   const given = parse(command.split(' '));
@@ -144,6 +154,33 @@ describe.skipIf(!haveRecorded)('commands are answered as by 16.2.15', () => {
           expect(await answer(phase!, command, format)).toBe(recorded(phase!, command, format));
         });
   }
+
+  const scrubs: [command: string, code: number, status: string, told: unknown[]][] = [
+    ['pg scrub 2.0', 0, 'instructing pg 2.0 on osd.2 to scrub', [[2, ['2.0'], { deep: false, repair: false }]]],
+    [
+      'pg deep-scrub 2.0',
+      0,
+      'instructing pg 2.0 on osd.2 to deep-scrub',
+      [[2, ['2.0'], { deep: true, repair: false }]],
+    ],
+    ['pg repair 2.0', 0, 'instructing pg 2.0 on osd.2 to repair', [[2, ['2.0'], { deep: true, repair: true }]]],
+    ['pg scrub 99.0', 2, 'pg 99.0 does not exist', []],
+    ['osd scrub 0', 0, 'instructed osd(s) 0 to scrub', [[0, expect.arrayContaining(['7.3']), expect.anything()]]],
+    [
+      'osd deep-scrub all',
+      0,
+      'instructed osd(s) 0,1,2 to deep-scrub',
+      [0, 1, 2].map((osd) => [osd, expect.anything(), { deep: true, repair: false }]),
+    ],
+    ['osd pool repair nopool', 2, "unrecognized pool 'nopool'", []],
+  ];
+  for (const [command, code, status, expected] of scrubs)
+    test(`b-pools-data: ${command}`, async () => {
+      const told: unknown[] = [];
+      const given = JSON.parse(await answer(new RecordedPhase('b-pools-data'), command, 'plain', told));
+      expect([given.code, given.status]).toEqual([code, status]);
+      expect(told).toEqual(expected);
+    });
 
   for (const name of ['c-osd-down', 'd-osd-out-recovering', 'f-scrub-error'])
     test(`${name}: everything of pg dump`, async () => {

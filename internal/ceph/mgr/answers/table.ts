@@ -4,10 +4,16 @@ import type { MgrHandler, MgrView } from './context.ts';
 import { moduleAnswers } from './modules.ts';
 import { osdAnswers } from './osd.ts';
 import { pgAnswers } from './pg.ts';
+import { scrubAnswers } from './scrub.ts';
 
 export type MgrCommands = CommandTable<MgrView>;
 
-const handlers: Readonly<Record<string, MgrHandler>> = { ...pgAnswers, ...osdAnswers, ...moduleAnswers };
+const handlers: Readonly<Record<string, MgrHandler>> = {
+  ...pgAnswers,
+  ...scrubAnswers,
+  ...osdAnswers,
+  ...moduleAnswers,
+};
 
 /** The words that a signature begins with. */
 function wordsOf(signature: string): string {

@@ -8,19 +8,8 @@ import { type CommandEntry, FLAG_HIDDEN } from './table.ts';
  * named one by one (the `ceph` tool takes the longest match).
  */
 const absent: Readonly<Record<string, readonly string[]>> = {
-  'scrubbing and repair of placement groups': [
-    'pg scrub',
-    'pg deep-scrub',
-    'pg repair',
-    'pg repeer',
-    'osd scrub',
-    'osd deep-scrub',
-    'osd repair',
-    'osd pool scrub',
-    'osd pool deep-scrub',
-    'osd pool repair',
-    'mon scrub',
-  ],
+  'peering again on demand': ['pg repeer'],
+  'comparing the stores of monitors': ['mon scrub'],
   'changing the order of recovery': [
     'pg force-recovery',
     'pg force-backfill',

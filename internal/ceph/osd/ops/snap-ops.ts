@@ -41,6 +41,7 @@ export function makeWriteable(ctx: OpContext): { snapset: SnapSet; made: CloneMa
     ctx.delta.objects++;
     ctx.delta.objectClones++;
     ctx.delta.bytes += size;
+    if (obc.info.omap) ctx.delta.objectsOmap++;
   }
   const newest = snapset.clones[snapset.clones.length - 1];
   if (newest !== undefined && (ctx.changed === undefined || ctx.changed.length > 0)) {

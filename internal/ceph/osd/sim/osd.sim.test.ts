@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { bytesEqual } from '../../../base/bytes.ts';
 import { systemLogger } from '../../../base/system.ts';
 import { keyText } from '../../blockstore/errors.ts';
+import { LOG_ERROR } from '../../wire/messages/log.ts';
 import { pgText } from '../../wire/types.ts';
 import { firstObjectKey } from '../object-key.ts';
 import { SimClient } from './client.testing.ts';
@@ -17,6 +18,8 @@ function options(seed: number, fault?: SimOptions['fault']): SimOptions {
     size: 3,
     minSize: 2,
     pgNum: 4,
+    // Scrubs all the time: whatever they find wrong is a defect.
+    scrub: { scrubMinInterval: 4, scrubMaxInterval: 20, deepScrubInterval: 8, scrubChunkMax: 3, scrubChunkMin: 1 },
     ...(seed % 2 === 0 ? { logEntries: 8 } : {}),
     ...(verbose ? { log: systemLogger({ value: 'debug' }) } : {}),
   };
@@ -74,8 +77,10 @@ async function settleAndCheck(cluster: SimCluster, clients: SimClient[]): Promis
     }
     expect(client.errors).toEqual([]);
   }
-  await scheduler.run(scheduler.timeMs + 1000);
+  await scheduler.run(scheduler.timeMs + 12_000);
   await compareCopies(cluster);
+  expect(cluster.clusterLog.filter(({ level }) => level === LOG_ERROR)).toEqual([]);
+  expect(cluster.clusterLog.some(({ text }) => text.endsWith('deep-scrub ok'))).toBe(true);
 }
 
 async function calm(seed: number): Promise<SimCluster> {
@@ -170,5 +175,5 @@ describe('simulated OSDs', () => {
     test(`crashes, partitions and false downs: nothing acknowledged is lost (seed ${seed})`, async () => {
       const acknowledged = await storm(seed, 60_000);
       expect(acknowledged).toBeGreaterThan(50);
-    }, 60_000);
+    }, 180_000);
 });

@@ -3,6 +3,7 @@ import type { Clock, Timer } from '../../../base/clock.ts';
 import { type Random, seededRandom } from '../../../base/random.ts';
 import { crushHash2 } from '../../crush/hash.ts';
 import type { ObjectStore, Transaction } from '../../blockstore/api.ts';
+import { ChecksumError, keyText } from '../../blockstore/errors.ts';
 import { type MemoryStore, memoryStore } from '../../blockstore/memory.ts';
 import { concatBytes, emptyBytes } from '../../../base/bytes.ts';
 import type { MessageCodec } from '../../wire/message.ts';
@@ -13,6 +14,7 @@ import { addrV2, type EntityAddrVec, type PgId, pgText } from '../../wire/types.
 import type { MapView, Placement, PoolView } from '../map-view.ts';
 import { type MapHistory, Osd, type OsdHost } from '../osd.ts';
 import type { OpClient } from '../op-request.ts';
+import { defaultScrubOptions, type ScrubOptions } from '../scrub-schedule.ts';
 
 interface SimEvent {
   at: number;
@@ -99,6 +101,8 @@ export interface SimOptions {
    */
   fault?: 'early-ack' | 'skipped-replica';
   log?: Logger;
+  /** Where they are not the defaults. */
+  scrub?: Partial<ScrubOptions>;
 }
 
 interface OsdState {
@@ -151,6 +155,11 @@ export class SimMap implements MapView {
       full: false,
       fullQuota: false,
       eio: false,
+      noScrub: false,
+      noDeepScrub: false,
+      scrubMinSec: 0,
+      scrubMaxSec: 0,
+      deepScrubSec: 0,
       poolSnaps: undefined,
       hasSelfManagedSnaps: false,
       applications: new Map(),
@@ -237,6 +246,8 @@ export class SimOsd {
   nonce = 0;
   newestMap = 0;
   fatal: unknown;
+  /** Objects of which the disk gives other bytes than were written, until they are written anew. */
+  readonly rotten = new Set<string>();
 
   constructor(id: number, store: MemoryStore) {
     this.id = id;
@@ -258,6 +269,7 @@ export class SimCluster {
   /** Told of every new map after a while. */
   onMap: ((map: SimMap) => void) | undefined;
   messages = 0;
+  readonly clusterLog: { osd: number; level: number; text: string }[] = [];
   /** Snapshot ids given so far. */
   snapSequence = 0;
   /** Test hook: true swallows a message. */
@@ -442,7 +454,7 @@ export class SimCluster {
     const host: OsdHost = {
       whoami: id,
       fsid: '00000000-0000-0000-0000-000000000001',
-      store: this.options.fault === 'early-ack' ? hastyStore(sim.store) : sim.store,
+      store: this.options.fault === 'early-ack' ? hastyStore(sim.store) : checkedStore(sim.store, sim.rotten),
       clock: {
         now: () => this.scheduler.now(),
         monotonic: () => this.scheduler.monotonic(),
@@ -455,6 +467,10 @@ export class SimCluster {
       drained: () => Promise.resolve(),
       sendMon: (codec, body) => alive() && this.#onMon(sim, codec as MessageCodec<unknown>, body),
       reportSoon: () => undefined,
+      clusterLog: (level, text) => void this.clusterLog.push({ osd: id, level, text }),
+      scrubOptions: () => ({ ...defaultScrubOptions, ...this.options.scrub }),
+      load: () => ({ oneMinute: 0, fifteenMinutes: 0, processors: 1 }),
+      localTime: () => ({ hour: 12, weekDay: 3 }),
       fatal: (error) => {
         sim.fatal ??= error;
       },
@@ -495,6 +511,12 @@ export class SimCluster {
     });
   }
 
+  /** A block of an object can no longer be read from an OSD's disk. */
+  rot(id: number, cid: string, key: Uint8Array): void {
+    const sim = this.osds[id]!;
+    if ((sim.store.stat(cid, key)?.size ?? 0) > 0) sim.rotten.add(rotId(cid, key));
+  }
+
   /** kill -9 and loss of what was not on disk. */
   crash(id: number): void {
     const sim = this.osds[id]!;
@@ -520,6 +542,40 @@ export class SimCluster {
     }
     return true;
   }
+}
+
+function rotId(cid: string, key: Uint8Array): string {
+  return `${cid} ${keyText(key)}`;
+}
+
+/** A disk whose checksums find what has rotted. What removes an object, or makes it a copy of another, ends that; a clone has it, too. */
+function checkedStore(store: MemoryStore, rotten: Set<string>): ObjectStore {
+  const readable = (cid: string, key: Uint8Array): void => {
+    if (rotten.has(rotId(cid, key)) && (store.stat(cid, key)?.size ?? 0) > 0)
+      throw new ChecksumError('', cid, key, 0, '');
+  };
+  return new Proxy(store, {
+    get: (target, property) => {
+      if (property === 'queue')
+        return (transaction: Transaction): Promise<void> => {
+          for (const op of transaction.ops) {
+            if (op.op === 'remove') rotten.delete(rotId(op.cid, op.key));
+            else if (op.op === 'clone') {
+              if (rotten.has(rotId(op.cid, op.from))) rotten.add(rotId(op.cid, op.to));
+              else rotten.delete(rotId(op.cid, op.to));
+            }
+          }
+          return target.queue(transaction);
+        };
+      if (property === 'read')
+        return async (cid: string, key: Uint8Array, offset: number, length: number) => {
+          readable(cid, key);
+          return target.read(cid, key, offset, length);
+        };
+      const value: unknown = Reflect.get(target, property, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
 }
 
 /** A disk that acknowledges before it has written. */

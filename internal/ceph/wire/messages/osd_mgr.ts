@@ -77,6 +77,7 @@ export const PG_UNDERSIZED = 2 ** 23;
 export const PG_ACTIVATING = 2 ** 24;
 export const PG_PEERED = 2 ** 25;
 export const PG_SNAPTRIM = 2 ** 26;
+export const PG_FAILED_REPAIR = 2 ** 32;
 
 /** Whether `bit` (a power of two, also above 2^31) is set in `state`. */
 export function hasPgState(state: number, bit: number): boolean {

@@ -6,6 +6,7 @@ import { type HObject, hobjectMax, hobjectMin, SNAP_HEAD } from '../types.ts';
 import { MOSDCopyGet, MOSDCopyGetReply } from './osd_copy.ts';
 import { zeroObjectSums } from './osd_mgr.ts';
 import * as osd from './osd_osd.ts';
+import * as scrub from './osd_scrub.ts';
 import { emptyPgHistory, emptyPgInfo, type LogEntry } from './osd_pg.ts';
 
 const oid: HObject = { key: '', name: 'o', snap: SNAP_HEAD, hash: 7, max: false, nspace: '', pool: 1 };
@@ -127,6 +128,47 @@ const samples: [MessageCodec<never>, unknown][] = [
   ],
   [osd.MOSDPGPushReply, { ...head, items: [{ oid, version, result: -2, after: osd.pushStart }] }],
   [osd.MOSDPGScan, { ...head, op: 'digest', begin: hobjectMin, end: hobjectMax, items: [{ oid, version }] }],
+  [scrub.MOSDScrubReserve, { ...head, op: 'reject', attempt: 7 }],
+  [scrub.MOSDRepScrub, { ...head, chunk: 3, begin: hobjectMin, end: hobjectMax, deep: true }],
+  [
+    scrub.MOSDRepScrubMap,
+    {
+      ...head,
+      chunk: 3,
+      objects: [
+        {
+          oid,
+          size: 0,
+          xattrs: new Map(),
+          readError: true,
+          dataDigest: undefined,
+          omapDigest: undefined,
+          omapKeys: 0,
+          omapBytes: 0,
+        },
+        {
+          oid: clone,
+          size: 2 ** 40,
+          xattrs: new Map([['oi', Uint8Array.of(1)]]),
+          readError: false,
+          dataDigest: 0xffffffff,
+          omapDigest: 0,
+          omapKeys: 3,
+          omapBytes: 9,
+        },
+      ],
+    },
+  ],
+  [
+    scrub.MOSDScrub2,
+    {
+      fsid: '7b6b2f7a-0d4c-4f6e-9d3c-0a1b2c3d4e5f',
+      epoch: 4,
+      pgs: [{ pool: 1, seed: 5, shard: -1 }],
+      repair: true,
+      deep: false,
+    },
+  ],
   [osd.MOSDPGBackfill, { ...head, op: 'progress', lastBackfill: oid, sums, remove: [oid, hobjectMin] }],
   [
     osd.MOSDPing,

@@ -278,7 +278,7 @@ export function decodeCursor(d: Decoder): PushCursor {
 }
 
 /** The least that an `hobject_t` takes, and one with a version and a cursor: they bound counts. */
-const hobjectMinBytes = 39;
+export const hobjectMinBytes = 39;
 const pullItemMinBytes = hobjectMinBytes + 12 + 14;
 
 /** Asks for objects of which the sender knows that the receiver has version `need`. */

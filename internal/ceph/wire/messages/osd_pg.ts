@@ -3,7 +3,7 @@
  * encodings our own: they go between our OSDs and onto our disks, each with a version.
  */
 import { DecodeError } from '../../../base/bytes.ts';
-import type { Decoder, Encoder, UTime } from '../encoding.ts';
+import { type Decoder, type Encoder, type UTime, utimeZero } from '../encoding.ts';
 import {
   decodeEVersion,
   decodeHObject,
@@ -30,6 +30,13 @@ export interface PgHistory {
   /** First epoch of the present interval. */
   sameIntervalSince: number;
   samePrimarySince: number;
+  /** The PG's version when it was last scrubbed and last scrubbed deeply, and when that was. */
+  lastScrub: EVersion;
+  lastScrubStamp: UTime;
+  lastDeepScrub: EVersion;
+  lastDeepScrubStamp: UTime;
+  /** When a scrub last found nothing wrong. */
+  lastCleanScrubStamp: UTime;
 }
 
 export function emptyPgHistory(): PgHistory {
@@ -42,27 +49,45 @@ export function emptyPgHistory(): PgHistory {
     sameUpSince: 0,
     sameIntervalSince: 0,
     samePrimarySince: 0,
+    lastScrub: eversionZero,
+    lastScrubStamp: utimeZero,
+    lastDeepScrub: eversionZero,
+    lastDeepScrubStamp: utimeZero,
+    lastCleanScrubStamp: utimeZero,
   };
 }
 
 export function encodePgHistory(e: Encoder, h: PgHistory): void {
-  e.struct(1, 1, () => {
+  e.struct(2, 1, () => {
     e.u32(h.epochCreated).u32(h.lastEpochStarted).u32(h.lastIntervalStarted).u32(h.lastEpochClean);
     e.u32(h.lastIntervalClean).u32(h.sameUpSince).u32(h.sameIntervalSince).u32(h.samePrimarySince);
+    encodeEVersion(e, h.lastScrub);
+    encodeEVersion(e, h.lastDeepScrub);
+    e.utime(h.lastScrubStamp).utime(h.lastDeepScrubStamp).utime(h.lastCleanScrubStamp);
   });
 }
 
 export function decodePgHistory(d: Decoder): PgHistory {
-  return d.struct('pg_history', 1, () => ({
-    epochCreated: d.u32(),
-    lastEpochStarted: d.u32(),
-    lastIntervalStarted: d.u32(),
-    lastEpochClean: d.u32(),
-    lastIntervalClean: d.u32(),
-    sameUpSince: d.u32(),
-    sameIntervalSince: d.u32(),
-    samePrimarySince: d.u32(),
-  }));
+  return d.struct('pg_history', 1, (_, version) => {
+    const history: PgHistory = {
+      ...emptyPgHistory(),
+      epochCreated: d.u32(),
+      lastEpochStarted: d.u32(),
+      lastIntervalStarted: d.u32(),
+      lastEpochClean: d.u32(),
+      lastIntervalClean: d.u32(),
+      sameUpSince: d.u32(),
+      sameIntervalSince: d.u32(),
+      samePrimarySince: d.u32(),
+    };
+    if (version < 2) return history;
+    history.lastScrub = decodeEVersion(d);
+    history.lastDeepScrub = decodeEVersion(d);
+    history.lastScrubStamp = d.utime();
+    history.lastDeepScrubStamp = d.utime();
+    history.lastCleanScrubStamp = d.utime();
+    return history;
+  });
 }
 
 /** `pg_info_t`: what one OSD's copy of a PG holds. */
