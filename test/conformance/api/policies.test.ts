@@ -173,19 +173,22 @@ test('a policy is told in its status which expressions do not fit the types of i
       fieldRef: 'spec.validations[0].expression',
       warning: `apps/v1, Kind=Deployment: ERROR: <input>:1:22: found no matching overload for '_>_' applied to '(int, string)'
  | object.spec.replicas > '1'
- | .....................^`,
+ | .....................^
+`,
     },
     {
       fieldRef: 'spec.validations[0].messageExpression',
       warning: `apps/v1, Kind=Deployment: ERROR: <input>:1:28: found no matching overload for '_+_' applied to '(string, int)'
  | 'wants replicas > 1, got ' + object.spec.replicas
- | ...........................^`,
+ | ...........................^
+`,
     },
     {
       fieldRef: 'spec.validations[2].expression',
       warning: `apps/v1, Kind=Deployment: ERROR: <input>:1:7: undefined field 'replicas'
  | object.replicas > 1
- | ......^`,
+ | ......^
+`,
     },
   ]);
   const variables = [{ name: 'image', expression: 'object.spec.template.spec.containers[0].image' }];

@@ -30,16 +30,16 @@ const texts = (value: Json | undefined): string[] =>
   Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
 const objects = (value: Json | undefined): JsonObject[] => (Array.isArray(value) ? value.filter(isObject) : []);
 
-/** The resources that a policy's rules name. Rules with wildcards name none, and subresources have no type of their own. */
+/** The resources that a policy's rules name: none for a group or version with a wildcard; subresources have no type of their own. */
 export function checkedResources(policy: JsonObject): CheckedResource[] {
   const found = new Map<string, CheckedResource>();
   for (const rule of objects(getPath(policy, 'spec', 'matchConstraints', 'resourceRules'))) {
-    const lists = [texts(rule.apiGroups), texts(rule.apiVersions), texts(rule.resources)] as const;
-    if (lists.some((list) => list.some((one) => one.includes('*')))) continue;
-    for (const group of lists[0])
-      for (const version of lists[1])
-        for (const resource of lists[2].filter((one) => !one.includes('/')))
-          found.set(`${group}/${version}/${resource}`, { group, version, resource });
+    const [groups, versions] = [texts(rule.apiGroups), texts(rule.apiVersions)];
+    if ([...groups, ...versions].some((one) => one.includes('*'))) continue;
+    for (const group of groups.toSorted())
+      for (const version of versions.toSorted())
+        for (const resource of texts(rule.resources).toSorted())
+          if (!/[*/]/.test(resource)) found.set(`${group}/${version}/${resource}`, { group, version, resource });
   }
   return [...found.values()].slice(0, typesMax);
 }
@@ -119,7 +119,9 @@ function scopeFor(policy: JsonObject, type: CelType): Scope {
 
 /** A warning for each expression of the validations that does not fit one of the types. */
 export function expressionWarnings(policy: JsonObject, types: readonly CheckedType[]): ExpressionWarning[] {
-  const scopes = types.map(({ name, type }) => ({ name, scope: scopeFor(policy, type) }));
+  const scopes = types
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+    .map(({ name, type }) => ({ name, scope: scopeFor(policy, type) }));
   const out: ExpressionWarning[] = [];
   for (const [index, validation] of objects(getPath(policy, 'spec', 'validations')).entries())
     for (const field of ['expression', 'messageExpression'] as const) {
@@ -130,7 +132,7 @@ export function expressionWarnings(policy: JsonObject, types: readonly CheckedTy
         try {
           compile(text, scope);
         } catch (error) {
-          found.push(`${name}: ERROR: ${errorText(error)}`);
+          found.push(`${name}: ERROR: ${errorText(error)}\n`);
         }
       if (found.length > 0) out.push({ fieldRef: `spec.validations[${index}].${field}`, warning: found.join('\n') });
     }
