@@ -25,9 +25,12 @@ const webhook = {
 };
 const constraints = { resourceRules: [rule] };
 const policyBinding = { spec: { policyName: 'none' } };
-const pem = Buffer.from(
-  `-----BEGIN CERTIFICATE REQUEST-----\n${Buffer.from([0x30, 0]).toString('base64')}\n-----END CERTIFICATE REQUEST-----\n`,
-).toString('base64');
+/** `openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -subj /CN=a -outform DER` */
+const signed =
+  'MIHGMG4CAQAwDDEKMAgGA1UEAwwBYTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABAfso42Jj/z2FAvHbFnuw1xx71regR4jCTQba+PcNLh+wBWiZcp2DARwyd/WlO/FVazwILYdFiLQosOtOhqKqU+gADAKBggqhkjOPQQDAgNIADBFAiEA/kAy308WVO8iIChjeSnJOhJqBeUDv5k2p1gG2evwnL8CIE+LlNoIIxTAgEcCjbTXqBQ1RLZtdAfhKYyncRH1r+AQ';
+const pem = Buffer.from(`-----BEGIN CERTIFICATE REQUEST-----\n${signed}\n-----END CERTIFICATE REQUEST-----\n`).toString(
+  'base64',
+);
 const autoscaler = {
   spec: { scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'a' }, maxReplicas: 2 },
 };

@@ -1,3 +1,4 @@
+import { certificateRequestProblem } from '../../machinery/certificate-request.ts';
 import type { Json, JsonObject } from '../../machinery/json.ts';
 import { jsonEqual } from '../../machinery/json.ts';
 import type { FieldError } from '../../machinery/status.ts';
@@ -75,7 +76,8 @@ function requestErrors(request: Json | undefined): FieldError[] {
   const block = pemBlocks(request)[0];
   if (block === undefined || (block.type !== 'CERTIFICATE REQUEST' && block.type !== 'NEW CERTIFICATE REQUEST'))
     return wrong('PEM block type must be CERTIFICATE REQUEST');
-  return isSequence(block.bytes) ? [] : wrong('asn1: structure error: the request is not a DER sequence');
+  const problem = certificateRequestProblem(block.bytes);
+  return problem === undefined ? [] : wrong(problem);
 }
 
 function certificateErrors(certificate: Json | undefined): FieldError[] {

@@ -8,11 +8,19 @@ const base64 = (text: string): string => Buffer.from(text, 'latin1').toString('b
 const pem = (type: string, bytes: readonly number[]): string =>
   base64(`-----BEGIN ${type}-----\n${Buffer.from(bytes).toString('base64')}\n-----END ${type}-----\n`);
 
+/** `openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -subj /CN=a -outform DER` */
+const signed = [
+  ...Buffer.from(
+    'MIHGMG4CAQAwDDEKMAgGA1UEAwwBYTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABAfso42Jj/z2FAvHbFnuw1xx71regR4jCTQba+PcNLh+wBWiZcp2DARwyd/WlO/FVazwILYdFiLQosOtOhqKqU+gADAKBggqhkjOPQQDAgNIADBFAiEA/kAy308WVO8iIChjeSnJOhJqBeUDv5k2p1gG2evwnL8CIE+LlNoIIxTAgEcCjbTXqBQ1RLZtdAfhKYyncRH1r+AQ',
+    'base64',
+  ),
+];
+
 describe('CertificateSigningRequest', () => {
   const kind = 'certificates.k8s.io/v1 CertificateSigningRequest';
   const request: JsonObject = {
     metadata: { name: 'me' },
-    spec: { request: pem('CERTIFICATE REQUEST', [0x30, 0]), signerName: 'example.com/signer', usages: ['client auth'] },
+    spec: { request: pem('CERTIFICATE REQUEST', signed), signerName: 'example.com/signer', usages: ['client auth'] },
   };
   test.each<Row>([
     ['nothing wrong', {}, []],
@@ -20,6 +28,13 @@ describe('CertificateSigningRequest', () => {
       'no request',
       { 'spec.request': base64('x') },
       [`spec.request: Invalid value: "${base64('x')}": PEM block type must be CERTIFICATE REQUEST`],
+    ],
+    [
+      'a request that its key did not sign',
+      { 'spec.request': pem('CERTIFICATE REQUEST', [...signed.slice(0, -1), 0]) },
+      [
+        `spec.request: Invalid value: "${pem('CERTIFICATE REQUEST', [...signed.slice(0, -1), 0])}": x509: ECDSA verification failure`,
+      ],
     ],
     ['no usages', { 'spec.usages': [] }, ['spec.usages: Required value']],
     ['a usage twice', { 'spec.usages': ['any', 'any'] }, ['spec.usages[1]: Duplicate value: "any"']],
