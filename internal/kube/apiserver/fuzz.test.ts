@@ -227,7 +227,9 @@ class Maker {
 }
 
 describe('fuzz', () => {
-  test('requests: every one is answered, none with an internal error, and memory stays', async () => {
+  test('requests: every one is answered, none with an internal error, and memory stays', {
+    timeout: 600_000,
+  }, async () => {
     const make = new Maker(seededRandom(seed));
     const before = process.memoryUsage.rss();
     const seen = new Map<number, number>();
