@@ -8,6 +8,7 @@ import {
   OSD_FLAG_ONNVRAM,
   OSD_FLAG_ORDERSNAP,
   OSD_FLAG_RETURNVEC,
+  OSD_FLAG_RWORDERED,
 } from '../wire/messages/osd_client.ts';
 import { PG_ACTIVE } from '../wire/messages/osd_mgr.ts';
 import { OP } from '../wire/messages/osd_op.ts';
@@ -195,7 +196,9 @@ export class OpEngine {
       request.stage = 'waiting for missing object';
       return;
     }
-    if (kinds.mayWrite && !this.#gate.writable(head, retry)) {
+    // A read that is ordered with writes must not pass those that wait here.
+    const ordered = kinds.mayWrite || (message.flags & OSD_FLAG_RWORDERED) !== 0;
+    if (ordered && !this.#gate.writable(head, retry)) {
       request.stage = 'waiting for degraded object';
       return;
     }
@@ -270,7 +273,8 @@ export class OpEngine {
 
   #lockAndRun(request: OpRequest, obc: ObjectContext): void {
     const { kinds } = request;
-    const mode: LockMode = !kinds.mayWrite ? 'read' : kinds.mayRead ? 'exclusive' : 'write';
+    let mode: LockMode = !kinds.mayWrite ? 'read' : kinds.mayRead ? 'exclusive' : 'write';
+    if ((request.message.flags & OSD_FLAG_RWORDERED) !== 0) mode = 'exclusive';
     request.stage = 'waiting for rw locks';
     obc.lock(mode, () => {
       if (!obc.stale) {

@@ -54,8 +54,8 @@ export function mapExtents(ctx: OpContext, op: OsdOp, result: OpResult): number 
   return 0;
 }
 
-/** The store knows holes by blocks of this size. */
-const blockBytes = 4096;
+/** The store knows holes by blocks of 4 KiB; in objects up to this size they are told by bytes. */
+const holesByByte = 64 * 1024;
 
 /** The bytes that are not zero. */
 function nonZeroExtents(offset: number, bytes: Uint8Array): { offset: number; length: number }[] {
@@ -69,7 +69,7 @@ function nonZeroExtents(offset: number, bytes: Uint8Array): { offset: number; le
   return out;
 }
 
-/** Of an object of one block: its holes are found in its bytes, since clients tell from such an object whether holes are known at all. */
+/** Of a small object: its holes are found in its bytes, since clients tell from such objects how well holes are known. */
 function sparseReadSmall(ctx: OpContext, offset: number, length: number, result: OpResult): Promise<number> {
   return ctx.host.store.read(ctx.cid, ctx.key, offset, length).then((bytes) => {
     const extents = nonZeroExtents(offset, bytes ?? new Uint8Array(0));
@@ -89,7 +89,7 @@ function sparseReadSmall(ctx: OpContext, offset: number, length: number, result:
 export function sparseRead(ctx: OpContext, op: OsdOp, result: OpResult): number | Promise<number> {
   const { offset, length } = readable(ctx, op);
   const extents = length > 0 ? ctx.host.store.extents(ctx.cid, ctx.key, offset, length) : [];
-  if (extents.length > 0 && ctx.info.size <= blockBytes) {
+  if (extents.length > 0 && ctx.info.size <= holesByByte) {
     ctx.delta.read++;
     ctx.delta.readKb += Math.ceil(length / 1024);
     return sparseReadSmall(ctx, offset, length, result);
