@@ -21,6 +21,5 @@ export const ENOEXEC = -8;
 export const EBADF = -9;
 export const EXDEV = -18;
 export const ENOSYS = -38;
-export const ERESTART = -85;
 export const ESTALE = -116;
 export const EBADMSG = -74;

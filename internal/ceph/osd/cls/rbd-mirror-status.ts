@@ -1,6 +1,6 @@
 import { Decoder, encoded } from '../../wire/encoding.ts';
 import { type ClassContext, ClassFailure, type ClassMethods, readMethod, writeMethod } from './context.ts';
-import { EINVAL, ENOENT, ERESTART, ESTALE } from './errno.ts';
+import { EINVAL, ENOENT, ESTALE } from './errno.ts';
 import { asString, decodeStored, entriesWith, needKey, readKey, writeKey } from './omap-values.ts';
 import { snapshotOf } from './rbd-header.ts';
 import {
@@ -27,7 +27,7 @@ import {
   STATUS_UNKNOWN,
   sameInstance,
 } from './rbd-mirror-types.ts';
-import { snapshotsOf, writeSnapshot } from './rbd-snap-record.ts';
+import { writeSnapshot } from './rbd-snap-record.ts';
 import { SNAP_NAMESPACE_MIRROR, type Snapshot } from './rbd-types.ts';
 
 export const imagePrefix = 'image_';
@@ -227,10 +227,6 @@ function unlinkPeer(ctx: ClassContext, input: Uint8Array): void {
   const peer = d.string();
   const mirror = mirrorSnapshotOf(snap);
   if (!mirror.peers.has(peer)) throw new ClassFailure(ENOENT);
-  // Nobody needs it then, and there is a newer one: the caller is to remove the snapshot instead.
-  if (mirror.peers.size === 1)
-    for (const other of snapshotsOf(ctx))
-      if (other.id > snap.id && other.namespace.type === SNAP_NAMESPACE_MIRROR) throw new ClassFailure(ERESTART);
   mirror.peers.delete(peer);
   writeMirrorSnapshot(ctx, snap, mirror);
 }
