@@ -1,10 +1,13 @@
 import { AppError, errorText } from '../../base/errors.ts';
+import type { OpHistory, PastOp } from './op-history.ts';
 
 /** What a command may use of the OSD. */
 export interface CommandTarget {
   version(): string;
   status(): Record<string, unknown>;
   opsInFlight(): { ops: Record<string, unknown>[] };
+  /** `nowMs` is since 1970. */
+  opHistory(): { history: OpHistory; monotonicMs: number; nowMs: number };
   perf(): Record<string, unknown>;
   pgQuery(pgid: string): Record<string, unknown> | undefined;
   /** Undefined: the PG is not led by this OSD. */
@@ -62,6 +65,26 @@ const commands: readonly Command[] = [
   { sig: ['status'], help: 'state of this OSD', perm: 'r', run: (t) => t.status() },
   { sig: ['dump_ops_in_flight'], help: 'requests that are not answered yet', perm: 'r', run: dumpOps },
   { sig: ['ops'], help: 'requests that are not answered yet', perm: 'r', run: dumpOps },
+  {
+    sig: ['dump_historic_ops'],
+    help: 'the slowest requests of the last minutes',
+    perm: 'r',
+    run: (t) => {
+      const { history, monotonicMs, nowMs } = t.opHistory();
+      const ops = history.slowest(monotonicMs).map((op) => pastOp(op, nowMs));
+      return { size: history.size, duration: history.durationMs / 1000, ops };
+    },
+  },
+  {
+    sig: ['dump_historic_slow_ops'],
+    help: 'requests of the last minutes that took longer than a threshold',
+    perm: 'r',
+    run: (t) => {
+      const { history, monotonicMs, nowMs } = t.opHistory();
+      const ops = history.slow(monotonicMs).map((op) => pastOp(op, nowMs));
+      return { num_to_keep: history.size, threshold_to_keep: history.slowMs / 1000, ops };
+    },
+  },
   {
     sig: [
       'perf',
@@ -146,8 +169,6 @@ const absent: readonly string[][] = [
   ['config', 'unset'],
   ['cpu_profiler'],
   ['debug'],
-  ['dump_historic_ops'],
-  ['dump_historic_slow_ops'],
   ['heap'],
   ['injectargs'],
   ['list_devices'],
@@ -173,6 +194,12 @@ function refuse(name: string): never {
 function dumpOps(target: CommandTarget): unknown {
   const { ops } = target.opsInFlight();
   return { ops, num_ops: ops.length };
+}
+
+function pastOp(op: PastOp, nowMs: number): Record<string, unknown> {
+  const initiatedAt = new Date(op.initiatedAtMs).toISOString();
+  const age = (nowMs - op.initiatedAtMs) / 1000;
+  return { description: op.description, initiated_at: initiatedAt, age, duration: op.durationMs / 1000 };
 }
 
 function pgQuery(target: CommandTarget, args: Record<string, unknown>): unknown {

@@ -59,6 +59,11 @@ export class OpRequest {
     this.#finished = finished;
   }
 
+  /** As `ceph tell osd.0 dump_ops_in_flight` shows it. */
+  describe(pg: string): string {
+    return `osd_op(${this.key} ${pg} ${this.message.oid} [${this.message.ops.map((op) => op.name).join(',')}])`;
+  }
+
   reply(value: MOSDOpReplyValue): void {
     if (this.replied) return;
     this.replied = true;

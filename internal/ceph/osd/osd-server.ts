@@ -633,12 +633,13 @@ export class OsdServer {
         for (const pg of osd.pgs.values())
           for (const request of pg.engine.open)
             ops.push({
-              description: `osd_op(${request.key} ${pg.core.text} ${request.message.oid} [${request.message.ops.map((op) => op.name).join(',')}])`,
+              description: request.describe(pg.core.text),
               age: (nowMs - request.receivedMs) / 1000,
               type_data: { flag_point: request.stage },
             });
         return { ops };
       },
+      opHistory: () => ({ history: osd.opHistory, monotonicMs: this.#o.clock.monotonic(), nowMs: this.#o.clock.now() }),
       perf: () => ({
         osd: {
           op_in_flight: osd.opsInFlight,

@@ -30,6 +30,7 @@ import { CopyReads } from './copy-reads.ts';
 import { intervalKey, isNewInterval, maybeWentRw } from './intervals.ts';
 import type { MapView } from './map-view.ts';
 import { firstObjectKey, firstTempKey } from './object-key.ts';
+import { OpHistory } from './op-history.ts';
 import { type OpClient, OpRequest } from './op-request.ts';
 import { classify, plainRead } from './ops/classify.ts';
 import { objectClasses } from './ops/class-context.ts';
@@ -117,6 +118,8 @@ export class Osd {
   #stopped = false;
   /** Requests of clients not answered yet, over all PGs and those that wait for a map. */
   opsInFlight = 0;
+  /** Requests that took long. */
+  readonly opHistory = new OpHistory();
   /** Of transactions to the disk; a moving average. */
   commitLatencyMs = 0;
 
@@ -594,7 +597,7 @@ export class Osd {
     }
     const id = requestIdOf(message, client.name, tid);
     const kinds = classify(message.ops, objectClasses.lookup);
-    const request = new OpRequest(
+    const request: OpRequest = new OpRequest(
       {
         client,
         message,
@@ -605,7 +608,16 @@ export class Osd {
         sequence: ++this.#sequence,
         receivedMs: this.#host.clock.monotonic(),
       },
-      done,
+      () => {
+        const { clock } = this.#host;
+        const endedMs = clock.monotonic();
+        const durationMs = endedMs - request.receivedMs;
+        this.opHistory.add(durationMs, endedMs, () => ({
+          description: request.describe(pgText(message.pg)),
+          initiatedAtMs: clock.now() - durationMs,
+        }));
+        done();
+      },
     );
     if (typeof kinds === 'number') pg.engine.refuse(request, kinds);
     else pg.handleOp(request);
