@@ -6,12 +6,13 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { must, run, TestNode } from '../e2e/harness.ts';
+import { inRoot } from './in-root.ts';
 import { GtestOutput, KnownResults, testNames } from './gtest.ts';
 
 const api =
   `io io_pp aio aio_pp stat stat_pp c_read_operations c_write_operations list lock lock_pp misc misc_pp pool snapshots snapshots_pp
   watch_notify watch_notify_pp cmd cmd_pp service service_pp asio`.split(/\s+/);
-const classes = ['hello', 'lock', 'log', 'numops', 'rbd', 'refcount', 'cas', 'journal'];
+const classes = ['hello', 'lock', 'log', 'numops', 'rbd', 'refcount'];
 const programs = [...api.map((name) => `rados_api_${name}`), ...classes.map((name) => `cls_${name}`)];
 
 /** No test says nothing for longer: those of watches wait for half a minute. */
@@ -28,19 +29,7 @@ if (root === undefined || !existsSync(join(root, 'usr/bin/ceph_test_rados_api_io
 const known = new KnownResults(readFileSync(join(import.meta.dirname, 'known-results.txt'), 'utf8'));
 const node = new TestNode({ config: 'roles: [mon, mgr, osd]' });
 
-/** The command line that runs `argv` in the root directory, in the node's network, with the node's ceph.conf. */
-function chrooted(...argv: string[]): string[] {
-  const script = [
-    'mount -t proc proc "$ROOT/proc"',
-    'mount --rbind /dev "$ROOT/dev"',
-    'mkdir -p "$ROOT$NODE"',
-    'mount --bind "$NODE" "$ROOT$NODE"',
-    'cd /',
-    'exec chroot "$ROOT" /usr/bin/env -i PATH=/usr/bin:/bin HOME=/root LC_ALL=C.UTF-8 CEPH_CONF="$CONF" "$@"',
-  ].join(' && ');
-  const env = ['env', `ROOT=${root}`, `NODE=${node.directory}`, `CONF=${node.cephConf}`];
-  return node.inside(...env, 'unshare', '-m', '--propagation', 'private', 'sh', '-c', script, 'sh', ...argv);
-}
+const chrooted = (...argv: string[]): string[] => inRoot(root, node, argv);
 
 async function* lines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder();
