@@ -1,3 +1,5 @@
+import type { Clock } from '../../base/clock.ts';
+
 /** A request that was answered. */
 export interface PastOp {
   description: string;
@@ -28,6 +30,16 @@ export class OpHistory {
     this.size = size;
     this.durationMs = durationMs;
     this.slowMs = slowMs;
+  }
+
+  /** A request is answered, or left to its client. */
+  finished(request: { receivedMs: number; describe(): string }, clock: Clock): void {
+    const endedMs = clock.monotonic();
+    const durationMs = endedMs - request.receivedMs;
+    this.add(durationMs, endedMs, () => ({
+      description: request.describe(),
+      initiatedAtMs: clock.now() - durationMs,
+    }));
   }
 
   /** `describe` is called only for what is kept. `endedMs`: by the monotonic clock. */

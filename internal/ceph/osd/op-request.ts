@@ -1,5 +1,5 @@
 import type { MOSDOpReplyValue, MOSDOpValue } from '../wire/messages/osd_client.ts';
-import type { RequestId } from '../wire/types.ts';
+import { pgText, type RequestId } from '../wire/types.ts';
 import type { OpKinds } from './ops/classify.ts';
 import type { Requester } from './ops/op-context.ts';
 import type { WatchClient } from './watch.ts';
@@ -60,8 +60,8 @@ export class OpRequest {
   }
 
   /** As `ceph tell osd.0 dump_ops_in_flight` shows it. */
-  describe(pg: string): string {
-    return `osd_op(${this.key} ${pg} ${this.message.oid} [${this.message.ops.map((op) => op.name).join(',')}])`;
+  describe(): string {
+    return `osd_op(${this.key} ${pgText(this.message.pg)} ${this.message.oid} [${this.message.ops.map((op) => op.name).join(',')}])`;
   }
 
   reply(value: MOSDOpReplyValue): void {

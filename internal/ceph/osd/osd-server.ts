@@ -633,7 +633,7 @@ export class OsdServer {
         for (const pg of osd.pgs.values())
           for (const request of pg.engine.open)
             ops.push({
-              description: request.describe(pg.core.text),
+              description: request.describe(),
               age: (nowMs - request.receivedMs) / 1000,
               type_data: { flag_point: request.stage },
             });

@@ -609,13 +609,7 @@ export class Osd {
         receivedMs: this.#host.clock.monotonic(),
       },
       () => {
-        const { clock } = this.#host;
-        const endedMs = clock.monotonic();
-        const durationMs = endedMs - request.receivedMs;
-        this.opHistory.add(durationMs, endedMs, () => ({
-          description: request.describe(pgText(message.pg)),
-          initiatedAtMs: clock.now() - durationMs,
-        }));
+        this.opHistory.finished(request, this.#host.clock);
         done();
       },
     );
