@@ -24,7 +24,7 @@ export default defineConfig({
     pool: 'threads',
     projects: [
       { extends: true, test: { name: 'unit', include: ['{cmd,internal}/**/*.test.ts', 'test/*.test.ts', 'test/sim/**/*.test.ts', 'test/lossy/**/*.test.ts', 'test/rados-api/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000 } },
-      { extends: true, test: { name: 'conformance', include: ['test/conformance/**/*.test.ts'], testTimeout: 120_000, hookTimeout: 60_000 } },
+      { extends: true, test: { name: 'conformance', include: ['test/conformance/**/*.test.ts'], testTimeout: 180_000, hookTimeout: 180_000 } },
       { extends: true, test: { name: 'build', include: ['test/build/**/*.test.ts'], ...alone } },
       { extends: true, test: { name: 'story', include: ['test/e2e/**/*.test.ts', 'test/peers/**/*.test.ts'], exclude: ['test/e2e/join.test.ts', 'test/e2e/find.test.ts', 'test/e2e/disks.test.ts', 'test/e2e/servers.test.ts'], ...alone } },
       { extends: true, test: { name: 'starts', include: ['test/starts/**/*.test.ts'], ...alone } },
