@@ -1,4 +1,6 @@
 import { type Command, Option } from 'commander';
+import { hideArgument } from '../../internal/base/arguments-system.ts';
+import { errorText } from '../../internal/base/errors.ts';
 import type { ConfigArguments } from '../../internal/config/machine-system.ts';
 
 /** What a sub-command's file exports as `command`. */
@@ -41,6 +43,17 @@ export function configArguments(command: Command): ConfigArguments {
       ...keyFlags.get(command),
     },
   };
+}
+
+/** Keeps what was given as an argument away from the list of processes, of which a node that runs in the foreground is one for long. */
+export function hide(secret: string): void {
+  try {
+    hideArgument(secret);
+  } catch (error) {
+    console.error(
+      `appliance: every user of this machine can see the secret among the arguments of this process, because it cannot be overwritten: ${errorText(error)}`,
+    );
+  }
 }
 
 /** What a shell may offer for the first argument of a command that takes other words, too. */

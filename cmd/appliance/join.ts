@@ -7,7 +7,7 @@ import { joinCluster } from '../../internal/join/join-system.ts';
 import { discoverServers } from '../../internal/node/discovery/mdns-system.ts';
 import { whileIdle } from '../../internal/node/node-lock-system.ts';
 import { parseToken } from '../../internal/pki/token.ts';
-import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
+import { type CommandModule, configArguments, hide, type OutputFormat, withExamples, withOutput } from './command.ts';
 import { withKeyFlags } from './key-flags.ts';
 import { print, stepsOf } from './output.ts';
 import { up } from './up.ts';
@@ -40,6 +40,7 @@ export const command: CommandModule = {
 /** Makes this machine a node of the token's cluster, then runs it as `up` does. */
 async function join(from: ConfigArguments, tokenText: string, { output, start }: JoinOptions): Promise<void> {
   const progress = stepsOf(output);
+  if (tokenText !== '-') hide(tokenText);
   const text = tokenText === '-' ? (await Bun.stdin.text()).trim() : tokenText;
   parseToken(text);
   if (process.getuid?.() !== 0)

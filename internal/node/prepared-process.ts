@@ -1,6 +1,7 @@
 import { AppError } from '../base/errors.ts';
 import type { ConfigChanges } from '../config/changes.ts';
 import type { Config } from '../config/config.ts';
+import { keyPaths, keys, variableOf } from '../config/keys.ts';
 import type { ConfigArguments } from '../config/machine-system.ts';
 import { selfCommand } from './self-system.ts';
 
@@ -13,19 +14,28 @@ export interface PreparedNode {
   readonly changes?: ConfigChanges;
 }
 
-/** Arguments of the command line that say the same. */
-export function configArgv({ file, flags }: ConfigArguments): string[] {
-  return [
-    ...(file === undefined ? [] : [`--config=${file}`]),
-    ...Object.entries(flags).flatMap(([flag, texts]) => texts.map((text) => `--${flag}=${text}`)),
-  ];
+const secretVariables = new Map(
+  keyPaths.filter((path) => keys[path].secret).map((path) => [keys[path].flag, variableOf(path)]),
+);
+
+/** The same for a process of its own: arguments of the command line, and secrets in the environment, because every user can read what a process was started with. */
+function configForChild({ file, flags }: ConfigArguments): { argv: string[]; env: Record<string, string | undefined> } {
+  const argv = file === undefined ? [] : [`--config=${file}`];
+  const env = { ...process.env };
+  for (const [flag, texts] of Object.entries(flags)) {
+    const variable = secretVariables.get(flag);
+    if (variable === undefined) argv.push(...texts.map((text) => `--${flag}=${text}`));
+    else env[variable] = texts.at(-1);
+  }
+  return { argv, env };
 }
 
 /** It dies with this process: what nobody waits for must not go on writing. */
-function prepareCommand(from: ConfigArguments): string[] {
+function prepareProcess(from: ConfigArguments): { command: string[]; env: Record<string, string | undefined> } {
   // Where util-linux is not installed, `prepare` says so.
   const dies = Bun.which('setpriv') === null ? [] : ['setpriv', '--pdeathsig', 'KILL'];
-  return [...dies, ...selfCommand(), 'prepare', ...configArgv(from)];
+  const { argv, env } = configForChild(from);
+  return { command: [...dies, ...selfCommand(), 'prepare', ...argv], env };
 }
 
 /**
@@ -33,7 +43,9 @@ function prepareCommand(from: ConfigArguments): string[] {
  * node and does not keep the modules for that. When it fails, it has said why, and this process ends with its exit code.
  */
 export async function preparedNode(from: ConfigArguments): Promise<PreparedNode> {
-  const child = Bun.spawn([...prepareCommand(from), '--start'], {
+  const { command, env } = prepareProcess(from);
+  const child = Bun.spawn([...command, '--start'], {
+    env,
     stdin: 'ignore',
     stdout: 'pipe',
     stderr: 'inherit',
@@ -51,7 +63,9 @@ const againTimeoutMs = 60_000;
 
 /** The same while the node runs, given up when `stopping` aborts: a failure is an AppError with what it said, CONFIG for a wrong configuration, else RELOAD. */
 export async function preparedAgain(from: ConfigArguments, stopping: AbortSignal): Promise<PreparedNode> {
-  const child = Bun.spawn(prepareCommand(from), {
+  const { command, env } = prepareProcess(from);
+  const child = Bun.spawn(command, {
+    env,
     stdin: 'ignore',
     stdout: 'pipe',
     stderr: 'pipe',
