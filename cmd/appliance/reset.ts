@@ -189,7 +189,7 @@ async function findOsd(config: OsdConfig, fsid: string | undefined): Promise<Fou
     const ours = 'directory' in config ? await holdsStoreOf(path, own) : await holdsFileSystemOf(path, own);
     return { config, path, holds: ours ? 'ours' : 'nothing' };
   } catch (error) {
-    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'DEVICE')
+    if (['ENOENT', 'NO_DEVICE', 'DEVICE'].includes(errorCode(error) ?? ''))
       return { config, path: undefined, holds: 'nothing' };
     if (!(error instanceof AppError)) throw error;
     return { config, path, holds: { foreign: `${error.message}. ${error.hint ?? ''}`.trim() } };

@@ -101,8 +101,8 @@ export function realpath(path: string): string | undefined {
 }
 
 /**
- * The path of the device that a name means now: kernel names change from boot to boot, serial numbers do not. AppError DEVICE when there is none, or
- * when something is mounted from it or swaps to it.
+ * The path of the device that a name means now: kernel names change from boot to boot, serial numbers do not. AppError NO_DEVICE when there is none, DEVICE
+ * when something is mounted from it or swaps to it, or the name means several.
  */
 export function devicePath(name: DeviceName): string {
   const devices = listBlockDevices();
@@ -113,8 +113,12 @@ export function devicePath(name: DeviceName): string {
       hint: 'unmount it and take it out of /etc/fstab if its data is not needed, or name another device',
     });
   if (!statSync(found.path, { throwIfNoEntry: false })?.isBlockDevice())
-    throw new AppError('DEVICE', `${found.path} is known to the kernel but there is no such block device below /dev`, {
-      hint: 'udev or devtmpfs makes them',
-    });
+    throw new AppError(
+      'NO_DEVICE',
+      `${found.path} is known to the kernel but there is no such block device below /dev`,
+      {
+        hint: 'udev or devtmpfs makes them',
+      },
+    );
   return found.path;
 }

@@ -49,14 +49,14 @@ export function usersOf(device: BlockDevice, devices: readonly BlockDevice[]): s
 
 /**
  * The device that a name means. `resolve` gives the path without symbolic links, undefined when there is none.
- * AppError DEVICE when there is none or more than one, with the devices that are free.
+ * AppError NO_DEVICE when there is none, with the devices that are free; DEVICE when there is more than one.
  */
 export function findDevice(
   name: DeviceName,
   devices: readonly BlockDevice[],
   resolve: (path: string) => string | undefined,
 ): BlockDevice {
-  const missing = (what: string): AppError => new AppError('DEVICE', what, { hint: candidates(devices) });
+  const missing = (what: string): AppError => new AppError('NO_DEVICE', what, { hint: candidates(devices) });
   if ('device' in name) {
     const path = name.device.startsWith('/') ? name.device : `/dev/disk/by-id/${name.device}`;
     const real = resolve(path);

@@ -1,14 +1,11 @@
 import { existsSync, readdirSync } from 'node:fs';
-import { deviceNameText } from '../base/block-devices.ts';
-import { devicePath } from '../base/block-devices-system.ts';
 import { AppError, errorCode, errorText } from '../base/errors.ts';
 import { makeDirectory } from '../base/files-system.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import { systemLogger, systemRandom } from '../base/system.ts';
 import { knownFsid } from '../ceph/client/ceph-conf-system.ts';
-import { holdsFileSystemOf } from '../ceph/osd/disk-owner-system.ts';
-import { type Config, type OsdConfig, unallocatedOsd } from '../config/config.ts';
+import type { Config } from '../config/config.ts';
 import { machineAddresses, machineFacts } from '../config/machine-system.ts';
 import { nodePaths, type Paths } from '../config/paths.ts';
 import { preflight } from '../doctor/doctor-system.ts';
@@ -36,27 +33,12 @@ import { accessRules } from './access.ts';
 import { applyAccess, checkReachable } from './access-system.ts';
 import { ensureCephFiles } from './ceph-files-system.ts';
 import { findServers } from './find-servers-client.ts';
+import { checkOsdDevices } from './osd-devices-system.ts';
 import { allocateOsds } from './osd-ids-client.ts';
 import { claimRunDirectory } from './run-directory-system.ts';
 import { compiled, selfCommand } from './self-system.ts';
 import { nodeClock, wakeClock } from '../base/last-time-system.ts';
 import { ensureUsers } from './users-system.ts';
-
-/** Refuses a device that is not there, is in use or holds anything but this OSD, before anything starts. */
-async function checkDevice(osd: OsdConfig, fsid: string | undefined): Promise<void> {
-  if (!('device' in osd || 'serial' in osd)) return;
-  try {
-    const path = devicePath(osd);
-    if (osd.id !== unallocatedOsd) await holdsFileSystemOf(path, { osd: osd.id, fsid });
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    throw new AppError(
-      'PREFLIGHT',
-      `osd.${osd.id === unallocatedOsd ? '?' : osd.id} (${deviceNameText(osd)}): ${error.message}`,
-      error.hint === undefined ? { cause: error } : { cause: error, hint: error.hint },
-    );
-  }
-}
 
 /**
  * Checks what the node needs of the machine, then makes its directories, certificates and Ceph files. Safe to repeat. Returns what the roles are given: the
@@ -70,10 +52,11 @@ export async function prepareNode(load: () => Config): Promise<Config> {
   const fsid = knownFsid(paths);
   // Where a mon makes the storage cluster, no disk can be of it yet. Where it is somebody else's, it is asked for first.
   const checkLater = fsid === undefined && !config.roles.includes('mon');
-  if (!checkLater) for (const osd of config.storage.osd) await checkDevice(osd, fsid);
+  const log = systemLogger({ value: 'warn' });
+  const known = (osd: number): boolean => existsSync(paths.keyring(`osd.${osd}`));
+  if (!checkLater) await checkOsdDevices(config.storage.osd, { fsid, known, log });
   claimRunDirectory(config.runDir);
   makeDirectory(config.dataDir, 0o711);
-  const log = systemLogger({ value: 'warn' });
   const woke = await wakeClock(config.dataDir);
   if (woke !== undefined) log.warn(woke);
   const clock = nodeClock(config.dataDir);
@@ -99,7 +82,7 @@ export async function prepareNode(load: () => Config): Promise<Config> {
     publishKubeconfig(config, paths);
   } else if (!config.roles.includes('mon') && (await refreshJoined(config, paths, clock, log))) config = load();
   await ensureCephFiles(config, paths, clock, systemRandom);
-  if (checkLater) for (const osd of config.storage.osd) await checkDevice(osd, knownFsid(paths));
+  if (checkLater) await checkOsdDevices(config.storage.osd, { fsid: knownFsid(paths), known, log });
   const { token: _token, ...given } = config;
   const osd = config.roles.includes('mon')
     ? config.storage.osd

@@ -12,9 +12,10 @@ import {
   statSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import type { DeviceName } from '../../base/block-devices.ts';
 import { devicePath } from '../../base/block-devices-system.ts';
 import { systemDisk } from '../../base/disk-system.ts';
-import { AppError } from '../../base/errors.ts';
+import { AppError, errorCode } from '../../base/errors.ts';
 import { readFileIfThere, syncDirectory, writeFileAtomic } from '../../base/files-system.ts';
 import { attachLoop } from '../../base/loop-system.ts';
 import { MS_NOATIME, mountFileSystem } from '../../base/mount-system.ts';
@@ -139,6 +140,19 @@ async function ensureFileSystem(
   await makeFileSystem(path, own);
 }
 
+/** The device of an OSD; one that is not there may be plugged in again, or be late. */
+function deviceOf(config: OsdConfig & DeviceName): string {
+  try {
+    return devicePath(config);
+  } catch (error) {
+    if (errorCode(error) !== 'NO_DEVICE') throw error;
+    throw new AppError('DISK', `the disk of osd.${config.id} is not there`, {
+      cause: error,
+      hint: 'Attach it: the OSD starts by itself then. If it is lost for good, give the OSD another one (docs/storage.md).',
+    });
+  }
+}
+
 async function prepareMounted(
   config: OsdConfig,
   { mountDir, fsid, log }: { mountDir: string; fsid: string; log: Logger },
@@ -161,7 +175,7 @@ async function prepareMounted(
     mountFile(config.file, mountDir);
     return mountDir;
   }
-  const device = devicePath(config);
+  const device = deviceOf(config);
   await ensureFileSystem(device, own, check, log);
   mount(device, mountDir);
   return mountDir;
