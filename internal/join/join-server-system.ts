@@ -107,28 +107,41 @@ export function serverIsStaged(paths: Paths): boolean {
 }
 
 /**
- * Makes what was staged the machine's own. A store of another member than the one it is now is put aside. Safe to repeat after a crash; nothing runs. Returns
- * where a store was put.
+ * Makes what was staged the machine's own. A store of another member than the one it is now is put aside; the member that has its store here gets no leave to make it
+ * anew. Safe to repeat after a crash; nothing runs. Returns where a store was put.
  */
 export async function takeStagedServer(paths: Paths, nowMs: number): Promise<string | undefined> {
   const staged = stagedDirectory(paths);
-  const member = readMember(`${staged}/${memberFile}`);
-  let aside: string | undefined;
-  if (existsSync(paths.store)) {
-    const own = await storeIdentity(paths);
-    if (member === undefined || own?.memberId !== member.memberId || own.clusterId !== member.clusterId) {
-      aside = `${paths.store}.before-${timeText(nowMs)}`;
-      renameSync(paths.store, aside);
-      syncDirectory(paths.dataDir);
-    }
-  }
-  makeDirectory(paths.pki);
-  // The member last: while it is in the staging directory, a store that is there is looked at again.
-  const names = readdirSync(staged).sort((a, b) => Number(a === memberFile) - Number(b === memberFile));
-  for (const name of names) renameSync(`${staged}/${name}`, `${paths.pki}/${name}`);
-  syncDirectory(paths.pki);
+  const names = readdirSync(staged);
+  // Of an empty one all was taken, and the store was looked at before that: which member it is to be is not known here any more.
+  const aside = names.length === 0 ? undefined : await takeStagedFiles(paths, names, nowMs);
   rmdirSync(staged);
   syncDirectory(paths.dataDir);
+  return aside;
+}
+
+async function takeStagedFiles(paths: Paths, names: readonly string[], nowMs: number): Promise<string | undefined> {
+  const staged = stagedDirectory(paths);
+  const member = readMember(`${staged}/${memberFile}`);
+  const own = existsSync(paths.store) ? await storeIdentity(paths) : undefined;
+  const stays = own !== undefined && own.memberId === member?.memberId && own.clusterId === member.clusterId;
+  let aside: string | undefined;
+  if (existsSync(paths.store) && !stays) {
+    aside = `${paths.store}.before-${timeText(nowMs)}`;
+    renameSync(paths.store, aside);
+    syncDirectory(paths.dataDir);
+  }
+  makeDirectory(paths.pki);
+  for (const name of names) if (name !== memberFile) renameSync(`${staged}/${name}`, `${paths.pki}/${name}`);
+  for (const directory of [paths.pki, staged]) syncDirectory(directory);
+  // The member last: while it is in the staging directory, a store that is there is looked at again.
+  if (member !== undefined && stays) {
+    forgetMember(paths);
+    removeFileDurably(`${staged}/${memberFile}`);
+  } else if (member !== undefined) {
+    renameSync(`${staged}/${memberFile}`, `${paths.pki}/${memberFile}`);
+    syncDirectory(paths.pki);
+  }
   return aside;
 }
 

@@ -80,6 +80,38 @@ describe('the files of a joining server', () => {
     },
   );
 
+  test.each(Array.from({ length: serverFileNames.length + 2 }, (_, moved) => [moved]))(
+    'a server that joins again with its store keeps it after a crash when %i of them were taken, the member as the last',
+    async (moved) => {
+      storeOf('c1', 'd2');
+      stageServer(paths, bundle);
+      mkdirSync(paths.pki);
+      for (const name of [...serverFileNames, 'member.json'].slice(0, moved))
+        renameSync(`${paths.pki}.joining/${name}`, `${paths.pki}/${name}`);
+      expect(await takeStagedServer(paths, now)).toBeUndefined();
+      expect(existsSync(`${paths.store}/identity.json`)).toBe(true);
+      expect(serverIsStaged(paths)).toBe(false);
+      for (const name of serverFileNames) expect(content(name)).toBe(`content of ${name}`);
+    },
+  );
+
+  test('the member that has its store here may not make it anew when it is lost later', async () => {
+    storeOf('c1', 'd2');
+    stageServer(paths, bundle);
+    await takeStagedServer(paths, now);
+    expect(memberToBe(paths)).toBeUndefined();
+  });
+
+  test('where a crash left nothing but the empty directory, it goes, with a store and without', async () => {
+    for (const store of [false, true]) {
+      if (store) storeOf('c1', 'd2');
+      mkdirSync(`${paths.pki}.joining`);
+      expect(await takeStagedServer(paths, now)).toBeUndefined();
+      expect(serverIsStaged(paths)).toBe(false);
+      expect(existsSync(paths.store)).toBe(store);
+    }
+  });
+
   test('what was not finished is not taken, and joining again begins anew', () => {
     mkdirSync(`${paths.pki}.new`, { recursive: true });
     writeFileSync(`${paths.pki}.new/server-ca.key`, 'half');

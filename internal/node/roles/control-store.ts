@@ -74,7 +74,11 @@ export async function openControlStore(context: RoleContext): Promise<ControlSto
     log,
     member: controlMember(config),
     ...(join && { join }),
-    connect: peers.connect,
+    connect: (group) => {
+      // The store is on disk. From its first word to the others on it must not be made again as the same member.
+      forgetMember(paths);
+      return peers.connect(group);
+    },
     ended: (error) => {
       if (error instanceof RemovedError) markRemoved(paths);
       context.fail(error);
@@ -83,7 +87,6 @@ export async function openControlStore(context: RoleContext): Promise<ControlSto
   const { cluster } = store;
   finder.start(() => cluster.members().some(({ id }) => peers.problem(id) !== undefined && id !== cluster.memberId));
   try {
-    forgetMember(paths);
     const face = await serveFace(context, store);
     try {
       await readable(store, peers, context);
