@@ -73,8 +73,8 @@ export async function prepareNode(load: () => Config): Promise<Config> {
   if (config.roles.includes('server')) {
     if (joined) checkServerFiles(paths, joined);
     const own = certificateAddresses(config, addresses);
-    await ensureServerPki(config, paths, own, clock, systemRandom);
     if (!joined) ensureEncryptionKey(paths, systemRandom);
+    await ensureServerPki(config, paths, own, clock, systemRandom);
     await ensureLocalIdentity(config, paths, [config.node.ip], clock, systemRandom);
     // What a server joined with is no secret for others to join with.
     const joinedWith = joined && config.token !== undefined && parseToken(config.token).caHash !== undefined;

@@ -102,6 +102,30 @@ async function ensureAuthority(
   return made;
 }
 
+/** Refuses where a key of the cluster is lost: a new one in its place would look like the old one and open nothing. It was made before the first certificates of the server were. */
+function refuseLostKey(paths: Paths, name: string, without: string): void {
+  const made = ['apiserver.crt', 'admin.crt'].find((file) => existsSync(`${paths.pki}/${file}`));
+  if (made === undefined) return;
+  throw new AppError('PKI', `${paths.pki} has no ${name}, though this server has run before: it has ${made}`, {
+    hint: `put ${name} back, from a backup or from another server of the cluster. ${without}`,
+  });
+}
+
+/** Makes the key that tokens of ServiceAccounts are signed with, at the first start. */
+async function ensureSigningKey(paths: Paths): Promise<void> {
+  const name = 'service-account.key';
+  if (existsSync(`${paths.pki}/${name}`)) return;
+  refuseLostKey(
+    paths,
+    name,
+    `Is there none? \`cd ${paths.pki} && openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out ${name} && ` +
+      `openssl pkey -in ${name} -pubout -out service-account.pub\` makes another one, with which every token that was given out, also to pods that run, is void`,
+  );
+  const signing = await makeSigningKey();
+  writeFileAtomic(`${paths.pki}/service-account.pub`, signing.publicKey, 0o644);
+  writeFileAtomic(`${paths.pki}/${name}`, signing.key, 0o600);
+}
+
 /** Where the server keeps the administrator's kubeconfig; `paths.adminKubeconfig` is its copy for people. */
 export function kubeconfigSource(paths: Paths): string {
   return `${paths.pki}/admin.kubeconfig`;
@@ -126,14 +150,11 @@ export async function ensureServerPki(
     const signed = leaves.filter(([, leaf]) => leaf.authority === name).map(([leaf]) => leaf);
     authority[name] = await ensureAuthority(paths.pki, name, signed, now, random);
   }
+  // Before the first certificate: it says that the keys were made.
+  await ensureSigningKey(paths);
   const issued: string[] = [];
   for (const [name, leaf] of leaves)
     if (await ensureLeaf(paths.pki, name, leaf, authority[leaf.authority], now, random)) issued.push(name);
-  if (readFileIfThere(`${paths.pki}/service-account.key`) === undefined) {
-    const signing = await makeSigningKey();
-    writeFileAtomic(`${paths.pki}/service-account.pub`, signing.publicKey, 0o644);
-    writeFileAtomic(`${paths.pki}/service-account.key`, signing.key, 0o600);
-  }
   const admin = readPair(paths.pki, 'admin')!;
   const text = kubeconfig({
     cluster: 'appliance',
@@ -149,11 +170,18 @@ export async function ensureServerPki(
 
 /**
  * Makes the key that the keys of encryption at rest are sealed with, on the first server of a cluster: the others get it when they join, and one made there would
- * open nothing.
+ * open nothing. To be called before `ensureServerPki`.
  */
 export function ensureEncryptionKey(paths: Paths, random: Random): void {
   const file = `${paths.pki}/${encryptionKeyFile}`;
-  if (!existsSync(file)) writeFileAtomic(file, `${Buffer.from(random.bytes(32)).toString('hex')}\n`, 0o600);
+  if (existsSync(file)) return;
+  refuseLostKey(
+    paths,
+    encryptionKeyFile,
+    `Without it encrypted Secrets cannot be read. Was nothing encrypted ever? Then \`umask 077; openssl rand -hex 32 > ${file}\` makes one`,
+  );
+  makeDirectory(paths.pki);
+  writeFileAtomic(file, `${Buffer.from(random.bytes(32)).toString('hex')}\n`, 0o600);
 }
 
 /** That key; undefined on a server that has none. AppError PKI for a damaged file. */

@@ -9,7 +9,7 @@ import { systemClock, systemRandom } from '../base/system.ts';
 import { effectiveConfig } from '../config/load.ts';
 import { nodePaths } from '../config/paths.ts';
 import { certificateEnd, keyFits } from './certificates.ts';
-import { ensureLocalIdentity, ensureServerPki, publishKubeconfig } from './server-pki-system.ts';
+import { ensureEncryptionKey, ensureLocalIdentity, ensureServerPki, publishKubeconfig } from './server-pki-system.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'pki-'));
 const paths = nodePaths(directory, join(directory, 'run'));
@@ -106,6 +106,32 @@ describe('pki', () => {
     await ensureServerPki(configFor('192.168.7.1'), fresh, ['192.168.7.1'], systemClock, systemRandom);
     const [cert, key] = ['crt', 'key'].map((ending) => readFileSync(`${fresh.pki}/server-ca.${ending}`, 'utf8'));
     expect(keyFits({ cert: cert!, key: key! })).toBe(true);
+  });
+
+  test('a key of the cluster that is lost is told, with the way out, and none is made in its place', async () => {
+    const run = nodePaths(join(directory, 'run-before'), join(directory, 'run'));
+    const file = (name: string): string => `${run.pki}/${name}`;
+    const start = async (): Promise<void> => {
+      ensureEncryptionKey(run, systemRandom);
+      await ensureServerPki(configFor('192.168.7.1'), run, ['192.168.7.1'], systemClock, systemRandom);
+    };
+    await start();
+    for (const [name, wayOut] of [
+      ['service-account.key', /openssl genpkey/],
+      ['encryption.key', /openssl rand -hex 32/],
+    ] as const) {
+      const kept = readFileSync(file(name), 'utf8');
+      rmSync(file(name));
+      await expect(start()).rejects.toMatchObject({
+        code: 'PKI',
+        message: `${run.pki} has no ${name}, though this server has run before: it has apiserver.crt`,
+        hint: expect.stringMatching(wayOut),
+      });
+      expect(readFileIfThere(file(name))).toBeUndefined();
+      writeFileSync(file(name), kept);
+      await start();
+      expect(readFileSync(file(name), 'utf8')).toBe(kept);
+    }
   });
 
   test('in the last months of an authority its certificates last as long as it does, and are not issued again and again', async () => {
