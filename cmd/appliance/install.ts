@@ -1,10 +1,10 @@
 import { resolve } from 'node:path';
 import template from '../../systemd/appliance.service' with { type: 'text' };
 import { AppError } from '../../internal/base/errors.ts';
-import { loadConfig } from '../../internal/config/machine-system.ts';
+import { type ConfigArguments, loadConfig } from '../../internal/config/machine-system.ts';
 import { installFiles, rollBackExecutable, systemctl, systemdRuns } from '../../internal/node/install-system.ts';
 import { compiled } from '../../internal/node/self-system.ts';
-import { installedExecutable, unitName, unitText } from '../../internal/node/unit.ts';
+import { installedExecutable, serviceArguments, unitName, unitText } from '../../internal/node/unit.ts';
 import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
 import { print, stepsOf } from './output.ts';
 
@@ -27,13 +27,14 @@ export const command: CommandModule = {
         'copy this executable to /usr/local/bin, write the unit, enable and start it; also to upgrade',
       ],
       ['appliance -c /etc/appliance/pi.yaml install', 'the service uses this configuration'],
+      ['appliance --data-dir /mnt/ssd/appliance install', 'the service keeps its data there'],
       ['appliance install --rollback', 'back to the executable from before the last upgrade'],
-    ]).action((options: InstallOptions) => install(configArguments(command).file, options));
+    ]).action((options: InstallOptions) => install(configArguments(command), options));
   },
 };
 
 /** Makes the node a service of systemd. Safe to repeat: what is there already is left alone, and a service that runs what is installed is not restarted. */
-async function install(configFile: string | undefined, options: InstallOptions): Promise<void> {
+async function install(from: ConfigArguments, options: InstallOptions): Promise<void> {
   if (process.getuid?.() !== 0)
     throw new AppError('ROOT', 'install must be started by root', { hint: 'start it with sudo' });
   const place = { root: options.root === undefined ? '' : resolve(options.root).replace(/\/$/, '') };
@@ -52,10 +53,10 @@ async function install(configFile: string | undefined, options: InstallOptions):
       throw new AppError('INSTALL', 'this runs from source; only an executable can be installed', {
         hint: '`npm run build` makes it in dist/',
       });
-    const file = configFile === undefined ? undefined : resolve(configFile);
+    const service = serviceArguments(from, process.env, resolve);
     // A node that would not start is not installed. Of another machine it cannot be known.
-    if (here) loadConfig({ file, flags: {} });
-    const { done, changed } = await installFiles(place, process.execPath, unitText(template, file));
+    if (here) loadConfig(from);
+    const { done, changed } = await installFiles(place, process.execPath, unitText(template, service));
     for (const line of done) progress.line(line);
     if (!changed) progress.line('executable and unit are there already');
     await systemctl(place, 'enable', '--quiet', unitName);
