@@ -107,6 +107,30 @@ export async function fetchAuthority(address: string, token: JoinToken): Promise
   return text;
 }
 
+/**
+ * The first of `addresses` that is a server of the token's cluster, and its CA, as `fetchAuthority` believes it: whoever answers a question to the network first may
+ * be away or somebody else. Errors: those of the last one, which name every address.
+ */
+export async function findAuthority(
+  addresses: readonly string[],
+  token: JoinToken,
+): Promise<{ server: string; ca: string }> {
+  const failures: AppError[] = [];
+  for (const server of addresses)
+    try {
+      return { server, ca: await fetchAuthority(server, token) };
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      failures.push(error);
+    }
+  const last = failures.at(-1)!;
+  if (failures.length === 1) throw last;
+  throw new AppError(last.code, `no server can be joined: ${failures.map(({ message }) => message).join('; ')}`, {
+    ...(last.hint === undefined ? {} : { hint: last.hint }),
+    cause: last,
+  });
+}
+
 /** Asks the servers of one cluster, one after the other until one answers. */
 export class ServerClient {
   readonly servers: readonly string[];

@@ -17,7 +17,7 @@ import {
   writeCephAccess,
   writeServers,
 } from './identity-system.ts';
-import { fetchAuthority, ServerClient, serverAddressOf } from './join-client.ts';
+import { findAuthority, ServerClient, serverAddressOf } from './join-client.ts';
 import { requestServerBundle, stageServer, takeStagedServer } from './join-server-system.ts';
 
 /** A clock that differs more from the server's does not join: certificates, tickets and leases would fail later, and nobody would know why. */
@@ -76,10 +76,11 @@ export async function joinCluster(
     throw new AppError('TOKEN', 'a token without the hash of its cluster needs --server https://host:6443', {
       hint: 'or use the whole token, K10…, that `appliance token create` prints',
     });
-  const found = named === undefined ? await options.discover(token.caHash!) : [serverAddressOf(named)];
-  const server = found[0]!;
-  step(named === undefined ? `found the cluster at ${server}` : `asking the server ${server}`);
-  const ca = await fetchAuthority(server, token);
+  const answering = named === undefined ? await options.discover(token.caHash!) : [serverAddressOf(named)];
+  step(named === undefined ? `found the cluster at ${answering.join(', ')}` : `asking the server ${answering[0]}`);
+  const { server, ca } = await findAuthority(answering, token);
+  // The others are asked when this one is gone.
+  const found = [server, ...answering.filter((address) => address !== server)];
   step(
     token.caHash === undefined
       ? 'the token has no hash: the cluster is believed to be the right one'

@@ -13,9 +13,9 @@ import { makeSigningRequest } from '../pki/certificates.ts';
 import { serverSans } from '../pki/leaves.ts';
 import { unseal } from '../pki/sealed.ts';
 import { serverFileNames } from '../pki/server-pki-system.ts';
-import { caHash } from '../pki/token.ts';
+import { caHash, type JoinToken } from '../pki/token.ts';
 import { clusterFacts } from './cluster-info.ts';
-import { fetchAuthority, ServerClient } from './join-client.ts';
+import { fetchAuthority, findAuthority, ServerClient } from './join-client.ts';
 import { createJoinService, nodeHeaders } from './join-service.ts';
 import { RateLimit } from './rate-limit.ts';
 import { decodeServerBundle, type ServerBundle } from './server-bundle.ts';
@@ -428,6 +428,27 @@ describe('joining client', () => {
     expect(await ping.ask('/ping')).toBe('pong');
     const refused = ping.as({ basic: { user: 'node', secret: 'nothing' } }).ask('/v1-k3s/readyz');
     await expect(refused).rejects.toMatchObject({ code: 'HTTP_401' });
+  });
+});
+
+describe('several servers answer on the network', () => {
+  const token = (): JoinToken => ({ caHash: caHash(server.pki.serverCa.cert), user: 'node', secret: 'x' });
+
+  test('the first is gone: the next one is joined', async () => {
+    server.api.renew({ server: await server.pki.serving('kubernetes'), kubeletClient: server.pki.kubeletClient });
+    const address = `127.0.0.1:${server.listener!.port}`;
+    expect(await findAuthority(['127.0.0.1:1', address, '127.0.0.1:2'], token())).toEqual({
+      server: address,
+      ca: server.pki.serverCa.cert,
+    });
+  });
+
+  test('none can be joined: every one is named', async () => {
+    await expect(findAuthority(['127.0.0.1:1', '127.0.0.1:2'], token())).rejects.toMatchObject({
+      code: 'UNREACHABLE',
+      message: 'no server can be joined: nothing listens at 127.0.0.1:1; nothing listens at 127.0.0.1:2',
+    });
+    await expect(findAuthority(['127.0.0.1:1'], token())).rejects.toThrow(/^nothing listens at 127.0.0.1:1$/);
   });
 });
 
