@@ -16,6 +16,13 @@ import { Supervisor } from './supervisor-system.ts';
 const podsTimeoutMs = 90_000;
 const networkTimeoutMs = 30_000;
 
+/** What comes between the parts: processes that are killed have to end, and a part's process has to begin. */
+const betweenMs = 30_000;
+
+/** How long a full stop may take in which every part uses up its time: who asked for it does not give up before. */
+export const fullStopMsMax =
+  roleTable.reduce((sum, { stopDeadlineMs }) => sum + stopDeadlineMs, 0) + podsTimeoutMs + networkTimeoutMs + betweenMs;
+
 /** The parts that `appliance teardown PART FILE` carries out. */
 export type TeardownPart = 'pods' | 'network';
 

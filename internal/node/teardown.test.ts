@@ -3,6 +3,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { roleTable } from './role-table.ts';
+import { fullStopMsMax } from './teardown-system.ts';
 import { claimRunDirectory, removeRunDirectory, runDirectoryState } from './run-directory-system.ts';
 
 let directory: string;
@@ -17,6 +19,13 @@ function fill(...names: string[]): void {
   mkdirSync(run);
   for (const name of names) writeFileSync(join(run, name), '{}');
 }
+
+test('whoever asks for a full stop waits longer than its parts may take one after the other', () => {
+  const deadline = (name: string): number => roleTable.find(({ role }) => role === name)!.stopDeadlineMs;
+  // Pods have 90 s and the network 30 s; what needs others stops before them.
+  const chain = ['edge', 'agent', 'server', 'containerd', 'osd', 'mon'].reduce((sum, name) => sum + deadline(name), 0);
+  expect(fullStopMsMax).toBeGreaterThan(chain + 90_000 + 30_000);
+});
 
 describe('the run directory', () => {
   test.each([
