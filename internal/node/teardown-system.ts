@@ -9,6 +9,7 @@ import { socketAnswers } from './probe-system.ts';
 import { roleTable } from './role-table.ts';
 import { claimRunDirectory, removeRunDirectory } from './run-directory-system.ts';
 import { selfCommand } from './self-system.ts';
+import { isRoleOf } from './strays.ts';
 import { Supervisor } from './supervisor-system.ts';
 
 /** What `up` and `down` do so that nothing of a node is left: each part in a process of its own, so that the caller stays small. */
@@ -102,7 +103,7 @@ export async function teardownLeftovers(config: Config, wait: (text: string) => 
   claimRunDirectory(config.runDir);
   makeDirectory(paths.logs);
   const argv = await entry.run.prepare(config, paths, { shims: undefined });
-  const containerd = Bun.spawn(['setsid', 'setpriv', '--pdeathsig', 'KILL', ...argv], {
+  const containerd = Bun.spawn(['setpriv', '--pdeathsig', 'KILL', 'setsid', ...argv], {
     stdin: 'ignore',
     stdout: 'ignore',
     stderr: Bun.file(`${paths.logs}/containerd.log`),
@@ -151,17 +152,16 @@ async function runPart(part: TeardownPart, config: Config, timeoutMs: number): P
 
 /** Roles' processes whose supervisor is gone end by themselves; those that do not within a second are killed. */
 async function killStrays(config: Config): Promise<void> {
-  const paths = nodePaths(config.dataDir, config.runDir);
+  const { agent } = nodePaths(config.dataDir, config.runDir);
+  const place = { runDir: config.runDir, agent, containerd: config.containerd.command };
   const strays = (): number[] =>
     readdirSync('/proc')
       .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
       .filter((name) => {
         try {
-          const argv = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0');
-          return (
-            argv.some((argument) => argument.startsWith(`${config.runDir}/roles/`)) ||
-            (argv[0]?.endsWith('containerd') === true && argv.some((argument) => argument.startsWith(paths.agent)))
-          );
+          // Every argument ends with NUL.
+          const argv = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0').slice(0, -1);
+          return isRoleOf(argv, place);
         } catch {
           return false;
         }
