@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -10,6 +10,7 @@ import { type Launch, launchCommand, portCapabilities } from './launch.ts';
 const root = process.getuid?.() === 0;
 const user = { uid: 64_001, gid: 64_001 };
 const launch = (more: Partial<Launch> & Pick<Launch, 'command'>): Launch => ({
+  supervisorPid: process.pid,
   privateMounts: false,
   capabilities: [],
   ...more,
@@ -65,6 +66,40 @@ describe('how roles are started', () => {
     } finally {
       rmSync(directory, { recursive: true });
     }
+  });
+
+  test('a supervisor that is killed before the program runs leaves nobody behind', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'launch-'));
+    let pid: number | undefined;
+    try {
+      // Whoever enters this group waits: a start stops there for as long as we like.
+      const cgroupProcs = join(directory, 'cgroup.procs');
+      expect(Bun.spawnSync(['mkfifo', cgroupProcs]).exitCode).toBe(0);
+      const argv = launchCommand(launch({ command: ['sleep', '600'], supervisorPid: 0, cgroupProcs }));
+      const script = `const argv = ${JSON.stringify(argv)}.map((one) => (one === '0' ? String(process.pid) : one));
+        console.log(Bun.spawn(argv, { stdio: ['ignore', 'ignore', 'ignore'] }).pid); await Bun.sleep(600_000);`;
+      const supervisor = Bun.spawn([process.execPath, '-e', script], {
+        stdout: 'pipe',
+        env: { ...process.env, BUN_BE_BUN: '1' },
+      });
+      const { value } = await supervisor.stdout.getReader().read();
+      pid = Number(Buffer.from(value!).toString());
+      const words = (): string => readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+      // The shell has it, and waits.
+      while (!words().startsWith('sh -c')) await Bun.sleep(10);
+      supervisor.kill('SIGKILL');
+      await supervisor.exited;
+      while (existsSync(`/proc/${pid}`)) await Bun.sleep(10);
+      pid = undefined;
+    } finally {
+      if (pid !== undefined) process.kill(pid, 'SIGKILL');
+      rmSync(directory, { recursive: true });
+    }
+  });
+
+  test('a start whose supervisor is gone already runs nothing', async () => {
+    // A process that is not the parent.
+    expect(await output(launch({ command: ['echo', 'runs'], supervisorPid: 1 }))).toEqual({ text: '', code: 1 });
   });
 
   test.runIf(root)('arguments arrive as they are', async () => {

@@ -6,6 +6,8 @@ export interface LaunchUser {
 }
 
 export interface Launch {
+  /** The process that starts it and that it ends with. */
+  readonly supervisorPid: number;
   /** The program and its arguments. */
   readonly command: readonly string[];
   /** `cgroup.procs` of the group that it belongs into, before it takes any memory. */
@@ -17,24 +19,28 @@ export interface Launch {
   readonly capabilities: readonly string[];
 }
 
+// The death signal does not come for a supervisor that died before it was asked for: then somebody else is the parent already.
+const supervised = '[ "$PPID" = "$1" ] || exit 1; shift';
 // What cannot be put into its group still runs: it is counted where the supervisor is.
 const enterGroup = '[ -z "$1" ] || echo 0 >"$1" || echo "cannot enter the cgroup $1" >&2; shift';
 
+const diesWithParent = ['setpriv', '--pdeathsig', 'KILL'];
+
 export function launchCommand(launch: Launch): string[] {
   return [
+    // Leaves no orphan when the supervisor is killed, from the first step on.
+    ...diesWithParent,
     'sh',
     '-c',
-    `${enterGroup}; exec "$@"`,
+    `${supervised}; ${enterGroup}; exec "$@"`,
     'sh',
+    String(launch.supervisorPid),
     launch.cgroupProcs ?? '',
     // A session of its own keeps Ctrl-C on the terminal away.
     'setsid',
     ...(launch.privateMounts ? ['unshare', '--mount', '--propagation', 'private'] : []),
-    'setpriv',
-    // Leaves no orphan when the supervisor is killed.
-    '--pdeathsig',
-    'KILL',
-    ...(launch.user ? privilegeOptions(launch.user, launch.capabilities) : []),
+    // Another user forgets the signal (prctl(2), PR_SET_PDEATHSIG).
+    ...(launch.user ? [...diesWithParent, ...privilegeOptions(launch.user, launch.capabilities)] : []),
     ...launch.command,
   ];
 }

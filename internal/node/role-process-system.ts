@@ -43,6 +43,7 @@ export async function startRoleProcess(options: RoleProcessOptions): Promise<Bun
       ? [...selfCommand(), 'role', instance, configFile]
       : await entry.run.prepare(config, paths, options.cgroups.programGroups());
   const argv = launchCommand({
+    supervisorPid: process.pid,
     command,
     cgroupProcs: options.cgroups.ensure(instance, limitBytes, entry.survives === true),
     privateMounts: entry.privateMounts === true,
