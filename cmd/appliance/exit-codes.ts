@@ -6,6 +6,7 @@ export const exitCodes = {
   notRunning: { code: 3, means: 'no node runs here' },
   warned: { code: 4, means: 'of `doctor`: nothing is wrong, but something is not as it should be' },
   defect: { code: 70, means: 'a defect of this program; what it prints belongs into the report' },
+  unread: { code: 141, means: 'whoever read its output has stopped reading: as if by SIGPIPE' },
 } as const;
 export type ExitCode = keyof typeof exitCodes;
 

@@ -122,7 +122,7 @@ function show(entries: readonly LogEntry[], { output, follow }: LogOptions, alon
     text,
   }));
   // What goes on for ever is printed a document a message.
-  if (follow && output === 'json') for (const one of data) console.log(JSON.stringify(one));
+  if (follow && output === 'json') for (const one of data) process.stdout.write(`${JSON.stringify(one)}\n`);
   else if (output !== 'table') print(output, data, String);
-  else if (entries.length > 0) console.log(entries.map((entry) => logLine(entry, alone)).join('\n'));
+  else if (entries.length > 0) process.stdout.write(`${entries.map((entry) => logLine(entry, alone)).join('\n')}\n`);
 }

@@ -1,7 +1,14 @@
 import { CommanderError } from 'commander';
-import { AppError } from '../../internal/base/errors.ts';
+import { AppError, errorCode } from '../../internal/base/errors.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { program } from './program.ts';
+
+process.stdout.on('error', (error) => {
+  // What has to go on although nobody reads any more listens itself (`progress.ts`).
+  if (process.stdout.listenerCount('error') > 1) return;
+  if (errorCode(error) !== 'EPIPE') throw error;
+  process.exit(exitCodes.unread.code);
+});
 
 try {
   await (await program(process.argv.slice(2))).parseAsync();
