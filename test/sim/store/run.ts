@@ -261,8 +261,10 @@ export class Run {
       return;
     }
     await this.#until(60_000, () => group.leader !== undefined, 'somebody leads');
-    // One that nobody has called yet knows nobody to ask.
-    const deaf = (life: Life | undefined): boolean => life === undefined || life.store?.cluster.members().length === 0;
+    // One that nobody has called yet knows nobody to ask, and one that knows only members that were removed, too, has nobody who would answer.
+    const present = new Set(group.members.filter(({ removed }) => !removed).map(({ memberId }) => memberId));
+    const deaf = (life: Life | undefined): boolean =>
+      life === undefined || life.store?.cluster.members().every(({ id }) => !present.has(id)) === true;
     await this.#until(
       30_000,
       () => group.members.every(({ removed, told, life }) => !removed || told || deaf(life)),
