@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { $ } from 'bun';
+import { compileOptions } from './compile-options.ts';
 import { withoutZeros } from './elf.ts';
 
 const root = join(import.meta.dir, '../..');
@@ -34,16 +35,6 @@ async function npmPackage(name: string, version: string): Promise<string> {
   await $`tar -xzf ${directory}/${name.replace('@', '').replace('/', '-')}-${version}.tgz -C ${directory}`;
   return join(directory, 'package');
 }
-
-const compileOptions = [
-  ...['--compile', '--format=esm', '--splitting', '--bytecode'],
-  // Names stay: 1.3 MB for stacks in which somebody finds his way. A source map would take 4 MB.
-  ...['--minify-syntax', '--minify-whitespace'],
-  // Functions that are nested deeper are compiled when they are called: 4 MB less, and no start is slower.
-  '--bytecode-depth=1',
-  // Files of the directory that the program happens to be called in must not change what it does, least of all as root.
-  ...['--no-compile-autoload-dotenv', '--no-compile-autoload-bunfig'],
-];
 
 async function build(architecture: Architecture, faulty = false): Promise<void> {
   const target = architectures[architecture];

@@ -8,7 +8,7 @@ import type { FromRole } from './ipc.ts';
 import { launchCommand, portCapabilities } from './launch.ts';
 import { roleConfig } from './role-config.ts';
 import { logFile, openLog } from './role-log-system.ts';
-import { memoryOf, type RoleEntry } from './role-table.ts';
+import { engineEnvironment, memoryOf, type RoleEntry } from './role-table.ts';
 import { selfCommand } from './self-system.ts';
 import type { SystemUser } from './users.ts';
 import type { Users } from './users-system.ts';
@@ -29,7 +29,7 @@ export interface RoleProcessOptions {
 /** Starts the process of an instance: in its cgroup, as its user, with what it may know and no more. */
 export async function startRoleProcess(options: RoleProcessOptions): Promise<Bun.Subprocess> {
   const { entry, instance, config, paths } = options;
-  const { limitBytes, engineBytes } = memoryOf(entry, config);
+  const { limitBytes } = memoryOf(entry, config);
   const user = entry.user === undefined ? undefined : options.users.get(entry.user);
   if (entry.user !== undefined && !user)
     throw new AppError('USERS', `${instance}: the user ${entry.user} is gone`, {
@@ -57,7 +57,7 @@ export async function startRoleProcess(options: RoleProcessOptions): Promise<Bun
       stdout: log,
       stderr: log,
       cwd: '/',
-      env: { ...environment(paths, directory, user), ...engineEnvironment(entry, engineBytes) },
+      env: { ...environment(paths, directory, user), ...engineEnvironment(entry, config) },
       ...(entry.run.kind === 'module' ? { ipc: (message: FromRole) => options.onMessage(message) } : {}),
     });
   } finally {
@@ -90,15 +90,6 @@ function environment(paths: Paths, directory: string, user: SystemUser | undefin
     const value = process.env[key];
     if (value !== undefined) out[key] = value;
   }
-  return out;
-}
-
-/** What the JavaScript engine and its allocator are told. */
-function engineEnvironment(entry: RoleEntry, engineBytes: number | undefined): Record<string, string> {
-  const out: Record<string, string> = {};
-  if (engineBytes !== undefined) out.BUN_JSC_forceRAMSize = String(engineBytes);
-  if (entry.memory.freedMemoryMs !== undefined) out.MIMALLOC_PURGE_DELAY = String(entry.memory.freedMemoryMs);
-  if (entry.bestCompiler === false) out.BUN_JSC_useFTLJIT = '0';
   return out;
 }
 

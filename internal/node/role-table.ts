@@ -41,6 +41,12 @@ export interface RoleMemory {
    */
   readonly engineShare?: number;
   /**
+   * A smaller heap than the engine's own choice for a role whose live data is small beside what passes through it. `leastBytes`: what may fill up before
+   * anything is collected (JavaScriptCore's `largeHeapSize`, 32 MiB of itself). `growth`: how often what survived fits the heap before the next
+   * collection (`smallHeapGrowthFactor`, 2 of itself; every collection is a full one from 1.5 down).
+   */
+  readonly heap?: { readonly leastBytes: number; readonly growth: number };
+  /**
    * How long the allocator keeps freed memory before the system gets it back, in milliseconds (mimalloc's `purge_delay`). A role that moves
    * large buffers would pay for page faults on each of them; what is free while it idles goes back all the same.
    */
@@ -112,7 +118,7 @@ export const roleTable: readonly RoleEntry[] = [
     needs: [],
     startDeadlineMs: 300_000,
     stopDeadlineMs: 20_000,
-    memory: { budget: 'server', engineShare: 2 / 5 },
+    memory: { budget: 'server', engineShare: 2 / 5, heap: { leastBytes: 8 * 2 ** 20, growth: 1.6 } },
     user: 'appliance-server',
     ports: ({ ports, datastore }) => [ports.api, ...(datastore === undefined ? [ports.etcd, ports.etcdPeer] : [])],
     run: { kind: 'module', load: () => import('./roles/server.ts') },
@@ -172,6 +178,21 @@ export function memoryOf(
   return {
     limitBytes,
     engineBytes: limitBytes === undefined ? unlimitedEngineBytes : Math.floor(limitBytes * engineShare),
+  };
+}
+
+/** What the JavaScript engine of a role's process and its allocator are told, in their own environment variables. */
+export function engineEnvironment(entry: RoleEntry, config: Config): Record<string, string> {
+  const { freedMemoryMs, heap } = entry.memory;
+  const { engineBytes } = memoryOf(entry, config);
+  return {
+    ...(engineBytes !== undefined && { BUN_JSC_forceRAMSize: String(engineBytes) }),
+    ...(heap !== undefined && {
+      BUN_JSC_largeHeapSize: String(heap.leastBytes),
+      BUN_JSC_smallHeapGrowthFactor: String(heap.growth),
+    }),
+    ...(freedMemoryMs !== undefined && { MIMALLOC_PURGE_DELAY: String(freedMemoryMs) }),
+    ...(entry.bestCompiler === false && { BUN_JSC_useFTLJIT: '0' }),
   };
 }
 

@@ -35,7 +35,8 @@ const startMs = 10_000;
 
 /** One thread with `writer.worker.ts`: requests are carried out in the order they are made. */
 class DatabaseThread {
-  readonly #worker = new Worker(workerSource);
+  /** `smol`: what it lets go of is collected after a MiB or so, not after as much as the whole process may have. */
+  readonly #worker = new Worker(workerSource, { smol: true });
   readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   #nextId = 1;
   #failed: Error | undefined;

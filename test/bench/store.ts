@@ -1,7 +1,13 @@
 /**
  * `bun test/bench/store.ts [seconds] [keys]`: the control-plane store and Debian's etcd side by side: same disk, same run, each a process of its own
  * on a file system of its own, both asked over gRPC by the same client, which is a third process and takes its share of the machine. Ratios above 1 are in
- * our favour. Memory is PSS. Bytes written are counted at the device, the file system's journal included. Needs root.
+ * our favour. Ours is compiled as the executable is, and its engine is told what a server's is. Bytes written are counted at the device, the file system's
+ * journal included. Needs root.
+ *
+ * Memory is PSS, while the processes of the other roles of a node, which are of the same executable and share its pages, are there too: as many idle stores.
+ * What is anonymous is no other process's, and no file's.
+ *
+ * `bun test/bench/store.ts memory [keys]`: only the rows of memory, after three seconds each of puts, gets and ranges.
  *
  * `bun test/bench/store.ts idle [seconds]`: only what both write while nothing happens but ten Leases that are renewed every 10 s.
  */
@@ -14,20 +20,26 @@ import { silentLogger } from '../../internal/base/log.ts';
 import { systemClock, systemRandom } from '../../internal/base/system.ts';
 import { codec } from '../../internal/store/etcd/messages.ts';
 import { GrpcConnection } from '../../internal/store/grpc/client.ts';
-import { memoryOf, roleEntry } from '../../internal/node/role-table.ts';
+import { compileOptions } from '../../cmd/build/compile-options.ts';
+import { engineEnvironment, roleEntry } from '../../internal/node/role-table.ts';
 import { standardConfig } from '../../internal/node/standard-config.testing.ts';
 import { openStore } from '../../internal/store/store.ts';
-import { root, until } from '../e2e/harness.ts';
+import { must, root, until } from '../e2e/harness.ts';
 import { type CountedDirectory, countedDirectory } from './counted-directory.ts';
 import { leaseBytes, leaseKey, leasesEveryMs } from './store-leases.ts';
 
 const idle = process.argv[2] === 'idle';
-const seconds = idle ? 0 : Number(process.argv[2] ?? 5);
+const memoryOnly = process.argv[2] === 'memory';
+const seconds = idle ? 0 : memoryOnly ? 3 : Number(process.argv[2] ?? 5);
 const manyKeys = Number(process.argv[3] ?? 100_000);
 const idleSeconds = Number(process.argv[3] ?? 300);
 const leases = 10;
 /** What the supervisor tells the engine of a server with the standard configuration: etcd does not look at it. */
-const engine = { BUN_JSC_forceRAMSize: String(memoryOf(roleEntry('server')!, standardConfig()).engineBytes) };
+const engine = engineEnvironment(roleEntry('server')!, standardConfig());
+/** Processes of the executable on a node beside its server: supervisor, mon, mgr, one OSD, agent and edge. */
+const otherRoles = 6;
+/** How long a server is left alone before the memory that it keeps is read. */
+const restMs = 10_000;
 const directory = mkdtempSync(join(process.env.BENCH_DIR ?? tmpdir(), 'store-bench-'));
 const value = new Uint8Array(256).fill(0x61);
 const message = {
@@ -114,6 +126,9 @@ class Server {
   get pssMiB(): number {
     return this.#proc('smaps_rollup', /^Pss:\s+(\d+)/m) / 1024;
   }
+  get anonymousMiB(): number {
+    return this.#proc('smaps_rollup', /^Anonymous:\s+(\d+)/m) / 1024;
+  }
 }
 
 /** Before each rate is measured, so that compilers and caches have seen what comes. */
@@ -185,10 +200,14 @@ const etcdUrl = (offset: number): string => `http://127.0.0.1:${port + offset}`;
 const disk = (name: string): Promise<CountedDirectory> =>
   countedDirectory(join(directory, name), join(directory, `${name}.img`));
 const disks = { appliance: await disk('appliance'), etcd: await disk('etcd') };
+const executable = join(directory, 'store-server');
+await must([
+  ...[process.execPath, 'build', ...compileOptions, '--outfile', executable],
+  ...['test/bench/store-server.ts', 'internal/store/writer.worker.ts'].map((file) => join(root, file)),
+]);
 const ourServer = (...more: string[]): Server =>
   new Server('appliance', disks.appliance, port, [
-    process.execPath,
-    join(root, 'test/bench/store-server.ts'),
+    executable,
     join(disks.appliance.path, 'store'),
     String(port),
     ...more,
@@ -291,6 +310,46 @@ async function inProcess(clients: number): Promise<number> {
   }
 }
 
+async function measureMemory(what: string): Promise<void> {
+  const memory = { unit: 'MiB', less: true, bar: 2 };
+  await row({ what: `memory ${what}`, ...memory }, async (server) => server.pssMiB);
+  await row({ what: 'of that anonymous', unit: 'MiB', less: true }, async (server) => server.anonymousMiB);
+  await Bun.sleep(restMs);
+  await row({ what: `memory ${what}, 10 s later`, ...memory }, async (server) => server.pssMiB);
+  await row({ what: 'of that anonymous', unit: 'MiB', less: true }, async (server) => server.anonymousMiB);
+}
+
+/** Idle processes of our executable. */
+function startOtherRoles(): Bun.Subprocess[] {
+  return Array.from({ length: otherRoles }, (_, i) =>
+    Bun.spawn([executable, join(directory, `other-${i}`), String(port + 10 + i)], {
+      stdout: 'ignore',
+      stderr: 'ignore',
+      env: { ...process.env, ...engine },
+    }),
+  );
+}
+
+async function measureMemoryOnly(): Promise<void> {
+  for (const server of servers) await server.start();
+  const put = { what: 'put 256 B, 100 clients', unit: '/s', bar: 0.3 };
+  await row(put, (server) => rate(100, (client, i) => server.put(`k/${client}/${i % 100}`, client)));
+  const get = { what: 'linearizable get, 100 clients', unit: '/s', bar: 0.3 };
+  await row(get, (server) => rate(100, (client, i) => server.get(`k/${client}/${i % 100}`, client)));
+  for (const server of servers) await server.fill(0, 10_000);
+  await row({ what: 'range of 1,000 keys, 4 clients', unit: '/s', bar: 0.3 }, (server) =>
+    rate(4, (client) => server.range('fill/00001000', 'fill/00002000', client)),
+  );
+  await measureMemory('with 10,000 keys more');
+  for (const server of servers) await server.fill(10_000, manyKeys);
+  await measureMemory(`after writing ${manyKeys} keys`);
+  for (const server of servers) {
+    await server.kill();
+    await server.start();
+  }
+  await measureMemory('after a start with them');
+}
+
 async function measureAll(): Promise<void> {
   for (const server of servers) await server.start();
   const perSecond = '/s';
@@ -320,8 +379,7 @@ async function measureAll(): Promise<void> {
   await row({ what: first, unit: perSecond, bar: 0.3 }, (server) =>
     rate(4, (client) => server.range('fill/', 'fill0', client)),
   );
-  const memory = { unit: 'MiB', less: true, bar: 2 };
-  await row({ what: 'memory with 10,000 keys more (ours from source)', ...memory }, async (server) => server.pssMiB);
+  await measureMemory('with 10,000 keys more');
   const told = new Map<string, { share: number; delayMs: number }>();
   await row({ what: '1,000 watches, 100 puts/s: share of events that arrived', unit: '', bar: 1 }, async (server) => {
     told.set(server.name, await watchers(server));
@@ -332,19 +390,25 @@ async function measureAll(): Promise<void> {
     async (server) => told.get(server.name)!.delayMs,
   );
   for (const server of servers) await server.fill(10_000, manyKeys);
-  await row({ what: `memory after writing ${manyKeys} keys`, ...memory }, async (server) => server.pssMiB);
+  await measureMemory(`after writing ${manyKeys} keys`);
   await row({ what: `start after kill -9 with ${manyKeys} keys`, unit: 'ms', less: true }, async (server) => {
     await server.kill();
     return server.start();
   });
-  await row({ what: 'memory after that start', ...memory }, async (server) => server.pssMiB);
+  await measureMemory('after that start');
 }
 
+const others = startOtherRoles();
 try {
   console.log('| | appliance | etcd 3.4.23 | ratio | bar | reached |\n|---|---|---|---|---|---|');
   if (idle) await measureIdle();
+  else if (memoryOnly) await measureMemoryOnly();
   else await measureAll();
 } finally {
+  for (const other of others) {
+    other.kill('SIGKILL');
+    await other.exited;
+  }
   for (const server of servers) await server.kill();
   for (const counted of Object.values(disks)) await counted.remove();
   rmSync(directory, { recursive: true });
