@@ -2,7 +2,14 @@ import { Option } from 'commander';
 import { AppError } from '../../internal/base/errors.ts';
 import { systemRandom } from '../../internal/base/system.ts';
 import type { ConfigArguments } from '../../internal/config/machine-system.ts';
-import { createToken, deleteToken, type JoinTokenRecord, listTokens, newToken } from '../../internal/join/tokens.ts';
+import {
+  checkReplaceable,
+  createToken,
+  deleteToken,
+  type JoinTokenRecord,
+  listTokens,
+  newToken,
+} from '../../internal/join/tokens.ts';
 import { caHash, formatToken } from '../../internal/pki/token.ts';
 import { type Admin, adminOf, reached } from './admin.ts';
 import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
@@ -93,6 +100,7 @@ function shown(token: JoinTokenRecord, nowMs: number) {
 async function tokenCreate(from: ConfigArguments, options: CreateOptions): Promise<void> {
   const lifeMs = parseLife(options.ttl);
   const { ca, client, nowMs } = admin(from);
+  if (options.replace !== undefined) await reached(checkReplaceable(client, options.replace));
   const { record, secret } = await newToken(
     {
       user: options.role === 'agent' ? 'node' : 'server',

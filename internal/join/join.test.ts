@@ -9,6 +9,7 @@ import { startTestServer, type TestServer } from '../kube/apiserver/testing.ts';
 import type { UserInfo } from '../kube/auth/identity.ts';
 import type { KubeClient } from '../kube/client/api.ts';
 import { createKubeClient } from '../kube/client/client.ts';
+import { nodesRef } from '../kube/client/resources.ts';
 import { makeSigningRequest } from '../pki/certificates.ts';
 import { serverSans } from '../pki/leaves.ts';
 import { unseal } from '../pki/sealed.ts';
@@ -20,7 +21,16 @@ import { createJoinService, nodeHeaders } from './join-service.ts';
 import { RateLimit } from './rate-limit.ts';
 import { decodeServerBundle, type ServerBundle } from './server-bundle.ts';
 import type { JoiningServer } from './server-members.ts';
-import { createToken, findToken, type NewToken, newToken } from './tokens.ts';
+import {
+  checkReplaceable,
+  createToken,
+  expiredKeptMs,
+  findToken,
+  type NewToken,
+  newToken,
+  removeExpiredTokens,
+  tokenId,
+} from './tokens.ts';
 import { forgetPassword, keepPassword } from './node-passwords.ts';
 
 /** The endpoints over a real API server; time moves by hand. */
@@ -256,6 +266,30 @@ describe('join endpoints', () => {
     const late = await ask('/v1-k3s/readyz', { secret });
     expect(late.status).toBe(401);
     expect(late.text).toContain('has expired');
+  });
+
+  test('expired tokens are removed, an hour after their end; others stay', async () => {
+    const [short, long, endless] = await Promise.all(
+      [{ lifeMs: 60_000 }, { lifeMs: 10 * expiredKeptMs }, {}].map(tokenFor),
+    );
+    const left = async (): Promise<boolean[]> =>
+      Promise.all(
+        [short, long, endless].map(async (secret) => (await findToken(client, tokenId(secret!)!)) !== undefined),
+      );
+    offsetMs = 60_000 + expiredKeptMs - 10_000;
+    await removeExpiredTokens(client, clock.now());
+    expect(await left()).toEqual([true, true, true]);
+    offsetMs += 20_000;
+    expect(await removeExpiredTokens(client, clock.now())).toContain(tokenId(short!));
+    expect(await left()).toEqual([false, true, true]);
+  });
+
+  test('a token that replaces a node is for one that is there', async () => {
+    await expect(checkReplaceable(client, 'pi-22')).rejects.toThrow('there is no node "pi-22"');
+    await client.create(nodesRef, { apiVersion: 'v1', kind: 'Node', metadata: { name: 'pi-22' } });
+    await checkReplaceable(client, 'pi-22');
+    // Its node is gone and its name is still taken.
+    await checkReplaceable(client, 'server-1');
   });
 
   test('a node renews with its certificate or its password, as itself only; a deleted one needs a token', async () => {

@@ -1,10 +1,13 @@
-import { AppError } from '../base/errors.ts';
+import { type Clock, sleep } from '../base/clock.ts';
+import { AppError, errorText } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
 import { type Random, randomName } from '../base/random.ts';
 import type { KubeClient, KubeObject } from '../kube/client/api.ts';
-import { secretsRef } from '../kube/client/resources.ts';
+import { nodesRef, secretsRef } from '../kube/client/resources.ts';
 import { isStatus } from '../kube/machinery/status.ts';
 import { hashSecret } from '../pki/secret-hash.ts';
 import type { TokenUser } from '../pki/token.ts';
+import { passwordHash } from './node-passwords.ts';
 
 /**
  * Join tokens as they are kept: a Secret `join-token-<id>` each in kube-system, so that every server knows them and they survive what the store
@@ -171,6 +174,53 @@ export async function deleteToken(client: KubeClient, id: string): Promise<boole
   } catch (error) {
     if (isStatus(error, 'NotFound')) return false;
     throw error;
+  }
+}
+
+/** Somebody who comes too late is still told that, for so long, and not that there is no such token. */
+export const expiredKeptMs = 3_600_000;
+
+const cleanEveryMs = 600_000;
+
+/** Removes the tokens whose end came more than `expiredKeptMs` ago, as Kubernetes' token cleaner does for bootstrap tokens; their ids. */
+export async function removeExpiredTokens(client: KubeClient, nowMs: number): Promise<string[]> {
+  const removed: string[] = [];
+  for (const { id, expiresMs } of await listTokens(client))
+    if (expiresMs !== undefined && expiresMs + expiredKeptMs <= nowMs && (await deleteToken(client, id)))
+      removed.push(id);
+  return removed;
+}
+
+/** Does that for as long as the server runs; of several servers each does. */
+export async function keepTokensClean(options: {
+  client: KubeClient;
+  clock: Clock;
+  log: Logger;
+  stopping: AbortSignal;
+}): Promise<void> {
+  const { client, clock, log, stopping } = options;
+  while (!stopping.aborted) {
+    try {
+      const ids = await removeExpiredTokens(client, clock.now());
+      if (ids.length > 0) log.info('expired tokens are removed', { ids: ids.join() });
+    } catch (error) {
+      log.debug('expired tokens are kept until the next look', { error: errorText(error) });
+    }
+    await sleep(clock, cleanEveryMs, stopping);
+  }
+}
+
+/** Refuses a name that no node has, for a token that lets a machine take its place: a slip would be noticed at the machine only. AppError TOKEN. */
+export async function checkReplaceable(client: KubeClient, node: string): Promise<void> {
+  // A name is taken until its password is forgotten, which may be later than the node.
+  if ((await passwordHash(client, node)) !== undefined) return;
+  try {
+    await client.get(nodesRef, node);
+  } catch (error) {
+    if (!isStatus(error, 'NotFound')) throw error;
+    throw new AppError('TOKEN', `there is no node ${JSON.stringify(node)} that a machine could replace`, {
+      hint: '`kubectl get nodes` shows them; under a free name a machine joins with any token',
+    });
   }
 }
 

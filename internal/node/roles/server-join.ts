@@ -13,6 +13,7 @@ import { type CephAccess, createJoinService } from '../../join/join-service.ts';
 import { forgetPassword, keepPassword } from '../../join/node-passwords.ts';
 import { type ServerBundle, serverCephUsers, type StoreMember } from '../../join/server-bundle.ts';
 import { admitMember, type JoiningServer } from '../../join/server-members.ts';
+import { keepTokensClean } from '../../join/tokens.ts';
 import type { ApiServer } from '../../kube/apiserver/apiserver.ts';
 import type { EndpointSlice, Node } from '../../kube/api/types.ts';
 import type { KubeClient, KubeObject } from '../../kube/client/api.ts';
@@ -92,6 +93,7 @@ export async function startJoining(options: {
   const pair = (name: string): { cert: string; key: string } => ({ cert: pem(`${name}.crt`), key: pem(`${name}.key`) });
   const loops = [
     nodes.run(stopping.signal),
+    keepTokensClean({ client, clock, log, stopping: stopping.signal }),
     keepCertificates({
       addresses,
       ensure: (now) => ensureServerPki(config, paths, now, clock, random),
