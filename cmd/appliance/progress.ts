@@ -1,5 +1,6 @@
 import type { WriteStream } from 'node:tty';
 import { errorCode } from '../../internal/base/errors.ts';
+import { cutAtWord } from '../../internal/base/words.ts';
 import { terminal } from './terminal.ts';
 
 /**
@@ -7,9 +8,13 @@ import { terminal } from './terminal.ts';
  * a pipe ended, stops nothing: a node that is stopped by that has its disks to write out.
  */
 export interface Progress {
+  /** Something to know; the current step goes on. */
   line(text: string): void;
+  /** A step is finished, and what was waited for is over: who waits for more says so again. */
   done(text: string): void;
+  /** The current step. */
   wait(text: string): void;
+  /** Nothing is waited for any more. */
   clear(): void;
 }
 
@@ -46,13 +51,16 @@ export function createProgress(out: WriteStream): Progress {
     if (text === waiting) return;
     clear();
     waiting = text;
-    if (live) write(`${seconds()}  … ${text}`.slice(0, (out.columns || 80) - 1));
+    if (live) write(cutAtWord(`${seconds()}  … ${text}`, (out.columns || 80) - 1));
     else write(`${seconds()}  … ${text}\n`);
   };
   return {
     line,
     wait,
     clear,
-    done: (text) => line(`${seconds()}  ${color ? '\x1b[32m✓\x1b[0m' : '✓'} ${text}`),
+    done(text) {
+      clear();
+      line(`${seconds()}  ${color ? '\x1b[32m✓\x1b[0m' : '✓'} ${text}`);
+    },
   };
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Facts, report } from './status-report.ts';
+import { type Facts, report, statusText } from './status-report.ts';
 
 const instance = (name: string, more: object = {}) => ({
   name,
@@ -129,6 +129,56 @@ describe('status', () => {
 
   test('nothing runs', () => {
     expect(report({ ...facts, supervisor: undefined })).toMatchObject({ ok: false, sentences: ['n1 is not running.'] });
+  });
+
+  test('a node that is stopping says so first, and what it is doing', () => {
+    const supervisor = { ...facts.supervisor!, stopping: true, step: 'stopping pods and unmounting volumes' };
+    const stopping = report({ ...facts, supervisor });
+    expect(stopping).toMatchObject({ ok: false, ready: false });
+    expect(stopping.sentences[0]).toBe('The node is stopping: stopping pods and unmounting volumes.');
+    expect(stopping.sentences.filter((one) => one.includes('is stopping'))).toHaveLength(1);
+    expect(report({ ...facts, supervisor: { ...supervisor, step: undefined } }).sentences[0]).toBe(
+      'The node is stopping: stopping mon, osd.0.',
+    );
+  });
+
+  test('other nodes that are away do not keep this one from being ready, and are told', () => {
+    const away = report({
+      ...facts,
+      kubernetes: {
+        nodes: [
+          { name: 'n1', ready: true, reason: '' },
+          { name: 'n2', ready: false, reason: 'Kubelet stopped posting node status.' },
+        ],
+        pods: [],
+      },
+      servers: [three[0]!, server('n2', { state: 'unreachable', error: 'no answer within 4 s', hasLeader: false })],
+      storage: {
+        ...(facts.storage as Exclude<Facts['storage'], { error: string } | undefined>),
+        health: 'HEALTH_WARN',
+        checks: [{ code: 'OSD_DOWN', summary: '1 osds down' }],
+        osds: { total: 3, up: 2, in: 3 },
+      },
+    });
+    expect(away).toMatchObject({ ok: false, ready: true });
+    expect(away.problems).toEqual([
+      'Node n2 is not Ready: Kubelet stopped posting node status.',
+      'Server n2 is not reached: no answer within 4 s.',
+      'Storage: 1 osds down (OSD_DOWN).',
+    ]);
+  });
+
+  test('this node, its server and storage that all keep well are waited for', () => {
+    const notReady = { nodes: [{ name: 'n1', ready: false, reason: 'no network' }], pods: [] };
+    expect(report({ ...facts, kubernetes: notReady }).ready).toBe(false);
+    expect(report({ ...facts, servers: [server('n1', { behind: 20_000 })] }).ready).toBe(false);
+    const storage = { ...(facts.storage as object), pgs: { total: 32, clean: 31 } } as Facts['storage'];
+    expect(report({ ...facts, storage }).ready).toBe(false);
+  });
+
+  test('sentences are broken between words where the terminal ends', () => {
+    const lines = statusText(report({ ...facts, supervisor: undefined }), 8).split('\n');
+    expect(lines).toEqual(['n1 is', '  not', '  running.']);
   });
 
   test('each trouble is named with its cause', () => {

@@ -1,4 +1,4 @@
-import { plural, sizeWords } from '../../internal/base/words.ts';
+import { plural, sizeWords, wrapped } from '../../internal/base/words.ts';
 import { type NodeInstance, type NodeStatus, troubleText } from '../../internal/node/status.ts';
 import { columns } from './output.ts';
 
@@ -46,7 +46,10 @@ export interface Facts {
 }
 
 export interface StatusReport {
+  /** All is well, also with the rest of the cluster. */
   ok: boolean;
+  /** This node and what runs on it do their part, whatever is with others: `up` waits for that. */
+  ready: boolean;
   /** The whole story, a sentence each. */
   sentences: string[];
   /** What is not as it should be, the most important first. */
@@ -54,7 +57,9 @@ export interface StatusReport {
   facts: Facts;
 }
 
-const sentence = (text: string): string => `${text[0]!.toUpperCase()}${text.slice(1)}.`;
+/** With one full stop at its end, whoever's words it ends with. */
+const stop = (text: string): string => `${text.replace(/[.\s]+$/, '')}.`;
+const sentence = (text: string): string => stop(`${text[0]!.toUpperCase()}${text.slice(1)}`);
 
 function duration(seconds: number): string {
   if (seconds < 120) return `${seconds} s`;
@@ -93,10 +98,18 @@ export function report(facts: Facts): StatusReport {
   const { supervisor, kubernetes, storage } = facts;
   if (!supervisor) {
     const sentence = `${facts.configured.name} is not running.`;
-    return { ok: false, sentences: [sentence], problems: [sentence], facts };
+    return { ok: false, ready: false, sentences: [sentence], problems: [sentence], facts };
   }
+  // What is wrong with others, and what follows from it for what all of them keep together.
+  const others: string[] = [];
+  if (supervisor.stopping) {
+    const left = supervisor.instances.filter(({ phase }) => phase !== 'stopped').map(({ name }) => name);
+    const step = supervisor.step ?? (left.length > 0 ? `stopping ${left.join(', ')}` : 'removing what is left');
+    problems.push(stop(`The node is stopping: ${step}`));
+  }
+  const first = [...problems];
   const bad = supervisor.instances.filter((instance) => instance.phase !== 'running' || !instance.healthy);
-  for (const instance of bad) problems.push(`${troubleText(instance)}.`);
+  for (const instance of bad) problems.push(stop(troubleText(instance)));
   const memory = supervisor.instances.reduce((sum, instance) => sum + (instance.rssBytes ?? 0), 0);
   const restarted = supervisor.instances.filter((instance) => instance.restarts > 0);
   sentences.push(
@@ -126,7 +139,7 @@ export function report(facts: Facts): StatusReport {
   if (facts.clock !== undefined) sentences.push(sentence(facts.clock));
   if (facts.authorities) (facts.authorities.urgent ? problems : sentences).push(sentence(facts.authorities.text));
 
-  if (kubernetes && 'error' in kubernetes) problems.push(`Kubernetes does not answer: ${kubernetes.error}.`);
+  if (kubernetes && 'error' in kubernetes) problems.push(stop(`Kubernetes does not answer: ${kubernetes.error}`));
   else if (kubernetes) {
     if (kubernetes.nodes.length === 0) {
       // A server that runs no pods is none itself.
@@ -135,7 +148,10 @@ export function report(facts: Facts): StatusReport {
     }
     for (const node of kubernetes.nodes) {
       if (node.ready) sentences.push(`Node ${node.name} is Ready.`);
-      else problems.push(`Node ${node.name} is not Ready: ${node.reason}.`);
+      else
+        (node.name === supervisor.node ? problems : others).push(
+          stop(`Node ${node.name} is not Ready: ${node.reason}`),
+        );
     }
     const unready = kubernetes.pods.filter((pod) => !pod.ready && pod.phase !== 'Succeeded');
     sentences.push(
@@ -153,10 +169,10 @@ export function report(facts: Facts): StatusReport {
   }
 
   const { servers } = facts;
-  if (servers && 'error' in servers) problems.push(`The store does not answer: ${servers.error}.`);
-  else if (servers) tellServers(servers, sentences, problems);
+  if (servers && 'error' in servers) problems.push(stop(`The store does not answer: ${servers.error}`));
+  else if (servers) tellServers(servers, supervisor.node, { sentences, problems, others });
 
-  if (storage && 'error' in storage) problems.push(`Storage does not answer: ${storage.error}.`);
+  if (storage && 'error' in storage) problems.push(stop(`Storage does not answer: ${storage.error}`));
   else if (storage) {
     const state =
       storage.health === 'HEALTH_OK'
@@ -166,18 +182,31 @@ export function report(facts: Facts): StatusReport {
           : 'in trouble';
     const told = `Storage is ${state}: ${storage.osds.up} of ${plural(storage.osds.total, 'OSD')} up, ${storage.pgs.clean} of ${plural(storage.pgs.total, 'placement group')} clean, ${sizeWords(storage.usedBytes)} of ${sizeWords(storage.totalBytes)} used.`;
     sentences.push(told);
+    // An own OSD that does not run is a problem of its process.
+    const away =
+      others.length > 0 ||
+      storage.osds.up < storage.osds.total ||
+      storage.checks.some(({ code }) => code === 'MON_DOWN' || code === 'OSD_DOWN');
+    const concerned = away ? others : problems;
     if (storage.health !== 'HEALTH_OK')
-      problems.push(
+      concerned.push(
         ...(storage.checks.length > 0
           ? storage.checks.map((check) => `Storage: ${check.summary} (${check.code}).`)
           : [told]),
       );
     else if (storage.pgs.clean < storage.pgs.total)
-      problems.push(
+      concerned.push(
         `${storage.pgs.total - storage.pgs.clean} of ${plural(storage.pgs.total, 'placement group')} ${storage.pgs.total - storage.pgs.clean === 1 ? 'is' : 'are'} not clean yet.`,
       );
   }
-  return { ok: problems.length === 0, sentences: [...sentences, ...problems], problems, facts };
+  const all = [...problems, ...others];
+  return {
+    ok: all.length === 0,
+    ready: problems.length === 0,
+    sentences: [...first, ...sentences, ...all.slice(first.length)],
+    problems: all,
+    facts,
+  };
 }
 
 /** So many entries are on their way to a member that is well. */
@@ -185,7 +214,11 @@ const behindMax = 1000;
 
 type Server = Extract<Facts['servers'], readonly unknown[]>[number];
 
-function tellServers(servers: readonly Server[], sentences: string[], problems: string[]): void {
+function tellServers(
+  servers: readonly Server[],
+  self: string,
+  { sentences, problems, others }: Record<'sentences' | 'problems' | 'others', string[]>,
+): void {
   const leader = servers.find(({ role, state }) => role === 'leader' && state === 'runs');
   const waiting = servers.filter(({ role, state }) => role === 'learner' && state === 'runs');
   if (servers.length > 1) {
@@ -203,16 +236,18 @@ function tellServers(servers: readonly Server[], sentences: string[], problems: 
       `The store has no leader: of ${plural(servers.filter(({ role }) => role !== 'learner').length, 'server')} that may vote, more than half must run and reach one another.`,
     );
   for (const { name, state, error, behind = 0 } of servers) {
-    if (state === 'unreachable') problems.push(`Server ${name} is not reached: ${error}.`);
-    else if (state === 'not started') problems.push(`Server ${name} was added to the store and has not come yet.`);
-    else if (behind > behindMax) problems.push(`Server ${name} lacks ${behind} entries of the store.`);
+    const concerned = name === self ? problems : others;
+    if (state === 'unreachable') concerned.push(stop(`Server ${name} is not reached: ${error}`));
+    else if (state === 'not started') concerned.push(`Server ${name} was added to the store and has not come yet.`);
+    else if (behind > behindMax) concerned.push(`Server ${name} lacks ${behind} entries of the store.`);
   }
 }
 
-/** What a report says, for people: the sentences, then a line for every process of the node. */
-export function statusText({ sentences, facts }: StatusReport): string {
+/** What a report says, for people: the sentences, broken at `width` characters, then a line for every process of the node. */
+export function statusText({ sentences, facts }: StatusReport, width = Number.POSITIVE_INFINITY): string {
   const { supervisor } = facts;
-  if (!supervisor) return sentences.join('\n');
+  const told = sentences.map((one) => wrapped(one, width)).join('\n');
+  if (!supervisor) return told;
   const rows = supervisor.instances.map((one) => [
     one.name,
     one.phase === 'running' && !one.healthy ? 'unhealthy' : one.phase,
@@ -220,5 +255,5 @@ export function statusText({ sentences, facts }: StatusReport): string {
     one.rssBytes === undefined ? '-' : sizeWords(one.rssBytes),
     one.detail,
   ]);
-  return `${sentences.join('\n')}\n\n${columns([['PROCESS', 'STATE', 'RESTARTS', 'MEMORY', 'DETAIL'], ...rows])}`;
+  return `${told}\n\n${columns([['PROCESS', 'STATE', 'RESTARTS', 'MEMORY', 'DETAIL'], ...rows])}`;
 }

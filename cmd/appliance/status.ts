@@ -50,11 +50,13 @@ async function status(config: Config, output: OutputFormat, watch: true | string
   if (!(everyMs >= 500 && everyMs <= 3_600_000))
     throw new AppError('USAGE', `--watch takes seconds from 0.5 to 3600, got ${String(watch)}`);
   const { live } = terminal(process.stdout);
+  // The first answer may take seconds.
+  if (watch !== undefined && live && output === 'table') process.stdout.write('\x1b[H\x1b[Jasking…\n');
   for (;;) {
     const result = await readStatus(config);
     // Home and erase below: the screen does not flicker as it does when it is cleared first.
     if (watch !== undefined && live) process.stdout.write('\x1b[H\x1b[J');
-    print(output, result, () => statusText(result));
+    print(output, result, () => statusText(result, process.stdout.columns));
     if (watch === undefined)
       process.exit(exitCodes[result.ok ? 'ok' : result.facts.supervisor ? 'failed' : 'notRunning'].code);
     if (!live && output !== 'json') process.stdout.write(output === 'yaml' ? '---\n' : '\n');

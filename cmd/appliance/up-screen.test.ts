@@ -12,6 +12,7 @@ const reportOf = (api: string | undefined) => ({
     storage: undefined,
   }),
   ok: true,
+  ready: true,
   sentences: ['All is well.'],
 });
 const seconds = 12.34;
@@ -64,4 +65,18 @@ test('a node that joined as an agent: the API of its cluster, one empty line bet
   expect(unknown).toContain(
     'Not ready after 12 s; it goes on in the background of this screen:\n  nothing answers yet\n\nNext',
   );
+});
+
+test('a node of a named configuration is called by its file', () => {
+  const config = standardConfig('runDir: /run/x');
+  const text = upScreen({ config, program: 'appliance', file: 'my.yaml', report: undefined, seconds });
+  expect(text).toContain('\n  appliance -c my.yaml status\n');
+  expect(text).toContain('or `appliance -c my.yaml down`');
+  expect(text).not.toContain('--run-dir');
+});
+
+test('sentences are broken between words at the width of the terminal', () => {
+  const report = { ...reportOf(undefined), sentences: ['one two three four'] };
+  const text = upScreen({ config: standardConfig(), program: 'appliance', report, seconds, width: 16 });
+  expect(text).toContain('\n  one two three\n    four\n');
 });

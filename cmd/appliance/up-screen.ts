@@ -1,5 +1,6 @@
 import type { Config } from '../../internal/config/config.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
+import { wrapped } from '../../internal/base/words.ts';
 import type { StatusReport } from './status-report.ts';
 
 const usualRunDir = '/run/appliance';
@@ -8,30 +9,41 @@ export interface UpScreen {
   readonly config: Config;
   /** How the user calls this program. */
   readonly program: string;
+  /** The configuration file that the node was started with, where one was named. */
+  readonly file?: string | undefined;
   /** Undefined when nothing answered. */
   readonly report: StatusReport | undefined;
   /** Since the start of the node. */
   readonly seconds: number;
+  /** Of the terminal, in characters. */
+  readonly width?: number | undefined;
 }
 
 /** What `up` ends with: how the node is, where it is reached, and what to type next. Parts are apart by one empty line. */
-export function upScreen({ config, program, report, seconds }: UpScreen): string {
+export function upScreen({ config, program, file, report, seconds, width }: UpScreen): string {
   const paths = nodePaths(config.dataDir, config.runDir);
   const server = config.roles.includes('server');
   const mon = config.roles.includes('mon');
   const api = server ? `https://${config.node.ip}:${config.ports.api}` : report?.facts.api;
   // Where several nodes live on one machine, the others must not be meant.
-  const self = config.runDir === usualRunDir ? program : `${program} --run-dir ${config.runDir}`;
+  const self =
+    file !== undefined
+      ? `${program} -c ${file}`
+      : config.runDir === usualRunDir
+        ? program
+        : `${program} --run-dir ${config.runDir}`;
   const variables = [
     ...(server ? [`KUBECONFIG=${paths.adminKubeconfig}`] : []),
     ...(mon ? [`CEPH_CONF=${paths.cephConf}`] : []),
   ];
   const parts = [
     [
-      report?.ok
+      report?.ready
         ? `Ready after ${seconds.toFixed(1)} s.`
         : `Not ready after ${seconds.toFixed(0)} s; it goes on in the background of this screen:`,
-      ...(report?.sentences ?? ['nothing answers yet']).map((sentence) => `  ${sentence}`),
+      ...(report?.sentences ?? ['nothing answers yet']).map((sentence) =>
+        wrapped(`  ${sentence}`, width ?? Number.POSITIVE_INFINITY, '    '),
+      ),
     ],
     [
       ...(api === undefined ? [] : [`  Kubernetes API   ${api}${server ? '' : ', a server of the cluster'}`]),

@@ -1,8 +1,9 @@
+import { resolve } from 'node:path';
 import { createLogger, type LogLevel } from '../../internal/base/log.ts';
 import type { Config } from '../../internal/config/config.ts';
 import { preparedAgain, preparedNode } from '../../internal/node/prepared-process.ts';
 import { selfCommand } from '../../internal/node/self-system.ts';
-import { type NodeStatus, reloadText } from '../../internal/node/status.ts';
+import { reloadText } from '../../internal/node/status.ts';
 import { Supervisor } from '../../internal/node/supervisor-system.ts';
 import { stopAll } from '../../internal/node/teardown-system.ts';
 import { hangupMeaning } from './hangup.ts';
@@ -13,6 +14,7 @@ import { buildVersion } from './build-version.ts';
 import { type CommandModule, configArguments, withExamples } from './command.ts';
 import { withKeyFlags } from './key-flags.ts';
 import { upScreen } from './up-screen.ts';
+import { UpSteps } from './up-steps.ts';
 
 export const command: CommandModule = {
   define(command) {
@@ -40,31 +42,13 @@ export async function up(from: ConfigArguments, progress = createProgress(proces
 
   const level: { value: LogLevel } = { value: 'warn' };
   const log = createLogger({ write: (line) => progress.line(line.trimEnd()), now: () => Date.now(), level });
-  const seen = new Map<string, string>();
-  let ending = false;
-  const onChange = (status: NodeStatus): void => {
-    for (const instance of status.instances) {
-      const before = seen.get(instance.name);
-      if (before === instance.phase) continue;
-      seen.set(instance.name, instance.phase);
-      if (ending) {
-        if (instance.phase === 'stopped' && before !== undefined && before !== 'waiting')
-          progress.done(`${instance.name} stopped`);
-      } else if (instance.phase === 'running') progress.done(`${instance.name} runs`);
-    }
-    if (!ending) {
-      const waiting = status.instances
-        .filter((instance) => instance.phase !== 'running')
-        .map((instance) => instance.name);
-      if (waiting.length > 0) progress.wait(`starting ${waiting.join(', ')}`);
-    }
-  };
+  const steps = new UpSteps(progress);
   const supervisor = new Supervisor({
     node,
     log,
     version: buildVersion(),
     startedMs: began,
-    onChange,
+    onChange: (status) => steps.onChange(status),
     onReload: (phase) => {
       // What was refused is logged.
       const { reload } = supervisor.status();
@@ -85,16 +69,18 @@ export async function up(from: ConfigArguments, progress = createProgress(proces
   await supervisor.start(() => stopAsked.resolve());
 
   const stopping = stopAsked.promise.then(() => 'stop' as const);
-  const ready = await Promise.race([stopping, untilReady(config, supervisor, progress.wait)]);
+  const ready = await Promise.race([stopping, untilReady(config, supervisor, (text) => steps.wait(text))]);
   if (ready !== 'stop') {
     progress.clear();
     // What a user can type: the executable may not be on PATH.
     const program = Bun.which('appliance') ? 'appliance' : selfCommand().join(' ');
-    progress.line(upScreen({ config, program, report: ready, seconds: (performance.now() - began) / 1000 }));
+    const file = from.file === undefined || from.flags['run-dir'] ? undefined : resolve(from.file);
+    const seconds = (performance.now() - began) / 1000;
+    progress.line(upScreen({ config, program, file, report: ready, seconds, width: process.stdout.columns }));
     await stopping;
   }
 
-  ending = true;
+  steps.end();
   progress.line('stopping: pods first, then Kubernetes, then storage');
   await stopAll(supervisor, config, progress);
   progress.done(`stopped; the data stays in ${config.dataDir}`);
@@ -116,7 +102,7 @@ async function untilReady(
       continue;
     }
     report = await readStatus(config);
-    if (report?.ok) return report;
+    if (report?.ready) return report;
     if (report) wait(report.problems[0] ?? `waiting for ${config.node.name}`);
   }
   return report;
