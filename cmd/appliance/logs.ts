@@ -28,7 +28,7 @@ export const command: CommandModule = {
   define(command) {
     withOutput(command)
       .argument('[role]', 'a role such as osd, or one process such as osd.2 (default: all, by time)')
-      .option('-f, --follow', 'go on with what is written from now on, until Ctrl-C')
+      .option('-f, --follow', 'then go on with what is written, until Ctrl-C')
       .option('--since <when>', 'from this time on: 10m, 2h, 1d, or 2024-05-01T12:00:00Z')
       .option('--tail <lines>', 'so many messages of the end (default: 100, with --since all)');
     suggestions.set(
@@ -37,7 +37,8 @@ export const command: CommandModule = {
     );
     withExamples(command, [
       ['appliance logs', 'the last 100 messages of all roles, by time'],
-      ['appliance logs osd -f', 'what the OSDs write from now on'],
+      ['appliance logs osd -f', 'the last 100 messages of the OSDs, then what they write'],
+      ['appliance logs osd -f --tail 0', 'only what they write from now on'],
       ['appliance logs server --since 10m', 'also when nothing runs: logs outlive their roles'],
       ['appliance logs mon -o json', 'instance, time, level and text of each, for programs'],
     ]).action((role: string | undefined, options: LogOptions) => {

@@ -1,6 +1,7 @@
 import { CommanderError } from 'commander';
-import { AppError, errorCode } from '../../internal/base/errors.ts';
-import { exitCodeOf, exitCodes } from './exit-codes.ts';
+import { errorCode } from '../../internal/base/errors.ts';
+import { exitCodes } from './exit-codes.ts';
+import { describeFailure } from './failure.ts';
 import { program } from './program.ts';
 
 process.stdout.on('error', (error) => {
@@ -14,12 +15,7 @@ try {
   await (await program(process.argv.slice(2))).parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? exitCodes.ok.code : exitCodes.usage.code);
-  if (!(error instanceof AppError)) {
-    console.error('appliance: this is a defect:', error);
-    process.exit(exitCodes.defect.code);
-  }
-  // Several mistakes stand on lines of their own, so that editors and terminals find FILE:LINE:COLUMN. What is indented belongs to the line above.
-  const several = /\n\S/.test(error.message) ? 'several things are wrong:\n' : '';
-  console.error(`appliance: ${several}${error.message}${error.hint ? `\n  ${error.hint}` : ''}`);
-  process.exit(exitCodes[exitCodeOf(error.code)].code);
+  const { text, exit } = describeFailure(error, process.getuid?.() === 0);
+  console.error(text);
+  process.exit(exitCodes[exit].code);
 }

@@ -132,6 +132,11 @@ function readConfigFile(file: string, must: boolean): string | undefined {
     return text === '' && !statSync(file).isFile() ? '# no file' : text;
   } catch (error) {
     if (errorCode(error) === 'ENOENT' && !must) return undefined;
+    // Root reads it: that is no mistake in it.
+    if (errorCode(error) === 'EACCES')
+      throw new AppError('PERMISSION', `cannot read the configuration ${file}: permission denied`, {
+        hint: 'start it with sudo',
+      });
     throw new AppError('CONFIG', `cannot read the configuration ${file}: ${errorText(error)}`, {
       hint: 'check the path given with --config or APPLIANCE_CONFIG',
     });
