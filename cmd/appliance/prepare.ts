@@ -1,7 +1,10 @@
+import { hostname } from 'node:os';
 import { readFileIfThere } from '../../internal/base/files-system.ts';
+import { systemLogger } from '../../internal/base/system.ts';
 import { configChanges } from '../../internal/config/changes.ts';
 import type { Config } from '../../internal/config/config.ts';
 import { type ConfigArguments, configSources, evaluateHere, loadConfig } from '../../internal/config/machine-system.ts';
+import { nodeName } from '../../internal/config/keys.ts';
 import { effectiveConfigFile } from '../../internal/config/paths.ts';
 import { applianceId } from '../../internal/kube/kubelet/node/identity.ts';
 import { whileIdle } from '../../internal/node/node-lock-system.ts';
@@ -24,6 +27,12 @@ async function prepare(from: ConfigArguments, start: boolean): Promise<void> {
   const work = async (): Promise<void> => {
     await joinAsConfigured(from);
     const config = await prepareNode(() => loadConfig(from));
+    const called = nodeName(hostname());
+    if (evaluateHere(configSources(from)).origins.get('node.name')?.from === 'default' && called !== config.node.name)
+      systemLogger({ value: 'warn' }).warn('the host name is another one; the node keeps the name of its first start', {
+        node: config.node.name,
+        hostName: called,
+      });
     const running = readFileIfThere(effectiveConfigFile(config.runDir));
     const node: PreparedNode = {
       config,

@@ -19,6 +19,8 @@ export interface MachineFacts {
   freeBytes: number;
   /** The cluster that this machine joined. */
   joined?: JoinedCluster;
+  /** The name that the node of this data directory has had since its first start. */
+  keptName?: string;
   /** It is about to join one. */
   joining?: boolean;
   /** On a node that joined: ids that the mon gave, by what the OSD is on (`osdPlace`). */
@@ -116,9 +118,9 @@ export const sections: Readonly<Record<string, string>> = {
 
 /** Every key. A default may use keys above it only. */
 export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
-  'node.name': row(value.dnsLabel, ({ facts }) => nodeName(facts.hostname), {
+  'node.name': row(value.dnsLabel, ({ facts }) => facts.keptName ?? nodeName(facts.hostname), {
     about: 'Name of the node. It stays the same for the life of the node.',
-    defaultText: 'the host name',
+    defaultText: 'the host name at the first start',
     example: 'pi-1',
     flag: 'node-name',
     joined: (joined) => joined.node,
@@ -497,7 +499,8 @@ export function writtenForm(path: KeyPath, effective: unknown): unknown {
   return write ? write(effective) : effective;
 }
 
-function nodeName(hostname: string): string {
+/** The name of a node that was given none. */
+export function nodeName(hostname: string): string {
   const name = hostname
     .toLowerCase()
     .split('.')[0]!

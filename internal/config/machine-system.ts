@@ -1,8 +1,9 @@
-import { readdirSync, readFileSync, realpathSync, statfsSync, statSync } from 'node:fs';
+import { X509Certificate } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, realpathSync, statfsSync, statSync } from 'node:fs';
 import { hostname, networkInterfaces } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { AppError, errorCode, errorText } from '../base/errors.ts';
-import { readFileIfThere } from '../base/files-system.ts';
+import { makeDirectory, readFileIfThere, writeFileAtomic } from '../base/files-system.ts';
 import { z } from 'zod';
 import type { Config, JoinedCluster } from './config.ts';
 import { checkedConfig, type Evaluation, evaluate, type MachineFacts, type Source } from './load.ts';
@@ -59,14 +60,51 @@ function freeBytes(path: string): number {
 export function machineFacts(dataDir: string): MachineFacts {
   const { identity } = nodePaths(dataDir, '');
   const joined = readRecord(`${identity}/cluster.json`, joinedSchema);
+  const keptName = joined ? undefined : readKeptName(dataDir);
   const osdIds = readRecord(`${identity}/osds.json`, osdIdsSchema);
   return {
     hostname: hostname(),
     ip: nodeAddress(),
     freeBytes: freeBytes(dataDir),
     ...(joined ? { joined } : {}),
+    ...(keptName === undefined ? {} : { keptName }),
     ...(osdIds ? { osdIds } : {}),
   };
+}
+
+const nameFile = (dataDir: string): string => `${nodePaths(dataDir, '').identity}/node-name`;
+
+/** The name that `keepName` wrote; of a server that an earlier version started, the one in its certificate. Undefined before the first start. */
+function readKeptName(dataDir: string): string | undefined {
+  const { identity, pki } = nodePaths(dataDir, '');
+  const read = (file: string): string | undefined => {
+    try {
+      return readFileSync(file, 'utf8');
+    } catch (error) {
+      if (errorCode(error) === 'ENOENT' || errorCode(error) === 'EACCES') return undefined;
+      throw error;
+    }
+  };
+  const kept = read(nameFile(dataDir))?.trim();
+  if (kept) return kept;
+  // Without the authority it is what an interrupted join has left.
+  const certificate = existsSync(`${pki}/server-ca.key`) ? read(`${identity}/kubelet.crt`) : undefined;
+  try {
+    return certificate === undefined
+      ? undefined
+      : /^CN=system:node:(\S+)$/m.exec(new X509Certificate(certificate).subject)?.[1];
+  } catch {
+    // It is damaged, and is made again.
+    return undefined;
+  }
+}
+
+/** Writes down the node's name, for it to stay whatever the machine is called later. */
+export function keepName({ dataDir, node: { name } }: Pick<Config, 'dataDir' | 'node'>): void {
+  const file = nameFile(dataDir);
+  if (readFileIfThere(file) === `${name}\n`) return;
+  makeDirectory(dirname(file), 0o711);
+  writeFileAtomic(file, `${name}\n`, 0o644);
 }
 
 const osdIdsSchema = z.record(z.string(), z.object({ id: z.int().min(0), uuid: z.uuid() }));

@@ -1,8 +1,11 @@
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { loadConfig } from './machine-system.ts';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { issueCertificate, makeAuthority } from '../pki/certificates.ts';
+import { nodeLeaf } from '../pki/leaves.ts';
+import { nodePaths } from './paths.ts';
+import { keepName, loadConfig } from './machine-system.ts';
 
 let directory = '';
 beforeEach(() => {
@@ -18,4 +21,34 @@ test('directories are named as the mount table names them, also before they exis
   const config = loadConfig({ file, flags: {} });
   expect(config.dataDir).toBe(`${directory}/real/data`);
   expect(config.runDir).toBe(`${directory}/real/run`);
+});
+
+describe('the name of a node that has started once', () => {
+  const load = (flags: Record<string, string[]> = {}): ReturnType<typeof loadConfig> =>
+    loadConfig({ file: '/dev/null', flags: { 'data-dir': [`${directory}/data`], ...flags } });
+
+  test('stays when the host name changes', () => {
+    keepName({ ...load({ 'node-name': ['first'] }) });
+    expect(load().node.name).toBe('first');
+    expect(load({ 'node-name': ['first'] }).node.name).toBe('first');
+  });
+
+  test('another one is refused', () => {
+    expect(load({ 'node-name': ['other'] }).node.name).toBe('other');
+    keepName({ ...load({ 'node-name': ['first'] }) });
+    expect(() => load({ 'node-name': ['other'] })).toThrow('--node-name: node.name: expected first');
+  });
+
+  test('is learned from the certificate in a data directory without a record, and not from what a join left', async () => {
+    const ca = await makeAuthority('ca', 0, new Uint8Array([1]));
+    const { identity, pki } = nodePaths(`${directory}/data`, '');
+    mkdirSync(identity, { recursive: true });
+    mkdirSync(pki);
+    const leaf = await issueCertificate(ca, nodeLeaf('kubelet', 'first', []).request, 0, new Uint8Array([2]));
+    writeFileSync(`${identity}/kubelet.crt`, leaf.cert);
+    expect(load({ 'node-name': ['other'] }).node.name).toBe('other');
+    writeFileSync(`${pki}/server-ca.key`, ca.key);
+    expect(load().node.name).toBe('first');
+    expect(() => load({ 'node-name': ['other'] })).toThrow('expected first');
+  });
 });

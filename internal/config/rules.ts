@@ -115,6 +115,14 @@ export const rules: readonly Rule[] = [
     ];
   }),
   {
+    // Under another name its Node and pods would be left behind, and its OSDs would be another host's.
+    reads: ['node.name'],
+    check: ({ node }, problem, { facts: { joined, keptName } }) => {
+      if (joined === undefined && keptName !== undefined && node.name !== keptName)
+        problem('node.name', `expected ${keptName}, as since the first start of this node; leave the key away`);
+    },
+  },
+  {
     reads: ['roles'],
     check: ({ roles }, problem) => {
       roles.forEach((role, index) => {

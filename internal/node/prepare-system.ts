@@ -6,7 +6,7 @@ import type { Logger } from '../base/log.ts';
 import { systemLogger, systemRandom } from '../base/system.ts';
 import { knownFsid } from '../ceph/client/ceph-conf-system.ts';
 import type { Config } from '../config/config.ts';
-import { machineAddresses, machineFacts } from '../config/machine-system.ts';
+import { keepName, machineAddresses, machineFacts } from '../config/machine-system.ts';
 import { nodePaths, type Paths } from '../config/paths.ts';
 import { preflight } from '../doctor/doctor-system.ts';
 import {
@@ -87,6 +87,7 @@ export async function prepareNode(load: () => Config): Promise<Config> {
   const osd = config.roles.includes('mon')
     ? config.storage.osd
     : await allocateOsds(config, paths, clock, systemRandom, log);
+  if (!joined) keepName(config);
   await shareOut(config, paths);
   return { ...given, storage: { ...config.storage, osd } };
 }
