@@ -288,6 +288,17 @@ describe('config', () => {
     expect(existsSync(join(directory, 'data'))).toBe(false);
   });
 
+  test('a running node is not given other directories by a reload: nothing is made there', () => {
+    write('run/effective.json', JSON.stringify({ dataDir: `${directory}/data`, runDir: `${directory}/run` }));
+    write('appliance.yaml', `dataDir: ${directory}/other\nrunDir: ${directory}/other-run\n`);
+    const { code, err } = here('prepare', '--running', `${directory}/run`);
+    expect(code).toBe(2);
+    expect(err).toContain(`appliance.yaml:1:1: dataDir: expected ${directory}/data, which the running node has`);
+    expect(err).toContain(`appliance.yaml:2:1: runDir: expected ${directory}/run, which the running node has`);
+    expect(readdirSync(directory).toSorted()).toEqual(['appliance.yaml', 'run']);
+    expect(readdirSync(join(directory, 'run'))).toEqual(['effective.json']);
+  });
+
   test('a variable that is like none is not guessed at, though all have their prefix in common', () => {
     const { code, err } = call(['-c', file, 'config', 'show'], { APPLIANCE_FOO: '1' });
     expect({ code, first: err.split('\n')[0] }).toEqual({

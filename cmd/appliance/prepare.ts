@@ -1,8 +1,9 @@
+import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { readFileIfThere } from '../../internal/base/files-system.ts';
 import { systemLogger } from '../../internal/base/system.ts';
 import { configChanges } from '../../internal/config/changes.ts';
 import type { Config } from '../../internal/config/config.ts';
+import { ConfigError, type ConfigProblem } from '../../internal/config/load.ts';
 import { type ConfigArguments, configSources, evaluateHere, loadConfig } from '../../internal/config/machine-system.ts';
 import { nodeName } from '../../internal/config/keys.ts';
 import { effectiveConfigFile } from '../../internal/config/paths.ts';
@@ -18,12 +19,16 @@ export const command: CommandModule = {
   define(command) {
     withKeyFlags(command)
       .option('--start', 'for a node that is about to start, so none may run')
-      .action(({ start }: { start?: true }) => prepare(configArguments(command), start === true));
+      .option('--running <run directory>', 'for the node that runs there')
+      .action(({ start, running }: { start?: true; running?: string }) =>
+        prepare(configArguments(command), start === true, running),
+      );
   },
 };
 
 /** Reads the configuration, makes what a node needs before it starts, and prints the effective configuration. */
-async function prepare(from: ConfigArguments, start: boolean): Promise<void> {
+async function prepare(from: ConfigArguments, start: boolean, running: string | undefined): Promise<void> {
+  const before = running === undefined ? undefined : runningNode(from, running);
   const work = async (): Promise<void> => {
     await joinAsConfigured(from);
     const config = await prepareNode(() => loadConfig(from));
@@ -33,11 +38,10 @@ async function prepare(from: ConfigArguments, start: boolean): Promise<void> {
         node: config.node.name,
         hostName: called,
       });
-    const running = readFileIfThere(effectiveConfigFile(config.runDir));
     const node: PreparedNode = {
       config,
       applianceId: applianceId(config),
-      ...(running === undefined ? {} : { changes: configChanges(JSON.parse(running) as Config, config) }),
+      ...(before === undefined ? {} : { changes: configChanges(before, config) }),
     };
     await Bun.write(Bun.stdout, JSON.stringify(node));
   };
@@ -45,4 +49,21 @@ async function prepare(from: ConfigArguments, start: boolean): Promise<void> {
   if (!start || process.getuid?.() !== 0) return work();
   // Of two starts at once one prepares; its supervisor takes the data directory after that.
   await whileIdle(evaluateHere(configSources(from)).config, work);
+}
+
+/** What the node with this run directory runs with. ConfigError when its directories are to be others: a new node would be made there, beside the one that runs. */
+function runningNode(from: ConfigArguments, runDir: string): Config {
+  const running = JSON.parse(readFileSync(effectiveConfigFile(runDir), 'utf8')) as Config;
+  const { config, origins } = evaluateHere(configSources(from));
+  const problems = (['dataDir', 'runDir'] as const)
+    .filter((path) => config[path] !== running[path])
+    .map(
+      (path): ConfigProblem => ({
+        origin: origins.get(path) ?? { from: 'default' },
+        path,
+        message: `expected ${running[path]}, which the running node has; with another one a new, empty node would start. \`appliance down\` comes before such a change`,
+      }),
+    );
+  if (problems.length > 0) throw new ConfigError(problems);
+  return running;
 }

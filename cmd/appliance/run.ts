@@ -54,7 +54,7 @@ async function run(from: ConfigArguments): Promise<void> {
       if (phase === 'begin') manager.reloading();
       else if (ready) tellReady();
     },
-    prepareAgain: (stopping) => preparedAgain(from, stopping),
+    prepareAgain: (stopping) => preparedAgain(from, node.config.runDir, stopping),
   });
   let asked: Promise<void> | undefined;
   const stop = (how: () => Promise<void>): void => {

@@ -55,7 +55,7 @@ export async function up(from: ConfigArguments, progress = createProgress(proces
       if (phase === 'end' && reload !== undefined && reload.error === undefined)
         progress.line(`the configuration was read again: ${reloadText(reload)}`);
     },
-    prepareAgain: (stopping) => preparedAgain(from, stopping),
+    prepareAgain: (stopping) => preparedAgain(from, node.config.runDir, stopping),
   });
   const stopAsked = Promise.withResolvers<void>();
   process.on('SIGTERM', () => stopAsked.resolve());

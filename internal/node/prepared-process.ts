@@ -61,10 +61,14 @@ const configWrongExit = 2;
 
 const againTimeoutMs = 60_000;
 
-/** The same while the node runs, given up when `stopping` aborts: a failure is an AppError with what it said, CONFIG for a wrong configuration, else RELOAD. */
-export async function preparedAgain(from: ConfigArguments, stopping: AbortSignal): Promise<PreparedNode> {
+/** The same while the node with this run directory runs, given up when `stopping` aborts: a failure is an AppError with what it said, CONFIG for a wrong configuration, else RELOAD. */
+export async function preparedAgain(
+  from: ConfigArguments,
+  runDir: string,
+  stopping: AbortSignal,
+): Promise<PreparedNode> {
   const { command, env } = prepareProcess(from);
-  const child = Bun.spawn(command, {
+  const child = Bun.spawn([...command, `--running=${runDir}`], {
     env,
     stdin: 'ignore',
     stdout: 'pipe',
