@@ -174,6 +174,14 @@ describe('status', () => {
     expect(report({ ...facts, servers: [server('n1', { behind: 20_000 })] }).ready).toBe(false);
     const storage = { ...(facts.storage as object), pgs: { total: 32, clean: 31 } } as Facts['storage'];
     expect(report({ ...facts, storage }).ready).toBe(false);
+    const osds = { total: 3, up: 0, in: 3 };
+    const starting = {
+      ...(facts.storage as object),
+      health: 'HEALTH_WARN',
+      checks: [{ code: 'OSD_DOWN', summary: '3 osds down' }],
+      osds,
+    } as Facts['storage'];
+    expect(report({ ...facts, storage: starting }).ready).toBe(false);
   });
 
   test('sentences are broken between words where the terminal ends', () => {

@@ -182,11 +182,15 @@ export function report(facts: Facts): StatusReport {
           : 'in trouble';
     const told = `Storage is ${state}: ${storage.osds.up} of ${plural(storage.osds.total, 'OSD')} up, ${storage.pgs.clean} of ${plural(storage.pgs.total, 'placement group')} clean, ${sizeWords(storage.usedBytes)} of ${sizeWords(storage.totalBytes)} used.`;
     sentences.push(told);
-    // An own OSD that does not run is a problem of its process.
+    // Of a cluster of one node, whatever is not up yet is its own.
+    const several =
+      (kubernetes && 'nodes' in kubernetes && kubernetes.nodes.length > 1) ||
+      (Array.isArray(servers) && servers.length > 1);
     const away =
       others.length > 0 ||
-      storage.osds.up < storage.osds.total ||
-      storage.checks.some(({ code }) => code === 'MON_DOWN' || code === 'OSD_DOWN');
+      (several &&
+        (storage.osds.up < storage.osds.total ||
+          storage.checks.some(({ code }) => code === 'MON_DOWN' || code === 'OSD_DOWN')));
     const concerned = away ? others : problems;
     if (storage.health !== 'HEALTH_OK')
       concerned.push(

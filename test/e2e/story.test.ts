@@ -17,6 +17,11 @@ async function acknowledged(): Promise<number[]> {
   return [...log.matchAll(/^ack (\d+)$/gm)].map((match) => Number(match[1]));
 }
 
+/** The number of the last record that was acknowledged. A container that has just been started may have none yet. */
+function lastAcknowledged(): Promise<number> {
+  return until('a record is acknowledged', minute, async () => (await acknowledged()).at(-1));
+}
+
 /** Checks every record of the file in the pod's volume: complete, in order, with the right checksum. Gives the last number. */
 async function checkRecords(atLeast: number): Promise<number> {
   const text = await until('the records can be read', minute, async () => {
@@ -236,7 +241,7 @@ describe('story', () => {
   });
 
   test('kill -9 of the container: it starts again by itself on the same data', { timeout: 3 * minute }, async () => {
-    const last = (await acknowledged()).at(-1)!;
+    const last = await lastAcknowledged();
     const before = await restarts();
     await node.kubectl([...inCounter, 'exec', 'counter-0', '-c', 'counter', '--', 'sh', '-c', 'kill -9 -1; kill -9 1']);
     const id = (
@@ -280,7 +285,7 @@ describe('story', () => {
     const file = join(node.directory, 'survivor');
     writeFileSync(file, Buffer.alloc(300_000, 'survivor'));
     await node.mustTool(['rados', '-p', 'bench', 'put', 'survivor', file]);
-    const last = (await acknowledged()).at(-1)!;
+    const last = await lastAcknowledged();
     const pids = (await node.traces()).processes.map((line) => Number(line.split(' ')[0]));
     for (const pid of [node.supervisorPid, ...pids])
       try {
@@ -304,7 +309,7 @@ describe('story', () => {
   });
 
   test('down leaves nothing behind; up continues with the data', { timeout: 6 * minute }, async () => {
-    const last = (await acknowledged()).at(-1)!;
+    const last = await lastAcknowledged();
     const output = await node.appliance('down');
     expect(output.code, output.stdout + output.stderr).toBe(0);
     await node.waitForExit();
