@@ -274,6 +274,9 @@ export class Run {
     this.clients.stopped = true;
     await this.#until(60_000, () => this.clients.busy === 0, 'clients end');
     if (group.violation !== undefined) return;
+    // One that stands still since before the calm is left by its followers only now.
+    await this.#until(60_000, () => group.leader !== undefined, 'somebody leads at the end');
+    if (group.violation !== undefined) return;
     const { store } = group.leader!.life;
     const finalPromise = store.range({ key: utf8('k'), rangeEnd: prefixEnd(utf8('k')) });
     let final: Awaited<typeof finalPromise> | undefined;

@@ -29,6 +29,7 @@ const regressions: { seed: number; was: string; options?: Partial<SimulationOpti
     options: { short: false },
   },
   { seed: 3886, was: 'a member that heard of its removal while members were compared was taken for a broken one' },
+  { seed: 15554, was: 'the last read was asked of a leader that had just been left' },
 ];
 
 describe('store simulation', () => {
