@@ -1,6 +1,7 @@
 import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { describe, expect, test } from 'vitest';
+import { errorCode } from '../../internal/base/errors.ts';
 import { seededRandom } from '../../internal/base/random.ts';
 import { systemClock, systemRandom } from '../../internal/base/system.ts';
 import { issueCertificate, makeAuthority } from '../../internal/pki/certificates.ts';
@@ -70,8 +71,16 @@ class MemberProcess {
     const id = this.#next++;
     return new Promise((resolve) => {
       this.#waiting.set(id, resolve);
-      child.stdin.write(`${JSON.stringify({ id, op, ...fields })}\n`);
-      void child.stdin.flush();
+      // One that was just killed has closed its end. Its questions are answered when that is seen.
+      const closed = (error: unknown): void => {
+        if (errorCode(error) !== 'EPIPE') throw error;
+      };
+      try {
+        child.stdin.write(`${JSON.stringify({ id, op, ...fields })}\n`);
+        Promise.resolve(child.stdin.flush()).catch(closed);
+      } catch (error) {
+        closed(error);
+      }
     });
   }
 
