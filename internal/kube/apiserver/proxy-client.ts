@@ -105,12 +105,13 @@ export function tlsOf({ trust }: ProxyTarget): {
   return { ...rest, rejectUnauthorized: insecure !== true };
 }
 
-/** Sends the request on and gives the answer as it comes. Throws 503 when the other cannot be reached. */
+/** Sends the request on and gives the answer as it comes, until `signal` aborts. Throws 503 when the other cannot be reached. */
 export function forward(
   target: ProxyTarget,
   method: string,
   given: Headers,
   body: Uint8Array | undefined,
+  signal?: AbortSignal,
 ): Promise<Reply> {
   const headers: Record<string, string | string[]> = {};
   given.forEach((value, name) => {
@@ -151,6 +152,7 @@ export function forward(
     outgoing.on('error', (error) =>
       reject(failure(503, 'ServiceUnavailable', `error trying to reach service: ${errorText(error)}`)),
     );
+    signal?.addEventListener('abort', () => outgoing.destroy(new Error(errorText(signal.reason))), { once: true });
     outgoing.end(body);
   });
 }

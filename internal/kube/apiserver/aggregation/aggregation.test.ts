@@ -22,6 +22,9 @@ let pki: TestPki;
 let extension: Server;
 let port = 0;
 let caBundle = '';
+/** It begins the answer to a look at it and never ends it; how many of them were given up. */
+let endless = false;
+let givenUp = 0;
 /** What the extension server was asked, newest last. */
 const asked: { method: string; url: string; user: string; groups: string; authorization: string; body: string }[] = [];
 
@@ -86,6 +89,12 @@ async function startExtension(requestHeaderCa: string): Promise<void> {
         outgoing.end(JSON.stringify(value));
       };
       const { pathname, searchParams } = new URL(url, 'https://extension');
+      if (pathname === root && endless) {
+        outgoing.writeHead(200, { 'content-type': 'application/json' });
+        outgoing.write('{');
+        outgoing.on('close', () => givenUp++);
+        return;
+      }
       if (pathname === root) return json(resources);
       if (pathname === '/openapi/v2')
         return json({
@@ -406,6 +415,17 @@ test('an extension server that nobody vouches for, has no Service, no such port 
   await available('False', 'MissingEndpoints');
   await remake({ service: { namespace: 'default', name: 'empty', port: 444 } });
   await available('False', 'ServicePortError');
+});
+
+test('one that begins an answer and never ends it is not available, and no connection to it is kept', {
+  timeout: 60_000,
+}, async () => {
+  endless = true;
+  await remake();
+  expect((await available('False', 'FailedDiscoveryCheck')).message).toContain('no answer in 5000 ms');
+  for (let i = 0; i < 500 && givenUp === 0; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+  expect(givenUp).toBeGreaterThan(0);
+  endless = false;
 });
 
 test('it goes and comes back: 503 and stale discovery, then as before; deleted, it is not found', {

@@ -275,18 +275,22 @@ export class Aggregator {
   /** A document of an extension server, as this server asks for it. Throws when there is none in time. */
   async #document(api: RemoteApi, path: string): Promise<Json> {
     const target = await this.#target(api, path, { name: 'system:kube-aggregator', groups: ['system:masters'] });
-    let late: Timer | undefined;
+    // One that begins an answer and never ends it must not keep a connection each time that it is looked at.
+    const given = new AbortController();
+    const late = this.#options.clock.after(answerMs, () => given.abort(new Error(`no answer in ${answerMs} ms`)));
     const timeout = new Promise<never>((_, reject) => {
-      late = this.#options.clock.after(answerMs, () => reject(new Error(`no answer in ${answerMs} ms`)));
+      given.signal.addEventListener('abort', () => reject(given.signal.reason as Error), { once: true });
     });
+    const whole = async (): Promise<{ status: number; body: Uint8Array }> => {
+      const reply = await forward(target, 'GET', new Headers({ accept: 'application/json' }), undefined, given.signal);
+      return { status: reply.status, body: await collected(reply) };
+    };
     try {
-      const answered = forward(target, 'GET', new Headers({ accept: 'application/json' }), undefined);
-      const reply = await Promise.race([answered, timeout]);
-      const body = await Promise.race([collected(reply), timeout]);
-      if (reply.status !== 200) throw new Error(`bad status from the server: ${reply.status}`);
+      const { status, body } = await Promise.race([whole(), timeout]);
+      if (status !== 200) throw new Error(`bad status from the server: ${status}`);
       return JSON.parse(utf8Text(body)) as Json;
     } finally {
-      late?.cancel();
+      late.cancel();
     }
   }
 
