@@ -76,15 +76,20 @@ async function change(client: KubeClient, action: EncryptionAction, { output, wa
   let status = (await reached(client.raw('PUT', `${encryptionPath}config`, { action }))) as EncryptionStatus;
   const steps = stepsOf(output);
   const until = systemClock.monotonic() + patienceMs;
-  for (let told = -1; wait && status.stage !== 'finished'; status = await statusOf(client)) {
+  let told: number | undefined;
+  const tell = (): void => {
     if (status.rewritten !== told) steps.line(`${status.rewritten} Secrets rewritten`);
     told = status.rewritten;
+  };
+  for (; wait && status.stage !== 'finished'; status = await statusOf(client)) {
+    if (status.rewritten > 0) tell();
     if (systemClock.monotonic() > until)
       throw new AppError('TIMEOUT', `after ${patienceMs / 60_000} minutes there are still Secrets to rewrite`, {
         hint: 'look at the log of the server; `appliance secrets-encrypt reencrypt` tries again',
       });
     await new Promise<void>((resolve) => systemClock.after(pollMs, resolve));
   }
+  if (wait) tell();
   show(status, output);
 }
 
