@@ -80,10 +80,14 @@ export async function requestClusterInfo(client: ServerClient): Promise<ClusterI
   return info;
 }
 
-/** How storage is reached; undefined in a cluster without. */
-export async function requestCeph(client: ServerClient): Promise<CephAccess | undefined> {
+/** How storage is reached, for the machine that is this node now; undefined in a cluster without. */
+export async function requestCeph(
+  client: ServerClient,
+  { name, password }: Omit<NodeSelf, 'addresses'>,
+): Promise<CephAccess | undefined> {
+  const headers = { 'k3s-node-name': name, 'k3s-node-password': password };
   try {
-    return cephAccessSchema.parse(json(await client.ask('/v1-appliance/ceph')));
+    return cephAccessSchema.parse(json(await client.ask('/v1-appliance/ceph', { headers })));
   } catch (error) {
     if (errorCode(error) === 'HTTP_404') return undefined;
     throw error;

@@ -266,8 +266,10 @@ export function createJoinService(
     '/v1-appliance/ceph': {
       access: 'joined',
       methods: ['GET'],
-      handle: async ({ who }) => {
-        await credentials.admitKnownNode(who);
+      handle: async ({ request, who }) => {
+        // Whose place another machine took has its certificate still, and another password.
+        const { name, password } = nodeHeaders(request.headers);
+        await credentials.admitNode(who, name, password);
         if (!options.ceph) throw failure(404, 'NotFound', 'this cluster has no storage of its own', {});
         return Response.json(await options.ceph());
       },

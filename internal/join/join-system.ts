@@ -140,7 +140,7 @@ export async function joinCluster(
   for (const name of nodeLeafNames) pairs.set(name, await requestCertificate(byToken, name, self));
   const byNode = byToken.as({ certificate: pairs.get('kubelet')! });
   const clientCa = await byNode.ask('/v1-k3s/client-ca.crt');
-  const ceph = await requestCeph(byNode);
+  const ceph = await requestCeph(byNode, self);
   if (!ceph) checkDisks(config);
   step(`${config.node.name} has its certificates`);
 

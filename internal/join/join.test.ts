@@ -238,12 +238,23 @@ describe('join endpoints', () => {
   test('what storage needs is for nodes that are known still, not for whoever has kept a certificate', async () => {
     const secret = await tokenFor();
     expect((await ask(kubelet, { secret, node: 'leaver', password: 'password-l' })).status).toBe(200);
-    const certificate = nodeUser('leaver');
-    expect((await ask('/v1-appliance/ceph', { certificate })).status).toBe(200);
+    const leaver = { certificate: nodeUser('leaver'), node: 'leaver', password: 'password-l' };
+    expect((await ask('/v1-appliance/ceph', leaver)).status).toBe(200);
     await forgetPassword(client, 'leaver');
-    const refused = await ask('/v1-appliance/ceph', { certificate });
+    const refused = await ask('/v1-appliance/ceph', leaver);
     expect(refused.status).toBe(401);
     expect(refused.text).toContain('was deleted from the cluster');
+  });
+
+  test('what storage needs is not for a machine whose place another one took, while its certificate is good', async () => {
+    const node = { certificate: nodeUser('replaced'), node: 'replaced' };
+    expect((await ask(kubelet, { ...node, secret: await tokenFor(), password: 'password-old' })).status).toBe(200);
+    const replacing = await tokenFor({ replace: 'replaced' });
+    expect((await ask(kubelet, { ...node, secret: replacing, password: 'password-new' })).status).toBe(200);
+    expect((await ask('/v1-appliance/ceph', { ...node, password: 'password-old' })).status).toBe(403);
+    expect((await ask('/v1-appliance/ceph', { certificate: node.certificate })).status).toBe(400);
+    expect((await ask('/v1-appliance/ceph', { ...node, node: 'other', password: 'password-new' })).status).toBe(403);
+    expect((await ask('/v1-appliance/ceph', { ...node, password: 'password-new' })).status).toBe(200);
   });
 
   test('a token tells which nodes have joined with it, each once', async () => {
@@ -309,7 +320,9 @@ describe('join endpoints', () => {
   test('storage is for nodes that have joined, the keys of the cluster for tokens of servers', async () => {
     const secret = await tokenFor();
     expect((await ask('/v1-appliance/ceph', { secret })).status).toBe(403);
-    expect((await ask('/v1-appliance/ceph', { certificate: nodeUser('server-1') })).status).toBe(200);
+    const node = { node: 'storer', password: 'password-t' };
+    expect((await ask(kubelet, { secret, ...node })).status).toBe(200);
+    expect((await ask('/v1-appliance/ceph', { certificate: nodeUser('storer'), ...node })).status).toBe(200);
     expect((await ask('/v1-appliance/ceph')).status).toBe(401);
     const second = { node: 'server-2', password: 'password-s', peerUrl: 'https://10.0.0.2:2380' };
     expect((await ask('/v1-k3s/server-bootstrap', { secret, ...second })).status).toBe(403);

@@ -24,6 +24,7 @@ import { certificateAddresses } from '../pki/leaves.ts';
 import {
   ensureEncryptionKey,
   ensureLocalIdentity,
+  ensureNodePassword,
   ensureServerPki,
   keepStaticToken,
   publishKubeconfig,
@@ -117,7 +118,8 @@ async function refreshJoined(config: Config, paths: Paths, clock: Clock, log: Lo
       await ask();
     });
     await renewIdentity(config, paths, [config.node.ip], clock, systemRandom);
-    const ceph = await requestCeph(ownClient(config, paths, clock, systemRandom));
+    const self = { name: config.node.name, password: ensureNodePassword(paths, systemRandom) };
+    const ceph = await requestCeph(ownClient(config, paths, clock, systemRandom), self);
     if (ceph) writeCephAccess(paths, ceph);
   } catch (error) {
     // 409: another node had its address last; that one tells a new one once it is on again.
