@@ -73,6 +73,7 @@ describe('help', () => {
     [['status', '-o', 'xml'], 'Allowed choices are table, json, yaml'],
     [['status', '--watch', 'often'], '--watch takes seconds'],
     [['config', 'explain', 'cluster.podcdir'], 'did you mean cluster.podCIDR?'],
+    [['config', 'explain', 'clusterCIDR'], 'did you mean cluster.podCIDR?'],
     [['logs', '--since', 'yesterday'], '--since takes a duration'],
   ])('%j is refused with what may have been meant', (argv, expected) => {
     const { code, out, err } = here(...argv);

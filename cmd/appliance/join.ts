@@ -56,8 +56,9 @@ async function join(from: ConfigArguments, tokenText: string, { output, start }:
       clock: systemClock,
       random: systemRandom,
       step: (step) => progress.done(step),
+      trying: (step) => progress.wait(step),
     }),
-  );
+  ).finally(() => progress.clear());
   progress.line(`This machine is now node ${joined.node} of the cluster at ${server}; it needs the token no more.`);
   print(output, { node: joined.node, server, roles: joined.roles });
   if (start) return up(from, progress);

@@ -182,7 +182,7 @@ async function showStatus(store: Store, states: StoreUse['states'], output: Outp
   print(output, status, () =>
     [
       columns([
-        ['REVISION', 'KEYS', 'SIZE', 'IN USE', 'LEADER', 'ALARMS'],
+        ['REVISION', 'KEYS', 'DATABASE', 'IN USE', 'LEADER', 'ALARMS'],
         [
           String(status.revision),
           String(status.keys),
@@ -326,7 +326,12 @@ async function compactTo(store: Store, asked: string | undefined, output: Output
 async function defragment(store: Store, output: OutputFormat): Promise<void> {
   const before = store.status().databaseBytes;
   await store.defragment();
-  print(output, { bytesBefore: before }, () => `defragmented; it was ${sizeWords(before)}`);
+  const after = store.status().databaseBytes;
+  print(
+    output,
+    { bytesBefore: before, bytesAfter: after },
+    () => `defragmented: ${sizeWords(before)} became ${sizeWords(after)}`,
+  );
 }
 
 async function disarmAll(store: Store, output: OutputFormat): Promise<void> {

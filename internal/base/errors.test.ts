@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { AppError, isRefused } from './errors.ts';
+import { AppError, errorText, isRefused } from './errors.ts';
 
 describe('isRefused', () => {
   test.each(['http', 'https'])('%s: nobody listens any more', async (scheme) => {
@@ -15,4 +15,12 @@ describe('isRefused', () => {
     for (const error of [new AppError('TIMEOUT', 'late'), new Error('ECONNREFUSED'), undefined])
       expect(isRefused(error)).toBe(false);
   });
+});
+
+test('a cause that the message tells already is not told again', () => {
+  const refused = new Error('connect ECONNREFUSED 127.0.0.1:2379');
+  const middle = new AppError('GRPC', refused.message, { cause: refused });
+  const outer = new AppError('DATASTORE', `the etcd does not answer: ${errorText(middle)}`, { cause: middle });
+  expect(errorText(outer)).toBe('the etcd does not answer: connect ECONNREFUSED 127.0.0.1:2379');
+  expect(errorText(new Error('outer', { cause: refused }))).toBe('outer: connect ECONNREFUSED 127.0.0.1:2379');
 });

@@ -22,11 +22,12 @@ export function assert(condition: unknown, message: string | (() => string)): as
   if (!condition) throw new Error(`invariant broken: ${typeof message === 'string' ? message : message()}`);
 }
 
-/** The text of anything thrown, causes included, for a log line or a condition. */
+/** The text of anything thrown, causes that it does not tell itself included, for a log line or a condition. */
 export function errorText(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const cause = error.cause === undefined ? '' : `: ${errorText(error.cause)}`;
-  return `${error.message}${cause}`;
+  if (error.cause === undefined) return error.message;
+  const cause = errorText(error.cause);
+  return error.message.includes(cause) ? error.message : `${error.message}: ${cause}`;
 }
 
 /** Whether nobody listened where a connection went: nothing was sent. `fetch` of this engine has a name of its own for it. */

@@ -74,7 +74,11 @@ export function explainedPaths(name: string | undefined): readonly KeyPath[] {
   const path = keyPaths.find((known) => known === name || keys[known].flag === name || variableOf(known) === name);
   if (path) return [path];
   if (Object.hasOwn(sections, name)) return keyPaths.filter((known) => known.startsWith(`${name}.`));
-  const last = keyPaths.find((known) => known.split('.').at(-1) === name);
+  const letters = (text: string): string => text.replace(/[-_]/g, '').toLowerCase();
+  // Other programs write a flag's name in another way: clusterCIDR.
+  const last = keyPaths.find(
+    (known) => letters(known.split('.').at(-1)!) === letters(name) || letters(keys[known].flag) === letters(name),
+  );
   throw new AppError(
     'CONFIG',
     `no key ${name}${last ? `; did you mean ${last}?` : didYouMean(name, [...keyPaths, ...Object.keys(sections)])}`,

@@ -52,6 +52,16 @@ function connectionError(server: string, error: unknown): AppError {
       `${server} gives no answer within ${answerMs / 1000} s`,
       'is it switched on, and does a firewall let port 6443 through?',
     );
+  if (['ENOTFOUND', 'EAI_AGAIN', 'EAI_NONAME', 'EAI_NODATA'].includes(code) || /getaddrinfo/.test(errorText(error)))
+    return at(
+      `the name of ${server} has no address that this machine can find`,
+      'check how it is spelled and the DNS of this machine, or give the address itself: --server https://192.0.2.1:6443',
+    );
+  if (code === 'EPROTO' || /^ERR_SSL_|WRONG_VERSION_NUMBER/.test(code))
+    return at(
+      `what answers at ${server} does not speak TLS as a server of an appliance does`,
+      'is the port that of its Kubernetes API (6443)?',
+    );
   if (/CERT|SIGNATURE|SELF_SIGNED|TLS/.test(code))
     return new AppError('CA', `${server} shows a certificate that the cluster's authority did not sign (${code})`, {
       hint: 'another cluster, or somebody in between, answers at this address',

@@ -32,6 +32,8 @@ export interface JoinOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly step: (text: string) => void;
+  /** What is tried now, which may fail. */
+  readonly trying?: (text: string) => void;
 }
 
 /** Refuses on a machine that is something already. */
@@ -77,7 +79,8 @@ export async function joinCluster(
       hint: 'or use the whole token, K10…, that `appliance token create` prints',
     });
   const answering = named === undefined ? await options.discover(token.caHash!) : [serverAddressOf(named)];
-  step(named === undefined ? `found the cluster at ${answering.join(', ')}` : `asking the server ${answering[0]}`);
+  if (named === undefined) step(`found the cluster at ${answering.join(', ')}`);
+  else options.trying?.(`asking the server ${answering[0]}`);
   const { server, ca } = await findAuthority(answering, token);
   // The others are asked when this one is gone.
   const found = [server, ...answering.filter((address) => address !== server)];

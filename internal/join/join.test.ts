@@ -467,6 +467,14 @@ describe('joining client', () => {
     expect(await fetchAuthority(address, token)).toBe(server.pki.serverCa.cert);
     await expect(fetchAuthority(address, { ...token, caHash: '0'.repeat(64) })).rejects.toThrow('another cluster');
     await expect(fetchAuthority('127.0.0.1:1', token)).rejects.toThrow('nothing listens');
+    const plain = Bun.listen({
+      port: 0,
+      hostname: '127.0.0.1',
+      socket: { data: (socket) => void socket.end('no TLS') },
+    });
+    await expect(fetchAuthority(`127.0.0.1:${plain.port}`, token)).rejects.toThrow('does not speak TLS');
+    plain.stop(true);
+    await expect(fetchAuthority('no-such-host.invalid:6443', token)).rejects.toThrow('has no address');
     // A kubelet's serving certificate is of the same authority: it is no server's.
     server.api.renew({ server: await server.pki.serving('pi-2'), kubeletClient: server.pki.kubeletClient });
     await expect(fetchAuthority(address, token)).rejects.toThrow('did not sign');

@@ -387,6 +387,8 @@ class ExternalEtcd implements Store {
     await this.#call(exchanges.defragment, '/etcdserverpb.Maintenance/Defragment', {}, 'write', {
       timeoutMs: longRequestMs,
     });
+    // What `status` tells of the size has changed.
+    await this.refresh();
   }
 
   async snapshot(): Promise<StoreSnapshot> {
