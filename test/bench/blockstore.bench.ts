@@ -116,7 +116,7 @@ try {
   const large = new Uint8Array(4 * 1024 * 1024);
   for (let i = 0; i < large.length; i += 8) large[i] = i >> 12;
   let sequence = 0;
-  const seconds = Number(process.env['BENCH_SECONDS'] ?? 5);
+  const seconds = Number(process.env.BENCH_SECONDS ?? 5);
   await run('4 KiB new objects, 1 in flight', 1, 4096, seconds, (i) =>
     store.queue({ ops: osdWrite(`a${i}`, 0, small, ++sequence) }),
   );

@@ -3,7 +3,6 @@ import { qualifiedNameErrors } from '../../machinery/selectors.ts';
 import type { FieldError } from '../../machinery/status.ts';
 import {
   configMapKeyErrors,
-  dns1123LabelErrors,
   duplicate,
   forbiddenField,
   immutableMessage,
