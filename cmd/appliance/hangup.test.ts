@@ -58,7 +58,8 @@ async function start(above: readonly string[], onTerminal = true): Promise<Foreg
   const file = join(directory, `heard-${count++}`);
   const argv = [...above, process.execPath, asks, file];
   const child = onTerminal
-    ? Bun.spawn(argv, { terminal: { data: () => undefined } })
+    ? // nohup writes its file there.
+      Bun.spawn(argv, { cwd: directory, terminal: { data: () => undefined } })
     : Bun.spawn(['setsid', '--wait', ...argv], { stdin: 'ignore', stdout: 'ignore', stderr: 'ignore' });
   const [pid] = await lines(file, 1);
   return {
