@@ -173,7 +173,9 @@ describe('join', () => {
     const ceph = await must(
       second.inside(
         ...['curl', '-s', '--cacert', `${identity}/server-ca.crt`, '--cert', `${identity}/kubelet.crt`],
-        ...['--key', `${identity}/kubelet.key`, `https://${third.ip}:6443/v1-appliance/ceph`],
+        ...['--key', `${identity}/kubelet.key`, '-H', 'k3s-node-name: node-2'],
+        ...['-H', `k3s-node-password: ${readFileSync(`${identity}/node-password`, 'utf8').trim()}`],
+        `https://${third.ip}:6443/v1-appliance/ceph`,
       ),
     );
     expect(JSON.parse(ceph)).toMatchObject({ monHosts: [expect.stringContaining('10.98.0.1:3300')] });
