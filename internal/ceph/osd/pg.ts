@@ -81,6 +81,7 @@ export class Pg {
       recovered: () => this.#recovered(),
       searchStrays: () => this.#searchStrays(),
     });
+    this.replication.memberLacks = (osd, entries, ready) => this.recovery.memberLacks(osd, entries, ready);
     this.backfill = new Backfill(this.core, this.replication, this.recovery, { backfilled: () => this.#backfilled() });
     this.engine = new OpEngine(
       this.core,

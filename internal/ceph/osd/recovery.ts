@@ -15,11 +15,13 @@ import {
   type PushItem,
   pushStart,
 } from '../wire/messages/osd_osd.ts';
+import type { LogEntry } from '../wire/messages/osd_pg.ts';
 import { compareEVersion, type EVersion, eversionZero, type HObject } from '../wire/types.ts';
 import { MAP_NORECOVER } from './map-view.ts';
 import { isDone, notFound, pieceOps, readPiece } from './object-copy.ts';
 import { decodeObjectInfo, infoXattr, type ObjectInfo } from './object-info.ts';
 import { objectId, objectKey } from './object-key.ts';
+import { EAGAIN, ENOENT } from './ops/errno.ts';
 import type { PgCore } from './pg-core.ts';
 import { completeUpTo } from './pg-meta.ts';
 import type { Mend } from './scrub-compare.ts';
@@ -139,6 +141,37 @@ export class Recovery {
     meta.touchFast();
     core.flush();
     core.clearState(PG_CLEAN);
+    if (this.#running) this.#kick();
+    else if (this.#release === undefined) this.start();
+  }
+
+  /** A member has lost what a write built on, and said so: it gets the objects of the write as they are now. */
+  memberLacks(osd: number, entries: readonly LogEntry[], ready: () => void): void {
+    const core = this.#core;
+    const peer = core.peers.get(osd);
+    if (peer?.missing === undefined) return;
+    let waiting = 1;
+    const one = (): void => {
+      if (--waiting === 0) ready();
+    };
+    const lacked = entries.filter(({ op }) => op === 'modify' || op === 'clone');
+    for (const { oid, version } of lacked) {
+      core.env.log.error('a member has lost an object', { pg: core.text, osd, oid: oid.name });
+      peer.missing.set(oid, version, eversionZero);
+      core.info.sums.objectsRepaired++;
+    }
+    peer.info.lastComplete = completeUpTo(core.meta.log, peer.missing, peer.info.lastUpdate);
+    core.meta.touchFast();
+    core.flush();
+    core.clearState(PG_CLEAN);
+    for (const { oid } of lacked) {
+      waiting++;
+      const check = (): void => {
+        if (this.writable(oid, check)) one();
+      };
+      check();
+    }
+    one();
     if (this.#running) this.#kick();
     else if (this.#release === undefined) this.start();
   }
@@ -404,7 +437,13 @@ export class Recovery {
         items: [{ oid: item.oid, version: item.version, result, after: item.after }],
       });
     if (!item.found) {
-      reply(-2);
+      reply(ENOENT);
+      return;
+    }
+    const lacked = core.meta.missing.get(item.oid);
+    if (lacked !== undefined && compareEVersion(item.version, lacked.need) < 0) {
+      // Read before a write that came here first.
+      reply(EAGAIN);
       return;
     }
     const ops = pieceOps(core.meta.cid, item);

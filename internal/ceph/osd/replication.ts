@@ -8,6 +8,7 @@ import { PG_CLEAN } from '../wire/messages/osd_mgr.ts';
 import type { LogEntry } from '../wire/messages/osd_pg.ts';
 import { compareEVersion, type EVersion, eversionText, eversionZero, type HObject } from '../wire/types.ts';
 import { objectKey } from './object-key.ts';
+import { ENOENT } from './ops/errno.ts';
 import type { PgCore } from './pg-core.ts';
 import { completeUpTo } from './pg-meta.ts';
 import { decodeStoreOps, encodeStoreOps } from './store-ops.ts';
@@ -16,6 +17,7 @@ import { decodeStoreOps, encodeStoreOps } from './store-ops.ts';
 interface PendingWrite {
   tid: number;
   version: EVersion;
+  entries: readonly LogEntry[];
   /** OSDs that have not answered; -1 is our own disk. */
   waiting: Set<number>;
   committed: () => void;
@@ -40,6 +42,8 @@ export class Replication {
   #nextTid = 1;
   /** Whether a backfill target takes the write of an object as a whole, or only its log entries; set by Backfill. */
   takesWhole: (osd: number, head: HObject, key: Uint8Array, entries: readonly LogEntry[]) => boolean = () => false;
+  /** A member could not follow a write because it has lost what that builds on: calls `ready` when it has been given the object; set by Recovery. */
+  memberLacks: (osd: number, entries: readonly LogEntry[], ready: () => void) => void = () => undefined;
 
   constructor(core: PgCore, limits: () => LogLimits) {
     this.#core = core;
@@ -71,7 +75,7 @@ export class Replication {
     meta.trim(trimTo);
 
     const waiting = new Set<number>([OWN_DISK, ...core.members]);
-    this.#pending.set(tid, { tid, version, waiting, committed });
+    this.#pending.set(tid, { tid, version, entries, waiting, committed });
     if (core.members.length > 0) {
       const { bytes, data } = encodeStoreOps(ops);
       const entriesOnly = {
@@ -122,8 +126,14 @@ export class Replication {
   }
 
   onReply(from: number, m: MOSDRepOpReply): void {
-    assert(m.result === 0, () => `osd.${from} could not apply a write of pg ${this.#core.text}: ${m.result}`);
-    this.#done(m.tid, from);
+    if (m.result === 0) {
+      this.#done(m.tid, from);
+      return;
+    }
+    assert(m.result === ENOENT, () => `osd.${from} could not apply a write of pg ${this.#core.text}: ${m.result}`);
+    const write = this.#pending.get(m.tid);
+    // Acknowledged when the member has the object again: until then it is on fewer disks than it seems.
+    if (write?.waiting.has(from) === true) this.memberLacks(from, write.entries, () => this.#done(m.tid, from));
   }
 
   /** A write from the primary. */
@@ -136,7 +146,12 @@ export class Replication {
       compareEVersion(m.entries[0]!.version, info.lastUpdate) > 0,
       () => `pg ${core.text}: write ${eversionText(m.entries[0]!.version)} after ${eversionText(info.lastUpdate)}`,
     );
-    const ops = decodeStoreOps(m.ops, m.data[0] ?? new Uint8Array(0), meta.cid);
+    let ops = decodeStoreOps(m.ops, m.data[0] ?? new Uint8Array(0), meta.cid);
+    const lacks = ops.length > 0 && lacksBase(core, m.entries, ops);
+    if (lacks) {
+      core.env.log.error('a copy is lost: the write to it is left to recovery', { pg: core.text, oid: last.oid.name });
+      ops = markLacking(core, m.entries);
+    }
     for (const entry of m.entries) meta.append(entry);
     info.lastUpdate = last.version;
     info.lastComplete = meta.missing.size === 0 ? last.version : completeUpTo(meta.log, meta.missing, last.version);
@@ -147,7 +162,8 @@ export class Replication {
     core.env.commit([...ops, ...meta.writeOps()], () => {
       for (const piece of m.data) core.env.recycle(piece);
       if (core.interval !== interval) return;
-      core.env.send(from, MOSDRepOpReply, { ...core.head(), tid: m.tid, result: 0, lastComplete: info.lastComplete });
+      const result = lacks ? ENOENT : 0;
+      core.env.send(from, MOSDRepOpReply, { ...core.head(), tid: m.tid, result, lastComplete: info.lastComplete });
     });
   }
 
@@ -155,4 +171,37 @@ export class Replication {
   reset(): void {
     this.#pending.clear();
   }
+}
+
+/** Whether a write builds on an object that this copy should have and does not: its disk has lost it, or it is missing already. */
+function lacksBase(core: PgCore, entries: readonly LogEntry[], ops: readonly TransactionOp[]): boolean {
+  const { meta, env } = core;
+  for (const entry of entries) {
+    if (entry.op !== 'modify') continue;
+    if (meta.missing.has(entry.oid)) return true;
+    if (entry.prior.version > 0 && env.store.stat(meta.cid, objectKey(entry.oid)) === undefined) return true;
+  }
+  const made = new Set<string>();
+  const nameOf = (key: Uint8Array): string => Buffer.from(key).toString('latin1');
+  for (const op of ops) {
+    if (op.op === 'clone' || op.op === 'clone-range') {
+      if (!made.has(nameOf(op.from)) && env.store.stat(meta.cid, op.from) === undefined) return true;
+      made.add(nameOf(op.to));
+    } else if (op.op === 'touch' || op.op === 'write') made.add(nameOf(op.key));
+  }
+  return false;
+}
+
+/** The objects of a write that this copy cannot follow are missing from now on. Gives the removals that are left of it. */
+function markLacking(core: PgCore, entries: readonly LogEntry[]): TransactionOp[] {
+  const { meta } = core;
+  const removals: TransactionOp[] = [];
+  for (const { op, oid, version } of entries) {
+    if (op === 'error') continue;
+    if (op === 'delete') {
+      meta.missing.delete(oid);
+      removals.push({ op: 'remove', cid: meta.cid, key: objectKey(oid) });
+    } else meta.missing.set(oid, version, eversionZero);
+  }
+  return removals;
 }

@@ -43,9 +43,12 @@ async function scrub(cluster: SimCluster, repair = false, deep = true): Promise<
   return pg;
 }
 
+const omapOf = (key: string, value: string): Uint8Array =>
+  new Encoder().stringMap(new Map([[key, value]]), (e, v) => e.string(v)).finish();
+
 async function put(client: TestClient, name: string, text: string): Promise<void> {
   const data = utf8(text);
-  const omap = new Encoder().stringMap(new Map([['k', 'v']]), (e, v) => e.string(v)).finish();
+  const omap = omapOf('k', 'v');
   const ops = [OsdOp.extent(OP.WRITEFULL, 0, data.length, [data]), OsdOp.make(OP.OMAPSETVALS, [omap])];
   expect((await client.exec(name, ops)).result).toBe(0);
 }
@@ -278,6 +281,28 @@ describe('scrub', () => {
     expect(pg.scrubber.record!.objects).toEqual([]);
   });
 
+  const snapped = { snapSeq: 5n, snaps: [5n] };
+  const append = (text: string): OsdOp => OsdOp.extent(OP.APPEND, 0, text.length, [utf8(text)]);
+  for (const [name, ops, change] of [
+    ['that makes a clone', [append('+')], snapped],
+    ['that appends', [append('+')], {}],
+    ['of a key', [OsdOp.make(OP.OMAPSETVALS, [omapOf('k2', 'v')])], {}],
+  ] as const)
+    test(`a replica has lost the head: a write ${name} is answered, and the replica gets the object again`, async () => {
+      const { cluster, clients } = await threeOsds();
+      await put(clients[0]!, 'b', 'content');
+      const replica = cluster.map.place(pg0).acting[1]!;
+      await cluster.scheduler.run(cluster.scheduler.timeMs + 1000);
+      spoil(cluster, replica, [{ op: 'remove', cid, key: keyOf('b') }]);
+      expect((await clients[0]!.exec('b', [...ops], change)).result).toBe(0);
+      expect(leaderOf(cluster).core.info.sums.objectsRepaired).toBe('snaps' in change ? 2 : 1);
+      await cluster.scheduler.run(cluster.scheduler.timeMs + 2000);
+      expect(leaderOf(cluster).clean).toBe(true);
+      await expectEqualCopies(cluster);
+      const pg = await scrub(cluster);
+      expect(pg.scrubber.record!.objects).toEqual([]);
+    });
+
   test('writes go on while a scrub runs, and it ends', async () => {
     const cluster = new SimCluster({
       seed: 9,
@@ -356,11 +381,8 @@ describe('scrub under load', () => {
             planted++;
             // What the primary's checksums do not see it would give to clients.
             if (roll < 0.4) cluster.rot(cluster.chance(0.5) ? primary! : replica, id, key);
-            else if (roll < 0.6) {
-              // A head that is gone would make the next clone of it impossible there.
-              if (objectOfKey(key, simPool).snap !== SNAP_HEAD)
-                spoil(cluster, replica, [{ op: 'remove', cid: id, key }]);
-            } else if (roll < 0.8)
+            else if (roll < 0.6) spoil(cluster, replica, [{ op: 'remove', cid: id, key }]);
+            else if (roll < 0.8)
               spoil(cluster, replica, [{ op: 'set-xattrs', cid: id, key, xattrs: new Map([['_stray', utf8('x')]]) }]);
             else {
               const size = cluster.osds[replica]!.store.stat(id, key)?.size ?? 0;

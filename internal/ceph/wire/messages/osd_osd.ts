@@ -245,7 +245,7 @@ export const MOSDRepOp: MessageCodec<MOSDRepOp> = {
 /** The write `tid` is on the sender's disk. */
 export interface MOSDRepOpReply extends PgMessage {
   tid: number;
-  /** 0, or a negative errno: the replica could not apply it and fails itself. */
+  /** 0; ENOENT: the replica has lost what the write builds on, and counts its objects as missing. */
   result: number;
   lastComplete: EVersion;
 }
