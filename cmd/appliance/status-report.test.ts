@@ -102,7 +102,7 @@ describe('status', () => {
     expect(problems).toEqual([
       'Server n2 is not reached: no answer within 4 s.',
       'Server n3 lacks 20000 entries of the store.',
-      'Server n4 was added to the store and has not come yet.',
+      'Server n4 was added to the store and has not come yet; when it does not within 60 min it is let go.',
     ]);
   });
 

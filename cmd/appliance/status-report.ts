@@ -1,5 +1,6 @@
 import { plural, sizeWords, wrapped } from '../../internal/base/words.ts';
 import { type NodeInstance, type NodeStatus, troubleText } from '../../internal/node/status.ts';
+import { comeWithinMs } from '../../internal/store/awaited-members.ts';
 import { columns } from './output.ts';
 
 /** What was found out about a node; a part that did not answer has an `error`. */
@@ -242,7 +243,10 @@ function tellServers(
   for (const { name, state, error, behind = 0 } of servers) {
     const concerned = name === self ? problems : others;
     if (state === 'unreachable') concerned.push(stop(`Server ${name} is not reached: ${error}`));
-    else if (state === 'not started') concerned.push(`Server ${name} was added to the store and has not come yet.`);
+    else if (state === 'not started')
+      concerned.push(
+        `Server ${name} was added to the store and has not come yet; when it does not within ${duration(comeWithinMs / 1000)} it is let go.`,
+      );
     else if (behind > behindMax) concerned.push(`Server ${name} lacks ${behind} entries of the store.`);
   }
 }

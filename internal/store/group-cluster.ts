@@ -6,6 +6,7 @@ import { NotLeaderError, ProposalRefusedError } from '../raft/errors.ts';
 import { isJoint } from '../raft/membership.ts';
 import type { MemberId } from '../raft/types.ts';
 import type { Cluster, Member } from './api.ts';
+import { AwaitedMembers } from './awaited-members.ts';
 import { ClusterError } from './errors.ts';
 import { type Identity, randomId } from './identity.ts';
 import type { GroupLog } from './log.ts';
@@ -37,6 +38,8 @@ export interface GroupClusterOptions {
   askLeader(request: ClusterRequest): Promise<void>;
   /** How this member wants to be called and found. */
   own: Omit<MemberRecord, 'id'> | undefined;
+  /** A member that was added and has not started after this is let go. */
+  comeWithinMs: number;
 }
 
 /** What only the leader can do. */
@@ -52,6 +55,7 @@ export class GroupCluster implements Cluster {
   readonly clusterId: bigint;
   readonly memberId: bigint;
   readonly #options: GroupClusterOptions;
+  readonly #awaited: AwaitedMembers;
   #waiters: (() => void)[] = [];
   #timer: Timer | undefined;
   #closed = false;
@@ -60,6 +64,7 @@ export class GroupCluster implements Cluster {
     this.#options = options;
     this.clusterId = options.identity.clusterId;
     this.memberId = options.identity.memberId;
+    this.#awaited = new AwaitedMembers(options.comeWithinMs);
     this.#schedule();
   }
 
@@ -218,7 +223,7 @@ export class GroupCluster implements Cluster {
     return true;
   }
 
-  // --- promotion by itself
+  // --- promotion and removal by itself
 
   #readyLearners(): MemberId[] {
     const { leading, log } = this.#options.entries.node.raft;
@@ -235,6 +240,7 @@ export class GroupCluster implements Cluster {
     this.#timer = this.#options.clock.after(promoteEveryMs, () => {
       this.#publish()
         .then(() => this.#promote())
+        .then(() => this.#letGo())
         .catch((error: unknown) => {
           if (!this.#closed && !isTransient(error))
             this.#options.log.warn('store: the members were not changed', { error: errorText(error) });
@@ -254,6 +260,30 @@ export class GroupCluster implements Cluster {
     if (target === undefined) return;
     await this.#propose(records, target);
     log.info('store: learners have a vote now', { voters: target.voters.length });
+  }
+
+  /** Removes members that were added and have never come. */
+  async #letGo(): Promise<void> {
+    const { entries, clock, log } = this.#options;
+    const { records, configuration } = this.#options.membership();
+    const { leading } = entries.node.raft;
+    const missing = records.filter(({ id, name }) => {
+      const to = raftId(id);
+      return name === '' && configuration.learners.includes(to) && leading?.hears(to) === false;
+    });
+    const overdue = this.#awaited.overdue(
+      missing.map(({ id }) => id),
+      clock.monotonic(),
+    );
+    for (const id of overdue) {
+      const { node, peerUrls } = missing.find((record) => record.id === id)!;
+      log.warn('store: a member that was added and never came is removed', {
+        member: id.toString(16),
+        peerUrls,
+        ...(node !== undefined && { node }),
+      });
+      await this.carryOut({ op: 'member-remove', id: id.toString(16) });
+    }
   }
 
   close(): void {

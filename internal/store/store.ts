@@ -10,6 +10,7 @@ import { decodeMembership, emptyConfiguration } from '../raft/membership.ts';
 import type { RaftTransport } from '../raft/node.ts';
 import type { SnapshotMeta } from '../raft/types.ts';
 import type { Store } from './api.ts';
+import { comeWithinMs } from './awaited-members.ts';
 import { encodeCommand } from './command.ts';
 import { StoreDamagedError } from './errors.ts';
 import { defaultCheckpointBytes } from './flusher.ts';
@@ -54,6 +55,8 @@ export interface StoreOptions {
   member?: { name: string; peerUrls: readonly string[]; clientUrls: readonly string[]; node?: string };
   /** A new member of an existing group: who it is there (`Cluster.addMember`). Only looked at while the directory is new. */
   join?: Identity;
+  /** A member that was added to the group and has not started after this is let go; default 1 h. */
+  comeWithinMs?: number;
   /** Called once, when the store has ended by itself: RemovedError, StoreFailedError. It takes no requests any more. */
   ended?(error: AppError): void;
   /** The way to the other members; without it the group stays one. Called with what this member is in its group. */
@@ -132,6 +135,7 @@ export async function openStore(options: StoreOptions): Promise<MemberStore & St
           membership: () => store.membership,
           askLeader: (request) => store.askLeader(request),
           own: options.member,
+          comeWithinMs: options.comeWithinMs ?? comeWithinMs,
         }),
     });
   } catch (error) {

@@ -4,6 +4,7 @@ import type { AppError } from '../../base/errors.ts';
 import { removeFileDurably, writeFileAtomic } from '../../base/files-system.ts';
 import type { Paths } from '../../config/paths.ts';
 import type { Cluster } from '../../store/api.ts';
+import { comeWithinMs } from '../../store/awaited-members.ts';
 import type { Peers } from '../../store/peers-transport.ts';
 import type { RoleContext } from '../role.ts';
 
@@ -40,7 +41,9 @@ export async function untilStopped(error: AppError, { clock, stopping, waits }: 
 /** What a server that cannot read waits for, in words. */
 export function waitingText(cluster: Cluster, { problem }: Pick<Peers, 'problem'>): string {
   const voters = cluster.members().filter(({ learner }) => !learner);
-  if (voters.length === 0) return 'waits for the servers that it joined: none has called yet';
+  // Who was let go before it came is called by nobody.
+  if (voters.length === 0)
+    return `waits for the servers that it joined: none has called yet; they keep its place for ${comeWithinMs / 60_000} minutes, after that join again`;
   const missing = voters.filter(({ id }) => id !== cluster.memberId && problem(id) !== undefined);
   const here = voters.length - missing.length;
   if (here * 2 > voters.length) return `waits for an election: ${here} of ${voters.length} servers are here`;

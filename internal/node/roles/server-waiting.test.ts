@@ -26,7 +26,12 @@ test.each<[string, Cluster, Record<string, string>, string]>([
     { 1: 'off' },
     'waits for a majority of the servers: 0 of 1 here; missing pi-1 (off)',
   ],
-  ['it has joined and nobody called', cluster(9n, []), {}, 'waits for the servers that it joined: none has called yet'],
+  [
+    'it has joined and nobody called',
+    cluster(9n, []),
+    {},
+    'waits for the servers that it joined: none has called yet; they keep its place for 60 minutes, after that join again',
+  ],
 ])('what a server waits for: %s', (_what, of, problems, text) => {
   expect(waitingText(of, { problem: (id) => problems[String(id)] })).toBe(text);
 });

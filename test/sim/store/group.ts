@@ -83,13 +83,15 @@ export class SimulatedGroup {
   onVote: (member: SimulatedMember) => void = () => undefined;
   onLeader: (member: SimulatedMember) => void = () => undefined;
   readonly #leaders = new Map<number, number>();
+  /** Members that leaders have let go because they had not started, also such that start after all; hexadecimal. */
+  readonly #letGo = new Set<string>();
   /** What each leader last said of its commit index. */
   readonly #commits = new Map<number, { term: number; commit: number }>();
 
   constructor(
     readonly world: World,
     readonly tuning: Required<Pick<StoreOptions, 'segmentBytes' | 'checkpointBytes' | 'flushAfterMs' | 'timing'>> &
-      Pick<StoreOptions, 'reserveBlock' | 'unsynced'>,
+      Pick<StoreOptions, 'reserveBlock' | 'unsynced' | 'comeWithinMs'>,
   ) {}
 
   say(line: string): void {
@@ -126,7 +128,7 @@ export class SimulatedGroup {
       name,
       dir: `/${name}/store`,
       id: 0,
-      memberId: 0n,
+      memberId: join?.memberId ?? 0n,
       join,
       disk: memoryDisk({ random: this.#fork() }),
       platter: new PlatterFiles(),
@@ -134,7 +136,7 @@ export class SimulatedGroup {
       damaged: false,
       refused: undefined,
       removed: false,
-      leaving: false,
+      leaving: join !== undefined && this.#letGo.has(join.memberId.toString(16)),
       told: false,
     };
     this.members.push(member);
@@ -255,7 +257,13 @@ export class SimulatedGroup {
         say(message, fields);
         if (message === 'store: leadership' && fields?.role === 'leader') this.#led(member, Number(fields.term));
       },
-      warn: say,
+      warn: (message, fields) => {
+        say(message, fields);
+        if (message !== 'store: a member that was added and never came is removed') return;
+        const id = String(fields?.member);
+        this.#letGo.add(id);
+        for (const one of this.members) if (one.memberId.toString(16) === id) one.leaving = true;
+      },
       error: (message, fields) => {
         say(message, fields);
         if (message === 'store: the others have removed this member') {

@@ -55,6 +55,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     ...(!options.steady && {
       reserveBlock: world.pick([2, 20, 10_000]),
       unsynced: { volatileSyncMs: world.pick([50, 500]), deferredMs: world.pick([100, 1000, 60_000]) },
+      comeWithinMs: world.pick([1500, 60_000]),
     }),
     timing: {
       ...timing,
@@ -476,6 +477,7 @@ export class Run {
     const inTime: Waiting = {
       settle: (promise) => Promise.race([promise, late]),
       pass: (ms) => Promise.race([world.sleep(ms), late]),
+      slow: true,
     };
     const change = async (): Promise<void> => {
       if (leaves) await this.#remove(leader.life.store, old, inTime);
@@ -497,7 +499,7 @@ export class Run {
     if (this.world.chance(0.5)) this.group.kill(old);
   }
 
-  async #join(name: string, { settle, pass }: Waiting): Promise<void> {
+  async #join(name: string, { settle, pass, slow }: Waiting): Promise<void> {
     const { group } = this;
     const url = `https://${name}:2380`;
     for (let attempt = 0; attempt < 100; attempt++) {
@@ -512,6 +514,8 @@ export class Run {
             await settle(settled);
           } else added.catch(() => undefined);
           if (member !== undefined) {
+            // A machine that takes its time, perhaps more than it is given.
+            if (slow && this.world.chance(0.3)) await pass(this.world.between(0, 6000));
             group.add(name, { clusterId: store.cluster.clusterId, memberId: member.id }).id = raftId(member.id);
             return;
           }
@@ -539,4 +543,6 @@ export class Run {
 interface Waiting {
   settle(promise: Promise<unknown>): Promise<unknown>;
   pass(ms: number): Promise<void>;
+  /** Machines that join may take longer to start than they are waited for. */
+  slow?: boolean;
 }

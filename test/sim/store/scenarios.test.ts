@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { utf8, utf8Text } from '../../../internal/base/bytes.ts';
 import { errorCode } from '../../../internal/base/errors.ts';
 import { seededRandom } from '../../../internal/base/random.ts';
@@ -12,8 +12,8 @@ class Scenario {
   readonly group: SimulatedGroup;
 
   /** `keepBytes`: as `RaftTiming`. */
-  constructor(keepBytes = 1 << 20) {
-    const tuning = { segmentBytes: 1 << 20, checkpointBytes: 1 << 20, flushAfterMs: 300 };
+  constructor({ keepBytes = 1 << 20, ...more }: { keepBytes?: number; comeWithinMs?: number } = {}) {
+    const tuning = { segmentBytes: 1 << 20, checkpointBytes: 1 << 20, flushAfterMs: 300, ...more };
     this.group = new SimulatedGroup(this.world, { ...tuning, timing: { ...timing, keepBytes } });
   }
 
@@ -41,7 +41,7 @@ class Scenario {
 /** Three voters. */
 class Three extends Scenario {
   static async start(keepBytes?: number): Promise<Three> {
-    const three = new Three(keepBytes);
+    const three = new Three(keepBytes === undefined ? {} : { keepBytes });
     const { group } = three;
     group.add('n1');
     await three.until(() => group.leader !== undefined);
@@ -169,6 +169,63 @@ test('learners that are gone do not get a vote, and get it when they are back', 
   expect(voters()).toBe(1);
   group.start(second);
   await scenario.until(() => voters() === 3);
+});
+
+describe('a member that was added and has never started', () => {
+  const comeWithinMs = 60_000;
+  const alone = async (): Promise<Scenario> => {
+    const scenario = new Scenario({ comeWithinMs });
+    scenario.group.add('n1');
+    await scenario.until(() => scenario.group.leader !== undefined);
+    return scenario;
+  };
+  const add = (scenario: Scenario) => {
+    const { cluster } = scenario.group.leader!.life.store;
+    return scenario.settle(cluster.addMember(['https://n2:2380'], true));
+  };
+  const names = ({ group }: Scenario): string[] => group.leader!.life.store.cluster.members().map(({ name }) => name);
+
+  test('is let go in time: the one that is there is alone again, and puts off what it may', async () => {
+    const scenario = await alone();
+    const { group } = scenario;
+    await add(scenario);
+    await scenario.pass(comeWithinMs - 2000);
+    expect(names(scenario).sort()).toEqual(['', 'n1']);
+    expect(group.leader!.life.log!.alone).toBe(false);
+    await scenario.pass(5000);
+    expect(names(scenario)).toEqual(['n1']);
+    expect(group.leader!.life.log!.alone).toBe(true);
+    // Its address is free again.
+    await add(scenario);
+  });
+
+  test('is not called when it comes too late', async () => {
+    const scenario = await alone();
+    const { group } = scenario;
+    const { clusterId } = group.leader!.life.store.cluster;
+    const { id: memberId } = await add(scenario);
+    await scenario.pass(comeWithinMs + 5000);
+    const late = group.add('n2', { clusterId, memberId });
+    late.leaving = true;
+    late.id = raftId(memberId);
+    await scenario.pass(5000);
+    // It knows nobody whom it could ask either.
+    expect(late.life!.store!.cluster.members()).toEqual([]);
+    expect(names(scenario)).toEqual(['n1']);
+  });
+
+  test('stays when it comes in time, and from then on however long it is off', async () => {
+    const scenario = await alone();
+    const { group } = scenario;
+    const { clusterId } = group.leader!.life.store.cluster;
+    const { id: memberId } = await add(scenario);
+    await scenario.pass(comeWithinMs - 5000);
+    const second = group.add('n2', { clusterId, memberId });
+    await scenario.until(() => names(scenario).includes('n2'));
+    group.kill(second);
+    await scenario.pass(2 * comeWithinMs);
+    expect(names(scenario).sort()).toEqual(['n1', 'n2']);
+  });
 });
 
 test('what is left of a lease survives a change of the leader, and so does a renewal that the next one learns of only when it leads', async () => {
