@@ -1,0 +1,153 @@
+import { describe, expect, test } from 'vitest';
+import { seededRandom } from '../../base/random.ts';
+import { invert, multiply } from './gf256.ts';
+import { combineByTables, combineByVectors } from './kernel.ts';
+import { joinStripes, shardSize, splitStripes } from './layout.ts';
+import { chunkSize, codeOf, normalizeProfile, stripeWidth } from './profile.ts';
+
+function profile(text: string): Map<string, string> {
+  return new Map(text.split(' ').map((pair): [string, string] => [pair.split('=')[0]!, pair.split('=')[1] ?? '']));
+}
+
+/** What `ceph-erasure-code-tool encode` of 16.2.15 makes of data whose chunk i is 0 but for a 1 at byte i. */
+const recorded: [plugin: string, technique: string, k: number, m: number, rows: string][] = [
+  ['jerasure', 'reed_sol_van', 2, 1, '0101'],
+  ['jerasure', 'reed_sol_van', 2, 2, '0101 018f'],
+  ['jerasure', 'reed_sol_van', 3, 2, '010101 01f5f4'],
+  ['jerasure', 'reed_sol_van', 4, 2, '01010101 01468fc8'],
+  ['jerasure', 'reed_sol_van', 5, 3, '0101010101 019c7ba6f4 01a652f5a7'],
+  ['jerasure', 'reed_sol_van', 6, 3, '010101010101 01e197ac52c8 017bf58ff48e'],
+  ['jerasure', 'reed_sol_van', 8, 3, '0101010101010101 0137274954b5e1d9 01ac46eb8f22c865'],
+  ['jerasure', 'reed_sol_van', 8, 4, '0101010101010101 0137274954b5e1d9 0127d9a15c3cac5a 01ac46eb8f22c865'],
+  [
+    'jerasure',
+    'reed_sol_van',
+    10,
+    4,
+    '01010101010101010101 01938a495da1673a63b2 01679c977bbba6aff453 01dca67b528ff528a77a',
+  ],
+  [
+    'jerasure',
+    'reed_sol_van',
+    12,
+    6,
+    '010101010101010101010101 0139385181b54d3a3033e636 0138e15497d5acdc528fc8be 015154d999ac5c1868658ffa 01cba694c4d2eeb153e19262 013c7b46f5c88fb2f4c98eb3',
+  ],
+  ['jerasure', 'reed_sol_r6_op', 2, 2, '0101 0102'],
+  ['jerasure', 'reed_sol_r6_op', 4, 2, '01010101 01020408'],
+  ['jerasure', 'reed_sol_r6_op', 7, 2, '01010101010101 01020408102040'],
+  ['isa', 'reed_sol_van', 2, 1, '0101'],
+  ['isa', 'cauchy', 2, 1, '0101'],
+  ['isa', 'reed_sol_van', 4, 2, '01010101 01020408'],
+  ['isa', 'cauchy', 4, 2, '47a77aba a747ba7a'],
+  ['isa', 'reed_sol_van', 6, 3, '010101010101 010204081020 010410401d74'],
+  ['isa', 'cauchy', 6, 3, '7aba47a78ef4 ba7aa747f48e ad9ddd983daa'],
+  ['isa', 'reed_sol_van', 8, 4, '0101010101010101 0102040810204080 010410401d74cd13 0108403acd262d75'],
+  ['isa', 'cauchy', 8, 4, 'ad9ddd983daa5d96 9dad98ddaa3d965d dd98ad9d5d963daa 98dd9dad965daa3d'],
+];
+
+describe('Reed-Solomon', () => {
+  test.each(recorded)('%s %s k=%i m=%i makes the chunks that Ceph 16.2.15 makes', (plugin, technique, k, m, rows) => {
+    const code = codeOf(profile(`plugin=${plugin} technique=${technique} k=${k} m=${m}`));
+    const data = Array.from({ length: k }, (_, i) => {
+      const chunk = new Uint8Array(64);
+      chunk[i] = 1;
+      return chunk;
+    });
+    const made = code.encode(data).map((chunk) => Buffer.from(chunk.subarray(0, k)).toString('hex'));
+    expect(made.join(' ')).toBe(rows);
+  });
+
+  test.each(recorded)('%s %s k=%i m=%i: any k chunks give all others', (plugin, technique, k, m) => {
+    const code = codeOf(profile(`plugin=${plugin} technique=${technique} k=${k} m=${m}`));
+    const random = seededRandom(k * 100 + m);
+    const data = Array.from({ length: k }, () => random.bytes(96));
+    const chunks = [...data, ...code.encode(data)];
+    for (let round = 0; round < 40; round++) {
+      const kept = chunks.map((_, i) => i);
+      while (kept.length > k) kept.splice(random.uint32() % kept.length, 1);
+      const lost = chunks.map((_, i) => i).filter((i) => !kept.includes(i));
+      const out = code.rebuild(new Map(kept.map((i) => [i, chunks[i]!])), lost);
+      for (const i of lost) expect(out.get(i)).toEqual(chunks[i]);
+    }
+  });
+
+  test('fewer than k chunks are refused', () => {
+    const code = codeOf(profile('plugin=jerasure k=3 m=2'));
+    expect(() => code.rebuild(new Map([[1, new Uint8Array(32)]]), [0])).toThrow('1 chunks are there, 3 are needed');
+  });
+
+  test('vectors and tables agree on every length', () => {
+    const random = seededRandom(7);
+    expect(combineByVectors).toBeDefined();
+    for (const length of [1, 31, 32, 33, 4096, 32768, 32769, 100_001]) {
+      const inputs = Array.from({ length: 5 }, () => random.bytes(length));
+      const rows = Array.from({ length: 3 }, () => random.bytes(5));
+      const [a, b] = [0, 1].map(() => rows.map(() => new Uint8Array(length)));
+      combineByVectors!(rows, inputs, a!);
+      combineByTables(rows, inputs, b!);
+      expect(a!.every((out, i) => Buffer.compare(out, b![i]!) === 0)).toBe(true);
+    }
+  });
+
+  test('a matrix times its inverse is the identity; one without inverse has none', () => {
+    const random = seededRandom(3);
+    const matrix = Array.from({ length: 6 }, () => random.bytes(6));
+    const inverse = invert(matrix)!;
+    for (let i = 0; i < 6; i++)
+      for (let j = 0; j < 6; j++) {
+        let sum = 0;
+        for (let x = 0; x < 6; x++) sum ^= multiply(matrix[i]![x]!, inverse[x]![j]!);
+        expect(sum).toBe(i === j ? 1 : 0);
+      }
+    expect(invert([Uint8Array.of(1, 2), Uint8Array.of(1, 2)])).toBeUndefined();
+  });
+});
+
+describe('profiles', () => {
+  test('chunk sizes are those of ceph-erasure-code-tool calc-chunk-size', () => {
+    const sizes = [1, 4096, 20480, 28672];
+    expect(sizes.map((size) => chunkSize({ k: 2 }, size))).toEqual([32, 2048, 10240, 14336]);
+    expect(sizes.map((size) => chunkSize({ k: 3 }, size))).toEqual([32, 1376, 6848, 9568]);
+    expect(sizes.map((size) => chunkSize({ k: 5 }, size))).toEqual([32, 832, 4096, 5760]);
+    expect(sizes.map((size) => chunkSize({ k: 7 }, size))).toEqual([32, 608, 2944, 4096]);
+  });
+
+  test('defaults are filled in as the plugins do', () => {
+    const { profile: full } = normalizeProfile(
+      profile('plugin=jerasure k=2 m=1 technique=reed_sol_van crush-failure-domain=osd'),
+    );
+    expect([...full].map((pair) => pair.join('=')).join('\n')).toBe(
+      'crush-device-class=\ncrush-failure-domain=osd\ncrush-root=default\njerasure-per-chunk-alignment=false\nk=2\nm=1\nplugin=jerasure\ntechnique=reed_sol_van\nw=8',
+    );
+    expect(stripeWidth(full)).toBe(8192);
+    expect(stripeWidth(profile('plugin=isa stripe_unit=16K'))).toBe(7 * 16384);
+  });
+
+  test.each([
+    [
+      'k=2',
+      "cannot determine the erasure code plugin because there is no 'plugin' entry in the erasure_code_profile {k=2}",
+    ],
+    ['plugin=clay', 'erasure code plugin clay is not supported'],
+    ['plugin=jerasure technique=liberation', 'technique=liberation'],
+    ['plugin=jerasure k=1', 'k=1 must be >= 2'],
+    ['plugin=jerasure m=0', 'm=0 must be >= 1'],
+    ['plugin=jerasure k=x', 'could not convert k=x to int'],
+    ['plugin=jerasure w=16', 'w=16 is not supported'],
+    ['plugin=jerasure k=30 m=3', 'more than 32 chunks'],
+    ['plugin=isa k=22 m=4', 'Vandermonde'],
+    ['plugin=jerasure stripe_unit=some', "could not parse stripe_unit 'some'"],
+  ])('%s is refused', (given, message) => {
+    expect(() => normalizeProfile(profile(given))).toThrow(message);
+  });
+});
+
+test('stripes are cut and joined', () => {
+  const layout = { k: 3, chunkBytes: 4 };
+  expect([0, 1, 12, 13].map((size) => shardSize(layout, size))).toEqual([0, 4, 4, 8]);
+  const bytes = Uint8Array.from({ length: 24 }, (_, i) => i);
+  const shards = splitStripes(layout, bytes);
+  expect(shards[1]).toEqual(Uint8Array.of(4, 5, 6, 7, 16, 17, 18, 19));
+  expect(joinStripes(layout, shards)).toEqual(bytes);
+});
