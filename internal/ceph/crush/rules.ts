@@ -25,6 +25,8 @@ export interface SimpleRule {
   mode: 'firstn' | 'indep';
   /** 1 replicated, 3 erasure. */
   type: number;
+  /** The largest pool size that it takes, where it is not the mode's own. */
+  maxSize?: number;
 }
 
 /** Adds a rule under its id, which must be free. */
@@ -77,7 +79,7 @@ export function addSimpleRule(map: CrushMap, spec: SimpleRule, at = -1): number 
   steps.push({ op, arg1: 0, arg2: type });
   steps.push({ op: RULE_EMIT, arg1: 0, arg2: 0 });
   const [minSize, maxSize] = mode === 'firstn' ? [1, 10] : [3, 20];
-  addRule(map, id, name, { ruleset: id, type: spec.type, minSize, maxSize, steps });
+  addRule(map, id, name, { ruleset: id, type: spec.type, minSize, maxSize: spec.maxSize ?? maxSize, steps });
   return id;
 }
 

@@ -69,6 +69,13 @@ const table: readonly (readonly [string, OptionType, string, Option['level'], st
     'advanced',
     'Copies that must be there for I/O in new pools; 0: size - size/2.',
   ],
+  [
+    'osd_pool_default_erasure_code_profile',
+    'str',
+    'plugin=jerasure technique=reed_sol_van k=2 m=2',
+    'advanced',
+    'Erasure-code profile of new erasure-coded pools.',
+  ],
   ['osd_pool_default_pg_num', 'uint', '32', 'advanced', 'pg_num of new pools.'],
   ['osd_pool_default_pgp_num', 'uint', '0', 'advanced', 'pgp_num of new pools; 0: as pg_num.'],
   ['osd_pool_default_crush_rule', 'int', '-1', 'advanced', 'Rule of new pools; -1: the first one.'],

@@ -62,7 +62,6 @@ const absent: Readonly<Record<string, readonly string[]>> = {
     'osd crush set-tunable',
     'osd crush get-tunable',
   ],
-  'erasure coding': ['osd crush rule create-erasure'],
   'cache tiers': ['osd tier'],
   'stopping OSDs from afar': ['osd stop'],
   'more than one monitor': [

@@ -1,7 +1,7 @@
 import { changeMap } from './crush-change.ts';
 import { removeRule, ruleTakes } from '../../crush/rules.ts';
 import type { OsdMap } from '../../maps/osdmap.ts';
-import { EBUSY, EEXIST, EINVAL, ENOENT, ENOTSUP, Refusal } from '../errno.ts';
+import { EBUSY, EEXIST, EINVAL, ENOENT, Refusal } from '../errno.ts';
 import { ruleJson, rulesJson } from '../format/crush.ts';
 import { createReplicatedRule } from '../osd/pools.ts';
 import type { CommandContext } from './dispatch.ts';
@@ -88,8 +88,6 @@ export const crushRuleCommands: readonly CommandEntry<CommandContext>[] = [
     module: 'osd',
     perm: 'rw',
     handler: async ({ mon }, args) => {
-      if (args.optional('mode') === 'indep')
-        throw new Refusal(ENOTSUP, 'rules for erasure-coded pools are not supported yet');
       const name = args.text('name');
       const made = await mon.update((draft) => {
         if (draft.state.osdmap.crush.ruleOfName(name) !== undefined) return false;
@@ -99,6 +97,7 @@ export const crushRuleCommands: readonly CommandEntry<CommandContext>[] = [
             root: args.text('root'),
             failureDomain: args.text('type'),
             deviceClass: '',
+            ...(args.optional('mode') === 'indep' ? { mode: 'indep' as const } : {}),
           }),
         );
         return true;

@@ -1,12 +1,12 @@
-import { ENOENT, ENOTSUP, Refusal } from '../errno.ts';
+import { ENOENT, Refusal } from '../errno.ts';
 import type { Json } from '../format/json.ts';
+import { createErasureRule, parseProfile, removeProfile, setProfile } from '../osd/erasure-profiles.ts';
 import type { CommandContext } from './dispatch.ts';
 import { type CommandEntry, structured, wantsJson } from './table.ts';
 
 const nameArg = 'name=name,type=CephString,goodchars=[A-Za-z0-9-_.]';
-const none = 'erasure-coded pools are not supported yet';
 
-/** Profiles of erasure-coded pools: only the one that every cluster has can be looked at. */
+/** Profiles of erasure-coded pools, and the rules made from them. */
 export const erasureCommands: readonly CommandEntry<CommandContext>[] = [
   {
     signature: 'osd erasure-code-profile ls',
@@ -38,8 +38,13 @@ export const erasureCommands: readonly CommandEntry<CommandContext>[] = [
     help: 'make a profile',
     module: 'osd',
     perm: 'rw',
-    handler: () => {
-      throw new Refusal(ENOTSUP, none);
+    handler: async ({ mon }, args) => {
+      const name = args.text('name');
+      const given = parseProfile(args.list('profile'), mon.options.text('osd_pool_default_erasure_code_profile'));
+      await mon.update((draft) => {
+        draft.osdmap((inc, map) => setProfile(inc, map, name, given, args.flag('force')));
+      });
+      return {};
     },
   },
   {
@@ -47,11 +52,32 @@ export const erasureCommands: readonly CommandEntry<CommandContext>[] = [
     help: 'remove a profile',
     module: 'osd',
     perm: 'rw',
-    handler: ({ mon }, args) => {
+    handler: async ({ mon }, args) => {
       const name = args.text('name');
-      if (!mon.state.osdmap.erasureCodeProfiles.has(name))
-        return { status: `erasure-code-profile ${name} does not exist` };
-      throw new Refusal(ENOTSUP, none);
+      const gone = await mon.update((draft) => {
+        if (!draft.state.osdmap.erasureCodeProfiles.has(name)) return false;
+        draft.osdmap((inc, map) => removeProfile(inc, map, name));
+        return true;
+      });
+      return gone ? {} : { status: `erasure-code-profile ${name} does not exist` };
+    },
+  },
+  {
+    signature: `osd crush rule create-erasure ${nameArg} name=profile,type=CephString,goodchars=[A-Za-z0-9-_.=],req=false`,
+    help: 'make a rule for erasure-coded pools of a profile (default: default)',
+    module: 'osd',
+    perm: 'rw',
+    handler: async ({ mon }, args) => {
+      const name = args.text('name');
+      const made = await mon.update((draft) => {
+        if (draft.state.osdmap.crush.ruleOfName(name) !== undefined) return undefined;
+        let id = -1;
+        draft.osdmap((inc, map) => {
+          id = createErasureRule(inc, map, name, args.optional('profile') ?? 'default');
+        });
+        return id;
+      });
+      return { status: made === undefined ? `rule ${name} already exists` : `created rule ${name} at ${made}` };
     },
   },
 ];

@@ -18,6 +18,7 @@ import {
 import { EACCES, EINVAL, ENOENT, ENOTSUP, EPERM, Refusal } from '../errno.ts';
 import { optionText } from '../format/pool.ts';
 import type { Json } from '../format/json.ts';
+import { dataChunks } from '../osd/erasure-profiles.ts';
 import { checkPgNum, minSizeOf, type PoolLimits } from '../osd/pools.ts';
 
 /** What `osd pool set` works on. */
@@ -134,10 +135,13 @@ export const poolSettings: ReadonlyMap<string, PoolSetting> = new Map<string, Po
     'min_size',
     {
       get: (pool) => same(pool.minSize),
-      set: (pool, text) => {
+      set: (pool, text, { map }) => {
         const minSize = integer(text);
         if (minSize < 1 || minSize > pool.size)
           throw new Refusal(EINVAL, `pool min_size must be between 1 and size, which is set to ${pool.size}`);
+        const k = isErasure(pool) ? dataChunks(map, pool.erasureCodeProfile) : undefined;
+        if (k !== undefined && minSize < k)
+          throw new Refusal(EINVAL, `pool min_size must be between ${k} and size, which is set to ${pool.size}`);
         return { ...pool, minSize };
       },
     },
@@ -198,6 +202,11 @@ export const poolSettings: ReadonlyMap<string, PoolSetting> = new Map<string, Po
         isErasure(pool)
           ? { json: (pool.flags & POOL_EC_OVERWRITES) !== 0, text: String((pool.flags & POOL_EC_OVERWRITES) !== 0) }
           : undefined,
+      set: (pool, text) => {
+        if (!isErasure(pool)) throw new Refusal(EINVAL, 'ec overwrites can only be enabled for an erasure coded pool');
+        if (!boolean(text)) throw new Refusal(EINVAL, 'ec overwrites cannot be disabled once enabled');
+        return { ...pool, flags: pool.flags | POOL_EC_OVERWRITES };
+      },
     },
   ],
   ['nodelete', flag(POOL_NODELETE)],

@@ -117,8 +117,8 @@ export const poolCommands: readonly CommandEntry<CommandContext>[] = [
     perm: 'rw',
     handler: async ({ mon }, args) => {
       const name = args.text('pool');
-      if (args.optional('pool_type') === 'erasure')
-        throw new Refusal(ENOTSUP, 'erasure-coded pools are not supported yet');
+      const erasure = args.optional('pool_type') === 'erasure';
+      if (erasure) throw new Refusal(ENOTSUP, 'erasure-coded pools cannot be served yet');
       if (args.optional('autoscale_mode') === 'on')
         throw new Refusal(ENOTSUP, 'placement groups are not scaled automatically yet');
       const created = await mon.update((draft) => {
@@ -128,7 +128,8 @@ export const poolCommands: readonly CommandEntry<CommandContext>[] = [
           pgpNum: args.optionalNumber('pgp_num'),
           size: args.optionalNumber('size'),
           // What stands where a profile would is the rule of a replicated pool.
-          rule: args.optional('rule') ?? args.optional('erasure_code_profile'),
+          rule: args.optional('rule') ?? (erasure ? undefined : args.optional('erasure_code_profile')),
+          ...(erasure ? { profile: args.optional('erasure_code_profile') ?? 'default' } : {}),
           expectedObjects: args.optionalNumber('expected_num_objects'),
           autoscaleMode: args.optional('autoscale_mode'),
         });

@@ -9,6 +9,7 @@ import {
   POOL_HASHPSPOOL,
   POOL_POOL_SNAPS,
   POOL_SELFMANAGED_SNAPS,
+  POOL_TYPE_ERASURE,
   POOL_TYPE_REPLICATED,
   type PoolOption,
   type PoolSnap,
@@ -16,6 +17,7 @@ import {
 import type { UTime } from '../../wire/encoding.ts';
 import { EINVAL, ENOENT, ERANGE, Refusal } from '../errno.ts';
 import { changeCrush } from './daemons.ts';
+import type { ErasureShape } from './erasure-profiles.ts';
 
 /** What `osd pool create` is given, defaults filled in from the configuration. */
 export interface PoolRequest {
@@ -29,6 +31,8 @@ export interface PoolRequest {
   expectedObjects: number;
   autoscaleMode: number;
   options: ReadonlyMap<number, PoolOption>;
+  /** Of an erasure-coded pool: it gives `size` and `minSize`, and `rule` must be there. */
+  erasure?: ErasureShape & { profile: string };
 }
 
 export interface PoolLimits {
@@ -41,7 +45,7 @@ export function minSizeOf(size: number, wanted: number): number {
   return wanted > 0 ? Math.min(wanted, size) : size - Math.floor(size / 2);
 }
 
-/** Adds a replicated pool; the caller has looked whether the name is free. Returns its id. Errors: ENOENT, EINVAL, ERANGE. */
+/** Adds a pool; the caller has looked whether the name is free. Returns its id. Errors: ENOENT, EINVAL, ERANGE. */
 export function createPool(
   inc: OsdMapIncremental,
   map: OsdMap,
@@ -49,7 +53,9 @@ export function createPool(
   limits: PoolLimits,
   now: UTime,
 ): number {
-  const { name, pgNum, pgpNum, size } = request;
+  const { name, pgNum, pgpNum, erasure } = request;
+  const size = erasure?.size ?? request.size;
+  const type = erasure === undefined ? POOL_TYPE_REPLICATED : POOL_TYPE_ERASURE;
   if (name === '') throw new Refusal(EINVAL, 'pool name is empty');
   if (pgpNum > pgNum)
     throw new Refusal(
@@ -58,7 +64,8 @@ export function createPool(
     );
   const rule = ruleOf(map, request.rule);
   const ruleInfo = map.crush.rules[rule]!;
-  if (size < 1 || size > 10) throw new Refusal(EINVAL, 'pool size must be between 1 and 10');
+  if (erasure === undefined && (size < 1 || size > 10)) throw new Refusal(EINVAL, 'pool size must be between 1 and 10');
+  if (ruleInfo.type !== type) throw new Refusal(EINVAL, `crush rule ${request.rule} type does not match pool`);
   if (size < ruleInfo.minSize || size > ruleInfo.maxSize)
     throw new Refusal(
       EINVAL,
@@ -71,9 +78,10 @@ export function createPool(
   inc.newPools.set(
     id,
     newPool({
-      type: POOL_TYPE_REPLICATED,
+      type,
       size,
-      minSize: minSizeOf(size, request.minSize),
+      minSize: erasure?.minSize ?? minSizeOf(size, request.minSize),
+      ...(erasure === undefined ? {} : { erasureCodeProfile: erasure.profile, stripeWidth: erasure.stripeWidth }),
       crushRule: rule,
       pgNum,
       pgpNum,
@@ -185,9 +193,9 @@ export function quotaFlags(pool: PgPool, stored: { bytes: number; objects: numbe
 export function createReplicatedRule(
   inc: OsdMapIncremental,
   map: OsdMap,
-  rule: { name: string; root: string; failureDomain: string; deviceClass: string },
+  rule: { name: string; root: string; failureDomain: string; deviceClass: string; mode?: 'firstn' | 'indep' },
 ): void {
   changeCrush(inc, map, (crush) => {
-    addSimpleRule(crush, { ...rule, mode: 'firstn', type: POOL_TYPE_REPLICATED });
+    addSimpleRule(crush, { mode: 'firstn', ...rule, type: POOL_TYPE_REPLICATED });
   });
 }

@@ -1,3 +1,5 @@
+import { ITEM_NONE } from '../../crush/map.ts';
+import { isErasure } from '../../maps/pool.ts';
 import type { MOSDAlive, MOSDPGTemp } from '../../wire/messages/osd_mon.ts';
 import type { Draft } from '../draft.ts';
 
@@ -37,7 +39,8 @@ export class OsdRequests {
       for (const { pg, osds } of pgTemp) {
         const pool = map.pools.get(pg.pool);
         if (pool === undefined || pg.seed >= pool.pgNum) continue;
-        if (osds.some((osd) => !map.exists(osd) || !map.isUp(osd))) continue;
+        const hole = isErasure(pool) ? ITEM_NONE : -1;
+        if (osds.some((osd) => osd !== hole && (!map.exists(osd) || !map.isUp(osd)))) continue;
         const old = map.pgTemp.get(pg.pool, pg.seed);
         if (osds.length === 0 ? old === undefined : old !== undefined && sameList(old, osds)) continue;
         inc.newPgTemp.set(pg.pool, pg.seed, osds);
