@@ -118,19 +118,32 @@ const greatest = (a: Amounts, b: Amounts): Amounts => {
   return out;
 };
 
-/** What a pod asks for in all: containers together with sidecars, or the largest init container while it runs (docs: init-containers, "Resources"). */
-export function podAmounts(pod: JsonObject, field: 'requests' | 'limits'): Amounts {
+/**
+ * What a pod asks for in all: containers together with sidecars, or the largest init container while it runs (docs: init-containers, "Resources"). With `held`
+ * what its node keeps for it counts where that is more (KEP-1287): while a resize is under way both sizes have to have room.
+ */
+export function podAmounts(pod: JsonObject, field: 'requests' | 'limits', held = false): Amounts {
+  const own = (container: JsonObject, statuses: string): Amounts => {
+    const wanted = amountsOf(getPath(container, 'resources', field));
+    if (!held) return wanted;
+    const status = objects(getPath(pod, 'status', statuses)).find((one) => one.name === container.name);
+    if (status === undefined) return wanted;
+    const actual = amountsOf(getPath(status, 'resources', field));
+    const kept = field === 'requests' ? greatest(actual, amountsOf(status.allocatedResources)) : actual;
+    // What cannot be done counts for nothing.
+    return resizeInfeasible(pod) ? greatest(kept, onlyMissing(wanted, kept)) : greatest(wanted, kept);
+  };
   let running: Amounts = {};
   for (const container of objects(getPath(pod, 'spec', 'containers')))
-    running = plus(running, amountsOf(getPath(container, 'resources', field)));
+    running = plus(running, own(container, 'containerStatuses'));
   let sidecars: Amounts = {};
   let starting: Amounts = {};
   for (const container of objects(getPath(pod, 'spec', 'initContainers'))) {
-    const own = amountsOf(getPath(container, 'resources', field));
+    const one = own(container, 'initContainerStatuses');
     if (container.restartPolicy === 'Always') {
-      sidecars = plus(sidecars, own);
+      sidecars = plus(sidecars, one);
       starting = greatest(starting, sidecars);
-    } else starting = greatest(starting, plus(sidecars, own));
+    } else starting = greatest(starting, plus(sidecars, one));
   }
   let total = greatest(plus(running, sidecars), starting);
   const whole = amountsOf(getPath(pod, 'spec', 'resources', field));
@@ -139,6 +152,17 @@ export function podAmounts(pod: JsonObject, field: 'requests' | 'limits'): Amoun
   for (const name in overhead)
     if (field === 'requests' || total[name] !== undefined) total = plus(total, { [name]: overhead[name]! });
   return total;
+}
+
+/** The node has said that it will never do what the pod asks for. */
+function resizeInfeasible(pod: JsonObject): boolean {
+  return objects(getPath(pod, 'status', 'conditions')).some(
+    (one) => one.type === 'PodResizePending' && one.status === 'True' && one.reason === 'Infeasible',
+  );
+}
+
+function onlyMissing(amounts: Amounts, from: Amounts): Amounts {
+  return Object.fromEntries(Object.entries(amounts).filter(([name]) => from[name] === undefined));
 }
 
 function podErrors(pod: JsonObject, ranges: readonly JsonObject[]): string[] {

@@ -37,7 +37,7 @@ function podUsage(pod: JsonObject): Usage {
   // A pod that has ended uses nothing but its place in the store.
   if (ended(pod)) return out;
   out.pods = one;
-  const requests = podAmounts(pod, 'requests');
+  const requests = podAmounts(pod, 'requests', true);
   for (const [name, amount] of Object.entries(requests)) {
     if (['cpu', 'memory', 'ephemeral-storage'].includes(name)) {
       out[name] = amount;
@@ -47,7 +47,7 @@ function podUsage(pod: JsonObject): Usage {
       out[`requests.${name}`] = amount;
     } else if (name.includes('/')) out[`requests.${name}`] = amount;
   }
-  for (const [name, amount] of Object.entries(podAmounts(pod, 'limits')))
+  for (const [name, amount] of Object.entries(podAmounts(pod, 'limits', true)))
     if (['cpu', 'memory', 'ephemeral-storage'].includes(name)) out[`limits.${name}`] = amount;
   return out;
 }

@@ -3,7 +3,7 @@ import { getPath, isObject, type JsonObject } from '../machinery/json.ts';
 import { addQuantities, compareQuantities, formatQuantity, type Quantity, tryQuantity } from '../machinery/quantity.ts';
 import { forbidden } from '../machinery/status.ts';
 import { addUsage, concerns, inScope, usageOf, type Usage } from './quota-usage.ts';
-import type { AdmissionContext, AdmissionPlugin, AdmissionRequest } from './types.ts';
+import { type AdmissionContext, type AdmissionPlugin, type AdmissionRequest, isFor } from './types.ts';
 
 /** What was admitted and is not in the store yet: counted until it shows, or for this long. */
 const reservedMs = 5000;
@@ -62,7 +62,8 @@ export function resourceQuota(noteUsed: NoteUsed): AdmissionPlugin {
   return {
     name: 'ResourceQuota',
     async validate(request, context) {
-      if (request.subresource !== '' || !request.kind.namespaced || request.object === undefined) return;
+      if (!request.kind.namespaced || request.object === undefined) return;
+      if (request.subresource !== '' && !isFor(request, '', 'pods', 'resize')) return;
       if (request.operation !== 'CREATE' && request.operation !== 'UPDATE') return;
       const key = request.namespace;
       const before = turns.get(key) ?? Promise.resolve();

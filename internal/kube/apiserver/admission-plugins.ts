@@ -6,6 +6,7 @@ import { limitRanger } from '../admission/limit-ranger.ts';
 import { namespaceLifecycle } from '../admission/namespace-lifecycle.ts';
 import { nodeRestriction, taintNewNodes } from '../admission/node-restriction.ts';
 import { defaultTolerationSeconds, priority, runtimeClass } from '../admission/pod-defaults.ts';
+import { podResize } from '../admission/pod-resize.ts';
 import { podSecurity } from '../admission/pod-security.ts';
 import { mutatingPolicies, type PolicyServices, validatingPolicies } from '../admission/policies.ts';
 import { rbacEscalation } from '../admission/rbac-escalation.ts';
@@ -40,6 +41,7 @@ export function admissionPlugins(options: {
     storageProtection,
     claimResize,
     runtimeClass,
+    podResize,
     certificateSigning(authorizer),
     ownerReferences(authorizer),
     defaultIngressClass,

@@ -1,4 +1,4 @@
-import type { Container, Node, Pod } from '../api/types.ts';
+import type { Container, ContainerStatus, Node, Pod } from '../api/types.ts';
 import { parseQuantity, quantityMilli, quantityValue } from '../machinery/quantity.ts';
 
 /** Amounts by resource name; cpu in thousandths, all others in units. */
@@ -9,11 +9,22 @@ function amount(resource: string, quantity: string | number): number {
   return resource === 'cpu' ? quantityMilli(parsed) : quantityValue(parsed);
 }
 
-function requestsOf(container: Container): [string, number][] {
-  return Object.entries(container.resources?.requests ?? {}).map(([name, quantity]) => [
-    name,
-    amount(name, quantity as string),
-  ]);
+function amounts(list: Readonly<Record<string, unknown>> | undefined): Map<string, number> {
+  return new Map(Object.entries(list ?? {}).map(([name, quantity]) => [name, amount(name, quantity as string)]));
+}
+
+/**
+ * What a container asks for, or what its node keeps for it where that is more: while a resize is under way both sizes have to have room. What the node will
+ * never do counts for nothing (KEP-1287, PodRequests with UseStatusResources).
+ */
+function requestsOf(container: Container, status: ContainerStatus | undefined, infeasible: boolean): Map<string, number> {
+  const wanted = amounts(container.resources?.requests);
+  if (status === undefined) return wanted;
+  const kept = amounts(status.allocatedResources);
+  for (const [name, value] of amounts(status.resources?.requests)) kept.set(name, Math.max(kept.get(name) ?? 0, value));
+  for (const [name, value] of wanted)
+    if (!infeasible || !kept.has(name)) kept.set(name, Math.max(kept.get(name) ?? 0, value));
+  return kept;
 }
 
 /**
@@ -25,11 +36,18 @@ export function podRequests(pod: Pod): Resources {
   const add = (into: Map<string, number>, entries: Iterable<[string, number]>): void => {
     for (const [name, value] of entries) into.set(name, (into.get(name) ?? 0) + value);
   };
-  for (const container of pod.spec?.containers ?? []) add(total, requestsOf(container));
+  const { containerStatuses, initContainerStatuses, conditions } = pod.status ?? {};
+  const infeasible =
+    conditions?.some((one) => one.type === 'PodResizePending' && one.status === 'True' && one.reason === 'Infeasible') ===
+    true;
+  const statusOf = (list: readonly ContainerStatus[] | undefined, { name }: Container): ContainerStatus | undefined =>
+    list?.find((one) => one.name === name);
+  for (const container of pod.spec?.containers ?? [])
+    add(total, requestsOf(container, statusOf(containerStatuses, container), infeasible));
   const sidecars = new Map<string, number>();
   const init = new Map<string, number>();
   for (const container of pod.spec?.initContainers ?? []) {
-    const own = requestsOf(container);
+    const own = requestsOf(container, statusOf(initContainerStatuses, container), infeasible);
     const during = new Map(sidecars);
     add(during, own);
     if (container.restartPolicy === 'Always') add(sidecars, own);
@@ -42,6 +60,14 @@ export function podRequests(pod: Pod): Resources {
     Object.entries(pod.spec?.overhead ?? {}).map(([name, quantity]) => [name, amount(name, quantity as string)]),
   );
   return total;
+}
+
+/** Whether a node has more room since the pod was `before`: it was resized. */
+export function asksForLess(pod: Pod, before: Pod): boolean {
+  // Nearly all updates are of pods whose spec never changed.
+  if (pod.metadata.generation === 1) return false;
+  const now = podRequests(pod);
+  return [...podRequests(before)].some(([name, value]) => (now.get(name) ?? 0) < value);
 }
 
 export interface HostPort {

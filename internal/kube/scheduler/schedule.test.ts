@@ -151,6 +151,21 @@ describe('schedule', () => {
     } as never);
     expect(podRequests(one).get('cpu')).toBe(2110);
   });
+
+  test('requests of a pod that is being resized: what is asked for or what its node keeps, whichever is more', () => {
+    const of = (wanted: string, kept: string, has: string, reason = ''): number | undefined => {
+      const one = pod({ containers: [{ name: 'c', resources: { requests: { cpu: wanted } } }] } as never);
+      const status = { name: 'c', allocatedResources: { cpu: kept }, resources: { requests: { cpu: has } } };
+      const conditions = reason === '' ? [] : [{ type: 'PodResizePending', status: 'True', reason }];
+      return podRequests({ ...one, status: { containerStatuses: [status], conditions } } as never).get('cpu');
+    };
+    expect(of('1', '1', '1')).toBe(1000);
+    expect(of('2', '1', '1')).toBe(2000);
+    expect(of('1', '2', '2')).toBe(2000);
+    expect(of('1', '1', '2')).toBe(2000);
+    expect(of('9', '1', '1', 'Deferred')).toBe(9000);
+    expect(of('9', '1', '1', 'Infeasible')).toBe(1000);
+  });
 });
 
 describe('queue', () => {

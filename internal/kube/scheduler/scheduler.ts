@@ -16,7 +16,7 @@ import {
 import { isStatus } from '../machinery/status.ts';
 import { formatTime } from '../machinery/time.ts';
 import type { Plugin } from './framework.ts';
-import { NodeInfo } from './node-info.ts';
+import { asksForLess, NodeInfo } from './node-info.ts';
 import { defaultPlugins } from './plugins/index.ts';
 import type { VolumeBinder } from './plugins/volumes.ts';
 import { SchedulingQueue } from './queue.ts';
@@ -119,7 +119,10 @@ export function startScheduler(options: { client: KubeClient; clock: Clock; log:
         if (finished(pod)) {
           unassign(pod, pod.spec.nodeName);
           if (!finished(before)) wake();
-        } else assign(pod, pod.spec.nodeName);
+        } else {
+          assign(pod, pod.spec.nodeName);
+          if (asksForLess(pod, before)) wake();
+        }
       } else if (!assumed.has(key)) {
         if (wanted(pod)) {
           queue.add(key, pod, clock.monotonic());

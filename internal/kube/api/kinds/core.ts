@@ -196,6 +196,7 @@ export const coreKinds: readonly KindInfo[] = [
       log: { kind: 'Pod', verbs: ['get'] },
       portforward: connect('PodPortForwardOptions', ['create', 'get']),
       proxy: connect('PodProxyOptions', proxyVerbs),
+      resize: { kind: 'Pod', verbs: ['get', 'patch', 'update'] },
       status: statusSubresource('Pod'),
     },
     selectableFields: {

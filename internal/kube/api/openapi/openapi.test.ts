@@ -14,7 +14,6 @@ const notServed: readonly (readonly [pattern: RegExp, why: string])[] = [
   [/\/proxy(\/\{path\})?$/, 'nodes, pods and services are not proxied yet'],
   [/^\/logs\//, 'files of the machine are not served'],
   [/^\/\.well-known\/openid-configuration\/$|^\/openid\/v1\/jwks\/$/, 'served, not in the document yet'],
-  [/\/pods\/\{name\}\/resize$/, 'pods are not resized in place yet'],
 ];
 
 describe.skipIf(!existsSync(oraclePath))('OpenAPI against the document of Kubernetes 1.36', () => {

@@ -25,6 +25,7 @@ import {
   secretUpdateErrors,
 } from '../validation/core.ts';
 import { podErrors, podUpdateErrors } from '../validation/pod.ts';
+import { keepAllButResources, podResizeErrors } from '../validation/pod-resize.ts';
 import { serviceErrors, serviceStatusErrors, serviceUpdateErrors } from '../validation/service.ts';
 import { claimErrors, claimUpdateErrors, volumeErrors, volumeUpdateErrors } from '../validation/storage.ts';
 
@@ -42,6 +43,15 @@ function podGrace(pod: JsonObject, requested: number | undefined): number {
   if (typeof spec.nodeName !== 'string' || spec.nodeName === '') seconds = 0;
   if (status.phase === 'Failed' || status.phase === 'Succeeded') seconds = 0;
   return seconds < 0 ? 1 : seconds;
+}
+
+/** What a subresource that is about something else leaves of metadata as it was (ResetObjectMetaForStatus). */
+function keepMetadata(object: JsonObject, old: JsonObject): void {
+  const metadata = child(object, 'metadata');
+  const before = isObject(old.metadata) ? old.metadata : {};
+  for (const field of ['labels', 'annotations', 'finalizers', 'ownerReferences'])
+    if (before[field] === undefined) delete metadata[field];
+    else metadata[field] = before[field];
 }
 
 function ephemeralContainerErrors(pod: JsonObject, old: JsonObject): FieldError[] {
@@ -105,8 +115,16 @@ export const podStrategy: Strategy = {
         const wanted = specOf(pod).ephemeralContainers;
         pod.spec = { ...specOf(old), ...(wanted === undefined ? {} : { ephemeralContainers: wanted }) };
         if (old.status !== undefined) pod.status = old.status;
+        keepMetadata(pod, old);
       },
       validateUpdate: ephemeralContainerErrors,
+    },
+    resize: {
+      prepareForUpdate(pod, old) {
+        keepAllButResources(pod, old);
+        keepMetadata(pod, old);
+      },
+      validateUpdate: podResizeErrors,
     },
   },
   gracePeriodSeconds: podGrace,

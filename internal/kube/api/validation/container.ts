@@ -19,6 +19,8 @@ import { containerResourceErrors, idErrors, nonNegative, oneOf, part, profileErr
 /** Rules of containers, init containers and ephemeral containers (validateContainers in pkg/apis/core/validation). */
 const pullPolicies = ['Always', 'IfNotPresent', 'Never'];
 const protocols = ['SCTP', 'TCP', 'UDP'];
+const resizableResources = ['cpu', 'memory'];
+const resizePolicies = ['NotRequired', 'RestartContainer'];
 const fieldPaths = [
   'metadata.name',
   'metadata.namespace',
@@ -43,6 +45,8 @@ export function containerErrors(spec: JsonObject, path: string, volumes: Readonl
     for (const [index, container] of objects(spec[list]).entries()) {
       const at = `${path}.${list}[${index}]`;
       errors.push(...oneContainer(container, at, volumes, list));
+      if (list !== 'ephemeralContainers')
+        errors.push(...resizePolicyErrors(container, `${at}.resizePolicy`, spec.restartPolicy));
       const name = String(container.name ?? '');
       if (names.has(name)) errors.push(duplicate(`${at}.name`, name));
       else if (name !== '') names.add(name);
@@ -178,6 +182,22 @@ function securityErrors(context: JsonObject, path: string): FieldError[] {
           'cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN',
         ),
       );
+  }
+  return errors;
+}
+
+/** A container's `resizePolicy`. A pod that never restarts cannot have a container restarted for a resize. */
+function resizePolicyErrors(container: JsonObject, path: string, restartPolicy: Json | undefined): FieldError[] {
+  const errors: FieldError[] = [];
+  const seen = new Set<unknown>();
+  for (const [index, policy] of objects(container.resizePolicy).entries()) {
+    const { resourceName, restartPolicy: how } = policy;
+    if (seen.has(resourceName)) errors.push(duplicate(`${path}[${index}]`, resourceName));
+    seen.add(resourceName);
+    if (!resizableResources.includes(String(resourceName))) errors.push(notSupported(path, resourceName ?? '', resizableResources));
+    if (!resizePolicies.includes(String(how))) errors.push(notSupported(path, how ?? '', resizePolicies));
+    if (restartPolicy === 'Never' && how !== 'NotRequired')
+      errors.push(invalidValue(path, how ?? '', "must be 'NotRequired' when `restartPolicy` is 'Never'"));
   }
   return errors;
 }
