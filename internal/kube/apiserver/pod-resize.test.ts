@@ -71,7 +71,10 @@ test('each way of writing changes the resources and counts the generation; who d
   expect(applied.body.metadata.generation).toBe(5);
   expect(applied.body.metadata.uid).toBe((pod.metadata as JsonObject).uid);
   const through = await server.call('PATCH', `${pods}/ways`, patchOf('600m'), strategic);
-  expect(through).toMatchObject({ status: 422, body: { message: expect.stringContaining('pod updates may not change') } });
+  expect(through).toMatchObject({
+    status: 422,
+    body: { message: expect.stringContaining('pod updates may not change') },
+  });
 });
 
 test('more than the node could ever give is refused, with the cause that autoscalers look for; without a node nobody asks', async () => {

@@ -3,11 +3,14 @@ import { join } from 'node:path';
 import { errorText } from '../../base/errors.ts';
 import { writeFileAtomic } from '../../base/files-system.ts';
 import type { Logger } from '../../base/log.ts';
+import type { ResizeRecord } from './pod/resize.ts';
 import { type Pod, podUid } from './pod-types.ts';
 
 interface Record1 {
   version: 1;
   pod: Pod;
+  /** Absent where the pod has what its spec asks for. */
+  resize?: ResizeRecord;
 }
 
 /** The pods of this node as they were last known, on disk, so that they can run while the API server is away. */
@@ -21,15 +24,15 @@ export class Checkpoints {
     this.#log = log;
   }
 
-  async load(): Promise<Pod[]> {
+  async load(): Promise<Pick<Record1, 'pod' | 'resize'>[]> {
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
-    const out: Pod[] = [];
+    const out: Record1[] = [];
     for (const name of await readdir(this.#directory)) {
       if (!name.endsWith('.json')) continue;
       try {
         const record = JSON.parse(await readFile(join(this.#directory, name), 'utf8')) as Record1;
         if (record.version !== 1 || !record.pod?.metadata?.uid) throw new Error('unknown version');
-        out.push(record.pod);
+        out.push(record);
       } catch (error) {
         this.#log.warn('pod record is unreadable and is left out', { file: name, error: errorText(error) });
       }
@@ -38,7 +41,7 @@ export class Checkpoints {
   }
 
   /** Keeps the pod; writes only when something other than its heartbeat-like fields changed. */
-  save(pod: Pod): void {
+  save(pod: Pod, resize?: ResizeRecord): void {
     const { metadata } = pod;
     const key = JSON.stringify([
       metadata.generation,
@@ -47,11 +50,16 @@ export class Checkpoints {
       metadata.annotations,
       pod.spec,
       pod.status?.phase,
+      resize,
     ]);
     if (this.#written.get(podUid(pod)) === key) return;
     this.#written.set(podUid(pod), key);
     const { managedFields: _left, ...rest } = metadata as typeof metadata & { managedFields?: unknown };
-    const record: Record1 = { version: 1, pod: { ...pod, metadata: rest } };
+    const record: Record1 = {
+      version: 1,
+      pod: { ...pod, metadata: rest },
+      ...(resize === undefined ? {} : { resize }),
+    };
     writeFileAtomic(join(this.#directory, `${podUid(pod)}.json`), JSON.stringify(record), 0o600);
   }
 

@@ -8,10 +8,13 @@ import { nodePaths } from '../../config/paths.ts';
 import type { Node } from '../api/types.ts';
 import type { KubeObject } from '../client/api.ts';
 import { prepareContainerd } from './containerd-system.ts';
+import { sameJson } from './equal.ts';
 import { type Kubelet, startKubelet } from './kubelet-main.ts';
 import { dockerArchive } from './pause/archive.ts';
 import { goArchitecture } from './pause/elf.ts';
-import { nodesRef, type Pod, podsRef } from './pod-types.ts';
+import { cgroupV2 } from './machine-system.ts';
+import { podCgroupPath } from './pod/resources.ts';
+import { eventsRef, nodesRef, type Pod, podsRef } from './pod-types.ts';
 import { stopAllPods } from './teardown-system.ts';
 import { FakeClient } from './testing/fake-client.ts';
 
@@ -186,6 +189,98 @@ describe.skipIf(!ready)('node agent with containerd (as root)', () => {
     await client.delete(podsRef, 'noimage', 'default');
     await until(async () => (await client.list(podsRef)).items.length === 0);
   }, 60_000);
+
+  test('a container is resized while it runs, or restarted where its policy says so; what the node has not waits', async () => {
+    const sized = (cpu: string, memory: string): object => ({ requests: { cpu, memory }, limits: { cpu, memory } });
+    const memoryPolicy = [{ resourceName: 'memory', restartPolicy: 'RestartContainer' as const }];
+    const path = [{ name: 'PATH', value: '/bin' }];
+    await make('sized', {
+      containers: [
+        { ...shell('exec busybox sleep 1000'), env: path, resources: sized('100m', '32Mi') },
+        {
+          ...shell('exec busybox sleep 1000'),
+          name: 'd',
+          env: path,
+          resizePolicy: memoryPolicy,
+          resources: sized('100m', '32Mi'),
+        },
+      ],
+    });
+    const begun = (await running('sized')).status!.containerStatuses!;
+    const resize = async (index: number, cpu: string, memory: string): Promise<void> => {
+      const pod = await get('sized');
+      pod.spec.containers[index]!.resources = sized(cpu, memory);
+      pod.metadata.generation = (pod.metadata.generation ?? 0) + 1;
+      await client.update(podsRef, pod);
+    };
+    const settled = (index: number, cpu: string, memory: string): Promise<Pod> =>
+      until(async () => {
+        const pod = await get('sized');
+        const status = pod.status?.containerStatuses?.[index];
+        const waits = pod.status?.conditions?.some(({ type }) => type.startsWith('PodResize'));
+        const has = sameJson([status?.resources, status?.allocatedResources], [sized(cpu, memory), { cpu, memory }]);
+        return !waits && has && status?.ready ? pod : undefined;
+      });
+    /** Bytes of memory and parts of a period that the kernel gives, of a container or of the whole pod. */
+    const kernel = (pod: Pod, index?: number): [memory: number, quota: number] => {
+      const id =
+        index === undefined ? '' : pod.status!.containerStatuses![index]!.containerID!.replace('containerd://', '');
+      const group = join(podCgroupPath(kubelet.host.cgroupRoot, pod), id);
+      const read = (file: string): string => readFileSync(join('/sys/fs/cgroup', file), 'utf8').trim();
+      return cgroupV2()
+        ? [Number(read(`${group}/memory.max`)), Number(read(`${group}/cpu.max`).split(' ')[0])]
+        : [Number(read(`memory/${group}/memory.limit_in_bytes`)), Number(read(`cpu/${group}/cpu.cfs_quota_us`))];
+    };
+    const mi = 1024 * 1024;
+
+    await resize(0, '200m', '64Mi');
+    const grown = await settled(0, '200m', '64Mi');
+    expect(grown.status!.containerStatuses![0]).toMatchObject({ containerID: begun[0]!.containerID, restartCount: 0 });
+    expect(grown.status!.observedGeneration).toBe(2);
+    expect([kernel(grown, 0), kernel(grown)]).toEqual([
+      [64 * mi, 20_000],
+      [96 * mi, 30_000],
+    ]);
+
+    await resize(0, '50m', '16Mi');
+    const shrunk = await settled(0, '50m', '16Mi');
+    expect([kernel(shrunk, 0), kernel(shrunk)]).toEqual([
+      [16 * mi, 5_000],
+      [48 * mi, 15_000],
+    ]);
+
+    await resize(1, '100m', '48Mi');
+    const restarted = await settled(1, '100m', '48Mi');
+    expect(restarted.status!.containerStatuses![1]).toMatchObject({ restartCount: 1 });
+    expect(restarted.status!.containerStatuses![1]!.containerID).not.toBe(begun[1]!.containerID);
+    expect(kernel(restarted, 1)).toEqual([48 * mi, 10_000]);
+
+    await resize(0, '5000', '16Mi');
+    const held = await until(async () => {
+      const pod = await get('sized');
+      return pod.status?.conditions?.some(({ type }) => type === 'PodResizePending') && pod;
+    });
+    const pending = held.status!.conditions!.find(({ type }) => type === 'PodResizePending')!;
+    expect(pending).toMatchObject({ status: 'True', reason: 'Infeasible', observedGeneration: 5 });
+    expect(pending.message).toMatch(/^Node didn't have enough capacity: cpu, requested: 5000100, capacity: \d+$/);
+    expect(held.status!.containerStatuses![0]).toMatchObject({ resources: sized('50m', '16Mi') });
+    // Another agent keeps to what this one promised.
+    await kubelet.stop();
+    kubelet = await begin();
+    await until(async () => kubelet.pods.listed);
+    await Bun.sleep(500);
+    expect((await get('sized')).status!.containerStatuses![0]).toMatchObject({
+      resources: sized('50m', '16Mi'),
+      allocatedResources: { cpu: '50m', memory: '16Mi' },
+      restartCount: 0,
+    });
+    await resize(0, '60m', '16Mi');
+    expect(kernel(await settled(0, '60m', '16Mi'), 0)).toEqual([16 * mi, 6_000]);
+    const reasons = (await client.list<KubeObject & { reason?: string }>(eventsRef)).items.map(({ reason }) => reason);
+    expect(reasons).toEqual(expect.arrayContaining(['ResizeStarted', 'ResizeCompleted', 'ResizeInfeasible']));
+    await client.delete(podsRef, 'sized', 'default');
+    await until(async () => (await client.list(podsRef)).items.length === 0);
+  }, 120_000);
 
   test('containers outlive the agent, and run on while the API server is away', async () => {
     await make('stays', {

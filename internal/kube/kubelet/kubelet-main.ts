@@ -139,6 +139,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
       statuses.report(pod, status);
       options.podsChanged?.();
     },
+    resized: (uid) => pods?.resized(uid),
     confirmDeleted: (pod, status) => statuses.confirmDeleted(pod, status),
     forget: (uid) => {
       statuses.forget(uid);

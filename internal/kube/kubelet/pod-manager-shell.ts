@@ -9,6 +9,7 @@ import type { Cgroups } from './node/cgroups-shell.ts';
 import type { RuntimeCache } from './pleg-shell.ts';
 import { type Allocatable, admit } from './pod/admission.ts';
 import { type PodHost, podLogDirectory } from './pod/pod-host.ts';
+import { compareResizes, judgeResize, type ResizeRecord } from './pod/resize.ts';
 import { PodWorker } from './pod/worker-shell.ts';
 import { type Pod, podKey, podsRef, podUid } from './pod-types.ts';
 import type { PodVolumes } from './volume/pod-volumes-shell.ts';
@@ -35,6 +36,8 @@ export class PodManager {
   readonly #options: PodManagerOptions;
   readonly #workers = new Map<string, PodWorker>();
   readonly #cleaning = new Set<string>();
+  /** What an earlier agent promised pods that are not taken over yet. */
+  readonly #promised = new Map<string, ResizeRecord>();
   #listed = false;
   #resourceVersion = '';
 
@@ -65,11 +68,12 @@ export class PodManager {
 
   async run(signal: AbortSignal): Promise<void> {
     const saved = await this.#options.checkpoints.load();
+    for (const { pod, resize } of saved) if (resize) this.#promised.set(podUid(pod), resize);
     const api = this.#follow(signal);
     await Promise.race([this.#firstList(signal), sleep(this.#options.clock, apiPatienceMs, signal)]);
     if (!this.#listed && !signal.aborted && saved.length > 0) {
       this.#options.log.warn('API server gives no answer: pods run from what was last known', { pods: saved.length });
-      for (const pod of saved) this.#take(pod, true);
+      for (const { pod } of saved) this.#take(pod, true);
     }
     const house = this.#housekeeping(signal);
     await Promise.all([api, house]);
@@ -126,17 +130,23 @@ export class PodManager {
 
   #take(pod: Pod, fromDisk: boolean): void {
     const uid = podUid(pod);
-    if (!fromDisk) this.#save(pod);
     const worker = this.#workers.get(uid);
     if (worker) {
       worker.update(pod);
+      if (!fromDisk) this.#save(worker);
+      if (worker.pendingResize) this.#decideResizes();
       return;
     }
     const fresh = !fromDisk && pod.status?.startTime === undefined && pod.metadata.deletionTimestamp === undefined;
-    const others = [...this.#workers.values()].filter((w) => w.life === 'running').map((w) => w.pod);
-    const made = new PodWorker(this.#options.host, pod);
+    const others = [...this.#workers.values()].filter((w) => w.life === 'running').map((w) => w.allocated);
+    const made = new PodWorker(this.#options.host, pod, this.#promised.get(uid));
+    this.#promised.delete(uid);
     this.#workers.set(uid, made);
-    if (!fresh) return;
+    if (!fromDisk) this.#save(made);
+    if (!fresh) {
+      if (made.pendingResize) this.#decideResizes();
+      return;
+    }
     const refusal = admit(pod, others, this.#options.allocatable());
     if (refusal) {
       this.#options.log.info('pod refused', { pod: podKey(pod), reason: refusal.reason });
@@ -153,6 +163,7 @@ export class PodManager {
   /** Called by a worker that has ended for good. */
   async forget(uid: string): Promise<void> {
     this.#workers.delete(uid);
+    this.#decideResizes();
     try {
       await this.#options.checkpoints.remove(uid);
     } catch (error) {
@@ -162,11 +173,38 @@ export class PodManager {
   }
 
   /** A pod runs also when it cannot be written down; only a start without the API server would miss it. */
-  #save(pod: Pod): void {
+  #save({ pod, resizeRecord }: PodWorker): void {
     try {
-      this.#options.checkpoints.save(pod);
+      this.#options.checkpoints.save(pod, resizeRecord);
     } catch (error) {
       this.#options.log.warn('pod record not written', { pod: podKey(pod), error: errorText(error) });
+    }
+  }
+
+  /** A pod's containers have got what they were promised. */
+  resized(uid: string): void {
+    const worker = this.#workers.get(uid);
+    if (worker) this.#save(worker);
+    this.#decideResizes();
+  }
+
+  /** Promises pods what they ask for, one after the other, as long as the node has it. */
+  #decideResizes(): void {
+    const waiting = [...this.#workers.values()].flatMap((worker) => {
+      const pending = worker.pendingResize;
+      return pending === undefined ? [] : [{ worker, pending }];
+    });
+    waiting.sort((a, b) => compareResizes(a.pending, b.pending));
+    for (const { worker } of waiting) {
+      const others = [...this.#workers.values()].filter((other) => other !== worker && other.life === 'running');
+      const refusal = judgeResize(
+        worker.pod,
+        others.map((other) => other.allocated),
+        this.#options.allocatable(),
+      );
+      worker.resize(refusal);
+      // Written down before anything is done, so that an agent that starts anew goes on where this one was.
+      if (!refusal) this.#save(worker);
     }
   }
 
@@ -174,6 +212,7 @@ export class PodManager {
     while (!signal.aborted) {
       if (this.#listed) {
         try {
+          this.#decideResizes();
           await this.#cleanOrphans();
         } catch (error) {
           this.#options.log.warn('clean-up of orphans failed', { error: errorText(error) });
@@ -189,7 +228,7 @@ export class PodManager {
     await cache.relist();
     const groups = await cgroups.pods(host.cgroupRoot);
     const uids = new Set([...cache.uids(), ...(await volumes.podDirectories()), ...groups.keys()]);
-    for (const pod of await checkpoints.load()) uids.add(podUid(pod));
+    for (const { pod } of await checkpoints.load()) uids.add(podUid(pod));
     for (const uid of uids) {
       if (this.#workers.has(uid) || this.#cleaning.has(uid)) continue;
       this.#cleaning.add(uid);

@@ -5,6 +5,7 @@ import type { PodStatus } from '../api/types.ts';
 import type { KubeClient } from '../client/api.ts';
 import { isStatus } from '../machinery/status.ts';
 import { sameJson } from './equal.ts';
+import { ownedConditions } from './pod/status.ts';
 import { type Pod, podKey, podNamespace, podsRef, podUid } from './pod-types.ts';
 
 interface Entry {
@@ -146,7 +147,7 @@ function version(pod: Pod): number {
 /** Our status with the conditions and fields that belong to others. */
 function merge(api: PodStatus | undefined, own: PodStatus): PodStatus {
   const types = new Set((own.conditions ?? []).map((c) => c.type));
-  const foreign = (api?.conditions ?? []).filter((c) => !types.has(c.type));
+  const foreign = (api?.conditions ?? []).filter((c) => !types.has(c.type) && !ownedConditions.has(c.type));
   return {
     ...own,
     ...(api?.nominatedNodeName ? { nominatedNodeName: api.nominatedNodeName } : {}),

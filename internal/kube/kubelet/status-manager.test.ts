@@ -70,6 +70,21 @@ describe('status manager', () => {
     await expect.poll(() => readyOf(client)).toBe('True');
   });
 
+  test('a condition that is only there for a while goes with it, one of somebody else stays', async () => {
+    const { manager, client, see } = await setUp();
+    const pending: PodCondition = { type: 'PodResizePending', status: 'True', reason: 'Deferred' };
+    manager.report(await get(client), { ...own, conditions: [ready('True'), pending] });
+    await expect.poll(async () => (await get(client)).status?.conditions?.length).toBe(2);
+    const pod = await get(client);
+    const foreign: PodCondition = { type: 'example.com/Gate', status: 'True' };
+    const gated = { ...pod, status: { ...pod.status, conditions: [...pod.status!.conditions!, foreign] } } as Pod;
+    see(await client.update(podsRef, gated, { subresource: 'status' }));
+    manager.report(gated, own);
+    const types = async (): Promise<string[] | undefined> =>
+      (await get(client)).status?.conditions?.map(({ type }) => type);
+    await expect.poll(types).toEqual(['Ready', 'example.com/Gate']);
+  });
+
   test('a repeated report, and a watch that is behind our own write, cost no request', async () => {
     const { manager, client, see, writes } = await setUp();
     const before = await get(client);

@@ -17,7 +17,11 @@ function amounts(list: Readonly<Record<string, unknown>> | undefined): Map<strin
  * What a container asks for, or what its node keeps for it where that is more: while a resize is under way both sizes have to have room. What the node will
  * never do counts for nothing (KEP-1287, PodRequests with UseStatusResources).
  */
-function requestsOf(container: Container, status: ContainerStatus | undefined, infeasible: boolean): Map<string, number> {
+function requestsOf(
+  container: Container,
+  status: ContainerStatus | undefined,
+  infeasible: boolean,
+): Map<string, number> {
   const wanted = amounts(container.resources?.requests);
   if (status === undefined) return wanted;
   const kept = amounts(status.allocatedResources);
@@ -38,8 +42,9 @@ export function podRequests(pod: Pod): Resources {
   };
   const { containerStatuses, initContainerStatuses, conditions } = pod.status ?? {};
   const infeasible =
-    conditions?.some((one) => one.type === 'PodResizePending' && one.status === 'True' && one.reason === 'Infeasible') ===
-    true;
+    conditions?.some(
+      (one) => one.type === 'PodResizePending' && one.status === 'True' && one.reason === 'Infeasible',
+    ) === true;
   const statusOf = (list: readonly ContainerStatus[] | undefined, { name }: Container): ContainerStatus | undefined =>
     list?.find((one) => one.name === name);
   for (const container of pod.spec?.containers ?? [])

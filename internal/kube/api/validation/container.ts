@@ -194,7 +194,8 @@ function resizePolicyErrors(container: JsonObject, path: string, restartPolicy: 
     const { resourceName, restartPolicy: how } = policy;
     if (seen.has(resourceName)) errors.push(duplicate(`${path}[${index}]`, resourceName));
     seen.add(resourceName);
-    if (!resizableResources.includes(String(resourceName))) errors.push(notSupported(path, resourceName ?? '', resizableResources));
+    if (!resizableResources.includes(String(resourceName)))
+      errors.push(notSupported(path, resourceName ?? '', resizableResources));
     if (!resizePolicies.includes(String(how))) errors.push(notSupported(path, how ?? '', resizePolicies));
     if (restartPolicy === 'Never' && how !== 'NotRequired')
       errors.push(invalidValue(path, how ?? '', "must be 'NotRequired' when `restartPolicy` is 'Never'"));

@@ -18,7 +18,14 @@ const spec = {
 const pod = (places: Record<string, unknown> = {}): JsonObject =>
   create('v1 Pod', changed({ metadata: { name: 'p', namespace: 'default', labels: { a: 'b' } }, spec }, places));
 const resize = (old: JsonObject, places: Record<string, unknown>): JsonObject =>
-  update('v1 Pod', old, (object) => Object.entries(places).forEach(([at, value]) => put(object, at, JSON.parse(JSON.stringify(value)))), 'resize');
+  update(
+    'v1 Pod',
+    old,
+    (object) => {
+      for (const [at, value] of Object.entries(places)) put(object, at, JSON.parse(JSON.stringify(value)));
+    },
+    'resize',
+  );
 
 const ofMain = (list: string, name: string): string => `spec.containers.0.resources.${list}.${name}`;
 
@@ -111,8 +118,14 @@ describe('pods/resize', () => {
 
   test('an init container that would be restarted is not resized, where it is no sidecar', () => {
     const resizePolicy = [{ resourceName: 'memory', restartPolicy: 'RestartContainer' }];
-    const more = { 'spec.initContainers.0.resources.limits.cpu': '1', 'spec.initContainers.1.resources.limits.cpu': '1' };
-    const old = pod({ 'spec.initContainers.0.resizePolicy': resizePolicy, 'spec.initContainers.1.resizePolicy': resizePolicy });
+    const more = {
+      'spec.initContainers.0.resources.limits.cpu': '1',
+      'spec.initContainers.1.resources.limits.cpu': '1',
+    };
+    const old = pod({
+      'spec.initContainers.0.resizePolicy': resizePolicy,
+      'spec.initContainers.1.resizePolicy': resizePolicy,
+    });
     expect(refused(() => resize(old, more))).toEqual([
       'spec.initContainers[0]: Forbidden: non-sidecar init containers with a resize policy of RestartContainer cannot be resized',
     ]);
@@ -141,7 +154,11 @@ describe('pods/resize', () => {
 describe('resizePolicy', () => {
   const policy = (resourceName: string, restartPolicy: string): object => ({ resourceName, restartPolicy });
   test.each<Row>([
-    ['one of each', { 'spec.containers.0.resizePolicy': [policy('cpu', 'NotRequired'), policy('memory', 'RestartContainer')] }, []],
+    [
+      'one of each',
+      { 'spec.containers.0.resizePolicy': [policy('cpu', 'NotRequired'), policy('memory', 'RestartContainer')] },
+      [],
+    ],
     [
       'a resource twice',
       { 'spec.containers.0.resizePolicy': [policy('cpu', 'NotRequired'), policy('cpu', 'NotRequired')] },
@@ -155,12 +172,16 @@ describe('resizePolicy', () => {
     [
       'an unknown policy',
       { 'spec.containers.0.resizePolicy': [policy('cpu', 'Perhaps')] },
-      ['spec.containers[0].resizePolicy: Unsupported value: "Perhaps": supported values: "NotRequired", "RestartContainer"'],
+      [
+        'spec.containers[0].resizePolicy: Unsupported value: "Perhaps": supported values: "NotRequired", "RestartContainer"',
+      ],
     ],
     [
       'a restart in a pod that never restarts',
       { 'spec.restartPolicy': 'Never', 'spec.containers.0.resizePolicy': [policy('memory', 'RestartContainer')] },
-      ['spec.containers[0].resizePolicy: Invalid value: "RestartContainer": must be \'NotRequired\' when `restartPolicy` is \'Never\''],
+      [
+        "spec.containers[0].resizePolicy: Invalid value: \"RestartContainer\": must be 'NotRequired' when `restartPolicy` is 'Never'",
+      ],
     ],
   ])('%s', (_scenario, places, expected) => {
     expect(refused(() => pod(places))).toEqual(expected);

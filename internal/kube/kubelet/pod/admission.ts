@@ -26,7 +26,8 @@ function clash(a: PortUse, b: PortUse): boolean {
   return a.hostIP === b.hostIP || a.hostIP === '0.0.0.0' || b.hostIP === '0.0.0.0';
 }
 
-function request(pod: Pod, resource: string): number {
+/** What a pod asks for of a resource: cpu in thousandths, others in units. */
+export function podRequest(pod: Pod, resource: string): number {
   const of = (list: Record<string, Quantity> | undefined): number => {
     const text = list?.[resource];
     return text === undefined ? 0 : resource === 'cpu' ? milliValue(text) : wholeValue(text);
@@ -44,6 +45,24 @@ function request(pod: Pod, resource: string): number {
 /** What a node can give: resource name to quantity. */
 export type Allocatable = Record<string, Quantity>;
 
+/** The first of `resources` that the node has too little of for the pod beside `others`; undefined when it has enough. */
+export function shortage(
+  pod: Pod,
+  others: readonly Pod[],
+  allocatable: Allocatable,
+  resources: readonly string[],
+): { resource: string; requested: number; used: number; capacity: number } | undefined {
+  for (const resource of resources) {
+    const requested = podRequest(pod, resource);
+    const text = allocatable[resource];
+    if (requested === 0 || text === undefined) continue;
+    const used = others.reduce((sum, other) => sum + podRequest(other, resource), 0);
+    const capacity = resource === 'cpu' ? milliValue(text) : wholeValue(text);
+    if (used + requested > capacity) return { resource, requested, used, capacity };
+  }
+  return undefined;
+}
+
 /**
  * The node's own check of a pod that it is given (kubernetes/pkg/kubelet/lifecycle: GeneralPredicates); undefined to take it. `others` are
  * the pods that hold something now.
@@ -51,14 +70,8 @@ export type Allocatable = Record<string, Quantity>;
 export function admit(pod: Pod, others: readonly Pod[], allocatable: Allocatable): WaitReason | undefined {
   const max = Number(allocatable.pods ?? 110);
   if (others.length + 1 > max) return outOf('pods', 1, others.length, max);
-  for (const resource of ['cpu', 'memory', 'ephemeral-storage']) {
-    const wanted = request(pod, resource);
-    const text = allocatable[resource];
-    if (wanted === 0 || text === undefined) continue;
-    const used = others.reduce((sum, other) => sum + request(other, resource), 0);
-    const capacity = resource === 'cpu' ? milliValue(text) : wholeValue(text);
-    if (used + wanted > capacity) return outOf(resource, wanted, used, capacity);
-  }
+  const short = shortage(pod, others, allocatable, ['cpu', 'memory', 'ephemeral-storage']);
+  if (short) return outOf(short.resource, short.requested, short.used, short.capacity);
   const taken = others.flatMap(hostPorts);
   if (hostPorts(pod).some((port) => taken.some((other) => clash(port, other))))
     return {

@@ -19,6 +19,11 @@ export class CrashBackoff {
     return this.#entries.get(name)?.delayMs ?? firstMs;
   }
 
+  /** `name` is ended for a reason that is not its own: its next start is the first again. */
+  forget(name: string): void {
+    this.#entries.delete(name);
+  }
+
   /** Notes that `name` is being restarted now. */
   next(name: string, nowMs: number): void {
     const entry = this.#entries.get(name);

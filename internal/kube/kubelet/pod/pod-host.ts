@@ -39,6 +39,8 @@ export interface PodHost {
   limit<T>(work: () => Promise<T>): Promise<T>;
   /** Hands a status to the API; returns at once. */
   report(pod: Pod, status: PodStatus): void;
+  /** The pod's containers have what they were promised: it is written down, and others may have room now. */
+  resized(uid: string): void;
   /** The pod is ended, nothing of it is left: its object can go. Returns at once. */
   confirmDeleted(pod: Pod, status: PodStatus): void;
   /** Everything of the pod is gone from this node. */

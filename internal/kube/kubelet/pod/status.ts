@@ -5,6 +5,7 @@ import type {
   ContainerStatus,
   PodCondition,
   PodStatus,
+  ResourceRequirements,
 } from '../../api/types.ts';
 import {
   type Container,
@@ -25,6 +26,16 @@ export interface WaitReason {
   readonly message: string;
 }
 
+/** How far a resize is. */
+export interface ResizeState {
+  /** What running containers have where that is not what they were promised, by runtime id. */
+  readonly actual: ReadonlyMap<string, ResourceRequirements>;
+  /** Why the node does not promise what the pod asks for: `Deferred` or `Infeasible`. */
+  readonly pending?: WaitReason;
+  /** Set while containers have not all got what was promised; what went wrong, '' when nothing did. */
+  readonly underWay?: string;
+}
+
 export interface StatusInput {
   readonly pod: Pod;
   readonly runtime: PodRuntime;
@@ -35,6 +46,7 @@ export interface StatusInput {
   /** By runtime id; containers without a startup probe are absent. */
   readonly startup: ReadonlyMap<string, boolean | null>;
   readonly hooksRunning: ReadonlySet<string>;
+  readonly resize: ResizeState;
   readonly hostIP: string;
   readonly nowMs: number;
   /** When this node took the pod. */
@@ -140,7 +152,7 @@ function containerStatus(input: StatusInput, container: Container, kind: Kind, i
       container.resources?.requests && kind !== 'ephemeral' ? container.resources.requests : undefined,
     resources:
       container.resources && kind !== 'ephemeral' && running
-        ? defined({ limits: container.resources.limits, requests: container.resources.requests })
+        ? shownResources(input.resize.actual.get(found!.id) ?? container.resources)
         : undefined,
     volumeMounts: container.volumeMounts?.map((m) =>
       defined({
@@ -151,6 +163,10 @@ function containerStatus(input: StatusInput, container: Container, kind: Kind, i
       }),
     ),
   }) as ContainerStatus;
+}
+
+function shownResources({ limits, requests }: ResourceRequirements): ResourceRequirements {
+  return defined({ limits, requests }) as ResourceRequirements;
 }
 
 /** What the API was told of a container before. */
@@ -222,7 +238,15 @@ export function podPhase(
 }
 
 /** Conditions that the node agent owns; all others belong to somebody else and are kept. */
-const owned = new Set(['PodReadyToStartContainers', 'Initialized', 'Ready', 'ContainersReady', 'PodScheduled']);
+export const ownedConditions: ReadonlySet<string> = new Set([
+  'PodReadyToStartContainers',
+  'Initialized',
+  'Ready',
+  'ContainersReady',
+  'PodScheduled',
+  'PodResizePending',
+  'PodResizeInProgress',
+]);
 
 function condition(type: string, ok: boolean, reason = '', message = ''): PodCondition {
   return defined({
@@ -231,6 +255,15 @@ function condition(type: string, ok: boolean, reason = '', message = ''): PodCon
     reason: reason || undefined,
     message: message || undefined,
   }) as PodCondition;
+}
+
+/** Conditions that are only there while a resize is: never False. */
+function resizeConditions({ pending, underWay }: ResizeState): PodCondition[] {
+  const out: PodCondition[] = [];
+  if (pending) out.push(condition('PodResizePending', true, pending.reason, pending.message));
+  if (underWay !== undefined)
+    out.push(condition('PodResizeInProgress', true, underWay === '' ? '' : 'Error', underWay));
+  return out;
 }
 
 /** The pod's status as the API shall show it. Transition times are kept where a condition's status stays what it was. */
@@ -298,6 +331,7 @@ export function podStatus(input: StatusInput): PodStatus {
     ready,
     containersReady,
     condition('PodScheduled', true),
+    ...(terminal ? [] : resizeConditions(input.resize)),
   ];
   // A finished pod keeps the address it had; a live one shows only what its sandbox has now.
   const shown =
@@ -328,7 +362,7 @@ function mergeConditions(pod: Pod, fresh: readonly PodCondition[], nowMs: number
       before?.status === c.status && before.lastTransitionTime ? before.lastTransitionTime : formatTime(nowMs);
     return defined({ ...c, lastTransitionTime: since, observedGeneration: pod.metadata.generation }) as PodCondition;
   });
-  return [...out, ...old.filter((c) => !owned.has(c.type))];
+  return [...out, ...old.filter((c) => !ownedConditions.has(c.type))];
 }
 
 /** The state of a container that is held back after a crash. */

@@ -58,6 +58,7 @@ function input(p: Pod, r: PodRuntime, more: Partial<SyncInput> = {}): SyncInput 
     probes: { liveness: new Map(), startup: new Map() },
     hooksRunning: new Set(),
     condemned: new Map(),
+    resized: new Set(),
     ...more,
   };
 }
@@ -143,6 +144,13 @@ describe('pod sync: main containers', () => {
     const actions = computeActions(input(q, runtime([made(q, 'web', { hash: 'other' })])));
     expect(actions.kill[0]?.reason).toBe('changed');
     expect(actions.start).toHaveLength(1);
+  });
+
+  test('a container that was promised another size is restarted where its policy says so, with restartPolicy OnFailure as well', () => {
+    const p = pod({ restartPolicy: 'OnFailure' });
+    const actions = computeActions(input(p, runtime([made(p, 'web')]), { resized: new Set(['web-0']) }));
+    expect(actions.kill).toMatchObject([{ reason: 'resize', message: 'Container web resize requires restart' }]);
+    expect(actions.start).toMatchObject([{ kind: 'main', attempt: 1 }]);
   });
 
   test('a container on a dead mount is restarted', () => {
@@ -232,6 +240,7 @@ describe('pod status', () => {
       readiness: new Map(),
       startup: new Map(),
       hooksRunning: new Set(),
+      resize: { actual: new Map() },
       hostIP: '192.168.1.2',
       nowMs: 5000,
       startTimeMs: 1000,
@@ -239,6 +248,34 @@ describe('pod status', () => {
       ...more,
     });
   const conditionOf = (s: ReturnType<typeof status>, type: string) => s.conditions?.find((c) => c.type === type);
+
+  test('a resize is shown while it waits or is under way, with what the container still has; never as False', () => {
+    const size = (cpu: string): object => ({ requests: { cpu } });
+    const sized = pod({ containers: [{ name: 'web', image: 'busybox', resources: size('2') }] });
+    const live = runtime([made(sized, 'web')]);
+    const had = status(sized, live, {
+      resize: {
+        actual: new Map([['web-0', size('1')]]),
+        pending: { reason: 'Deferred', message: 'no room' },
+        underWay: 'it failed',
+      },
+    });
+    expect(had.containerStatuses?.[0]).toMatchObject({ allocatedResources: { cpu: '2' }, resources: size('1') });
+    expect(conditionOf(had, 'PodResizePending')).toMatchObject({
+      status: 'True',
+      reason: 'Deferred',
+      message: 'no room',
+    });
+    expect(conditionOf(had, 'PodResizeInProgress')).toMatchObject({
+      status: 'True',
+      reason: 'Error',
+      message: 'it failed',
+      observedGeneration: 1,
+    });
+    const done = status({ ...sized, status: had }, live);
+    expect(done.containerStatuses?.[0]?.resources).toEqual(size('2'));
+    expect(done.conditions?.filter((one) => one.type.startsWith('PodResize'))).toEqual([]);
+  });
 
   test('a pod that was just taken is Pending with ContainerCreating', () => {
     const s = status(pod(), nothing);

@@ -24,13 +24,15 @@ export interface SyncInput {
   readonly hooksRunning: ReadonlySet<string>;
   /** Containers that must end because something under them broke (a dead mount, a failed postStart hook), by runtime id. */
   readonly condemned: ReadonlyMap<string, string>;
+  /** Containers whose resize policy wants a restart for what they were promised, by runtime id. */
+  readonly resized: ReadonlySet<string>;
 }
 
 export interface KillOrder {
   readonly container: RuntimeContainer;
   /** Why, for the event: `Container web failed liveness probe, will be restarted`. */
   readonly message: string;
-  readonly reason: 'liveness' | 'startup' | 'changed' | 'condemned' | 'other';
+  readonly reason: 'liveness' | 'startup' | 'changed' | 'condemned' | 'resize' | 'other';
 }
 
 /** What has to be done so that the runtime comes closer to the pod's spec. Nothing here waits: back-off is applied when a start is due. */
@@ -152,6 +154,8 @@ function mustEnd(
   if (condemned !== undefined) return order('condemned', condemned);
   if (found.hash !== '' && found.hash !== containerHash(container))
     return { ...order('changed', `Container ${container.name} definition changed, will be restarted`), restart: true };
+  if (input.resized.has(found.id))
+    return { ...order('resize', `Container ${container.name} resize requires restart`), restart: true };
   if (input.probes.liveness.get(found.id) === false)
     return order('liveness', `Container ${container.name} failed liveness probe, will be restarted`);
   if (input.probes.startup.get(found.id) === false)

@@ -20,6 +20,8 @@ import { killAll, killContainer, runHook } from './killer-shell.ts';
 import { MountWatch } from './mount-watch-shell.ts';
 import { type PodHost, podSubject } from './pod-host.ts';
 import { collectEnded, removeRemains } from './remains-shell.ts';
+import { type PendingResize, type ResizeRecord, wantsResize, withAllocation } from './resize.ts';
+import { PodResize } from './resize-shell.ts';
 import { podCgroupPath } from './resources.ts';
 import { currentSandbox, isLive, latest, type PodRuntime } from './runtime.ts';
 import { podSandboxConfig, StartError, startContainer, startSandbox } from './starter-shell.ts';
@@ -30,6 +32,8 @@ import { computeActions, type PodActions } from './sync.ts';
 const resyncMs = 30_000;
 const firstRetryMs = 500;
 const maxRetryMs = 30_000;
+/** How soon a resize that failed is tried again. */
+const resizeRetryMs = 5_000;
 
 /** `running` until the pod ends or is deleted; `ending` while it is taken down; `ended` when nothing of it runs; `gone` at the very end. */
 export type PodLife = 'running' | 'ending' | 'ended' | 'gone';
@@ -40,7 +44,11 @@ export type PodLife = 'running' | 'ending' | 'ended' | 'gone';
  */
 export class PodWorker {
   readonly #host: PodHost;
+  /** As the API has it. */
+  #wanted: Pod;
+  /** As it runs here: with the resources that it was promised. */
   #pod: Pod;
+  readonly #resize: PodResize;
   #life: PodLife = 'running';
   /** Gone from the API, or marked deleted there. */
   #deleted = false;
@@ -63,9 +71,12 @@ export class PodWorker {
   readonly #stop = new AbortController();
   readonly done: Promise<void>;
 
-  constructor(host: PodHost, pod: Pod) {
+  /** `record`: what an earlier agent promised the pod, where that is not what its spec asks for. */
+  constructor(host: PodHost, pod: Pod, record?: ResizeRecord) {
     this.#host = host;
-    this.#pod = pod;
+    this.#wanted = pod;
+    this.#resize = new PodResize(host, pod, record);
+    this.#pod = withAllocation(pod, this.#resize.allocation);
     this.#startTimeMs = host.clock.now();
     this.#mounts = new MountWatch(host);
     this.#lastStatus = pod.status?.startTime ? pod.status : undefined;
@@ -81,7 +92,34 @@ export class PodWorker {
   }
 
   get pod(): Pod {
+    return this.#wanted;
+  }
+
+  /** The pod with what it was promised, which is what it holds of the node. */
+  get allocated(): Pod {
     return this.#pod;
+  }
+
+  /** Set while the pod asks for something else than it was promised. */
+  get pendingResize(): PendingResize | undefined {
+    const { allocation, pendingSinceMs } = this.#resize;
+    if (this.#life !== 'running' || !wantsResize(this.#wanted, allocation)) return undefined;
+    return { pod: this.#wanted, allocation, sinceMs: pendingSinceMs };
+  }
+
+  get resizeRecord(): ResizeRecord | undefined {
+    return this.#resize.record(this.#wanted);
+  }
+
+  /** The node's word about what the pod asks for: undefined promises it. */
+  resize(refusal: WaitReason | undefined): void {
+    if (refusal) this.#resize.hold(this.#wanted, refusal);
+    else {
+      const runtime = this.#host.cache.get(podUid(this.#wanted));
+      this.#resize.allocate(this.#wanted, runtime?.containers.filter(isLive) ?? []);
+      this.#pod = withAllocation(this.#wanted, this.#resize.allocation);
+    }
+    this.wake();
   }
 
   get life(): PodLife {
@@ -95,7 +133,9 @@ export class PodWorker {
 
   /** The API has another version of the pod. */
   update(pod: Pod): void {
-    this.#pod = pod;
+    this.#wanted = pod;
+    this.#pod = withAllocation(pod, this.#resize.allocation);
+    if (this.#pod === pod) this.#resize.settle();
     this.wake();
   }
 
@@ -200,6 +240,7 @@ export class PodWorker {
       readiness: this.#prober.results('readiness'),
       startup: this.#prober.results('startup'),
       hooksRunning: this.#hooksRunning,
+      resize: this.#resize.state(),
       hostIP: this.#host.hostIP,
       nowMs: this.#host.clock.now(),
       startTimeMs: this.#startTimeMs,
@@ -253,12 +294,14 @@ export class PodWorker {
       if (!runtime.containers.some((c) => c.id === id)) this.#condemned.delete(id);
     const dead = await this.#mounts.check(this.#pod, runtime, this.#condemned);
     this.#wakeIn(this.#mounts.nextCheckMs(this.#pod));
+    const resized = await this.#resize.actuate(this.#pod, runtime);
+    if (this.#resize.state().underWay) this.#wakeIn(resizeRetryMs);
     const status = this.#report(runtime, false);
     if (isTerminal(status)) {
       this.#life = 'ending';
       return;
     }
-    const actions = this.#actions(runtime);
+    const actions = this.#actions(runtime, resized);
     if (actions.kill.length > 0) {
       await this.#kill(runtime, actions);
       this.wake();
@@ -308,13 +351,14 @@ export class PodWorker {
     return deadline !== undefined && this.#host.clock.now() - this.#startedAt() >= deadline * 1000;
   }
 
-  #actions(runtime: PodRuntime): PodActions {
+  #actions(runtime: PodRuntime, resized: ReadonlySet<string>): PodActions {
     return computeActions({
       pod: { ...this.#pod, status: this.#knownStatus() },
       runtime,
       probes: { liveness: this.#prober.results('liveness'), startup: this.#prober.results('startup') },
       hooksRunning: this.#hooksRunning,
       condemned: this.#condemned,
+      resized,
     });
   }
 
@@ -325,6 +369,7 @@ export class PodWorker {
         const spec = allContainers(this.#pod).find((c) => c.name === container.name);
         const probe =
           reason === 'liveness' ? spec?.livenessProbe : reason === 'startup' ? spec?.startupProbe : undefined;
+        if (reason === 'resize') this.#backoff.forget(container.name);
         const seconds = reason === 'condemned' ? Math.min(grace, 5) : (probe?.terminationGracePeriodSeconds ?? grace);
         await killContainer(this.#host, this.#pod, runtime, container, seconds, message);
       }),
@@ -397,6 +442,7 @@ export class PodWorker {
           volumes,
           targetId: target ? (latest(runtime, target)?.id ?? '') : '',
         });
+        this.#resize.started(id, container.resources);
         if (last) this.#backoff.next(container.name, now);
         this.#waiting.delete(container.name);
         started = true;
