@@ -23,7 +23,8 @@ export interface ObjectStat {
  *
  * `touch`, `write`, `zero`, `truncate`, `set-xattrs`, `omap-set` and `omap-set-header` make the object when it is not there; what removes
  * or clears does nothing to a missing one. A write of no bytes is a `touch`. `write` and `zero` behind the end grow the object, the gap reads as zeros. Impossible requests
- * (`TransactionError`: unknown collection ENOENT, collection made twice EEXIST, removing one that holds objects ENOTEMPTY, `clone` or
+ * (`TransactionError`: unknown collection ENOENT, collection made twice EEXIST, removing one that holds objects or moving
+ * a range to where objects are ENOTEMPTY, `clone` or
  * `clone-range` of a missing object ENOENT, a key over 4 KiB or a negative offset EINVAL) reject the whole transaction.
  */
 export interface Transaction {
@@ -33,6 +34,11 @@ export interface Transaction {
 export type TransactionOp =
   | { op: 'create-collection'; cid: CollectionId }
   | { op: 'remove-collection'; cid: CollectionId }
+  /**
+   * The objects with first <= key < end become objects of `to`, which holds none there. Costs the same for few and many. A transaction moves no
+   * key twice.
+   */
+  | { op: 'move-range'; cid: CollectionId; to: CollectionId; first: ObjectKey; end: ObjectKey }
   /** Makes the object if it is not there. */
   | { op: 'touch'; cid: CollectionId; key: ObjectKey }
   | { op: 'write'; cid: CollectionId; key: ObjectKey; offset: number; data: readonly Uint8Array[] }

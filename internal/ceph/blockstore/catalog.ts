@@ -3,6 +3,7 @@ import { assert } from '../../base/errors.ts';
 import { Allocator, type Run } from './allocator.ts';
 import type { BlockRun } from './blocktable.ts';
 import type { Index, IndexChange } from './index-api.ts';
+import { Layout } from './layout.ts';
 import { Omaps } from './omap.ts';
 import { type Collection, Onode } from './onode.ts';
 import { OnodeCache } from './onode-cache.ts';
@@ -10,7 +11,8 @@ import { keyBytes, putU32 } from './order.ts';
 import { RecordWriter } from './record-writer.ts';
 import { Share } from './share.ts';
 
-const stateVersion = 1;
+/** 2 when some collection has more than one number in the index. */
+const stateVersion = 2;
 const stateKey = utf8('state');
 const collectionPrefix = utf8('collection/');
 
@@ -75,7 +77,7 @@ export class Catalog {
     if (row === undefined) return;
     const reader = new ByteReader(row);
     const version = reader.u8();
-    assert(version === stateVersion, `the index has format version ${version}`);
+    assert(version <= stateVersion, `the index has format version ${version}`);
     this.appliedIndex = reader.u64();
     const t = this.#totals;
     t.nextCollection = reader.u64();
@@ -87,8 +89,10 @@ export class Catalog {
     end[end.length - 1]!++;
     for (const [key, value] of this.#index.range('meta', collectionPrefix, end, 2 ** 31)) {
       const each = new ByteReader(value);
-      const cid = utf8Text(key.subarray(collectionPrefix.length));
-      this.#addCollection({ cid, id: each.u32(), objects: each.u64(), onodes: new Map(), absent: new Set() });
+      const collection = newCollection(utf8Text(key.subarray(collectionPrefix.length)), each.u32());
+      collection.objects = each.u64();
+      if (each.remaining > 0) collection.layout.decode(each);
+      this.#addCollection(collection);
     }
     for (const [key, value] of this.#index.range('space', number(0), number(2 ** 32), 2 ** 31))
       this.allocator.load(new DataView(key.buffer, key.byteOffset).getUint32(4), value);
@@ -130,13 +134,14 @@ export class Catalog {
     }
     const { absent } = collection;
     if (absent.has(name)) return undefined;
-    const row = this.#index.get('objects', objectKey(collection.id, name));
+    const place = collection.layout.idOf(name);
+    const row = place === 0 ? undefined : this.#index.get('objects', objectKey(place, name));
     if (row === undefined) {
       if (absent.size >= maxAbsent) absent.clear();
       absent.add(name);
       return undefined;
     }
-    const onode = Onode.decode(collection, name, 0, row);
+    const onode = Onode.decode(collection, name, place, 0, row);
     this.#cache.add(onode);
     return onode;
   }
@@ -148,31 +153,82 @@ export class Catalog {
       for (const onode of level) if (onode.collection === collection && onode.name >= start) changed.add(onode.name);
     const added = [...changed].filter((name) => this.find(collection, name) !== undefined).sort();
     const out: string[] = [];
-    const end = number32(collection.id + 1);
-    let from = objectKey(collection.id, start);
     let next = 0;
-    for (;;) {
-      const keys = this.#index.keys('objects', from, end, limit);
-      for (const key of keys) {
-        const name = Buffer.from(key.buffer, key.byteOffset + 4, key.length - 4).toString('latin1');
-        if (changed.has(name)) continue;
-        while (next < added.length && added[next]! < name) out.push(added[next++]!);
-        out.push(name);
-        if (out.length >= limit) return out.slice(0, limit);
+    for (const stretch of collection.layout.between(start)) {
+      const end = stretchEnd(stretch);
+      let from = objectKey(stretch.id, stretch.first);
+      for (;;) {
+        const keys = this.#index.keys('objects', from, end, limit);
+        for (const key of keys) {
+          const name = Buffer.from(key.buffer, key.byteOffset + 4, key.length - 4).toString('latin1');
+          if (changed.has(name)) continue;
+          while (next < added.length && added[next]! < name) out.push(added[next++]!);
+          out.push(name);
+          if (out.length >= limit) return out.slice(0, limit);
+        }
+        if (keys.length < limit) break;
+        const last = keys.at(-1)!;
+        from = new Uint8Array(last.length + 1);
+        from.set(last);
       }
-      if (keys.length < limit) break;
-      const last = keys.at(-1)!;
-      from = new Uint8Array(last.length + 1);
-      from.set(last);
     }
     out.push(...added.slice(next));
     return out.slice(0, limit);
   }
 
+  /** How many objects have names in [first, end). */
+  count(collection: Collection, first: string, end: string): number {
+    let count = 0;
+    for (const stretch of collection.layout.between(first, end))
+      count += this.#index.count('objects', objectKey(stretch.id, stretch.first), stretchEnd(stretch));
+    const seen = new Set<string>();
+    for (const level of [this.#dirty, this.#frozen])
+      for (const { name, collection: where } of level) {
+        if (where !== collection || name < first || name >= end || seen.has(name)) continue;
+        seen.add(name);
+        const place = collection.layout.idOf(name);
+        const counted = place !== 0 && this.#index.get('objects', objectKey(place, name)) !== undefined;
+        const there = this.find(collection, name) !== undefined;
+        if (counted !== there) count += there ? 1 : -1;
+      }
+    return count;
+  }
+
   // --- changing
 
+  /** The objects of `from` with names in [first, end) become those of `to`, which has none there. */
+  moveRange(from: Collection, to: Collection, first: string, end: string): void {
+    const count = this.count(from, first, end);
+    const inside = (name: string): boolean => name >= first && name < end;
+    to.layout.put(first, end, from.layout.take(first, end));
+    for (const onode of [...from.onodes.values()]) {
+      if (!inside(onode.name)) continue;
+      from.onodes.delete(onode.name);
+      const gone = to.onodes.get(onode.name);
+      if (gone !== undefined) this.#cache.remove(gone);
+      to.onodes.set(onode.name, onode);
+      onode.collection = to;
+    }
+    for (const level of [this.#dirty, this.#frozen])
+      for (const onode of level) if (onode.collection === from && inside(onode.name)) onode.collection = to;
+    to.absent.clear();
+    from.objects -= count;
+    to.objects += count;
+    this.#dirtyCollections.add(from.cid);
+    this.#dirtyCollections.add(to.cid);
+  }
+
+  #place(collection: Collection, name: string): number {
+    const place = collection.layout.idOf(name);
+    if (place !== 0) return place;
+    const fresh = this.#totals.nextCollection++;
+    collection.layout.assign(name, fresh);
+    this.#dirtyCollections.add(collection.cid);
+    return fresh;
+  }
+
   createCollection(cid: string): void {
-    this.#addCollection({ cid, id: this.#totals.nextCollection++, objects: 0, onodes: new Map(), absent: new Set() });
+    this.#addCollection(newCollection(cid, this.#totals.nextCollection++));
     this.#dirtyCollections.add(cid);
   }
 
@@ -190,7 +246,7 @@ export class Catalog {
     this.#totals.objects++;
     collection.objects++;
     this.#dirtyCollections.add(collection.cid);
-    return this.#put(new Onode(collection, name, this.#generation));
+    return this.#put(new Onode(collection, name, this.#place(collection, name), this.#generation));
   }
 
   /** The object to change, if it is there. */
@@ -206,7 +262,7 @@ export class Catalog {
     this.#totals.objects--;
     onode.collection.objects--;
     this.#dirtyCollections.add(onode.collection.cid);
-    const gone = new Onode(onode.collection, onode.name, this.#generation);
+    const gone = new Onode(onode.collection, onode.name, onode.place, this.#generation);
     gone.exists = false;
     gone.version = onode.version + 1;
     this.#put(gone);
@@ -252,7 +308,7 @@ export class Catalog {
     for (const run of runs) this.#share(from, run, share);
     this.#addShare(share);
     const version = (old?.version ?? 0) + 1;
-    const copy = from.copy(this.#generation, name);
+    const copy = from.copy(this.#generation, name, this.#place(from.collection, name));
     if (old !== undefined) this.remove(old);
     copy.version = version + 1;
     copy.omapId = 0;
@@ -392,12 +448,14 @@ export class Catalog {
     for (const cid of this.#dirtyCollections) {
       const key = new Uint8Array([...collectionPrefix, ...utf8(cid)]);
       const collection = this.#collections.get(cid);
-      const value = collection && new ByteWriter(16).u32(collection.id).u64(collection.objects).finish();
-      rows.push({ table: 'meta', key, value });
+      const value = collection && new ByteWriter(16).u32(collection.id).u64(collection.objects);
+      if (collection?.layout.simple === false) collection.layout.encode(value!);
+      rows.push({ table: 'meta', key, value: value?.finish() });
     }
     this.#dirtyCollections = new Set();
     const t = this.#totals;
-    const state = new ByteWriter(64).u8(stateVersion).u64(appliedIndex);
+    const plain = [...this.#collections.values()].every(({ layout }) => layout.simple);
+    const state = new ByteWriter(64).u8(plain ? 1 : stateVersion).u64(appliedIndex);
     state.u64(t.nextCollection).u64(t.nextOmap).u64(t.nextShare).u64(t.objects).u64(t.storedBytes);
     rows.push({ table: 'meta', key: stateKey, value: state.finish() });
     const dropped = this.#droppedOmaps.map((id) => this.omaps.drop(id));
@@ -416,7 +474,7 @@ export class Catalog {
     for (const onode of snapshot.onodes)
       yield {
         table: 'objects',
-        key: objectKey(onode.collection.id, onode.name),
+        key: objectKey(onode.place, onode.name),
         value: onode.exists ? onode.encode(this.#rowWriter) : undefined,
       };
     yield* this.omaps.frozenChanges();
@@ -442,6 +500,14 @@ export class Catalog {
     // What was changed before the current generation began is in the index.
     this.#cache.unpin(this.#generation - 1);
   }
+}
+
+function newCollection(cid: string, id: number): Collection {
+  return { cid, id, layout: new Layout(id), objects: 0, onodes: new Map(), absent: new Set() };
+}
+
+function stretchEnd({ id, end }: { id: number; end: string | undefined }): Uint8Array {
+  return end === undefined ? number32(id + 1) : objectKey(id, end);
 }
 
 /** Collection big-endian, then the key: objects of one collection stand together in the order of their keys. */

@@ -297,6 +297,47 @@ export function objectStoreContract(name: string, options: ContractOptions): voi
       await run(write('again', 0, fill(256 * 1024, 1)));
     });
 
+    test('a range of objects moves to another collection, with everything, and back', async () => {
+      await make();
+      const to = '1.8';
+      const move = (from: string, into: string, first: string, end: string): TransactionOp => ({
+        op: 'move-range',
+        cid: from,
+        to: into,
+        first: key(first),
+        end: key(end),
+      });
+      const names = (collection: string): (string | undefined)[] =>
+        store.list(collection, new Uint8Array(0), 100).map((k) => text(k));
+      for (const name of ['a', 'b', 'c', 'd', 'e']) await run(write(name, 0, fill(9000, name.charCodeAt(0))));
+      await run({ op: 'omap-set', cid, key: key('c'), entries: new Map([['k', key('v')]]) });
+      await run({ op: 'clone', cid, from: key('c'), to: key('c2') }, { op: 'remove', cid, key: key('d') });
+      if (options.reopen) store = await options.reopen(store);
+      await run(write('b', 100, key('changed')), { op: 'remove', cid, key: key('c2') });
+      await run({ op: 'create-collection', cid: to }, move(cid, to, 'b', 'e'), write('e', 9000, key('!')));
+      expect(names(cid)).toEqual(['a', 'e']);
+      expect(names(to)).toEqual(['b', 'c']);
+      expect(store.stat(cid, key('c'))).toBeUndefined();
+      expect(text(await store.read(to, key('b'), 100, 7))).toBe('changed');
+      expect(store.omapGet(to, key('c'), ['k']).size).toBe(1);
+      await run({ op: 'write', cid: to, key: key('d'), offset: 0, data: [key('new')] });
+      await expect(run({ op: 'remove-collection', cid: to })).rejects.toMatchObject({ code: 'ENOTEMPTY' });
+      await expect(run(move(cid, to, 'a', 'f'))).rejects.toMatchObject({ code: 'ENOTEMPTY' });
+      await expect(run(move(cid, 'none', 'a', 'b'))).rejects.toMatchObject({ code: 'ENOENT' });
+      const dumped = await dump(store);
+      if (options.reopen) store = await options.reopen(store);
+      expect(await dump(store)).toBe(dumped);
+      await run(move(to, cid, 'b', 'e'), { op: 'remove-collection', cid: to });
+      expect(names(cid)).toEqual(['a', 'b', 'c', 'd', 'e']);
+      expect(await read('d')).toBe('new');
+      if (options.reopen) store = await options.reopen(store);
+      expect(names(cid)).toEqual(['a', 'b', 'c', 'd', 'e']);
+      expect(store.statfs().objects).toBe(5);
+      for (const name of ['a', 'b', 'c', 'd', 'e']) await run({ op: 'remove', cid, key: key(name) });
+      await run({ op: 'remove-collection', cid });
+      expect(store.statfs()).toMatchObject({ objects: 0, dataBytes: 0, allocatedBytes: 0 });
+    });
+
     test('statfs counts', async () => {
       await make();
       await run(write('a', 0, fill(10000, 1)), {

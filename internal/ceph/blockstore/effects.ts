@@ -37,6 +37,7 @@ const code = {
   omapRemoveRange: 17,
   omapClear: 18,
   omapHeader: 19,
+  moveRange: 20,
 } as const;
 
 export class Effects {
@@ -73,6 +74,15 @@ export class Effects {
     this.#catalog.removeCollection(cid);
     this.#cid = '';
     this.#collection = undefined;
+  }
+
+  moveRange(cid: string, to: string, first: string, end: string): void {
+    this.#writer.u8(code.moveRange);
+    this.#text(cid);
+    this.#text(to);
+    this.#name8(this.#writer, first);
+    this.#name8(this.#writer, end);
+    this.#catalog.moveRange(this.#catalog.collection(cid)!, this.#catalog.collection(to)!, first, end);
   }
 
   /** The object that the effects after this one are about. */
@@ -319,6 +329,7 @@ export function replayTransaction(
     [code.select]: () => effects.select(text(), name()),
     [code.createCollection]: () => effects.createCollection(text()),
     [code.removeCollection]: () => effects.removeCollection(text()),
+    [code.moveRange]: () => effects.moveRange(text(), text(), name(), name()),
     [code.touch]: () => effects.touch(),
     [code.size]: () => effects.size(reader.u64()),
     [code.map]: () => {

@@ -10,6 +10,8 @@ export interface Index {
   /** Rows with from <= key < to in byte order, at most `limit`. */
   range(table: IndexTable, from: Uint8Array, to: Uint8Array, limit: number): [Uint8Array, Uint8Array][];
   keys(table: IndexTable, from: Uint8Array, to: Uint8Array, limit: number): Uint8Array[];
+  /** Rows with from <= key < to. */
+  count(table: IndexTable, from: Uint8Array, to: Uint8Array): number;
   /** One batch at a time. `changes` is drawn lazily, in slices, so that the event loop stays free. */
   write(changes: Iterable<IndexChange>): Promise<void>;
   /** Size on disk, in bytes. */

@@ -75,6 +75,10 @@ class LogIndex implements Index {
     return this.#table(table).between(keyString(from), keyString(to), limit).map(keyBytes);
   }
 
+  count(table: IndexTable, from: Uint8Array, to: Uint8Array): number {
+    return this.keys(table, from, to, Number.MAX_SAFE_INTEGER).length;
+  }
+
   async write(changes: Iterable<IndexChange>): Promise<void> {
     const body = new ByteWriter();
     const blob = (bytes: Uint8Array): void => void body.u32(bytes.length).bytes(bytes);

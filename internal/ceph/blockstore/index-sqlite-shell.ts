@@ -68,6 +68,7 @@ interface Statements {
   get: Statement<{ value: Blob }, [Blob]>;
   range: Statement<{ key: Blob; value: Blob }, [Blob, Blob, number]>;
   keys: Statement<{ key: Blob }, [Blob, Blob, number]>;
+  count: Statement<{ count: number }, [Blob, Blob]>;
   put: Statement<unknown, [Blob, Blob]>;
   remove: Statement<unknown, [Blob]>;
   rowBytes: Statement<{ bytes: number }, [Blob]>;
@@ -89,6 +90,7 @@ class SqliteIndex implements Index {
       get: db.prepare(`SELECT value FROM ${table} WHERE key = ?`),
       range: db.prepare(`SELECT key, value FROM ${table} WHERE key >= ? AND key < ? ORDER BY key LIMIT ?`),
       keys: db.prepare(`SELECT key FROM ${table} WHERE key >= ? AND key < ? ORDER BY key LIMIT ?`),
+      count: db.prepare(`SELECT count(*) AS count FROM ${table} WHERE key >= ? AND key < ?`),
       put: db.prepare(
         `INSERT INTO ${table} (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`,
       ),
@@ -115,6 +117,10 @@ class SqliteIndex implements Index {
 
   keys(table: IndexTable, from: Uint8Array, to: Uint8Array, limit: number): Uint8Array[] {
     return this.#statements[table].keys.all(from, to, limit).map((row) => row.key);
+  }
+
+  count(table: IndexTable, from: Uint8Array, to: Uint8Array): number {
+    return this.#statements[table].count.get(from, to)!.count;
   }
 
   async write(changes: Iterable<IndexChange>): Promise<void> {

@@ -291,6 +291,21 @@ class Contents {
       this.collections.delete(op.cid);
       return;
     }
+    if (op.op === 'move-range') {
+      const to = this.collections.get(op.to);
+      if (to === undefined) throw new TransactionError('ENOENT', `collection ${op.to} does not exist`);
+      const [first, end] = [keyString(op.first), keyString(op.end)];
+      if (op.cid === op.to || first >= end) throw new TransactionError('EINVAL', `an empty move from ${op.cid}`);
+      const inside = (name: string): boolean => name >= first && name < end;
+      if ([...to.keys()].some(inside))
+        throw new TransactionError('ENOTEMPTY', `collection ${op.to} holds objects there`);
+      for (const [name, object] of [...objects]) {
+        if (!inside(name)) continue;
+        objects.delete(name);
+        to.set(name, object);
+      }
+      return;
+    }
 
     const own = (key: ObjectKey, object: MemoryObject): MemoryObject => {
       touched.add(object);

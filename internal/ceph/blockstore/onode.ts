@@ -3,14 +3,16 @@ import { assert } from '../../base/errors.ts';
 import { blockBytes } from './api.ts';
 import { BlockTable } from './blocktable.ts';
 import type { BlockImage } from './image.ts';
+import type { Layout } from './layout.ts';
 import type { RecordWriter } from './record-writer.ts';
 
 const onodeVersion = 1;
 const noBytes = new Uint8Array(0);
 
 export interface Collection {
-  /** Stands for the name in the index. */
+  /** Stands for the name in the index, unless `layout` says otherwise. */
   readonly id: number;
+  readonly layout: Layout;
   readonly cid: string;
   objects: number;
   /** Those in memory; a removed one stays until the index knows. */
@@ -21,9 +23,12 @@ export interface Collection {
 
 /** Everything about one object except its data and omap. */
 export class Onode {
-  readonly collection: Collection;
+  /** Changes when a range of names moves. */
+  collection: Collection;
   /** The key, one character a byte. */
   readonly name: string;
+  /** The number under which the index has its row. */
+  readonly place: number;
   /** Generation of the catalog in which it may be changed in place; an older one belongs to a checkpoint. */
   generation: number;
   exists = true;
@@ -43,9 +48,10 @@ export class Onode {
   newer: Onode | undefined;
   older: Onode | undefined;
 
-  constructor(collection: Collection, name: string, generation: number) {
+  constructor(collection: Collection, name: string, place: number, generation: number) {
     this.collection = collection;
     this.name = name;
+    this.place = place;
     this.generation = generation;
   }
 
@@ -62,8 +68,8 @@ export class Onode {
     return this.table.mapped * blockBytes - cut;
   }
 
-  copy(generation: number, name = this.name): Onode {
-    const out = new Onode(this.collection, name, generation);
+  copy(generation: number, name = this.name, place = this.place): Onode {
+    const out = new Onode(this.collection, name, place, generation);
     out.exists = this.exists;
     out.size = this.size;
     out.table = this.table.copy();
@@ -92,11 +98,11 @@ export class Onode {
     return writer.end();
   }
 
-  static decode(collection: Collection, name: string, generation: number, row: Uint8Array): Onode {
+  static decode(collection: Collection, name: string, place: number, generation: number, row: Uint8Array): Onode {
     const reader = new ByteReader(row);
     const version = reader.u8();
     assert(version === onodeVersion, `an object's row has format version ${version}`);
-    const out = new Onode(collection, name, generation);
+    const out = new Onode(collection, name, place, generation);
     out.size = reader.u64();
     out.omapId = reader.u64();
     out.omapHeader = new Uint8Array(reader.bytes(reader.u32()));

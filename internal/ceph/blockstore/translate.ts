@@ -87,6 +87,10 @@ class Translator implements Translated {
       effects.removeCollection(op.cid);
       return;
     }
+    if (op.op === 'move-range') {
+      effects.moveRange(op.cid, op.to, keyString(op.first), keyString(op.end));
+      return;
+    }
     const key = op.op === 'clone' ? op.from : op.op === 'clone-range' ? op.to : op.key;
     if (key !== this.#key) {
       this.#key = key;

@@ -19,6 +19,8 @@ class Validator {
   #collection = { objects: 0 };
   #key: ObjectKey | undefined;
   #name = '';
+  /** Ranges that it has moved so far. */
+  readonly #moves: { cid: string; to: string; first: string; end: string }[] = [];
   /** An upper bound of the new blocks that its writes need, apart from those of a clean-up (`remove`, `truncate`, `zero`). */
   blocks = 0;
   recordBytes = 0;
@@ -69,8 +71,53 @@ class Validator {
     const name = this.#nameOf(key);
     const known = this.#objects?.get(`${cid}\0${name}`);
     if (known !== undefined) return known;
-    const there = this.#catalog.collection(cid);
+    let before = cid;
+    for (const move of this.#moves) {
+      if (name < move.first || name >= move.end) continue;
+      if (move.cid === cid) return false;
+      if (move.to === cid) before = move.cid;
+    }
+    const there = this.#catalog.collection(before);
     return there !== undefined && this.#catalog.find(there, name) !== undefined;
+  }
+
+  /** Objects with keys in a range, as the transaction so far leaves them. */
+  #count(cid: string, first: string, end: string): number {
+    const there = this.#catalog.collection(cid);
+    let count = there === undefined ? 0 : this.#catalog.count(there, first, end);
+    for (const [id, exists] of this.#objects ?? []) {
+      const at = id.indexOf('\0');
+      const name = id.slice(at + 1);
+      if (id.slice(0, at) !== cid || name < first || name >= end) continue;
+      const before = there !== undefined && this.#catalog.find(there, name) !== undefined;
+      if (before !== exists) count += exists ? 1 : -1;
+    }
+    return count;
+  }
+
+  moveRange(cid: string, to: string, firstKey: ObjectKey, endKey: ObjectKey): void {
+    const first = keyString(firstKey);
+    const end = keyString(endKey);
+    if (cid === to || first >= end) throw new TransactionError('EINVAL', `an empty move from ${cid} to ${to}`);
+    for (const move of this.#moves)
+      if (first < move.end && move.first < end && [move.cid, move.to].some((c) => c === cid || c === to))
+        throw new TransactionError('EINVAL', `objects of ${cid} are moved twice`);
+    this.collection(to);
+    if (this.#count(to, first, end) > 0)
+      throw new TransactionError('ENOTEMPTY', `collection ${to} holds objects where those of ${cid} should come`);
+    const count = this.#count(cid, first, end);
+    this.collection(cid).objects -= count;
+    this.collection(to).objects += count;
+    for (const [id, exists] of [...(this.#objects ?? [])]) {
+      const at = id.indexOf('\0');
+      const name = id.slice(at + 1);
+      if (id.slice(0, at) !== cid || name < first || name >= end) continue;
+      this.#objects!.delete(id);
+      this.#objects!.set(`${to}\0${name}`, exists);
+    }
+    this.#moves.push({ cid, to, first, end });
+    this.named(cid);
+    this.named(to);
   }
 
   #note(cid: string, key: ObjectKey, exists: boolean): void {
@@ -123,6 +170,9 @@ export function validate(catalog: Catalog, transaction: Transaction, deferredMax
     switch (op.op) {
       case 'remove-collection':
         v.removeCollection(op.cid);
+        break;
+      case 'move-range':
+        v.moveRange(op.cid, op.to, op.first, op.end);
         break;
       case 'touch':
         v.make(op.cid, op.key);

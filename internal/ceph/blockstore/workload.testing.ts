@@ -33,6 +33,18 @@ export function randomTransaction(random: Random, store: ObjectStore, largest = 
   const gone = new Set<string>();
   for (let count = 1 + (random.uint32() % 4); count > 0; count--) {
     const cid = pick(random, collections);
+    if (random.uint32() % 25 === 0 && ops.every((each): boolean => each.op === 'create-collection')) {
+      const to = pick(random, collections);
+      const [first, end] = [random.uint32() % 256, 1 + (random.uint32() % 256)].map((byte) => new Uint8Array([byte]));
+      const free = (): boolean => {
+        const next = store.collections().includes(to) ? store.list(to, first!, 1)[0] : undefined;
+        return next === undefined || Buffer.compare(next, end!) >= 0;
+      };
+      if (cid !== to && Buffer.compare(first!, end!) < 0 && free()) {
+        ops.push({ op: 'move-range', cid, to, first: first!, end: end! });
+        return ops;
+      }
+    }
     const key = pick(random, objectKeys);
     const { offset, length } = range(random, largest);
     const name = cid + keyText(key);

@@ -59,6 +59,7 @@ export const PG_CLEAN = 2 ** 2;
 export const PG_DOWN = 2 ** 4;
 export const PG_RECOVERY_UNFOUND = 2 ** 5;
 export const PG_BACKFILL_UNFOUND = 2 ** 6;
+export const PG_PREMERGE = 2 ** 7;
 export const PG_SCRUBBING = 2 ** 8;
 export const PG_DEGRADED = 2 ** 10;
 export const PG_INCONSISTENT = 2 ** 11;
@@ -132,6 +133,18 @@ export function zeroObjectSums(): ObjectSums {
 /** Adds `b` to `a`. */
 export function addObjectSums(a: ObjectSums, b: Readonly<ObjectSums>): void {
   for (const field of objectSumFields) a[field] += b[field];
+}
+
+/** Divides sums among the parts of a PG that splits, as evenly as it goes (`object_stat_sum_t::split`); the first part is what stays. */
+export function splitObjectSums(sums: Readonly<ObjectSums>, parts: number): ObjectSums[] {
+  return Array.from({ length: parts }, (_, part) => {
+    const out = zeroObjectSums();
+    for (const field of objectSumFields) {
+      const rest = sums[field] - Math.floor(sums[field] / parts) * parts;
+      out[field] = Math.floor(sums[field] / parts) + (part < rest ? 1 : 0);
+    }
+    return out;
+  });
 }
 
 /** A bit set of the fields that are not zero, then those: most are zero and every write carries the sums. */

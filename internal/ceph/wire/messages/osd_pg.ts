@@ -26,6 +26,8 @@ export interface PgHistory {
   lastIntervalStarted: number;
   lastEpochClean: number;
   lastIntervalClean: number;
+  /** When the PG last split from another, or another from it: what clients sent before that may be of another PG now. */
+  lastEpochSplit: number;
   sameUpSince: number;
   /** First epoch of the present interval. */
   sameIntervalSince: number;
@@ -46,6 +48,7 @@ export function emptyPgHistory(): PgHistory {
     lastIntervalStarted: 0,
     lastEpochClean: 0,
     lastIntervalClean: 0,
+    lastEpochSplit: 0,
     sameUpSince: 0,
     sameIntervalSince: 0,
     samePrimarySince: 0,
@@ -58,12 +61,12 @@ export function emptyPgHistory(): PgHistory {
 }
 
 export function encodePgHistory(e: Encoder, h: PgHistory): void {
-  e.struct(2, 1, () => {
+  e.struct(3, 1, () => {
     e.u32(h.epochCreated).u32(h.lastEpochStarted).u32(h.lastIntervalStarted).u32(h.lastEpochClean);
     e.u32(h.lastIntervalClean).u32(h.sameUpSince).u32(h.sameIntervalSince).u32(h.samePrimarySince);
     encodeEVersion(e, h.lastScrub);
     encodeEVersion(e, h.lastDeepScrub);
-    e.utime(h.lastScrubStamp).utime(h.lastDeepScrubStamp).utime(h.lastCleanScrubStamp);
+    e.utime(h.lastScrubStamp).utime(h.lastDeepScrubStamp).utime(h.lastCleanScrubStamp).u32(h.lastEpochSplit);
   });
 }
 
@@ -86,6 +89,7 @@ export function decodePgHistory(d: Decoder): PgHistory {
     history.lastScrubStamp = d.utime();
     history.lastDeepScrubStamp = d.utime();
     history.lastCleanScrubStamp = d.utime();
+    if (version >= 3) history.lastEpochSplit = d.u32();
     return history;
   });
 }
@@ -105,6 +109,8 @@ export interface PgInfo {
   lastIntervalStarted: number;
   history: PgHistory;
   sums: ObjectSums;
+  /** The sums are an estimate since a split; the next scrub counts. */
+  sumsEstimated: boolean;
 }
 
 export function emptyPgInfo(): PgInfo {
@@ -118,6 +124,7 @@ export function emptyPgInfo(): PgInfo {
     lastIntervalStarted: 0,
     history: emptyPgHistory(),
     sums: zeroObjectSums(),
+    sumsEstimated: false,
   };
 }
 
@@ -127,7 +134,7 @@ export function copyPgInfo(info: PgInfo): PgInfo {
 }
 
 export function encodePgInfo(e: Encoder, i: PgInfo): void {
-  e.struct(1, 1, () => {
+  e.struct(2, 1, () => {
     encodeEVersion(e, i.lastUpdate);
     encodeEVersion(e, i.lastComplete);
     encodeEVersion(e, i.logTail);
@@ -136,11 +143,12 @@ export function encodePgInfo(e: Encoder, i: PgInfo): void {
     e.u32(i.lastEpochStarted).u32(i.lastIntervalStarted);
     encodePgHistory(e, i.history);
     encodeObjectSums(e, i.sums);
+    e.bool(i.sumsEstimated);
   });
 }
 
 export function decodePgInfo(d: Decoder): PgInfo {
-  return d.struct('pg_info', 1, () => ({
+  return d.struct('pg_info', 1, (_, version) => ({
     lastUpdate: decodeEVersion(d),
     lastComplete: decodeEVersion(d),
     logTail: decodeEVersion(d),
@@ -150,6 +158,7 @@ export function decodePgInfo(d: Decoder): PgInfo {
     lastIntervalStarted: d.u32(),
     history: decodePgHistory(d),
     sums: decodeObjectSums(d),
+    sumsEstimated: version >= 2 && d.bool(),
   }));
 }
 
