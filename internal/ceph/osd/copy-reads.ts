@@ -5,6 +5,7 @@ import type { PushCursor } from '../wire/messages/osd_osd.ts';
 import type { HObject, PgId } from '../wire/types.ts';
 import type { MapView } from './map-view.ts';
 import { ENOENT, ETIMEDOUT } from './ops/errno.ts';
+import { leadingPg } from './shards.ts';
 
 /** A request or its answer may be lost with an OSD, or come too early for a PG that is being made: it is sent again after that. */
 const retryMs = 2000;
@@ -90,7 +91,8 @@ export class CopyReads {
     read.osd = map.place(read.pg).actingPrimary;
     read.retry = clock.after(retryMs, () => this.#send(read));
     if (read.osd < 0) return;
-    const { pg, tid, oid, from, userVersion } = read;
+    const { tid, oid, from, userVersion } = read;
+    const pg = leadingPg(map, read.pg);
     const m: MOSDCopyGet = { pg, epoch: map.epoch, interval: map.epoch, tid, oid, from, userVersion };
     if (read.osd === whoami) this.#host.local(m);
     else this.#host.sendOsd(read.osd, MOSDCopyGet, m);

@@ -8,7 +8,7 @@ import { decodeOsdMap, encodeOsdMap } from '../maps/osdmap-codec.ts';
 import { Decoder, Encoder } from '../wire/encoding.ts';
 import type { MOSDMapValue } from '../wire/messages/mon.ts';
 import { OsdMapView } from './osd-map-view.ts';
-import type { MapHistory } from './osd.ts';
+import type { MapHistory } from './pg-birth.ts';
 
 /** The OSD's own collection, and its object with the rows `super`. */
 export const metaCollection = 'meta';

@@ -1,33 +1,20 @@
 import type { Clock, Timer } from '../../base/clock.ts';
+import { concatBytes, emptyBytes } from '../../base/bytes.ts';
 import { errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import type { ObjectStore, TransactionOp } from '../blockstore/api.ts';
+import { FEATURES_PACIFIC } from '../wire/features.ts';
 import type { MessageCodec } from '../wire/message.ts';
 import { type MOSDOpValue, requestIdOf } from '../wire/messages/osd_client.ts';
 import type { PgStat } from '../wire/messages/osd_mgr.ts';
 import { MOSDAlive, MOSDPGTemp } from '../wire/messages/osd_mon.ts';
-import { MOSDCopyGet, MOSDCopyGetReply } from '../wire/messages/osd_copy.ts';
-import {
-  MOSDPGBackfill,
-  MOSDPGInfo,
-  MOSDPGLog,
-  MOSDPGNotify,
-  MOSDPGPull,
-  MOSDPGPush,
-  MOSDPGPushReply,
-  MOSDPGQuery,
-  MOSDPGRemove,
-  MOSDPGScan,
-  MOSDRepOp,
-  MOSDRepOpReply,
-  type PgMessage,
-} from '../wire/messages/osd_osd.ts';
-import { MOSDRepScrub, MOSDRepScrubMap, MOSDScrubReserve } from '../wire/messages/osd_scrub.ts';
-import { emptyPgHistory, type PastInterval, type PgHistory } from '../wire/messages/osd_pg.ts';
+import { MOSDCopyGetReply } from '../wire/messages/osd_copy.ts';
+import { MOSDPGLog, MOSDPGNotify, MOSDPGQuery, type PgMessage } from '../wire/messages/osd_osd.ts';
+import type { PastInterval, PgHistory } from '../wire/messages/osd_pg.ts';
 import { type EntityAddrVec, parsePg, type PgId, pgText, sameAddrs } from '../wire/types.ts';
 import { CopyReads } from './copy-reads.ts';
-import { intervalKey, isNewInterval, maybeWentRw } from './intervals.ts';
+import { deliver, peerCodecs } from './deliver.ts';
 import type { MapView } from './map-view.ts';
 import { firstObjectKey, firstTempKey } from './object-key.ts';
 import { OpHistory } from './op-history.ts';
@@ -36,6 +23,7 @@ import { classify, plainRead } from './ops/classify.ts';
 import { objectClasses } from './ops/class-context.ts';
 import { absentInfo } from './peering.ts';
 import { Pg, type PgOptions } from './pg.ts';
+import { historySince, intervalLasts, type MapHistory } from './pg-birth.ts';
 import type { PgEnv } from './pg-env.ts';
 import { requestKey } from './pg-log.ts';
 import { PgMeta } from './pg-meta.ts';
@@ -43,15 +31,7 @@ import { PgRemover } from './pg-remover.ts';
 import type { LogLimits } from './replication.ts';
 import type { LocalTime, ScrubOptions, SystemLoad } from './scrub-schedule.ts';
 import { ScrubScheduler } from './scrub-scheduler.ts';
-
-/** The maps that the OSD keeps. */
-export interface MapHistory {
-  readonly oldest: number;
-  readonly newest: number;
-  get(epoch: number): MapView | undefined;
-  /** Epoch in which a pool first appeared, when all maps since then are known here. */
-  poolCreated(pool: number): number | undefined;
-}
+import { envFor, leadingPg, noMember, osdOf, senderOf, viewFor } from './shards.ts';
 
 /** What the OSD asks of its surroundings: network, mon, the process. */
 export interface OsdHost {
@@ -140,7 +120,9 @@ export class Osd {
       random: host.random,
       log: host.log,
       send: (osd, codec, body) => {
-        if (!this.#stopped && this.#map?.isUp(osd)) host.sendOsd(osd, codec, body);
+        if (this.#stopped || this.#map?.isUp(osd) !== true) return;
+        if (osd === host.whoami) this.#sendSelf(codec, body);
+        else host.sendOsd(osd, codec, body);
       },
       bulk: (osd, send) => this.#sendBulk(osd, send),
       commit: (ops, done) => this.#commit(ops, done),
@@ -186,7 +168,7 @@ export class Osd {
       }
       const temps = store.list(cid, firstTempKey, 4096).filter((key) => Buffer.compare(key, firstObjectKey) < 0);
       if (temps.length > 0) this.#commit(temps.map((key) => ({ op: 'remove', cid, key }) as const));
-      const pg = new Pg(meta, this.#env, from, this.#pgOptions(cid));
+      const pg = new Pg(meta, envFor(this.#env, id), viewFor(from, id), this.#pgOptions(cid));
       this.pgs.set(cid, pg);
     }
     if (maps.newest > 0) this.advanceTo(maps.newest);
@@ -239,7 +221,7 @@ export class Osd {
       for (let e = pg.core.map.epoch + 1; e <= epoch; e++) {
         const map = maps.get(e);
         if (map?.pool(pg.id.pool) === undefined) continue;
-        pg.advance(map);
+        pg.advance(viewFor(map, pg.id));
       }
     }
     const map = maps.get(epoch);
@@ -277,8 +259,9 @@ export class Osd {
       const pool = map.pool(id)!;
       if (pool.erasure) continue;
       for (let seed = 0; seed < pool.pgNum; seed++) {
-        const pg = { pool: id, seed };
-        if (map.place(pg).actingPrimary !== whoami || this.pgs.has(pgText(pg))) continue;
+        if (map.place({ pool: id, seed }).actingPrimary !== whoami) continue;
+        const pg = leadingPg(map, { pool: id, seed });
+        if (this.pgs.has(pgText(pg))) continue;
         const created = this.#host.maps.poolCreated(id);
         // Without its whole history it may exist elsewhere: its members tell us of it.
         if (created !== undefined) this.#createPg(pg, map, created);
@@ -287,47 +270,14 @@ export class Osd {
   }
 
   #createPg(pg: PgId, map: MapView, created: number): void {
-    const { maps } = this.#host;
-    const history: PgHistory = {
-      ...emptyPgHistory(),
-      epochCreated: created,
-      sameIntervalSince: created,
-      sameUpSince: created,
-      samePrimarySince: created,
-    };
-    const past: PastInterval[] = [];
-    let last = maps.get(created);
-    if (last === undefined) return;
-    let key = intervalKey(last, pg);
-    for (let epoch = created + 1; epoch <= map.epoch; epoch++) {
-      const next = maps.get(epoch);
-      if (next === undefined) continue;
-      const nextKey = intervalKey(next, pg);
-      if (isNewInterval(key, nextKey)) {
-        past.push({
-          first: history.sameIntervalSince,
-          last: epoch - 1,
-          up: [...key.up],
-          acting: [...key.acting],
-          upPrimary: key.upPrimary,
-          primary: key.actingPrimary,
-          maybeWentRw: maybeWentRw(key, history.sameIntervalSince, last),
-        });
-        history.sameIntervalSince = epoch;
-        if (key.up.length !== nextKey.up.length || key.up.some((osd, i) => osd !== nextKey.up[i]))
-          history.sameUpSince = epoch;
-        if (key.actingPrimary !== nextKey.actingPrimary) history.samePrimarySince = epoch;
-      }
-      key = nextKey;
-      last = next;
-    }
-    this.#makePg(pg, map, history, past);
+    const born = historySince(this.#host.maps, pg, created, map.epoch);
+    if (born !== undefined) this.#makePg(pg, map, born.history, born.past);
   }
 
   #makePg(id: PgId, map: MapView, history: PgHistory, past: readonly PastInterval[]): Pg {
     const cid = pgText(id);
     this.#remover.forget(cid);
-    const pg = Pg.create(id, this.#env, map, history, past, this.#pgOptions(cid));
+    const pg = Pg.create(id, envFor(this.#env, id), viewFor(map, id), history, past, this.#pgOptions(cid));
     this.pgs.set(cid, pg);
     return pg;
   }
@@ -414,6 +364,17 @@ export class Osd {
     }
   }
 
+  /** To another shard that lies here. */
+  #sendSelf<T>(codec: MessageCodec<T>, body: T): void {
+    const { whoami, clock } = this.#host;
+    const { front, data } = codec.encode(body, FEATURES_PACIFIC);
+    const { version, compat } = codec;
+    const bytes = { front: front.slice(), middle: emptyBytes, data: concatBytes(data ?? []).slice() };
+    const copy = codec.decode({ ...bytes, version, compat, features: FEATURES_PACIFIC }) as PgMessage;
+    const addrs = this.#map!.clusterAddrs(whoami);
+    clock.after(0, () => this.#stopped || this.onPeer(whoami, addrs, codec.type, copy));
+  }
+
   #sendBulk(osd: number, send: () => Promise<void>): void {
     const queue = this.#bulk.get(osd);
     if (queue !== undefined) {
@@ -427,7 +388,7 @@ export class Osd {
   async #runBulk(osd: number): Promise<void> {
     const queue = this.#bulk.get(osd)!;
     while (queue.length > 0 && !this.#stopped) {
-      await this.#host.drained(osd);
+      if (osd !== this.#host.whoami) await this.#host.drained(osd);
       await queue.shift()!();
     }
     this.#bulk.delete(osd);
@@ -455,82 +416,34 @@ export class Osd {
     return true;
   }
 
-  #peer(from: number, addrs: EntityAddrVec, type: number, m: PgMessage): void {
+  #peer(osd: number, addrs: EntityAddrVec, type: number, m: PgMessage): void {
     const map = this.#map!;
     if (!this.#everUp) return;
     // Another incarnation of that OSD sent it.
-    if (!map.isUp(from) || !sameAddrs(map.clusterAddrs(from), addrs) || map.upFrom(from) > m.epoch) return;
+    if (!map.isUp(osd) || !sameAddrs(map.clusterAddrs(osd), addrs) || map.upFrom(osd) > m.epoch) return;
     if (type === MOSDCopyGetReply.type) {
       this.#copyReads.onReply(m as MOSDCopyGetReply);
       return;
     }
-    const cid = pgText(m.pg);
-    const pg = this.pgs.get(cid) ?? this.#absent(from, type, m, map);
+    const from = senderOf(osd, m);
+    const pg = this.pgs.get(pgText(m.pg)) ?? this.#absent(from, type, m, viewFor(map, m.pg));
     if (pg === undefined || m.interval < pg.core.interval) return;
-    switch (type) {
-      case MOSDRepOp.type:
-        pg.onRepOp(from, m as MOSDRepOp);
-        break;
-      case MOSDRepOpReply.type:
-        pg.onRepOpReply(from, m as MOSDRepOpReply);
-        break;
-      case MOSDPGNotify.type:
-        pg.onNotify(from, m as MOSDPGNotify);
-        break;
-      case MOSDPGQuery.type:
-        pg.onQuery(from, m as MOSDPGQuery);
-        break;
-      case MOSDPGInfo.type:
-        pg.onInfo(from, m as MOSDPGInfo);
-        break;
-      case MOSDPGLog.type:
-        pg.onLog(from, m as MOSDPGLog);
-        break;
-      case MOSDPGRemove.type:
-        pg.onRemove(from);
-        break;
-      case MOSDPGPull.type:
-        pg.onPull(from, m as MOSDPGPull);
-        break;
-      case MOSDPGPush.type:
-        pg.onPush(from, m as MOSDPGPush);
-        break;
-      case MOSDPGPushReply.type:
-        pg.onPushReply(from, m as MOSDPGPushReply);
-        break;
-      case MOSDPGScan.type:
-        pg.onScan(from, m as MOSDPGScan);
-        break;
-      case MOSDPGBackfill.type:
-        pg.onBackfill(from, m as MOSDPGBackfill);
-        break;
-      case MOSDCopyGet.type:
-        pg.onCopyGet(m as MOSDCopyGet, (reply) => this.#env.send(from, MOSDCopyGetReply, reply));
-        break;
-      case MOSDScrubReserve.type:
-        pg.onScrubReserve(from, m as MOSDScrubReserve);
-        break;
-      case MOSDRepScrub.type:
-        pg.onRepScrub(from, m as MOSDRepScrub);
-        break;
-      case MOSDRepScrubMap.type:
-        pg.onRepScrubMap(from, m as MOSDRepScrubMap);
-        break;
-    }
+    deliver(pg, from, type, m, (reply) => this.#env.send(osd, MOSDCopyGetReply, reply));
   }
 
   /** A message about a PG that is not here: it may be ours to make, or to say that we have nothing. */
   #absent(from: number, type: number, m: PgMessage, map: MapView): Pg | undefined {
     const pool = map.pool(m.pg.pool);
     if (pool === undefined || m.pg.seed >= pool.pgNum) return undefined;
+    const env = envFor(this.#env, m.pg);
     const place = map.place(m.pg);
     if (type === MOSDPGQuery.type) {
       const query = m as MOSDPGQuery;
       const info = absentInfo(query.history);
       const head = { pg: m.pg, epoch: map.epoch, interval: query.history.sameIntervalSince };
-      if (query.kind === 'info') this.#env.send(from, MOSDPGNotify, { ...head, info, past: [] });
+      if (query.kind === 'info') env.send(from, MOSDPGNotify, { ...head, info, past: [] });
       else
-        this.#env.send(from, MOSDPGLog, {
+        env.send(from, MOSDPGLog, {
           ...head,
           info,
           log: { tail: info.logTail, head: info.lastUpdate, entries: [], dups: [] },
@@ -541,28 +454,13 @@ export class Osd {
       return undefined;
     }
     const activates = type === MOSDPGLog.type && (m as MOSDPGLog).activate !== 'no' && place.actingPrimary === from;
-    const tells = type === MOSDPGNotify.type && place.actingPrimary === this.#host.whoami;
+    const tells = type === MOSDPGNotify.type && place.actingPrimary === env.whoami;
     // Of an interval that is over: a copy made with it would speak in an interval that the others have left. They ask or tell again in the new one.
-    if (!(activates || tells) || !this.#intervalLasts(m.pg, m.epoch, map)) return undefined;
+    if (!(activates || tells) || !intervalLasts(this.#host.maps, m.pg, m.epoch, map.epoch)) return undefined;
     const { info, past } = m as MOSDPGLog | MOSDPGNotify;
-    const pg = this.#makePg(m.pg, map, historyNow(info.history, m.interval), past);
+    const pg = this.#makePg(m.pg, this.#map!, historyNow(info.history, m.interval), past);
     pg.settle();
     return pg;
-  }
-
-  /** Whether no interval of the PG began after `epoch`, as far as the maps that are kept here tell. */
-  #intervalLasts(pg: PgId, epoch: number, map: MapView): boolean {
-    const first = this.#host.maps.get(epoch);
-    if (first === undefined) return false;
-    let key = intervalKey(first, pg);
-    for (let e = epoch + 1; e <= map.epoch; e++) {
-      const next = this.#host.maps.get(e);
-      if (next === undefined) return false;
-      const nextKey = intervalKey(next, pg);
-      if (isNewInterval(key, nextKey)) return false;
-      key = nextKey;
-    }
-    return true;
   }
 
   // --- clients -----------------------------------------------------------------------------------------------------------------
@@ -588,7 +486,9 @@ export class Osd {
   #clientOp(client: OpClient, message: MOSDOpValue, tid: number, done: () => void): void {
     const map = this.#map!;
     if (message.epoch < map.epoch) this.#host.shareMaps(client, message.epoch);
-    const pg = this.pgs.get(pgText(message.pg));
+    // A client may not know of shards: it means the one that leads.
+    const shard = message.pg.shard;
+    const pg = this.pgs.get(pgText(shard < 0 ? leadingPg(map, message.pg) : message.pg));
     if (pg === undefined) {
       this.#host.log.debug('request for a PG that is not here', { pg: pgText(message.pg), epoch: message.epoch });
       // Not here: the client finds out where from its newer map, or sends again when the PG is made.
@@ -644,10 +544,11 @@ export class Osd {
   peers(): Set<number> {
     const out = new Set<number>();
     for (const pg of this.pgs.values()) {
-      for (const osd of pg.core.key.up) out.add(osd);
-      for (const osd of pg.core.key.acting) out.add(osd);
+      for (const member of pg.core.key.up) out.add(osdOf(member));
+      for (const member of pg.core.key.acting) out.add(osdOf(member));
     }
     out.delete(this.#host.whoami);
+    out.delete(noMember);
     return out;
   }
 
@@ -672,26 +573,3 @@ export class Osd {
 function historyNow(history: PgHistory, interval: number): PgHistory {
   return { ...history, sameIntervalSince: interval };
 }
-
-/** What OSDs say to each other about PGs, by message type. */
-export const peerCodecs: ReadonlyMap<number, MessageCodec<PgMessage>> = new Map(
-  [
-    MOSDRepOp,
-    MOSDRepOpReply,
-    MOSDPGNotify,
-    MOSDPGQuery,
-    MOSDPGInfo,
-    MOSDPGLog,
-    MOSDPGRemove,
-    MOSDPGPull,
-    MOSDPGPush,
-    MOSDPGPushReply,
-    MOSDPGScan,
-    MOSDPGBackfill,
-    MOSDCopyGet,
-    MOSDCopyGetReply,
-    MOSDScrubReserve,
-    MOSDRepScrub,
-    MOSDRepScrubMap,
-  ].map((codec) => [codec.type, codec as unknown as MessageCodec<PgMessage>]),
-);

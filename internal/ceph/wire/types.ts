@@ -330,6 +330,8 @@ export function compareHObject(a: HObject, b: HObject): number {
 export interface PgId {
   pool: number;
   seed: number;
+  /** Which shard of an erasure-coded PG; undefined or negative: the PG as a whole. */
+  shard?: number;
 }
 
 export function encodePg(e: Encoder, pg: PgId): void {
@@ -342,13 +344,16 @@ export function decodePg(d: Decoder): PgId {
   d.skip(4);
   return pg;
 }
-/** `1.2f`. */
+/** `1.2f`, of a shard `1.2fs0`. */
 export function pgText(pg: PgId): string {
-  return `${pg.pool}.${pg.seed.toString(16)}`;
+  const text = `${pg.pool}.${pg.seed.toString(16)}`;
+  return pg.shard === undefined || pg.shard < 0 ? text : `${text}s${pg.shard}`;
 }
 export function parsePg(text: string): PgId | undefined {
-  const match = /^(\d+)\.([0-9a-f]{1,8})$/.exec(text);
-  return match === null ? undefined : { pool: Number(match[1]), seed: Number.parseInt(match[2]!, 16) };
+  const match = /^(\d+)\.([0-9a-f]{1,8})(?:s(\d{1,3}))?$/.exec(text);
+  if (match === null) return undefined;
+  const pg = { pool: Number(match[1]), seed: Number.parseInt(match[2]!, 16) };
+  return match[3] === undefined ? pg : { ...pg, shard: Number(match[3]) };
 }
 export function comparePg(a: PgId, b: PgId): number {
   return a.pool - b.pool || a.seed - b.seed;

@@ -12,7 +12,8 @@ import { MOSDAlive, MOSDPGTemp } from '../../wire/messages/osd_mon.ts';
 import { MOSDRepOp, MOSDRepOpReply, type PgMessage } from '../../wire/messages/osd_osd.ts';
 import { addrV2, type EntityAddrVec, type PgId, pgText } from '../../wire/types.ts';
 import type { MapView, Placement, PoolView } from '../map-view.ts';
-import { type MapHistory, Osd, type OsdHost } from '../osd.ts';
+import { Osd, type OsdHost } from '../osd.ts';
+import type { MapHistory } from '../pg-birth.ts';
 import type { OpClient } from '../op-request.ts';
 import { defaultScrubOptions, type ScrubOptions } from '../scrub-schedule.ts';
 

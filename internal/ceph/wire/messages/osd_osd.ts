@@ -12,13 +12,11 @@ import {
   decodeAddrVec,
   decodeEVersion,
   decodeHObject,
-  decodePg,
   type EntityAddrVec,
   type EVersion,
   encodeAddrVec,
   encodeEVersion,
   encodeHObject,
-  encodePg,
   type HObject,
   type PgId,
 } from '../types.ts';
@@ -60,17 +58,29 @@ export const MSG_OSD_PG_INFO = 132;
 
 /** What every message about a PG begins with. */
 export interface PgMessage {
+  /** In an erasure-coded pool with the receiver's shard. */
   pg: PgId;
+  /** The sender's shard, there. */
+  fromShard?: number;
   epoch: number;
   interval: number;
 }
 
+/** A `pg_t`; the shards lie where it once had a preferred OSD (-1: none). */
 export function encodeHead(e: Encoder, m: PgMessage): void {
-  encodePg(e, m.pg);
+  const { pool, seed, shard } = m.pg;
+  e.u8(1).u64(pool).u32(seed);
+  e.s32(shard === undefined ? -1 : (shard << 8) | (m.fromShard ?? 0));
   e.u32(m.epoch).u32(m.interval);
 }
 export function decodeHead(d: Decoder): PgMessage {
-  return { pg: decodePg(d), epoch: d.u32(), interval: d.u32() };
+  const version = d.u8();
+  if (version !== 1) throw new DecodeError(`pg_t: version ${version}`);
+  const pg = { pool: d.s64(), seed: d.u32() };
+  const shards = d.s32();
+  const head = { pg, epoch: d.u32(), interval: d.u32() };
+  if (shards < 0) return head;
+  return { ...head, pg: { ...pg, shard: shards >> 8 }, fromShard: shards & 255 };
 }
 
 export function pgCodec<T extends PgMessage>(
