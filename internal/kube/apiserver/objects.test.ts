@@ -509,7 +509,11 @@ describe('eviction', () => {
     expect(refused.status).toBe(429);
     expect(refused.body.details.causes[0].reason).toBe('DisruptionBudget');
     await server.call('DELETE', '/apis/policy/v1/namespaces/t/poddisruptionbudgets/b');
-    expect((await server.call('POST', `${ns}/pods/e/eviction`, eviction)).status).toBe(201);
+    const other = await server.call('POST', `${ns}/pods/e/eviction`, { ...eviction, apiVersion: 'policy/v2' });
+    expect(other.status).toBe(400);
+    // As kubectl 1.20 sends it.
+    const beta = { ...eviction, apiVersion: 'policy/v1beta1' };
+    expect((await server.call('POST', `${ns}/pods/e/eviction`, beta)).status).toBe(201);
     const dying = (await server.call('GET', `${ns}/pods/e`)).body;
     expect(dying.metadata.deletionTimestamp).toBeDefined();
     expect(dying.status.conditions.find((c: { type: string }) => c.type === 'DisruptionTarget').status).toBe('True');

@@ -159,6 +159,8 @@ export async function evict(context: RequestContext): Promise<Status> {
     { group: 'policy', version: 'v1', kind: 'Eviction', schema: 'io.k8s.api.policy.v1.Eviction' },
     await context.body(),
     parameters.fieldValidation,
+    // Clients from before 1.22 send it (pkg/registry/core/pod/storage/eviction.go, AcceptsGroupVersion).
+    'policy/v1beta1',
   );
   const name = String(getPath(eviction, 'metadata', 'name') ?? info.name);
   if (name !== info.name) throw badRequest('name in URL does not match name in Eviction object');

@@ -3,7 +3,7 @@ import { DecodeError } from '../../base/bytes.ts';
 import { randomName } from '../../base/random.ts';
 import { apiVersionOf, type KindInfo } from '../api/kinds.ts';
 import { beforeCreate, beforeUpdate, fillDefaults, ignoredFields } from '../api/lifecycle.ts';
-import { type Decoded, decodeBody, decodeObject } from '../machinery/decode.ts';
+import { type Decoded, decodeBody, decodeObject, type ExpectedType } from '../machinery/decode.ts';
 import { cloneJson, isObject, type Json, jsonEqual, type JsonObject } from '../machinery/json.ts';
 import { type FieldManagement, serverSideApply, trackUpdate } from '../machinery/managedfields.ts';
 import { applyJsonPatch, applyMergePatch, applyStrategicMergePatch } from '../machinery/patch.ts';
@@ -53,14 +53,19 @@ export function management(context: RequestContext, parameters: WriteParameters)
   };
 }
 
-/** Decodes a body of this kind: default kind and apiVersion, then they must match. */
+/** Decodes a body of this kind: default kind and apiVersion, then they must match; `alsoVersion` is another apiVersion of the same structure. */
 export function decodeKind(
   context: RequestContext,
   kind: Pick<KindInfo, 'group' | 'version' | 'kind' | 'schema' | 'custom'>,
   body: Uint8Array,
   fieldValidation: WriteParameters['fieldValidation'],
+  alsoVersion?: string,
 ): JsonObject {
-  const expect = { apiVersion: apiVersionOf(kind), kind: kind.kind };
+  const expect = {
+    apiVersion: apiVersionOf(kind),
+    kind: kind.kind,
+    ...(alsoVersion === undefined ? {} : { alsoVersion }),
+  };
   const decoded = decodeAny(context, bodySchema(kind), body, fieldValidation, expect);
   return accept(context, kind, pruneDecoded(kind, decoded, fieldValidation, context.core.schemas));
 }
@@ -76,7 +81,7 @@ export function decodeAny(
   schema: string,
   body: Uint8Array,
   fieldValidation: WriteParameters['fieldValidation'],
-  expect?: { apiVersion: string; kind: string },
+  expect?: ExpectedType,
 ): Decoded {
   const media = mediaType(context.headers.get('content-type'));
   const options = {

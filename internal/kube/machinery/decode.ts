@@ -9,13 +9,21 @@ import { parseYaml } from './yaml-text.ts';
 /** The `fieldValidation` query parameter; Warn is the server's default. */
 export type FieldValidation = 'Ignore' | 'Warn' | 'Strict';
 
+/** What the object must say that it is; what it does not say is filled in. */
+export interface ExpectedType {
+  apiVersion: string;
+  kind: string;
+  /** Another apiVersion with the same structure, which is taken as this one. */
+  alsoVersion?: string;
+}
+
 export interface DecodeOptions {
   /** Definition to decode into; undefined keeps every field (unstructured). */
   schema?: string;
   source: SchemaSource;
   fieldValidation: FieldValidation;
   /** What the endpoint expects: filled in when the body leaves it out, refused with 400 when it differs. */
-  expect?: { apiVersion: string; kind: string };
+  expect?: ExpectedType;
   /** Takes the paths of fields that the schema does not name, in place of a complaint about each. */
   undeclared?: string[];
   /** Paths name elements of keyed lists by their keys, as server-side apply does: `containers[name="c"]`. */
@@ -97,13 +105,14 @@ function decodeWith(value: unknown, duplicates: string[], options: DecodeOptions
   return finish(decoded, [...unknown, ...duplicates], options);
 }
 
-function checkType(object: JsonObject, expect: { apiVersion: string; kind: string }): void {
+function checkType(object: JsonObject, expect: ExpectedType): void {
   if (object.apiVersion === undefined || object.apiVersion === '') object.apiVersion = expect.apiVersion;
   if (object.kind === undefined || object.kind === '') object.kind = expect.kind;
   if (object.kind !== expect.kind)
     throw badRequest(
       `${showJson(object.kind)} in version ${JSON.stringify(versionOf(object.apiVersion))} cannot be handled as a ${expect.kind}: the kinds do not match`,
     );
+  if (expect.alsoVersion === object.apiVersion) object.apiVersion = expect.apiVersion;
   if (object.apiVersion !== expect.apiVersion)
     throw badRequest(
       `the API version in the data (${showJson(object.apiVersion)}) does not match the expected API version (${expect.apiVersion})`,
@@ -121,7 +130,7 @@ function finish(object: JsonObject, complaints: string[], options: DecodeOptions
   throw cannotHandle(options.expect, `strict decoding error: ${complaints.slice(0, 50).join(', ')}`);
 }
 
-function cannotHandle(expect: { apiVersion: string; kind: string } | undefined, why: string): Error {
+function cannotHandle(expect: ExpectedType | undefined, why: string): Error {
   if (expect === undefined) return badRequest(why);
   return badRequest(
     `${expect.kind} in version ${JSON.stringify(versionOf(expect.apiVersion))} cannot be handled as a ${expect.kind}: ${why}`,

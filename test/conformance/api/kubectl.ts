@@ -1,6 +1,6 @@
 /** Unmodified kubectl: the one on PATH, or Debian's (`test/setup/kubectl.sh`). */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { kubeconfig } from '../../../internal/pki/kubeconfig.ts';
@@ -8,11 +8,18 @@ import type { Cluster } from './harness.ts';
 
 const root = join(import.meta.dirname, '../../..');
 
-function program(): string {
-  if (spawnSync('kubectl', ['version', '--client']).status === 0) return 'kubectl';
-  const made = spawnSync('sh', ['test/setup/kubectl.sh', '.cache/bin'], { cwd: root, encoding: 'utf8' });
+/** `current`: the one on PATH, else Debian 13's (1.32); `1.20`: Debian 12's. */
+export type Client = 'current' | '1.20';
+export const clients: readonly Client[] = ['current', '1.20'];
+
+function program(client: Client): string {
+  if (client === 'current' && spawnSync('kubectl', ['version', '--client']).status === 0) return 'kubectl';
+  const debian = client === 'current' ? '13' : '12';
+  const file = join(root, `.cache/bin/kubectl-${debian}`);
+  if (existsSync(file)) return file;
+  const made = spawnSync('sh', ['test/setup/kubectl.sh', '.cache/bin', debian], { cwd: root, encoding: 'utf8' });
   if (made.status !== 0) throw new Error(`no kubectl: ${made.stderr}`);
-  return join(root, '.cache/bin/kubectl-13');
+  return file;
 }
 
 export interface Output {
@@ -34,11 +41,12 @@ export class Kubectl {
   readonly directory = mkdtempSync(`${tmpdir()}/conformance-kubectl-`);
   /** A file with the certificate that the server is known by. */
   readonly authority = join(this.directory, 'ca.pem');
-  readonly #program = program();
+  readonly #program: string;
   readonly #env: NodeJS.ProcessEnv;
   readonly #started: ChildProcess[] = [];
 
-  constructor(cluster: Cluster) {
+  constructor(cluster: Cluster, client: Client = 'current') {
+    this.#program = program(client);
     writeFileSync(this.authority, cluster.server.pki.serverCa.cert);
     this.#env = { ...process.env, KUBECONFIG: writeKubeconfig(this.directory, cluster), HOME: this.directory };
   }

@@ -1,6 +1,5 @@
 /** Unmodified kubectl with workloads: every controller and the scheduler run, the kubelets of two nodes are fake. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { makeSigningRequest } from '../../../internal/pki/certificates.ts';
 import { Cluster, eventually } from '../api/harness.ts';
 import { Kubectl } from '../api/kubectl.ts';
 import { FakeKubelets } from './fake-kubelets.ts';
@@ -151,50 +150,6 @@ describe('kubectl and workloads', () => {
     );
   });
 
-  test('certificate: approve and deny', async () => {
-    const { request } = await makeSigningRequest('jane');
-    const lines = Buffer.from(request)
-      .toString('base64')
-      .match(/.{1,64}/g)!;
-    const pem = `-----BEGIN CERTIFICATE REQUEST-----\n${lines.join('\n')}\n-----END CERTIFICATE REQUEST-----\n`;
-    for (const name of ['jane', 'joe'])
-      await kubectl.must(
-        ['apply', '-f', '-'],
-        JSON.stringify({
-          apiVersion: 'certificates.k8s.io/v1',
-          kind: 'CertificateSigningRequest',
-          metadata: { name },
-          spec: {
-            request: Buffer.from(pem).toString('base64'),
-            signerName: 'example.com/signer',
-            usages: ['client auth'],
-          },
-        }),
-      );
-    expect(await kubectl.must(['get', 'csr', 'jane'])).toMatch(
-      /jane +\d+s +example\.com\/signer +admin +<none> +Pending/,
-    );
-    await kubectl.must(['certificate', 'approve', 'jane']);
-    await kubectl.must(['certificate', 'deny', 'joe']);
-    expect(await kubectl.must(['get', 'csr'])).toMatch(/jane .* Approved\n[\s\S]*joe .* Denied/);
-  });
-
-  test('--raw, and the forms that objects are printed in', async () => {
-    expect(await kubectl.must(['get', '--raw', '/readyz'])).toBe('ok');
-    expect(await kubectl.must(['get', '--raw', '/readyz?verbose'])).toContain('[+]ping ok');
-    const map = JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'raw' }, data: { a: 'b' } });
-    const maps = `/api/v1/namespaces/${namespace}/configmaps`;
-    await kubectl.must(['create', '--raw', maps, '-f', '-'], map);
-    expect(JSON.parse(await kubectl.must(['get', '--raw', `${maps}/raw`])).data).toEqual({ a: 'b' });
-    expect(await must('get', 'cm', 'raw', '-o', 'name')).toBe('configmap/raw\n');
-    expect(await must('get', 'cm', 'raw', '-o', 'yaml')).toMatch(/^apiVersion: v1\ndata:\n {2}a: b\nkind: ConfigMap\n/);
-    expect(JSON.parse(await must('get', 'cm', 'raw', '-o', 'json')).kind).toBe('ConfigMap');
-    expect(await must('get', 'cm', 'raw', '-o', 'go-template={{.data.a}}')).toBe('b');
-    expect(await must('get', 'cm', 'raw', '--no-headers')).toMatch(/^raw +1 +\d+s\n$/);
-    await kubectl.must(['delete', '--raw', `${maps}/raw`]);
-    expect(await kubectl.refused(own('get', 'cm', 'raw'))).toContain('configmaps "raw" not found');
-  });
-
   test('wait for a pod to be ready and to go; replace --force; a grace period', async () => {
     await must('run', 'one', '--image=x');
     expect(await must('wait', 'pod/one', '--for=condition=Ready', '--timeout=20s')).toContain('condition met');
@@ -206,5 +161,49 @@ describe('kubectl and workloads', () => {
     await must('wait', 'pod/one', '--for=delete', '--timeout=20s');
     await must('delete', 'ns', namespace, '--timeout=60s');
     expect(await kubectl.refused(['get', 'ns', namespace])).toContain(`namespaces "${namespace}" not found`);
+  });
+});
+
+describe("Debian 12's kubectl and workloads", () => {
+  let old: Kubectl;
+  let namespace: string;
+  beforeAll(async () => {
+    old = new Kubectl(cluster, '1.20');
+    namespace = await cluster.namespace();
+  });
+  afterAll(() => old.close());
+  const must = (...args: string[]): Promise<string> => old.must(['-n', namespace, ...args]);
+  const jsonpath = (what: string, path: string): Promise<string> => must('get', what, '-o', `jsonpath={${path}}`);
+  const ended = (name: string): Promise<string> => must('rollout', 'status', name, '--timeout=30s');
+
+  test('rollout: set image, history, undo, pause, resume, restart', async () => {
+    await must('create', 'deployment', 'web', '--image=one', '--replicas=2');
+    expect(await ended('deploy/web')).toContain('successfully rolled out');
+    await must('set', 'image', 'deploy/web', 'one=two');
+    await ended('deploy/web');
+    expect(await must('rollout', 'history', 'deploy/web')).toMatch(/\n1 +<none>\n2 +<none>\n/);
+    await must('rollout', 'undo', 'deploy/web');
+    await ended('deploy/web');
+    expect(await jsonpath('deploy/web', '.spec.template.spec.containers[0].image')).toBe('one');
+    await must('rollout', 'pause', 'deploy/web');
+    await must('rollout', 'resume', 'deploy/web');
+    await must('rollout', 'restart', 'deploy/web');
+    await ended('deploy/web');
+    expect(await jsonpath('pods', '.items[*].status.phase')).toMatch(/^Running Running/);
+  });
+
+  test('drain empties a node; delete in the background, and what is orphaned stays', async () => {
+    const nodes = async (): Promise<string[]> => (await jsonpath('pods', '.items[*].spec.nodeName')).split(' ');
+    const [busy, other] = (await nodes()).includes('n1') ? ['n1', 'n2'] : ['n2', 'n1'];
+    expect(await old.must(['drain', busy!, '--timeout=60s'])).toContain(`node/${busy} evicted`);
+    await ended('deploy/web');
+    expect(new Set(await nodes())).toEqual(new Set([other]));
+    await old.must(['uncordon', busy!]);
+    await must('delete', 'deploy', 'web', '--cascade=orphan');
+    await eventually('the sets have no owner', async () => {
+      return (await jsonpath('rs', '.items[*].metadata.ownerReferences')) === '';
+    });
+    await must('delete', 'rs', '--all', '--cascade=background');
+    await eventually('no pod is left', async () => (await jsonpath('pods', '.items[*].metadata.name')) === '');
   });
 });
