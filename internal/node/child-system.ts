@@ -6,6 +6,7 @@ import type { Config } from '../config/config.ts';
 import { nodePaths } from '../config/paths.ts';
 import type { FromRole, ToRole } from './ipc.ts';
 import { nodeClock } from '../base/last-time-system.ts';
+import { giveBackWhenQuiet } from './quiet-system.ts';
 import { roleEntry } from './role-table.ts';
 
 const healthEveryMs = 2000;
@@ -79,6 +80,7 @@ export async function runRoleProcess(instance: string, configFile: string): Prom
     fail('start failed', error);
   }
   tell({ t: 'ready' });
+  giveBackWhenQuiet();
   for (;;) {
     await new Promise((resolve) => setTimeout(resolve, healthEveryMs));
     if (handle) tell({ t: 'health', ...handle.health() });
