@@ -31,6 +31,7 @@ import { aggregatedOpenApi } from './aggregation/documents.ts';
 import type { AuditPolicy } from './audit/policy.ts';
 import type { AuditSink } from './audit/trail.ts';
 import { AtRest } from './encryption/at-rest.ts';
+import { FlowObjects } from './flow-control/flow-objects.ts';
 import { KubeletClient } from './kubelet-client-shell.ts';
 import { type Listener, listen } from './listener-server.ts';
 import { Lookups } from './lookups.ts';
@@ -208,6 +209,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       log,
       client: () => requestHeaderClient,
     });
+  const flowObjects = new FlowObjects({ flow: app.flow, caller, kinds: live, registry, hub, clock, log });
   const endpoints = new ServerEndpoints({
     store,
     caller,
@@ -228,9 +230,11 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       requestHeaderCa: pki.requestHeaderCa,
       now: clock.now(),
     });
+    await flowObjects.start();
     await aggregator?.start();
     await endpoints.start();
   } catch (error) {
+    await flowObjects.close();
     rbac.close();
     custom?.close();
     configurations.close();
@@ -264,6 +268,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     notReady: () => (started ? '' : 'default roles are not written yet'),
     async close() {
       await endpoints.close();
+      await flowObjects.close();
       compactor.close();
       rbac.close();
       custom?.close();

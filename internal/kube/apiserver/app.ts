@@ -16,6 +16,7 @@ import { documentHandlers, type DocumentOptions, openapiV3 } from './documents.t
 import type { AtRest } from './encryption/at-rest.ts';
 import { encryptionPath } from './encryption/actions.ts';
 import { serveEncryption } from './encryption/endpoint.ts';
+import { FlowControl } from './flow-control/flow-control.ts';
 import { Metrics } from './metrics.ts';
 import { decodeProtobuf } from './protobuf/decode.ts';
 import { proxyTarget } from './proxy.ts';
@@ -23,7 +24,6 @@ import { forward, type ProxyTarget } from './proxy-client.ts';
 import { errorStatus, type Reply, statusReply, textReply, toResponse } from './reply.ts';
 import { parseRequest, type RequestInfo } from './request-info.ts';
 import { pathNotFound, serveResource, subresourceOf } from './resources.ts';
-import { Seats } from './seats.ts';
 import { bodySchema } from './write.ts';
 
 /** What a transport passes with a request. */
@@ -66,6 +66,9 @@ export interface AppOptions extends Omit<DocumentOptions, 'metrics'> {
 /** Paths that must answer before anybody can be asked who may see them. */
 const alwaysAllowed = new Set(['/healthz', '/livez', '/readyz']);
 
+/** Subresources that may be open for hours. */
+const longSubresources = new Set(['attach', 'exec', 'log', 'portforward', 'proxy']);
+
 export interface Authorized {
   readonly info: RequestInfo;
   readonly user: UserInfo;
@@ -79,13 +82,14 @@ export class ApiApp {
   readonly #handlers: ReturnType<typeof documentHandlers>;
   readonly #hono = new Hono<{ Bindings: ApiEnv }>();
   readonly metrics = new Metrics();
-  readonly #seats = new Seats();
+  readonly flow: FlowControl;
   #extension: Extension | undefined;
 
   constructor(options: AppOptions) {
     this.#core = options.core;
     this.#nodes = options.nodes;
     this.#options = options;
+    this.flow = new FlowControl(options.core.clock);
     this.#handlers = documentHandlers(options.core, { ...options, metrics: () => this.#metricsText() });
     this.#hono.all('*', async (c) =>
       toResponse(await this.#serve(c.req.raw, c.env), c.env.raw === true, c.req.raw.signal),
@@ -107,16 +111,16 @@ export class ApiApp {
   #metricsText(): string {
     const { hub, registry } = this.#core;
     const status = registry.store.status();
-    this.metrics.inflight = this.#seats.taken;
-    return this.metrics.text({
+    this.metrics.inflight = this.flow.executing;
+    const gauges = this.metrics.text({
       apiserver_watchers: hub.subscribers,
-      apiserver_flowcontrol_rejected_requests_total: this.#seats.refused,
       ...this.#options.audit?.sink.counts?.(),
       apiserver_store_revision: status.revision,
       apiserver_store_keys: status.keys,
       apiserver_store_database_bytes: status.databaseBytes,
       apiserver_store_written_bytes: status.bytesWritten,
     });
+    return gauges + this.flow.metricsText();
   }
 
   async #serve(request: Request, env: ApiEnv): Promise<Reply> {
@@ -124,20 +128,21 @@ export class ApiApp {
     let info: RequestInfo | undefined;
     let trail: AuditTrail | undefined;
     let reply: Reply;
+    const headers: Record<string, string> = {};
     const id = auditId(request.headers, this.#core.random);
     try {
       const url = new URL(request.url);
       info = parseRequest(request.method, url.pathname, url.searchParams);
       if (info === undefined) throw badRequest('the path is not valid percent-encoding');
       trail = this.#trail(request, env, url, info, id);
-      reply = await this.#answer(request, env, url, info, trail);
+      reply = await this.#answer(request, env, url, info, trail, headers);
     } catch (error) {
       const status = errorStatus(error, this.#core.log, `${request.method} ${request.url.slice(0, 300)}`);
       reply = statusReply(status);
     }
     if (trail !== undefined) reply = trail.answered(reply);
     // Callers in this process do not look for it.
-    if (env.identity === undefined) reply.headers['audit-id'] = id;
+    if (env.identity === undefined) Object.assign(reply.headers, headers, { 'audit-id': id });
     const known = info?.isResource === true && this.#kind(info) !== undefined;
     const seconds = (this.#core.clock.monotonic() - started) / 1000;
     this.metrics.count(info?.verb ?? '', known ? info!.group : '', known ? info!.resource : '', reply.status, seconds);
@@ -257,12 +262,17 @@ export class ApiApp {
     url: URL,
     info: RequestInfo,
     trail: AuditTrail | undefined,
+    headers: Record<string, string>,
   ): Promise<Reply> {
     const user = await this.authorize(request, env, info, trail);
-    const long = info.verb === 'watch' || info.subresource === 'log' || info.subresource === 'exec';
-    if (long || env.identity !== undefined || alwaysAllowed.has(info.path))
-      return this.#handle(request, env, url, info, user, trail);
-    return this.#seats.run(user, info, () => this.#handle(request, env, url, info, user, trail));
+    const handle = (): Promise<Reply> => this.#handle(request, env, url, info, user, trail);
+    // What runs long holds no seat; a watch has one until it is set up. Callers in this process are part of what has to go on.
+    if (env.identity !== undefined || longSubresources.has(info.subresource)) return handle();
+    const found = this.flow.classify(user, info);
+    headers['x-kubernetes-pf-flowschema-uid'] = found.schema.uid;
+    headers['x-kubernetes-pf-prioritylevel-uid'] = found.level.uid;
+    if (alwaysAllowed.has(info.path)) return handle();
+    return this.flow.run(found, user, info, () => request.signal, handle);
   }
 
   async #handle(

@@ -1,7 +1,5 @@
 import { describe, expect, test } from 'vitest';
 import type { JsonObject } from '../machinery/json.ts';
-import { parseRequest } from '../apiserver/request-info.ts';
-import { isSystem, Seats } from '../apiserver/seats.ts';
 import { bootstrapUser } from './bootstrap-tokens.ts';
 import { forwardedUser, forwardingHeaders } from './front-proxy.ts';
 
@@ -64,33 +62,4 @@ test('front proxy: what is said of a user is read back the same', () => {
   for (const [name, value] of forwardingHeaders(user)) headers.append(name, value);
   expect(forwardedUser(headers)).toEqual(user);
   expect(forwardedUser(new Headers({ 'X-Remote-Group': 'system:masters' }))).toBeUndefined();
-});
-
-test('seats: when users have taken theirs, nodes and leases still get in; an answer frees the seat', async () => {
-  const seats = new Seats();
-  const info = (method: string, path: string) => parseRequest(method, path, new URLSearchParams())!;
-  const pods = info('POST', '/api/v1/namespaces/default/pods');
-  const lease = info('PUT', '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/a');
-  const alice = { name: 'alice', groups: ['system:authenticated'] };
-  const node = { name: 'system:node:a', groups: ['system:nodes', 'system:authenticated'] };
-  expect([isSystem(alice, pods), isSystem(alice, lease), isSystem(node, pods)]).toEqual([false, true, true]);
-  const held: (() => void)[] = [];
-  const waiting: Promise<void>[] = [];
-  let refused: unknown;
-  for (let i = 0; i < 500 && refused === undefined; i++)
-    waiting.push(
-      seats
-        .run(alice, pods, () => new Promise<void>((resolve) => held.push(resolve)))
-        .catch((error: unknown) => {
-          refused = error;
-        }),
-    );
-  await Promise.resolve();
-  expect(refused).toMatchObject({ status: { code: 429, details: { retryAfterSeconds: 1 } } });
-  await expect(seats.run(node, pods, async () => 'in')).resolves.toBe('in');
-  await expect(seats.run(alice, lease, async () => 'in')).resolves.toBe('in');
-  for (const free of held) free();
-  await Promise.all(waiting);
-  await expect(seats.run(alice, pods, async () => 'in')).resolves.toBe('in');
-  expect(seats.taken).toBe(0);
 });

@@ -10,14 +10,14 @@ afterAll(() => cluster.close());
 
 const groupVersion = 'flowcontrol.apiserver.k8s.io/v1';
 
-const dangling = { type: 'Dangling', status: 'True', reason: 'Test', message: 'set by the test' };
-const condition = (type: string): Any => ({ ...dangling, type, lastTransitionTime: '2026-01-01T00:00:00Z' });
+const given = { status: 'True', reason: 'Test', message: 'set by the test' };
+const condition = (type: string): Any => ({ ...given, type, lastTransitionTime: '2026-01-01T00:00:00Z' });
 const status: StatusOf = {
-  patch: { conditions: [condition('Dangling')] },
+  patch: { conditions: [condition('Patched')] },
   change: (object) => {
     object.status = { conditions: [...(object.status?.conditions ?? []), condition('Updated')] };
   },
-  check: ({ conditions }) => expect(conditions).toContainEqual(condition('Dangling')),
+  check: ({ conditions }) => expect(conditions).toContainEqual(condition('Patched')),
 };
 
 test('conformance: apf-flowschema-api: discovery, every verb and the status of flow schemas', async () => {
