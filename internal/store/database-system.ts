@@ -1,7 +1,7 @@
 import { Database as Sqlite, type Statement } from 'bun:sqlite';
 import * as fs from 'node:fs';
 import { errorCode } from '../base/errors.ts';
-import type { Alarm, AlarmType } from './api.ts';
+import type { Alarm, AlarmType, KeyValue } from './api.ts';
 import { CompactedError, FutureRevisionError, StoreDamagedError } from './errors.ts';
 import { VersionHash } from './hash.ts';
 import { inRange, type KeyRange, type KeyText, keyBytes, keyText } from './keys.ts';
@@ -20,9 +20,13 @@ const compactStepKeys = 500;
 type Cell = Uint8Array | number | string | null;
 type Row = Cell[];
 
+/** The engine makes objects of rows cheaper than anything can that is done with them here. */
+const fields = (table: string): string =>
+  `${table}.key, value, create_rev AS createRevision, ${table}.seq >> ${subBits} AS modRevision, version, lease`;
+
 const columns = `key, seq >> ${subBits}, seq & ${maxSub}, create_rev, version, lease, value`;
-const inBounds = (key: string): string => `${key} >= ?1 AND (?2 IS NULL OR ${key} < ?2)`;
-const newest = `SELECT max(seq) AS s FROM kv WHERE ${inBounds('key')} AND seq < ((?3 + 1) << ${subBits}) GROUP BY key`;
+const newest = (within: string): string =>
+  `SELECT max(seq) AS s FROM kv WHERE ${within} AND seq < ((?3 + 1) << ${subBits}) GROUP BY key`;
 
 /**
  * The state on disk: one sqlite file in WAL mode. Commits are not synced (the log is the truth); a checkpoint syncs the WAL before it copies
@@ -33,10 +37,10 @@ export class Database implements Rows {
   readonly #path: string;
   readonly #db: Sqlite;
   readonly #get: Statement;
-  readonly #live: Statement;
-  readonly #count: Statement;
-  readonly #liveAt: Statement;
-  readonly #countAt: Statement;
+  readonly #live: RangeStatement;
+  readonly #count: RangeStatement;
+  readonly #liveAt: RangeStatement;
+  readonly #countAt: RangeStatement;
   readonly #changed: Statement;
   readonly #revision: Statement;
   readonly #history: Statement;
@@ -66,14 +70,24 @@ export class Database implements Rows {
       `SELECT ${columns} FROM kv WHERE key = ?1 AND seq < ((?2 + 1) << ${subBits}) ORDER BY seq DESC LIMIT 1`,
     );
     // CROSS JOIN: `live` is walked, in the order of its keys.
-    this.#live = db.prepare(
-      `SELECT ${columns.replaceAll(/\b(key|seq)\b/g, 'kv.$1')} FROM live CROSS JOIN kv ON kv.seq = live.seq WHERE ${inBounds('live.key')} ORDER BY live.key LIMIT ?3`,
+    this.#live = new RangeStatement(
+      db,
+      'live.key',
+      (within) =>
+        `SELECT ${fields('kv')} FROM live CROSS JOIN kv ON kv.seq = live.seq WHERE ${within} ORDER BY live.key LIMIT ?3`,
     );
-    this.#count = db.prepare(`SELECT count(*) FROM live WHERE ${inBounds('key')}`);
-    this.#liveAt = db.prepare(
-      `SELECT ${columns} FROM (${newest}) JOIN kv ON kv.seq = s WHERE version > 0 ORDER BY key LIMIT ?4`,
+    this.#count = new RangeStatement(db, 'key', (within) => `SELECT count(*) FROM live WHERE ${within}`);
+    this.#liveAt = new RangeStatement(
+      db,
+      'key',
+      (within) =>
+        `SELECT ${fields('kv')} FROM (${newest(within)}) JOIN kv ON kv.seq = s WHERE version > 0 ORDER BY key LIMIT ?4`,
     );
-    this.#countAt = db.prepare(`SELECT count(*) FROM (${newest.replace('AS s', ', version AS v')} HAVING v > 0)`);
+    this.#countAt = new RangeStatement(
+      db,
+      'key',
+      (within) => `SELECT count(*) FROM (${newest(within).replace('AS s', ', version AS v')} HAVING v > 0)`,
+    );
     this.#changed = db.prepare(
       `SELECT key, version FROM kv WHERE seq >= ((?1 + 1) << ${subBits}) ORDER BY seq LIMIT ?2`,
     );
@@ -144,12 +158,12 @@ export class Database implements Rows {
     }
   }
 
-  live(range: KeyRange, limit: number): Version[] {
-    return (this.#live.values(...bounds(range), limit || -1) as Row[]).map(version);
+  live(range: KeyRange, limit: number): KeyValue[] {
+    return keyValues(this.#live.of(range).all(...bounds(range), limit || -1));
   }
 
   count(range: KeyRange): number {
-    return (this.#count.values(...bounds(range)) as Row[])[0]![0] as number;
+    return (this.#count.of(range).values(...bounds(range)) as Row[])[0]![0] as number;
   }
 
   changed(range: KeyRange, afterRevision: number, most: number): ChangedKey[] | undefined {
@@ -162,13 +176,12 @@ export class Database implements Rows {
       .sort((a, b) => (a.key < b.key ? -1 : 1));
   }
 
-  liveAt(range: KeyRange, atRevision: number, limit: number): Version[] {
-    const rows = this.#liveAt.values(...bounds(range), Math.min(atRevision, anyRevision), limit || -1) as Row[];
-    return rows.map(version);
+  liveAt(range: KeyRange, atRevision: number, limit: number): KeyValue[] {
+    return keyValues(this.#liveAt.of(range).all(...bounds(range), Math.min(atRevision, anyRevision), limit || -1));
   }
 
   countAt(range: KeyRange, atRevision: number): number {
-    const rows = this.#countAt.values(...bounds(range), Math.min(atRevision, anyRevision)) as Row[];
+    const rows = this.#countAt.of(range).values(...bounds(range), Math.min(atRevision, anyRevision)) as Row[];
     return rows[0]![0] as number;
   }
 
@@ -314,6 +327,24 @@ export class Database implements Rows {
   }
 }
 
+/**
+ * A statement over keys from `?1` on: one that ends before `?2`, where sqlite then stops, and one for ranges without an end (`?2` is null). One for both looks at
+ * every key that is behind the range.
+ */
+class RangeStatement {
+  readonly #ends: Statement;
+  readonly #endless: Statement;
+
+  constructor(db: Sqlite, key: string, sql: (within: string) => string) {
+    this.#ends = db.prepare(sql(`${key} >= ?1 AND ${key} < ?2`));
+    this.#endless = db.prepare(sql(`${key} >= ?1 AND ?2 IS NULL`));
+  }
+
+  of({ end }: KeyRange): Statement {
+    return end === undefined ? this.#endless : this.#ends;
+  }
+}
+
 /** What is in a file is on disk when it returns; one that is not there has nothing to sync. */
 function syncFile(path: string): void {
   let fd: number;
@@ -431,9 +462,18 @@ function bounds(range: KeyRange): [Uint8Array, Uint8Array | null] {
   return [keyBytes(range.first), range.end === undefined ? null : keyBytes(range.end)];
 }
 
+/** Rows with `fields` as they are: their leases, which few have, are made numbers in place. */
+function keyValues(rows: unknown[]): KeyValue[] {
+  for (const row of rows as { lease: string | null | bigint }[]) row.lease = leaseId(row.lease as string | null);
+  return rows as KeyValue[];
+}
+
+function leaseId(lease: string | null): bigint {
+  return lease === null ? 0n : BigInt(lease);
+}
+
 function version(row: Row): Version {
   const bytes = row[0] as Uint8Array;
-  const lease = row[5] as string | null;
   return {
     key: keyText(bytes),
     sub: row[2] as number,
@@ -443,7 +483,7 @@ function version(row: Row): Version {
       createRevision: row[3] as number,
       modRevision: row[1] as number,
       version: row[4] as number,
-      lease: lease === null ? 0n : BigInt(lease),
+      lease: leaseId(row[5] as string | null),
     },
   };
 }

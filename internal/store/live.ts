@@ -1,5 +1,5 @@
 import type { KeyValue } from './api.ts';
-import type { KeyRange, KeyText } from './keys.ts';
+import { type KeyRange, type KeyText, keyText } from './keys.ts';
 import type { Overlay } from './overlay.ts';
 import type { Rows } from './rows.ts';
 
@@ -41,9 +41,10 @@ export class LiveRanges {
     return this.#rows.moment((written) => {
       const patches = at >= written ? this.#unwritten(range, at, written) : this.#undone(range, at);
       if (patches !== undefined) return this.#patched(range, patches, limit);
-      const versions = limit === undefined ? [] : this.#rows.liveAt(range, at, limit).map(({ kv }) => kv);
-      const complete = limit !== undefined && (limit === 0 || versions.length < limit);
-      return { versions, count: complete ? versions.length : this.#rows.countAt(range, at) };
+      const versions = limit === undefined ? [] : this.#rows.liveAt(range, at, oneMore(limit));
+      const complete = limit !== undefined && (limit === 0 || versions.length <= limit);
+      if (complete) return { versions, count: versions.length };
+      return { versions: versions.slice(0, limit), count: this.#rows.countAt(range, at) };
     });
   }
 
@@ -63,33 +64,52 @@ export class LiveRanges {
 
   /** What is live in the database, with some keys as they are elsewhere. */
   #patched(range: KeyRange, patches: readonly Patch[], limit: number | undefined): LiveKeys {
-    const versions: KeyValue[] = [];
+    let versions: KeyValue[] = [];
     let complete = false;
     if (limit !== undefined) {
       const most = limit === 0 ? Number.POSITIVE_INFINITY : limit;
       // Rows of keys that are gone take no place in the answer.
       const extra = patches.filter(({ kv, before }) => before && kv === undefined).length;
-      const rows = this.#rows.live(range, limit === 0 ? 0 : limit + extra);
-      let next = 0;
-      const patchesBefore = (key: KeyText | undefined): void => {
-        for (; next < patches.length && (key === undefined || patches[next]!.key <= key); next++)
-          if (patches[next]!.kv !== undefined && versions.length < most) versions.push(patches[next]!.kv!);
-      };
-      for (const { key, kv } of rows) {
-        if (versions.length >= most) break;
-        const before = next;
-        patchesBefore(key);
-        const replaced = next > before && patches[next - 1]!.key === key;
-        if (!replaced && versions.length < most) versions.push(kv);
-      }
+      const wanted = limit === 0 ? 0 : oneMore(limit + extra);
+      const rows = this.#rows.live(range, wanted);
       // Only when the rows are all there are is what comes behind the last of them known.
-      const all = limit === 0 || rows.length < limit + extra;
-      if (all) patchesBefore(undefined);
-      complete = all && versions.length < most;
+      const all = limit === 0 || rows.length < wanted;
+      versions = patches.length === 0 ? rows : merged(rows, patches, most + 1, all);
+      complete = all && versions.length <= most;
+      if (!complete) versions.length = Math.min(versions.length, most);
     }
     if (complete) return { versions, count: versions.length };
     let count = this.#rows.count(range);
     for (const { kv, before } of patches) count += Number(kv !== undefined) - Number(before);
     return { versions, count };
   }
+}
+
+/** It shows whether there are more than are wanted (0: all are); counting takes longer. */
+function oneMore(limit: number): number {
+  return limit === 0 ? 0 : limit + 1;
+}
+
+/** Rows with patches in their places, at most `most`; those behind the last row only when these are `all` rows. */
+function merged(rows: readonly KeyValue[], patches: readonly Patch[], most: number, all: boolean): KeyValue[] {
+  const versions: KeyValue[] = [];
+  let next = 0;
+  const patchesUpTo = (key: KeyText | undefined): void => {
+    for (; next < patches.length && (key === undefined || patches[next]!.key <= key); next++)
+      if (patches[next]!.kv !== undefined && versions.length < most) versions.push(patches[next]!.kv!);
+  };
+  for (const kv of rows) {
+    if (versions.length >= most) break;
+    if (next === patches.length) {
+      versions.push(kv);
+      continue;
+    }
+    const key = keyText(kv.key);
+    const before = next;
+    patchesUpTo(key);
+    const replaced = next > before && patches[next - 1]!.key === key;
+    if (!replaced && versions.length < most) versions.push(kv);
+  }
+  if (all) patchesUpTo(undefined);
+  return versions;
 }

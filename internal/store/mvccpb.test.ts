@@ -3,7 +3,7 @@ import { Reader } from 'protobufjs/minimal.js';
 import { expect, test } from 'vitest';
 import { seededRandom } from '../base/random.ts';
 import type { KeyValue } from './api.ts';
-import { keyValueFields, keyValueMessage, longBits, readKeyValue } from './mvccpb.ts';
+import { keyValueFieldsSize, keyValueMessage, longBits, readKeyValue, writeKeyValueFields } from './mvccpb.ts';
 import { bytes } from './testing.ts';
 
 /** api/mvccpb/kv.proto, and a message around it, for a codec that is not ours. */
@@ -60,11 +60,14 @@ test('a list of key values is the fields of a message', () => {
     modRevision: random.uint32(),
     lease: leases[i % leases.length]!,
   }));
-  const list = root.lookupType('List').decode(keyValueFields(18, kvs)) as unknown as { kvs: KeyValue[] };
+  const out = new Uint8Array(1 + keyValueFieldsSize(18, kvs) + 1);
+  expect(writeKeyValueFields(out, 1, 18, kvs)).toBe(out.length - 1);
+  expect([out[0], out.at(-1)]).toEqual([0, 0]);
+  const list = root.lookupType('List').decode(out.subarray(1, -1)) as unknown as { kvs: KeyValue[] };
   expect(list.kvs.length).toBe(300);
   for (const [i, found] of list.kvs.entries()) {
     expect(Buffer.compare(found.value, kvs[i]!.value)).toBe(0);
     expect(Number(found.modRevision)).toBe(kvs[i]!.modRevision);
   }
-  expect(keyValueFields(18, [])).toEqual(new Uint8Array(0));
+  expect(keyValueFieldsSize(18, [])).toBe(0);
 });

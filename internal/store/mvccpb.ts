@@ -14,15 +14,25 @@ export function longBits(value: bigint): { low: number; high: number; unsigned: 
  */
 const tags = { key: 10, createRevision: 16, modRevision: 24, version: 32, value: 42, lease: 48 } as const;
 
-/** Key values one behind the other, each as a field of its message with this tag. */
-export function keyValueFields(tag: number, kvs: readonly KeyValue[]): Uint8Array {
-  const sizes = kvs.map(keyValueSize);
-  const tagBytes = varintSize(tag);
-  const out = new Uint8Array(sizes.reduce((sum, size) => sum + tagBytes + varintSize(size) + size, 0));
-  let at = 0;
-  for (let i = 0; i < kvs.length; i++)
-    at = writeKeyValue(out, writeVarint(out, writeVarint(out, at, tag), sizes[i]!), kvs[i]!);
-  return out;
+/** Bytes of `writeKeyValueFields`. */
+export function keyValueFieldsSize(tag: number, kvs: readonly KeyValue[]): number {
+  let bytes = kvs.length * varintSize(tag);
+  for (const kv of kvs) {
+    const size = keyValueSize(kv);
+    bytes += varintSize(size) + size;
+  }
+  return bytes;
+}
+
+/** Key values one behind the other, each as a field of its message with this tag. Returns where they end. */
+export function writeKeyValueFields(out: Uint8Array, start: number, tag: number, kvs: readonly KeyValue[]): number {
+  let at = start;
+  for (const kv of kvs) {
+    at = writeVarint(out, at, tag);
+    at = writeVarint(out, at, keyValueSize(kv));
+    at = writeKeyValue(out, at, kv);
+  }
+  return at;
 }
 
 /** One key value as a message of its own. */
@@ -33,45 +43,50 @@ export function keyValueMessage(kv: KeyValue): Uint8Array {
 }
 
 function keyValueSize(kv: KeyValue): number {
-  const bytes = (length: number): number => (length === 0 ? 0 : 1 + varintSize(length) + length);
-  const number = (value: number): number => (value === 0 ? 0 : 1 + varintSize(value));
   return (
-    bytes(kv.key.length) +
-    number(kv.createRevision) +
-    number(kv.modRevision) +
-    number(kv.version) +
-    bytes(kv.value.length) +
+    bytesSize(kv.key.length) +
+    numberSize(kv.createRevision) +
+    numberSize(kv.modRevision) +
+    numberSize(kv.version) +
+    bytesSize(kv.value.length) +
     (kv.lease === 0n ? 0 : 1 + wideVarint(kv.lease).length)
   );
 }
 
+function bytesSize(length: number): number {
+  return length === 0 ? 0 : 1 + varintSize(length) + length;
+}
+
+function numberSize(value: number): number {
+  return value === 0 ? 0 : 1 + varintSize(value);
+}
+
 /** Returns where it ends. */
 function writeKeyValue(out: Uint8Array, start: number, kv: KeyValue): number {
-  let at = start;
-  const bytes = (tag: number, value: Uint8Array): void => {
-    if (value.length === 0) return;
-    out[at] = tag;
-    at = writeVarint(out, at + 1, value.length);
-    out.set(value, at);
-    at += value.length;
-  };
-  const number = (tag: number, value: number): void => {
-    if (value === 0) return;
-    out[at] = tag;
-    at = writeVarint(out, at + 1, value);
-  };
-  bytes(tags.key, kv.key);
-  number(tags.createRevision, kv.createRevision);
-  number(tags.modRevision, kv.modRevision);
-  number(tags.version, kv.version);
-  bytes(tags.value, kv.value);
-  if (kv.lease !== 0n) {
-    out[at] = tags.lease;
-    const lease = wideVarint(kv.lease);
-    out.set(lease, at + 1);
-    at += 1 + lease.length;
-  }
-  return at;
+  let at = writeBytes(out, start, tags.key, kv.key);
+  at = writeNumber(out, at, tags.createRevision, kv.createRevision);
+  at = writeNumber(out, at, tags.modRevision, kv.modRevision);
+  at = writeNumber(out, at, tags.version, kv.version);
+  at = writeBytes(out, at, tags.value, kv.value);
+  if (kv.lease === 0n) return at;
+  out[at] = tags.lease;
+  const lease = wideVarint(kv.lease);
+  out.set(lease, at + 1);
+  return at + 1 + lease.length;
+}
+
+function writeBytes(out: Uint8Array, at: number, tag: number, value: Uint8Array): number {
+  if (value.length === 0) return at;
+  out[at] = tag;
+  const start = writeVarint(out, at + 1, value.length);
+  out.set(value, start);
+  return start + value.length;
+}
+
+function writeNumber(out: Uint8Array, at: number, tag: number, value: number): number {
+  if (value === 0) return at;
+  out[at] = tag;
+  return writeVarint(out, at + 1, value);
 }
 
 /** Of a number from 0 to 2^53. */

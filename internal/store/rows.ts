@@ -54,13 +54,13 @@ export interface Rows {
   /** Calls `read` with the newest revision that is written; what it reads is of that moment, whatever is written meanwhile. */
   moment<T>(read: (revision: number) => T): T;
   /** Keys in the range that are live now, in key order, at most `limit` (0: all). */
-  live(range: KeyRange, limit: number): Version[];
+  live(range: KeyRange, limit: number): KeyValue[];
   /** How many keys in the range are live now. */
   count(range: KeyRange): number;
   /** Keys in the range that changed after a revision, in key order; undefined when more than `most` changes of any key came after it. */
   changed(range: KeyRange, afterRevision: number, most: number): ChangedKey[] | undefined;
   /** As `live` and `count` for a revision of the past: a walk along all versions of the range. */
-  liveAt(range: KeyRange, atRevision: number, limit: number): Version[];
+  liveAt(range: KeyRange, atRevision: number, limit: number): KeyValue[];
   countAt(range: KeyRange, atRevision: number): number;
   /** Changes of [fromRevision, beforeRevision) in order, at most `limit`. */
   history(fromRevision: number, beforeRevision: number, limit: number): Version[];

@@ -1,6 +1,6 @@
 import { Writer } from 'protobufjs/minimal.js';
 import type { KeyValue, RangeResponse, ResponseOp, TxnResponse, WatchEvent } from '../api.ts';
-import { keyValueFields, longBits } from '../mvccpb.ts';
+import { keyValueFieldsSize, longBits, writeKeyValueFields } from '../mvccpb.ts';
 
 /** Answers of the store on the wire. Written by hand because they are what most of a busy server's time goes to. */
 
@@ -19,6 +19,10 @@ export class HeaderWriter {
     this.#term = term;
   }
 
+  get term(): number {
+    return this.#term();
+  }
+
   /** Field 1 of every answer. */
   write(w: Writer, revision: number): Writer {
     w.uint32(10).fork();
@@ -31,7 +35,7 @@ export class HeaderWriter {
 }
 
 interface RawWriter {
-  _push(fn: (value: Uint8Array, buffer: Uint8Array, at: number) => void, length: number, value: Uint8Array): Writer;
+  _push<T>(fn: (value: T, buffer: Uint8Array, at: number) => void, length: number, value: T): Writer;
 }
 
 /** Bytes that are fields already: no length before them. */
@@ -39,8 +43,17 @@ function raw(w: Writer, bytes: Uint8Array): void {
   (w as unknown as RawWriter)._push((value, buffer, at) => buffer.set(value, at), bytes.length, bytes);
 }
 
+/** A field for each; they are written when the whole message is, straight to their place. */
+function keyValueFields(w: Writer, tag: number, kvs: readonly KeyValue[]): void {
+  (w as unknown as RawWriter)._push(
+    (values, buffer, at) => writeKeyValueFields(buffer, at, tag, values),
+    keyValueFieldsSize(tag, kvs),
+    kvs,
+  );
+}
+
 function keyValueField(w: Writer, tag: number, kv: KeyValue): void {
-  raw(w, keyValueFields(tag, [kv]));
+  keyValueFields(w, tag, [kv]);
 }
 
 export function rangeResponse(header: HeaderWriter, response: RangeResponse): Uint8Array {
@@ -48,7 +61,7 @@ export function rangeResponse(header: HeaderWriter, response: RangeResponse): Ui
 }
 
 function rangeFields(w: Writer, { kvs, more, count }: RangeResponse): Writer {
-  if (kvs.length > 0) raw(w, keyValueFields(18, kvs));
+  if (kvs.length > 0) keyValueFields(w, 18, kvs);
   if (more) w.uint32(24).bool(true);
   if (count !== 0) w.uint32(32).int64(count);
   return w;
@@ -68,7 +81,7 @@ export function deleteResponse(header: HeaderWriter, response: Deleted): Uint8Ar
 
 function deleteFields(w: Writer, { deleted, prevKvs }: Deleted): Writer {
   if (deleted !== 0) w.uint32(16).int64(deleted);
-  if (prevKvs.length > 0) raw(w, keyValueFields(26, prevKvs));
+  if (prevKvs.length > 0) keyValueFields(w, 26, prevKvs);
   return w;
 }
 

@@ -7,7 +7,7 @@ import { safeNumber } from '../mvccpb.ts';
 import type { FaceContext } from './context.ts';
 import { toEtcdError } from './errors.ts';
 import { codec, type WatchRequestMessage } from './messages.ts';
-import { eventBytes, type WatchAnswer, watchResponse } from './responses.ts';
+import { eventBytes, type HeaderWriter, type WatchAnswer, watchResponse } from './responses.ts';
 
 const request = codec<WatchRequestMessage>('WatchRequest');
 
@@ -247,7 +247,7 @@ class WatchStream {
     const watchId = entry.id;
     const most = limits.requestBytes + fragmentOverheadBytes;
     if (!entry.fragment || bytes < most || events.length < 2) {
-      this.#outbox.push(watchResponse(header, { revision, watchId, events }));
+      this.#outbox.push(eventsAnswer(header, revision, watchId, events));
       return;
     }
     for (let from = 0; from < events.length; ) {
@@ -323,4 +323,38 @@ function encodeEvent(event: WatchEvent): Uint8Array {
   lastPrevious = event.prevKv;
   lastBytes = eventBytes(event);
   return lastBytes;
+}
+
+interface Answer {
+  readonly header: HeaderWriter;
+  readonly term: number;
+  readonly revision: number;
+  readonly watchId: number;
+  readonly events: readonly Uint8Array[];
+  readonly bytes: Uint8Array;
+}
+/** Streams that watch the same are told one after the other, too. Not kept when it is large. */
+let lastAnswer: Answer | undefined;
+const keptAnswerBytes = 64 << 10;
+
+function eventsAnswer(
+  header: HeaderWriter,
+  revision: number,
+  watchId: number,
+  events: readonly Uint8Array[],
+): Uint8Array {
+  const { term } = header;
+  const last = lastAnswer;
+  if (
+    last?.revision === revision &&
+    last.header === header &&
+    last.term === term &&
+    last.watchId === watchId &&
+    last.events.length === events.length &&
+    last.events.every((event, i) => event === events[i])
+  )
+    return last.bytes;
+  const bytes = watchResponse(header, { revision, watchId, events });
+  lastAnswer = bytes.length > keptAnswerBytes ? undefined : { header, term, revision, watchId, events, bytes };
+  return bytes;
 }

@@ -69,16 +69,22 @@ export class MessageReader {
   }
 }
 
-/** A message with its header. */
-export function frame(message: Uint8Array): Uint8Array {
-  const out = new Uint8Array(frameHeaderBytes + message.length);
-  writeFrameHeader(out, message.length);
+/** A message with its header: a Buffer, because a stream makes one of anything else. */
+export function frame(message: Uint8Array): Buffer {
+  const out = Buffer.allocUnsafe(frameHeaderBytes + message.length);
+  writeHeader(out, message.length);
   out.set(message, frameHeaderBytes);
   return out;
 }
 
-/** The header of an uncompressed message of `length` bytes, at the begin of `out`. */
-export function writeFrameHeader(out: Uint8Array, length: number): void {
+/** The header of an uncompressed message of `length` bytes. */
+export function frameHeader(length: number): Buffer {
+  const out = Buffer.allocUnsafe(frameHeaderBytes);
+  writeHeader(out, length);
+  return out;
+}
+
+function writeHeader(out: Uint8Array, length: number): void {
   out[0] = 0;
   out[1] = length >>> 24;
   out[2] = length >>> 16;

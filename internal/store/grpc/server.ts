@@ -7,7 +7,7 @@ import type { Clock, Timer } from '../../base/clock.ts';
 import { AppError, errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { GrpcCounters, MethodCounts } from './counters.ts';
-import { frame, MessageReader } from './frame.ts';
+import { frame, frameHeader, MessageReader } from './frame.ts';
 import { findMethod, type Method, type ServerStream, type Services } from './service.ts';
 import { encodeGrpcMessage, GrpcError, grpcCode, parseGrpcTimeout } from './status.ts';
 
@@ -62,6 +62,9 @@ const halfOpenMs = 50;
 
 /** Streams that are open when the server closes are ended after this. */
 const closeMs = 1000;
+
+/** From this size on a message is sent behind its header, not copied behind it. */
+const largeBytes = 64 << 10;
 
 export interface GrpcServer {
   readonly port: number;
@@ -389,17 +392,20 @@ class Call implements ServerStream {
   #answer(message: Uint8Array): void {
     if (this.#answered || this.#closed) return;
     this.#head();
-    this.#stream.write(this.#framed(message));
+    this.#write(message);
     this.#stream.end();
     this.#done();
   }
 
-  #framed(message: Uint8Array): Uint8Array {
+  /** False: the client does not keep up. */
+  #write(message: Uint8Array): boolean {
     if (this.#counts !== undefined) {
       this.#counts.sent++;
       this.#shared.options.counters!.sentBytes += message.length;
     }
-    return frame(message);
+    if (message.length < largeBytes) return this.#stream.write(frame(message));
+    this.#stream.write(frameHeader(message.length));
+    return this.#stream.write(message);
   }
 
   /** Response headers; the trailers follow when the stream is ended. */
@@ -419,7 +425,7 @@ class Call implements ServerStream {
     if (this.#answered || this.#closed) return false;
     this.#head();
     let more = true;
-    for (const message of messages) more = this.#stream.write(this.#framed(message));
+    for (const message of messages) more = this.#write(message);
     return more;
   }
 
