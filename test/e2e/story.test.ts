@@ -178,6 +178,68 @@ describe('story', () => {
     );
   });
 
+  test('kubectl patch --subresource resize: a container gets more and less while it runs, another is restarted for it', {
+    timeout: 3 * minute,
+  }, async () => {
+    const size = (cpu: string, memory: string): object => ({ requests: { cpu, memory }, limits: { cpu, memory } });
+    const container = {
+      image: 'busybox:1.35',
+      imagePullPolicy: 'Never',
+      command: ['sh', '-c', 'trap exit TERM; while true; do sleep 1; done'],
+      resources: size('50m', '16Mi'),
+    };
+    const resizePolicy = [{ resourceName: 'memory', restartPolicy: 'RestartContainer' }];
+    const pod = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: 'sized' },
+      spec: {
+        terminationGracePeriodSeconds: 2,
+        containers: [
+          { ...container, name: 'runs' },
+          { ...container, name: 'restarts', resizePolicy },
+        ],
+      },
+    };
+    await node.mustKubectl(['apply', '-f', '-'], { input: JSON.stringify(pod) });
+    await node.mustKubectl(['wait', '--for=condition=Ready', 'pod/sized', '--timeout=90s'], { timeoutMs: 2 * minute });
+    const resize = (name: string, cpu: string, memory: string): Promise<string> => {
+      const patch = { spec: { containers: [{ name, resources: size(cpu, memory) }] } };
+      return node.mustKubectl(['patch', 'pod', 'sized', '--subresource', 'resize', '--patch', JSON.stringify(patch)]);
+    };
+    /** Waits until the node says that the container has that much, and reads from inside what the kernel gives it. */
+    const has = async (index: number, name: string, memory: string, bytes: number, restarts: number): Promise<void> => {
+      const path = `{.status.containerStatuses[${index}]['ready','restartCount','resources.limits.memory']}`;
+      const expected = `true ${restarts} ${memory}`;
+      await until(`container ${name} has ${memory}`, minute, async () => {
+        const output = await node.kubectl(['get', 'pod', 'sized', '-o', `jsonpath=${path}`]);
+        return output.code === 0 && output.stdout.trim() === expected;
+      });
+      const read = 'cat /sys/fs/cgroup/memory/memory.limit_in_bytes || cat /sys/fs/cgroup/memory.max';
+      const limit = await node.mustKubectl(['exec', 'sized', '-c', name, '--', 'sh', '-c', read]);
+      expect(Number(limit)).toBe(bytes);
+    };
+    const mi = 1024 * 1024;
+    await resize('runs', '100m', '48Mi');
+    await has(0, 'runs', '48Mi', 48 * mi, 0);
+    await resize('runs', '20m', '12Mi');
+    await has(0, 'runs', '12Mi', 12 * mi, 0);
+    await resize('restarts', '50m', '24Mi');
+    await has(1, 'restarts', '24Mi', 24 * mi, 1);
+    const refused = await node.kubectl([
+      'patch',
+      'pod',
+      'sized',
+      '--patch',
+      '{"spec":{"containers":[{"name":"runs","resources":{"limits":{"cpu":"1"}}}]}}',
+    ]);
+    expect(refused.stderr).toContain('pod updates may not change fields other than');
+    expect((await node.kubectl(['get', 'events', '-o', 'jsonpath={.items[*].reason}'])).stdout).toContain(
+      'ResizeCompleted',
+    );
+    await node.mustKubectl(['delete', 'pod', 'sized', '--timeout=60s'], { timeoutMs: 2 * minute });
+  });
+
   test('ceph: status, tree, df, pools', { timeout: 2 * minute }, async () => {
     expect(await node.mustTool(['ceph', '-s'])).toMatch(/health: HEALTH_OK[\s\S]*osd: 3 osds: 3 up \(since .*\), 3 in/);
     expect(await node.mustTool(['ceph', 'osd', 'tree'])).toMatch(/host node-1[\s\S]*osd\.0\s+up[\s\S]*osd\.2\s+up/);

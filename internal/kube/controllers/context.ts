@@ -4,7 +4,7 @@ import type { Random } from '../../base/random.ts';
 import type { KindTable } from '../api/kinds.ts';
 import type { KubeClient, KubeObject, ResourceRef } from '../client/api.ts';
 import { EventRecorder } from '../client/events.ts';
-import { Informer } from '../client/informer.ts';
+import { Informer, type InformerOptions } from '../client/informer.ts';
 import { createWorkQueue, type WorkQueue } from '../client/workqueue.ts';
 
 /** One cache a resource, shared by all controllers; run by `SharedInformers.run` once every controller has taken what it needs. */
@@ -16,11 +16,12 @@ export class SharedInformers {
     this.#options = options;
   }
 
-  of<T extends KubeObject>(resource: ResourceRef): Informer<T> {
-    const key = `${resource.group}/${resource.version}/${resource.resource}`;
+  /** `list` narrows what is followed; who asks for the same shares the cache. */
+  of<T extends KubeObject>(resource: ResourceRef, list?: InformerOptions['list']): Informer<T> {
+    const key = `${resource.group}/${resource.version}/${resource.resource}?${JSON.stringify(list ?? {})}`;
     let informer = this.#informers.get(key);
     if (!informer) {
-      informer = new Informer<KubeObject>({ ...this.#options, resource });
+      informer = new Informer<KubeObject>({ ...this.#options, resource, ...(list === undefined ? {} : { list }) });
       this.#informers.set(key, informer);
     }
     return informer as unknown as Informer<T>;

@@ -4,6 +4,7 @@ import type { Random } from '../../base/random.ts';
 import type { KindTable } from '../api/kinds.ts';
 import type { KubeClient } from '../client/api.ts';
 import { admissionPolicyStatusController } from './admission-policy-status.ts';
+import { bootstrapTokensController } from './bootstrap-tokens.ts';
 import { clusterDnsController } from './cluster-dns.ts';
 import { runControllers } from './context.ts';
 import { daemonSetController } from './daemon-set.ts';
@@ -52,6 +53,7 @@ export function startControllers(options: {
       endpointSliceController,
       admissionPolicyStatusController,
       resourceQuotaController,
+      bootstrapTokensController,
     ],
     options,
   );
