@@ -1,6 +1,6 @@
 import { utf8, utf8Text } from '../../base/bytes.ts';
 import type { Random } from '../../base/random.ts';
-import { type Cidr, cidrAddress, cidrContains, ipv4Number, isIPv4 } from '../../config/cidr.ts';
+import { type Cidr, cidrAddress, ipv4Number, isIPv4 } from '../../config/cidr.ts';
 import type { Compare, RequestOp, Store } from '../../store/api.ts';
 import type { KindInfo } from '../api/kinds.ts';
 import { getPath, isObject, type JsonObject, jsonEqual } from '../machinery/json.ts';
@@ -9,7 +9,8 @@ import type { AdmissionPlugin } from './types.ts';
 
 /**
  * Cluster IPs and node ports of Services. Each that is taken is one key of the store, written in the transaction that writes the Service: after
- * a crash both are there or neither. What is taken is decided by the transaction's comparison, so no memory can be wrong.
+ * a crash both are there or neither. What is taken is decided by the transaction's comparison, so no memory can be wrong. An IP is also an IPAddress object
+ * (KEP-1880), written and removed with it; one that somebody else made keeps its IP from Services.
  */
 const ipPrefix = '/registry/ranges/serviceips/';
 const portPrefix = '/registry/ranges/servicenodeports/';
@@ -54,15 +55,32 @@ function taken(spec: JsonObject): Taken {
   return { ips, ports };
 }
 
+/** Whether a Service can have an address of a range: not its first nor its last. */
+function usable(range: Cidr, ip: string): boolean {
+  const at = ipv4Number(ip) - range.base;
+  return at > 0 && at < range.size - 1;
+}
+
 function refuse(service: JsonObject, field: string, detail: string): StatusError {
   return invalid('', 'Service', String(getPath(service, 'metadata', 'name') ?? ''), [
     { type: 'FieldValueInvalid', field, detail },
   ]);
 }
 
+/** IPAddress objects, as they lie in the store. */
+export interface AddressObjects {
+  readonly prefix: string;
+  /** The bytes of a new object for the address of a Service. */
+  encode(ip: string, namespace: string, name: string): Uint8Array;
+}
+
 export interface AllocationOptions {
   readonly store: Store;
+  /** The range that the cluster was made with. */
   readonly serviceCidr: Cidr;
+  /** Ranges that are ready for use beyond it (ServiceCIDR objects). */
+  moreRanges(): Promise<readonly Cidr[]>;
+  readonly addresses: AddressObjects | undefined;
   readonly nodePorts: readonly [number, number];
   readonly random: Random;
 }
@@ -70,12 +88,16 @@ export interface AllocationOptions {
 export class ServiceAllocation {
   readonly #store: Store;
   readonly #cidr: Cidr;
+  readonly #moreRanges: AllocationOptions['moreRanges'];
+  readonly #addresses: AddressObjects | undefined;
   readonly #ports: readonly [number, number];
   readonly #random: Random;
 
   constructor(options: AllocationOptions) {
     this.#store = options.store;
     this.#cidr = options.serviceCidr;
+    this.#moreRanges = options.moreRanges;
+    this.#addresses = options.addresses;
     this.#ports = options.nodePorts;
     this.#random = options.random;
   }
@@ -94,18 +116,22 @@ export class ServiceAllocation {
     await this.#fillClusterIps(service, spec, before);
     await this.#fillNodePorts(service, spec, before);
     const after = taken(spec);
-    const owner = utf8(
-      `${String(getPath(service, 'metadata', 'namespace'))}/${String(getPath(service, 'metadata', 'name'))}`,
-    );
+    const namespace = String(getPath(service, 'metadata', 'namespace'));
+    const name = String(getPath(service, 'metadata', 'name'));
+    const owner = utf8(`${namespace}/${name}`);
     const allocation: Allocation = { compare: [], ops: [] };
-    const take = (key: string): void => {
+    const take = (key: string, value = owner): void => {
       allocation.compare.push({ key: utf8(key), target: 'create', result: 'equal', value: 0 });
-      allocation.ops.push({ op: 'put', request: { key: utf8(key), value: owner } });
+      allocation.ops.push({ op: 'put', request: { key: utf8(key), value } });
     };
     const free = (key: string): void => void allocation.ops.push({ op: 'delete', request: { key: utf8(key) } });
-    for (const ip of after.ips) if (!before.ips.has(ip) && cidrContains(this.#cidr, ip)) take(ipPrefix + ip);
+    for (const ip of after.ips) {
+      if (before.ips.has(ip)) continue;
+      take(ipPrefix + ip);
+      if (this.#addresses) take(this.#addresses.prefix + ip, this.#addresses.encode(ip, namespace, name));
+    }
     for (const port of after.ports) if (!before.ports.has(port)) take(portPrefix + port);
-    for (const ip of before.ips) if (!after.ips.has(ip)) free(ipPrefix + ip);
+    for (const ip of before.ips) if (!after.ips.has(ip)) for (const key of this.#keysOf(ip)) free(key);
     for (const port of before.ports) if (!after.ports.has(port)) free(portPrefix + port);
     return allocation;
   }
@@ -113,8 +139,17 @@ export class ServiceAllocation {
   /** Frees what a Service holds, in the transaction that removes it. */
   release(service: JsonObject): Allocation {
     const { ips, ports } = taken(specOf(service));
-    const keys = [...[...ips].map((ip) => ipPrefix + ip), ...[...ports].map((port) => portPrefix + port)];
+    const keys = [...[...ips].flatMap((ip) => this.#keysOf(ip)), ...[...ports].map((port) => portPrefix + port)];
     return { compare: [], ops: keys.map((key) => ({ op: 'delete', request: { key: utf8(key) } })) };
+  }
+
+  #keysOf(ip: string): string[] {
+    return [ipPrefix + ip, ...(this.#addresses ? [this.#addresses.prefix + ip] : [])];
+  }
+
+  async #taken(ip: string): Promise<boolean> {
+    for (const key of this.#keysOf(ip)) if (await this.#exists(key)) return true;
+    return false;
   }
 
   exhausted(service: JsonObject): StatusError {
@@ -139,12 +174,12 @@ export class ServiceAllocation {
     if (ip === '') ip = await this.#freeIp();
     else if (!before.ips.has(ip)) {
       if (!isIPv4(ip)) throw bad('must be a valid IPv4 address');
-      const at = ipv4Number(ip) - this.#cidr.base;
-      if (at <= 0 || at >= this.#cidr.size - 1)
+      const ranges = [this.#cidr, ...(usable(this.#cidr, ip) ? [] : await this.#moreRanges())];
+      if (!ranges.some((range) => usable(range, ip)))
         throw bad(
-          `failed to allocate IP ${ip}: the provided IP (${ip}) is not in the valid range. The range of valid IPs is ${cidrAddress(this.#cidr, 0)}/${this.#cidr.prefix}`,
+          `failed to allocate IP ${ip}: the provided IP (${ip}) is not in the valid range. The range of valid IPs is ${ranges.map((range) => `${cidrAddress(range, 0)}/${range.prefix}`).join(',')}`,
         );
-      if (await this.#exists(ipPrefix + ip)) throw bad(`failed to allocate IP ${ip}: provided IP is already allocated`);
+      if (await this.#taken(ip)) throw bad(`failed to allocate IP ${ip}: provided IP is already allocated`);
     }
     spec.clusterIP = ip;
     spec.clusterIPs = [ip, ...list.slice(1)];
@@ -213,19 +248,30 @@ export class ServiceAllocation {
   }
 
   async #freeIp(): Promise<string> {
-    const size = this.#cidr.size;
-    const low = size > 32 ? this.#staticBand(size) : 1;
-    for (let i = 0; i < 8; i++) {
-      const ip = cidrAddress(this.#cidr, low + (this.#random.uint32() % Math.max(1, size - 1 - low)));
-      if (!(await this.#exists(ipPrefix + ip))) return ip;
-    }
-    const used = await this.#all(ipPrefix);
-    for (let n = 0; n < size - 2; n++) {
-      const at = ((low - 1 + n) % (size - 2)) + 1;
-      const ip = cidrAddress(this.#cidr, at);
-      if (!used.has(ip)) return ip;
+    const first = await this.#freeIn(this.#cidr);
+    if (first !== undefined) return first;
+    for (const range of await this.#moreRanges()) {
+      const ip = await this.#freeIn(range);
+      if (ip !== undefined) return ip;
     }
     throw internalError('failed to allocate a serviceIP: range is full');
+  }
+
+  async #freeIn(range: Cidr): Promise<string | undefined> {
+    const { size } = range;
+    const low = size > 32 ? this.#staticBand(size) : 1;
+    for (let i = 0; i < 8 && size > 2; i++) {
+      const ip = cidrAddress(range, low + (this.#random.uint32() % Math.max(1, size - 1 - low)));
+      if (!(await this.#taken(ip))) return ip;
+    }
+    const used = await this.#all(ipPrefix);
+    if (this.#addresses) for (const ip of await this.#all(this.#addresses.prefix)) used.add(ip);
+    for (let n = 0; n < size - 2; n++) {
+      const at = ((low - 1 + n) % (size - 2)) + 1;
+      const ip = cidrAddress(range, at);
+      if (!used.has(ip)) return ip;
+    }
+    return undefined;
   }
 
   async #freePort(before: Taken, fresh: Set<number>): Promise<number> {

@@ -39,6 +39,7 @@ import { RbacFeed } from './rbac-feed.ts';
 import { Registry } from './registry.ts';
 import { SelfCaller } from './self-caller.ts';
 import { ServerEndpoints } from './server-endpoints.ts';
+import { addressObjects, readyRanges } from './service-ranges.ts';
 import { WatchHub } from './watch-hub.ts';
 
 export type { ApiEnv, Extension } from './app.ts';
@@ -164,6 +165,11 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       serviceCidr: parseCidr(config.serviceCIDR),
       nodePorts: config.nodePortRange,
       random,
+      addresses: addressObjects(kinds.byResource('networking.k8s.io', 'v1', 'ipaddresses'), {
+        now: () => clock.now(),
+        random,
+      }),
+      moreRanges: async () => readyRanges(await lookups.list('networking.k8s.io', 'servicecidrs', '')),
     }),
     strategy: { now: () => clock.now(), random },
     clock,

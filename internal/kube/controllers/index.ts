@@ -19,6 +19,7 @@ import { persistentVolumeController, type VolumeProvisioner } from './persistent
 import { replicaSetController } from './replica-set.ts';
 import { resourceQuotaController } from './resource-quota.ts';
 import { serviceAccountController } from './service-account.ts';
+import { serviceRangesController } from './service-ranges.ts';
 import { statefulSetController } from './stateful-set.ts';
 
 /** Runs every controller until `stop`. `rootCa` is what pods trust the API server by. */
@@ -54,6 +55,7 @@ export function startControllers(options: {
       admissionPolicyStatusController,
       resourceQuotaController,
       bootstrapTokensController,
+      serviceRangesController,
     ],
     options,
   );
