@@ -202,6 +202,14 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const rbac = new RbacFeed({ policy, registry, hub, kinds, clock, log });
   const compactor = new Compactor(store, clock, log);
   const caller = new SelfCaller(app);
+  const endpoints = new ServerEndpoints({
+    store,
+    caller,
+    address: config.advertiseAddress,
+    port: config.port,
+    clock,
+    log,
+  });
   const apiServices = kinds.byResource('apiregistration.k8s.io', 'v1', 'apiservices');
   if (apiServices !== undefined)
     aggregator = new Aggregator({
@@ -213,17 +221,10 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       clock,
       random,
       log,
+      writes: () => endpoints.first,
       client: () => requestHeaderClient,
     });
   const flowObjects = new FlowObjects({ flow: app.flow, caller, kinds: live, registry, hub, clock, log });
-  const endpoints = new ServerEndpoints({
-    store,
-    caller,
-    address: config.advertiseAddress,
-    port: config.port,
-    clock,
-    log,
-  });
   const listeners: Listener[] = [];
   try {
     await rbac.start();

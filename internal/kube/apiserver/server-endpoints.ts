@@ -37,10 +37,17 @@ export class ServerEndpoints {
   #watch: Watch | undefined;
   #tick: Timer | undefined;
   #soon: Timer | undefined;
+  /** Of all servers that live, sorted. */
+  #addresses: readonly string[] = [];
   #closed = false;
 
   constructor(options: ServerEndpointsOptions) {
     this.#options = options;
+  }
+
+  /** Whether this server is the first of those that live: the one that does what one of them has to do. Two may think so for a moment. */
+  get first(): boolean {
+    return this.#addresses[0] === this.#options.address;
   }
 
   /** Resolves when this server is one of the endpoints. */
@@ -106,6 +113,7 @@ export class ServerEndpoints {
     const { address, caller, port, store } = this.#options;
     const { kvs } = await store.range({ key: utf8(prefix), rangeEnd: prefixEnd(prefix) });
     const addresses = [...new Set([address, ...kvs.map(({ value }) => utf8Text(value))])].sort();
+    this.#addresses = addresses;
     await writeEndpoints(caller, addresses, port);
   }
 

@@ -10,7 +10,8 @@ import { systemRandom } from '../../../base/system.ts';
 import { issueCertificate, makeAuthority } from '../../../pki/certificates.ts';
 import { kubeconfig } from '../../../pki/kubeconfig.ts';
 import { builtinOpenApi } from '../../api/builtin.ts';
-import { makeTestPki, startTestServer, type TestPki, type TestServer } from '../testing.ts';
+import { admin, makeTestPki, startApi, startTestServer, type TestPki, type TestServer } from '../testing.ts';
+import { utf8 } from '../../../base/bytes.ts';
 
 const group = 'metrics.example.com';
 const root = `/apis/${group}/v1`;
@@ -214,8 +215,8 @@ test('what is served here is registered and Local: the core group, apps, and a C
     metadata: { labels: { 'kube-aggregator.kubernetes.io/automanaged': 'onstart' } },
   });
   for (let i = 0; i < 500; i++) {
-    const { conditions } = (await server.call('GET', `${apiServices}/v1.apps`)).body.status;
-    if (conditions !== undefined) break;
+    const { status } = (await server.call('GET', `${apiServices}/v1.apps`)).body;
+    if (status?.conditions !== undefined) break;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   expect((await server.call('GET', `${apiServices}/v1.apps`)).body.status.conditions).toMatchObject([
@@ -349,6 +350,10 @@ test('discovery in both forms and OpenAPI in both versions have the group', asyn
   const index = (await server.call('GET', '/openapi/v3')).body.paths[`apis/${group}/v1`];
   const v3 = await server.call('GET', index.serverRelativeURL);
   expect(v3.body.components.schemas['com.example.v1.Reading']).toEqual(definition);
+  const fetched = (): number => asked.filter(({ url }) => url === `/openapi/v3${root}`).length;
+  const before = fetched();
+  for (let i = 0; i < 3; i++) expect((await server.call('GET', index.serverRelativeURL)).status).toBe(200);
+  expect(fetched()).toBe(before);
   const v2 = (await server.call('GET', '/openapi/v2')).body;
   expect(v2.definitions['com.example.v1.Reading']).toEqual(definition);
   expect(v2.paths).toHaveProperty([`${root}/namespaces/{namespace}/readings`]);
@@ -415,6 +420,38 @@ test('an extension server that nobody vouches for, has no Service, no such port 
   await available('False', 'MissingEndpoints');
   await remake({ service: { namespace: 'default', name: 'empty', port: 444 } });
   await available('False', 'ServicePortError');
+});
+
+test('of two servers that do not see the same the first writes the condition, for good; when it is gone the other one does', async () => {
+  await remake();
+  await available('True', 'Passed');
+  const stored = async () => (await server.call('GET', `${apiServices}/${name}`)).body;
+  const before = await stored();
+  // It has nothing to show to extension servers, so none lets it in. Its address sorts before the other's only when that is gone.
+  const second = await startApi(server.store, pki, { address: '127.0.0.2' });
+  const ask = async (path: string) => {
+    const response = await second.fetch(new Request(`http://api${path}`), { identity: admin });
+    return { status: response.status, body: JSON.parse(await response.text()) };
+  };
+  try {
+    const refused = async (): Promise<boolean> =>
+      (await ask(`${root}/namespaces/default/readings`)).body.message === 'service unavailable';
+    for (let i = 0; i < 500 && !(await refused()); i++) await Bun.sleep(20);
+    expect(await refused()).toBe(true);
+    // It looks again every five seconds, and compares with what is stored every second.
+    await Bun.sleep(2500);
+    expect((await stored()).metadata.resourceVersion).toBe(before.metadata.resourceVersion);
+    expect((await server.call('GET', `${root}/namespaces/default/readings`)).status).toBe(200);
+    await server.store.delete({ key: utf8('/registry/masterleases/127.0.0.1') });
+    let condition: { status?: string } = {};
+    for (let i = 0; i < 500 && condition.status !== 'False'; i++) {
+      await Bun.sleep(20);
+      condition = (await ask(`${apiServices}/${name}`)).body.status.conditions[0];
+    }
+    expect(condition).toMatchObject({ status: 'False', reason: 'FailedDiscoveryCheck' });
+  } finally {
+    await second.close();
+  }
 });
 
 test('one that begins an answer and never ends it is not available, and no connection to it is kept', {

@@ -16,6 +16,7 @@ import type { Reply } from '../reply.ts';
 import { chooseEndpoint } from '../service-endpoint.ts';
 import type { SelfCaller } from '../self-caller.ts';
 import type { WatchHub } from '../watch-hub.ts';
+import { type Fetched, KeptDocuments } from './kept-documents.ts';
 import {
   type Availability,
   discoveredResources,
@@ -49,6 +50,10 @@ interface Entry {
   readonly api: RemoteApi | undefined;
   available: Availability;
   resources: readonly JsonObject[];
+  /** OpenAPI. */
+  readonly documents: KeptDocuments | undefined;
+  /** It was looked at, so `available` is this server's own word. */
+  checked: boolean;
   timer: Timer | undefined;
 }
 
@@ -61,6 +66,8 @@ export interface AggregatorOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  /** Whether this server is the one that writes conditions: of several that do not see the same, each would write the other's over. */
+  readonly writes: () => boolean;
   /** What this server shows to extension servers: a certificate of the request-header authority. */
   readonly client: () => { readonly cert: string; readonly key: string } | undefined;
 }
@@ -99,9 +106,15 @@ export class Aggregator {
     if (this.#closed) return;
     this.#timer = this.#options.clock.after(1000, () => {
       this.#register()
+        .then(() => this.#writeAll())
         .catch((error: unknown) => this.#options.log.warn('cannot register APIServices', { error: errorText(error) }))
         .finally(() => this.#schedule());
     });
+  }
+
+  /** What this server saw while another one wrote, or could not write. */
+  async #writeAll(): Promise<void> {
+    for (const [name, entry] of this.#entries) if (entry.checked) await this.#writeStatus(name, entry);
   }
 
   /** APIServices for what is served here: those of CustomResourceDefinitions come and go with them. */
@@ -140,7 +153,9 @@ export class Aggregator {
     }
     known?.timer?.cancel();
     const api = remoteOf(object);
-    const entry: Entry = { object, api, available: storedAvailability(object), resources: [], timer: undefined };
+    const documents = api === undefined ? undefined : new KeptDocuments((path, etag) => this.#fetch(api, path, etag));
+    const available = storedAvailability(object);
+    const entry: Entry = { object, api, available, resources: [], documents, checked: false, timer: undefined };
     this.#entries.set(name, entry);
     this.#revision++;
     this.#check(name, entry);
@@ -159,10 +174,12 @@ export class Aggregator {
         if (!current()) return;
         if (available.status !== entry.available.status) this.#revision++;
         entry.available = available;
+        entry.checked = true;
         await this.#writeStatus(name, entry);
+        if (available.status === 'True' && (await entry.documents?.refresh())) this.#revision++;
       })
       .catch((error: unknown) =>
-        this.#options.log.debug('the status of an APIService is not written', { name, error: errorText(error) }),
+        this.#options.log.debug('an APIService is not looked at in full', { name, error: errorText(error) }),
       )
       .finally(() => {
         if (entry.api === undefined || !current()) return;
@@ -200,20 +217,17 @@ export class Aggregator {
   }
 
   async #writeStatus(name: string, entry: Entry): Promise<void> {
-    const before = storedAvailability(entry.object);
+    if (!this.#options.writes()) return;
     const { available } = entry;
-    if (
-      before.status === available.status &&
-      before.reason === available.reason &&
-      before.message === available.message
-    )
-      return;
-    const now = new Date(this.#options.clock.now()).toISOString().replace(/\.\d+Z$/, 'Z');
-    const kept = conditionOf(entry.object)?.lastTransitionTime;
-    const lastTransitionTime = before.status === available.status && kept !== undefined ? kept : now;
+    if (sameAvailability(storedAvailability(entry.object), available)) return;
     await this.#options.caller.again(async () => {
       const live = await this.#options.caller.find(`${collection}/${name}`);
       if (live === undefined) return;
+      const before = storedAvailability(live);
+      if (sameAvailability(before, available)) return;
+      const now = new Date(this.#options.clock.now()).toISOString().replace(/\.\d+Z$/, 'Z');
+      const kept = conditionOf(live)?.lastTransitionTime;
+      const lastTransitionTime = before.status === available.status && kept !== undefined ? kept : now;
       const status = { conditions: [{ type: 'Available', ...available, lastTransitionTime }] };
       await this.#options.caller.call('PUT', `${collection}/${name}/status`, { ...live, status });
     });
@@ -274,6 +288,12 @@ export class Aggregator {
 
   /** A document of an extension server, as this server asks for it. Throws when there is none in time. */
   async #document(api: RemoteApi, path: string): Promise<Json> {
+    const { status, body } = await this.#fetch(api, path, undefined);
+    if (status !== 200) throw new Error(`bad status from the server: ${status}`);
+    return JSON.parse(utf8Text(body)) as Json;
+  }
+
+  async #fetch(api: RemoteApi, path: string, etag: string | undefined): Promise<Fetched> {
     const target = await this.#target(api, path, { name: 'system:kube-aggregator', groups: ['system:masters'] });
     // One that begins an answer and never ends it must not keep a connection each time that it is looked at.
     const given = new AbortController();
@@ -281,41 +301,39 @@ export class Aggregator {
     const timeout = new Promise<never>((_, reject) => {
       given.signal.addEventListener('abort', () => reject(given.signal.reason as Error), { once: true });
     });
-    const whole = async (): Promise<{ status: number; body: Uint8Array }> => {
-      const reply = await forward(target, 'GET', new Headers({ accept: 'application/json' }), undefined, given.signal);
-      return { status: reply.status, body: await collected(reply) };
+    const whole = async (): Promise<Fetched> => {
+      const headers = new Headers({ accept: 'application/json' });
+      if (etag !== undefined) headers.set('if-none-match', etag);
+      const reply = await forward(target, 'GET', headers, undefined, given.signal);
+      return { status: reply.status, etag: reply.headers.etag, body: await collected(reply) };
     };
     try {
-      const { status, body } = await Promise.race([whole(), timeout]);
-      if (status !== 200) throw new Error(`bad status from the server: ${status}`);
-      return JSON.parse(utf8Text(body)) as Json;
+      return await Promise.race([whole(), timeout]);
     } finally {
       late.cancel();
     }
   }
 
   /** The OpenAPI document of a version that another server serves; undefined when there is none. */
-  async openApiV3(path: string): Promise<JsonObject | undefined> {
+  async openApiV3(path: string): Promise<Uint8Array | undefined> {
     const api = this.remote(`/${path}`);
-    if (api === undefined) return undefined;
-    return this.#documentOrNothing(api, `/openapi/v3/${path}`);
+    return api === undefined ? undefined : this.#openApi(api, `/openapi/v3/${path}`);
   }
 
   /** OpenAPI v2 documents of all servers that answer. */
-  async openApiV2(): Promise<{ api: RemoteApi; document: JsonObject }[]> {
-    const found: { api: RemoteApi; document: JsonObject }[] = [];
+  async openApiV2(): Promise<{ api: RemoteApi; document: Uint8Array }[]> {
+    const found: { api: RemoteApi; document: Uint8Array }[] = [];
     for (const { api, available } of this.#entries.values()) {
       if (api === undefined || available.status !== 'True') continue;
-      const document = await this.#documentOrNothing(api, '/openapi/v2');
+      const document = await this.#openApi(api, '/openapi/v2');
       if (document !== undefined) found.push({ api, document });
     }
     return found;
   }
 
-  async #documentOrNothing(api: RemoteApi, path: string): Promise<JsonObject | undefined> {
+  async #openApi(api: RemoteApi, path: string): Promise<Uint8Array | undefined> {
     try {
-      const document = await this.#document(api, path);
-      return isObject(document) ? document : undefined;
+      return await this.#entries.get(api.name)?.documents?.get(path);
     } catch (error) {
       this.#options.log.debug('an extension server has no OpenAPI', { name: api.name, path, error: errorText(error) });
       return undefined;
@@ -343,6 +361,10 @@ function storedAvailability(object: JsonObject): Availability {
     reason: text(condition?.reason),
     message: text(condition?.message),
   };
+}
+
+function sameAvailability(a: Availability, b: Availability): boolean {
+  return a.status === b.status && a.reason === b.reason && a.message === b.message;
 }
 
 /** The whole body of an answer. */

@@ -1,10 +1,10 @@
 /** Discovery and OpenAPI of extension servers beside those of this one. */
-import { createHash } from 'node:crypto';
 import { utf8, utf8Text } from '../../../base/bytes.ts';
 import type { OpenApiDocuments } from '../../api/builtin.ts';
 import { encodeV2 } from '../../api/openapi/v2-protobuf.ts';
 import { isObject, type Json, type JsonObject } from '../../machinery/json.ts';
 import type { Aggregator, RemoteVersion } from './aggregator-client.ts';
+import { hashOf } from './kept-documents.ts';
 
 const groupVersion = (group: string, version: string): JsonObject => ({ groupVersion: `${group}/${version}`, version });
 
@@ -61,19 +61,16 @@ export function mergedDiscovery(own: JsonObject, remote: readonly RemoteVersion[
 export function aggregatedOpenApi(own: OpenApiDocuments, aggregatorOf: () => Aggregator | undefined): OpenApiDocuments {
   // It begins after the rest of the server.
   const aggregator = {
-    get revision() {
-      return aggregatorOf()?.revision ?? 0;
-    },
     versions: () => aggregatorOf()?.versions() ?? [],
     openApiV2: async () => (await aggregatorOf()?.openApiV2()) ?? [],
     openApiV3: async (path: string) => aggregatorOf()?.openApiV3(path),
   };
-  let kept: { revision: number; more: Promise<{ paths: JsonObject; definitions: JsonObject } | undefined> } | undefined;
-  const remoteV2 = (): Promise<{ paths: JsonObject; definitions: JsonObject } | undefined> => {
-    if (kept?.revision !== aggregator.revision) {
-      const more = aggregator.openApiV2().then((found) => (found.length === 0 ? undefined : ownParts(found)));
-      kept = { revision: aggregator.revision, more };
-    }
+  let kept: { documents: Uint8Array[]; more: RemoteParts } | undefined;
+  const remoteV2 = async (): Promise<RemoteParts | undefined> => {
+    const found = await aggregator.openApiV2();
+    if (found.length === 0) return undefined;
+    const documents = found.map(({ document }) => document);
+    if (kept === undefined || !sameElements(kept.documents, documents)) kept = { documents, more: ownParts(found) };
     return kept.more;
   };
   const mergedV2 = async (): Promise<JsonObject | undefined> => {
@@ -101,26 +98,47 @@ export function aggregatedOpenApi(own: OpenApiDocuments, aggregatorOf: () => Agg
     async v3Index() {
       const index = await own.v3Index();
       const paths = { ...index.paths };
-      for (const { group, version, available, resources } of aggregator.versions()) {
-        if (!available) continue;
-        const marks = JSON.stringify([aggregator.revision, resources]);
-        const hash = createHash('sha256').update(marks).digest('hex').toUpperCase();
-        paths[`apis/${group}/${version}`] = { serverRelativeURL: `/openapi/v3/apis/${group}/${version}?hash=${hash}` };
+      const available = aggregator.versions().filter((one) => one.available);
+      const remotePaths = available.map(({ group, version }) => `apis/${group}/${version}`);
+      const documents = await Promise.all(remotePaths.map((path) => aggregator.openApiV3(path)));
+      // Of a server that has only the older version clients read that.
+      for (const [at, path] of remotePaths.entries()) {
+        const document = documents[at];
+        if (document !== undefined) paths[path] = { serverRelativeURL: `/openapi/v3/${path}?hash=${hashOf(document)}` };
       }
       return { paths };
     },
     async v3Json(path) {
-      const remote = await aggregator.openApiV3(path);
-      return remote === undefined ? own.v3Json(path) : utf8(JSON.stringify(remote));
+      return (await aggregator.openApiV3(path)) ?? own.v3Json(path);
     },
   };
 }
 
+interface RemoteParts {
+  readonly paths: JsonObject;
+  readonly definitions: JsonObject;
+}
+
+function sameElements(a: readonly Uint8Array[], b: readonly Uint8Array[]): boolean {
+  return a.length === b.length && a.every((one, at) => one === b[at]);
+}
+
+function parsed(document: Uint8Array): JsonObject {
+  try {
+    const value = JSON.parse(utf8Text(document)) as Json;
+    return isObject(value) ? value : {};
+  } catch {
+    // Of an extension server whose document is none, nothing is shown.
+    return {};
+  }
+}
+
 /** Of each document what its APIService is about, and the definitions. */
-function ownParts(found: Awaited<ReturnType<Aggregator['openApiV2']>>): { paths: JsonObject; definitions: JsonObject } {
+function ownParts(found: Awaited<ReturnType<Aggregator['openApiV2']>>): RemoteParts {
   const paths: JsonObject = {};
   const definitions: JsonObject = {};
-  for (const { api, document } of found) {
+  for (const { api, document: bytes } of found) {
+    const document = parsed(bytes);
     const start = `/apis/${api.group}/${api.version}/`;
     for (const [path, item] of Object.entries(isObject(document.paths) ? document.paths : {}))
       if (path.startsWith(start) || path === `/apis/${api.group}/`) paths[path] = item;
