@@ -3,7 +3,8 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { utf8 } from '../../../base/bytes.ts';
 import type { SchemaSource } from '../../machinery/openapi.ts';
 import type { KindTable } from '../kinds.ts';
-import { type Docs, documentV2 } from './v2.ts';
+import type { Docs } from './texts.ts';
+import { documentV2 } from './v2.ts';
 import { encodeV2 } from './v2-protobuf.ts';
 import { documentPaths, documentV3 } from './v3.ts';
 

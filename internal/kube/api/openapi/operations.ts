@@ -43,6 +43,12 @@ const listParameters = [
 const deleteParameters = ['dryRun', 'gracePeriodSeconds', 'orphanDependents', 'propagationPolicy'];
 const writeParameters = ['dryRun', 'fieldManager', 'fieldValidation'];
 
+/** `a Pod`, `an Event`, `Endpoints`. */
+function withArticle(kind: string): string {
+  if (/[^s]s$/.test(kind)) return kind;
+  return `${/^[AEIOU]/.test(kind) ? 'an' : 'a'} ${kind}`;
+}
+
 /** Kinds whose delete answers the object; the others answer a Status. */
 const answersDeleted: ReadonlySet<string> = new Set([
   'Pod',
@@ -121,7 +127,7 @@ function kindOperations(kind: KindInfo): PathOperations[] {
         method: 'get',
         action: 'list',
         operationId: `list${word}${scope}${kind.kind}`,
-        description: `list or watch objects of kind ${kind.kind}`,
+        description: `list ${kind.verbs.includes('watch') ? 'or watch ' : ''}objects of kind ${kind.kind}`,
         parameters: listParameters,
         answer: list,
         codes: [200],
@@ -134,7 +140,7 @@ function kindOperations(kind: KindInfo): PathOperations[] {
         method: 'post',
         action: 'post',
         operationId: `create${word}${scope}${kind.kind}`,
-        description: `create a ${kind.kind}`,
+        description: `create ${withArticle(kind.kind)}`,
         parameters: writeParameters,
         body: kind.schema,
         answer: kind.schema,
@@ -292,7 +298,7 @@ function itemOperations(
         method: 'delete',
         action: 'delete',
         operationId: `delete${ending}`,
-        description: `delete a ${kind.kind}`,
+        description: `delete ${withArticle(kind.kind)}`,
         parameters: deleteParameters,
         body: `${meta}DeleteOptions`,
         answer: deleted ? definition : `${meta}Status`,

@@ -3,14 +3,7 @@ import type { Schema, SchemaSource } from '../../machinery/openapi.ts';
 import type { KindTable } from '../kinds.ts';
 import { allPaths, definitionKinds, type Operation } from './operations.ts';
 import { parameterTable } from './parameters.ts';
-
-/** Texts of definitions (key '') and of their fields. */
-export type Docs = Readonly<Record<string, Readonly<Record<string, string>>>>;
-
-/** Texts name the values of an enumeration only where the document has no other place for them. */
-export function plainText(text: string | undefined): string | undefined {
-  return text?.replace(/\n\nPossible enum values:\n[\s\S]*$/, '');
-}
+import { type Docs, plainText, textsOf } from './texts.ts';
 
 const bodyTypes = ['application/json', 'application/yaml'];
 const patchTypes = [
@@ -138,7 +131,7 @@ export function documentV2(kinds: KindTable, source: SchemaSource, docs: Docs, v
   for (const name of byDefinition.keys()) roots.add(name);
   const definitions: JsonObject = {};
   for (const name of reachable(source, roots))
-    definitions[name] = definitionV2(source.definition(name), docs[name] ?? {}, byDefinition.get(name));
+    definitions[name] = definitionV2(source.definition(name), textsOf(docs, name), byDefinition.get(name));
   return {
     swagger: '2.0',
     info: { title: 'Kubernetes', version },

@@ -3,7 +3,8 @@ import type { Schema, SchemaSource } from '../../machinery/openapi.ts';
 import type { KindTable } from '../kinds.ts';
 import { definitionKinds, groupPaths, groupVersionPaths, type Operation, type PathOperations } from './operations.ts';
 import { parameterTable } from './parameters.ts';
-import { type Docs, mergeExtensions, reachable } from './v2.ts';
+import { type Docs, textsOf } from './texts.ts';
+import { mergeExtensions, reachable } from './v2.ts';
 
 /** OpenAPI v3: one document a group and version, with the definitions that it uses. */
 const bodyTypes = ['application/json', 'application/yaml'];
@@ -137,7 +138,7 @@ export function documentV3(
   const byDefinition = definitionKinds(kinds);
   const schemas: JsonObject = {};
   for (const name of reachable(source, roots))
-    schemas[name] = definitionV3(source.definition(name), docs[name] ?? {}, byDefinition.get(name));
+    schemas[name] = definitionV3(source.definition(name), textsOf(docs, name), byDefinition.get(name));
   return {
     openapi: '3.0.0',
     info: { title: 'Kubernetes', version },

@@ -3,7 +3,8 @@ import { utf8, utf8Text } from '../../../base/bytes.ts';
 import type { OpenApiDocuments } from '../../api/builtin.ts';
 import { type KindInfo, makeKindTable } from '../../api/kinds.ts';
 import { encodeV2 } from '../../api/openapi/v2-protobuf.ts';
-import { type Docs, documentV2 } from '../../api/openapi/v2.ts';
+import { type Docs, objectTexts } from '../../api/openapi/texts.ts';
+import { documentV2 } from '../../api/openapi/v2.ts';
 import { documentV3 } from '../../api/openapi/v3.ts';
 import { groupVersionPaths } from '../../api/openapi/operations.ts';
 import { isObject, type Json, type JsonObject } from '../../machinery/json.ts';
@@ -81,13 +82,6 @@ export function liveOpenApi(builtin: OpenApiDocuments, live: LiveKinds, version:
   };
 }
 
-const objectTexts = {
-  apiVersion:
-    'APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources',
-  kind: 'Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds',
-  metadata:
-    "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
-} as const;
 const objectMeta = 'io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta';
 
 const gvkExtension = 'x-kubernetes-group-version-kind';
