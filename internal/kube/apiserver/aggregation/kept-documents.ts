@@ -18,13 +18,13 @@ interface Kept {
  * true, by ETag where the server has them (kube-aggregator's pkg/controllers/openapi{,v3}/aggregator). A document that cannot be had now stays as it was.
  */
 export class KeptDocuments {
-  readonly #fetch: (path: string, etag: string | undefined) => Promise<Fetched>;
+  readonly #load: (path: string, etag: string | undefined) => Promise<Fetched>;
   readonly #kept = new Map<string, Kept>();
   readonly #first = new Map<string, Promise<Kept>>();
 
-  /** `fetch` throws when there is no answer in time. */
-  constructor(fetch: (path: string, etag: string | undefined) => Promise<Fetched>) {
-    this.#fetch = fetch;
+  /** `load` throws when there is no answer in time. */
+  constructor(load: (path: string, etag: string | undefined) => Promise<Fetched>) {
+    this.#load = load;
   }
 
   /** Undefined when the server has no such document. Throws when it was never had and cannot be had now. */
@@ -55,7 +55,7 @@ export class KeptDocuments {
   }
 
   async #ask(path: string, before: Kept | undefined): Promise<Kept> {
-    const { status, etag, body } = await this.#fetch(path, before?.etag);
+    const { status, etag, body } = await this.#load(path, before?.etag);
     let now: Kept;
     if (status === 304 && before?.etag !== undefined) now = before;
     else if (status === 404) now = { etag: undefined, body: undefined };
