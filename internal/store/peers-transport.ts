@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { AppError, errorCode } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { type PeerTls, PeerTransport } from '../raft/peer-transport.ts';
 import { type MemberRecord, raftId } from './members.ts';
@@ -42,7 +43,15 @@ export function connectPeers({ host, port, tls, clock, log, elsewhere }: PeersOp
       },
     });
     transport.attach(entries.node);
-    transport.listen(host, port);
+    try {
+      transport.listen(host, port);
+    } catch (error) {
+      if (errorCode(error) !== 'EADDRINUSE') throw error;
+      throw new AppError('PORT', `port ${port} of ${host} is in use`, {
+        hint: 'End what listens there, or set ports.etcdPeer in the configuration.',
+        cause: error,
+      });
+    }
     return transport;
   };
   return {

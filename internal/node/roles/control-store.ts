@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { sleep } from '../../base/clock.ts';
+import type { Disk } from '../../base/disk.ts';
 import { systemDisk } from '../../base/disk-system.ts';
 import { AppError, errorCode, errorText } from '../../base/errors.ts';
 import { forgetMember, memberToBe } from '../../join/join-server-system.ts';
@@ -35,7 +36,7 @@ const leaderEveryMs = 500;
 const waitingToldMs = 30_000;
 
 /** The store of the control plane: a real etcd, or our own, served as etcd and kept together with the other servers. Resolves when it can be used. */
-export async function openControlStore(context: RoleContext): Promise<ControlStore> {
+export async function openControlStore(context: RoleContext, disk: Disk = systemDisk): Promise<ControlStore> {
   const { config, paths, clock, random } = context;
   const log = context.log.with({ component: 'store' });
   if (config.datastore !== undefined) {
@@ -68,7 +69,7 @@ export async function openControlStore(context: RoleContext): Promise<ControlSto
     });
   const store = await openStore({
     dir: paths.store,
-    disk: systemDisk,
+    disk,
     clock,
     random,
     log,
