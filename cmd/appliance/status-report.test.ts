@@ -110,7 +110,11 @@ describe('status', () => {
     const gone = { state: 'unreachable', error: 'nothing listens', hasLeader: false };
     const servers = [server('n1', { hasLeader: false }), server('n2', gone), server('n3', { ...gone, role: 'leader' })];
     expect(report({ ...facts, servers }).problems[0]).toBe(
-      'The store has no leader: of 3 servers that may vote, more than half must run and reach one another.',
+      'The store has no leader and takes no writes: 1 of 3 servers that may vote runs, 2 must. Start the others; when they are lost for good, `appliance down`, `appliance store cluster-reset` and `appliance up` make one that is left the only one.',
+    );
+    const two = [server('n1', { hasLeader: false }), server('n2', { hasLeader: false }), server('n3', gone)];
+    expect(report({ ...facts, servers: two }).problems[0]).toMatch(
+      /^The store has no leader: 2 of 3 servers that may vote run, and elect one/,
     );
   });
 

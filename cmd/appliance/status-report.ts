@@ -1,6 +1,7 @@
 import { plural, sizeWords, wrapped } from '../../internal/base/words.ts';
 import { type NodeInstance, type NodeStatus, troubleText } from '../../internal/node/status.ts';
 import { comeWithinMs } from '../../internal/store/awaited-members.ts';
+import { noLeaderText } from './no-leader.ts';
 import { columns } from './output.ts';
 
 /** What was found out about a node; a part that did not answer has an `error`. */
@@ -236,10 +237,7 @@ function tellServers(
       }.`,
     );
   }
-  if (!servers.some(({ hasLeader }) => hasLeader))
-    problems.push(
-      `The store has no leader: of ${plural(servers.filter(({ role }) => role !== 'learner').length, 'server')} that may vote, more than half must run and reach one another.`,
-    );
+  if (!servers.some(({ hasLeader }) => hasLeader)) problems.push(noLeaderText(servers));
   for (const { name, state, error, behind = 0 } of servers) {
     const concerned = name === self ? problems : others;
     if (state === 'unreachable') concerned.push(stop(`Server ${name} is not reached: ${error}`));

@@ -5,16 +5,17 @@ import { systemDisk } from '../../internal/base/disk-system.ts';
 import { AppError, errorCode } from '../../internal/base/errors.ts';
 import { silentLogger } from '../../internal/base/log.ts';
 import { systemClock, systemRandom } from '../../internal/base/system.ts';
-import { sizeWords } from '../../internal/base/words.ts';
+import { sizeWords, wrapped } from '../../internal/base/words.ts';
 import type { Config } from '../../internal/config/config.ts';
 import { runningConfig } from '../../internal/config/machine-system.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
 import { forgetMember } from '../../internal/join/join-server-system.ts';
 import { lockNode } from '../../internal/node/node-lock-system.ts';
 import { socketAnswers } from '../../internal/node/probe-system.ts';
-import { forgetRemoval } from '../../internal/node/roles/server-waiting-system.ts';
+import { forgetRemoval, isRemoved } from '../../internal/node/roles/server-waiting-system.ts';
 import { controlMember, ownStoreAccess } from '../../internal/node/store-access.ts';
 import type { Store } from '../../internal/store/api.ts';
+import { RemovedError } from '../../internal/store/errors.ts';
 import { openExternalEtcd } from '../../internal/store/external/external-client.ts';
 import { type MemberState, memberStates } from '../../internal/store/external/member-states-client.ts';
 import { restoreStore } from '../../internal/store/restore.ts';
@@ -23,6 +24,7 @@ import { timeText } from '../../internal/store/snapshots/names.ts';
 import { saveSnapshot } from '../../internal/store/snapshots/save-system.ts';
 import { resetCluster } from '../../internal/store/store.ts';
 import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
+import { noLeaderText } from './no-leader.ts';
 import { columns, print } from './output.ts';
 
 /** `appliance store`: on a server, over the store's etcd face with this server's client certificate; restoring works on its files. */
@@ -43,6 +45,15 @@ export const command: CommandModule = {
       ['appliance store members', 'a line each: its vote, whether it runs, how far it is behind'],
     ]).action(({ output }: Output) =>
       withStore(members, async (_store, { states }) => showMembers(await states(), output)),
+    );
+    const remove = members
+      .command('remove')
+      .argument('<server>', 'its name or id, as `appliance store members` shows them')
+      .description('Remove a server that is no node; a node is deleted with kubectl, and its server goes with it.');
+    withExamples(withOutput(remove), [
+      ['appliance store members remove pi-3', 'it keeps nothing of the store any more'],
+    ]).action((server: string, { output }: Output) =>
+      withStore(remove, (store) => removeServer(store, server, output)),
     );
 
     const snapshot = command.command('snapshot').description('Copies of the whole store in one file.');
@@ -127,6 +138,7 @@ async function withStore(command: Command, use: (store: Store, more: StoreUse) =
       throw new AppError('NOT_SERVER', `this machine is no server: it has no ${own.tls.certFile}`, {
         hint: 'call it on a server of the cluster',
       });
+    if (config.datastore === undefined && isRemoved(nodePaths(config.dataDir, config.runDir))) throw new RemovedError();
     if (config.datastore !== undefined || (await isRunning(config))) throw error;
     throw new AppError('NOT_RUNNING', 'no node runs here', { hint: 'start it first: appliance up', cause: error });
   }
@@ -163,7 +175,8 @@ async function showStatus(store: Store, states: StoreUse['states'], output: Outp
   const { cluster } = store;
   const found = store.status();
   const alarms = (await store.alarms()).map(({ memberId, type }) => ({ member: hex(memberId), type }));
-  const memberStates = (await states()).map(shownMember);
+  const known = await states();
+  const memberStates = known.map(shownMember);
   const status = {
     clusterId: hex(cluster.clusterId),
     memberId: hex(cluster.memberId),
@@ -197,6 +210,7 @@ async function showStatus(store: Store, states: StoreUse['states'], output: Outp
         ],
       ]),
       ...(memberStates.length > 1 ? ['', memberTable(memberStates)] : []),
+      ...lostMajority(known),
     ].join('\n'),
   );
 }
@@ -247,7 +261,31 @@ function memberTable(members: readonly ShownMember[]): string {
 
 function showMembers(states: readonly MemberState[], output: OutputFormat): void {
   const members = states.map(shownMember);
-  print(output, members, () => memberTable(members));
+  print(output, members, () => [memberTable(members), ...lostMajority(states)].join('\n'));
+}
+
+/** Lines for people when nobody can write. */
+function lostMajority(states: readonly MemberState[]): string[] {
+  const led = states.some(({ leaderId = 0n }) => leaderId !== 0n);
+  return led ? [] : ['', wrapped(noLeaderText(states), process.stdout.columns)];
+}
+
+async function removeServer(store: Store, server: string, output: OutputFormat): Promise<void> {
+  const members = store.cluster.members();
+  const found = members.filter(({ id, name }) => hex(id) === server || name === server);
+  const [member] = found;
+  if (member === undefined || found.length > 1) {
+    const known = members.map(({ id, name }) => name || hex(id)).join(', ');
+    throw new AppError('NOT_FOUND', `${found.length === 0 ? 'no server of the store' : 'more than one'} is ${server}`, {
+      hint: found.length === 0 ? `there are ${known}` : 'give its id: appliance store members',
+    });
+  }
+  await store.cluster.removeMember(member.id);
+  print(
+    output,
+    { id: hex(member.id), name: member.name },
+    () => `${member.name || hex(member.id)} is no server of the store any more; before it joins again: appliance reset`,
+  );
 }
 
 /** A directory that is not there may be a disk that is not mounted: the copy would lie where it does not belong. */

@@ -73,6 +73,17 @@ describe('appliance store', () => {
     expect((await appliance('disarm')).stdout).toBe('there is no alarm\n');
   });
 
+  test('a server is removed by its name or id', async () => {
+    const { id } = await store.cluster.addMember(['https://127.0.0.1:1'], true);
+    const unknown = await appliance('members', 'remove', 'pi-9');
+    expect([unknown.code, unknown.stderr]).toEqual([1, expect.stringContaining('no server of the store is pi-9')]);
+    const removed = await appliance('members', 'remove', id.toString(16));
+    expect([removed.code, removed.stdout]).toEqual([0, expect.stringContaining('is no server of the store any more')]);
+    expect(store.cluster.members().map(({ name }) => name)).toEqual(['n1']);
+    const last = await appliance('members', 'remove', 'n1');
+    expect([last.code, last.stderr]).toEqual([1, expect.stringContaining('not enough started members')]);
+  });
+
   test('a snapshot is saved, listed, checked and restored; the store before it is kept', async () => {
     const saved = JSON.parse((await appliance('snapshot', 'save', '-o', 'json')).stdout) as { file: string };
     expect(existsSync(saved.file)).toBe(true);

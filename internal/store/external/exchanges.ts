@@ -67,4 +67,5 @@ export const exchanges = {
       Headed & { members: { ID: Wide; name: string; peerURLs: string[]; clientURLs: string[]; isLearner: boolean }[] }
     >('MemberListResponse'),
   },
+  removeMember: { request: codec('MemberRemoveRequest'), response: codec<Headed>('MemberRemoveResponse') },
 };

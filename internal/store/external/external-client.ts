@@ -449,13 +449,22 @@ class ExternalEtcd implements Store {
 
   get cluster(): Cluster {
     const elsewhere = async (): Promise<never> => {
-      throw new ClusterError('NOT_LEADER', 'members of an etcd that is not ours are changed with etcdctl');
+      throw new ClusterError('NOT_LEADER', 'members of an etcd are added and moved with etcdctl');
     };
     return {
       ...this.#ids,
       members: () => this.#members,
       addMember: elsewhere,
-      removeMember: elsewhere,
+      removeMember: async (id) => {
+        const about = { timeoutMs: longRequestMs };
+        await this.#call(
+          exchanges.removeMember,
+          '/etcdserverpb.Cluster/MemberRemove',
+          { ID: longBits(id) },
+          'write',
+          about,
+        );
+      },
       updateMember: elsewhere,
       promoteMember: elsewhere,
       moveLeader: elsewhere,
