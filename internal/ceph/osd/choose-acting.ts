@@ -1,5 +1,6 @@
 import type { PgInfo } from '../wire/messages/osd_pg.ts';
 import { compareEVersion, type EVersion } from '../wire/types.ts';
+import { noMember, shardOf } from './shards.ts';
 
 function incomplete(info: PgInfo): boolean {
   return !info.lastBackfill.max;
@@ -8,8 +9,10 @@ function incomplete(info: PgInfo): boolean {
 /**
  * The OSD whose log is the truth (`PeeringState::find_best_info` for replicated pools): of those that took part in the newest interval known to have
  * gone active, complete copies only, the one with the newest entry; then with the longer log; then ourselves. Undefined: nobody may speak for the PG.
+ * In erasure-coded pools the one with the oldest end that is acceptable: an entry that some shard does not have was not acknowledged, may be on too few
+ * shards to be read, and can be taken back by the others.
  */
-export function findBestInfo(infos: ReadonlyMap<number, PgInfo>, whoami: number): number | undefined {
+export function findBestInfo(infos: ReadonlyMap<number, PgInfo>, whoami: number, erasure = false): number | undefined {
   let newestStarted = 0;
   for (const info of infos.values()) {
     newestStarted = Math.max(newestStarted, info.history.lastEpochStarted);
@@ -34,7 +37,7 @@ export function findBestInfo(infos: ReadonlyMap<number, PgInfo>, whoami: number)
     const other = infos.get(best)!;
     const byUpdate = compareEVersion(info.lastUpdate, other.lastUpdate);
     if (byUpdate !== 0) {
-      if (byUpdate > 0) best = osd;
+      if (byUpdate > 0 !== erasure) best = osd;
       continue;
     }
     const byTail = compareEVersion(info.logTail, other.logTail);
@@ -57,6 +60,36 @@ export interface ActingChoice {
   want: number[];
   /** Members of the up set that must be filled from scratch or go on being filled. */
   backfill: number[];
+}
+
+/**
+ * Who should serve a shard each (`calc_ec_acting`): who CRUSH wants when its log meets the best one, else who serves it now, else any stray with this
+ * shard.
+ */
+export function chooseShards(
+  infos: ReadonlyMap<number, PgInfo>,
+  best: number,
+  up: readonly number[],
+  acting: readonly number[],
+  size: number,
+): ActingChoice {
+  const { logTail } = infos.get(best)!;
+  const usable = (member: number | undefined): boolean => {
+    const info = member === undefined || member === noMember ? undefined : infos.get(member);
+    return info !== undefined && !incomplete(info) && compareEVersion(info.lastUpdate, logTail) >= 0;
+  };
+  const choice: ActingChoice = { want: [], backfill: [] };
+  for (let shard = 0; shard < size; shard++) {
+    const wanted = up[shard] ?? noMember;
+    if (usable(wanted)) {
+      choice.want.push(wanted);
+      continue;
+    }
+    if (wanted !== noMember) choice.backfill.push(wanted);
+    const strays = [...infos.keys()].filter((member) => shardOf(member) === shard).sort((a, b) => a - b);
+    choice.want.push([acting[shard], ...strays].find(usable) ?? noMember);
+  }
+  return choice;
 }
 
 /**

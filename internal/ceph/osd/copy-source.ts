@@ -43,7 +43,7 @@ export function serveCopyGet(
       return;
     }
     const { userVersion, mtime, truncateSeq, truncateSize } = info!;
-    readPiece(core.env.store, core.meta.cid, obc!.oid, m.from)
+    readPiece(engine.objects, core.meta.cid, obc!.oid, m.from)
       .then(
         (item) => answer(0, { userVersion, mtime, truncateSeq, truncateSize, item }),
         (error: unknown) => {

@@ -15,6 +15,7 @@ import {
   MOSDRepOpReply,
   type PgMessage,
 } from '../wire/messages/osd_osd.ts';
+import { MOSDECSubOpRead, MOSDECSubOpReadReply } from '../wire/messages/osd_ec.ts';
 import { MOSDRepScrub, MOSDRepScrubMap, MOSDScrubReserve } from '../wire/messages/osd_scrub.ts';
 import type { Pg } from './pg.ts';
 
@@ -38,6 +39,8 @@ export const peerCodecs: ReadonlyMap<number, MessageCodec<PgMessage>> = new Map(
     MOSDScrubReserve,
     MOSDRepScrub,
     MOSDRepScrubMap,
+    MOSDECSubOpRead,
+    MOSDECSubOpReadReply,
   ].map((codec) => [codec.type, codec as unknown as MessageCodec<PgMessage>]),
 );
 
@@ -88,6 +91,12 @@ export function deliver(
       break;
     case MOSDCopyGet.type:
       pg.onCopyGet(m as MOSDCopyGet, copyReply);
+      break;
+    case MOSDECSubOpRead.type:
+      pg.onShardRead(from, m as MOSDECSubOpRead);
+      break;
+    case MOSDECSubOpReadReply.type:
+      pg.onShardReadReply(from, m as MOSDECSubOpReadReply);
       break;
     case MOSDScrubReserve.type:
       pg.onScrubReserve(from, m as MOSDScrubReserve);

@@ -1,6 +1,7 @@
 import type { PastInterval, PgHistory } from '../wire/messages/osd_pg.ts';
 import type { PgId } from '../wire/types.ts';
 import type { MapView, Placement } from './map-view.ts';
+import { noMember, placed } from './shards.ts';
 
 function sameList(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((osd, i) => osd === b[i]);
@@ -64,7 +65,8 @@ export function isNewInterval(before: IntervalKey, after: IntervalKey): boolean 
  */
 export function maybeWentRw(key: IntervalKey, first: number, last: MapView): boolean {
   const primary = key.actingPrimary;
-  if (primary < 0 || key.acting.length === 0 || key.acting.length < key.minSize) return false;
+  const members = placed(key.acting);
+  if (primary < 0 || members === 0 || members < key.minSize) return false;
   return last.upThru(primary) >= first && last.upFrom(primary) <= first;
 }
 
@@ -96,7 +98,7 @@ export interface PriorSet {
 
 /**
  * `PeeringState::build_prior`: members of now, and of every past interval since the PG was last known active that may have taken writes. Of each such
- * interval at least one member must be up (replicated: any one has everything), or be declared lost.
+ * interval at least `needed` members must be up (replicated: any one has everything; else as many shards as make an object), or be declared lost.
  */
 export function buildPrior(
   map: MapView,
@@ -104,15 +106,22 @@ export function buildPrior(
   history: PgHistory,
   up: readonly number[],
   acting: readonly number[],
+  needed = 1,
 ): PriorSet {
-  const prior: PriorSet = { probe: new Set([...up, ...acting]), down: new Set(), blocked: false, blockedBy: new Map() };
+  const prior: PriorSet = {
+    probe: new Set([...up, ...acting].filter((osd) => osd !== noMember)),
+    down: new Set(),
+    blocked: false,
+    blockedBy: new Map(),
+  };
   for (let i = past.length - 1; i >= 0; i--) {
     const interval = past[i]!;
     if (interval.last < history.lastEpochStarted) break;
-    if (!interval.maybeWentRw || interval.acting.length === 0) continue;
+    if (!interval.maybeWentRw || placed(interval.acting) === 0) continue;
     let upNow = 0;
     const candidates: number[] = [];
     for (const osd of interval.acting) {
+      if (osd === noMember) continue;
       if (map.isUp(osd)) {
         prior.probe.add(osd);
         upNow++;
@@ -125,7 +134,7 @@ export function buildPrior(
         candidates.push(osd);
       }
     }
-    if (upNow === 0) {
+    if (upNow < needed) {
       prior.blocked = true;
       for (const osd of candidates) prior.blockedBy.set(osd, map.lostAt(osd));
     }

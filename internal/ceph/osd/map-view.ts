@@ -1,3 +1,5 @@
+import type { ErasureCode } from '../erasure/code.ts';
+import type { StripeLayout } from '../erasure/layout.ts';
 import type { EntityAddr, EntityAddrVec, IntervalSet, PgId, SnapContext } from '../wire/types.ts';
 
 /** Where a PG lives in one epoch. */
@@ -9,6 +11,12 @@ export interface Placement {
   actingPrimary: number;
 }
 
+/** How an erasure-coded pool cuts objects into shards. */
+export interface PoolCode {
+  code: ErasureCode;
+  layout: StripeLayout;
+}
+
 /** What an OSD needs to know of a pool. */
 export interface PoolView {
   readonly id: number;
@@ -17,6 +25,10 @@ export interface PoolView {
   readonly pgNum: number;
   readonly pgpNum: number;
   readonly erasure: boolean;
+  /** Of an erasure-coded pool; undefined there: its profile cannot be understood. */
+  readonly code: PoolCode | undefined;
+  /** Objects of an erasure-coded pool may be changed in place (`allow_ec_overwrites`). */
+  readonly overwrites: boolean;
   /** Epoch from which clients must send their operations again. */
   readonly lastForceOpResend: number;
   /** Full: by quota or because its OSDs are. */

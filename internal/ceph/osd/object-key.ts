@@ -2,12 +2,13 @@ import { bytesFromText, textFromBytes } from '../wire/encoding.ts';
 import { type HObject, hobjectMax, hobjectMin, reverseBits32, SNAP_HEAD } from '../wire/types.ts';
 
 /**
- * Store keys. First byte: 0 the PG's own object (info, log), 1 temporary objects of recovery, 2 objects. An object's key sorts bytewise as its
+ * Store keys. First byte: 0 the PG's own object (info, log), 1 temporary objects of recovery, 2 objects, 4 what a shard keeps to take writes back. An object's key sorts bytewise as its
  * `hobject_t` does: bit-reversed hash, namespace, locator key or name, name, snap. Strings end with 00 01, a 00 inside is 00 FF.
  */
 const PREFIX_META = 0;
 const PREFIX_TEMP = 1;
 const PREFIX_OBJECT = 2;
+const PREFIX_KEPT = 4;
 
 /** The PG's own object in its collection. */
 export const metaKey: Uint8Array = Uint8Array.of(PREFIX_META);
@@ -111,6 +112,15 @@ export function tempKey(o: HObject): Uint8Array {
   const w = new KeyWriter();
   w.u8(PREFIX_TEMP);
   return writeKey(w, o);
+}
+
+/** Where the object is kept that the log entry of this version changed. */
+export function keptKey(version: number): Uint8Array {
+  const w = new KeyWriter();
+  w.u8(PREFIX_KEPT);
+  w.u32(Math.floor(version / 2 ** 32));
+  w.u32(version % 2 ** 32);
+  return w.bytes.subarray(0, w.at);
 }
 
 /** True for keys of clients' objects. */

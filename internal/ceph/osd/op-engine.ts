@@ -1,11 +1,7 @@
 import { assert } from '../../base/errors.ts';
-import type { TransactionOp } from '../blockstore/api.ts';
+import type { ObjectStore, TransactionOp } from '../blockstore/api.ts';
 import {
-  type MOSDOpReplyValue,
-  OSD_FLAG_ACK,
   OSD_FLAG_ENFORCE_SNAPC,
-  OSD_FLAG_ONDISK,
-  OSD_FLAG_ONNVRAM,
   OSD_FLAG_ORDERSNAP,
   OSD_FLAG_RETURNVEC,
   OSD_FLAG_RWORDERED,
@@ -13,8 +9,10 @@ import {
 import { PG_ACTIVE } from '../wire/messages/osd_mgr.ts';
 import { OP } from '../wire/messages/osd_op.ts';
 import type { LogEntry, OpReturn } from '../wire/messages/osd_pg.ts';
-import { type EntityNum, type EVersion, eversionZero, type HObject, SNAP_DIR, SNAP_HEAD } from '../wire/types.ts';
+import { type EVersion, eversionZero, type HObject, SNAP_DIR, SNAP_HEAD } from '../wire/types.ts';
 import { admit } from './admission.ts';
+import type { FullState, InternalWrite, RecoveryGate } from './engine-host.ts';
+import { sameWatch, withoutWatcher } from './watch-expiry.ts';
 import {
   encodeObjectInfo,
   encodeSnapSet,
@@ -34,37 +32,14 @@ import { maxWriteReplyBytes } from './ops/limits.ts';
 import { type LockMode, type ObjectContext, ObjectContexts } from './ops/object-context.ts';
 import { OpContext, type OpHost, type OpResult } from './ops/op-context.ts';
 import { effectiveSnapContext, makeWriteable, resolveSnap, validSnapContext } from './ops/snap-ops.ts';
+import type { ErasurePg } from './ec/erasure-pg.ts';
+import { poolRules } from './ec/pool-rules.ts';
 import type { PgCore } from './pg-core.ts';
+import { replyTo } from './op-reply.ts';
 import { listObjects } from './pg-list.ts';
 import type { Replication } from './replication.ts';
-import { copySums, type SumsSeen, sumsSeen } from './scrub-sums.ts';
+import { copySums, sumsSeen } from './scrub-sums.ts';
 import { WatchHub } from './watch.ts';
-
-/** A change of an object with its log entries, and the object as it is then. */
-export interface InternalWrite {
-  entries: LogEntry[];
-  ops: TransactionOp[];
-  after: { info: ObjectInfo; inStore: boolean; snapset: SnapSet };
-}
-
-/** What the engine asks of recovery. */
-export interface RecoveryGate {
-  /** Calls `ready` once the object may be read here (true: it may now). */
-  readable(oid: HObject, ready: () => void): boolean;
-  /** Calls `ready` once the object may be written, which all members must be able to follow (true: it may now). */
-  writable(oid: HObject, ready: () => void): boolean;
-  /** Our copy of the object in this version is damaged: fetches it from another OSD. False: there is no other. */
-  repair(oid: HObject, version: EVersion): boolean;
-  /** A write to the object changed what the PG's objects sum up to. */
-  sumsChanged(oid: HObject, delta: SumsSeen): void;
-  /** Answers SCRUBLS. */
-  listInconsistent(input: Uint8Array): { rval: number; out: Uint8Array };
-}
-
-/** Whether the OSD's disk can take more. */
-export interface FullState {
-  full(): boolean;
-}
 
 /** Ops whose payload is of no use once it is on all disks: every member has it, and nothing else refers to it. */
 const dataWrites: ReadonlySet<number> = new Set([OP.WRITE, OP.WRITEFULL, OP.APPEND, OP.SETALLOCHINT, OP.CREATE]);
@@ -89,15 +64,20 @@ export class OpEngine {
   /** Grows with each reset: what was started before it is void. */
   #generation = 0;
 
-  constructor(core: PgCore, replication: Replication, gate: RecoveryGate, full: FullState) {
+  /** Of an erasure-coded PG. */
+  readonly #erasure: ErasurePg | undefined;
+
+  constructor(core: PgCore, replication: Replication, gate: RecoveryGate, full: FullState, erasure?: ErasurePg) {
     this.#core = core;
     this.#replication = replication;
     this.#gate = gate;
     this.#full = full;
+    this.#erasure = erasure;
     this.contexts = new ObjectContexts(core.env.store, core.meta.cid);
     this.watches = new WatchHub(core.env.clock, (watcher) => this.#watchExpired(watcher.obc.oid, watcher.info));
     this.#host = {
-      store: core.env.store,
+      store: erasure?.objects ?? core.env.store,
+      rules: () => poolRules(core),
       cid: core.meta.cid,
       pool: core.id.pool,
       nowMs: () => core.env.clock.now(),
@@ -111,6 +91,11 @@ export class OpEngine {
       classes: objectClasses,
       releases: () => core.map.releases,
     };
+  }
+
+  /** The PG's objects whole. */
+  get objects(): ObjectStore {
+    return this.#host.store;
   }
 
   /** Requests not answered yet. */
@@ -273,15 +258,28 @@ export class OpEngine {
 
   #lockAndRun(request: OpRequest, obc: ObjectContext): void {
     const { kinds } = request;
-    let mode: LockMode = !kinds.mayWrite ? 'read' : kinds.mayRead ? 'exclusive' : 'write';
+    // A write to shards may have to read what is there.
+    const alone = kinds.mayRead || this.#erasure !== undefined;
+    let mode: LockMode = !kinds.mayWrite ? 'read' : alone ? 'exclusive' : 'write';
     if ((request.message.flags & OSD_FLAG_RWORDERED) !== 0) mode = 'exclusive';
     request.stage = 'waiting for rw locks';
     obc.lock(mode, () => {
-      if (!obc.stale) {
+      const late = kinds.mayWrite && this.#erasure !== undefined;
+      // While it waited its copies may have come into other hands.
+      if (
+        !obc.stale &&
+        (!late ||
+          this.#gate.writable(
+            headOf(obc.oid),
+            this.#guard(() => this.#locate(request, headOf(obc.oid))),
+          ))
+      ) {
         this.#run(request, obc, mode);
         return;
       }
+      const again = obc.stale;
       obc.unlock(mode);
+      if (!again) return;
       this.#locate(request, headOf(obc.oid));
     });
   }
@@ -376,14 +374,43 @@ export class OpEngine {
         return;
       }
     } else result = 0;
-    this.#write(request, ctx, mode, result, wantsReturns);
+    const erasure = this.#erasure;
+    if (erasure === undefined) {
+      this.#write(request, ctx, mode, result, wantsReturns);
+      return;
+    }
+    request.stage = 'waiting for shards';
+    const generation = this.#generation;
+    erasure.plan(this.#core.meta.cid, ctx.ops).then(
+      (shards) => {
+        if (generation !== this.#generation) return;
+        // Reading what is there may have shown that a member does not have it.
+        const retry = this.#guard(() => this.#locate(request, headOf(obc.oid)));
+        if (this.#gate.writable(headOf(obc.oid), retry)) this.#write(request, ctx, mode, result, wantsReturns, shards);
+        else obc.unlock(mode);
+      },
+      (error: unknown) => {
+        this.#core.env.log.error('a write could not be prepared', { pg: this.#core.text, oid: obc.oid.name, error });
+        if (generation !== this.#generation) return;
+        this.#fail(request, errno.EIO);
+        obc.unlock(mode);
+      },
+    );
   }
 
-  #write(request: OpRequest, ctx: OpContext, mode: LockMode, result: number, wantsReturns: boolean): void {
+  #write(
+    request: OpRequest,
+    ctx: OpContext,
+    mode: LockMode,
+    result: number,
+    wantsReturns: boolean,
+    shards?: readonly TransactionOp[][],
+  ): void {
     const { obc } = ctx;
     const core = this.#core;
     const entries: LogEntry[] = [];
     const head: TransactionOp[] = [];
+    const tail: TransactionOp[] = [];
     const { snapset, made } = makeWriteable(ctx);
     const replication = this.#replication;
     if (made !== undefined) {
@@ -420,7 +447,7 @@ export class OpEngine {
     if (ctx.inStore) {
       const xattrs = new Map([[infoXattr, encodeObjectInfo(info)]]);
       if (snapset.seq !== 0n) xattrs.set(snapsetXattr, encodeSnapSet(snapset));
-      ctx.ops.push({ op: 'set-xattrs', cid: core.meta.cid, key: obc.key, xattrs });
+      tail.push({ op: 'set-xattrs', cid: core.meta.cid, key: obc.key, xattrs });
     }
     const returns: OpReturn[] | undefined = wantsReturns
       ? ctx.results.map((r) => ({ rval: r.rval, data: r.out[0] ?? new Uint8Array(0) }))
@@ -437,14 +464,17 @@ export class OpEngine {
       returns,
     });
     const results = wantsReturns ? ctx.results : ctx.results.map(({ op }): OpResult => ({ op, out: [], rval: 0 }));
-    this.#submit(obc, entries, [...head, ...ctx.ops], ctx, { info, inStore: ctx.inStore, snapset }, request.key, () => {
+    const around = (ops: readonly TransactionOp[]): TransactionOp[] => [...head, ...ops, ...tail];
+    const after = { info, inStore: ctx.inStore, snapset };
+    const committed = (): void => {
       this.#sideEffects(request, ctx, userVersion);
       if (!ctx.exists) this.watches.removeAll(obc);
       this.#reply(request, result, results, version, userVersion);
       if (request.message.ops.every(({ op }) => dataWrites.has(op)))
         for (const op of request.message.ops) for (const piece of op.data) core.env.recycle(piece);
       obc.unlock(mode);
-    });
+    };
+    this.#submit(obc, entries, around(ctx.ops), ctx, after, request.key, committed, shards?.map(around));
     request.stage = 'waiting for sub ops';
   }
 
@@ -457,6 +487,7 @@ export class OpEngine {
     after: { info: ObjectInfo; inStore: boolean; snapset: SnapSet },
     requestKey: string | undefined,
     committed: () => void,
+    shards?: readonly TransactionOp[][],
   ): void {
     obc.info = after.info;
     obc.inStore = after.inStore;
@@ -476,6 +507,7 @@ export class OpEngine {
         committed();
         for (const repeat of repeats ?? []) repeat();
       }),
+      shards,
     );
   }
 
@@ -586,6 +618,14 @@ export class OpEngine {
     return this.#gate.repair(obc.oid, obc.info.version);
   }
 
+  /** Resolves with a way to let go when no write of the object or its head is under way; until then no new one begins. Never when a new interval begins. */
+  quiet(oid: HObject): Promise<() => void> {
+    return new Promise((resolve) => {
+      const obc = this.contexts.get(headOf(oid));
+      obc.lock('read', () => resolve(() => obc.unlock('read')));
+    });
+  }
+
   /** Calls `done` when all writes of objects `inside` that were let in before have ended. */
   quiesce(inside: (oid: HObject) => boolean, done: () => void): void {
     let waiting = 1;
@@ -607,35 +647,14 @@ export class OpEngine {
   #watchExpired(head: HObject, info: WatchInfo): void {
     const core = this.#core;
     if (!core.isPrimary || !core.hasState(PG_ACTIVE)) return;
-    const same = (w: { name: EntityNum; cookie: bigint }): boolean =>
-      w.cookie === info.cookie && w.name.type === info.name.type && w.name.num === info.name.num;
     const build = (obc: ObjectContext): InternalWrite | undefined => {
       const live = this.watches.find(obc, info.name, info.cookie);
       const back = live !== undefined && live.deadlineMs > core.env.clock.monotonic();
-      if (!obc.exists || !obc.info.watchers.some(same) || back) return undefined;
-      const version = this.#replication.nextVersion();
-      const after: ObjectInfo = { ...obc.info, version, watchers: obc.info.watchers.filter((w) => !same(w)) };
-      const entry: LogEntry = {
-        op: 'modify',
-        oid: obc.oid,
-        version,
-        prior: obc.info.version,
-        userVersion: after.userVersion,
-        reqid: undefined,
-        mtime: after.mtime,
-        returnCode: 0,
-        returns: undefined,
-      };
-      const xattrs = new Map([[infoXattr, encodeObjectInfo(after)]]);
-      return {
-        entries: [entry],
-        ops: [{ op: 'set-xattrs', cid: core.meta.cid, key: obc.key, xattrs }],
-        after: { info: after, inStore: true, snapset: obc.snapset },
-      };
+      return back ? undefined : withoutWatcher(core.meta.cid, obc, info, this.#replication.nextVersion());
     };
     this.internalWrite(head, build, () => {
       const obc = this.contexts.get(head);
-      if (!obc.info.watchers.some(same)) this.watches.remove(obc, info.name, info.cookie, true);
+      if (!obc.info.watchers.some((w) => sameWatch(w, info))) this.watches.remove(obc, info.name, info.cookie, true);
     });
   }
 
@@ -668,27 +687,9 @@ export class OpEngine {
     version: EVersion,
     userVersion: number,
   ): void {
-    const { message } = request;
-    const value: MOSDOpReplyValue = {
-      oid: message.oid,
-      pg: this.#core.id,
-      flags: (message.flags & ~(OSD_FLAG_ACK | OSD_FLAG_ONNVRAM | OSD_FLAG_ONDISK)) | OSD_FLAG_ACK | OSD_FLAG_ONDISK,
-      result,
-      badReplayVersion: userVersion === 0 ? version : { epoch: version.epoch, version: userVersion },
-      epoch: this.#core.map.epoch,
-      ops: results.length === message.ops.length ? results : fillResults(request, results),
-      retry: message.retry,
-      replayVersion: version,
-      userVersion,
-    };
     assert(this.#open.delete(request) || request.replied, 'reply to a request that is not open');
-    request.reply(value);
+    request.reply(replyTo(this.#core, request, result, results, version, userVersion));
   }
-}
-
-/** Ops behind the one that failed have no result. */
-function fillResults(request: OpRequest, results: readonly OpResult[]): OpResult[] {
-  return request.message.ops.map((op, i): OpResult => results[i] ?? { op, out: [], rval: 0 });
 }
 
 function addReads(sums: { read: number; readKb: number }, ctx: OpContext): void {

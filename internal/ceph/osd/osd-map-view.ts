@@ -5,6 +5,7 @@ import { Placement } from '../maps/placement.ts';
 import {
   isErasure,
   type PgPool,
+  POOL_EC_OVERWRITES,
   POOL_EIO,
   POOL_FULL,
   POOL_FULL_QUOTA,
@@ -15,7 +16,9 @@ import {
   poolOptionNames,
 } from '../maps/pool.ts';
 import type { EntityAddr, EntityAddrVec, IntervalSet, PgId, SnapContext } from '../wire/types.ts';
-import type { MapView, Placement as PgPlacement, PoolView } from './map-view.ts';
+import type { ErasureCode } from '../erasure/code.ts';
+import { codeOf, type Profile } from '../erasure/profile.ts';
+import type { MapView, Placement as PgPlacement, PoolCode, PoolView } from './map-view.ts';
 
 const optionIds: ReadonlyMap<string, number> = new Map([...poolOptionNames].map(([id, name]) => [name, id]));
 
@@ -23,6 +26,26 @@ const optionIds: ReadonlyMap<string, number> = new Map([...poolOptionNames].map(
 function poolSeconds(pool: PgPool, name: string): number {
   const option = pool.options.get(optionIds.get(name)!);
   return option?.type === 2 ? option.value : 0;
+}
+
+/** By profile: maps share what did not change. */
+const codes = new WeakMap<Profile, ErasureCode>();
+
+function poolCode(pool: PgPool, map: OsdMap): PoolCode | undefined {
+  const profile = map.erasureCodeProfiles.get(pool.erasureCodeProfile);
+  if (profile === undefined) return undefined;
+  let code = codes.get(profile);
+  if (code === undefined) {
+    try {
+      code = codeOf(profile);
+    } catch {
+      return undefined;
+    }
+    codes.set(profile, code);
+  }
+  const { k } = code;
+  if (pool.stripeWidth === 0 || pool.stripeWidth % k !== 0 || pool.size !== code.chunks) return undefined;
+  return { code, layout: { k, chunkBytes: pool.stripeWidth / k } };
 }
 
 function poolView(id: number, pool: PgPool, map: OsdMap): PoolView {
@@ -39,6 +62,8 @@ function poolView(id: number, pool: PgPool, map: OsdMap): PoolView {
     pgNum: pool.pgNum,
     pgpNum: pool.pgpNum,
     erasure: isErasure(pool),
+    code: isErasure(pool) ? poolCode(pool, map) : undefined,
+    overwrites: (pool.flags & POOL_EC_OVERWRITES) !== 0,
     lastForceOpResend: pool.lastForceOpResend,
     full: (pool.flags & (POOL_FULL | POOL_FULL_QUOTA)) !== 0 || map.hasFlag(MAP_FULL),
     fullQuota: (pool.flags & POOL_FULL_QUOTA) !== 0,

@@ -652,7 +652,7 @@ export class OsdServer {
         store: this.#o.store.status() as unknown as Record<string, unknown>,
         process: { ...process.memoryUsage() },
       }),
-      pgQuery: (pgid) => osd.pgs.get(pgid)?.query(),
+      pgQuery: (pgid) => osd.query(pgid),
       ...scrubAnswers(osd, () => this.#scrubOptions()),
       flushStats: () => this.#stats.report(true),
       mapEpochs: () => ({ oldest: this.#maps.oldest, newest: this.#maps.newest }),

@@ -31,7 +31,7 @@ import { PgRemover } from './pg-remover.ts';
 import type { LogLimits } from './replication.ts';
 import type { LocalTime, ScrubOptions, SystemLoad } from './scrub-schedule.ts';
 import { ScrubScheduler } from './scrub-scheduler.ts';
-import { envFor, leadingPg, noMember, osdOf, senderOf, viewFor } from './shards.ts';
+import { envFor, findPg, leadingPg, noMember, osdOf, senderOf, viewFor } from './shards.ts';
 
 /** What the OSD asks of its surroundings: network, mon, the process. */
 export interface OsdHost {
@@ -257,7 +257,7 @@ export class Osd {
   #createPgs(map: MapView, whoami: number): void {
     for (const id of map.pools()) {
       const pool = map.pool(id)!;
-      if (pool.erasure) continue;
+      if (pool.erasure && pool.code === undefined) continue;
       for (let seed = 0; seed < pool.pgNum; seed++) {
         if (map.place({ pool: id, seed }).actingPrimary !== whoami) continue;
         const pg = leadingPg(map, { pool: id, seed });
@@ -435,6 +435,7 @@ export class Osd {
   #absent(from: number, type: number, m: PgMessage, map: MapView): Pg | undefined {
     const pool = map.pool(m.pg.pool);
     if (pool === undefined || m.pg.seed >= pool.pgNum) return undefined;
+    if ((m.pg.shard !== undefined) !== pool.erasure || (pool.erasure && pool.code === undefined)) return undefined;
     const env = envFor(this.#env, m.pg);
     const place = map.place(m.pg);
     if (type === MOSDPGQuery.type) {
@@ -449,6 +450,7 @@ export class Osd {
           log: { tail: info.logTail, head: info.lastUpdate, entries: [], dups: [] },
           missing: [],
           past: [],
+          undoable: [],
           activate: 'no',
         });
       return undefined;
@@ -524,6 +526,12 @@ export class Osd {
     for (const pg of this.pgs.values()) pg.clientClosed(client);
   }
 
+  /** What `ceph pg <id> query` shows. */
+  query(pgid: string): Record<string, unknown> | undefined {
+    const id = parsePg(pgid);
+    return id === undefined ? undefined : findPg(this.pgs, id)?.query();
+  }
+
   // --- statistics and housekeeping ---------------------------------------------------------------------------------------------
 
   /** Statistics of the PGs that this OSD leads. */
@@ -537,7 +545,11 @@ export class Osd {
   /** What is held here of every PG. */
   *held(): Generator<{ pool: number; bytes: number; omapBytes: number }> {
     for (const { core } of this.pgs.values())
-      yield { pool: core.id.pool, bytes: core.info.sums.bytes, omapBytes: core.info.sums.omapBytes };
+      yield {
+        pool: core.id.pool,
+        bytes: Math.ceil(core.info.sums.bytes / (core.code?.code.k ?? 1)),
+        omapBytes: core.info.sums.omapBytes,
+      };
   }
 
   /** OSDs with which we share PGs. */

@@ -15,7 +15,7 @@ import {
 import { MOSDPGInfo, MOSDPGLog, MOSDPGNotify, MOSDPGQuery, MOSDPGRemove } from '../wire/messages/osd_osd.ts';
 import { copyPgInfo, emptyPgInfo, type PgHistory, type PgInfo } from '../wire/messages/osd_pg.ts';
 import { compareEVersion, eversionText, eversionZero, hobjectMin } from '../wire/types.ts';
-import { chooseActing, findBestInfo } from './choose-acting.ts';
+import { type ActingChoice, chooseActing, chooseShards, findBestInfo } from './choose-acting.ts';
 import {
   buildPrior,
   intervalKey,
@@ -24,7 +24,6 @@ import {
   mergeIntervals,
   type PriorSet,
   priorChangedBy,
-  trimIntervals,
 } from './intervals.ts';
 import type { MapView } from './map-view.ts';
 import { MissingSet } from './missing.ts';
@@ -32,7 +31,9 @@ import { objectKey } from './object-key.ts';
 import type { Peer, PgCore } from './pg-core.ts';
 import { judgeReplica, mergeLog } from './pg-log.ts';
 import { completeUpTo } from './pg-meta.ts';
-import { mergeScrubs, scrubSums } from './scrub-history.ts';
+import { mergeHistory } from './history-merge.ts';
+import { scrubSums } from './scrub-history.ts';
+import { noMember, placed } from './shards.ts';
 
 /**
  * Where a copy of a PG stands between two changes of its interval.
@@ -72,7 +73,7 @@ export interface PeeringHooks {
 /** How many recent entries a copy gets that starts backfill, so that it can soon follow by log. */
 const backfillLogEntries = 250;
 
-/** `PeeringState` for replicated pools. */
+/** `PeeringState`. */
 export class Peering {
   phase: PeeringPhase = 'idle';
   prior: PriorSet | undefined;
@@ -218,7 +219,8 @@ export class Peering {
   #buildPrior(): void {
     const core = this.#core;
     const { key } = core;
-    this.prior = buildPrior(core.map, core.meta.past, core.info.history, key.up, key.acting);
+    const needed = core.code?.code.k ?? 1;
+    this.prior = buildPrior(core.map, core.meta.past, core.info.history, key.up, key.acting, needed);
     for (const osd of [...this.#waiting]) if (!this.prior.probe.has(osd)) this.#waiting.delete(osd);
     for (const osd of this.prior.probe) {
       if (osd === core.env.whoami || core.peers.has(osd) || this.#waiting.has(osd) || !core.map.isUp(osd)) continue;
@@ -246,13 +248,13 @@ export class Peering {
     const core = this.#core;
     const { key } = core;
     const infos = core.peerInfos();
-    const best = findBestInfo(infos, core.env.whoami);
-    if (best === undefined) {
+    const best = findBestInfo(infos, core.env.whoami, core.erasure);
+    const choice = best === undefined ? undefined : this.#choose(infos, best);
+    if (best === undefined || choice === undefined || placed(choice.want) < (core.code?.code.k ?? 1)) {
       this.#enter('incomplete');
       core.setState(PG_INCOMPLETE);
       return;
     }
-    const choice = chooseActing(infos, best, key.upPrimary, key.up, key.acting, key.size);
     const { want } = choice;
     if (want.length !== key.acting.length || want.some((osd, i) => osd !== key.acting[i])) {
       this.#enter('wait-acting');
@@ -262,7 +264,7 @@ export class Peering {
     }
     core.backfillTargets.clear();
     for (const osd of choice.backfill) core.backfillTargets.add(osd);
-    core.members = [...want, ...choice.backfill].filter((osd) => osd !== core.env.whoami);
+    core.members = [...want, ...choice.backfill].filter((osd) => osd !== core.env.whoami && osd !== noMember);
     this.#enter('get-log');
     if (best === core.env.whoami) {
       this.#getMissing();
@@ -270,6 +272,13 @@ export class Peering {
     }
     this.#logFrom = best;
     this.#query(best, 'log', core.info.lastUpdate);
+  }
+
+  #choose(infos: ReadonlyMap<number, PgInfo>, best: number): ActingChoice {
+    const { key, erasure } = this.#core;
+    return erasure
+      ? chooseShards(infos, best, key.up, key.acting, key.size)
+      : chooseActing(infos, best, key.upPrimary, key.up, key.acting, key.size);
   }
 
   #gotMasterLog(from: number, m: MOSDPGLog): void {
@@ -285,7 +294,7 @@ export class Peering {
     info.lastEpochStarted = Math.max(info.lastEpochStarted, m.info.lastEpochStarted);
     info.lastIntervalStarted = Math.max(info.lastIntervalStarted, m.info.lastIntervalStarted);
     info.sums = { ...m.info.sums };
-    this.#mergeHistory(m.info.history);
+    mergeHistory(this.#core.meta, m.info.history);
     core.peers.set(from, {
       info: copyPgInfo(m.info),
       missing: MissingSet.of(m.missing),
@@ -299,7 +308,8 @@ export class Peering {
   /** Merges a log into ours and gives the removals it asks for. */
   #takeLog(m: MOSDPGLog): TransactionOp[] {
     const { meta, info } = this.#core;
-    const merged = mergeLog(meta.log, meta.missing, m.log, info.lastBackfill);
+    const rollback = this.#core.erasure ? meta.rollback : undefined;
+    const merged = mergeLog(meta.log, meta.missing, m.log, info.lastBackfill, rollback);
     meta.merged(merged.rewoundTo, merged.added);
     info.lastUpdate = meta.log.head;
     info.lastUserVersion = Math.max(info.lastUserVersion, m.info.lastUserVersion);
@@ -312,7 +322,10 @@ export class Peering {
         rewoundTo: merged.rewoundTo === undefined ? '' : eversionText(merged.rewoundTo),
         missing: meta.missing.size,
       });
-    return merged.remove.map((oid) => ({ op: 'remove', cid: meta.cid, key: objectKey(oid) }));
+    return [
+      ...merged.undo,
+      ...merged.remove.map((oid): TransactionOp => ({ op: 'remove', cid: meta.cid, key: objectKey(oid) })),
+    ];
   }
 
   #getMissing(): void {
@@ -344,7 +357,8 @@ export class Peering {
     const core = this.#core;
     const missing = MissingSet.of(m.missing);
     const info = copyPgInfo(m.info);
-    const common = judgeReplica(core.meta.log, m.log, missing, info.lastBackfill);
+    const undoable = core.erasure ? new Set(m.undoable) : undefined;
+    const common = judgeReplica(core.meta.log, m.log, missing, info.lastBackfill, undoable);
     if (core.meta.log.holds(common)) {
       if (compareEVersion(common, info.lastUpdate) < 0) info.lastUpdate = common;
     } else {
@@ -384,7 +398,7 @@ export class Peering {
     info.lastIntervalStarted = core.interval;
     info.lastComplete = completeUpTo(log, meta.missing, info.lastUpdate);
     meta.touchInfo();
-    if (core.key.acting.length < core.key.size) core.setState(PG_UNDERSIZED);
+    if (placed(core.key.acting) < core.key.size) core.setState(PG_UNDERSIZED);
 
     for (const osd of core.members) {
       const peer = core.peers.get(osd)!;
@@ -440,7 +454,7 @@ export class Peering {
 
   #sendActivation(osd: number, activation: Pick<MOSDPGLog, 'info' | 'log' | 'past' | 'activate'>): void {
     this.#activations.set(osd, activation);
-    this.#core.env.send(osd, MOSDPGLog, { ...this.#core.head(), missing: [], ...activation });
+    this.#core.env.send(osd, MOSDPGLog, { ...this.#core.head(), missing: [], undoable: [], ...activation });
   }
 
   #maybeAllActivated(): void {
@@ -451,12 +465,14 @@ export class Peering {
     history.lastEpochStarted = core.info.lastEpochStarted;
     history.lastIntervalStarted = core.info.lastIntervalStarted;
     core.meta.touchInfo();
-    core.flush();
+    // Whoever peers from now on meets one of those that have all of this log.
+    core.forwardTo = core.info.lastUpdate;
+    core.env.commit([...core.meta.rollback.forward(core.forwardTo), ...core.meta.writeOps()]);
     this.#enter('active');
     core.clearState(PG_CREATING);
     core.clearState(PG_PEERING);
     core.clearState(PG_ACTIVATING);
-    core.setState(core.key.acting.length >= core.key.minSize ? PG_ACTIVE : PG_PEERED);
+    core.setState(placed(core.key.acting) >= core.key.minSize ? PG_ACTIVE : PG_PEERED);
     this.shareInfo();
     this.#hooks.active();
   }
@@ -469,6 +485,7 @@ export class Peering {
         ...core.head(),
         info: core.infoCopy(),
         activated: false,
+        forwardTo: core.forwardTo,
       });
   }
 
@@ -493,8 +510,8 @@ export class Peering {
     const core = this.#core;
     const { key } = core;
     if (key.acting.length === key.up.length && key.acting.every((osd, i) => osd === key.up[i])) return false;
-    const best = findBestInfo(core.peerInfos(), core.env.whoami) ?? core.env.whoami;
-    const { want } = chooseActing(core.peerInfos(), best, key.upPrimary, key.up, key.acting, key.size);
+    const best = findBestInfo(core.peerInfos(), core.env.whoami, core.erasure) ?? core.env.whoami;
+    const { want } = this.#choose(core.peerInfos(), best);
     if (want.length === key.acting.length && want.every((osd, i) => osd === key.acting[i])) return false;
     const same = want.length === key.up.length && want.every((osd, i) => osd === key.up[i]);
     core.env.wantPgTemp(core.id, same ? [] : want);
@@ -524,7 +541,7 @@ export class Peering {
     const before = core.info.history.lastEpochStarted;
     const oldest = core.meta.past[0]?.first;
     core.meta.past = mergeIntervals(core.meta.past, m.past);
-    this.#mergeHistory(m.info.history);
+    mergeHistory(this.#core.meta, m.info.history);
     if (core.info.history.lastEpochStarted !== before || core.meta.past[0]?.first !== oldest) {
       core.meta.touchPast();
       core.flush();
@@ -544,7 +561,7 @@ export class Peering {
 
   onQuery(from: number, m: MOSDPGQuery): void {
     const core = this.#core;
-    this.#mergeHistory(m.history);
+    mergeHistory(this.#core.meta, m.history);
     if (m.kind === 'info') {
       this.#notify(from);
       return;
@@ -556,6 +573,7 @@ export class Peering {
       log: m.kind === 'log' ? meta.log.segment(m.since) : meta.log.segment(),
       missing: meta.missing.list(),
       past: meta.past,
+      undoable: meta.rollback.versions(),
       activate: 'no',
     });
   }
@@ -588,7 +606,7 @@ export class Peering {
       const { history } = meta.info;
       meta.info = copyPgInfo(m.info);
       meta.info.history = history;
-      meta.replaceLog(m.log);
+      ops = meta.replaceLog(m.log);
     } else {
       ops = this.#takeLog(m);
       meta.info.sums = { ...m.info.sums };
@@ -596,7 +614,7 @@ export class Peering {
     const { info } = meta;
     info.lastEpochStarted = m.info.lastEpochStarted;
     info.lastIntervalStarted = m.info.lastIntervalStarted;
-    this.#mergeHistory(m.info.history);
+    mergeHistory(this.#core.meta, m.info.history);
     meta.past = mergeIntervals(meta.past, m.past);
     meta.touchInfo();
     meta.touchPast();
@@ -605,7 +623,12 @@ export class Peering {
     const interval = core.interval;
     core.env.commit([...ops, ...meta.writeOps()], () => {
       if (core.interval !== interval || this.phase !== 'replica') return;
-      core.env.send(primary, MOSDPGInfo, { ...core.head(), info: core.infoCopy(), activated: true });
+      core.env.send(primary, MOSDPGInfo, {
+        ...core.head(),
+        info: core.infoCopy(),
+        activated: true,
+        forwardTo: eversionZero,
+      });
     });
   }
 
@@ -620,11 +643,11 @@ export class Peering {
       return;
     }
     if (from !== core.key.actingPrimary) return;
-    this.#mergeHistory(m.info.history);
+    mergeHistory(this.#core.meta, m.info.history);
     // Scrubs tell what they found outside of writes.
     for (const field of scrubSums) core.info.sums[field] = m.info.sums[field];
     core.meta.touchFast();
-    core.flush();
+    core.env.commit([...core.meta.rollback.forward(m.forwardTo), ...core.meta.writeOps()]);
   }
 
   onRemove(from: number): void {
@@ -634,26 +657,6 @@ export class Peering {
       !this.#core.key.up.includes(this.#core.env.whoami)
     )
       this.#hooks.removeMe();
-  }
-
-  #mergeHistory(other: PgHistory): void {
-    const { meta } = this.#core;
-    const { history } = meta.info;
-    let changed = false;
-    for (const field of mergedFields)
-      if (history[field] < other[field]) {
-        history[field] = other[field];
-        changed = true;
-      }
-    if (history.epochCreated === 0) history.epochCreated = other.epochCreated;
-    if (mergeScrubs(history, other)) meta.touchInfo();
-    if (!changed) return;
-    meta.touchInfo();
-    const trimmed = trimIntervals(meta.past, history);
-    if (trimmed.length !== meta.past.length) {
-      meta.past = trimmed;
-      meta.touchPast();
-    }
   }
 
   /** Repeats questions that got no answer for long; every few seconds. */
@@ -675,7 +678,6 @@ export class Peering {
 }
 
 const repeatMs = 10_000;
-const mergedFields = ['lastEpochStarted', 'lastIntervalStarted', 'lastEpochClean', 'lastIntervalClean'] as const;
 
 /** The info of a copy that is not there. */
 export function absentInfo(history: PgHistory): PgInfo {

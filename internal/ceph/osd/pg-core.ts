@@ -1,8 +1,16 @@
 import { PG_CREATING } from '../wire/messages/osd_mgr.ts';
 import { copyPgInfo, type PgInfo } from '../wire/messages/osd_pg.ts';
-import { compareEVersion, compareHObject, type EVersion, type HObject, type PgId, pgText } from '../wire/types.ts';
+import {
+  compareEVersion,
+  compareHObject,
+  type EVersion,
+  eversionZero,
+  type HObject,
+  type PgId,
+  pgText,
+} from '../wire/types.ts';
 import { type IntervalKey, intervalKey } from './intervals.ts';
-import type { MapView } from './map-view.ts';
+import type { MapView, PoolCode } from './map-view.ts';
 import type { MissingSet } from './missing.ts';
 import type { PgEnv } from './pg-env.ts';
 import type { PgMeta } from './pg-meta.ts';
@@ -34,6 +42,10 @@ export class PgCore {
   /** While active, the primary's replicas and backfill targets (without itself). */
   members: number[] = [];
   readonly backfillTargets = new Set<number>();
+  /** How the pool cuts objects into shards; undefined in replicated pools. */
+  readonly code: PoolCode | undefined;
+  /** Entries up to here are on all shards for good; of the primary of an erasure-coded PG. */
+  forwardTo: EVersion = eversionZero;
 
   constructor(meta: PgMeta, env: PgEnv, map: MapView) {
     this.id = meta.pg;
@@ -42,6 +54,7 @@ export class PgCore {
     this.env = env;
     this.map = map;
     this.key = intervalKey(map, meta.pg);
+    this.code = map.pool(meta.pg.pool)?.code;
   }
 
   get info(): PgInfo {
@@ -56,6 +69,11 @@ export class PgCore {
   /** First epoch of the present interval. */
   get interval(): number {
     return this.info.history.sameIntervalSince;
+  }
+
+  /** A shard of an erasure-coded PG, not a whole copy. */
+  get erasure(): boolean {
+    return this.id.shard !== undefined;
   }
 
   /** Head of every message about this PG. */

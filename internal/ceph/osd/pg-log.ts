@@ -9,7 +9,9 @@ import {
   type HObject,
   type RequestId,
 } from '../wire/types.ts';
+import type { TransactionOp } from '../blockstore/api.ts';
 import type { MissingSet } from './missing.ts';
+import type { Rollback } from './rollback.ts';
 import { objectId } from './object-key.ts';
 
 /** A request's identity as a map key. */
@@ -210,6 +212,8 @@ export function commonVersion(log: PgLog, other: { tail: EVersion; entries: read
 
 /** What taking a log over asks of the store. */
 export interface MergeResult {
+  /** Operations that take entries back, to be done first. */
+  undo: TransactionOp[];
   /** Objects to remove: deleted by new entries, or changed by entries that the cluster never acknowledged. */
   remove: HObject[];
   added: LogEntry[];
@@ -217,16 +221,26 @@ export interface MergeResult {
   rewoundTo: EVersion | undefined;
 }
 
+/** What can take entries back: a shard's records, or what is known of them. */
+export interface Undo {
+  can(version: EVersion): boolean;
+  /** All entries of one object, oldest first. */
+  undo(entries: readonly LogEntry[]): void;
+}
+
 /**
  * Entries that only this copy has: works out, object by object, what is missing now (PGLog's "merge divergent entries"). Replicated pools cannot undo a
- * change, so a changed object is removed and fetched in the version that the authoritative log has.
+ * change, so a changed object is removed and fetched in the version that the authoritative log has. Shards take their changes back where they can.
  */
 export function mergeDivergent(
   divergent: readonly LogEntry[],
+  /** Objects that were missing before anything was merged. */
+  lacked: ReadonlySet<string>,
   log: { latest(oid: HObject): LogEntry | undefined },
   missing: MissingSet,
   lastBackfill: HObject,
   remove: (oid: HObject) => void,
+  undo?: Undo,
 ): void {
   const byObject = new Map<string, LogEntry[]>();
   for (const entry of divergent) {
@@ -243,8 +257,14 @@ export function mergeDivergent(
       missing.delete(oid);
       continue;
     }
-    const item = missing.get(oid);
     const latest = log.latest(oid);
+    // An object that is missing only because of what the authoritative log says lies here as the first entry left it.
+    const lies = !lacked.has(objectId(oid));
+    if (undo !== undefined && lies && list.every((entry) => undo.can(entry.version))) {
+      undo.undo(list);
+      continue;
+    }
+    const item = missing.get(oid);
     if (latest !== undefined && compareEVersion(latest.version, first.version) >= 0) {
       // The authoritative log changed it too: its version counts, and what is here is of no use.
       remove(oid);
@@ -270,13 +290,20 @@ export function mergeDivergent(
  * Takes an authoritative stretch of log over into `log`, whose copy is complete up to `lastBackfill`. The stretch must meet the log: its tail is not
  * newer than our head.
  */
-export function mergeLog(log: PgLog, missing: MissingSet, other: LogSegment, lastBackfill: HObject): MergeResult {
+export function mergeLog(
+  log: PgLog,
+  missing: MissingSet,
+  other: LogSegment,
+  lastBackfill: HObject,
+  rollback?: Rollback,
+): MergeResult {
   assert(
     compareEVersion(other.tail, log.head) <= 0,
     `log from ${eversionText(other.tail)} does not meet ours up to ${eversionText(log.head)}`,
   );
   const common = commonVersion(log, other);
-  const result: MergeResult = { remove: [], added: [], rewoundTo: undefined };
+  const result: MergeResult = { undo: [], remove: [], added: [], rewoundTo: undefined };
+  const lacked = new Set(missing.items.keys());
   let divergent: LogEntry[] = [];
   if (compareEVersion(common, log.head) < 0) {
     divergent = log.rewind(common);
@@ -291,7 +318,15 @@ export function mergeLog(log: PgLog, missing: MissingSet, other: LogSegment, las
     missing.addNext(entry);
     if (entry.op === 'delete') remove(entry.oid);
   }
-  mergeDivergent(divergent, log, missing, lastBackfill, remove);
+  const undo: Undo | undefined =
+    rollback === undefined
+      ? undefined
+      : {
+          can: (version) => rollback.can(version),
+          undo: (entries) => void result.undo.push(...rollback.undo(entries)),
+        };
+  mergeDivergent(divergent, lacked, log, missing, lastBackfill, remove, undo);
+  if (rollback !== undefined && result.rewoundTo !== undefined) result.undo.push(...rollback.rewound(result.rewoundTo));
   return result;
 }
 
@@ -299,14 +334,25 @@ export function mergeLog(log: PgLog, missing: MissingSet, other: LogSegment, las
  * What a replica will lack once it has taken our log over: its own missing set, corrected for entries that only it has. Gives the version up to which its
  * log agrees with ours.
  */
-export function judgeReplica(log: PgLog, other: LogSegment, missing: MissingSet, lastBackfill: HObject): EVersion {
+export function judgeReplica(
+  log: PgLog,
+  other: LogSegment,
+  missing: MissingSet,
+  lastBackfill: HObject,
+  undoable?: ReadonlySet<number>,
+): EVersion {
   const common = commonVersion(log, other);
   const agreed = other.entries.filter((entry) => compareEVersion(entry.version, common) <= 0);
   const divergent = other.entries.filter((entry) => compareEVersion(entry.version, common) > 0);
   if (divergent.length > 0) {
     const theirs = new PgLog();
     theirs.reset({ tail: other.tail, head: common, entries: agreed });
-    mergeDivergent(divergent, theirs, missing, lastBackfill, () => undefined);
+    const undo =
+      undoable === undefined
+        ? undefined
+        : { can: (version: EVersion) => undoable.has(version.version), undo: () => undefined };
+    const lacked = new Set(missing.items.keys());
+    mergeDivergent(divergent, lacked, theirs, missing, lastBackfill, () => undefined, undo);
   }
   return common;
 }

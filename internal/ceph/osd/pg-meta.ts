@@ -28,12 +28,14 @@ import {
 import { MissingSet } from './missing.ts';
 import { metaKey } from './object-key.ts';
 import { PgLog, requestKey } from './pg-log.ts';
+import { Rollback } from './rollback.ts';
 
 /**
  * What an OSD keeps about a PG beside its objects, and how it lies on disk: omap rows of the PG's own object, changed in the same transaction as the
  * objects they speak of.
  *   i  info    f  the part of info that changes with every write    p  past intervals    e  map epoch of the last interval check
  *   q  removed snapshots whose clones are gone
+ *   r<version>  how a shard of an erasure-coded PG takes the entry back (`rollback.ts`)
  *   l<version>  log entries; those up to the log's tail only serve to recognise repeated requests    m<object>  missing objects
  */
 const ROW_INFO = 'i';
@@ -68,6 +70,8 @@ export class PgMeta {
   readonly purgedSnaps = new Set<bigint>();
   readonly log = new PgLog();
   readonly missing = new MissingSet();
+  /** Of a shard of an erasure-coded PG. */
+  readonly rollback: Rollback;
 
   #dirtyInfo = false;
   #dirtyFast = false;
@@ -85,6 +89,7 @@ export class PgMeta {
   constructor(pg: PgId) {
     this.pg = pg;
     this.cid = pgText(pg);
+    this.rollback = new Rollback(this.cid);
     this.missing.onChange = (id) => this.#dirtyMissing.add(id);
   }
 
@@ -116,8 +121,13 @@ export class PgMeta {
     this.#dups = undefined;
   }
 
-  /** Takes over a whole log (start of backfill). */
-  replaceLog(log: { tail: EVersion; head: EVersion; entries: readonly LogEntry[]; dups: readonly LogEntry[] }): void {
+  /** Takes over a whole log (start of backfill). Gives operations for the transaction. */
+  replaceLog(log: {
+    tail: EVersion;
+    head: EVersion;
+    entries: readonly LogEntry[];
+    dups: readonly LogEntry[];
+  }): TransactionOp[] {
     this.log.reset(log);
     this.missing.clear();
     this.#clearRows = true;
@@ -126,6 +136,7 @@ export class PgMeta {
     this.#rowsGone = 0;
     this.#dups = undefined;
     this.#dirtyInfo = true;
+    return this.pg.shard === undefined ? [] : this.rollback.clear();
   }
 
   /** Forgets entries up to `to` in memory; on disk they stay for a while to recognise repeated requests. */
@@ -232,6 +243,7 @@ export class PgMeta {
     this.#dirtyInfo = false;
     this.#dirtyFast = false;
     this.#dirtyPast = false;
+    ops.push(...this.rollback.writeOps(set));
     if (set.size > 0) ops.push({ op: 'omap-set', cid, key: metaKey, entries: set });
     return ops;
   }
@@ -263,6 +275,7 @@ export class PgMeta {
       const item = decodeMissingItem(value);
       meta.missing.items.set(missingId(item), item);
     }
+    meta.rollback.load(rows(store, meta.cid, Rollback.rowPrefix));
     return meta;
   }
 

@@ -4,6 +4,7 @@ import type { PgInfo } from '../wire/messages/osd_pg.ts';
 import { eversionText } from '../wire/types.ts';
 import { objectId } from './object-key.ts';
 import type { PgCore } from './pg-core.ts';
+import { memberText, noMember, osdOf } from './shards.ts';
 
 function infoJson(pgid: string, info: PgInfo): Record<string, unknown> {
   const { history } = info;
@@ -62,13 +63,15 @@ export function pgQuery(
     snap_trimq_len: 0,
     state: pgStateText(core.state),
     epoch: core.map.epoch,
-    up: key.up,
-    acting: key.acting,
-    backfill_targets: [...core.backfillTargets].map(String),
-    acting_recovery_backfill: (core.isPrimary ? members : key.acting).map(String),
+    up: key.up.map(osdOf),
+    acting: key.acting.map(osdOf),
+    backfill_targets: [...core.backfillTargets].map(memberText),
+    acting_recovery_backfill: (core.isPrimary ? members : key.acting)
+      .filter((member) => member !== noMember)
+      .map(memberText),
     info: infoJson(core.text, core.info),
     peer_info: [...core.peers].map(([osd, peer]) => ({
-      peer: String(osd),
+      peer: memberText(osd),
       ...infoJson(core.text, peer.info),
       num_missing: peer.missing?.size ?? null,
     })),
@@ -77,15 +80,15 @@ export function pgQuery(
         name: phase,
         num_missing: meta.missing.size,
         num_unfound: unfound,
-        blocked_by: blockedBy,
+        blocked_by: blockedBy.map(osdOf),
         past_intervals: meta.past.map((i) => ({
           first: i.first,
           last: i.last,
           maybe_went_rw: i.maybeWentRw ? 1 : 0,
-          up: i.up,
-          acting: i.acting,
-          primary: i.primary,
-          up_primary: i.upPrimary,
+          up: i.up.map(osdOf),
+          acting: i.acting.map(osdOf),
+          primary: osdOf(i.primary),
+          up_primary: osdOf(i.upPrimary),
         })),
       },
     ],

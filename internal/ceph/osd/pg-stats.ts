@@ -14,6 +14,7 @@ import {
 } from '../wire/messages/osd_mgr.ts';
 import { reverseBits32 } from '../wire/types.ts';
 import type { PgCore } from './pg-core.ts';
+import { osdOf, placed } from './shards.ts';
 
 /** Copies that should be and are not: `num_objects_degraded`, `_misplaced` and the like (`PeeringState::update_calc_stats`). */
 export function countCopies(core: PgCore, unfound: number): ObjectSums {
@@ -39,7 +40,7 @@ export function countCopies(core: PgCore, unfound: number): ObjectSums {
     const lacking = core.backfillTargets.has(osd) && !peer.info.lastBackfill.max ? backlog(core, osd) : 0;
     const count = (peer.missing?.size ?? 0) + lacking;
     missing += peer.missing?.size ?? 0;
-    if (key.acting.includes(osd) || key.acting.length < key.size) degraded += count;
+    if (key.acting.includes(osd) || placed(key.acting) < key.size) degraded += count;
     else misplaced += count;
     complete++;
   }
@@ -95,10 +96,10 @@ export class PgReporter {
       ...s,
       pg: core.id,
       state,
-      up: [...key.up],
-      acting: [...key.acting],
-      upPrimary: key.upPrimary,
-      actingPrimary: key.actingPrimary,
+      up: key.up.map(osdOf),
+      acting: key.acting.map(osdOf),
+      upPrimary: osdOf(key.upPrimary),
+      actingPrimary: osdOf(key.actingPrimary),
       reportedEpoch: core.map.epoch,
       reportedSeq: ++this.#sequence,
       version: info.lastUpdate,
@@ -115,7 +116,7 @@ export class PgReporter {
       lastDeepScrubStamp: info.history.lastDeepScrubStamp,
       lastCleanScrubStamp: info.history.lastCleanScrubStamp,
       snaptrimqLen: 0,
-      blockedBy,
+      blockedBy: blockedBy.map(osdOf),
       sums,
     };
   }

@@ -20,6 +20,7 @@ import type {
   MOSDRepOp,
   MOSDRepOpReply,
 } from '../wire/messages/osd_osd.ts';
+import type { MOSDECSubOpRead, MOSDECSubOpReadReply } from '../wire/messages/osd_ec.ts';
 import type { MOSDRepScrub, MOSDRepScrubMap, MOSDScrubReserve } from '../wire/messages/osd_scrub.ts';
 import { utimeFromMs } from '../wire/encoding.ts';
 import type { PastInterval, PgHistory } from '../wire/messages/osd_pg.ts';
@@ -27,7 +28,8 @@ import { hobjectMax, type PgId } from '../wire/types.ts';
 import { Backfill } from './backfill.ts';
 import { serveCopyGet } from './copy-source.ts';
 import type { MapView } from './map-view.ts';
-import { type FullState, OpEngine } from './op-engine.ts';
+import type { FullState } from './engine-host.ts';
+import { OpEngine } from './op-engine.ts';
 import type { OpClient, OpRequest } from './op-request.ts';
 import { Peering } from './peering.ts';
 import { PgCore } from './pg-core.ts';
@@ -39,6 +41,7 @@ import { Recovery } from './recovery.ts';
 import { type LogLimits, Replication } from './replication.ts';
 import { Scrubber } from './scrubber.ts';
 import { listInconsistent } from './scrub-list.ts';
+import { placed } from './shards.ts';
 import { SnapTrim } from './snap-trim.ts';
 
 export interface PgOptions {
@@ -79,6 +82,7 @@ export class Pg {
         this.scrubber.objectChanged(oid);
       },
       recovered: () => this.#recovered(),
+      quiet: (oid) => this.engine.quiet(oid),
       searchStrays: () => this.#searchStrays(),
     });
     this.replication.memberLacks = (osd, entries, ready) => this.recovery.memberLacks(osd, entries, ready);
@@ -95,6 +99,7 @@ export class Pg {
           listInconsistent(this.scrubber.record, this.core.interval, this.core.env.whoami, input),
       },
       options.full,
+      this.recovery.erasure,
     );
     this.scrubber = new Scrubber(this.core, this.engine, this.recovery, {
       ended: options.scrubEnded,
@@ -167,7 +172,7 @@ export class Pg {
     core.clearState(PG_BACKFILL_WAIT);
     core.clearState(PG_DEGRADED);
     if (this.peering.wantUp()) return;
-    if (core.key.acting.length === core.key.size) this.peering.markClean();
+    if (placed(core.key.acting) === core.key.size) this.peering.markClean();
     this.snapTrim.kick();
   }
 
@@ -231,6 +236,12 @@ export class Pg {
     for (const item of m.items)
       if (!this.recovery.onPushReply(from, item.oid, item.result, item.after))
         this.backfill.onPushReply(from, item.oid, item.result, item.after);
+  }
+  onShardRead(from: number, m: MOSDECSubOpRead): void {
+    this.recovery.erasure?.reads.onRead(from, m);
+  }
+  onShardReadReply(from: number, m: MOSDECSubOpReadReply): void {
+    this.recovery.erasure?.reads.onReply(from, m);
   }
   onScrubReserve(from: number, m: MOSDScrubReserve): void {
     const ours = m.op === 'request' || m.op === 'release' ? this.#follows(from) : this.peering.phase === 'active';

@@ -17,6 +17,7 @@ import {
 } from '../wire/messages/osd_osd.ts';
 import type { LogEntry } from '../wire/messages/osd_pg.ts';
 import { compareEVersion, type EVersion, eversionZero, type HObject } from '../wire/types.ts';
+import { ErasurePg } from './ec/erasure-pg.ts';
 import { MAP_NORECOVER } from './map-view.ts';
 import { isDone, notFound, pieceOps, readPiece } from './object-copy.ts';
 import { decodeObjectInfo, infoXattr, type ObjectInfo } from './object-info.ts';
@@ -45,6 +46,8 @@ export interface RecoveryHooks {
   objectChanged(oid: HObject): void;
   /** Nothing is missing anywhere any more. */
   recovered(): void;
+  /** Resolves with a way to let go when no write of the object is under way; until then no new one begins. */
+  quiet(oid: HObject): Promise<() => void>;
   /** Strays may have what nobody else has. */
   searchStrays(): void;
 }
@@ -61,15 +64,23 @@ export class Recovery {
   readonly #unfound = new Set<string>();
   /** OSDs that turned out not to have an object. */
   readonly #tried = new Map<string, Set<number>>();
+  /** Objects of writes that wait until a member has them again. */
+  readonly #lacked = new Set<string>();
   #running = false;
   #release: (() => void) | undefined;
   #retry: Timer | undefined;
   #generation = 0;
   /** Writes that backfill holds back: given by Backfill. */
   blockedByBackfill: (id: string) => boolean = () => false;
+  /** Of an erasure-coded PG. */
+  readonly erasure: ErasurePg | undefined;
 
   constructor(core: PgCore, hooks: RecoveryHooks) {
     this.#core = core;
+    if (core.code !== undefined)
+      this.erasure = new ErasurePg(core, core.code, {
+        damaged: (oid, version, bad) => this.mend([{ oid, version, good: [], bad: [...bad] }]),
+      });
     this.#hooks = hooks;
   }
 
@@ -81,11 +92,20 @@ export class Recovery {
 
   /** True when the object is here; else `ready` is called when it is. */
   readable(oid: HObject, ready: () => void): boolean {
-    const item = this.#core.meta.missing.get(oid);
+    const item = this.#core.meta.missing.get(oid) ?? this.#tooFewShards(oid);
     if (item === undefined) return true;
     this.#wait(objectId(oid), ready);
     this.#recover(oid, item.need);
     return false;
+  }
+
+  /** What is needed of an object that is here but cannot be read, since too few other shards have it. */
+  #tooFewShards(oid: HObject): { need: EVersion } | undefined {
+    const core = this.#core;
+    if (this.erasure === undefined) return undefined;
+    let need: EVersion | undefined;
+    for (const member of core.members) need ??= core.peers.get(member)!.missing!.get(oid)?.need;
+    return need === undefined || this.erasure.reads.readable(oid, need) ? undefined : { need };
   }
 
   /** True when every member can follow a write of the object; else `ready` is called when they can. */
@@ -156,6 +176,7 @@ export class Recovery {
     };
     const lacked = entries.filter(({ op }) => op === 'modify' || op === 'clone');
     for (const { oid, version } of lacked) {
+      this.#lacked.add(objectId(oid));
       core.env.log.error('a member has lost an object', { pg: core.text, osd, oid: oid.name });
       peer.missing.set(oid, version, eversionZero);
       core.info.sums.objectsRepaired++;
@@ -167,7 +188,9 @@ export class Recovery {
     for (const { oid } of lacked) {
       waiting++;
       const check = (): void => {
-        if (this.writable(oid, check)) one();
+        if (!this.writable(oid, check)) return;
+        this.#lacked.delete(objectId(oid));
+        one();
       };
       check();
     }
@@ -194,10 +217,12 @@ export class Recovery {
 
   reset(): void {
     this.#generation++;
+    this.erasure?.reads.reset();
     this.#active.clear();
     this.#waiters.clear();
     this.#unfound.clear();
     this.#tried.clear();
+    this.#lacked.clear();
     this.#running = false;
     this.#retry?.cancel();
     this.#retry = undefined;
@@ -285,6 +310,10 @@ export class Recovery {
     const op: ObjectRecovery = { oid, need, from: -1, pushing: new Set() };
     const own = core.meta.missing.get(oid);
     if (own === undefined) {
+      if (this.erasure?.reads.readable(oid, need) === false) {
+        this.#notFound(id, oid);
+        return;
+      }
       this.#active.set(id, op);
       this.#pushToMembers(op);
       return;
@@ -292,14 +321,18 @@ export class Recovery {
     op.need = own.need;
     const source = this.#source(oid, own.need);
     if (source === undefined) {
-      this.#unfound.add(id);
-      core.env.log.warn('object not found on any OSD that is up', { pg: core.text, oid: oid.name });
-      this.#hooks.searchStrays();
+      this.#notFound(id, oid);
       return;
     }
     op.from = source;
     this.#active.set(id, op);
     this.#pull(op, pushStart);
+  }
+
+  #notFound(id: string, oid: HObject): void {
+    this.#unfound.add(id);
+    this.#core.env.log.warn('object not found on any OSD that is up', { pg: this.#core.text, oid: oid.name });
+    this.#hooks.searchStrays();
   }
 
   /**
@@ -309,13 +342,35 @@ export class Recovery {
   #source(oid: HObject, need: EVersion): number | undefined {
     const core = this.#core;
     const tried = this.#tried.get(objectId(oid));
+    if (this.erasure !== undefined) {
+      const self = core.env.whoami;
+      return tried?.has(self) !== true && this.erasure.reads.readable(oid, need) ? self : undefined;
+    }
     const up = [...core.peers.keys()].filter((osd) => core.map.isUp(osd) && tried?.has(osd) !== true);
     return up.find((osd) => core.peerHas(osd, oid, need)) ?? up[0];
   }
 
   #pull(op: ObjectRecovery, from: PushCursor): void {
     const core = this.#core;
+    if (this.erasure !== undefined) {
+      this.#rebuildOwn(op, from);
+      return;
+    }
     core.env.send(op.from, MOSDPGPull, { ...core.head(), items: [{ oid: op.oid, need: op.need, from }] });
+  }
+
+  /** Our shard of an object, made of others. */
+  #rebuildOwn(op: ObjectRecovery, from: PushCursor): void {
+    const core = this.#core;
+    const generation = this.#generation;
+    const self = core.env.whoami;
+    const got = (item: PushItem): void => {
+      if (generation === this.#generation) this.#onPulled(self, item);
+    };
+    this.erasure!.rebuild(op.oid, op.need, self, from).then(got, (error: unknown) => {
+      core.env.log.info('a shard cannot be made yet', { pg: core.text, oid: op.oid.name, error: errorText(error) });
+      got(notFound(op.oid, from));
+    });
   }
 
   #pushToMembers(op: ObjectRecovery): void {
@@ -340,11 +395,13 @@ export class Recovery {
       if (generation !== this.#generation) return;
       let item: PushItem;
       try {
-        item = await readPiece(core.env.store, core.meta.cid, oid, from);
+        item = await (this.erasure === undefined
+          ? readPiece(core.env.store, core.meta.cid, oid, from)
+          : this.#shardPiece(this.erasure, oid, osd, from));
       } catch (error) {
         const reason = errorText(error);
         core.env.log.error('cannot read an object for recovery', { pg: core.text, oid: oid.name, error: reason });
-        if (!pulled && generation === this.#generation) {
+        if (!pulled && generation === this.#generation && this.erasure === undefined) {
           // It cannot be given to others before it is whole here.
           const version = infoOf(core, oid)?.version;
           this.#active.delete(objectId(oid));
@@ -356,10 +413,23 @@ export class Recovery {
     });
   }
 
+  /** In its turn on the object: no write that may still be taken back is on its way. */
+  async #shardPiece(erasure: ErasurePg, oid: HObject, member: number, from: PushCursor): Promise<PushItem> {
+    // Of a write that waits for this very member no end can be waited for.
+    const release = this.#lacked.has(objectId(oid)) ? undefined : await this.#hooks.quiet(oid);
+    try {
+      const version = infoOf(this.#core, oid)?.version;
+      return version === undefined ? notFound(oid, from) : await erasure.rebuild(oid, version, member, from);
+    } finally {
+      release?.();
+    }
+  }
+
   /** A newer map of the same interval: pulls from OSDs that are gone are tried elsewhere. */
   onMap(): void {
+    this.erasure?.reads.onMap();
     for (const [id, op] of [...this.#active]) {
-      if (op.from < 0 || this.#core.peers.has(op.from)) continue;
+      if (op.from < 0 || op.from === this.#core.env.whoami || this.#core.peers.has(op.from)) continue;
       this.#active.delete(id);
       this.#recover(op.oid, op.need);
     }

@@ -1,16 +1,19 @@
 import { emptyBytes } from '../../base/bytes.ts';
+import type { Timer } from '../../base/clock.ts';
 import { assert } from '../../base/errors.ts';
 import { plantedFault } from '../../base/planted-fault.ts';
 import type { TransactionOp } from '../blockstore/api.ts';
 import { FEATURES_PACIFIC } from '../wire/features.ts';
-import { MOSDRepOp, MOSDRepOpReply } from '../wire/messages/osd_osd.ts';
+import { MOSDPGInfo, MOSDRepOp, MOSDRepOpReply } from '../wire/messages/osd_osd.ts';
 import { PG_CLEAN } from '../wire/messages/osd_mgr.ts';
 import type { LogEntry } from '../wire/messages/osd_pg.ts';
 import { compareEVersion, type EVersion, eversionText, eversionZero, type HObject } from '../wire/types.ts';
+import { decodeObjectInfo, infoXattr } from './object-info.ts';
 import { objectKey } from './object-key.ts';
 import { ENOENT } from './ops/errno.ts';
 import type { PgCore } from './pg-core.ts';
 import { completeUpTo } from './pg-meta.ts';
+import { shardOf } from './shards.ts';
 import { decodeStoreOps, encodeStoreOps } from './store-ops.ts';
 
 /** A write on its way to all disks. */
@@ -24,6 +27,12 @@ interface PendingWrite {
 }
 
 const OWN_DISK = -1;
+/** After the last write its copies for taking it back are given up, at this distance. */
+const forwardMs = 500;
+
+function beforeVersion({ epoch, version }: EVersion): EVersion {
+  return { epoch, version: version - 1 };
+}
 
 /** How long logs get: entries kept while clean and while copies are behind. Older ones stay on disk a while, for duplicates only. */
 export interface LogLimits {
@@ -40,6 +49,7 @@ export class Replication {
   readonly #limits: () => LogLimits;
   readonly #pending = new Map<number, PendingWrite>();
   #nextTid = 1;
+  #idle: Timer | undefined;
   /** Whether a backfill target takes the write of an object as a whole, or only its log entries; set by Backfill. */
   takesWhole: (osd: number, head: HObject, key: Uint8Array, entries: readonly LogEntry[]) => boolean = () => false;
   /** A member could not follow a write because it has lost what that builds on: calls `ready` when it has been given the object; set by Recovery. */
@@ -59,11 +69,22 @@ export class Replication {
     return { epoch: this.#core.map.epoch, version: this.#core.info.lastUpdate.version + 1 + after };
   }
 
-  /** Starts a write of the object `oid` (its head); `committed` is called when it is on every member's disk. */
-  submit(oid: HObject, entries: LogEntry[], ops: TransactionOp[], committed: () => void): void {
+  /**
+   * Starts a write of the object `oid` (its head); `committed` is called when it is on every member's disk. `shards`: the operations of each shard of an
+   * erasure-coded PG, where they are not the same for all.
+   */
+  submit(
+    oid: HObject,
+    entries: LogEntry[],
+    ops: TransactionOp[],
+    committed: () => void,
+    shards?: readonly TransactionOp[][],
+  ): void {
     const core = this.#core;
     const { meta, info } = core;
     const tid = this.#nextTid++;
+    const own = shards?.[core.id.shard!] ?? ops;
+    const undo = core.erasure ? [...meta.rollback.note(core.env.store, entries), ...this.#forward()] : [];
     const version = entries[entries.length - 1]!.version;
     for (const entry of entries) {
       meta.append(entry);
@@ -77,16 +98,18 @@ export class Replication {
     const waiting = new Set<number>([OWN_DISK, ...core.members]);
     this.#pending.set(tid, { tid, version, entries, waiting, committed });
     if (core.members.length > 0) {
-      const { bytes, data } = encodeStoreOps(ops);
+      const same = shards === undefined ? encodeStoreOps(ops) : undefined;
       const entriesOnly = {
         ...core.head(),
         tid,
         entries,
         trimTo,
         lastUserVersion: info.lastUserVersion,
+        forwardTo: core.forwardTo,
         sums: info.sums,
       };
-      const message: MOSDRepOp = { ...entriesOnly, ops: bytes, data };
+      const message: MOSDRepOp | undefined =
+        same === undefined ? undefined : { ...entriesOnly, ops: same.bytes, data: same.data };
       let key: Uint8Array | undefined;
       for (const osd of core.members) {
         const peer = core.peers.get(osd)!;
@@ -98,13 +121,16 @@ export class Replication {
           whole = this.takesWhole(osd, oid, key, entries);
         }
         if (plantedFault('skip-replica') && osd === core.members[core.members.length - 1]) whole = false;
-        if (whole) {
-          message.encoded ??= MOSDRepOp.encode(message, FEATURES_PACIFIC);
-          core.env.send(osd, MOSDRepOp, message);
+        if (whole && message === undefined) {
+          const { bytes, data } = encodeStoreOps(shards![shardOf(osd)!]!);
+          core.env.send(osd, MOSDRepOp, { ...entriesOnly, ops: bytes, data });
+        } else if (whole) {
+          if (!core.erasure) message!.encoded ??= MOSDRepOp.encode(message!, FEATURES_PACIFIC);
+          core.env.send(osd, MOSDRepOp, message!);
         } else core.env.send(osd, MOSDRepOp, { ...entriesOnly, ops: emptyBytes, data: [] });
       }
     }
-    core.env.commit([...ops, ...meta.writeOps()], () => this.#done(tid, OWN_DISK));
+    core.env.commit([...undo, ...own, ...meta.writeOps()], () => this.#done(tid, OWN_DISK));
     if (plantedFault('ack-before-commit')) for (const osd of [...waiting]) this.#done(tid, osd);
   }
 
@@ -115,7 +141,10 @@ export class Replication {
     const keep = this.#core.hasState(PG_CLEAN) ? limits.clean : limits.degraded;
     const step = Math.max(4, keep >> 4);
     if (log.length < keep + step) return eversionZero;
-    return log.trimPoint(keep) ?? eversionZero;
+    const to = log.trimPoint(keep) ?? eversionZero;
+    // What may have to be taken back stays.
+    const { erasure, forwardTo } = this.#core;
+    return erasure && forwardTo.version < to.version ? forwardTo : to;
   }
 
   #done(tid: number, from: number): void {
@@ -123,6 +152,33 @@ export class Replication {
     if (write === undefined || !write.waiting.delete(from) || write.waiting.size > 0) return;
     this.#pending.delete(tid);
     write.committed();
+    if (this.#core.erasure && this.#pending.size === 0) this.#forwardSoon();
+  }
+
+  /** What is on all shards needs no way back: notes how far that goes, and gives up what was kept here. */
+  #forward(): TransactionOp[] {
+    const core = this.#core;
+    const oldest = this.#pending.values().next().value;
+    // Writes end in any order; the oldest that has not bounds them.
+    core.forwardTo = oldest === undefined ? core.info.lastUpdate : beforeVersion(oldest.entries[0]!.version);
+    return core.meta.rollback.forward(core.forwardTo);
+  }
+
+  /** No write follows that would tell the other shards: they are told after a while. */
+  #forwardSoon(): void {
+    const core = this.#core;
+    this.#idle ??= core.env.clock.after(forwardMs, () => {
+      this.#idle = undefined;
+      if (this.#pending.size > 0 || core.meta.rollback.size === 0) return;
+      core.env.commit([...this.#forward(), ...core.meta.writeOps()]);
+      for (const member of core.members)
+        core.env.send(member, MOSDPGInfo, {
+          ...core.head(),
+          info: core.infoCopy(),
+          activated: false,
+          forwardTo: core.forwardTo,
+        });
+    });
   }
 
   onReply(from: number, m: MOSDRepOpReply): void {
@@ -152,6 +208,8 @@ export class Replication {
       core.env.log.error('a copy is lost: the write to it is left to recovery', { pg: core.text, oid: last.oid.name });
       ops = markLacking(core, m.entries);
     }
+    const undo = core.erasure && ops.length > 0 && !lacks ? meta.rollback.note(core.env.store, m.entries) : [];
+    if (core.erasure) undo.push(...meta.rollback.forward(m.forwardTo));
     for (const entry of m.entries) meta.append(entry);
     info.lastUpdate = last.version;
     info.lastComplete = meta.missing.size === 0 ? last.version : completeUpTo(meta.log, meta.missing, last.version);
@@ -159,7 +217,7 @@ export class Replication {
     info.sums = m.sums;
     meta.trim(m.trimTo);
     const { interval } = core;
-    core.env.commit([...ops, ...meta.writeOps()], () => {
+    core.env.commit([...undo, ...ops, ...meta.writeOps()], () => {
       for (const piece of m.data) core.env.recycle(piece);
       if (core.interval !== interval) return;
       const result = lacks ? ENOENT : 0;
@@ -170,6 +228,8 @@ export class Replication {
   /** A new interval: nothing of the old one is acknowledged. What was logged is found again by its request id. */
   reset(): void {
     this.#pending.clear();
+    this.#idle?.cancel();
+    this.#idle = undefined;
   }
 }
 
@@ -179,7 +239,13 @@ function lacksBase(core: PgCore, entries: readonly LogEntry[], ops: readonly Tra
   for (const entry of entries) {
     if (entry.op !== 'modify') continue;
     if (meta.missing.has(entry.oid)) return true;
-    if (entry.prior.version > 0 && env.store.stat(meta.cid, objectKey(entry.oid)) === undefined) return true;
+    if (entry.prior.version === 0) continue;
+    const key = objectKey(entry.oid);
+    if (env.store.stat(meta.cid, key) === undefined) return true;
+    // A shard of another version would become a mixture that nobody could tell from the right one.
+    const info = core.erasure ? env.store.xattr(meta.cid, key, infoXattr) : undefined;
+    if (core.erasure && (info === undefined || compareEVersion(decodeObjectInfo(info).version, entry.prior) !== 0))
+      return true;
   }
   const made = new Set<string>();
   const nameOf = (key: Uint8Array): string => Buffer.from(key).toString('latin1');

@@ -3,6 +3,8 @@ import { utimeFromMs } from '../wire/encoding.ts';
 import type { CommandTarget } from './commands.ts';
 import type { Osd } from './osd.ts';
 import type { ScrubOptions } from './scrub-schedule.ts';
+import { parsePg } from '../wire/types.ts';
+import { findPg } from './shards.ts';
 
 /** What `ceph tell osd.N` learns of scrubs. */
 export function scrubAnswers(
@@ -11,7 +13,8 @@ export function scrubAnswers(
 ): Pick<CommandTarget, 'makeScrubDue' | 'scrubsDue' | 'scrubReservations'> {
   return {
     makeScrubDue: (pgid, deep, seconds) => {
-      const pg = osd.pgs.get(pgid);
+      const id = parsePg(pgid);
+      const pg = id === undefined ? undefined : findPg(osd.pgs, id);
       if (pg === undefined || !pg.core.isPrimary) return undefined;
       return utimeText(pg.scrubber.makeDue(deep, seconds));
     },

@@ -104,12 +104,13 @@ export interface ScrubFindings {
 
 /**
  * Compares what the copies of a PG hold of a stretch (`be_compare_scrubmaps`). `maps`: by OSD; `primary` is one of them. Objects for which `skip` is true
- * are left out: they changed while the copies were read.
+ * are left out: they changed while the copies were read. `shard`: in an erasure-coded PG, how long each copy is of an object of this size; data differ there.
  */
 export function compareMaps(
   maps: ReadonlyMap<number, readonly ScrubObject[]>,
   primary: number,
   skip: (oid: HObject) => boolean = () => false,
+  shard?: (size: number) => number,
 ): ScrubFindings {
   const osds = [...maps.keys()].sort((a, b) => a - b);
   const byId = new Map<string, { oid: HObject; copies: Map<number, ScrubObject> }>();
@@ -131,18 +132,18 @@ export function compareMaps(
       unknown.add(objectId({ ...oid, snap: SNAP_HEAD }));
       continue;
     }
-    const auth = compareObject(oid, osds, copies, primary, findings);
+    const auth = compareObject(oid, osds, copies, primary, findings, shard);
     if (auth === undefined) unknown.add(id);
     else {
       chosen.push(auth);
       findings.kept.push(auth.object!);
     }
   }
-  checkClones(chosen, unknown, findings);
+  checkClones(chosen, unknown, findings, shard);
   return findings;
 }
 
-function judge(osd: number, object: ScrubObject | undefined): ShardVerdict {
+function judge(osd: number, object: ScrubObject | undefined, sizeOf: (size: number) => number): ShardVerdict {
   const verdict: ShardVerdict = { osd, errors: 0, object, info: undefined, selected: false };
   if (object === undefined) {
     verdict.errors = SHARD.missing;
@@ -159,7 +160,7 @@ function judge(osd: number, object: ScrubObject | undefined): ShardVerdict {
   }
   verdict.info = decoded(() => decodeObjectInfo(bytes));
   if (verdict.info === undefined) verdict.errors |= SHARD.infoCorrupted;
-  else if (verdict.info.size !== object.size) verdict.errors |= SHARD.objectSizeInfoMismatch;
+  else if (sizeOf(verdict.info.size) !== object.size) verdict.errors |= SHARD.objectSizeInfoMismatch;
   return verdict;
 }
 
@@ -227,32 +228,34 @@ function compareObject(
   copies: ReadonlyMap<number, ScrubObject>,
   primary: number,
   findings: ScrubFindings,
+  shard: ((size: number) => number) | undefined,
 ): ShardVerdict | undefined {
-  const shards = osds.map((osd) => judge(osd, copies.get(osd)));
+  const sizeOf = shard ?? ((size: number): number => size);
+  const shards = osds.map((osd) => judge(osd, copies.get(osd), sizeOf));
   const auth = selectAuth(shards, primary);
   const found: Inconsistency = { oid, errors: 0, shardErrors: 0, userVersion: auth?.info?.userVersion ?? 0, shards };
   const good: number[] = [];
   const bad: number[] = [];
   if (auth !== undefined) auth.selected = true;
-  for (const shard of shards) {
-    const { object } = shard;
+  for (const verdict of shards) {
+    const { object } = verdict;
     let differs = 0;
     if (auth !== undefined && object !== undefined) {
       differs = difference(auth.object!, object);
       // Told of the copy already.
-      if ((shard.errors & SHARD.infoCorrupted) !== 0) differs &= ~OBJECT.infoInconsistency;
-      if ((shard.errors & SHARD.snapsetCorrupted) !== 0) differs &= ~OBJECT.snapsetInconsistency;
-      if (object.size !== auth.info!.size) shard.errors |= SHARD.sizeMismatchInfo;
+      if ((verdict.errors & SHARD.infoCorrupted) !== 0) differs &= ~OBJECT.infoInconsistency;
+      if ((verdict.errors & SHARD.snapsetCorrupted) !== 0) differs &= ~OBJECT.snapsetInconsistency;
+      if (object.size !== sizeOf(auth.info!.size)) verdict.errors |= SHARD.sizeMismatchInfo;
       const has = (which: ScrubObject): boolean => which.xattrs.has(snapsetXattr);
-      if (oid.snap === SNAP_HEAD && has(auth.object!) && !has(object)) shard.errors |= SHARD.snapsetMissing;
+      if (oid.snap === SNAP_HEAD && has(auth.object!) && !has(object)) verdict.errors |= SHARD.snapsetMissing;
       if (oid.snap === SNAP_HEAD && !has(auth.object!) && has(object)) differs |= OBJECT.snapsetInconsistency;
       found.errors |= differs;
     }
-    found.shardErrors |= shard.errors;
-    if ((shard.errors & shardDeep) !== 0) findings.deepErrors++;
-    else if (shard.errors !== 0) findings.shallowErrors++;
-    if (shard.errors !== 0 || differs !== 0) bad.push(shard.osd);
-    else good.push(shard.osd);
+    found.shardErrors |= verdict.errors;
+    if ((verdict.errors & shardDeep) !== 0) findings.deepErrors++;
+    else if (verdict.errors !== 0) findings.shallowErrors++;
+    if (verdict.errors !== 0 || differs !== 0) bad.push(verdict.osd);
+    else good.push(verdict.osd);
   }
   if ((found.errors & objectDeep) !== 0) findings.deepErrors++;
   else if (found.errors !== 0) findings.shallowErrors++;
@@ -262,10 +265,15 @@ function compareObject(
 }
 
 /** Heads against their clones (`scrub_snapshot_metadata`). Objects in `unknown`, and clones of such heads, are not judged. */
-function checkClones(chosen: readonly ShardVerdict[], unknown: ReadonlySet<string>, findings: ScrubFindings): void {
+function checkClones(
+  chosen: readonly ShardVerdict[],
+  unknown: ReadonlySet<string>,
+  findings: ScrubFindings,
+  shard: (size: number) => number = (size) => size,
+): void {
   const heads = new Map<string, { head: ShardVerdict | undefined; oid: HObject; clones: Map<bigint, ShardVerdict> }>();
-  for (const shard of chosen) {
-    const { oid } = shard.object!;
+  for (const verdict of chosen) {
+    const { oid } = verdict.object!;
     const headOid = oid.snap === SNAP_HEAD ? oid : { ...oid, snap: SNAP_HEAD };
     const id = objectId(headOid);
     let family = heads.get(id);
@@ -273,8 +281,8 @@ function checkClones(chosen: readonly ShardVerdict[], unknown: ReadonlySet<strin
       family = { head: undefined, oid: headOid, clones: new Map() };
       heads.set(id, family);
     }
-    if (oid.snap === SNAP_HEAD) family.head = shard;
-    else family.clones.set(oid.snap, shard);
+    if (oid.snap === SNAP_HEAD) family.head = verdict;
+    else family.clones.set(oid.snap, verdict);
   }
   for (const [id, { head, oid, clones }] of heads) {
     if (unknown.has(id)) continue;
@@ -290,7 +298,7 @@ function checkClones(chosen: readonly ShardVerdict[], unknown: ReadonlySet<strin
       const present = clones.get(snap);
       if (present === undefined) {
         if (!unknown.has(objectId({ ...oid, snap }))) found.missing.push(snap);
-      } else if (present.object!.size !== clone.size) {
+      } else if (present.object!.size !== shard(clone.size)) {
         found.errors |= SNAPSET.sizeMismatch;
         findings.shallowErrors++;
       }

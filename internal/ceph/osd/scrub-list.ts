@@ -20,6 +20,7 @@ import {
 } from './object-info.ts';
 import { EAGAIN, EINVAL, ENOENT } from './ops/errno.ts';
 import type { Inconsistency, ShardVerdict, SnapInconsistency } from './scrub-compare.ts';
+import { osdOf, shardOf } from './shards.ts';
 import { SHARD } from './scrub-compare.ts';
 
 /** What the last scrub found, as SCRUBLS tells it (`src/common/scrub_types.cc`, `PrimaryLogPG::do_scrub_ls`). */
@@ -95,7 +96,7 @@ function encodeInconsistency(e: Encoder, found: Inconsistency, primary: number):
     encodeObjectId(e, found.oid);
     e.u64(found.userVersion).u32(found.shards.length);
     for (const shard of found.shards) {
-      e.struct(1, 1, () => e.s32(shard.osd).s8(-1));
+      e.struct(1, 1, () => e.s32(osdOf(shard.osd)).s8(shardOf(shard.osd) ?? -1));
       encodeShard(e, shard, found.oid, primary);
     }
     e.u64(found.shardErrors);

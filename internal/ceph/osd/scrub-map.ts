@@ -69,7 +69,7 @@ export async function scrubMap(
   store: ObjectStore,
   cid: CollectionId,
   pool: number,
-  { begin, end, deep }: { begin: HObject; end: HObject; deep: boolean },
+  { begin, end, deep, shard }: { begin: HObject; end: HObject; deep: boolean; shard: boolean },
   stop: () => boolean,
   recycle: (bytes: Uint8Array) => void,
 ): Promise<ScrubObject[] | undefined> {
@@ -89,6 +89,8 @@ export async function scrubMap(
       omapBytes: 0,
     };
     if (deep) await readAll(store, cid, key, object, stop, recycle);
+    // Those of other shards are others.
+    if (shard) object.dataDigest = undefined;
     out.push(object);
   }
   return stop() ? undefined : out;

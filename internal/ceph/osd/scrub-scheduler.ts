@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../../base/clock.ts';
 import type { Random } from '../../base/random.ts';
-import { type PgId, pgText } from '../wire/types.ts';
+import type { PgId } from '../wire/types.ts';
+import { findPg } from './shards.ts';
 import type { Pg } from './pg.ts';
 import {
   type LocalTime,
@@ -62,7 +63,7 @@ export class ScrubScheduler {
   /** An operator wants PGs scrubbed that this OSD leads; others are left out. */
   request(pgs: Iterable<PgId>, task: { deep: boolean; repair: boolean }): void {
     for (const id of pgs) {
-      const pg = this.#host.pgs.get(pgText(id));
+      const pg = findPg(this.#host.pgs, id);
       if (pg === undefined || !pg.core.isPrimary) continue;
       const before = pg.scrubber.wanted;
       const repair = task.repair || before?.repair === true;

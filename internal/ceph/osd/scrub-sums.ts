@@ -35,7 +35,7 @@ export class ScrubSums {
     else {
       seen.objects++;
       if (object.oid.snap !== SNAP_HEAD) seen.objectClones++;
-      seen.bytes += object.size;
+      seen.bytes += info.size;
       if (info.omap) seen.objectsOmap++;
     }
     this.omapKeys += object.omapKeys;

@@ -16,6 +16,7 @@ import { MAP_NODEEP_SCRUB, MAP_NOSCRUB } from './map-view.ts';
 import { decodeObjectInfo, infoXattr } from './object-info.ts';
 import { objectId, objectKey } from './object-key.ts';
 import type { OpEngine } from './op-engine.ts';
+import { shardSize } from '../erasure/layout.ts';
 import type { PgCore } from './pg-core.ts';
 import type { Recovery } from './recovery.ts';
 import { compareMaps, type Mend, OBJECT, type ScrubFindings, SHARD } from './scrub-compare.ts';
@@ -328,8 +329,13 @@ export class Scrubber {
         deep,
       });
     const over = (): boolean => this.#chunk !== chunk;
-    scrubMap(core.env.store, core.meta.cid, core.id.pool, { begin: chunk.begin, end: chunk.end, deep }, over, (b) =>
-      core.env.recycle(b),
+    scrubMap(
+      core.env.store,
+      core.meta.cid,
+      core.id.pool,
+      { begin: chunk.begin, end: chunk.end, deep, shard: core.erasure },
+      over,
+      (b) => core.env.recycle(b),
     ).then(
       (objects) => {
         if (objects !== undefined) this.#takeMap(chunk, core.env.whoami, objects);
@@ -397,7 +403,9 @@ export class Scrubber {
 
   #compare(chunk: Chunk, skip: (oid: HObject) => boolean): void {
     const core = this.#core;
-    const findings = compareMaps(chunk.maps, core.env.whoami, skip);
+    const layout = core.code?.layout;
+    const shard = layout === undefined ? undefined : (size: number): number => shardSize(layout, size);
+    const findings = compareMaps(chunk.maps, core.env.whoami, skip, shard);
     this.#shallowErrors += findings.shallowErrors;
     this.#deepErrors += findings.deepErrors;
     for (const found of findings.objects) {
@@ -509,7 +517,9 @@ export class Scrubber {
     const mine = ++this.#repScrub;
     const { interval } = core;
     const over = (): boolean => this.#repScrub !== mine || core.interval !== interval;
-    scrubMap(core.env.store, core.meta.cid, core.id.pool, m, over, (bytes) => core.env.recycle(bytes)).then(
+    scrubMap(core.env.store, core.meta.cid, core.id.pool, { ...m, shard: core.erasure }, over, (bytes) =>
+      core.env.recycle(bytes),
+    ).then(
       (objects) => {
         if (objects !== undefined && !over())
           core.env.send(from, MOSDRepScrubMap, { ...core.head(), chunk: m.chunk, objects });

@@ -1,7 +1,7 @@
 import { ITEM_NONE } from '../crush/map.ts';
 import type { MessageCodec } from '../wire/message.ts';
 import type { PgMessage } from '../wire/messages/osd_osd.ts';
-import type { EntityAddr, EntityAddrVec, IntervalSet, PgId } from '../wire/types.ts';
+import { type EntityAddr, type EntityAddrVec, type IntervalSet, type PgId, pgText } from '../wire/types.ts';
 import type { MapView, Placement, PoolView } from './map-view.ts';
 import type { PgEnv } from './pg-env.ts';
 
@@ -166,6 +166,18 @@ export function envFor(env: PgEnv, pg: PgId): PgEnv {
 /** Who sent a message about a PG. */
 export function senderOf(osd: number, m: PgMessage): Member {
   return m.pg.shard === undefined ? osd : memberOf(osd, m.fromShard ?? 0);
+}
+
+/** The PG of this name here; of an erasure-coded PG as a whole the shard that leads it, if that is here. */
+export function findPg<T extends { core: { id: PgId; isPrimary: boolean } }>(
+  pgs: ReadonlyMap<string, T>,
+  id: PgId,
+): T | undefined {
+  const found = pgs.get(pgText(id));
+  if (found !== undefined) return found;
+  for (const pg of pgs.values())
+    if (pg.core.id.pool === id.pool && pg.core.id.seed === id.seed && pg.core.isPrimary) return pg;
+  return undefined;
 }
 
 /** The shard of an erasure-coded PG that leads it, or the PG itself. */

@@ -14,7 +14,8 @@ import {
   snapsetXattr,
 } from './object-info.ts';
 import { endObjectKey, firstObjectKey, isObjectKey, objectKey, objectOfKey } from './object-key.ts';
-import type { InternalWrite, OpEngine } from './op-engine.ts';
+import type { InternalWrite } from './engine-host.ts';
+import type { OpEngine } from './op-engine.ts';
 import type { ObjectContext } from './ops/object-context.ts';
 import type { PgCore } from './pg-core.ts';
 import type { Replication } from './replication.ts';

@@ -109,7 +109,11 @@ class ObjectOfClass implements ClassContext {
     const ctx = this.#ctx;
     return ctx.exists ? ctx.host.store.omapHeader(ctx.cid, ctx.key) : new Uint8Array(0);
   }
+  #omapAllowed(): void {
+    if (this.#ctx.host.rules().erasure) throw new ClassFailure(EOPNOTSUPP);
+  }
   setOmapHeader(header: Uint8Array): void {
+    this.#omapAllowed();
     setOmapHeader(this.#ctx, header);
   }
   omapValue(key: string): Uint8Array | undefined {
@@ -119,17 +123,21 @@ class ObjectOfClass implements ClassContext {
     return omapPage(this.#ctx, after, prefix, limit);
   }
   setOmap(entries: ReadonlyMap<string, Uint8Array>): void {
+    this.#omapAllowed();
     setOmap(this.#ctx, entries);
   }
   removeOmap(keys: readonly string[]): void {
+    this.#omapAllowed();
     const rval = removeOmapKeys(this.#ctx, keys);
     if (rval < 0) throw new ClassFailure(rval);
   }
   removeOmapRange(first: string, end: string): void {
+    this.#omapAllowed();
     const rval = removeOmapRange(this.#ctx, first, end);
     if (rval < 0) throw new ClassFailure(rval);
   }
   clearOmap(): void {
+    this.#omapAllowed();
     const ctx = this.#ctx;
     if (!ctx.exists) throw new ClassFailure(ENOENT);
     ctx.touch();

@@ -6,7 +6,7 @@ import { decodeLocator, type HObject } from '../../wire/types.ts';
 import type { CopyPiece } from '../copy-reads.ts';
 import { isDone } from '../object-copy.ts';
 import { userXattrPrefix } from '../object-info.ts';
-import { EFBIG, EINVAL, ENOENT, EPERM, ERANGE } from './errno.ts';
+import { EFBIG, EINVAL, ENOENT, EOPNOTSUPP, EPERM, ERANGE } from './errno.ts';
 import { maxObjectBytes } from './limits.ts';
 import type { OpContext } from './op-context.ts';
 
@@ -100,6 +100,8 @@ export async function copyFrom(ctx: OpContext, op: OsdOp): Promise<number> {
   if (!ctx.mayReadOther(pool, nspace, name)) return EPERM;
   const source = await readSource(ctx, oid, op.copyVersion);
   if (typeof source === 'number') return source;
+  const hasOmap = source.pieces.some(({ omap, omapHeader }) => omap.size > 0 || omapHeader.length > 0);
+  if (hasOmap && ctx.host.rules().erasure) return EOPNOTSUPP;
   replaceBy(ctx, source);
   const { truncateSeq, truncateSize } = source.first;
   const truncation = (op.copyFlags & FLAG_TRUNCATE_SEQ) !== 0 ? given : undefined;

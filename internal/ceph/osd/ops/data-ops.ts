@@ -1,7 +1,7 @@
 import { rawCrc32c } from '../../../base/crc32c.ts';
 import { Decoder, Encoder } from '../../wire/encoding.ts';
 import { OP_FLAG_EXCL, type OsdOp } from '../../wire/messages/osd_op.ts';
-import { EEXIST, EFBIG, EINVAL, ENOENT, MAX_ERRNO } from './errno.ts';
+import { EEXIST, EFBIG, EINVAL, ENOENT, EOPNOTSUPP, MAX_ERRNO } from './errno.ts';
 import { maxObjectBytes } from './limits.ts';
 import type { OpContext, OpResult } from './op-context.ts';
 
@@ -29,7 +29,7 @@ function readable(ctx: OpContext, op: OsdOp): { offset: number; length: number }
   return { offset, length: Math.max(0, Math.min(length, size - offset)) };
 }
 
-/** READ, SYNC_READ. */
+/** READ. */
 export function read(ctx: OpContext, op: OsdOp, result: OpResult): number | Promise<number> {
   const { offset, length } = readable(ctx, op);
   ctx.delta.read++;
@@ -41,12 +41,18 @@ export function read(ctx: OpContext, op: OsdOp, result: OpResult): number | Prom
   });
 }
 
+/** SYNC_READ: not where reads have to wait for others. */
+export function syncRead(ctx: OpContext, op: OsdOp, result: OpResult): number | Promise<number> {
+  return ctx.host.rules().erasure ? EOPNOTSUPP : read(ctx, op, result);
+}
+
 function encodeExtents(e: Encoder, extents: readonly { offset: number; length: number }[]): void {
   e.list(extents, (x, r) => x.u64(r.offset).u64(r.length));
 }
 
 /** MAPEXT. */
 export function mapExtents(ctx: OpContext, op: OsdOp, result: OpResult): number {
+  if (ctx.host.rules().erasure) return EOPNOTSUPP;
   const { offset, length } = readable(ctx, op);
   const e = new Encoder();
   encodeExtents(e, length > 0 ? ctx.host.store.extents(ctx.cid, ctx.key, offset, length) : []);
@@ -89,7 +95,7 @@ function sparseReadSmall(ctx: OpContext, offset: number, length: number, result:
 export function sparseRead(ctx: OpContext, op: OsdOp, result: OpResult): number | Promise<number> {
   const { offset, length } = readable(ctx, op);
   const extents = length > 0 ? ctx.host.store.extents(ctx.cid, ctx.key, offset, length) : [];
-  if (extents.length > 0 && ctx.info.size <= holesByByte) {
+  if (extents.length > 0 && ctx.info.size <= holesByByte && !ctx.host.rules().erasure) {
     ctx.delta.read++;
     ctx.delta.readKb += Math.ceil(length / 1024);
     return sparseReadSmall(ctx, offset, length, result);
@@ -197,9 +203,16 @@ function cut(data: readonly Uint8Array[], length: number): readonly Uint8Array[]
   return out;
 }
 
+/** False: the pool takes only writes at the end of an object, whole stripes before them. */
+function appends(ctx: OpContext, offset: number): boolean {
+  const { appendBytes } = ctx.host.rules();
+  return appendBytes === 0 || (offset % appendBytes === 0 && offset === (ctx.exists ? ctx.info.size : 0));
+}
+
 function writeAt(ctx: OpContext, op: OsdOp, offset: number): number {
   const given = op.length;
   if (given !== op.input.length) return EINVAL;
+  if (!appends(ctx, offset)) return EOPNOTSUPP;
   const length = applyTruncation(ctx, op, offset, given);
   if (outOfBounds(offset, length) && !(length === 0 && offset < maxObjectBytes)) return EFBIG;
   ctx.create();
@@ -257,6 +270,7 @@ export function writeSame(ctx: OpContext, op: OsdOp): number {
   if (length === 0) return 0;
   if (piece.length === 0 || piece.length !== op.writesameDataLength || length % piece.length !== 0) return EINVAL;
   if (outOfBounds(offset, length)) return EFBIG;
+  if (!appends(ctx, offset)) return EOPNOTSUPP;
   ctx.create();
   ctx.delta.write++;
   ctx.delta.writeKb += Math.ceil(length / 1024);
@@ -280,6 +294,7 @@ function truncateTo(ctx: OpContext, size: number): number {
 
 /** TRUNCATE: nothing on a missing object. */
 export function truncate(ctx: OpContext, op: OsdOp): number {
+  if (ctx.host.rules().appendBytes > 0) return EOPNOTSUPP;
   if (!ctx.exists) return 0;
   const size = op.offset;
   if (size > maxObjectBytes) return EFBIG;
@@ -293,6 +308,7 @@ export function truncate(ctx: OpContext, op: OsdOp): number {
 
 /** ZERO: never makes the object longer; up to the end it is a truncation. */
 export function zero(ctx: OpContext, op: OsdOp): number {
+  if (ctx.host.rules().appendBytes > 0) return EOPNOTSUPP;
   const { offset, length } = op;
   if (outOfBounds(offset, length)) return EFBIG;
   if (!ctx.exists || length === 0) return 0;

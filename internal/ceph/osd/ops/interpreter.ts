@@ -35,7 +35,7 @@ function call(ctx: OpContext, op: OsdOp, result: OpResult, index: number): numbe
 /** One line an op code. What is not here is EOPNOTSUPP. */
 const handlers: ReadonlyMap<number, OpHandler> = new Map<number, OpHandler>([
   [OP.READ, data.read],
-  [OP.SYNC_READ, data.read],
+  [OP.SYNC_READ, data.syncRead],
   [OP.SPARSE_READ, data.sparseRead],
   [OP.MAPEXT, data.mapExtents],
   [OP.STAT, data.stat],
@@ -81,6 +81,7 @@ const handlers: ReadonlyMap<number, OpHandler> = new Map<number, OpHandler>([
 /** A failure to run an op as its errno: bad input is EINVAL, a damaged block EIO; anything else is a defect and thrown on. */
 function failure(ctx: OpContext, error: unknown): number {
   if (error instanceof DecodeError) return EINVAL;
+  if (errorCode(error) === 'UNREADABLE') return EIO;
   if (errorCode(error) !== 'CHECKSUM') throw error;
   ctx.damaged = true;
   return EIO;

@@ -1,6 +1,6 @@
 import { Decoder, Encoder } from '../../wire/encoding.ts';
 import type { OsdOp } from '../../wire/messages/osd_op.ts';
-import { ECANCELED, EINVAL, ENOENT } from './errno.ts';
+import { ECANCELED, EINVAL, ENOENT, EOPNOTSUPP } from './errno.ts';
 import { maxOmapBytes, maxOmapEntries } from './limits.ts';
 import type { OpContext, OpResult } from './op-context.ts';
 import { fromStoreText, toStoreKeys, toStoreText } from './store-text.ts';
@@ -111,6 +111,7 @@ export function setOmap(ctx: OpContext, entries: ReadonlyMap<string, Uint8Array>
 }
 
 export function omapSet(ctx: OpContext, op: OsdOp): number {
+  if (ctx.host.rules().erasure) return EOPNOTSUPP;
   setOmap(
     ctx,
     new Decoder(op.input).stringMap((d) => d.blob()),
@@ -126,11 +127,13 @@ export function setOmapHeader(ctx: OpContext, header: Uint8Array): void {
 }
 
 export function omapSetHeader(ctx: OpContext, op: OsdOp): number {
+  if (ctx.host.rules().erasure) return EOPNOTSUPP;
   setOmapHeader(ctx, op.input);
   return 0;
 }
 
 export function omapClear(ctx: OpContext): number {
+  if (ctx.host.rules().erasure) return EOPNOTSUPP;
   if (!ctx.exists) return ENOENT;
   ctx.touch();
   ctx.delta.write++;
@@ -151,6 +154,7 @@ export function removeOmapKeys(ctx: OpContext, keys: readonly string[]): number 
 }
 
 export function omapRemove(ctx: OpContext, op: OsdOp): number {
+  if (ctx.host.rules().erasure) return EOPNOTSUPP;
   return removeOmapKeys(ctx, new Decoder(op.input).stringList());
 }
 
@@ -169,6 +173,7 @@ export function removeOmapRange(ctx: OpContext, first: string, end: string): num
 }
 
 export function omapRemoveRange(ctx: OpContext, op: OsdOp): number {
+  if (ctx.host.rules().erasure) return EOPNOTSUPP;
   const d = new Decoder(op.input);
   const first = d.string();
   return removeOmapRange(ctx, first, d.string());

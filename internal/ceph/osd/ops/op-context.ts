@@ -7,6 +7,7 @@ import type { OsdOp } from '../../wire/messages/osd_op.ts';
 import type { PushCursor } from '../../wire/messages/osd_osd.ts';
 import type { EntityAddr, EntityNum, HObject, RequestId, SnapContext } from '../../wire/types.ts';
 import type { CopyPiece } from '../copy-reads.ts';
+import type { PoolRules } from '../ec/pool-rules.ts';
 import { type ObjectInfo, subtractRange, type Ranges, type WatchInfo } from '../object-info.ts';
 import type { Watcher } from '../watch.ts';
 import type { MethodLookup } from './classify.ts';
@@ -14,7 +15,9 @@ import type { ObjectContext } from './object-context.ts';
 
 /** What operations need of the PG around them. */
 export interface OpHost {
+  /** Objects whole, also where they lie in shards. */
   readonly store: ObjectStore;
+  rules(): PoolRules;
   readonly cid: CollectionId;
   readonly pool: number;
   nowMs(): number;

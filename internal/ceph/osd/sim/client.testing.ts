@@ -1,5 +1,5 @@
 import { bytesEqual, concatBytes, emptyBytes, utf8 } from '../../../base/bytes.ts';
-import { Encoder, utimeFromMs } from '../../wire/encoding.ts';
+import { Decoder, Encoder, utimeFromMs } from '../../wire/encoding.ts';
 import { FEATURES_PACIFIC } from '../../wire/features.ts';
 import {
   MOSDOp,
@@ -89,6 +89,10 @@ export class SimClient {
       const roll = cluster.random.float();
       const text = `${oid}#${++this.#counter};`;
       const data = utf8(text.repeat(1 + (cluster.random.uint32() % 40)));
+      if (cluster.options.erasure !== undefined && roll < 0.72) {
+        this.#patch(oid, roll / 0.72, data, before, text);
+        return;
+      }
       if (roll < 0.35) {
         this.#do(oid, [OsdOp.extent(OP.WRITEFULL, 0, data.length, [data])], true, (reply) => {
           this.#expect(oid, reply, 0);
@@ -123,6 +127,38 @@ export class SimClient {
     });
   }
 
+  /** A write to an object of an erasure-coded pool: anywhere in it, shorter or longer, and xattrs instead of omap. */
+  #patch(oid: string, roll: number, data: Uint8Array, before: Expected, text: string): void {
+    const { cluster } = this;
+    const old = before?.data ?? new Uint8Array(0);
+    const omap = before?.omap ?? new Map<string, string>();
+    const write = (op: OsdOp, after: Uint8Array, xattrs = omap): void =>
+      this.#do(oid, [op], true, (reply) => {
+        this.#expect(oid, reply, 0);
+        this.expected.set(oid, { data: after, omap: xattrs });
+      });
+    const at = cluster.random.uint32() % 500;
+    if (roll < 0.3) write(OsdOp.extent(OP.WRITEFULL, 0, data.length, [data]), data);
+    else if (roll < 0.5) write(OsdOp.extent(OP.APPEND, 0, data.length, [data]), concatBytes([old, data]));
+    else if (roll < 0.8) {
+      const after = new Uint8Array(Math.max(old.length, at + data.length));
+      after.set(old);
+      after.set(data, at);
+      write(OsdOp.extent(OP.WRITE, at, data.length, [data]), after);
+    } else if (roll < 0.88 && before !== undefined) {
+      const after = new Uint8Array(at);
+      after.set(old.subarray(0, at));
+      write(OsdOp.extent(OP.TRUNCATE, at, 0), after);
+    } else if (roll < 0.94 && before !== undefined && old.length > at + 40) {
+      const after = old.slice();
+      after.fill(0, at, at + 40);
+      write(OsdOp.extent(OP.ZERO, at, 40), after);
+    } else {
+      const name = `k${cluster.random.uint32() % 5}`;
+      write(OsdOp.xattr(OP.SETXATTR, name, utf8(text)), old, new Map(omap).set(name, text));
+    }
+  }
+
   /** Reads the object and all its snapshots and compares. */
   readAll(oid: string, then: () => void): void {
     const rest = [...(this.#snaps.get(oid) ?? [])];
@@ -141,7 +177,11 @@ export class SimClient {
 
   #readAt(oid: string, snapId: bigint, want: Expected, then: () => void): void {
     const input = new Encoder().string('').u64(1000).string('').finish();
-    const ops = [OsdOp.extent(OP.READ, 0, 0), OsdOp.make(OP.OMAPGETVALS, [input])];
+    const inShards = this.cluster.options.erasure !== undefined;
+    const from = this.cluster.random.uint32() % 400;
+    const ops = inShards
+      ? [OsdOp.extent(OP.READ, 0, 0), OsdOp.make(OP.GETXATTRS), OsdOp.extent(OP.READ, from, 50)]
+      : [OsdOp.extent(OP.READ, 0, 0), OsdOp.make(OP.OMAPGETVALS, [input])];
     const what = snapId === SNAP_HEAD ? oid : `${oid}@${snapId}`;
     const check = (reply: MOSDOpReplyValue): void => {
       if (want === undefined) {
@@ -151,6 +191,15 @@ export class SimClient {
         const got = concatBytes(reply.ops[0]!.out);
         if (!bytesEqual(got, want.data))
           this.errors.push(`${what}: read ${got.length} bytes, expected ${want.data.length}: other content`);
+        if (inShards) {
+          const xattrs = new Decoder(concatBytes(reply.ops[1]!.out)).stringMap((d) => Buffer.from(d.blob()).toString());
+          const same = xattrs.size === want.omap.size && [...want.omap].every(([k, v]) => xattrs.get(k) === v);
+          if (!same) this.errors.push(`${what}: other xattrs`);
+          if (!bytesEqual(concatBytes(reply.ops[2]!.out), want.data.subarray(from, from + 50)))
+            this.errors.push(`${what}: other content at ${from}`);
+          then();
+          return;
+        }
         const omap = new Encoder()
           .list([...want.omap].sort(), (e, [k, v]) => e.string(k).string(v))
           .u8(0)

@@ -11,7 +11,11 @@ import { FEATURES_PACIFIC } from '../../wire/features.ts';
 import { MOSDAlive, MOSDPGTemp } from '../../wire/messages/osd_mon.ts';
 import { MOSDRepOp, MOSDRepOpReply, type PgMessage } from '../../wire/messages/osd_osd.ts';
 import { addrV2, type EntityAddrVec, type PgId, pgText } from '../../wire/types.ts';
-import type { MapView, Placement, PoolView } from '../map-view.ts';
+import { ITEM_NONE } from '../../crush/map.ts';
+import { ErasureCode } from '../../erasure/code.ts';
+import { jerasureVandermonde } from '../../erasure/matrix.ts';
+import type { MapView, Placement, PoolCode, PoolView } from '../map-view.ts';
+import { findPg } from '../shards.ts';
 import { Osd, type OsdHost } from '../osd.ts';
 import type { MapHistory } from '../pg-birth.ts';
 import type { OpClient } from '../op-request.ts';
@@ -89,6 +93,8 @@ function before(a: { at: number; sequence: number }, b: { at: number; sequence: 
 }
 
 export interface SimOptions {
+  /** The pool is erasure-coded, with chunks of so many bytes; `size` is k + m. */
+  erasure?: { k: number; chunkBytes: number };
   seed: number;
   osds: number;
   size: number;
@@ -112,6 +118,20 @@ interface OsdState {
   upFrom: number;
   upThru: number;
   downAt: number;
+}
+
+const simCodes = new Map<string, PoolCode>();
+
+function simCode({ erasure, size }: SimOptions): PoolCode | undefined {
+  if (erasure === undefined) return undefined;
+  const { k, chunkBytes } = erasure;
+  const name = `${k}+${size - k} ${chunkBytes}`;
+  let code = simCodes.get(name);
+  if (code === undefined) {
+    code = { code: new ErasureCode(k, jerasureVandermonde(k, size - k)), layout: { k, chunkBytes } };
+    simCodes.set(name, code);
+  }
+  return code;
 }
 
 export const simPool = 1;
@@ -151,7 +171,9 @@ export class SimMap implements MapView {
       minSize,
       pgNum,
       pgpNum: pgNum,
-      erasure: false,
+      erasure: this.#options.erasure !== undefined,
+      code: simCode(this.#options),
+      overwrites: true,
       lastForceOpResend: 0,
       full: false,
       fullQuota: false,
@@ -175,10 +197,15 @@ export class SimMap implements MapView {
       .map((_, osd) => osd)
       .sort((a, b) => crushHash2(pg.seed, a) - crushHash2(pg.seed, b))
       .slice(0, this.#options.size);
-    const up = order.filter((osd) => this.states[osd]!.up);
-    const temp = this.pgTemp.get(pgText(pg))?.filter((osd) => this.states[osd]!.up);
-    const acting = temp !== undefined && temp.length > 0 ? temp : up;
-    return { up, upPrimary: up[0] ?? -1, acting, actingPrimary: acting[0] ?? -1 };
+    const present = (osds: readonly number[]): number[] =>
+      this.#options.erasure === undefined
+        ? osds.filter((osd) => this.isUp(osd))
+        : osds.map((osd) => (this.isUp(osd) ? osd : ITEM_NONE));
+    const first = (osds: readonly number[]): number => osds.find((osd) => osd !== ITEM_NONE) ?? -1;
+    const up = present(order);
+    const temp = present(this.pgTemp.get(pgText({ pool: pg.pool, seed: pg.seed })) ?? []);
+    const acting = temp.length > 0 ? temp : up;
+    return { up, upPrimary: first(up), acting, actingPrimary: first(acting) };
   }
   changesPlacement(): boolean {
     return true;
@@ -343,6 +370,11 @@ export class SimCluster {
     this.#change((states, temp) => {
       states[id] = { ...states[id]!, up: false, downAt: this.map.epoch + 1 };
       for (const [pg, osds] of temp) {
+        // In erasure-coded pools each place is a shard.
+        if (this.options.erasure !== undefined) {
+          if (!osds.some((osd) => osd !== id && states[osd]?.up === true)) temp.delete(pg);
+          continue;
+        }
         const left = osds.filter((osd) => osd !== id);
         if (left.length === 0) temp.delete(pg);
         else temp.set(pg, left);
@@ -538,7 +570,7 @@ export class SimCluster {
       const pg = { pool: simPool, seed };
       const { actingPrimary } = this.map.place(pg);
       const primary = this.osds[actingPrimary]?.osd;
-      const found = primary?.pgs.get(pgText(pg));
+      const found = primary === undefined ? undefined : findPg(primary.pgs, pg);
       if (found === undefined || !found.clean || found.core.map.epoch !== this.map.epoch) return false;
     }
     return true;

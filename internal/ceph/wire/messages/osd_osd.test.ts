@@ -5,6 +5,7 @@ import type { MessageCodec } from '../message.ts';
 import { type HObject, hobjectMax, hobjectMin, SNAP_HEAD } from '../types.ts';
 import { MOSDCopyGet, MOSDCopyGetReply } from './osd_copy.ts';
 import { zeroObjectSums } from './osd_mgr.ts';
+import * as ec from './osd_ec.ts';
 import * as osd from './osd_osd.ts';
 import * as scrub from './osd_scrub.ts';
 import { emptyPgHistory, emptyPgInfo, type LogEntry } from './osd_pg.ts';
@@ -13,6 +14,8 @@ const oid: HObject = { key: '', name: 'o', snap: SNAP_HEAD, hash: 7, max: false,
 const clone: HObject = { key: 'k', name: 'a longer name', snap: 4n, hash: 9, max: false, nspace: 'ns', pool: 1 };
 const version = { epoch: 3, version: 9 };
 const head = { pg: { pool: 1, seed: 5 }, epoch: 12, interval: 10 };
+const shardHead = { pg: { pool: 1, seed: 5, shard: 2 }, fromShard: 0, epoch: 12, interval: 10 };
+const never = { epoch: 0, version: 0 };
 const entry: LogEntry = {
   op: 'modify',
   oid,
@@ -43,10 +46,49 @@ const samples: [MessageCodec<never>, unknown][] = [
   [osd.MOSDPGNotify, { ...head, info: emptyPgInfo(), past: [] }],
   [osd.MOSDPGNotify, { ...head, info: { ...emptyPgInfo(), sums }, past }],
   [osd.MOSDPGQuery, { ...head, kind: 'fulllog', since: version, history: emptyPgHistory() }],
-  [osd.MOSDPGInfo, { ...head, info: emptyPgInfo(), activated: true }],
+  [osd.MOSDPGInfo, { ...head, info: emptyPgInfo(), activated: true, forwardTo: never }],
+  [osd.MOSDPGInfo, { ...shardHead, info: emptyPgInfo(), activated: false, forwardTo: version }],
   [
     osd.MOSDPGLog,
-    { ...head, info: emptyPgInfo(), log, missing: [{ oid, need: version, have: version }], past, activate: 'log' },
+    {
+      ...head,
+      info: emptyPgInfo(),
+      log,
+      missing: [{ oid, need: version, have: version }],
+      past,
+      undoable: [],
+      activate: 'log',
+    },
+  ],
+  [
+    osd.MOSDPGLog,
+    { ...shardHead, info: emptyPgInfo(), log, missing: [], past: [], undoable: [9, 2 ** 40], activate: 'no' },
+  ],
+  [
+    osd.MOSDRepOp,
+    {
+      ...shardHead,
+      tid: 8,
+      entries: [entry],
+      trimTo: version,
+      lastUserVersion: 3,
+      forwardTo: version,
+      sums,
+      ops: emptyBytes,
+      data: [emptyBytes],
+    },
+  ],
+  [ec.MOSDECSubOpRead, { ...shardHead, tid: 3, oid: clone, offset: 2 ** 40, length: 4096, attrs: true }],
+  [
+    ec.MOSDECSubOpReadReply,
+    {
+      ...shardHead,
+      tid: 3,
+      result: -5,
+      version,
+      xattrs: new Map([['_a', Uint8Array.of(1)]]),
+      data: Uint8Array.of(1, 2),
+    },
   ],
   [osd.MOSDPGRemove, head],
   [
@@ -57,6 +99,7 @@ const samples: [MessageCodec<never>, unknown][] = [
       entries: [entry, full],
       trimTo: version,
       lastUserVersion: 3,
+      forwardTo: never,
       sums,
       ops: Uint8Array.of(1),
       data: [Uint8Array.of(7, 8)],

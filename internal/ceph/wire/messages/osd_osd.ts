@@ -17,6 +17,7 @@ import {
   encodeAddrVec,
   encodeEVersion,
   encodeHObject,
+  eversionZero,
   type HObject,
   type PgId,
 } from '../types.ts';
@@ -148,6 +149,8 @@ export const MOSDPGQuery = pgCodec<MOSDPGQuery>(
 export interface MOSDPGInfo extends PgMessage {
   info: PgInfo;
   activated: boolean;
+  /** From the primary of an erasure-coded PG: entries up to here are on all shards for good. */
+  forwardTo: EVersion;
 }
 
 export const MOSDPGInfo = pgCodec<MOSDPGInfo>(
@@ -156,8 +159,14 @@ export const MOSDPGInfo = pgCodec<MOSDPGInfo>(
   (e, m) => {
     encodePgInfo(e, m.info);
     e.bool(m.activated);
+    if (m.pg.shard !== undefined) encodeEVersion(e, m.forwardTo);
   },
-  (d, head) => ({ ...head, info: decodePgInfo(d), activated: d.bool() }),
+  (d, head) => ({
+    ...head,
+    info: decodePgInfo(d),
+    activated: d.bool(),
+    forwardTo: head.pg.shard === undefined ? eversionZero : decodeEVersion(d),
+  }),
 );
 
 /** Log entries and the missing set: the answer to a query, or (from the primary) what a replica takes over before it activates. */
@@ -166,6 +175,8 @@ export interface MOSDPGLog extends PgMessage {
   log: LogSegment;
   missing: MissingItem[];
   past: PastInterval[];
+  /** Of a shard of an erasure-coded PG: numbers of the versions whose entries it can take back. */
+  undoable: readonly number[];
   /** The primary tells the receiver to take this over and activate; `backfill`: it starts from nothing. */
   activate: 'no' | 'log' | 'backfill';
 }
@@ -180,6 +191,7 @@ export const MOSDPGLog = pgCodec<MOSDPGLog>(
     encodeMissing(e, m.missing);
     encodePastIntervals(e, m.past);
     e.u8(activations.indexOf(m.activate));
+    if (m.pg.shard !== undefined) e.list(m.undoable, (x, version) => x.u64(version));
   },
   (d, head) => ({
     ...head,
@@ -188,6 +200,7 @@ export const MOSDPGLog = pgCodec<MOSDPGLog>(
     missing: decodeMissing(d),
     past: decodePastIntervals(d),
     activate: activations[d.u8()] ?? 'no',
+    undoable: head.pg.shard === undefined ? [] : d.list((x) => x.u64(), 8),
   }),
 );
 
@@ -208,6 +221,8 @@ export interface MOSDRepOp extends PgMessage {
   /** The log may be trimmed to here. */
   trimTo: EVersion;
   lastUserVersion: number;
+  /** In an erasure-coded pool: entries up to here are on all shards for good. */
+  forwardTo: EVersion;
   /** The PG's sums after this write. */
   sums: ObjectSums;
   /** Encoded store operations (`osd/store-ops.ts`); their payloads are `data`. Empty for a backfill target that does not hold the object yet. */
@@ -232,6 +247,7 @@ export const MOSDRepOp: MessageCodec<MOSDRepOp> = {
     e.u64(m.lastUserVersion);
     encodeObjectSums(e, m.sums);
     e.blob(m.ops);
+    if (m.pg.shard !== undefined) encodeEVersion(e, m.forwardTo);
     return { front: e.finish(), data: m.data };
   },
   decode: (parts) => {
@@ -247,6 +263,7 @@ export const MOSDRepOp: MessageCodec<MOSDRepOp> = {
       lastUserVersion: d.u64(),
       sums: decodeObjectSums(d),
       ops: d.blob(),
+      forwardTo: head.pg.shard === undefined ? eversionZero : decodeEVersion(d),
       data: [parts.data],
     };
   },

@@ -1,0 +1,226 @@
+import { AppError, errorCode } from '../../../base/errors.ts';
+import { MOSDECSubOpRead, MOSDECSubOpReadReply } from '../../wire/messages/osd_ec.ts';
+import { compareEVersion, type EVersion, eversionZero, type HObject } from '../../wire/types.ts';
+import type { PoolCode } from '../map-view.ts';
+import { decodeObjectInfo, infoXattr } from '../object-info.ts';
+import { objectKey } from '../object-key.ts';
+import { EIO, ENOENT } from '../ops/errno.ts';
+import type { PgCore } from '../pg-core.ts';
+import { type Member, shardOf } from '../shards.ts';
+
+/** The same stretch of several shards of an object. */
+export interface ShardRead {
+  oid: HObject;
+  /** Every shard must have the object in exactly this version. */
+  version: EVersion;
+  offset: number;
+  length: number;
+  /** The shards that are wanted: read, or made of others. */
+  wanted: readonly number[];
+  /** Its xattrs, too. */
+  attrs: boolean;
+}
+
+export interface ShardsRead {
+  chunks: Map<number, Uint8Array>;
+  xattrs: Map<string, Uint8Array> | undefined;
+}
+
+interface Reading {
+  read: ShardRead;
+  chunks: Map<number, Uint8Array>;
+  xattrs: Map<string, Uint8Array> | undefined;
+  /** Members asked and not heard of, by shard. */
+  asked: Map<number, Member>;
+  failed: Set<Member>;
+  resolve: (read: ShardsRead) => void;
+  reject: (error: AppError) => void;
+}
+
+export interface ShardReadHooks {
+  /** Members that should have an object in this version, and have not, or not undamaged. */
+  damaged(oid: HObject, version: EVersion, members: readonly Member[]): void;
+}
+
+/** Reads of shards: from those that are wanted where they are, else from any k. Also gives out what lies here. */
+export class ShardReads {
+  readonly #core: PgCore;
+  readonly #code: PoolCode;
+  readonly #hooks: ShardReadHooks;
+  readonly #readings = new Map<number, Reading>();
+  #nextTid = 1;
+  #generation = 0;
+
+  constructor(core: PgCore, code: PoolCode, hooks: ShardReadHooks) {
+    this.#core = core;
+    this.#code = code;
+    this.#hooks = hooks;
+  }
+
+  /** A new interval: what was asked in the old one is never answered. */
+  reset(): void {
+    this.#generation++;
+    this.#readings.clear();
+  }
+
+  /** Who has an object in a version, one member a shard. */
+  sources(oid: HObject, version: EVersion, without: ReadonlySet<Member> = new Set()): Map<number, Member> {
+    const core = this.#core;
+    const out = new Map<number, Member>();
+    const self = core.env.whoami;
+    if (!core.meta.missing.has(oid) && !without.has(self)) out.set(shardOf(self)!, self);
+    const strays = [...core.peers.keys()].filter((member) => !core.members.includes(member));
+    for (const member of [...core.members, ...strays]) {
+      const shard = shardOf(member)!;
+      if (out.has(shard) || without.has(member) || !core.map.isUp(member)) continue;
+      if (core.peerHas(member, oid, version)) out.set(shard, member);
+    }
+    return out;
+  }
+
+  /** Whether enough shards of an object are there to read it. */
+  readable(oid: HObject, version: EVersion): boolean {
+    return this.sources(oid, version).size >= this.#code.code.k;
+  }
+
+  /** Errors: UNREADABLE (fewer than k shards have it). Never settles when a new interval begins. */
+  read(read: ShardRead): Promise<ShardsRead> {
+    return new Promise((resolve, reject) => {
+      const tid = this.#nextTid++;
+      const chunks = new Map<number, Uint8Array>();
+      const reading: Reading = {
+        read,
+        chunks,
+        xattrs: undefined,
+        asked: new Map(),
+        failed: new Set(),
+        resolve,
+        reject,
+      };
+      this.#readings.set(tid, reading);
+      this.#ask(tid, reading);
+    });
+  }
+
+  /** Asks whom it takes; ends the reading when all is here, or cannot be. */
+  #ask(tid: number, reading: Reading): void {
+    const { read, chunks, asked, failed } = reading;
+    const { k } = this.#code.code;
+    const direct = read.wanted.every((shard) => chunks.has(shard));
+    if (direct || chunks.size >= k) {
+      this.#readings.delete(tid);
+      const missing = read.wanted.filter((shard) => !chunks.has(shard));
+      const made = missing.length === 0 ? chunks : this.#code.code.rebuild(chunks, read.wanted);
+      reading.resolve({ chunks: made, xattrs: reading.xattrs });
+      if (failed.size > 0) this.#hooks.damaged(read.oid, read.version, [...failed]);
+      return;
+    }
+    const sources = this.sources(read.oid, read.version, failed);
+    const there = (shard: number): boolean => chunks.has(shard) || asked.has(shard) || sources.has(shard);
+    let take: number[];
+    if (read.wanted.every(there)) take = [...read.wanted];
+    else {
+      const self = shardOf(this.#core.env.whoami)!;
+      const rank = (shard: number): number =>
+        chunks.has(shard) || asked.has(shard) ? 0 : read.wanted.includes(shard) ? 1 : shard === self ? 2 : 3 + shard;
+      take = [...new Set([...chunks.keys(), ...asked.keys(), ...sources.keys()])]
+        .sort((a, b) => rank(a) - rank(b))
+        .slice(0, k);
+      if (take.length < k) {
+        this.#readings.delete(tid);
+        const { name } = read.oid;
+        reading.reject(new AppError('UNREADABLE', `pg ${this.#core.text}: ${take.length} of ${k} shards of ${name}`));
+        if (failed.size > 0) this.#hooks.damaged(read.oid, read.version, [...failed]);
+        return;
+      }
+    }
+    for (const shard of take) {
+      if (chunks.has(shard) || asked.has(shard)) continue;
+      const member = sources.get(shard)!;
+      asked.set(shard, member);
+      this.#send(tid, reading, member);
+    }
+  }
+
+  #send(tid: number, { read }: Reading, member: Member): void {
+    const core = this.#core;
+    const { oid, offset, length, attrs } = read;
+    const m: MOSDECSubOpRead = { ...core.head(), tid, oid, offset, length, attrs };
+    if (member !== core.env.whoami) {
+      core.env.send(member, MOSDECSubOpRead, m);
+      return;
+    }
+    const generation = this.#generation;
+    this.#local(m, (reply) => {
+      if (generation === this.#generation) this.onReply(member, { ...core.head(), tid, ...reply });
+    });
+  }
+
+  #local(
+    m: MOSDECSubOpRead,
+    answer: (reply: Omit<MOSDECSubOpReadReply, 'pg' | 'epoch' | 'interval' | 'tid'>) => void,
+  ): void {
+    const { env, meta, text } = this.#core;
+    const key = objectKey(m.oid);
+    const nothing = { version: eversionZero, xattrs: new Map<string, Uint8Array>(), data: new Uint8Array(0) };
+    const info = meta.missing.has(m.oid) ? undefined : env.store.xattr(meta.cid, key, infoXattr);
+    if (info === undefined) {
+      answer({ ...nothing, result: ENOENT });
+      return;
+    }
+    const { version } = decodeObjectInfo(info);
+    const xattrs = m.attrs ? env.store.xattrs(meta.cid, key) : nothing.xattrs;
+    env.store.read(meta.cid, key, m.offset, m.length).then(
+      (data) => answer(data === undefined ? { ...nothing, result: ENOENT } : { result: 0, version, xattrs, data }),
+      (error: unknown) => {
+        if (errorCode(error) !== 'CHECKSUM') env.log.error('a shard could not be read', { pg: text, error });
+        answer({ ...nothing, result: EIO });
+      },
+    );
+  }
+
+  /** The primary reads what lies here. */
+  onRead(from: Member, m: MOSDECSubOpRead): void {
+    const core = this.#core;
+    const { interval } = core;
+    this.#local(m, (reply) => {
+      if (core.interval === interval)
+        core.env.send(from, MOSDECSubOpReadReply, { ...core.head(), tid: m.tid, ...reply });
+    });
+  }
+
+  onReply(from: Member, m: MOSDECSubOpReadReply): void {
+    const reading = this.#readings.get(m.tid);
+    const shard = shardOf(from)!;
+    if (reading === undefined || reading.asked.get(shard) !== from) return;
+    reading.asked.delete(shard);
+    const { read } = reading;
+    const right = m.result === 0 && compareEVersion(m.version, read.version) === 0 && m.data.length === read.length;
+    if (right) {
+      reading.chunks.set(shard, m.data);
+      if (read.attrs) reading.xattrs ??= m.xattrs;
+    } else {
+      this.#core.env.log.error('a shard does not have its part of an object', {
+        pg: this.#core.text,
+        shard,
+        oid: read.oid.name,
+        result: m.result,
+      });
+      reading.failed.add(from);
+    }
+    this.#ask(m.tid, reading);
+  }
+
+  /** A newer map of the same interval: whom it does not know any more is not waited for. */
+  onMap(): void {
+    for (const [tid, reading] of [...this.#readings]) {
+      let gone = false;
+      for (const [shard, member] of reading.asked)
+        if (member !== this.#core.env.whoami && !this.#core.peers.has(member)) {
+          reading.asked.delete(shard);
+          gone = true;
+        }
+      if (gone) this.#ask(tid, reading);
+    }
+  }
+}
