@@ -1,13 +1,14 @@
 import type { Clock, Timer } from '../base/clock.ts';
-import { utf8, utf8Text } from '../base/bytes.ts';
-import { AppError, errorCode, errorText } from '../base/errors.ts';
+import { AppError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import type { Durability } from '../journal/api.ts';
 import { NotLeaderError } from './errors.ts';
 import type { JournalStorage } from './journal-storage.ts';
 import { everybody, isAlone, isVoter } from './membership.ts';
+import { Questions } from './questions.ts';
 import { Raft } from './raft.ts';
+import { Reads } from './reads.ts';
 import {
   type Configuration,
   type Entry,
@@ -101,9 +102,6 @@ const maxInflightMessages = 256;
 const maxInflightBytes = 8 << 20;
 const maxApplyBytes = 4 << 20;
 
-/** A read that got no answer is asked again after so many ticks. */
-const readAgainTicks = 5;
-
 /**
  * Runs one member: turns time and messages into calls of the core, and what the core asks for into writes, messages and calls of the state machine.
  * Everything comes in by `clock`, `random`, `transport` and the journal, so that a simulator can run many in one process.
@@ -118,16 +116,10 @@ export class RaftNode {
   #tickAt = 0;
   #stopped = false;
   #leadership: Leadership = { leader: 0, term: 0, role: 'follower' };
-  #nextRead: number;
-  /** Callers that will share the next read. */
-  #readers: Waiter[] = [];
-  /** Reads that were asked for, by context. */
-  readonly #asked = new Map<number, { waiters: Waiter[]; ticks: number }>();
-  /** Reads that wait until an entry is applied. */
-  #confirmed: Confirmed[] = [];
+  #nextContext: number;
+  readonly #reads = new Reads();
   readonly #sendingTo = new Set<MemberId>();
-  /** Questions to the leader. */
-  readonly #questions = new Map<number, { resolve: (data: Uint8Array) => void; reject: (error: unknown) => void }>();
+  readonly #questions: Questions;
   /** Without a vote and without a leader. */
   #silentTicks = 0;
   /** A snapshot is being received, or is taking the place of the state: there is one place for it on the disk. */
@@ -137,7 +129,7 @@ export class RaftNode {
     this.#options = options;
     const { random } = options;
     // Answers to an earlier life must not be taken for answers to this one.
-    this.#nextRead = random.uint32() * 2 ** 20;
+    this.#nextContext = random.uint32() * 2 ** 20;
     this.raft = new Raft({
       ...options,
       applied: options.storage.initialState().snapshot.index,
@@ -148,6 +140,13 @@ export class RaftNode {
       maxInflightMessages,
       maxInflightBytes,
       maxApplyBytes,
+    });
+    this.#questions = new Questions({
+      raft: this.raft,
+      clock: options.clock,
+      send: (message) => options.transport.send(message),
+      answer: (data) => options.machine.answer(data),
+      nextContext: () => this.#nextContext++,
     });
   }
 
@@ -163,12 +162,8 @@ export class RaftNode {
   stop(error: Error = new NotLeaderError(0)): void {
     this.#stopped = true;
     this.#timer?.cancel();
-    for (const { waiters } of [...this.#asked.values(), ...this.#confirmed])
-      for (const { reject } of waiters) reject(error);
-    for (const { reject } of [...this.#readers, ...this.#questions.values()]) reject(error);
-    this.#asked.clear();
-    this.#confirmed = [];
-    this.#readers = [];
+    this.#reads.stop(error);
+    this.#questions.stop(error);
   }
 
   get leadership(): Leadership {
@@ -221,59 +216,14 @@ export class RaftNode {
   /** Resolves when the state machine contains everything that was acknowledged anywhere before the call. Rejects when the node stops. */
   linearizable(): Promise<void> {
     if (this.upToDate) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      this.#readers.push({ resolve, reject });
-      this.#wake();
-    });
+    const allowed = this.#reads.add();
+    this.#wake();
+    return allowed;
   }
 
   /** Asks the leader (`StateMachine.answer`). Rejects with what it throws, or when no answer comes within `timeoutMs`. */
   ask(data: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
-    const to = this.raft.leader;
-    if (to === 0 || to === this.raft.id) return Promise.reject(new NotLeaderError(to));
-    const context = this.#nextRead++;
-    return new Promise((resolve, reject) => {
-      const timer = this.#options.clock.after(timeoutMs, () =>
-        this.#questions.get(context)?.reject(new NotLeaderError(0)),
-      );
-      const settle = (): void => {
-        timer.cancel();
-        this.#questions.delete(context);
-      };
-      this.#questions.set(context, {
-        resolve: (answer) => {
-          settle();
-          resolve(answer);
-        },
-        reject: (error) => {
-          settle();
-          reject(error);
-        },
-      });
-      this.#options.transport.send({ type: 'ask', from: this.raft.id, to, term: this.raft.term, context, data });
-    });
-  }
-
-  async #converse(message: Extract<NodeMessage, { type: 'ask' | 'ask-reply' }>): Promise<void> {
-    const { context, from, data } = message;
-    if (message.type === 'ask-reply') {
-      const question = this.#questions.get(context);
-      if (message.code === '') question?.resolve(data);
-      else question?.reject(new AppError(message.code, utf8Text(data)));
-      return;
-    }
-    const reply = { type: 'ask-reply' as const, from: this.raft.id, to: from, context };
-    try {
-      const { leading } = this.raft;
-      // Asked of another leader, or of this one in an earlier term: whoever asked may have asked somebody else since.
-      if (leading === undefined || message.term !== this.raft.term) throw new NotLeaderError(this.raft.leader);
-      if (!leading.firstTime(from, context)) return;
-      const answer = await this.#options.machine.answer(data);
-      this.#options.transport.send({ ...reply, term: this.raft.term, code: '', data: answer });
-    } catch (error) {
-      const code = errorCode(error) ?? 'INTERNAL';
-      this.#options.transport.send({ ...reply, term: this.raft.term, code, data: utf8(errorText(error)) });
-    }
+    return this.#questions.ask(data, timeoutMs);
   }
 
   // --- what comes from others
@@ -282,7 +232,7 @@ export class RaftNode {
   step(message: NodeMessage): void {
     if (this.#stopped || message.to !== this.raft.id) return;
     if (message.type === 'ask' || message.type === 'ask-reply') {
-      void this.#converse(message);
+      void this.#questions.take(message);
       return;
     }
     if (message.type === 'removed') {
@@ -383,11 +333,7 @@ export class RaftNode {
   #tick(): void {
     this.raft.tick();
     this.#greet();
-    for (const [context, asked] of this.#asked) {
-      if (--asked.ticks > 0) continue;
-      this.#asked.delete(context);
-      this.#readers.push(...asked.waiters);
-    }
+    this.#reads.tick();
     this.#pump();
   }
 
@@ -452,7 +398,7 @@ export class RaftNode {
         (error: unknown) => this.#fail(error),
       );
     this.#apply(ready.committed);
-    for (const { context, index } of ready.reads) this.#readAllowed(context, index);
+    for (const { context, index } of ready.reads) this.#reads.allowed(context, index, raft.log.applied);
     for (const to of ready.snapshotsWanted) void this.#sendSnapshot(to);
     return installed;
   }
@@ -473,7 +419,7 @@ export class RaftNode {
       if (this.#stopped) return;
       await this.#options.machine.installSnapshot(meta);
       finished();
-      this.#finishReads();
+      this.#reads.applied(this.raft.log.applied);
       this.#pump();
     } catch (error) {
       this.#fail(error);
@@ -486,7 +432,7 @@ export class RaftNode {
     this.#options.machine.apply(entries);
     this.raft.applied(last.index);
     this.#options.storage.compact(last.index, isAlone(this.raft.configuration) ? 0 : this.#options.keepBytes);
-    this.#finishReads();
+    this.#reads.applied(this.raft.log.applied);
   }
 
   #tellLeadership(): void {
@@ -497,34 +443,12 @@ export class RaftNode {
     this.#options.machine.leadership(this.#leadership);
   }
 
-  // --- reads
-
   #askReads(): void {
-    if (this.#readers.length === 0) return;
+    if (!this.#reads.wanted) return;
     if (this.raft.leading === undefined && this.raft.leader === 0) return;
-    const context = this.#nextRead++;
-    this.#asked.set(context, { waiters: this.#readers, ticks: readAgainTicks });
-    this.#readers = [];
+    const context = this.#nextContext++;
+    this.#reads.asked(context);
     this.raft.readIndex(context);
-  }
-
-  #readAllowed(context: number, index: number): void {
-    const asked = this.#asked.get(context);
-    if (asked === undefined) return;
-    this.#asked.delete(context);
-    this.#confirmed.push({ index, waiters: asked.waiters });
-    this.#finishReads();
-  }
-
-  #finishReads(): void {
-    if (this.#confirmed.length === 0) return;
-    const { applied } = this.raft.log;
-    const waiting: Confirmed[] = [];
-    for (const read of this.#confirmed) {
-      if (read.index > applied) waiting.push(read);
-      else for (const { resolve } of read.waiters) resolve();
-    }
-    this.#confirmed = waiting;
   }
 
   // --- snapshots
@@ -556,14 +480,4 @@ export class RaftNode {
     this.raft.snapshotSent(to, leads() ? sent : undefined);
     this.#pump();
   }
-}
-
-interface Confirmed {
-  index: number;
-  waiters: Waiter[];
-}
-
-interface Waiter {
-  resolve: () => void;
-  reject: (error: unknown) => void;
 }

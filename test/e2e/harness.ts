@@ -103,7 +103,7 @@ export class TestNode {
   readonly namespace: string;
   readonly configFile: string;
   readonly name: string;
-  readonly ip: string;
+  ip: string;
   readonly #switch: TestSwitch | undefined;
   #up: Bun.Subprocess | undefined;
 
@@ -175,6 +175,15 @@ export class TestNode {
     await inside('addr', 'add', `${this.ip}/24`, 'dev', 'uplink');
     await inside('link', 'set', 'uplink', 'up');
     await inside('route', 'add', 'default', 'dev', 'uplink');
+  }
+
+  /** The network gives it another address, while it does not run. */
+  async moveTo(ip: string): Promise<void> {
+    const inside = (...argv: string[]) => must(['ip', '-n', this.namespace, ...argv]);
+    await inside('addr', 'flush', 'dev', 'uplink');
+    await inside('addr', 'add', `${ip}/24`, 'dev', 'uplink');
+    await inside('route', 'add', 'default', 'dev', 'uplink');
+    this.ip = ip;
   }
 
   /** The command line that runs `argv` in the node's network (mounts stay the machine's). */

@@ -16,11 +16,27 @@ const url = `https://${first.ip}:6443`;
 interface MemberLine {
   name: string;
   role: 'leader' | 'voter' | 'learner';
+  state: string;
+  peerUrls: string[];
+}
+
+async function memberLines(node: TestNode): Promise<MemberLine[]> {
+  return JSON.parse(await command(node, 'store', 'members', '-o', 'json')) as MemberLine[];
 }
 
 async function members(node: TestNode): Promise<Record<string, string>> {
-  const output = await command(node, 'store', 'members', '-o', 'json');
-  return Object.fromEntries((JSON.parse(output) as MemberLine[]).map(({ name, role }) => [name, role]));
+  return Object.fromEntries((await memberLines(node)).map(({ name, role }) => [name, role]));
+}
+
+/** Resolves when three servers vote, as this one sees it. */
+async function threeVote(node: TestNode): Promise<void> {
+  await until('three voters', minute, async () => {
+    return (
+      Object.values(await members(node))
+        .sort()
+        .join() === 'leader,voter,voter'
+    );
+  });
 }
 
 /** What a command of the appliance printed. */
@@ -46,6 +62,10 @@ const apiServers = async (through: TestNode): Promise<string> =>
 
 async function ready(through: TestNode, name: string): Promise<boolean> {
   return new RegExp(`^${name} +Ready`, 'm').test(await through.mustKubectl(['get', 'nodes', '--no-headers']));
+}
+
+interface StatusJson {
+  facts: { supervisor: { instances: { name: string; restarts: number }[] } };
 }
 
 const container = {
@@ -115,10 +135,7 @@ describe('servers', () => {
     timeout: 6 * minute,
   }, async () => {
     await third.start(['join', token, '--server', url, '--role', 'server,agent'], 200_000);
-    await until('three voters', minute, async () => {
-      const roles = Object.values(await members(third)).sort();
-      return roles.join() === 'leader,voter,voter';
-    });
+    await threeVote(third);
     for (const node of servers) {
       expect(await node.mustKubectl(['get', 'nodes', '--no-headers'])).toMatch(/^node-3 +Ready +control-plane,etcd/m);
       expect(await apiServers(node)).toBe('10.98.0.1 10.98.0.2 10.98.0.3');
@@ -161,6 +178,102 @@ describe('servers', () => {
       return Object.values(roles).sort().join() === 'leader,voter,voter' && endpoints.split(' ').length === 3;
     });
     expect((await leader.appliance('status')).stdout).toContain('The store is kept by 3 servers');
+  });
+
+  test('a server comes back with another address: the others are told where it is, and reach it there', {
+    timeout: 6 * minute,
+  }, async () => {
+    const before = third.ip;
+    await command(third, 'down');
+    await third.waitForExit();
+    await third.moveTo('10.98.0.33');
+    await third.up(200_000);
+    for (const node of servers)
+      await until(`${node.name} knows where node-3 is, and that it runs`, minute, async () => {
+        const moved = (await memberLines(node)).find(({ name }) => name === 'node-3');
+        return moved?.peerUrls.join() === 'https://10.98.0.33:2380' && moved.state === 'runs';
+      });
+    await threeVote(first);
+    await until('the API is served there, and no more where it was', minute, async () => {
+      const addresses = (await apiServers(first)).split(' ');
+      return addresses.includes('10.98.0.33') && !addresses.includes(before);
+    });
+    expect(await first.mustKubectl(['get', 'node', 'node-3', '-o', 'wide', '--no-headers'])).toContain(' 10.98.0.33 ');
+    expect(await third.mustKubectl(['create', 'configmap', 'moved', '--from-literal=a=1'])).toContain('created');
+    // The API server of one node goes to the kubelet of another.
+    await until('a command runs in a pod there', minute, async () => {
+      return (await first.kubectl(['exec', 'on-node-3', '--', 'hostname'])).stdout.includes('on-node-3');
+    });
+  });
+
+  test('a server is removed while it runs: an odd number votes, it serves no more and says why; emptied, it joins again', {
+    timeout: 8 * minute,
+  }, async () => {
+    const roles = await members(first);
+    const gone = servers.find(({ name }) => roles[name] === 'voter' && name !== 'node-1')!;
+    const stays = servers.find((node) => node !== gone && node !== first)!;
+    await first.mustKubectl(['delete', 'node', gone.name], { timeoutMs: 2 * minute });
+    for (const node of [first, stays])
+      expect(Object.values(await members(node)).sort(), node.name).toEqual(['leader', 'learner']);
+    await first.mustKubectl(['create', 'configmap', 'with-two', '--from-literal=a=1']);
+    await until('it says why it does not serve', minute, async () => {
+      const { stdout } = await gone.appliance('status');
+      return (
+        stdout.includes('the other servers have removed this one from the store; `appliance reset`, then join again') &&
+        stdout.includes('it registers no node')
+      );
+    });
+    const asked = await gone.appliance('store', 'members');
+    expect([asked.code, asked.stderr]).toEqual([1, expect.stringContaining('have removed this one from the store')]);
+    expect((await gone.kubectl(['get', 'nodes', '--request-timeout=5s'])).code).not.toBe(0);
+    expect(await first.mustKubectl(['get', 'nodes', '--no-headers'])).not.toContain(gone.name);
+    // A start changes nothing of that.
+    await command(gone, 'down');
+    await gone.waitForExit();
+    await expect(gone.up(40_000)).rejects.toThrow('have removed this one from the store');
+    await command(gone, 'down');
+    await gone.waitForExit();
+
+    await command(gone, 'reset', '--yes');
+    const fresh = await command(first, 'token', 'create', '--role', 'server');
+    await gone.start(['join', fresh, '--server', url, '--role', 'server,agent'], 200_000);
+    await threeVote(gone);
+    expect(await gone.mustKubectl(['get', 'configmap', 'with-two', '-o', 'name'])).toContain('with-two');
+  });
+
+  test('two of three lose their power: the last one says what it waits for and what can be done, and goes on when one is back', {
+    timeout: 6 * minute,
+  }, async () => {
+    const roles = await members(first);
+    last = servers.find(({ name }) => roles[name] === 'voter' && name !== 'node-1')!;
+    const lost = servers.filter((node) => node !== last);
+    for (const node of lost) await cut(node);
+    const refused = await last.kubectl(['create', 'configmap', 'alone', '--request-timeout=9s'], { timeoutMs: 30_000 });
+    expect(refused.code).not.toBe(0);
+    const words = 'The store has no leader and takes no writes: 1 of 3 servers that may vote runs, 2 must.';
+    await until('status tells it', minute, async () => (await last.appliance('status')).stdout.includes(words));
+    const status = await last.appliance('status');
+    expect(status.code).toBe(1);
+    expect(status.stdout).toContain('waits for a majority of the servers: 1 of 3 here; missing ');
+    for (const { name } of lost) expect(status.stdout).toContain(`Server ${name} is not reached`);
+    const told = await last.appliance('store', 'members');
+    expect([told.code, told.stdout.replaceAll(/\s+/g, ' ')]).toEqual([0, expect.stringContaining(words)]);
+    expect(told.stdout).toContain('cluster-reset');
+    // What the server runs stays, however long it waits.
+    const restarts = async (): Promise<number> =>
+      (JSON.parse((await last.appliance('status', '-o', 'json')).stdout) as StatusJson).facts.supervisor.instances.find(
+        ({ name }) => name === 'server',
+      )!.restarts;
+    const before = await restarts();
+
+    await lost[0]!.up(200_000);
+    await until('writes go on', minute, async () => {
+      return (await last.kubectl(['create', 'configmap', 'back', '--from-literal=a=1'])).code === 0;
+    });
+    expect(await restarts()).toBe(before);
+    expect((await last.kubectl(['get', 'configmap', 'alone'])).code).not.toBe(0);
+    await lost[1]!.up(200_000);
+    await threeVote(last);
   });
 
   test('two of three are lost for good: cluster-reset on the last one brings everything back, and the group grows again', {
