@@ -31,6 +31,7 @@ export const keyChanges: { readonly [P in KeyPath]: Change } = {
   'ports.api': ['server', 'agent', 'edge'],
   'ports.kubelet': ['agent'],
   'ports.mon': ['mon', 'mgr', 'osd', 'server', 'agent'],
+  'ports.monPeer': ['mon'],
   'ports.ceph': ['mgr', 'osd'],
   'ports.dns': ['server', 'edge'],
   'ports.prometheus': ['mgr'],

@@ -28,6 +28,8 @@ export interface Config {
     readonly api: number;
     readonly kubelet: number;
     readonly mon: number;
+    /** Mons among themselves. */
+    readonly monPeer: number;
     /** First of the ports that OSDs, mgr and mds take. */
     readonly ceph: number;
     readonly dns: number;

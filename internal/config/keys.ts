@@ -260,6 +260,12 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     example: 3301,
     flag: 'mon-port',
   }),
+  'ports.monPeer': row(value.port(), 3301, {
+    about: "Where the stores of other mons reach this one's, with certificates that only mons can make.",
+    example: 3303,
+    flag: 'mon-peer-port',
+    role: 'mon',
+  }),
   'ports.ceph': row(value.port(65000), 6800, {
     about: 'The first of the ports that OSDs and the mgr take.',
     example: 7800,

@@ -158,7 +158,7 @@ export const rules: readonly Rule[] = [
   {
     reads: [
       ...(['ports.api', 'ports.kubelet', 'ports.mon', 'ports.ceph', 'ports.dns', 'ports.prometheus'] as const),
-      ...(['ports.etcd', 'ports.etcdPeer'] as const),
+      ...(['ports.etcd', 'ports.etcdPeer', 'ports.monPeer'] as const),
     ],
     check: ({ ports }, problem, { isSet }) => {
       const names = Object.keys(ports) as (keyof Config['ports'])[];

@@ -22,7 +22,7 @@ import { Credentials, parseBasic, type Principal } from './credentials.ts';
 import { claimRefusal, type NodeClaim } from './node-claims.ts';
 import { RateLimit } from './rate-limit.ts';
 import { encodeServerBundle, type ServerBundle } from './server-bundle.ts';
-import type { JoiningServer } from './server-members.ts';
+import type { JoiningMember } from '../store/joining-member.ts';
 
 /**
  * The endpoints by which machines join, on the port of the API server: `/cacerts`, `/ping` and `/v1-k3s/…` as K3s' agents call them
@@ -53,7 +53,7 @@ export interface JoinServiceOptions {
   /** What an OSD on another node needs; undefined where there is no storage. */
   readonly ceph: (() => Promise<CephAccess>) | undefined;
   /** Makes a machine one more server of this cluster: what it needs for that. Throws StatusError. */
-  readonly admitServer: (server: JoiningServer) => Promise<ServerBundle>;
+  readonly admitServer: (server: JoiningMember) => Promise<ServerBundle>;
   readonly staticSecrets: () => readonly string[];
   /** Addresses of this server's machine: no node gets a certificate for them but its own. */
   readonly ownAddresses: () => readonly string[];
@@ -118,7 +118,7 @@ export function nodeHeaders(headers: Headers): { name: string; password: string;
 }
 
 /** Where the store of a joining server will be reached, and which member it is already. Throws 400. */
-export function serverHeaders(headers: Headers): Omit<JoiningServer, 'node'> {
+export function serverHeaders(headers: Headers): Omit<JoiningMember, 'node'> {
   const peerUrl = headers.get(peerUrlHeader) ?? '';
   const member = headers.get(memberHeader);
   const match = /^https:\/\/(\d+\.\d+\.\d+\.\d+):(\d{1,5})$/.exec(peerUrl);

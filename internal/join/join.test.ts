@@ -20,7 +20,7 @@ import { fetchAuthority, findAuthority, ServerClient } from './join-client.ts';
 import { createJoinService, nodeHeaders } from './join-service.ts';
 import { RateLimit } from './rate-limit.ts';
 import { decodeServerBundle, type ServerBundle } from './server-bundle.ts';
-import type { JoiningServer } from './server-members.ts';
+import type { JoiningMember } from '../store/joining-member.ts';
 import {
   checkReplaceable,
   createToken,
@@ -50,7 +50,7 @@ const config = effectiveConfig('tlsSans: [api.example.com, 203.0.113.7]', 'test'
   freeBytes: 1e12,
 });
 let staticSecret: string | undefined;
-const admitted: JoiningServer[] = [];
+const admitted: JoiningMember[] = [];
 const bundle: ServerBundle = {
   format: 1,
   files: Object.fromEntries(serverFileNames.map((name) => [name, `the key: ${name}`])),

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { systemClock } from '../base/system.ts';
 import type { Cluster, Member } from '../store/api.ts';
 import { ClusterError } from '../store/errors.ts';
-import { admitMember, decideMember, type JoiningServer, type MemberDecision } from './server-members.ts';
+import { decideMember, type JoiningMember, type MemberDecision } from '../store/joining-member.ts';
+import { admitMember } from './server-members.ts';
 
 const member = (id: bigint, more: Partial<Member> = {}): Member => ({
   id,
@@ -14,7 +15,7 @@ const member = (id: bigint, more: Partial<Member> = {}): Member => ({
   ...more,
 });
 const waiting = { name: '', learner: true };
-const asks = (more: Partial<JoiningServer> = {}): JoiningServer => ({
+const asks = (more: Partial<JoiningMember> = {}): JoiningMember => ({
   node: 'pi-2',
   peerUrl: 'https://10.0.0.2:2380',
   member: undefined,
@@ -22,7 +23,7 @@ const asks = (more: Partial<JoiningServer> = {}): JoiningServer => ({
 });
 
 describe('which member a joining server is', () => {
-  test.each<[string, Member[], JoiningServer, MemberDecision]>([
+  test.each<[string, Member[], JoiningMember, MemberDecision]>([
     ['a new one', [member(1n)], asks(), { do: 'add' }],
     ['one that asks again after a crash', [member(1n), member(2n, waiting)], asks(), { do: 'keep', id: 2n }],
     ['one that has its store and joins again', [member(1n), member(2n)], asks({ member: 2n }), { do: 'keep', id: 2n }],

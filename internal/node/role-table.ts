@@ -87,7 +87,7 @@ export const roleTable: readonly RoleEntry[] = [
     stopDeadlineMs: 20_000,
     memory: { budget: 'mon', engineShare: 1 / 4 },
     user: 'appliance-mon',
-    ports: (config) => [config.ports.mon],
+    ports: (config) => [config.ports.mon, config.ports.monPeer],
     run: { kind: 'module', load: () => import('../ceph/mon/role.ts') },
   },
   {

@@ -44,7 +44,7 @@ import { MemberCopies } from './member-copies.ts';
 import { MemberLeases } from './member-leases.ts';
 import { MemberReservations } from './member-reservations.ts';
 import { decodeMembers, type Membership, raftId } from './members.ts';
-import { answerQuestion, askLeader, clusterError } from './questions.ts';
+import { answerQuestion, askApplication, askLeader, clusterError } from './questions.ts';
 import { RecentEvents } from './recent.ts';
 import { type CommandResult, State } from './state.ts';
 import type { StateFiles } from './state-files.ts';
@@ -83,6 +83,15 @@ export interface MemberOptions {
   reserveBlock: number;
   /** Called once, when the store has ended by itself. */
   ended(error: AppError): void;
+  application: GroupApplication | undefined;
+}
+
+/** What stands on a store and has members of its own beside those of the store. */
+export interface GroupApplication {
+  /** Another member asks something (`MemberStore.ask`) of the leader, which this member is. Throws what it is to be told. */
+  answer(question: Uint8Array): Promise<Uint8Array>;
+  /** Who leads changed, as far as this member knows. */
+  leadership(): void;
 }
 
 /**
@@ -201,6 +210,35 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
 
   get membership(): Membership {
     return this.#membership;
+  }
+
+  // --- for what stands on the store
+
+  /** This member leads, as far as it knows. */
+  get leads(): boolean {
+    return this.#entries.leads;
+  }
+
+  /** This member leads, and there is no other. */
+  get alone(): boolean {
+    return this.#entries.alone;
+  }
+
+  /** On a leader: whether it has heard of the member within an election's time. */
+  hears(id: bigint): boolean {
+    return this.#entries.node.raft.leading?.hears(raftId(id)) === true;
+  }
+
+  /** Resolves when everything that was acknowledged anywhere before the call can be read here. Errors: ClusterError, when no majority says so in time. */
+  async confirm(): Promise<void> {
+    this.#checkOpen();
+    if (!this.#entries.upToDate) await this.#readable(false);
+  }
+
+  /** Asks the leader, which another member is (`GroupApplication.answer`). Errors: those of the answer; ClusterError when none comes within `timeoutMs`. */
+  async ask(question: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
+    this.#checkOpen();
+    return askApplication(this.#entries.node, question, timeoutMs);
   }
 
   // --- requests
@@ -447,6 +485,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     this.#leases.lessor.follow();
     if (role === 'leader' && !this.#entries.alone && this.#state.reserved > 0) void this.#reservations.giveUp();
     this.#cluster.changed();
+    this.#options.application?.leadership();
   }
 
   askLeader(request: ClusterRequest): Promise<void> {
@@ -457,6 +496,7 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     return answerQuestion(data, {
       lease: (question) => this.#leases.answer(question),
       change: (request) => this.#cluster.carryOut(request),
+      application: this.#options.application,
     });
   }
 

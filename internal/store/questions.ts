@@ -1,4 +1,4 @@
-import { utf8, utf8Text } from '../base/bytes.ts';
+import { concatBytes, utf8, utf8Text } from '../base/bytes.ts';
 import { NotLeaderError, ProposalRefusedError } from '../raft/errors.ts';
 import { ClusterError } from './errors.ts';
 import type { ClusterRequest } from './group-cluster.ts';
@@ -22,14 +22,35 @@ export async function askLeader<T>(
   }
 }
 
+/** First byte of a question that is none of the store's own, which are JSON. */
+const applicationMark = 1;
+
+/** Asks the leader something that only what stands on the store understands. */
+export async function askApplication(
+  node: { ask(data: Uint8Array, timeoutMs: number): Promise<Uint8Array> },
+  question: Uint8Array,
+  timeoutMs: number,
+): Promise<Uint8Array> {
+  try {
+    return await node.ask(concatBytes([Uint8Array.of(applicationMark), question]), timeoutMs);
+  } catch (error) {
+    throw clusterError(error);
+  }
+}
+
 /** Answers another member. */
 export async function answerQuestion(
   data: Uint8Array,
   handlers: {
     lease(question: LeaseQuestion): Promise<object>;
     change(request: ClusterRequest): Promise<void>;
+    application: { answer(question: Uint8Array): Promise<Uint8Array> } | undefined;
   },
 ): Promise<Uint8Array> {
+  if (data[0] === applicationMark) {
+    if (handlers.application === undefined) throw new ClusterError('NO_LEADER', 'this member does not serve yet');
+    return handlers.application.answer(data.subarray(1));
+  }
   const question = JSON.parse(utf8Text(data)) as Question;
   if (isLeaseQuestion(question)) return utf8(JSON.stringify(await handlers.lease(question)));
   await handlers.change(question);

@@ -17,7 +17,7 @@ import { defaultCheckpointBytes } from './flusher.ts';
 import { GroupCluster } from './group-cluster.ts';
 import { type Identity, loadIdentity } from './identity.ts';
 import { defaultTiming, GroupLog, type RaftTiming } from './log.ts';
-import { MemberStore, type Waiting } from './member.ts';
+import { type GroupApplication, MemberStore, type Waiting } from './member.ts';
 import { snapshotPrefix } from './member-copies.ts';
 import { encodeMembers, type Membership, raftId } from './members.ts';
 import { revisionSkip } from './revisions.ts';
@@ -62,6 +62,8 @@ export interface StoreOptions {
   /** The way to the other members; without it the group stays one. Called with what this member is in its group. */
   connect?(group: StoreGroup): RaftTransport;
   timing?: RaftTiming;
+  /** What is to answer the questions of other members that are none of the store's own. */
+  application?: GroupApplication;
   /** Where the state is kept; default: sqlite files in `dir`. */
   openFiles?(): Promise<StateFiles>;
 }
@@ -100,6 +102,7 @@ export async function openStore(options: StoreOptions): Promise<MemberStore & St
       quotaBytes: options.quotaBytes ?? defaultQuotaBytes,
       reserveBlock: options.reserveBlock ?? defaultReserveBlock,
       ended: (error) => options.ended?.(error),
+      application: options.application,
       openLog: (consumer) => {
         const timing = options.timing ?? defaultTiming;
         const transport: { to: RaftTransport } = { to: nowhere };

@@ -226,6 +226,18 @@ export class Draft {
     this.put(keys.mgrMetadata(name), json(Object.fromEntries(metadata)));
   }
 
+  setMonMetadata(name: string, metadata: Metadata | undefined): void {
+    const all = new Map(this.state.monMetadata);
+    if (metadata === undefined) {
+      all.delete(name);
+      this.remove(keys.monMetadata(name));
+    } else {
+      all.set(name, metadata);
+      this.put(keys.monMetadata(name), json(Object.fromEntries(metadata)));
+    }
+    this.state.monMetadata = all;
+  }
+
   setMutes(mutes: readonly HealthMute[]): void {
     this.state.mutes = mutes;
     this.put(keys.healthMutes, json(mutes));

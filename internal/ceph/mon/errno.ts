@@ -25,6 +25,15 @@ export class Refusal extends AppError {
   }
 }
 
+/**
+ * This mon does not lead, or does not know any more whether it does: what was asked for is to be asked of whoever leads. It may have taken effect.
+ */
+export class NotLeadingError extends AppError {
+  constructor() {
+    super('NOT_LEADING', 'this mon does not lead');
+  }
+}
+
 const errnoByCode: Readonly<Record<string, number>> = {
   EPERM,
   ENOENT,

@@ -26,6 +26,7 @@ import {
 import type { OsdMap } from '../maps/osdmap.ts';
 import { POOL_FULL, POOL_FULL_QUOTA } from '../maps/pool.ts';
 import { utimeToMs } from '../wire/encoding.ts';
+import { addrVecText } from '../wire/types.ts';
 import type { MMonMgrReportValue } from '../wire/messages/mgr_mon.ts';
 import type { MonOptions } from './options.ts';
 import type { HealthMute, MonState } from './state.ts';
@@ -53,6 +54,10 @@ export interface HealthInput {
   digest: MMonMgrReportValue | undefined;
   options: MonOptions;
   nowMs: number;
+  /** The mons that agree. */
+  inQuorum: { readonly names: readonly string[] };
+  /** How far the clocks of the other mons are from this one's. */
+  clockSkews(): readonly { name: string; skewMs: number; latencyMs: number; bad: boolean }[];
 }
 
 /** Flags of the map that a person set and that change what the cluster does. */
@@ -74,7 +79,12 @@ const warnFlags =
 
 /** All checks: the mon's own and those that the mgr reports, with the mutes applied. */
 export function health(input: HealthInput): Health {
-  const own = [...osdChecks(input.state.osdmap, input.options), ...poolChecks(input), ...mgrChecks(input)];
+  const own = [
+    ...monChecks(input),
+    ...osdChecks(input.state.osdmap, input.options),
+    ...poolChecks(input),
+    ...mgrChecks(input),
+  ];
   const codes = new Set(own.map(({ code }) => code));
   // What both can see the mon knows better: its map is newer.
   const wanted = (code: string): boolean =>
@@ -93,7 +103,8 @@ export function health(input: HealthInput): Health {
 
 /** The health as the mon sees it now. */
 export function healthOf(mon: HealthInputSource): Health {
-  return health({ state: mon.state, digest: mon.digest, options: mon.options, nowMs: mon.clock.now() });
+  const { clock, digest, inQuorum, options, state } = mon;
+  return health({ state, digest, options, inQuorum, clockSkews: () => mon.clockSkews(), nowMs: clock.now() });
 }
 
 /** What a Mon has of it. */
@@ -260,6 +271,44 @@ function poolChecks({ state, digest, options }: HealthInput): HealthCheck[] {
   if (single.length > 0 && options.flag('mon_warn_on_pool_no_redundancy'))
     out.push(warn('POOL_NO_REDUNDANCY', `${single.length} pool(s) have no replicas configured`, single.length, single));
   return out;
+}
+
+/** Texts as 16.2.15 has them (`HealthMonitor::check_for_mon_down`, `check_for_clock_skew`). */
+function monChecks(input: HealthInput): HealthCheck[] {
+  const { inQuorum, options, state } = input;
+  const checks: HealthCheck[] = [];
+  const { mons } = state.monmap;
+  const down = mons.flatMap((mon, rank) => (inQuorum.names.includes(mon.name) ? [] : [{ ...mon, rank }]));
+  if (down.length > 0 && inQuorum.names.length > 0)
+    checks.push(
+      warn(
+        'MON_DOWN',
+        `${down.length}/${mons.length} mons down, quorum ${inQuorum.names.join(',')}`,
+        down.length,
+        down.map(({ addrs, name, rank }) => `mon.${name} (rank ${rank}) addr ${addrVecText(addrs)} is down (out of quorum)`),
+      ),
+    );
+  const skewed = input.clockSkews().filter(({ bad }) => bad);
+  if (skewed.length > 0) {
+    const allowed = options.number('mon_clock_drift_allowed');
+    checks.push(
+      warn(
+        'MON_CLOCK_SKEW',
+        `clock skew detected on ${skewed.map(({ name }) => `mon.${name}`).join(', ')}`,
+        skewed.length,
+        skewed.map(
+          ({ latencyMs, name, skewMs }) =>
+            `mon.${name} clock skew ${secondsText(Math.abs(skewMs))}s > max ${allowed}s (latency ${secondsText(latencyMs)}s)`,
+        ),
+      ),
+    );
+  }
+  return checks;
+}
+
+/** As C++ prints a double. */
+function secondsText(ms: number): string {
+  return String(Number((ms / 1000).toPrecision(6)));
 }
 
 function mgrChecks({ state, options, nowMs }: HealthInput): HealthCheck[] {

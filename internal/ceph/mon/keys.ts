@@ -4,10 +4,13 @@ const padded = (n: number): string => n.toString().padStart(10, '0');
 export const keys = {
   /** Format of all below; a higher one than ours is refused. */
   format: 'format',
+  /** Written by every commit: a mon commits only when nobody did so behind its back. */
+  version: 'version',
   fsid: 'fsid',
   monmap: 'monmap',
   osdFirst: 'osdmap/first',
   osdLast: 'osdmap/last',
+  osdIncrements: 'osdmap/inc/',
   osdIncrement: (epoch: number) => `osdmap/inc/${padded(epoch)}`,
   osdFull: (epoch: number) => `osdmap/full/${padded(epoch)}`,
   authEntities: 'auth/entity/',
@@ -29,6 +32,8 @@ export const keys = {
   osdMetadata: (osd: number) => `metadata/osd/${osd}`,
   allMgrMetadata: 'metadata/mgr/',
   mgrMetadata: (name: string) => `metadata/mgr/${name}`,
+  allMonMetadata: 'metadata/mon/',
+  monMetadata: (name: string) => `metadata/mon/${name}`,
   healthMutes: 'health/mutes',
   log: 'log/',
   logLine: (seq: number) => `log/${padded(seq)}`,

@@ -5,22 +5,29 @@ import type { Random } from '../../base/random.ts';
 import type { Store } from '../../store/api.ts';
 import type { AuthEntry, KeyServer, RotatingSecret } from '../auth/api.ts';
 import { newCryptoKey } from '../auth/crypto.ts';
+import type { MonMap } from '../maps/monmap.ts';
 import { Placement } from '../maps/placement.ts';
+import { type UTime, utimeFromMs } from '../wire/encoding.ts';
 import { type Message, MessageHandlers } from '../wire/message.ts';
 import type { LogEntry } from '../wire/messages/log.ts';
 import type { MMonMgrReportValue } from '../wire/messages/mgr_mon.ts';
-import type { Connection, Dispatcher } from '../wire/messenger.ts';
+import type { Dispatcher } from '../wire/messenger.ts';
 import { ENTITY_AUTH, ENTITY_MON, type EntityAddrVec } from '../wire/types.ts';
 import { globalIdBlock, globalIdLow, rotated, rotatingServices } from './auth-state.ts';
 import { type Committed, Core } from './core.ts';
 import type { Draft } from './draft.ts';
+import { NotLeadingError } from './errno.ts';
 import { HealthWatch } from './health-watch.ts';
+import type { LoadedState } from './load.ts';
 import { MonOptions } from './options.ts';
 import { FailureReports } from './osd/failures.ts';
 import { DownTimes } from './osd/down-out.ts';
 import { OsdRequests } from './osd/requests.ts';
 import { OsdMapSource } from './osdmap-source.ts';
 import { Publisher } from './publish.ts';
+import type { MonGroup } from './quorum/group.ts';
+import { followMembers, memberUrls } from './quorum/mon-map.ts';
+import { Quorum } from './quorum/quorum.ts';
 import { Session } from './session.ts';
 import type { Metadata, MonState } from './state.ts';
 
@@ -30,14 +37,19 @@ const collectMs = 30;
 export interface MonDeps {
   /** `a` of mon.a. */
   name: string;
-  rank: number;
+  /** Where this mon is reached. */
+  addrs: EntityAddrVec;
   store: Store;
+  /** Of the mons that keep the store. */
+  group: MonGroup;
   clock: Clock;
   random: Random;
   log: Logger;
-  state: MonState;
-  /** What `ceph mon metadata` shows. */
+  loaded: LoadedState;
+  /** What `ceph mon metadata` shows of this one. */
   metadata: Metadata;
+  /** Where mons' stores listen for each other. */
+  peerPort: number;
 }
 
 /**
@@ -46,13 +58,17 @@ export interface MonDeps {
  */
 export class Mon {
   readonly name: string;
-  readonly rank: number;
+  /** Where this mon is reached: what the MonMap says of it, or will. */
+  readonly addrs: EntityAddrVec;
+  readonly group: MonGroup;
   readonly store: Store;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
   readonly metadata: Metadata;
+  readonly peerPort: number;
   readonly core: Core;
+  readonly quorum: Quorum;
   readonly maps: OsdMapSource;
   readonly publisher: Publisher;
   readonly sessions = new Map<number, Session>();
@@ -69,33 +85,50 @@ export class Mon {
   readonly mgrHeard = new Map<bigint, number>();
   /** The mgr's newest report. */
   digest: MMonMgrReportValue | undefined;
-  /** When this mon began to serve: the quorum's age of one. */
-  readonly startedMs: number;
+  /** Since when the mons in quorum have been these, as this one knows. */
+  #quorumSince = { names: '', ms: 0 };
   #placement: Placement;
   #options: MonOptions;
-  #nextGlobalId: number;
-  #collecting: Timer | undefined;
+  /** Global ids that this mon may give, and those that it will give next. */
+  #ids = { next: 0, below: 0 };
+  #moreIds: { from: number; below: number } | undefined;
+  #reserving = false;
+  #collecting: { timer: Timer; done: PromiseWithResolvers<void> } | undefined;
   #closed = false;
 
   constructor(deps: MonDeps) {
     this.name = deps.name;
-    this.rank = deps.rank;
+    this.addrs = deps.addrs;
+    this.group = deps.group;
     this.store = deps.store;
     this.clock = deps.clock;
     this.random = deps.random;
     this.log = deps.log;
     this.metadata = deps.metadata;
-    this.startedMs = deps.clock.now();
+    this.peerPort = deps.peerPort;
     this.maps = new OsdMapSource(deps.store);
     this.core = new Core({ ...deps, onCommit: (committed) => this.#committed(committed) });
+    this.quorum = new Quorum({
+      ...deps,
+      name: () => deps.name,
+      core: this.core,
+      sessions: this.sessions,
+      dispatch: (session, message) => this.#dispatch(session, message),
+      reserve: () => this.#reserve(),
+      onMetadata: (name, metadata) => this.#noteMetadata(name, metadata),
+      onLead: () => this.#takeLead(),
+      onCutOff: () => this.#closeSessions(),
+    });
     this.publisher = new Publisher(() => this.state, this.maps);
-    this.#placement = new Placement(deps.state.osdmap);
-    this.#options = new MonOptions(deps.state.config, deps.name);
-    // Whatever the last process reserved may have been given.
-    this.#nextGlobalId = deps.state.auth.reservedGlobalId;
-    const now = deps.clock.monotonic();
-    for (const osd of deps.state.osdmap.osds()) if (deps.state.osdmap.isUp(osd)) this.osdHeard.set(osd, now);
-    if (deps.state.mgrmap.activeGid !== 0n) this.mgrHeard.set(deps.state.mgrmap.activeGid, now);
+    this.#placement = new Placement(deps.loaded.state.osdmap);
+    this.#options = new MonOptions(deps.loaded.state.config, deps.name);
+    this.#quorumSince.ms = deps.clock.now();
+  }
+
+  /** Begins to follow the store and takes part among the mons. */
+  start(): void {
+    this.core.start();
+    this.quorum.start();
   }
 
   get state(): MonState {
@@ -112,19 +145,55 @@ export class Mon {
     return this.#options;
   }
 
-  get addrs(): EntityAddrVec {
-    return this.state.monmap.mons.find((mon) => mon.name === this.name)?.addrs ?? [];
+  /** Place of this mon in the MonMap; -1 while it is not in it. */
+  get rank(): number {
+    return this.state.monmap.mons.findIndex((mon) => mon.name === this.name);
+  }
+
+  /** Ranks of the mons in quorum, ascending; the name of the one that leads; and since when it has been so, in milliseconds since the epoch. */
+  get inQuorum(): { ranks: number[]; names: string[]; leader: string; sinceMs: number } {
+    const { mons } = this.state.monmap;
+    const { leader, quorum } = this.quorum.view;
+    const ranks = mons.flatMap(({ name }, rank) => (quorum.includes(name) ? [rank] : []));
+    const names = ranks.map((rank) => mons[rank]!.name);
+    if (this.#quorumSince.names !== names.join()) this.#quorumSince = { names: names.join(), ms: this.clock.now() };
+    return { ranks, names, leader, sinceMs: this.#quorumSince.ms };
+  }
+
+  /** How far the clocks of the others are from the leader's, which this mon is; `bad`: too far (`mon_clock_drift_allowed`). */
+  clockSkews(): { name: string; rank: number; skewMs: number; latencyMs: number; bad: boolean }[] {
+    if (!this.quorum.leads) return [];
+    const allowedMs = this.options.number('mon_clock_drift_allowed') * 1000;
+    return this.state.monmap.mons.flatMap(({ name }, rank) => {
+      const follower = this.quorum.followers.get(name);
+      if (follower === undefined) return [];
+      const { latencyMs, skewMs } = follower;
+      // Half of the way there is what nobody can know.
+      return [{ name, rank, skewMs, latencyMs, bad: Math.abs(skewMs) - latencyMs / 2 > allowedMs }];
+    });
   }
 
   update<R>(fn: (draft: Draft) => R): Promise<R> {
     return this.core.update(fn);
   }
 
-  /** A change that nobody waits for. */
+  /** A change that nobody waits for: what only the leader does of itself, and will find due again. */
   background(what: string, fn: (draft: Draft) => void): void {
-    this.core.update(fn).catch((error: unknown) => {
+    this.#change(what, fn).catch(() => undefined);
+  }
+
+  /** A change that a message asks for that is not answered. Errors: NotLeadingError, so that the message goes to whoever leads; others are logged. */
+  change(what: string, fn: (draft: Draft) => void): Promise<void> {
+    return this.#change(what, fn);
+  }
+
+  async #change(what: string, fn: (draft: Draft) => void): Promise<void> {
+    try {
+      await this.core.update(fn);
+    } catch (error) {
+      if (error instanceof NotLeadingError) throw error;
       if (!this.#closed) this.log.warn(`${what} failed`, { error: errorText(error) });
-    });
+    }
   }
 
   /** A line of the cluster log in this mon's name. */
@@ -139,16 +208,26 @@ export class Mon {
     };
   }
 
-  /** OSDs' requests were added to `requests`: they are answered together in a moment. */
-  collect(): void {
-    if (this.#collecting !== undefined || this.#closed) return;
-    this.#collecting = this.clock.after(collectMs, () => {
+  /** OSDs' requests were added to `requests`: they are answered together in a moment. Errors: NotLeadingError. */
+  collect(): Promise<void> {
+    if (this.#collecting !== undefined) return this.#collecting.done.promise;
+    const done = Promise.withResolvers<void>();
+    const timer = this.clock.after(collectMs, () => {
       this.#collecting = undefined;
-      this.background('requests of OSDs', (draft) => this.requests.apply(draft));
+      this.#change('requests of OSDs', (draft) => this.requests.apply(draft)).then(done.resolve, (error: unknown) => {
+        this.requests.forget();
+        done.reject(error as Error);
+      });
     });
+    this.#collecting = { timer, done };
+    return done.promise;
   }
 
+  /** Told of this mon's rank when that changes. */
+  onRank: (rank: number) => void = () => undefined;
+
   #committed({ before, after, increments }: Committed): void {
+    if (before.monmap !== after.monmap && this.rank >= 0) this.onRank(this.rank);
     this.maps.add(increments);
     if (before.config !== after.config) this.#options = new MonOptions(after.config, this.name);
     if (before.osdmap !== after.osdmap) this.#followOsds();
@@ -167,52 +246,129 @@ export class Mon {
     for (const osd of osdmap.osds()) if (osdmap.isUp(osd) && !this.osdHeard.has(osd)) this.osdHeard.set(osd, now);
   }
 
+  /** This mon leads from now on: what only the leader knows begins anew. */
+  #takeLead(): void {
+    const { osdmap, mgrmap } = this.state;
+    const now = this.clock.monotonic();
+    this.osdHeard.clear();
+    this.osdLastClean.clear();
+    this.mgrHeard.clear();
+    this.failures.clear();
+    this.downTimes.clear();
+    this.requests.forget();
+    this.digest = undefined;
+    for (const osd of osdmap.osds()) if (osdmap.isUp(osd)) this.osdHeard.set(osd, now);
+    this.#noteMetadata(this.name, this.metadata);
+    for (const gid of [mgrmap.activeGid, ...mgrmap.standbys.keys()]) if (gid !== 0n) this.mgrHeard.set(gid, now);
+  }
+
+  /** As the leader. */
+  #noteMetadata(name: string, metadata: Metadata): void {
+    const known = this.state.monMetadata.get(name);
+    if (known?.size === metadata.size && [...metadata].every(([key, value]) => known.get(key) === value)) return;
+    this.background('what a mon is', (draft) => draft.setMonMetadata(name, metadata));
+  }
+
+  /** As the leader: the MonMap follows the members of the group. */
+  async followMembers(): Promise<void> {
+    const { cluster } = this.group;
+    // What this one is it knows before the group does.
+    const own = { name: this.name, clientUrls: memberUrls(this.addrs) };
+    const next = (map: MonMap, now: UTime): MonMap | undefined => {
+      const members = cluster.members().map((member) => (member.id === cluster.memberId ? { ...member, ...own } : member));
+      return followMembers(map, members, now);
+    };
+    while (this.quorum.leads && next(this.state.monmap, utimeFromMs(this.clock.now())) !== undefined)
+      await this.change('the map of the mons', (draft) => {
+        const map = next(draft.state.monmap, draft.now);
+        if (map !== undefined) draft.setMonMap(map);
+      });
+  }
+
+  #closeSessions(): void {
+    for (const session of [...this.sessions.values()]) {
+      this.sessions.delete(session.connection.id);
+      session.connection.close();
+    }
+  }
+
   // --- what the messenger and cephx ask of us
 
   readonly dispatcher: Dispatcher = {
     onReady: (connection) => {
+      // Out of quorum: who asks is to look for another mon.
+      if (!this.quorum.serves) return connection.close();
       const session = new Session(connection);
       connection.session = session;
       this.sessions.set(connection.id, session);
     },
-    onMessage: (connection, message) => this.#onMessage(connection, message),
+    onMessage: (connection, message) => {
+      const session = this.sessions.get(connection.id);
+      if (session === undefined || this.core.failed !== undefined) return connection.close();
+      const result = this.quorum.deliver(session, message);
+      if (result !== true) return result;
+    },
     onClose: (connection) => void this.sessions.delete(connection.id),
   };
 
-  #onMessage(connection: Connection, message: Message): void | Promise<void> {
-    const session = this.sessions.get(connection.id);
-    if (session === undefined || this.core.failed !== undefined) return connection.close();
+  #dispatch(session: Session, message: Message): true | Promise<void> | undefined {
     const result = this.handlers.dispatch(session, message);
-    if (result === undefined) {
+    if (result === undefined)
       this.log.debug('a message of a type that is not served', { type: message.type, from: session.entity });
-      return;
-    }
-    if (result !== true) return result;
+    return result;
   }
 
   readonly keyServer: KeyServer = {
     entity: (name: string): AuthEntry | undefined => this.state.auth.entities.get(name),
     rotating: (service: number): readonly RotatingSecret[] => this.state.auth.rotating.get(service) ?? [],
     nextGlobalId: (): bigint => {
-      const { reservedGlobalId } = this.state.auth;
-      if (reservedGlobalId - this.#nextGlobalId < globalIdLow)
-        this.background('reserving global ids', (draft) => {
-          const reserved = draft.state.auth.reservedGlobalId;
-          if (reserved - this.#nextGlobalId < globalIdLow) draft.reserveGlobalIds(reserved + globalIdBlock);
+      if (this.#ids.next >= this.#ids.below && this.#moreIds !== undefined) {
+        this.#ids = { next: this.#moreIds.from, below: this.#moreIds.below };
+        this.#moreIds = undefined;
+      }
+      const left = this.#ids.below - this.#ids.next;
+      if (left < globalIdLow && this.#moreIds === undefined && !this.#reserving)
+        this.#takeIds().catch((error: unknown) => {
+          if (!this.#closed) this.log.warn('no more global ids could be reserved', { error: errorText(error) });
         });
-      if (this.#nextGlobalId >= reservedGlobalId) throw new AppError('NO_GLOBAL_ID', 'no global id is reserved yet');
-      return BigInt(this.#nextGlobalId++);
+      if (left <= 0) throw new AppError('NO_GLOBAL_ID', 'no global id is reserved yet');
+      return BigInt(this.#ids.next++);
     },
     monTicketTtlSec: 72 * 3600,
     serviceTicketTtlSec: 3600,
   };
 
-  /** Reserves the first global ids and makes what is missing of the rotating secrets: before anybody is let in. */
-  async prepare(): Promise<void> {
-    await this.update((draft) => {
-      draft.reserveGlobalIds(this.#nextGlobalId + globalIdBlock);
-      this.rotate(draft);
+  /** As the leader: a block of global ids that nobody else is given. */
+  #reserve(): Promise<{ from: number; below: number }> {
+    return this.update((draft) => {
+      const from = draft.state.auth.reservedGlobalId;
+      draft.reserveGlobalIds(from + globalIdBlock);
+      return { from, below: from + globalIdBlock };
     });
+  }
+
+  async #takeIds(): Promise<void> {
+    this.#reserving = true;
+    try {
+      this.#moreIds = await this.quorum.reserveIds();
+    } finally {
+      this.#reserving = false;
+    }
+  }
+
+  /** Reserves the first global ids and, as the leader, makes what is missing of the rotating secrets: before anybody is let in. */
+  async prepare(): Promise<void> {
+    await this.quorum.ready();
+    // Whatever the last process reserved may have been given.
+    await this.#takeIds();
+    if (!this.quorum.leads) return;
+    try {
+      await this.update((draft) => this.rotate(draft));
+      await this.followMembers();
+    } catch (error) {
+      // Whoever leads now does it.
+      if (!(error instanceof NotLeadingError)) throw error;
+    }
   }
 
   rotate(draft: Draft): void {
@@ -226,6 +382,8 @@ export class Mon {
 
   close(): void {
     this.#closed = true;
-    this.#collecting?.cancel();
+    this.#collecting?.timer.cancel();
+    this.quorum.close();
+    this.core.close();
   }
 }

@@ -46,6 +46,13 @@ const table: readonly (readonly [string, OptionType, string, Option['level'], st
   ],
   ['mon_osd_report_timeout', 'int', '900', 'advanced', 'Seconds without a beacon after which an OSD is marked down.'],
   ['mon_mgr_beacon_grace', 'secs', '30', 'advanced', 'Seconds without a beacon after which a mgr is failed.'],
+  [
+    'mon_clock_drift_allowed',
+    'float',
+    '0.050000',
+    'advanced',
+    'Seconds that clocks of mons may be apart before there is a warning.',
+  ],
   ['mon_warn_on_pool_no_app', 'bool', 'true', 'dev', 'Warn of pools that are in use without an application.'],
   ['mon_warn_on_pool_no_redundancy', 'bool', 'true', 'advanced', 'Warn of pools of size 1.'],
   ['mon_warn_on_osd_down_out_interval_zero', 'bool', 'true', 'advanced', 'Warn when OSDs that are down never go out.'],

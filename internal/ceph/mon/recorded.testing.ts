@@ -1,7 +1,11 @@
 import { readdirSync } from 'node:fs';
+import type { Cluster } from '../../store/api.ts';
 import { recordedLines } from '../crush/recorded.testing.ts';
 import type { OsdMap } from '../maps/osdmap.ts';
 import { decodeOsdMap } from '../maps/osdmap-codec.ts';
+import type { LoadedState } from './load.ts';
+import type { MonGroup } from './quorum/group.ts';
+import type { MonState } from './state.ts';
 
 /** A run of a command against a real 16.2.15 cluster. */
 export interface Run {
@@ -42,4 +46,17 @@ export function recordedMaps(): Map<number, OsdMap> {
     if (epoch !== undefined) out.set(Number(epoch), decodeOsdMap(Buffer.from(hex, 'hex')));
   }
   return out;
+}
+
+/** A mon without others. */
+export const soleGroup: MonGroup = {
+  leads: true,
+  alone: true,
+  confirm: () => Promise.resolve(),
+  ask: () => Promise.reject(new Error('there is nobody to ask')),
+  cluster: { term: 1, memberId: 1n, leaderId: 1n, members: () => [] } as unknown as Cluster,
+};
+
+export function loadedOf(state: MonState): LoadedState {
+  return { state, revision: 1, committed: 0 };
 }

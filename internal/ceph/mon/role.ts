@@ -2,16 +2,21 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import type { Timer } from '../../base/clock.ts';
 import { systemDisk } from '../../base/disk-system.ts';
-import { AppError, errorCode } from '../../base/errors.ts';
+import { sleep } from '../../base/clock.ts';
+import { AppError, errorCode, errorText } from '../../base/errors.ts';
 import type { RoleContext, RoleHandle, StartRole } from '../../node/role.ts';
 import type { RequestOp, Store } from '../../store/api.ts';
+import { AutoCompactor } from '../../store/auto-compaction.ts';
+import { CompactedError, RemovedError } from '../../store/errors.ts';
+import type { MemberStore } from '../../store/member.ts';
+import type { Peers } from '../../store/peers-transport.ts';
 import { openStore } from '../../store/store.ts';
 import { utf8 } from '../../base/bytes.ts';
 import type { AuthEntry } from '../auth/api.ts';
 import { parseKeyring } from '../auth/keyring.ts';
 import { createMonAuth } from '../auth/mon-auth.ts';
 import { createMessenger } from '../wire/messenger-transport.ts';
-import { addrV2, addrVecText, ENTITY_MON, type EntityAddrVec, sameAddrs } from '../wire/types.ts';
+import { addrV2, addrVecText, ENTITY_MON, type EntityAddrVec } from '../wire/types.ts';
 import { handleCommands } from './commands/dispatch.ts';
 import { monCommands } from './commands/all.ts';
 import type { Draft } from './draft.ts';
@@ -19,22 +24,37 @@ import { handleClients } from './handlers/clients.ts';
 import { handleLog } from './handlers/log.ts';
 import { handleMgr } from './handlers/mgr.ts';
 import { handleOsds } from './handlers/osds.ts';
-import { loadState } from './load.ts';
+import { NotLeadingError } from './errno.ts';
+import { type LoadedState, loadState } from './load.ts';
 import { mkfs } from './mkfs.ts';
 import { Mon } from './mon.ts';
-import type { MonState } from './state.ts';
+import { memberUrls } from './quorum/mon-map.ts';
+import type { Quorum } from './quorum/quorum.ts';
+import { keepSelf, markRemoved, type MonSelf, monPeers, monSelf, untilStopped, waitingText } from './self-system.ts';
 import { handleStats } from './stats.ts';
 import { tick, tickMs } from './tick.ts';
 import { cephRelease, cephVersion, cephVersionShort } from './version.ts';
 
-/** One node, one mon. */
-const monName = 'a';
+/** A member of the group that keeps the store lets go of so many revisions of history at a time: nobody asks for the past. */
+const historyKept = 1000;
+/** How often a start that waits for other mons says so. */
+const waitsEveryMs = 2000;
+const arriveEveryMs = 500;
+/** How long another mon has to take the lead from one that stops. */
+const handOverMs = 3000;
 
 /** The monitor's process. */
 export const start: StartRole = async (context) => {
   const { clock, random, log, config, paths } = context;
+  const dir = paths.instanceDir(context.instance);
+  const addrs: EntityAddrVec = [addrV2(config.node.ip, config.ports.mon, 0)];
+  const self = monSelf(dir);
+  if (self.removed) await untilStopped(context);
+  const peers = monPeers(context, dir);
+  // Who asks before this mon knows anything asks again.
+  const application: { quorum?: Quorum } = {};
   const store = await openStore({
-    dir: paths.instanceDir(context.instance),
+    dir,
     disk: systemDisk,
     clock,
     random,
@@ -43,31 +63,68 @@ export const start: StartRole = async (context) => {
     pageCacheBytes: 1 << 20,
     recentBytes: 64 << 10,
     segmentBytes: 4 << 20,
-    ended: (error) => context.fail(error),
+    member: {
+      name: self.name,
+      node: config.node.name,
+      peerUrls: [`https://${config.node.ip}:${config.ports.monPeer}`],
+      clientUrls: memberUrls(addrs),
+    },
+    ...(self.join && { join: self.join }),
+    ...(peers && {
+      connect: (group) => {
+        // The store is on disk. From its first word to the others on it must not be made again as the same member.
+        keepSelf(dir, self.name);
+        return peers.connect(group);
+      },
+    }),
+    application: {
+      leadership: () => application.quorum?.leadership(),
+      answer: (question) => {
+        if (application.quorum === undefined) throw new NotLeadingError();
+        return application.quorum.answer(question);
+      },
+    },
+    ended: (error) => {
+      if (error instanceof RemovedError) markRemoved(dir);
+      context.fail(error);
+    },
   });
   try {
-    const addrs: EntityAddrVec = [addrV2(config.node.ip, config.ports.mon, 0)];
-    const state = (await loadState(store)) ?? (await makeCluster(context, store, addrs));
-    const mon = new Mon({ name: monName, rank: 0, store, clock, random, log, state, metadata: metadata(addrs) });
+    const loaded = await firstState(context, store, self, addrs, peers);
+    const mon = new Mon({
+      name: self.name,
+      addrs,
+      store,
+      group: store,
+      clock,
+      random,
+      log,
+      loaded,
+      metadata: metadata(addrs),
+      peerPort: config.ports.monPeer,
+    });
+    application.quorum = mon.quorum;
     handleClients(mon);
     handleOsds(mon);
     handleMgr(mon);
     handleLog(mon);
     handleStats(mon);
     handleCommands(mon, monCommands());
-    await mon.prepare();
-    await takeOver(context, mon, addrs);
+    mon.start();
+    await waiting(context, mon.prepare(), () => waitingText(store, peers));
+    if (!self.joined) await takeOver(context, mon);
     const messenger = createMessenger({
-      entity: { type: ENTITY_MON, num: 0 },
+      entity: { type: ENTITY_MON, num: Math.max(0, mon.rank) },
       clock,
       random,
       log,
       dispatcher: mon.dispatcher,
       serverAuth: createMonAuth({ keys: mon.keyServer, clock, random, log }),
     });
+    mon.onRank = (rank) => messenger.setNum(rank);
     await messenger.listen({ ip: config.node.ip, port: config.ports.mon, nonce: 0 });
     log.info('the mon serves', { fsid: mon.state.fsid, addrs: addrVecText(addrs), osdmap: mon.state.osdmap.epoch });
-    return run(context, mon, store, addrs, () => messenger.close());
+    return run(context, mon, store, self.joined, () => messenger.close());
   } catch (error) {
     await store.close().catch(() => undefined);
     throw error;
@@ -78,10 +135,10 @@ function run(
   context: RoleContext,
   mon: Mon,
   store: Store,
-  addrs: EntityAddrVec,
+  joined: boolean,
   closeMessenger: () => Promise<void>,
 ): RoleHandle {
-  const { clock } = context;
+  const { clock, log } = context;
   let timer: Timer;
   let dueMs = 0;
   const schedule = (): void => {
@@ -92,17 +149,27 @@ function run(
     });
   };
   schedule();
+  const compactor = new AutoCompactor(
+    { mode: 'revision', retention: historyKept },
+    { store, leads: () => mon.quorum.leads, clock, log },
+  );
   return {
     health: () => {
       if (mon.core.failed !== undefined) return { ok: false, detail: `the store failed: ${mon.core.failed.message}` };
+      const { names, leader } = mon.inQuorum;
+      const among = names.length > 1 ? `, ${names.length} mons in quorum, mon.${leader} leads` : '';
+      // Its own restart would not bring the others back.
+      if (!mon.quorum.serves) return { ok: true, detail: 'out of quorum: no majority of the mons is reached' };
       return {
         ok: true,
-        detail: `osdmap e${mon.state.osdmap.epoch}, ${mon.sessions.size} sessions`,
+        detail: `osdmap e${mon.state.osdmap.epoch}, ${mon.sessions.size} sessions${among}`,
       };
     },
-    reload: () => takeOver(context, mon, addrs),
+    reload: () => (joined ? Promise.resolve() : takeOver(context, mon)),
     stop: async () => {
       timer.cancel();
+      compactor.close();
+      await handOver(context, mon);
       mon.close();
       await closeMessenger();
       await store.close();
@@ -110,8 +177,73 @@ function run(
   };
 }
 
+/** Another mon leads before this one goes, so that nobody waits for an election. */
+async function handOver({ clock, log }: RoleContext, mon: Mon): Promise<void> {
+  const { cluster } = mon.group;
+  const next = cluster
+    .members()
+    .find(({ id, learner, name }) => id !== cluster.memberId && !learner && mon.inQuorum.names.includes(name));
+  if (cluster.leaderId !== cluster.memberId || next === undefined) return;
+  const moved = cluster.moveLeader(next.id).catch((error: unknown) => {
+    log.info('the lead was not handed on', { to: next.name, error: errorText(error) });
+  });
+  await Promise.race([moved, sleep(clock, handOverMs)]);
+}
+
+/** Resolves with `work`; until then says what this start waits for. */
+async function waiting<T>({ clock, log, stopping, waits }: RoleContext, work: Promise<T>, why: () => string): Promise<T> {
+  const done = new AbortController();
+  const loop = async (): Promise<void> => {
+    await sleep(clock, waitsEveryMs, done.signal);
+    while (!done.signal.aborted && !stopping.aborted) {
+      waits(why());
+      log.info(why());
+      await sleep(clock, waitsEveryMs, done.signal);
+    }
+  };
+  void loop();
+  const stopped = new Promise<never>((_, reject) => {
+    const stop = (): void => reject(new AppError('STOPPING', 'the mon was stopped while it waited for others'));
+    if (stopping.aborted) stop();
+    stopping.addEventListener('abort', stop, { once: true });
+  });
+  try {
+    return await Promise.race([work, stopped]);
+  } finally {
+    done.abort();
+    work.catch(() => undefined);
+  }
+}
+
+/** What this mon's store holds: the cluster that it makes, what it kept, or what the other mons send. */
+async function firstState(
+  context: RoleContext,
+  store: MemberStore,
+  self: MonSelf,
+  addrs: EntityAddrVec,
+  peers: Peers | undefined,
+): Promise<LoadedState> {
+  const loaded = await loadState(store);
+  if (loaded !== undefined) return loaded;
+  if (!self.joined) {
+    await makeCluster(context, store, self.name, addrs);
+    return (await loadState(store))!;
+  }
+  const arrived = async (): Promise<LoadedState> => {
+    for (;;) {
+      const there = await loadState(store).catch((error: unknown) => {
+        if (error instanceof CompactedError) return undefined;
+        throw error;
+      });
+      if (there !== undefined) return there;
+      await sleep(context.clock, arriveEveryMs, context.stopping);
+    }
+  };
+  return waiting(context, arrived(), () => waitingText(store, peers));
+}
+
 /** The first start: a cluster from ceph.conf and the keyrings beside it. */
-async function makeCluster(context: RoleContext, store: Store, addrs: EntityAddrVec): Promise<MonState> {
+async function makeCluster(context: RoleContext, store: Store, name: string, addrs: EntityAddrVec): Promise<void> {
   const { config, paths, clock, log } = context;
   const conf = readText(paths.cephConf);
   const fsid = /^\s*fsid\s*=\s*([0-9a-fA-F-]{36})\s*$/m.exec(conf ?? '')?.[1]?.toLowerCase();
@@ -120,7 +252,7 @@ async function makeCluster(context: RoleContext, store: Store, addrs: EntityAddr
   const { storage } = config;
   const draft = mkfs({
     fsid,
-    name: monName,
+    name,
     addrs,
     entities: readKeyrings(context),
     failureDomain: storage.failureDomain,
@@ -134,7 +266,6 @@ async function makeCluster(context: RoleContext, store: Store, addrs: EntityAddr
   });
   await write(store, draft);
   log.info('made the cluster', { fsid });
-  return draft.state;
 }
 
 async function write(store: Store, draft: Draft): Promise<void> {
@@ -145,19 +276,12 @@ async function write(store: Store, draft: Draft): Promise<void> {
   await store.txn({ compare: [], success: [...last.values()], failure: [] });
 }
 
-/** Follows what was changed beside us while we were away: our address, and entities with new keyrings. */
-async function takeOver(context: RoleContext, mon: Mon, addrs: EntityAddrVec): Promise<void> {
+/** Follows what was changed beside us while we were away: entities with new keyrings. Where a mon has joined, its keyrings are those that it was given. */
+async function takeOver(context: RoleContext, mon: Mon): Promise<void> {
   const keyrings = readKeyrings(context);
-  await mon.update((draft) => {
-    const { monmap } = draft.state;
-    if (!sameAddrs(mon.addrs, addrs))
-      draft.setMonMap({
-        ...monmap,
-        epoch: monmap.epoch + 1,
-        lastChanged: draft.now,
-        mons: monmap.mons.map((info) => (info.name === monName ? { ...info, addrs } : info)),
-      });
-    draft.importEntities(keyrings);
+  if (!mon.quorum.leads) return;
+  await mon.change('entities of keyrings', (draft) => draft.importEntities(keyrings)).catch((error: unknown) => {
+    if (!(error instanceof NotLeadingError)) throw error;
   });
 }
 

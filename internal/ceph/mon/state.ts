@@ -37,6 +37,8 @@ export interface MonState {
   readonly servicemap: ServiceMap;
   readonly osdMetadata: ReadonlyMap<number, Metadata>;
   readonly mgrMetadata: ReadonlyMap<string, Metadata>;
+  /** By the name of the mon. */
+  readonly monMetadata: ReadonlyMap<string, Metadata>;
   readonly mutes: readonly HealthMute[];
   /** The newest lines of the cluster log, oldest first, numbered through over all channels. */
   readonly log: readonly { readonly id: number; readonly entry: LogEntry }[];
@@ -56,6 +58,7 @@ export function emptyState(): MonState {
     servicemap: emptyServiceMap,
     osdMetadata: new Map(),
     mgrMetadata: new Map(),
+    monMetadata: new Map(),
     mutes: [],
     log: [],
     logId: 0,

@@ -57,6 +57,7 @@ export function wantedPorts({ datastore, node, ports, roles }: Config): WantedPo
     },
     { role: 'agent', ...own, port: ports.dns, protocols: ['tcp', 'udp'], what: 'the cluster DNS', key: 'ports.dns' },
     { role: 'mon', ...own, port: ports.mon, protocols: ['tcp'], what: 'the Ceph monitor', key: 'ports.mon' },
+    { role: 'mon', ...own, port: ports.monPeer, protocols: ['tcp'], what: 'other monitors', key: 'ports.monPeer' },
     { role: 'mgr', ...own, port: ports.prometheus, protocols: ['tcp'], what: 'metrics', key: 'ports.prometheus' },
   ];
   return all.filter(({ role }) => roles.includes(role)).map(({ role: _role, ...port }) => port);

@@ -12,7 +12,7 @@ import { clusterFacts, serverAddresses } from '../../join/cluster-info.ts';
 import { type CephAccess, createJoinService } from '../../join/join-service.ts';
 import { forgetPassword, keepPassword } from '../../join/node-passwords.ts';
 import { type ServerBundle, serverCephUsers, type StoreMember } from '../../join/server-bundle.ts';
-import { admitMember, type JoiningServer } from '../../join/server-members.ts';
+import { admitMember } from '../../join/server-members.ts';
 import { keepTokensClean } from '../../join/tokens.ts';
 import type { ApiServer } from '../../kube/apiserver/apiserver.ts';
 import type { EndpointSlice, Node } from '../../kube/api/types.ts';
@@ -26,6 +26,7 @@ import { ensureServerPki, publishKubeconfig, readAuthority, serverFileNames } fr
 import { parseToken } from '../../pki/token.ts';
 import type { Paths } from '../../config/paths.ts';
 import type { Cluster } from '../../store/api.ts';
+import type { JoiningMember } from '../../store/joining-member.ts';
 import { keyringKey } from '../ceph-connect-client.ts';
 import type { RoleContext } from '../role.ts';
 import type { ControlStore } from './control-store.ts';
@@ -155,7 +156,7 @@ async function cephAccess(mon: MonClient): Promise<CephAccess> {
   return { fsid: mon.fsid, monHosts, bootstrapOsdKey: entries[0]!.key };
 }
 
-async function memberOf(cluster: Cluster, server: JoiningServer, clock: Clock): Promise<StoreMember> {
+async function memberOf(cluster: Cluster, server: JoiningMember, clock: Clock): Promise<StoreMember> {
   const memberId = await admitMember(cluster, server, clock);
   return { clusterId: cluster.clusterId.toString(16), memberId: memberId.toString(16) };
 }

@@ -64,10 +64,7 @@ const absent: Readonly<Record<string, readonly string[]>> = {
   ],
   'cache tiers': ['osd tier'],
   'stopping OSDs from afar': ['osd stop'],
-  'more than one monitor': [
-    'mon ok-to-stop',
-    'mon ok-to-add-offline',
-    'mon ok-to-rm',
+  'ranks, places and elections of monitors by hand': [
     'mon set-rank',
     'mon set-addrs',
     'mon set-weight',

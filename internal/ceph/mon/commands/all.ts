@@ -11,6 +11,7 @@ import { erasureCommands } from './erasure.ts';
 import { fsCommands } from './fs.ts';
 import { logCommands } from './log.ts';
 import { mgrCommands } from './mgr.ts';
+import { monMapCommands } from './mon.ts';
 import { osdCommands } from './osd.ts';
 import { osdAdminCommands } from './osd-admin.ts';
 import { osdFlagCommands } from './osd-flags.ts';
@@ -22,6 +23,7 @@ import { CommandTable } from './table.ts';
 export function monCommands(): MonCommands {
   return new CommandTable<CommandContext>()
     .add(clusterCommands)
+    .add(monMapCommands)
     .add(osdCommands)
     .add(osdFlagCommands)
     .add(osdAdminCommands)

@@ -1,10 +1,10 @@
-import { monFeatureNames, type MonMap } from '../../maps/monmap.ts';
 import { utimeFromMs } from '../../wire/encoding.ts';
-import { entityTypeName, addrVecText } from '../../wire/types.ts';
-import { EINVAL, ENOENT, ENOTSUP, Refusal } from '../errno.ts';
-import { addrsJson, legacyAddr, legacyText } from '../format/addrs.ts';
+import { entityTypeName } from '../../wire/types.ts';
+import { EINVAL, ENOENT, Refusal } from '../errno.ts';
+import { addrsJson } from '../format/addrs.ts';
 import { healthJson, healthText } from '../format/health.ts';
-import { type Json, jsonText } from '../format/json.ts';
+import type { Json } from '../format/json.ts';
+import { electionEpoch, monMapJson } from '../format/monmap.ts';
 import { statusJson, statusText } from '../format/status.ts';
 import { encodeHealthTime } from '../format/times.ts';
 import { utimeText } from '../format/units.ts';
@@ -14,9 +14,6 @@ import { cephRelease, cephVersionShort } from '../version.ts';
 import type { CommandContext } from './dispatch.ts';
 import { type CommandEntry, FLAG_TELL, structured, wantsJson } from './table.ts';
 
-/** Of the one quorum that there has been: upstream counts up by two with each. */
-const electionEpoch = 3;
-
 function statusInput(mon: Mon) {
   return {
     state: mon.state,
@@ -24,51 +21,9 @@ function statusInput(mon: Mon) {
     health: healthOf(mon),
     placement: mon.placement,
     nowMs: mon.clock.now(),
-    quorumSinceMs: mon.startedMs,
-    electionEpoch,
+    quorum: mon.inQuorum,
+    electionEpoch: electionEpoch(mon),
   };
-}
-
-function isoTime(time: { sec: number; nsec: number }): string {
-  return utimeText(time).replace('+0000', 'Z');
-}
-
-function featureNames(bits: bigint): string[] {
-  return monFeatureNames.filter(([bit]) => (bits & bit) !== 0n).map(([, name]) => name);
-}
-
-function monMapJson(map: MonMap): { [name: string]: Json } {
-  return {
-    epoch: map.epoch,
-    fsid: map.fsid,
-    modified: isoTime(map.lastChanged),
-    created: isoTime(map.created),
-    min_mon_release: map.minMonRelease,
-    min_mon_release_name: cephRelease,
-    election_strategy: map.strategy,
-    'disallowed_leaders: ': map.disallowedLeaders.join(','),
-    stretch_mode: map.stretchMode,
-    tiebreaker_mon: map.tiebreaker,
-    'removed_ranks: ': map.removedRanks.join(','),
-    features: { persistent: featureNames(map.persistentFeatures), optional: featureNames(map.optionalFeatures) },
-    mons: map.mons.map((mon, rank) => ({
-      rank,
-      name: mon.name,
-      public_addrs: addrsJson(mon.addrs),
-      addr: legacyText(legacyAddr(mon.addrs)),
-      public_addr: legacyText(legacyAddr(mon.addrs)),
-      priority: mon.priority,
-      weight: mon.weight,
-      crush_location: '{}',
-    })),
-  };
-}
-
-function monMapText(map: MonMap): string {
-  let out = `epoch ${map.epoch}\nfsid ${map.fsid}\nlast_changed ${utimeText(map.lastChanged)}\n`;
-  out += `created ${utimeText(map.created)}\nmin_mon_release ${map.minMonRelease} (${cephRelease})\nelection_strategy: ${map.strategy}\n`;
-  for (const [rank, mon] of map.mons.entries()) out += `${rank}: ${addrVecText(mon.addrs)} mon.${mon.name}\n`;
-  return out;
 }
 
 function count(values: Iterable<string>): Map<string, number> {
@@ -81,7 +36,10 @@ function count(values: Iterable<string>): Map<string, number> {
 function versionsOf(mon: Mon): Map<string, Map<string, number>> {
   const { state } = mon;
   const kinds = new Map<string, Map<string, number>>();
-  kinds.set('mon', count([mon.metadata.get('ceph_version') ?? 'unknown']));
+  kinds.set(
+    'mon',
+    count(mon.inQuorum.names.map((name) => state.monMetadata.get(name)?.get('ceph_version') ?? 'unknown')),
+  );
   const mgrs = [state.mgrmap.activeName, ...[...state.mgrmap.standbys.values()].map(({ name }) => name)];
   kinds.set(
     'mgr',
@@ -122,7 +80,7 @@ function nodes(mon: Mon, type: string): Json {
   };
   const host = (metadata: ReadonlyMap<string, string> | undefined): string => metadata?.get('hostname') ?? '';
   const kinds: Record<string, () => Json> = {
-    mon: () => byHost([[host(mon.metadata), mon.name]]),
+    mon: () => byHost(state.monmap.mons.map(({ name }) => [host(state.monMetadata.get(name)), name])),
     osd: () => byHost([...state.osdMetadata].map(([osd, metadata]) => [host(metadata), osd])),
     mds: () => ({}),
     mgr: () => byHost([...state.mgrMetadata].map(([name, metadata]) => [host(metadata), name])),
@@ -139,7 +97,7 @@ function features(mon: Mon): Json {
     counts.set(text, (counts.get(text) ?? 0) + 1);
     byType.set(type, counts);
   };
-  add('mon', 0x3f01_cfbd_fffd_ffffn);
+  for (const _ of mon.inQuorum.names) add('mon', 0x3f01_cfbd_fffd_ffffn);
   for (const { name, connection } of mon.sessions.values()) add(entityTypeName(name.type), connection.features);
   const order = ['mon', 'mds', 'osd', 'client', 'mgr'];
   return new Map(
@@ -249,162 +207,11 @@ export const clusterCommands: readonly CommandEntry<CommandContext>[] = [
     handler: ({ mon }, _args, format) => structured(features(mon), format),
   },
   {
-    signature: 'quorum_status',
-    help: 'show the mons that agree',
-    module: 'mon',
-    perm: 'r',
-    handler: ({ mon }, _args, format) => {
-      const { monmap } = mon.state;
-      const value = {
-        election_epoch: electionEpoch,
-        quorum: monmap.mons.map((_, rank) => rank),
-        quorum_names: monmap.mons.map(({ name }) => name),
-        quorum_leader_name: mon.name,
-        quorum_age: Math.floor((mon.clock.now() - mon.startedMs) / 1000),
-        features: { quorum_con: '4540138314316775423', quorum_mon: featureNames(monmap.persistentFeatures) },
-        monmap: monMapJson(monmap),
-      };
-      // Upstream has no pretty form of it unless asked for.
-      return { output: `${jsonText(value, format === 'json-pretty')}${format === 'json-pretty' ? '\n' : ''}\n` };
-    },
-  },
-  {
-    signature: 'mon stat',
-    help: 'show the mons in one line',
-    module: 'mon',
-    perm: 'r',
-    handler: ({ mon }, _args, format) => {
-      const { monmap } = mon.state;
-      if (wantsJson(format))
-        return structured(
-          {
-            epoch: monmap.epoch,
-            min_mon_release_name: cephRelease,
-            num_mons: monmap.mons.length,
-            leader: mon.name,
-            quorum: monmap.mons.map(({ name }, rank) => ({ rank, name })),
-          },
-          format,
-          'json',
-        );
-      const list = monmap.mons.map(({ name, addrs }) => `${name}=${addrVecText(addrs)}`).join(',');
-      const ranks = monmap.mons.map((_, rank) => rank).join(',');
-      const names = monmap.mons.map(({ name }) => name).join(',');
-      return {
-        output: `e${monmap.epoch}: ${monmap.mons.length} mons at {${list}} removed_ranks: {}, election epoch ${electionEpoch}, leader ${mon.rank} ${mon.name}, quorum ${ranks} ${names}\n`,
-      };
-    },
-  },
-  {
-    signature: 'mon dump name=epoch,type=CephInt,range=0,req=false',
-    help: 'show the map of the mons',
-    module: 'mon',
-    perm: 'r',
-    handler: ({ mon }, args, format) => {
-      const { monmap } = mon.state;
-      const epoch = args.optionalNumber('epoch');
-      if (epoch !== undefined && epoch !== 0 && epoch !== monmap.epoch)
-        throw new Refusal(ENOENT, `there is no map for epoch ${epoch}`);
-      const status = `dumped monmap epoch ${monmap.epoch}`;
-      if (!wantsJson(format)) return { status, output: monMapText(monmap) };
-      const value = { ...monMapJson(monmap), quorum: monmap.mons.map((_, rank) => rank) };
-      return { status, ...structured(value, format, 'json') };
-    },
-  },
-  {
-    signature: 'mon getmap name=epoch,type=CephInt,range=0,req=false',
-    help: 'give the map of the mons as binary',
-    module: 'mon',
-    perm: 'r',
-    handler: async ({ mon }) => {
-      const { encodeMonMap } = await import('../../maps/monmap.ts');
-      return { status: `got monmap epoch ${mon.state.monmap.epoch}`, output: encodeMonMap(mon.state.monmap) };
-    },
-  },
-  {
-    signature: 'mon metadata name=id,type=CephString,req=false',
-    help: 'show facts about a mon or all mons',
-    module: 'mon',
-    perm: 'r',
-    handler: ({ mon }, args, format) => {
-      const id = args.optional('id');
-      if (id !== undefined && id !== mon.name) throw new Refusal(ENOENT, 'requested mon not found');
-      const value = new Map<string, Json>([['name', mon.name], ...metadataJson(mon.metadata)]);
-      return structured(id === undefined ? [value] : value, format, 'json');
-    },
-  },
-  {
-    signature: 'mon count-metadata name=property,type=CephString',
-    help: 'count the values of a fact about mons',
-    module: 'mon',
-    perm: 'r',
-    handler: ({ mon }, args, format) => structured(countMetadata([mon.metadata], args.text('property')), format),
-  },
-  {
-    signature: 'mon versions',
-    help: 'count the versions of the mons',
-    module: 'mon',
-    perm: 'r',
-    handler: ({ mon }, _args, format) => structured(countMetadata([mon.metadata], 'ceph_version'), format, 'json'),
-  },
-  {
-    signature: 'mon feature ls name=with_value,type=CephChoices,strings=--with-value,req=false',
-    help: 'show what the mons can do',
-    module: 'mon',
-    perm: 'r',
-    handler: ({ mon }, _args, format) => {
-      const names = featureNames(mon.state.monmap.persistentFeatures);
-      const optional = featureNames(mon.state.monmap.optionalFeatures);
-      if (wantsJson(format))
-        return structured(
-          { all: { supported: names, persistent: names }, monmap: { persistent: names, optional, required: names } },
-          format,
-          'json',
-        );
-      const list = `[${names.join(',')}]`;
-      return {
-        output: `all features\n\tsupported: ${list}\n\tpersistent: ${list}\non current monmap (epoch ${mon.state.monmap.epoch})\n\tpersistent: ${list}\n\trequired: ${list}\n`,
-      };
-    },
-  },
-  {
-    signature: 'mon add name=name,type=CephString name=addr,type=CephIPAddr',
-    help: 'add a mon',
-    module: 'mon',
-    perm: 'rw',
-    handler: () => {
-      throw new Refusal(ENOTSUP, 'more than one mon is not supported yet');
-    },
-  },
-  ...(['rm', 'remove'] as const).map(
-    (verb): CommandEntry<CommandContext> => ({
-      signature: `mon ${verb} name=name,type=CephString`,
-      help: 'remove a mon',
-      module: 'mon',
-      perm: 'rw',
-      flags: verb === 'remove' ? 4 : 0,
-      handler: ({ mon }, args) => {
-        const name = args.text('name');
-        if (mon.state.monmap.mons.every((info) => info.name !== name))
-          return { status: `mon.${name} does not exist or has already been removed` };
-        throw new Refusal(EINVAL, `error: refusing removal of last monitor ${name}`);
-      },
-    }),
-  ),
-  {
     signature: 'node ls name=type,type=CephChoices,strings=all|osd|mon|mds|mgr,req=false',
     help: 'show which daemons run on which host',
     module: 'mon',
     perm: 'r',
     handler: ({ mon }, args, format) => structured(nodes(mon, args.optional('type') ?? 'all'), format, 'json'),
-  },
-  {
-    signature: 'time-sync-status',
-    help: 'show how far the clocks of the mons are apart',
-    module: 'mon',
-    perm: 'r',
-    handler: (_context, _args, format) =>
-      structured({ timechecks: { epoch: electionEpoch, round: 0, round_status: 'finished' } }, format),
   },
   {
     signature: 'version',
@@ -414,29 +221,6 @@ export const clusterCommands: readonly CommandEntry<CommandContext>[] = [
     flags: FLAG_TELL,
     handler: (_context, _args, format) =>
       structured({ version: cephVersionShort, release: cephRelease, release_type: 'stable' }, format, 'none'),
-  },
-  {
-    signature: 'mon_status',
-    help: 'show the state of this mon',
-    module: 'mon',
-    perm: 'r',
-    flags: FLAG_TELL,
-    handler: ({ mon }, _args, format) =>
-      structured(
-        {
-          name: mon.name,
-          rank: mon.rank,
-          state: 'leader',
-          election_epoch: electionEpoch,
-          quorum: mon.state.monmap.mons.map((_, rank) => rank),
-          quorum_age: Math.floor((mon.clock.now() - mon.startedMs) / 1000),
-          outside_quorum: [],
-          extra_probe_peers: [],
-          sync_provider: [],
-          monmap: monMapJson(mon.state.monmap),
-        },
-        format,
-      ),
   },
   {
     signature: 'sessions',

@@ -1,7 +1,7 @@
 import { utf8 } from '../../../base/bytes.ts';
 import { MCommand, MCommandReply, MMonCommand, MMonCommandAck } from '../../wire/messages/command.ts';
 import { LOG_DEBUG, LOG_INFO } from '../../wire/messages/log.ts';
-import { EACCES, EINVAL, ENOTSUP, Refusal, refusalOf } from '../errno.ts';
+import { EACCES, EINVAL, ENOTSUP, NotLeadingError, Refusal, refusalOf } from '../errno.ts';
 import type { OutputFormat } from '../format/json.ts';
 import type { Mon } from '../mon.ts';
 import type { Session } from '../session.ts';
@@ -65,6 +65,7 @@ async function run(
   try {
     answer = await execute(mon, table, toMgr, session, parse(words), words, input, tell);
   } catch (error) {
+    if (error instanceof NotLeadingError) throw error;
     let refusal: Refusal;
     try {
       refusal = refusalOf(error);

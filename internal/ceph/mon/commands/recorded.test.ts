@@ -6,7 +6,7 @@ import { haveRecorded } from '../../crush/recorded.testing.ts';
 import type { OsdMap } from '../../maps/osdmap.ts';
 import type { OutputFormat } from '../format/json.ts';
 import { Mon } from '../mon.ts';
-import { answerOf, findRun, recordedMaps, type Run, runsOf } from '../recorded.testing.ts';
+import { answerOf, findRun, loadedOf, recordedMaps, type Run, runsOf, soleGroup } from '../recorded.testing.ts';
 import type { Session } from '../session.ts';
 import { emptyState, type MonState } from '../state.ts';
 import { monCommands } from './all.ts';
@@ -17,13 +17,15 @@ const table = monCommands();
 function monWith(state: Partial<MonState>): Mon {
   return new Mon({
     name: 'a',
-    rank: 0,
     // Only read-only commands are run.
     store: {} as Store,
+    group: soleGroup,
+    addrs: [],
+    peerPort: 0,
     clock: { now: () => 0, monotonic: () => 0, after: () => ({ cancel: () => undefined }) },
     random: seededRandom(1),
     log: silentLogger,
-    state: { ...emptyState(), ...state },
+    loaded: loadedOf({ ...emptyState(), ...state }),
     metadata: new Map(),
   });
 }

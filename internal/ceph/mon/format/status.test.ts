@@ -11,6 +11,7 @@ import { utimeZero } from '../../wire/encoding.ts';
 import { blankAddr } from '../../wire/types.ts';
 import { healthOf } from '../health.ts';
 import { Mon } from '../mon.ts';
+import { loadedOf, soleGroup } from '../recorded.testing.ts';
 import { emptyState } from '../state.ts';
 import { dfJson, dfText } from './df.ts';
 import { healthText } from './health.ts';
@@ -22,13 +23,15 @@ function monOf(phase: RecordedPhase): Mon {
   const { map, stampMs } = phase.stats;
   const mon = new Mon({
     name: 'a',
-    rank: 0,
     store: {} as Store,
+    group: soleGroup,
+    addrs: [],
+    peerPort: 0,
     clock: { now: () => stampMs, monotonic: () => 0, after: () => ({ cancel: () => undefined }) },
     random: seededRandom(1),
     log: silentLogger,
     metadata: new Map(),
-    state: {
+    loaded: loadedOf({
       ...emptyState(),
       fsid: map.fsid,
       osdmap: map,
@@ -38,7 +41,7 @@ function monOf(phase: RecordedPhase): Mon {
         mons: [{ name: 'a', addrs: [], priority: 0, weight: 0, crushLocation: new Map() }],
       }),
       mgrmap: { ...emptyState().mgrmap, activeGid: 1n, activeName: 'a', available: true, activeChange: map.created },
-    },
+    }),
   });
   mon.digest = makeReport(phase.stats, { fsid: map.fsid, gid: 1n }, stampMs, defaultHealthOptions, {
     progress: [],
@@ -54,7 +57,7 @@ function inputOf(mon: Mon) {
     health: healthOf(mon),
     placement: mon.placement,
     nowMs: mon.clock.now(),
-    quorumSinceMs: 0,
+    quorum: { ranks: [0], names: ['a'], sinceMs: 0 },
     electionEpoch: 3,
   };
 }

@@ -168,14 +168,21 @@ function progressLines(digest: MMonMgrReportValue | undefined): string {
   return out;
 }
 
+/** The mons that agree. */
+export interface QuorumView {
+  ranks: readonly number[];
+  names: readonly string[];
+  /** Since when it has been these. */
+  sinceMs: number;
+}
+
 export interface StatusInput {
   state: MonState;
   digest: MMonMgrReportValue | undefined;
   health: Health;
   placement: Placement;
   nowMs: number;
-  /** Since when there is a quorum. */
-  quorumSinceMs: number;
+  quorum: QuorumView;
   electionEpoch: number;
 }
 
@@ -212,9 +219,11 @@ export function statusText(input: StatusInput): string {
   const muted = mutedText(health, nowMs);
   if (muted !== '') out += `${pad}${muted}\n`;
   out += ' \n  services:\n';
-  const names = state.monmap.mons.map(({ name }) => name).join(',');
-  const age = timespanText((nowMs - input.quorumSinceMs) / 1000);
-  out += `    mon: ${state.monmap.mons.length} daemons, quorum ${names} (age ${age})\n`;
+  const { names, sinceMs } = input.quorum;
+  const age = timespanText((nowMs - sinceMs) / 1000);
+  const without = state.monmap.mons.map(({ name }) => name).filter((name) => !names.includes(name));
+  const away = without.length === 0 ? '' : `, out of quorum: ${without.join(', ')}`;
+  out += `    mon: ${state.monmap.mons.length} daemons, quorum ${names.join(',')} (age ${age})${away}\n`;
   out += `    mgr: ${mgrSummary(state.mgrmap, nowMs)}\n`;
   const osd = osdSummary(state.osdmap, nowMs);
   out += `    osd: ${osd.line}${osd.remapped > 0 ? `; ${osd.remapped} remapped pgs` : ''}\n`;
@@ -288,9 +297,9 @@ export function statusJson(input: StatusInput): Json {
     fsid: state.fsid,
     health: healthJson(health, false, encodeHealthTime),
     election_epoch: input.electionEpoch,
-    quorum: state.monmap.mons.map((_, rank) => rank),
-    quorum_names: state.monmap.mons.map(({ name }) => name),
-    quorum_age: Math.floor((nowMs - input.quorumSinceMs) / 1000),
+    quorum: [...input.quorum.ranks],
+    quorum_names: [...input.quorum.names],
+    quorum_age: Math.floor((nowMs - input.quorum.sinceMs) / 1000),
     monmap: { epoch: state.monmap.epoch, min_mon_release_name: 'pacific', num_mons: state.monmap.mons.length },
     osdmap: osdStatJson(state.osdmap),
     pgmap: pgmapJson(state, digest),

@@ -19,7 +19,7 @@ export function handleMgr(mon: Mon): void {
       if (!session.may('mgr', 'x')) return;
       mon.mgrHeard.set(beacon.gid, mon.clock.monotonic());
       if (!changesMap(mon.state.mgrmap, beacon)) return;
-      mon.background('a beacon of the mgr', (draft) => {
+      return mon.change('a beacon of the mgr', (draft) => {
         const log = takeBeacon(draft, beacon);
         if (log !== undefined) draft.log(mon.line(LOG_INFO, log));
       });
@@ -33,7 +33,7 @@ export function handleMgr(mon: Mon): void {
       if (report.serviceMap.length === 0) return;
       const map = decodeServiceMap(report.serviceMap);
       if (map.epoch > mon.state.servicemap.epoch)
-        mon.background('the service map', (draft) => draft.setServiceMap(map));
+        return mon.change('the service map', (draft) => draft.setServiceMap(map));
     });
 }
 

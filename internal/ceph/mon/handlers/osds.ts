@@ -54,27 +54,27 @@ export function handleOsds(mon: Mon): void {
       if (!isOsd(mon, session, request.osdId, request.fsid)) return;
       heard(request.osdId);
       mon.requests.alive(request);
-      mon.collect();
+      return mon.collect();
     })
     .on(MOSDPGTemp, (session, request) => {
       if (!isOsd(mon, session, request.osdId, request.fsid)) return;
       heard(request.osdId);
       mon.requests.pgTemp(request);
-      mon.collect();
+      return mon.collect();
     })
     .on(MOSDFailure, (session, report) => {
       if (!isOsd(mon, session, report.reporter, report.fsid)) return;
       heard(report.reporter);
       const found = mon.failures.report(mon.state.osdmap, report, mon.clock.monotonic(), failureLimits(mon));
       if (found === undefined) return;
-      mon.background('marking an OSD down', (draft) => {
+      return mon.change('marking an OSD down', (draft) => {
         if (markDown(draft, found.osd, report.targetAddrs)) draft.log(mon.line(LOG_INFO, found.reason));
       });
     })
     .on(MOSDMarkMeDown, (session, request) => {
       const osd = request.osdId;
       if (!isOsd(mon, session, osd, request.fsid)) return;
-      mon.background('marking an OSD down', (draft) => {
+      return mon.change('marking an OSD down', (draft) => {
         if (markDown(draft, osd, request.addrs)) draft.log(mon.line(LOG_INFO, `osd.${osd} marked itself down`));
       });
     })

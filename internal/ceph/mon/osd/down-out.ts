@@ -40,6 +40,10 @@ export class DownTimes {
     return out;
   }
 
+  clear(): void {
+    this.#since.clear();
+  }
+
   forgive(ms: number): void {
     for (const [osd, since] of this.#since) this.#since.set(osd, since + ms);
   }

@@ -98,6 +98,10 @@ export class FailureReports {
     this.#byTarget.delete(target);
   }
 
+  clear(): void {
+    this.#byTarget.clear();
+  }
+
   /** This process stood still for `ms`: what seemed to fail meanwhile gets the time back. */
   forgive(ms: number): void {
     for (const reports of this.#byTarget.values()) for (const report of reports.values()) report.failedSinceMs += ms;

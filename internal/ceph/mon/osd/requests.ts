@@ -25,6 +25,12 @@ export class OsdRequests {
     this.#upThru.set(request.osdId, Math.max(this.#upThru.get(request.osdId) ?? 0, request.epoch));
   }
 
+  /** Whoever asked asks somebody else. */
+  forget(): void {
+    this.#upThru.clear();
+    this.#pgTemp.clear();
+  }
+
   /** Makes the epoch that grants what still makes sense, if anything does; forgets the requests. */
   apply(draft: Draft): void {
     const upThru = [...this.#upThru];
