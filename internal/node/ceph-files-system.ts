@@ -6,8 +6,10 @@ import { formatKeyring } from '../ceph/auth/keyring.ts';
 import { newCryptoKey } from '../ceph/auth/crypto.ts';
 import { renderCephConf } from '../ceph/client/ceph-conf.ts';
 import { knownFsid } from '../ceph/client/ceph-conf-system.ts';
+import { ensurePeerCertificate } from '../ceph/mon/peer-certificate-system.ts';
 import type { Config } from '../config/config.ts';
 import type { Paths } from '../config/paths.ts';
+import { keyringKey } from './ceph-connect-client.ts';
 
 const all = 'allow *';
 
@@ -51,4 +53,11 @@ export async function ensureCephFiles(config: Config, paths: Paths, clock: Clock
     keyrings: `${paths.ceph}/keyrings`,
   });
   if (readFileIfThere(paths.cephConf) !== conf) writeFileAtomic(paths.cephConf, conf, 0o644);
+}
+
+/** What the node's mon proves with that it is one, to the other mons. */
+export async function ensureMonPeer(config: Config, paths: Paths, clock: Clock, random: Random): Promise<void> {
+  const { secret } = keyringKey(paths, 'mon.');
+  const dir = paths.instanceDir('mon');
+  await ensurePeerCertificate(dir, { fsid: knownFsid(paths)!, ip: config.node.ip, nowMs: clock.now(), random, secret });
 }

@@ -32,7 +32,7 @@ import {
 import { parseToken } from '../pki/token.ts';
 import { accessRules } from './access.ts';
 import { applyAccess, checkReachable } from './access-system.ts';
-import { ensureCephFiles } from './ceph-files-system.ts';
+import { ensureCephFiles, ensureMonPeer } from './ceph-files-system.ts';
 import { findServers } from './find-servers-client.ts';
 import { checkOsdDevices } from './osd-devices-system.ts';
 import { allocateOsds } from './osd-ids-client.ts';
@@ -83,6 +83,7 @@ export async function prepareNode(load: () => Config): Promise<Config> {
     publishKubeconfig(config, paths);
   } else if (!config.roles.includes('mon') && (await refreshJoined(config, paths, clock, log))) config = load();
   await ensureCephFiles(config, paths, clock, systemRandom);
+  if (config.roles.includes('mon')) await ensureMonPeer(config, paths, clock, systemRandom);
   if (checkLater) await checkOsdDevices(config.storage.osd, { fsid: knownFsid(paths), known, log });
   const { token: _token, ...given } = config;
   const osd = config.roles.includes('mon')

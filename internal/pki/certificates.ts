@@ -1,4 +1,4 @@
-import { createPrivateKey, createPublicKey } from 'node:crypto';
+import { createECDH, createPrivateKey, createPublicKey, hkdfSync } from 'node:crypto';
 import 'reflect-metadata';
 import * as x509 from '@peculiar/x509';
 
@@ -24,6 +24,8 @@ export interface LeafRequest {
   usage: 'client' | 'server' | 'peer';
   dnsNames?: readonly string[];
   ipAddresses?: readonly string[];
+  /** Lives as long as its authority; else a year. */
+  lasting?: boolean;
 }
 
 function subjectName(commonName: string, organizations: readonly string[] = []): x509.JsonName {
@@ -50,9 +52,37 @@ async function importPrivateKey(text: string): Promise<CryptoKey> {
   return crypto.subtle.importKey('pkcs8', der, keyAlgorithm, true, ['sign']);
 }
 
-/** A self-signed certificate authority that lives ten years. */
-export async function makeAuthority(commonName: string, nowMs: number, serial: Uint8Array): Promise<KeyPair> {
-  const keys = await crypto.subtle.generateKey(keyAlgorithm, true, ['sign', 'verify']);
+/** The key that follows from a secret of at least 16 bytes: whoever has the secret makes the same (HKDF with SHA-256, RFC 5869). `purpose` keeps keys of one secret apart. */
+async function derivedKeys(secret: Uint8Array, purpose: string): Promise<CryptoKeyPair> {
+  // 48 bytes: what the remainder below leaves uneven is beyond measure (FIPS 186-5, A.2.1).
+  const wide = new Uint8Array(hkdfSync('sha256', secret, new Uint8Array(0), purpose, 48));
+  const scalar = (BigInt(`0x${Buffer.from(wide).toString('hex')}`) % (p256Order - 1n)) + 1n;
+  const d = Buffer.from(scalar.toString(16).padStart(64, '0'), 'hex');
+  const curve = createECDH('prime256v1');
+  curve.setPrivateKey(d);
+  const point = curve.getPublicKey();
+  const part = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64url');
+  const publicKey = { kty: 'EC', crv: 'P-256', x: part(point.subarray(1, 33)), y: part(point.subarray(33)) };
+  return {
+    privateKey: await crypto.subtle.importKey('jwk', { ...publicKey, d: part(d) }, keyAlgorithm, true, ['sign']),
+    publicKey: await crypto.subtle.importKey('jwk', publicKey, keyAlgorithm, true, ['verify']),
+  };
+}
+
+/** The order of the group of P-256 (FIPS 186-5). */
+const p256Order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
+
+/** A self-signed certificate authority that lives ten years; with the key that follows from `secret`, when that is given. */
+export async function makeAuthority(
+  commonName: string,
+  nowMs: number,
+  serial: Uint8Array,
+  secret?: Uint8Array,
+): Promise<KeyPair> {
+  const keys =
+    secret === undefined
+      ? await crypto.subtle.generateKey(keyAlgorithm, true, ['sign', 'verify'])
+      : await derivedKeys(secret, commonName);
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: serialNumber(serial),
     name: subjectName(commonName),
@@ -111,7 +141,11 @@ export async function signCertificate(
     subject: subjectName(request.commonName, request.organizations),
     issuer: issuer.subjectName.toJSON(),
     notBefore: new Date(nowMs - backdateMs),
-    notAfter: new Date(Math.min(nowMs + leafDays * dayMs, issuer.notAfter.getTime())),
+    notAfter: new Date(
+      request.lasting === true
+        ? issuer.notAfter.getTime()
+        : Math.min(nowMs + leafDays * dayMs, issuer.notAfter.getTime()),
+    ),
     publicKey,
     signingKey: await importPrivateKey(authority.key),
     signingAlgorithm: signAlgorithm,

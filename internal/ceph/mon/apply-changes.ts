@@ -113,7 +113,12 @@ const families: readonly (readonly [prefix: string, Part])[] = [
     (to, name, value) => {
       const { config } = to.state;
       const [who, option] = name.split('|') as [string, string];
-      const section = changed(to, config.values.get(who) ?? new Map<string, string>(), option, value && utf8Text(value));
+      const section = changed(
+        to,
+        config.values.get(who) ?? new Map<string, string>(),
+        option,
+        value && utf8Text(value),
+      );
       const values = changed(to, config.values, who, section.size === 0 ? undefined : section);
       to.state.config = { ...config, values };
     },

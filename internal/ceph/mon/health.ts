@@ -285,7 +285,9 @@ function monChecks(input: HealthInput): HealthCheck[] {
         'MON_DOWN',
         `${down.length}/${mons.length} mons down, quorum ${inQuorum.names.join(',')}`,
         down.length,
-        down.map(({ addrs, name, rank }) => `mon.${name} (rank ${rank}) addr ${addrVecText(addrs)} is down (out of quorum)`),
+        down.map(
+          ({ addrs, name, rank }) => `mon.${name} (rank ${rank}) addr ${addrVecText(addrs)} is down (out of quorum)`,
+        ),
       ),
     );
   const skewed = input.clockSkews().filter(({ bad }) => bad);

@@ -1,4 +1,5 @@
 import { utf8 } from '../../base/bytes.ts';
+import type { RequestOp, Store } from '../../store/api.ts';
 import { encodeCrushMap } from '../crush/codec.ts';
 import { newCrushMap } from '../crush/default-map.ts';
 import type { AuthEntry } from '../auth/api.ts';
@@ -75,4 +76,14 @@ export function mkfs(options: MkfsOptions): Draft {
   });
   draft.finish();
   return draft;
+}
+
+/** Stores the first state, in one transaction. */
+export async function storeFirst(store: Store, draft: Draft): Promise<void> {
+  // The same key may have been written several times: the last one counts, and the store takes each key once.
+  const last = new Map(draft.changes.map(({ key, value }) => [key, value]));
+  const success = [...last].flatMap(([key, value]): RequestOp[] =>
+    value === undefined ? [] : [{ op: 'put', request: { key: utf8(key), value } }],
+  );
+  await store.txn({ compare: [], success, failure: [] });
 }

@@ -275,7 +275,9 @@ export class Mon {
     // What this one is it knows before the group does.
     const own = { name: this.name, clientUrls: memberUrls(this.addrs) };
     const next = (map: MonMap, now: UTime): MonMap | undefined => {
-      const members = cluster.members().map((member) => (member.id === cluster.memberId ? { ...member, ...own } : member));
+      const members = cluster
+        .members()
+        .map((member) => (member.id === cluster.memberId ? { ...member, ...own } : member));
       return followMembers(map, members, now);
     };
     while (this.quorum.leads && next(this.state.monmap, utimeFromMs(this.clock.now())) !== undefined)

@@ -1,17 +1,9 @@
 import * as fs from 'node:fs';
-import * as os from 'node:os';
 import { afterEach, describe, expect, test } from 'vitest';
 import { emptyBytes, utf8Text } from '../../base/bytes.ts';
-import { silentLogger } from '../../base/log.ts';
-import { systemClock, systemRandom } from '../../base/system.ts';
-import type { Config } from '../../config/config.ts';
-import { nodePaths } from '../../config/paths.ts';
-import type { RoleHandle } from '../../node/role.ts';
-import type { AuthEntry } from '../auth/api.ts';
+import { systemRandom } from '../../base/system.ts';
 import { newCryptoKey } from '../auth/crypto.ts';
-import { formatKeyring } from '../auth/keyring.ts';
 import type { MonClient } from '../client/api.ts';
-import { createMonClient } from '../client/mon-client.ts';
 import { applyIncremental } from '../maps/apply.ts';
 import { decodeIncremental } from '../maps/incremental-codec.ts';
 import type { OsdMap } from '../maps/osdmap.ts';
@@ -28,85 +20,10 @@ import {
   POOL_OP_DELETE_UNMANAGED_SNAP,
 } from '../wire/messages/mon_stats.ts';
 import { MOSDAlive, MOSDBoot, MOSDFailure, MOSDMarkMeDown, MOSDPGTemp } from '../wire/messages/osd_mon.ts';
-import { addrV2, parseEntityName } from '../wire/types.ts';
+import { addrV2 } from '../wire/types.ts';
 import { absentCommands } from './commands/absent.ts';
 import { monCommands } from './commands/all.ts';
-import { start } from './role.ts';
-
-const fsid = '1f6f2a3c-7d57-4d0b-9f0e-3a8b1c2d4e5f';
-let nextPort = 23_700;
-
-const allCaps: Record<string, Record<string, string>> = {
-  'mon.': { mon: 'allow *' },
-  'client.admin': { mon: 'allow *', osd: 'allow *', mgr: 'allow *', mds: 'allow *' },
-  'client.rbd': { mon: 'profile rbd', osd: 'profile rbd pool=images' },
-  'client.none': { osd: 'allow *' },
-  'mgr.a': { mon: 'allow profile mgr', osd: 'allow *', mds: 'allow *' },
-  'osd.0': { mon: 'allow profile osd', mgr: 'allow profile osd', osd: 'allow *' },
-  'osd.1': { mon: 'allow profile osd', mgr: 'allow profile osd', osd: 'allow *' },
-  'osd.2': { mon: 'allow profile osd', mgr: 'allow profile osd', osd: 'allow *' },
-};
-
-/** A mon on loopback with a cluster of its own, and clients of it. */
-class Harness {
-  readonly data = fs.mkdtempSync(`${os.tmpdir()}/mon-test-`);
-  readonly port = nextPort++;
-  readonly paths = nodePaths(this.data, `${this.data}/run`);
-  readonly entries = new Map<string, AuthEntry>();
-  readonly clients: MonClient[] = [];
-  handle: RoleHandle | undefined;
-
-  constructor() {
-    fs.mkdirSync(`${this.paths.ceph}/keyrings`, { recursive: true });
-    fs.writeFileSync(this.paths.cephConf, `[global]\nfsid = ${fsid}\nmon host = [v2:127.0.0.1:${this.port}]\n`);
-    for (const [name, caps] of Object.entries(allCaps)) {
-      const entry = { key: newCryptoKey(Date.now(), systemRandom), caps };
-      this.entries.set(name, entry);
-      fs.writeFileSync(this.paths.keyring(name), formatKeyring(new Map([[name, entry]])));
-    }
-  }
-
-  async start(): Promise<void> {
-    this.handle = await start({
-      role: 'mon',
-      instance: 'mon',
-      paths: this.paths,
-      log: silentLogger,
-      clock: systemClock,
-      random: systemRandom,
-      stopping: new AbortController().signal,
-      waits: () => undefined,
-      fail: (error) => {
-        throw error;
-      },
-      config: {
-        node: { name: 'n', ip: '127.0.0.1', labels: {} },
-        ports: { mon: this.port },
-        storage: { engine: 'embedded', replication: 3, failureDomain: 'osd', osd: [] },
-      } as unknown as Config,
-    });
-  }
-
-  async client(name: string): Promise<MonClient> {
-    const client = createMonClient({
-      entity: parseEntityName(name)!,
-      key: this.entries.get(name)!.key,
-      monAddrs: [[addrV2('127.0.0.1', this.port)]],
-      clock: systemClock,
-      random: systemRandom,
-      log: silentLogger,
-    });
-    this.clients.push(client);
-    await client.start(10_000);
-    return client;
-  }
-
-  async stop(): Promise<void> {
-    for (const client of this.clients.splice(0)) await client.close();
-    await this.handle?.stop();
-    this.handle = undefined;
-  }
-}
+import { fsid, Harness } from './role.testing.ts';
 
 const harnesses: Harness[] = [];
 

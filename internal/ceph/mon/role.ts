@@ -5,13 +5,12 @@ import { systemDisk } from '../../base/disk-system.ts';
 import { sleep } from '../../base/clock.ts';
 import { AppError, errorCode, errorText } from '../../base/errors.ts';
 import type { RoleContext, RoleHandle, StartRole } from '../../node/role.ts';
-import type { RequestOp, Store } from '../../store/api.ts';
+import type { Store } from '../../store/api.ts';
 import { AutoCompactor } from '../../store/auto-compaction.ts';
 import { CompactedError, RemovedError } from '../../store/errors.ts';
 import type { MemberStore } from '../../store/member.ts';
 import type { Peers } from '../../store/peers-transport.ts';
 import { openStore } from '../../store/store.ts';
-import { utf8 } from '../../base/bytes.ts';
 import type { AuthEntry } from '../auth/api.ts';
 import { parseKeyring } from '../auth/keyring.ts';
 import { createMonAuth } from '../auth/mon-auth.ts';
@@ -19,14 +18,13 @@ import { createMessenger } from '../wire/messenger-transport.ts';
 import { addrV2, addrVecText, ENTITY_MON, type EntityAddrVec } from '../wire/types.ts';
 import { handleCommands } from './commands/dispatch.ts';
 import { monCommands } from './commands/all.ts';
-import type { Draft } from './draft.ts';
 import { handleClients } from './handlers/clients.ts';
 import { handleLog } from './handlers/log.ts';
 import { handleMgr } from './handlers/mgr.ts';
 import { handleOsds } from './handlers/osds.ts';
 import { NotLeadingError } from './errno.ts';
 import { type LoadedState, loadState } from './load.ts';
-import { mkfs } from './mkfs.ts';
+import { mkfs, storeFirst } from './mkfs.ts';
 import { Mon } from './mon.ts';
 import { memberUrls } from './quorum/mon-map.ts';
 import type { Quorum } from './quorum/quorum.ts';
@@ -191,7 +189,11 @@ async function handOver({ clock, log }: RoleContext, mon: Mon): Promise<void> {
 }
 
 /** Resolves with `work`; until then says what this start waits for. */
-async function waiting<T>({ clock, log, stopping, waits }: RoleContext, work: Promise<T>, why: () => string): Promise<T> {
+async function waiting<T>(
+  { clock, log, stopping, waits }: RoleContext,
+  work: Promise<T>,
+  why: () => string,
+): Promise<T> {
   const done = new AbortController();
   const loop = async (): Promise<void> => {
     await sleep(clock, waitsEveryMs, done.signal);
@@ -264,25 +266,19 @@ async function makeCluster(context: RoleContext, store: Store, name: string, add
     ],
     nowMs: clock.now(),
   });
-  await write(store, draft);
+  await storeFirst(store, draft);
   log.info('made the cluster', { fsid });
-}
-
-async function write(store: Store, draft: Draft): Promise<void> {
-  const success = draft.changes.flatMap(({ key, value }): RequestOp[] =>
-    value === undefined ? [] : [{ op: 'put', request: { key: utf8(key), value } }],
-  );
-  const last = new Map(success.map((op) => [op.op === 'put' ? Buffer.from(op.request.key).toString() : '', op]));
-  await store.txn({ compare: [], success: [...last.values()], failure: [] });
 }
 
 /** Follows what was changed beside us while we were away: entities with new keyrings. Where a mon has joined, its keyrings are those that it was given. */
 async function takeOver(context: RoleContext, mon: Mon): Promise<void> {
   const keyrings = readKeyrings(context);
   if (!mon.quorum.leads) return;
-  await mon.change('entities of keyrings', (draft) => draft.importEntities(keyrings)).catch((error: unknown) => {
-    if (!(error instanceof NotLeadingError)) throw error;
-  });
+  await mon
+    .change('entities of keyrings', (draft) => draft.importEntities(keyrings))
+    .catch((error: unknown) => {
+      if (!(error instanceof NotLeadingError)) throw error;
+    });
 }
 
 function readKeyrings({ paths, log }: RoleContext): Map<string, AuthEntry> {

@@ -59,7 +59,8 @@ export function monSelf(dir: string): MonSelf {
   return { name, joined: true, join: undefined, removed };
 }
 
-const joinAgain = 'Join again: `appliance join <token>` with the role mon and a token of `appliance token create --role server`.';
+const joinAgain =
+  'Join again: `appliance join <token>` with the role mon and a token of `appliance token create --role server`.';
 
 /** The store exists: were it lost, it must not be made again as the same member. */
 export function keepSelf(dir: string, name: string): void {

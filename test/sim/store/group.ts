@@ -82,6 +82,9 @@ export class SimulatedGroup {
   readonly trace: string[] = [];
   onVote: (member: SimulatedMember) => void = () => undefined;
   onLeader: (member: SimulatedMember) => void = () => undefined;
+  /** What stands on the stores: more options of one, and told of each that is open. */
+  above: (member: SimulatedMember, life: Life) => Partial<StoreOptions> = () => ({});
+  onOpen: (member: SimulatedMember, life: Life & { store: Store & MemberStore }) => void = () => undefined;
   readonly #leaders = new Map<number, number>();
   /** Members that leaders have let go because they had not started, also such that start after all; hexadecimal. */
   readonly #letGo = new Set<string>();
@@ -160,6 +163,7 @@ export class SimulatedGroup {
     this.say(`${member.name} starts`);
     openStore({
       ...this.#options(member, clock),
+      ...this.above(member, life),
       log: this.#logger(member, life),
       connect: ({ identity, log }) => {
         member.memberId = identity.memberId;
@@ -176,6 +180,7 @@ export class SimulatedGroup {
         if (member.life !== life) return;
         life.store = store;
         this.say(`${member.name} is open at revision ${store.revision}`);
+        this.onOpen(member, life as Life & { store: Store & MemberStore });
       },
       (error: unknown) => {
         if (member.life !== life) return;

@@ -49,7 +49,8 @@ async function addMon(mon: Mon, name: string, text: string): Promise<string> {
   const own = mon.addrs[0]!;
   const addrs = [addrV2(parsed.ip, parsed.port === 0 ? own.port : parsed.port, 0)];
   const known = monNamed(mon, name);
-  if (known !== undefined && sameAddrs(known.addrs, addrs)) return `mon.${name} at ${addrVecText(addrs)} already exists`;
+  if (known !== undefined && sameAddrs(known.addrs, addrs))
+    return `mon.${name} at ${addrVecText(addrs)} already exists`;
   if (known !== undefined)
     throw new Refusal(EEXIST, `mon.${name} already exists at address ${addrVecText(known.addrs)}`);
   const there = mon.state.monmap.mons.find((info) => sameAddrs(info.addrs, addrs));
@@ -174,7 +175,12 @@ export const monMapCommands: readonly CommandEntry<CommandContext>[] = [
       const id = args.optional('id');
       const of = (name: string): Map<string, Json> =>
         new Map<string, Json>([['name', name], ...metadataJson(mon.state.monMetadata.get(name) ?? new Map())]);
-      if (id === undefined) return structured(mon.state.monmap.mons.map(({ name }) => of(name)), format, 'json');
+      if (id === undefined)
+        return structured(
+          mon.state.monmap.mons.map(({ name }) => of(name)),
+          format,
+          'json',
+        );
       if (monNamed(mon, id) === undefined) throw new Refusal(ENOENT, 'requested mon not found');
       return structured(of(id), format, 'json');
     },
@@ -233,7 +239,8 @@ export const monMapCommands: readonly CommandEntry<CommandContext>[] = [
     }),
   ),
   {
-    signature: 'mon join name=node,type=CephString name=addr,type=CephString name=peer_url,type=CephString name=member,type=CephString,req=false',
+    signature:
+      'mon join name=node,type=CephString name=addr,type=CephString name=peer_url,type=CephString name=member,type=CephString,req=false',
     help: 'let a node of the cluster be a mon: who it is',
     module: 'mon',
     perm: 'rwx',

@@ -1,7 +1,6 @@
 import type { Timer } from '../../../base/clock.ts';
 import { FEATURES_PACIFIC } from '../../wire/features.ts';
 import { type CommandReplyValue, MMgrCommand, MMgrCommandReply } from '../../wire/messages/command.ts';
-import { ENTITY_MGR } from '../../wire/types.ts';
 import { EAGAIN, ETIMEDOUT, Refusal } from '../errno.ts';
 import type { Mon } from '../mon.ts';
 

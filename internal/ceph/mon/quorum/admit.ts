@@ -33,7 +33,8 @@ export async function admitMon(
   const addr = parseAddr(asked.addr);
   if (addr === undefined || !/^https:\/\/[\d.]+:\d+$/.test(asked.peerUrl))
     throw new Refusal(EINVAL, `a mon is not reached at ${asked.addr} and ${asked.peerUrl}`);
-  const known = asked.member !== undefined && /^[0-9a-f]{1,14}$/.test(asked.member) ? BigInt(`0x${asked.member}`) : undefined;
+  const known =
+    asked.member !== undefined && /^[0-9a-f]{1,14}$/.test(asked.member) ? BigInt(`0x${asked.member}`) : undefined;
   let name: string | undefined;
   for (let n = 1; ; n++) {
     try {

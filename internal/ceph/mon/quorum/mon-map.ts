@@ -35,7 +35,8 @@ export function memberOf(mon: MonInfo, members: readonly Member[]): Member | und
   if (started !== undefined) return started;
   return members.find(
     (member) =>
-      addrsOfMember(member) === undefined && member.peerUrls.some((url) => mon.addrs.some(({ ip }) => ip === host(url))),
+      addrsOfMember(member) === undefined &&
+      member.peerUrls.some((url) => mon.addrs.some(({ ip }) => ip === host(url))),
   );
 }
 

@@ -79,7 +79,9 @@ function encodeRaw(e: Encoder, message: RawMessage): void {
   e.struct(1, 1, (x) => {
     x.u16(message.type).u16(message.version).u16(message.compat);
     x.u64(message.tid ?? 0).u16(message.priority ?? 0);
-    x.blob(message.front).blob(message.middle ?? new Uint8Array(0)).blobs(message.data ?? []);
+    x.blob(message.front)
+      .blob(message.middle ?? new Uint8Array(0))
+      .blobs(message.data ?? []);
   });
 }
 

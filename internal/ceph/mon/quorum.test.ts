@@ -1,0 +1,219 @@
+import * as fs from 'node:fs';
+import { afterEach, describe, expect, test } from 'vitest';
+import { systemDisk } from '../../base/disk-system.ts';
+import { utf8, utf8Text } from '../../base/bytes.ts';
+import { silentLogger } from '../../base/log.ts';
+import { systemClock, systemRandom } from '../../base/system.ts';
+import { openStore } from '../../store/store.ts';
+import type { MonClient } from '../client/api.ts';
+import { decodeMonMap } from '../maps/monmap.ts';
+import { addrV2 } from '../wire/types.ts';
+import { keys } from './keys.ts';
+import { mkfs, storeFirst } from './mkfs.ts';
+import { fsid, Harness } from './role.testing.ts';
+import { writeSelf } from './self-system.ts';
+
+const harnesses: Harness[] = [];
+
+afterEach(async () => {
+  for (const harness of harnesses.splice(0).reverse()) {
+    await harness.stop();
+    fs.rmSync(harness.data, { recursive: true, force: true });
+  }
+});
+
+function harness(ip: string, like?: Harness): Harness {
+  const made = new Harness({ ip, ...(like && { like }) });
+  harnesses.push(made);
+  return made;
+}
+
+async function command(client: MonClient, args: Record<string, unknown>): Promise<string> {
+  const answer = await client.command(args);
+  if (answer.code !== 0) throw new Error(`${String(args.prefix)}: ${answer.code} ${answer.status}`);
+  return answer.output.length > 0 ? utf8Text(answer.output) : answer.status;
+}
+
+async function until<T>(what: string, ask: () => Promise<T> | T, good: (value: T) => boolean): Promise<T> {
+  let last: unknown;
+  for (let n = 0; n < 200; n++) {
+    try {
+      const value = await ask();
+      last = value;
+      if (good(value)) return value;
+    } catch (error) {
+      last = error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`not in time: ${what}; last: ${JSON.stringify(last)?.slice(0, 500)} ${String(last)}`);
+}
+
+interface QuorumStatus {
+  quorum_names: string[];
+  quorum_leader_name: string;
+  monmap: { epoch: number; mons: { name: string }[] };
+}
+
+const quorumOf = async (client: MonClient): Promise<QuorumStatus> =>
+  JSON.parse(await command(client, { prefix: 'quorum_status', format: 'json' })) as QuorumStatus;
+
+/** A mon that comes to a cluster, as a node does when it joins. */
+async function join(admin: MonClient, first: Harness, ip: string): Promise<Harness> {
+  const other = harness(ip, first);
+  const asked = { node: other.node, addr: `v2:${ip}:${other.port}/0`, peer_url: `https://${ip}:${other.peerPort}` };
+  const answer = await command(admin, { prefix: 'mon join', ...asked });
+  // Asked again after a crash it is the same.
+  expect(await command(admin, { prefix: 'mon join', ...asked })).toBe(answer);
+  await other.prepare();
+  writeSelf(other.dir, JSON.parse(answer) as { name: string; cluster: string; member: string });
+  await other.start();
+  return other;
+}
+
+async function three(): Promise<{ first: Harness; others: Harness[]; admin: MonClient }> {
+  const first = harness('127.0.1.1');
+  await first.prepare();
+  await first.start();
+  const admin = await first.client('client.admin');
+  await command(admin, { prefix: 'osd pool create', pool: 'before', pg_num: 1 });
+  const others = [await join(admin, first, '127.0.1.2'), await join(admin, first, '127.0.1.3')];
+  await until(
+    'three in quorum',
+    () => quorumOf(admin),
+    ({ quorum_names: names }) => names.length === 3,
+  );
+  return { first, others, admin };
+}
+
+describe('several mons', () => {
+  test('join one after another, serve the same from each, and go on without the one that leads', async () => {
+    const { first, others, admin } = await three();
+    const status = await quorumOf(admin);
+    expect(status.quorum_names).toEqual(['a', 'b', 'c']);
+    expect(status.quorum_leader_name).toBe('a');
+    expect(await command(admin, { prefix: 'mon stat' })).toMatch(
+      /^e\d+: 3 mons at \{a=\[?v2:127\.0\.1\.1:\d+\/0\]?,b=.*,c=.*\} removed_ranks: \{\}, election epoch \d+, leader 0 a, quorum 0,1,2 a,b,c\n$/,
+    );
+    // A majority of votes is a matter of moments.
+    await until(
+      'all have votes',
+      () => others[1]!.handle!.health().detail,
+      (detail) => detail.includes('3 mons in quorum'),
+    );
+    for (const other of others) {
+      const client = await other.client('client.admin');
+      expect(JSON.parse(await command(client, { prefix: 'osd pool ls', format: 'json' }))).toContain('before');
+      await command(client, { prefix: 'osd pool create', pool: `at-${other.node}`, pg_num: 1 });
+      const pools = JSON.parse(await command(admin, { prefix: 'osd pool ls', format: 'json' })) as string[];
+      expect(pools).toContain(`at-${other.node}`);
+      const map = decodeMonMap((await client.command({ prefix: 'mon getmap' })).output);
+      expect(map.mons.map(({ name }) => name)).toEqual(['a', 'b', 'c']);
+      expect(map.mons[1]!.addrs).toEqual([addrV2('127.0.1.2', others[0]!.port, 0)]);
+    }
+    const metadata = JSON.parse(await command(admin, { prefix: 'mon metadata', format: 'json' })) as { name: string }[];
+    expect(metadata.map(({ name }) => name)).toEqual(['a', 'b', 'c']);
+
+    const [b] = others;
+    const client = await b!.client('client.admin');
+    await first.stop();
+    const after = await until(
+      'another one leads',
+      () => quorumOf(client),
+      ({ quorum_leader_name: leader, quorum_names: names }) => leader !== 'a' && names.length === 2,
+    );
+    expect(after.quorum_names).toEqual(['b', 'c']);
+    await command(client, { prefix: 'osd pool create', pool: 'without-a', pg_num: 1 });
+    await until(
+      'health says who is down',
+      () => command(client, { prefix: 'health', detail: 'detail' }),
+      (text) =>
+        /MON_DOWN.*1\/3 mons down, quorum b,c\n\s+mon\.a \(rank 0\) addr .* is down \(out of quorum\)/s.test(text),
+    );
+    expect(await command(client, { prefix: 'status' })).toMatch(
+      /mon: 3 daemons, quorum b,c \(age .*\), out of quorum: a\n/,
+    );
+
+    await first.start();
+    const again = await first.client('client.admin');
+    const pools = JSON.parse(await command(again, { prefix: 'osd pool ls', format: 'json' })) as string[];
+    expect(pools).toContain('without-a');
+    await until(
+      'all are back',
+      () => quorumOf(again),
+      ({ quorum_names: names }) => names.length === 3,
+    );
+
+    expect(await command(client, { prefix: 'mon rm', name: 'c' })).toMatch(
+      /^removing mon\.c at .*, there will be 2 monitors$/,
+    );
+    await until(
+      'c is gone',
+      () => quorumOf(client),
+      ({ monmap, quorum_names: names }) => monmap.mons.length === 2 && !names.includes('c'),
+    );
+    expect(await command(client, { prefix: 'mon rm', name: 'c' })).toBe(
+      'mon.c does not exist or has already been removed',
+    );
+  }, 120_000);
+
+  test('two of three are gone: the third says nothing, and lets nobody in', async () => {
+    const { others, first } = await three();
+    const c = others[1]!;
+    const client = await c.client('client.admin');
+    await until(
+      'all have votes',
+      () => c.handle!.health().detail,
+      (detail) => detail.includes('3 mons in quorum'),
+    );
+    await first.stop();
+    await others[0]!.stop();
+    await until(
+      'it is out of quorum',
+      () => c.handle!.health().detail,
+      (detail) => detail.startsWith('out of quorum'),
+    );
+    await expect(client.command({ prefix: 'osd pool ls' }, undefined, 3000)).rejects.toThrow();
+    await expect(c.client('client.admin')).rejects.toThrow();
+  }, 120_000);
+
+  test('a store of the time before there were several goes on, with everything in it', async () => {
+    const old = harness('127.0.1.9');
+    fs.mkdirSync(old.dir, { recursive: true });
+    const store = await openStore({
+      dir: old.dir,
+      disk: systemDisk,
+      clock: systemClock,
+      random: systemRandom,
+      log: silentLogger,
+    });
+    const admin = old.entries.get('client.admin')!;
+    await storeFirst(
+      store,
+      mkfs({
+        fsid,
+        name: 'a',
+        addrs: [addrV2(old.ip, old.port, 0)],
+        entities: new Map([['client.admin', admin]]),
+        failureDomain: 'osd',
+        config: [{ who: 'global', name: 'osd_pool_default_size', value: '2' }],
+        nowMs: Date.now(),
+      }),
+    );
+    expect((await store.range({ key: utf8(keys.version) })).count).toBe(0);
+    await store.close();
+    await old.prepare();
+    for (const round of [1, 2]) {
+      await old.start();
+      const client = await old.client('client.admin');
+      expect(await command(client, { prefix: 'config get', who: 'osd', key: 'osd_pool_default_size' })).toBe('2\n');
+      await command(client, { prefix: 'osd pool create', pool: `p${round}`, pg_num: 1 });
+      const { monmap, quorum_names: names } = await quorumOf(client);
+      expect([names, monmap.epoch]).toEqual([['a'], 1]);
+      await old.stop();
+    }
+    await old.start();
+    const client = await old.client('client.admin');
+    expect(JSON.parse(await command(client, { prefix: 'osd pool ls', format: 'json' }))).toEqual(['p1', 'p2']);
+  });
+});

@@ -1,0 +1,120 @@
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import { silentLogger } from '../../base/log.ts';
+import { systemClock, systemRandom } from '../../base/system.ts';
+import type { Config } from '../../config/config.ts';
+import { nodePaths } from '../../config/paths.ts';
+import type { RoleHandle } from '../../node/role.ts';
+import type { AuthEntry } from '../auth/api.ts';
+import { newCryptoKey } from '../auth/crypto.ts';
+import { formatKeyring } from '../auth/keyring.ts';
+import type { MonClient } from '../client/api.ts';
+import { createMonClient } from '../client/mon-client.ts';
+import { addrV2, parseEntityName } from '../wire/types.ts';
+import { ensurePeerCertificate } from './peer-certificate-system.ts';
+import { start } from './role.ts';
+
+export const fsid = '1f6f2a3c-7d57-4d0b-9f0e-3a8b1c2d4e5f';
+let nextPort = 23_700;
+
+const allCaps: Record<string, Record<string, string>> = {
+  'mon.': { mon: 'allow *' },
+  'client.admin': { mon: 'allow *', osd: 'allow *', mgr: 'allow *', mds: 'allow *' },
+  'client.rbd': { mon: 'profile rbd', osd: 'profile rbd pool=images' },
+  'client.none': { osd: 'allow *' },
+  'mgr.a': { mon: 'allow profile mgr', osd: 'allow *', mds: 'allow *' },
+  'osd.0': { mon: 'allow profile osd', mgr: 'allow profile osd', osd: 'allow *' },
+  'osd.1': { mon: 'allow profile osd', mgr: 'allow profile osd', osd: 'allow *' },
+  'osd.2': { mon: 'allow profile osd', mgr: 'allow profile osd', osd: 'allow *' },
+};
+
+export interface HarnessOptions {
+  /** Its own loopback address; the node is called by the last number of it. */
+  ip?: string;
+  /** A mon of the same cluster: this one has its keys. */
+  like?: Harness;
+}
+
+/** A mon on loopback, of a cluster of its own unless it joins one, and clients of it. */
+export class Harness {
+  readonly data = fs.mkdtempSync(`${os.tmpdir()}/mon-test-`);
+  readonly port = nextPort++;
+  readonly paths = nodePaths(this.data, `${this.data}/run`);
+  readonly peerPort = nextPort++;
+  readonly ip: string;
+  readonly entries: Map<string, AuthEntry>;
+  readonly clients: MonClient[] = [];
+  handle: RoleHandle | undefined;
+  stopping = new AbortController();
+
+  constructor({ ip = '127.0.0.1', like }: HarnessOptions = {}) {
+    this.ip = ip;
+    this.entries = like?.entries ?? new Map<string, AuthEntry>();
+    fs.mkdirSync(`${this.paths.ceph}/keyrings`, { recursive: true });
+    fs.writeFileSync(this.paths.cephConf, `[global]\nfsid = ${fsid}\nmon host = [v2:${ip}:${this.port}]\n`);
+    for (const [name, caps] of Object.entries(allCaps)) {
+      const entry = this.entries.get(name) ?? { key: newCryptoKey(Date.now(), systemRandom), caps };
+      this.entries.set(name, entry);
+      fs.writeFileSync(this.paths.keyring(name), formatKeyring(new Map([[name, entry]])));
+    }
+  }
+
+  get dir(): string {
+    return this.paths.instanceDir('mon');
+  }
+
+  /** The node's number. */
+  get node(): string {
+    return `n${this.ip.split('.')[3]}`;
+  }
+
+  /** With the way to other mons, which a node is prepared with. */
+  async prepare(): Promise<void> {
+    const { secret } = this.entries.get('mon.')!.key;
+    await ensurePeerCertificate(this.dir, { fsid, ip: this.ip, nowMs: Date.now(), random: systemRandom, secret });
+  }
+
+  async start(): Promise<void> {
+    this.stopping = new AbortController();
+    this.handle = await start({
+      role: 'mon',
+      instance: 'mon',
+      paths: this.paths,
+      log: silentLogger,
+      clock: systemClock,
+      random: systemRandom,
+      stopping: this.stopping.signal,
+      waits: () => undefined,
+      fail: (error) => {
+        throw error;
+      },
+      config: {
+        node: { name: this.node, ip: this.ip, labels: {} },
+        roles: ['mon'],
+        ports: { mon: this.port, monPeer: this.peerPort },
+        storage: { engine: 'embedded', replication: 3, failureDomain: 'osd', osd: [] },
+      } as unknown as Config,
+    });
+  }
+
+  async client(name: string): Promise<MonClient> {
+    const client = createMonClient({
+      entity: parseEntityName(name)!,
+      key: this.entries.get(name)!.key,
+      monAddrs: [[addrV2(this.ip, this.port)]],
+      clock: systemClock,
+      random: systemRandom,
+      log: silentLogger,
+    });
+    this.clients.push(client);
+    await client.start(10_000);
+    return client;
+  }
+
+  async stop(): Promise<void> {
+    for (const client of this.clients.splice(0)) await client.close();
+    this.stopping.abort();
+    await this.handle?.stop();
+    this.handle = undefined;
+  }
+}

@@ -1,0 +1,22 @@
+import { describe, expect, test } from 'vitest';
+import { simulateMons } from './simulate.ts';
+
+/** Short histories; SIM_SEEDS says how many. */
+const seeds = Number(process.env.SIM_SEEDS ?? 12);
+
+describe('mons under faults', () => {
+  test.each([1, 3, 5] as const)(
+    '%i: nothing acknowledged is lost, no map forks, no id is given twice, nothing stale is said',
+    {
+      timeout: 600_000,
+    },
+    async (mons) => {
+      for (let seed = 1; seed <= seeds; seed++) {
+        const result = await simulateMons({ seed, mons, durationMs: 20_000 });
+        expect(result.violation, `seed ${seed}\n${result.trace.slice(-60).join('\n')}`).toBeUndefined();
+        expect(result.acknowledged).toBeGreaterThan(0);
+        expect(result.reads).toBeGreaterThan(0);
+      }
+    },
+  );
+});
