@@ -224,11 +224,6 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
     return this.#entries.alone;
   }
 
-  /** On a leader: whether it has heard of the member within an election's time. */
-  hears(id: bigint): boolean {
-    return this.#entries.node.raft.leading?.hears(raftId(id)) === true;
-  }
-
   /** Resolves when everything that was acknowledged anywhere before the call can be read here. Errors: ClusterError, when no majority says so in time. */
   async confirm(): Promise<void> {
     this.#checkOpen();

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { simulateMons } from './simulate.ts';
 
 /** Short histories; SIM_SEEDS says how many. */
-const seeds = Number(process.env.SIM_SEEDS ?? 12);
+const seeds = Number(process.env.SIM_SEEDS ?? 4);
 
 describe('mons under faults', () => {
   test.each([1, 3, 5] as const)(
