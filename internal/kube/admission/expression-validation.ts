@@ -28,7 +28,7 @@ export const expressionValidation: AdmissionPlugin = {
 interface Found {
   readonly path: string;
   readonly text: string;
-  readonly scope: 'condition' | 'policy';
+  readonly scope: 'condition' | 'policy' | 'plain policy';
   /** What it must give; '' for anything. */
   readonly type: '' | 'bool' | 'string';
 }
@@ -51,17 +51,23 @@ function* expressionsOf(object: JsonObject): Generator<Found> {
     yield* listed(hook.matchConditions, `webhooks[${index}].matchConditions`, 'expression', 'condition', 'bool');
   const { spec } = object;
   if (!isObject(spec)) return;
-  yield* listed(spec.matchConditions, 'spec.matchConditions', 'expression', 'policy', 'bool');
-  yield* listed(spec.variables, 'spec.variables', 'expression', 'policy', '');
-  yield* listed(spec.validations, 'spec.validations', 'expression', 'policy', 'bool');
-  yield* listed(spec.validations, 'spec.validations', 'messageExpression', 'policy', 'string');
-  yield* listed(spec.auditAnnotations, 'spec.auditAnnotations', 'valueExpression', 'policy', '');
-  yield* listed(spec.mutations, 'spec.mutations', 'applyConfiguration.expression', 'policy', '');
-  yield* listed(spec.mutations, 'spec.mutations', 'jsonPatch.expression', 'policy', '');
+  const scope = isObject(spec.paramKind) ? 'policy' : 'plain policy';
+  yield* listed(spec.matchConditions, 'spec.matchConditions', 'expression', scope, 'bool');
+  yield* listed(spec.variables, 'spec.variables', 'expression', scope, '');
+  yield* listed(spec.validations, 'spec.validations', 'expression', scope, 'bool');
+  yield* listed(spec.validations, 'spec.validations', 'messageExpression', scope, 'string');
+  yield* listed(spec.auditAnnotations, 'spec.auditAnnotations', 'valueExpression', scope, '');
+  yield* listed(spec.mutations, 'spec.mutations', 'applyConfiguration.expression', scope, '');
+  yield* listed(spec.mutations, 'spec.mutations', 'jsonPatch.expression', scope, '');
 }
 
 function check(expressions: Expressions, { path, text, scope, type }: Found): FieldError[] {
-  const declared: Scope = scope === 'condition' ? expressions.conditionScope : expressions.policyScope;
+  const scopes: Record<Found['scope'], Scope> = {
+    condition: expressions.conditionScope,
+    policy: expressions.policyScope,
+    'plain policy': expressions.plainPolicyScope,
+  };
+  const declared = scopes[scope];
   try {
     const program = expressions.compile(text, declared);
     if (type === '' || program.type === type || program.type === 'dyn') return [];

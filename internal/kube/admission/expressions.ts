@@ -1,6 +1,7 @@
 /** Expressions of match conditions and policies: what they may speak of, and their values. Loaded when there is one. */
 import type { Attributes, UserInfo } from '../auth/identity.ts';
 import { isObject, type Json, type JsonObject } from '../machinery/json.ts';
+import { namespaceType, requestType } from '../machinery/cel/admission-types.ts';
 import { registerAuthorizer, type AuthorizerCheck, CelAuthorizer } from '../machinery/cel/library-authorizer.ts';
 import { type Budget, requestCostMax } from '../machinery/cel/meter.ts';
 import { compile, type Program, reasonOf, type Scope } from '../machinery/cel/program.ts';
@@ -12,18 +13,20 @@ export type { Program, Scope };
 const common = {
   object: 'dyn',
   oldObject: 'dyn',
-  request: 'dyn',
+  request: requestType,
   authorizer: 'kubernetes.authorization.Authorizer',
 } as const;
 
 /** Match conditions of webhooks. */
 export const conditionScope: Scope = { variables: common, extend: registerAuthorizer };
-/** Policies: also parameters, the namespace and variables. */
+const ofPolicy = { ...common, namespaceObject: namespaceType, variables: 'dyn' } as const;
+/** Policies: also the namespace, variables, and parameters where the policy has a `paramKind`. */
 export const policyScope: Scope = {
-  variables: { ...common, params: 'dyn', namespaceObject: 'dyn', variables: 'dyn' },
+  variables: { ...ofPolicy, params: 'dyn' },
   messages: ['Object', 'JSONPatch'],
   extend: registerAuthorizer,
 };
+export const plainPolicyScope: Scope = { ...policyScope, variables: ofPolicy };
 
 /** Whether a user may; the answer has to be there at once. */
 export type Allowed = (attributes: Attributes) => boolean;

@@ -2,7 +2,8 @@ import { builtinSchemas } from '../api/builtin.ts';
 import { apiVersionOf } from '../api/kinds.ts';
 import type { KubeObject, ResourceRef } from '../client/api.ts';
 import { objectKey } from '../client/informer.ts';
-import type { CheckedResource, CheckedType } from '../machinery/cel/type-checking.ts';
+import type { CheckedResource, CheckedType, paramKindOf } from '../machinery/cel/type-checking.ts';
+import type { CelType } from '../machinery/cel/types.ts';
 import { isObject, type JsonObject } from '../machinery/json.ts';
 import { structuralOf } from '../machinery/structural/schema.ts';
 import type { ControllerContext } from './context.ts';
@@ -25,6 +26,7 @@ interface Policy extends KubeObject {
 
 interface Definition extends KubeObject {
   spec: {
+    group: string;
     names: { kind: string };
     versions: { name: string; schema?: { openAPIV3Schema?: JsonObject } }[];
   };
@@ -53,7 +55,9 @@ export function admissionPolicyStatusController(context: ControllerContext): voi
       const type = await typeOf(resource);
       if (type !== undefined) types.push(type);
     }
-    const warnings = checking.expressionWarnings(content, types);
+    const paramKind = checking.paramKindOf(content);
+    const params = paramKind === undefined ? undefined : await paramsType(paramKind);
+    const warnings = checking.expressionWarnings(content, types, params);
     const status = {
       ...policy.status,
       observedGeneration: generation,
@@ -70,10 +74,27 @@ export function admissionPolicyStatusController(context: ControllerContext): voi
       return { name: nameOf(group, version, kind.kind), type: celTypeOfDefinition(builtinSchemas, kind.schema) };
     }
     const definition = await unlessGone(client.get<Definition>(definitionsRef, `${resource}.${group}`));
-    const schema = definition?.spec.versions.find(({ name }) => name === version)?.schema?.openAPIV3Schema;
-    if (definition === undefined || !isObject(schema)) return undefined;
+    const type = definition === undefined ? undefined : await typeOfVersion(definition, version);
+    return type === undefined ? undefined : { name: nameOf(group, version, definition!.spec.names.kind), type };
+  }
+
+  async function typeOfVersion(definition: Definition, version: string): Promise<CelType | undefined> {
+    const schema = definition.spec.versions.find(({ name }) => name === version)?.schema?.openAPIV3Schema;
+    if (!isObject(schema)) return undefined;
     const { celTypeOf } = await import('../machinery/cel/types.ts');
-    return { name: nameOf(group, version, definition.spec.names.kind), type: celTypeOf(structuralOf(schema), true) };
+    return celTypeOf(structuralOf(schema), true);
+  }
+
+  /** Parameters of a kind that is not known are of any type. */
+  async function paramsType({ group, version, kind }: ReturnType<typeof paramKindOf> & object): Promise<CelType> {
+    const found = kinds.byKind(group, version, kind);
+    if (found !== undefined) {
+      const { celTypeOfDefinition } = await import('../machinery/cel/type-checking.ts');
+      return celTypeOfDefinition(builtinSchemas, found.schema);
+    }
+    const { items } = await client.list<Definition>(definitionsRef);
+    const definition = items.find(({ spec }) => spec.group === group && spec.names.kind === kind);
+    return (definition && (await typeOfVersion(definition, version))) ?? 'dyn';
   }
 }
 

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import type { Json, JsonObject } from '../json.ts';
 import type { Schema, SchemaSource } from '../openapi.ts';
-import { celTypeOfDefinition, checkedResources, expressionWarnings } from './type-checking.ts';
+import { celTypeOfDefinition, checkedResources, expressionWarnings, paramKindOf } from './type-checking.ts';
+import type { CelType } from './types.ts';
 
 const policyOf = (resourceRules: Json, more: JsonObject = {}): JsonObject => ({
   spec: { matchConstraints: { resourceRules }, ...more },
@@ -47,4 +48,31 @@ test('type checking: a type that is inside itself is of any type there; every ty
   expect(warnings('object.children[0].children[0].anything == object.size')).toEqual([
     expect.stringContaining("v1, Kind=Leaf: ERROR: <input>:1:7: undefined field 'children'"),
   ]);
+});
+
+test('type checking: request and namespaceObject have their types; params only where the policy has a kind for them, and that type', () => {
+  const types = [{ name: 'v1, Kind=Any', type: 'dyn' as const }];
+  const warnings = (expression: string, params?: CelType): string =>
+    expressionWarnings(policyOf([], { validations: [{ expression }] }), types, params)
+      .map(({ warning }) => warning)
+      .join();
+  const limits: CelType = { fields: new Map([['most', 'int' as const]]) };
+  expect(warnings("request.namespace == 'a' && request.userInfo.groups.exists(g, g == 'b') && !request.dryRun")).toBe(
+    '',
+  );
+  expect(warnings('request.options.anything == 1 && request.kind.group == request.requestResource.group')).toBe('');
+  expect(warnings('request.object == 1')).toContain("undefined field 'object'");
+  expect(warnings("request.dryRun == 'no'")).toContain("no matching overload for '_==_' applied to '(bool, string)'");
+  expect(warnings("namespaceObject.metadata.labels['a'] == 'b' && namespaceObject.status.phase == 'Active'")).toBe('');
+  expect(warnings('namespaceObject.data == 1')).toContain("undefined field 'data'");
+  expect(warnings('params.most > 1')).toContain("undeclared reference to 'params'");
+  expect(warnings('params.most > 1', limits)).toBe('');
+  expect(warnings('params.least > 1', limits)).toContain("undefined field 'least'");
+});
+
+test('type checking: the kind of parameters', () => {
+  const of = (paramKind?: JsonObject): unknown => paramKindOf({ spec: paramKind === undefined ? {} : { paramKind } });
+  expect(of({ apiVersion: 'v1', kind: 'ConfigMap' })).toEqual({ group: '', version: 'v1', kind: 'ConfigMap' });
+  expect(of({ apiVersion: 'a.io/v2', kind: 'Limit' })).toEqual({ group: 'a.io', version: 'v2', kind: 'Limit' });
+  expect(of()).toBeUndefined();
 });

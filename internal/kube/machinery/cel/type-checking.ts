@@ -2,6 +2,7 @@
 import { errorText } from '../../../base/errors.ts';
 import { getPath, isObject, type Json, type JsonObject } from '../json.ts';
 import { resolve, type Schema, type SchemaSource } from '../openapi.ts';
+import { namespaceType, requestType } from './admission-types.ts';
 import { registerAuthorizer } from './library-authorizer.ts';
 import { compile, type Scope } from './program.ts';
 import { type CelType, fieldIdentifier, stringType } from './types.ts';
@@ -42,6 +43,19 @@ export function checkedResources(policy: JsonObject): CheckedResource[] {
           if (!/[*/]/.test(resource)) found.set(`${group}/${version}/${resource}`, { group, version, resource });
   }
   return [...found.values()].slice(0, typesMax);
+}
+
+/** The kind of a policy's parameters. */
+export function paramKindOf(policy: JsonObject): { group: string; version: string; kind: string } | undefined {
+  const given = getPath(policy, 'spec', 'paramKind');
+  if (!isObject(given)) return undefined;
+  const apiVersion = String(given.apiVersion ?? '');
+  const slash = apiVersion.indexOf('/');
+  return {
+    group: slash < 0 ? '' : apiVersion.slice(0, slash),
+    version: apiVersion.slice(slash + 1),
+    kind: String(given.kind ?? ''),
+  };
 }
 
 /** How expressions see an object of a published definition. A type inside itself is not looked into. */
@@ -89,15 +103,15 @@ export function celTypeOfDefinition(source: SchemaSource, name: string): CelType
 const plainTypes: ReadonlySet<string> = new Set(['bool', 'int', 'double', 'string', 'bytes']);
 
 /** The scope of a policy's expressions for objects of one type, variables included; those that do not compile are of any type. */
-function scopeFor(policy: JsonObject, type: CelType): Scope {
+function scopeFor(policy: JsonObject, type: CelType, params: CelType | undefined): Scope {
   const variables = new Map<string, CelType>();
   const scope = (): Scope => ({
     variables: {
       object: type,
       oldObject: type,
-      request: 'dyn',
-      params: 'dyn',
-      namespaceObject: 'dyn',
+      request: requestType,
+      ...(params === undefined ? {} : { params }),
+      namespaceObject: namespaceType,
       authorizer: 'kubernetes.authorization.Authorizer',
       variables: { fields: new Map(variables) },
     },
@@ -117,11 +131,15 @@ function scopeFor(policy: JsonObject, type: CelType): Scope {
   return scope();
 }
 
-/** A warning for each expression of the validations that does not fit one of the types. */
-export function expressionWarnings(policy: JsonObject, types: readonly CheckedType[]): ExpressionWarning[] {
+/** A warning for each expression of the validations that does not fit one of the types. `params`: the type of the policy's parameters, where it has such. */
+export function expressionWarnings(
+  policy: JsonObject,
+  types: readonly CheckedType[],
+  params?: CelType,
+): ExpressionWarning[] {
   const scopes = types
     .toSorted((a, b) => (a.name < b.name ? -1 : 1))
-    .map(({ name, type }) => ({ name, scope: scopeFor(policy, type) }));
+    .map(({ name, type }) => ({ name, scope: scopeFor(policy, type, params) }));
   const out: ExpressionWarning[] = [];
   for (const [index, validation] of objects(getPath(policy, 'spec', 'validations')).entries())
     for (const field of ['expression', 'messageExpression'] as const) {
