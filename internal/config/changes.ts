@@ -61,6 +61,7 @@ export const keyChanges: { readonly [P in KeyPath]: Change } = {
   'snapshots.s3SecretKey': ['server'],
   'audit.enabled': ['server'],
   'audit.policyFile': ['server'],
+  'audit.webhookConfigFile': ['server'],
   'audit.logDir': ['server'],
   'audit.maxAgeDays': ['server'],
   'audit.maxBackups': ['server'],

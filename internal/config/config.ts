@@ -61,6 +61,8 @@ export interface Config {
     readonly enabled: boolean;
     /** An audit.k8s.io/v1 Policy; without it the one that is built in. */
     readonly policyFile?: string;
+    /** A kubeconfig: where events are sent to. */
+    readonly webhookConfigFile?: string;
     readonly logDir: string;
     readonly maxAgeDays: number;
     readonly maxBackups: number;

@@ -421,6 +421,14 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     flag: 'audit-log-dir',
     role: 'server',
   }),
+  'audit.webhookConfigFile': row(value.path, undefined, {
+    about:
+      'A kubeconfig: events are also sent to its server, in batches of up to 400 or every 30 s, whether they are written or not.',
+    defaultText: 'nothing',
+    example: '/etc/appliance/audit-webhook.yaml',
+    flag: 'audit-webhook-config-file',
+    role: 'server',
+  }),
   'audit.maxAgeDays': row(value.count(0, 36_500), 30, {
     about: 'Days that files of the audit log are kept; 0: any time.',
     example: 90,

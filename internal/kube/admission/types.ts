@@ -21,8 +21,8 @@ export interface AdmissionRequest {
   readonly warnings: string[];
   /** CreateOptions, UpdateOptions… as an object, for webhooks and expressions. */
   readonly options?: JsonObject;
-  /** Notes something in the audit event of the request. */
-  annotate?(key: string, value: string): void;
+  /** Notes something in the audit event of the request; with `Request` only where the event has the request's object, too. */
+  annotate?(key: string, value: string, level?: 'Metadata' | 'Request'): void;
 }
 
 /** What plugins may read. Reads are of the newest state. */

@@ -86,8 +86,12 @@ class Webhooks {
     return this.#services.configurations(this.#plural).flatMap(hooksOf);
   }
 
-  /** Asks the webhook. Undefined when it is not concerned, or cannot be asked and may be left out. Throws StatusErrors, the refusal among them. */
-  async call(hook: Hook, request: AdmissionRequest, context: AdmissionContext): Promise<Called | undefined> {
+  /** Asks the webhook. Undefined when it is not concerned, `failed open` when it cannot be asked and may be left out. Throws StatusErrors, the refusal among them. */
+  async call(
+    hook: Hook,
+    request: AdmissionRequest,
+    context: AdmissionContext,
+  ): Promise<Called | 'failed open' | undefined> {
     const services = this.#services;
     const kind = await matchedKind(hook.match, request, services.equivalents(request.kind), context.reader);
     if (kind === undefined) return undefined;
@@ -111,7 +115,7 @@ class Webhooks {
       const review = { kind: 'AdmissionReview', apiVersion, request: { uid, ...body } };
       response = checkedResponse(await services.post(hook.clientConfig, review, hook.timeoutMs), uid, apiVersion);
     } catch (error) {
-      if (hook.ignoreFailures) return undefined;
+      if (hook.ignoreFailures) return 'failed open';
       throw internalError(
         `failed calling webhook ${JSON.stringify(hook.name)}: failed to call webhook: ${errorText(error)}`,
       );
@@ -212,18 +216,33 @@ export function mutatingWebhooks(services: AdmissionServices): AdmissionPlugin {
         if (!round.first && (left === undefined || !hook.again || jsonEqual(left, request.object))) continue;
         const called = await webhooks.call(hook, request, context);
         if (called === undefined) continue;
-        const changed = await patched(services, hook, request, called);
+        const changed = called !== 'failed open' && (await patched(services, hook, request, called));
         const [configuration, webhook] = [hook.key.slice(0, -hook.name.length - 1), hook.name];
+        const place = `round_${round.first ? 0 : 1}_index_${index}`;
         request.annotate?.(
-          `mutation.webhook.admission.k8s.io/round_${round.first ? 0 : 1}_index_${index}`,
+          `mutation.webhook.admission.k8s.io/${place}`,
           JSON.stringify({ configuration, webhook, mutated: changed }),
         );
+        if (called === 'failed open') {
+          request.annotate?.(`failed-open.mutating.webhook.admission.k8s.io/${place}`, webhook);
+          continue;
+        }
+        if (changed)
+          request.annotate?.(
+            `patch.webhook.admission.k8s.io/${place}`,
+            JSON.stringify({ configuration, webhook, patch: patchOf(called.response), patchType: 'JSONPatch' }),
+            'Request',
+          );
         // Plugins and webhooks before this one have not seen what it changed.
         if (changed && round.first) round.again = true;
         if (request.object !== undefined) seen.set(hook.key, cloneJson(request.object));
       }
     },
   };
+}
+
+function patchOf(response: JsonObject): unknown {
+  return JSON.parse(Buffer.from(String(response.patch), 'base64').toString('utf8'));
 }
 
 /** Puts the webhook's patch on the object. Whether anything changed. */
@@ -241,7 +260,7 @@ async function patched(
   if (object === undefined || request.object === undefined)
     throw fail(new Error('webhook returned a patch for a request without an object'));
   try {
-    const patch = JSON.parse(Buffer.from(response.patch, 'base64').toString('utf8')) as unknown;
+    const patch = patchOf(response);
     if (Array.isArray(patch) && patch.length === 0) return false;
     const result = applyJsonPatch(cloneJson(object), patch);
     const back = kind === request.kind ? result : await services.convert(kind, request.kind, result);
@@ -264,6 +283,12 @@ export function validatingWebhooks(services: AdmissionServices): AdmissionPlugin
       if (hooks.length === 0) return;
       // All are asked at once; the first refusal in their order is told.
       const results = await Promise.allSettled(hooks.map((hook) => webhooks.call(hook, request, context)));
+      for (const [index, result] of results.entries())
+        if (result.status === 'fulfilled' && result.value === 'failed open')
+          request.annotate?.(
+            `failed-open.validating.webhook.admission.k8s.io/round_0_index_${index}`,
+            hooks[index]!.name,
+          );
       for (const result of results) if (result.status === 'rejected') throw result.reason;
     },
   };

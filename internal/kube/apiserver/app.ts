@@ -235,7 +235,7 @@ export class ApiApp {
       headers: request.headers,
       body: () => (body ??= this.#body(request, env, kind, info, trail)),
       warnings: [],
-      ...(trail === undefined ? {} : { annotate: (key, value) => trail.annotate(key, value) }),
+      ...(trail === undefined ? {} : { annotate: (key, value, level) => trail.annotate(key, value, level) }),
     };
   }
 

@@ -45,7 +45,7 @@ export interface RequestContext {
   /** Texts for `Warning` headers of the answer. */
   readonly warnings: string[];
   /** Notes something in the audit event. */
-  readonly annotate?: (key: string, value: string) => void;
+  readonly annotate?: (key: string, value: string, level?: 'Metadata' | 'Request') => void;
 }
 
 /** Upstream's limit on a request body. */

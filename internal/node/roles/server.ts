@@ -3,9 +3,6 @@ import { readFileSync } from 'node:fs';
 import type { MonClient } from '../../ceph/client/api.ts';
 import { builtinKinds, builtinOpenApi, builtinSchemas } from '../../kube/api/builtin.ts';
 import { createApiServer } from '../../kube/apiserver/apiserver.ts';
-import { AuditLog } from '../../kube/apiserver/audit/log-system.ts';
-import { type AuditPolicy, parsePolicy, standardPolicy } from '../../kube/apiserver/audit/policy.ts';
-import { AppError, errorText } from '../../base/errors.ts';
 import { goArchitecture } from '../../kube/kubelet/pause/elf.ts';
 import { createKubeClient, type Transport } from '../../kube/client/client.ts';
 import { fenced } from '../../kube/client/leader-election.ts';
@@ -17,6 +14,7 @@ import { startAnnouncer } from '../discovery/mdns-system.ts';
 import { keepRoleLabels, roleLabels } from '../role-labels-client.ts';
 import type { RoleContext, RoleHandle } from '../role.ts';
 import { openControlStore } from './control-store.ts';
+import { startAudit } from './server-audit.ts';
 import { startJoining } from './server-join.ts';
 import { type ClientOf, operatorClient, startLeading } from './server-leader.ts';
 
@@ -41,7 +39,7 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
       });
   const control = await openControlStore(context);
   const { store } = control;
-  const audit = config.audit.enabled ? await startAudit(context) : undefined;
+  const audit = await startAudit(context);
   const api = await createApiServer({
     audit,
     store,
@@ -124,31 +122,7 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
       await api.close();
       await listener.close();
       await control.close();
-      await audit?.sink.close();
+      await audit?.close();
     },
   };
-}
-
-/** AppErrors AUDIT_POLICY for a policy that makes no sense, and AUDIT for a file or directory that cannot be used. */
-async function startAudit({ config, clock, log }: RoleContext): Promise<{ policy: AuditPolicy; sink: AuditLog }> {
-  const { policyFile, logDir, maxAgeDays, maxBackups, maxSizeMiB } = config.audit;
-  let text = standardPolicy;
-  const sink = new AuditLog({
-    file: `${logDir}/audit.log`,
-    maxAgeDays,
-    maxBackups,
-    maxBytes: maxSizeMiB * 2 ** 20,
-    clock,
-    log: log.with({ component: 'audit' }),
-  });
-  try {
-    if (policyFile !== undefined) text = readFileSync(policyFile, 'utf8');
-    await sink.start();
-  } catch (error) {
-    throw new AppError('AUDIT', `the audit log cannot begin: ${errorText(error)}`, {
-      hint: 'audit.policyFile has to be readable for everybody, audit.logDir a directory that is nobody else’s',
-      cause: error,
-    });
-  }
-  return { policy: parsePolicy(text), sink };
 }

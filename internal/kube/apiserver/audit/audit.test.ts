@@ -1,10 +1,12 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { silentLogger } from '../../../base/log.ts';
 import { systemClock } from '../../../base/system.ts';
 import type { UserInfo } from '../../auth/identity.ts';
+import type { JsonObject } from '../../machinery/json.ts';
 import { parseRequest } from '../request-info.ts';
 import { startTestServer, type TestServer } from '../testing.ts';
 import { AuditLog } from './log-system.ts';
@@ -258,6 +260,69 @@ rules:
       'pod-security.kubernetes.io/audit-violations': expect.stringContaining('restricted:latest'),
       'pod-security.kubernetes.io/enforce-policy': 'privileged:latest',
     });
+  });
+
+  test('which webhooks changed the object and how, and which were left out because they could not be asked', async () => {
+    const patch = [{ op: 'add', path: '/data/added', value: 'yes' }];
+    const serving = await server.pki.serving('localhost');
+    const webhook = createServer({ cert: serving.cert, key: serving.key }, (incoming, outgoing) => {
+      let text = '';
+      incoming.on('data', (piece) => {
+        text += String(piece);
+      });
+      incoming.on('end', () => {
+        const { uid } = (JSON.parse(text) as { request: { uid: string } }).request;
+        const change = { patchType: 'JSONPatch', patch: Buffer.from(JSON.stringify(patch)).toString('base64') };
+        const response = { uid, allowed: true, ...change };
+        outgoing.end(JSON.stringify({ apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response }));
+      });
+    });
+    await new Promise<void>((resolve) => webhook.listen(0, '127.0.0.1', resolve));
+    const hook = (name: string, port: number): JsonObject => ({
+      name,
+      admissionReviewVersions: ['v1'],
+      sideEffects: 'None',
+      failurePolicy: 'Ignore',
+      clientConfig: {
+        url: `https://localhost:${port}/`,
+        caBundle: Buffer.from(server.pki.serverCa.cert).toString('base64'),
+      },
+      rules: [{ operations: ['CREATE'], apiGroups: [''], apiVersions: ['v1'], resources: ['configmaps'] }],
+    });
+    const configurations = '/apis/admissionregistration.k8s.io/v1';
+    await server.call('POST', `${configurations}/mutatingwebhookconfigurations`, {
+      metadata: { name: 'conf' },
+      webhooks: [hook('works.example.com', (webhook.address() as { port: number }).port), hook('down.example.com', 1)],
+    });
+    await server.call('POST', `${configurations}/validatingwebhookconfigurations`, {
+      metadata: { name: 'conf' },
+      webhooks: [hook('gone.example.com', 1)],
+    });
+    let noted: Record<string, string> = {};
+    for (
+      let i = 0;
+      i < 100 && noted['failed-open.validating.webhook.admission.k8s.io/round_0_index_0'] === undefined;
+      i++
+    ) {
+      lines.length = 0;
+      await server.call('POST', `${path}?dryRun=All`, { metadata: { name: `changed-${i}` }, data: { a: 'b' } });
+      noted = events((one) => one.stage === 'ResponseComplete')[0].annotations;
+    }
+    webhook.close();
+    const of = (key: string): unknown => {
+      const text = noted[key];
+      return text?.startsWith('{') ? JSON.parse(text) : text;
+    };
+    const from = { configuration: 'conf', webhook: 'works.example.com' };
+    expect(of('mutation.webhook.admission.k8s.io/round_0_index_0')).toEqual({ ...from, mutated: true });
+    expect(of('patch.webhook.admission.k8s.io/round_0_index_0')).toEqual({ ...from, patch, patchType: 'JSONPatch' });
+    expect(of('mutation.webhook.admission.k8s.io/round_0_index_1')).toEqual({
+      configuration: 'conf',
+      webhook: 'down.example.com',
+      mutated: false,
+    });
+    expect(of('failed-open.mutating.webhook.admission.k8s.io/round_0_index_1')).toBe('down.example.com');
+    expect(of('failed-open.validating.webhook.admission.k8s.io/round_0_index_0')).toBe('gone.example.com');
   });
 
   test('over the network every answer has an Audit-Id, and an unknown user is recorded with 401', async () => {

@@ -66,8 +66,9 @@ export class AuditTrail {
     this.annotate('authorization.k8s.io/reason', reason);
   }
 
-  /** The first value of a key stays. */
-  annotate(key: string, value: string): void {
+  /** The first value of a key stays. `level`: below it the event does not have it. */
+  annotate(key: string, value: string, level: 'Metadata' | 'Request' = 'Metadata'): void {
+    if (level === 'Request' && !this.wantsRequest) return;
     if (!Object.hasOwn(this.#annotations, key)) this.#annotations[key] = value;
   }
 
