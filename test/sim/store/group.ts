@@ -131,7 +131,7 @@ export class SimulatedGroup {
       name,
       dir: `/${name}/store`,
       id: 0,
-      memberId: join?.memberId ?? 0n,
+      memberId: 0n,
       join,
       disk: memoryDisk({ random: this.#fork() }),
       platter: new PlatterFiles(),
@@ -267,7 +267,7 @@ export class SimulatedGroup {
         if (message !== 'store: a member that was added and never came is removed') return;
         const id = String(fields?.member);
         this.#letGo.add(id);
-        for (const one of this.members) if (one.memberId.toString(16) === id) one.leaving = true;
+        for (const one of this.members) if (one.id.toString(16) === id) one.leaving = true;
       },
       error: (message, fields) => {
         say(message, fields);

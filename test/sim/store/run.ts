@@ -24,6 +24,8 @@ export interface SimulationOptions {
   short?: boolean;
   /** As many members all the time, and writes that may be lost only where one is alone from the beginning to the end. */
   steady?: boolean;
+  /** Members that join start at once. */
+  prompt?: boolean;
 }
 
 export interface SimulationResult {
@@ -47,6 +49,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   const world = new World(random);
   const members = options.members ?? [1, 3, 3, 5][random.uint32() % 4]!;
   const weather = options.weather ?? forecast(world, options.steady ?? false);
+  const late = !options.steady && !options.prompt;
   const group = new SimulatedGroup(world, {
     segmentBytes: 8192,
     checkpointBytes: 6000,
@@ -55,15 +58,15 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     ...(!options.steady && {
       reserveBlock: world.pick([2, 20, 10_000]),
       unsynced: { volatileSyncMs: world.pick([50, 500]), deferredMs: world.pick([100, 1000, 60_000]) },
-      comeWithinMs: world.pick([1500, 60_000]),
     }),
+    ...(late && { comeWithinMs: world.pick([1500, 60_000]) }),
     timing: {
       ...timing,
       keepBytes: world.pick([500, 5000, 100_000]),
       ...(weather.maxMessageBytes !== undefined && { maxMessageBytes: weather.maxMessageBytes }),
     },
   });
-  const run = new Run(group, members, options.steady ?? false);
+  const run = new Run(group, members, options.steady ?? false, late);
   try {
     await run.story(weather, options.durationMs ?? (options.short ? 1500 : 12_000), options.short ?? false);
   } catch (error) {
@@ -97,6 +100,7 @@ export class Run {
     readonly group: SimulatedGroup,
     readonly size: number,
     readonly steady: boolean,
+    readonly late: boolean,
   ) {
     this.world = group.world;
     this.clients = new Clients(group, steady, steady ? size : 2);
@@ -477,7 +481,7 @@ export class Run {
     const inTime: Waiting = {
       settle: (promise) => Promise.race([promise, late]),
       pass: (ms) => Promise.race([world.sleep(ms), late]),
-      slow: true,
+      slow: this.late,
     };
     const change = async (): Promise<void> => {
       if (leaves) await this.#remove(leader.life.store, old, inTime);

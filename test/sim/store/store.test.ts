@@ -22,14 +22,22 @@ const regressions: { seed: number; was: string; options?: Partial<SimulationOpti
   { seed: 1193, was: 'a leader that had been replaced told that a renewed lease is gone', options: { steady: true } },
   { seed: 1260, was: 'a snapshot was sent in the term of the next leader', options: { steady: true } },
   { seed: 1401, was: 'a removed member got its vote back from a late request', options: { steady: true } },
-  { seed: 5545, was: 'power was lost while a state took the place of the old one, and the member did not start again' },
+  {
+    seed: 5545,
+    was: 'power was lost while a state took the place of the old one, and the member did not start again',
+    options: { prompt: true },
+  },
   {
     seed: 11000,
     was: 'members that knew only removed ones were expected to hear of their removal',
-    options: { short: false },
+    options: { short: false, prompt: true },
   },
-  { seed: 3886, was: 'a member that heard of its removal while members were compared was taken for a broken one' },
-  { seed: 15554, was: 'the last read was asked of a leader that had just been left' },
+  {
+    seed: 3886,
+    was: 'a member that heard of its removal while members were compared was taken for a broken one',
+    options: { prompt: true },
+  },
+  { seed: 15554, was: 'the last read was asked of a leader that had just been left', options: { prompt: true } },
 ];
 
 describe('store simulation', () => {
