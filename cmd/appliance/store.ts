@@ -131,7 +131,7 @@ async function withStore(command: Command, use: (store: Store, more: StoreUse) =
   try {
     store = await openExternalEtcd({ ...access, endpoints: config.datastore ?? own.endpoints });
   } catch (error) {
-    const code = errorCode(error);
+    const code = config.datastore === undefined ? errorCode(error) : undefined;
     if (code === 'EACCES')
       throw new AppError('ROOT', 'the store is root’s to look after', { hint: 'start it with sudo' });
     if (code === 'ENOENT')

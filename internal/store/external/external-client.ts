@@ -1,4 +1,4 @@
-import { AppError, errorText } from '../../base/errors.ts';
+import { AppError, errorCode, errorText } from '../../base/errors.ts';
 import { readFileSync } from 'node:fs';
 import type { Clock, Timer } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
@@ -79,9 +79,21 @@ export async function openExternalEtcd(options: ExternalEtcdOptions): Promise<St
   }
 }
 
+/** AppError with the system's code. */
+function readCertificate(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new AppError(errorCode(error) ?? 'DATASTORE', `${path}, which opens the etcd, cannot be read`, {
+      hint: 'The server reads it as the user appliance-server: chgrp appliance-server, and chmod g+r.',
+      cause: error,
+    });
+  }
+}
+
 function targets({ endpoints, tls }: ExternalEtcdOptions): GrpcTarget[] {
   const file = (path: string | undefined): string | undefined =>
-    path === undefined ? undefined : readFileSync(path, 'utf8');
+    path === undefined ? undefined : readCertificate(path);
   const secure = tls?.caFile !== undefined || tls?.certFile !== undefined;
   return endpoints
     .replace(/^etcd:\/\//, '')
