@@ -192,6 +192,12 @@ export function controllerObjects(): Desired[] {
             resources: ['*'],
             verbs: ['get', 'list', 'watch', 'create', 'update', 'patch', 'delete'],
           },
+          {
+            apiGroups: ['certificates.k8s.io'],
+            resources: ['signers'],
+            resourceNames: ['kubernetes.io/*'],
+            verbs: ['approve', 'sign'],
+          },
         ],
       },
     },

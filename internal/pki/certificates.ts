@@ -244,6 +244,105 @@ export async function signingRequestKey(bytes: Uint8Array): Promise<x509.PublicK
   }
 }
 
+/** What a signing request asks for. */
+export interface RequestedCertificate {
+  readonly commonName: string;
+  readonly organizations: readonly string[];
+  readonly dnsNames: readonly string[];
+  readonly ipAddresses: readonly string[];
+  /** Whether mail addresses or URIs are among its names. */
+  readonly otherNames: { readonly email: boolean; readonly uri: boolean };
+}
+
+/** RFC 5280, 4.2.1.6. */
+const subjectAltName = '2.5.29.17';
+
+function requestOf(pemText: string): x509.Pkcs10CertificateRequest {
+  return new x509.Pkcs10CertificateRequest(pemText);
+}
+
+function alternativeNames(request: x509.Pkcs10CertificateRequest): x509.JsonGeneralNames {
+  const extension = request.getExtension(subjectAltName);
+  return extension === null ? [] : new x509.SubjectAlternativeNameExtension(extension.rawData).names.toJSON();
+}
+
+/** Reads a signing request (PEM). Throws for what is none. */
+export function requestedCertificate(pemText: string): RequestedCertificate {
+  const request = requestOf(pemText);
+  const names = alternativeNames(request);
+  const of = (type: string): string[] => names.filter((one) => one.type === type).map((one) => String(one.value));
+  return {
+    commonName: request.subjectName.getField('CN')[0] ?? '',
+    organizations: request.subjectName.getField('O'),
+    dnsNames: of('dns'),
+    ipAddresses: of('ip'),
+    otherNames: { email: of('email').length > 0, uri: of('url').length > 0 },
+  };
+}
+
+/** Uses of a certificate in the words of certificates.k8s.io (RFC 5280, 4.2.1.3 and 4.2.1.12). */
+const keyUses: Readonly<Record<string, x509.KeyUsageFlags>> = {
+  signing: x509.KeyUsageFlags.digitalSignature,
+  'digital signature': x509.KeyUsageFlags.digitalSignature,
+  'content commitment': x509.KeyUsageFlags.nonRepudiation,
+  'key encipherment': x509.KeyUsageFlags.keyEncipherment,
+  'data encipherment': x509.KeyUsageFlags.dataEncipherment,
+  'key agreement': x509.KeyUsageFlags.keyAgreement,
+  'cert sign': x509.KeyUsageFlags.keyCertSign,
+  'crl sign': x509.KeyUsageFlags.cRLSign,
+  'encipher only': x509.KeyUsageFlags.encipherOnly,
+  'decipher only': x509.KeyUsageFlags.decipherOnly,
+};
+const extendedUses: Readonly<Record<string, string>> = {
+  any: '2.5.29.37.0',
+  'server auth': '1.3.6.1.5.5.7.3.1',
+  'client auth': '1.3.6.1.5.5.7.3.2',
+  'code signing': '1.3.6.1.5.5.7.3.3',
+  'email protection': '1.3.6.1.5.5.7.3.4',
+  's/mime': '1.3.6.1.5.5.7.3.4',
+  'ipsec end system': '1.3.6.1.5.5.7.3.5',
+  'ipsec tunnel': '1.3.6.1.5.5.7.3.6',
+  'ipsec user': '1.3.6.1.5.5.7.3.7',
+  timestamping: '1.3.6.1.5.5.7.3.8',
+  'ocsp signing': '1.3.6.1.5.5.7.3.9',
+  'microsoft sgc': '1.3.6.1.4.1.311.10.3.3',
+  'netscape sgc': '2.16.840.1.113730.4.1',
+};
+
+/** A certificate for what a signing request (PEM) asks, its names and its subject as they stand there, for `lifeMs` at most and no longer than the authority lives. */
+export async function signRequest(
+  authority: KeyPair,
+  pemText: string,
+  request: { readonly usages: readonly string[]; readonly lifeMs: number },
+  nowMs: number,
+  serial: Uint8Array,
+): Promise<string> {
+  const issuer = new x509.X509Certificate(authority.cert);
+  const asked = requestOf(pemText);
+  const names = alternativeNames(asked);
+  const flags = request.usages.reduce((all, usage) => all | (keyUses[usage] ?? 0), 0);
+  const extended = [...new Set(request.usages.flatMap((usage) => extendedUses[usage] ?? []))];
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: serialNumber(serial),
+    subject: asked.subjectName.toJSON(),
+    issuer: issuer.subjectName.toJSON(),
+    // Clocks that are a little behind.
+    notBefore: new Date(nowMs - 5 * 60_000),
+    notAfter: new Date(Math.min(nowMs + request.lifeMs, issuer.notAfter.getTime())),
+    publicKey: asked.publicKey,
+    signingKey: await importPrivateKey(authority.key),
+    signingAlgorithm: signAlgorithm,
+    extensions: [
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      ...(flags === 0 ? [] : [new x509.KeyUsagesExtension(flags, true)]),
+      ...(extended.length === 0 ? [] : [new x509.ExtendedKeyUsageExtension(extended)]),
+      await x509.AuthorityKeyIdentifierExtension.create(issuer),
+      ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : []),
+    ],
+  });
+  return `${certificate.toString('pem')}\n`;
+}
+
 /** Until when a certificate is valid, in milliseconds since the epoch. */
 export function certificateEnd(pem: string): number {
   return new x509.X509Certificate(pem).notAfter.getTime();

@@ -52,6 +52,7 @@ beforeAll(async () => {
   });
   const shared = { client, clock: systemClock, log: silentLogger, host: 'test' };
   const controllers = startControllers({
+    authorities: undefined,
     ...shared,
     kinds: builtinKinds,
     random: systemRandom,

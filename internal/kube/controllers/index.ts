@@ -5,6 +5,7 @@ import type { KindTable } from '../api/kinds.ts';
 import type { KubeClient } from '../client/api.ts';
 import { admissionPolicyStatusController } from './admission-policy-status.ts';
 import { bootstrapTokensController } from './bootstrap-tokens.ts';
+import { type Authorities, certificatesController } from './certificates.ts';
 import { clusterDnsController } from './cluster-dns.ts';
 import { runControllers } from './context.ts';
 import { daemonSetController } from './daemon-set.ts';
@@ -31,6 +32,8 @@ export function startControllers(options: {
   log: Logger;
   host: string;
   rootCa: string;
+  /** Sign CertificateSigningRequests; undefined where nobody does. */
+  authorities: Authorities | undefined;
   /** Of which every node gets a part. */
   podCIDR: string;
   /** Of the DNS server on every node; undefined where there is none. */
@@ -56,6 +59,7 @@ export function startControllers(options: {
       resourceQuotaController,
       bootstrapTokensController,
       serviceRangesController,
+      ...(options.authorities === undefined ? [] : [certificatesController(options.authorities)]),
     ],
     options,
   );

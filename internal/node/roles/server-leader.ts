@@ -11,6 +11,7 @@ import { startScheduler } from '../../kube/scheduler/scheduler.ts';
 import { controllersGroup, edgeObjects, storageObjects } from '../../operator/objects.ts';
 import { type Operator, startOperator } from '../../operator/operator.ts';
 import { edgeUserName } from '../../pki/leaves.ts';
+import { readAuthority } from '../../pki/server-pki-system.ts';
 import { monAddresses } from '../ceph-connect-client.ts';
 import type { RoleContext } from '../role.ts';
 import type { ControlStore } from './control-store.ts';
@@ -70,6 +71,7 @@ export async function startLeading(options: {
         log: log.with({ component: 'controllers' }),
         host: config.node.name,
         rootCa: pem('server-ca.crt'),
+        authorities: (name) => readAuthority(paths, name),
         podCIDR: config.cluster.podCIDR,
         dnsPort: config.ports.dns,
         provisioners: driver ? [csiProvisioner(rbdDriverName, driver.socket)] : [],

@@ -193,7 +193,14 @@ export class Cluster {
     const rootCa = pki.serverCa.cert;
     const running = workloads
       ? [
-          startControllers({ ...options, rootCa, podCIDR: '10.42.0.0/16', dnsPort: undefined, provisioners: [] }),
+          startControllers({
+            ...options,
+            authorities: undefined,
+            rootCa,
+            podCIDR: '10.42.0.0/16',
+            dnsPort: undefined,
+            provisioners: [],
+          }),
           startScheduler(shared),
         ]
       : [

@@ -63,6 +63,7 @@ export async function startCluster(
   const stopping = new AbortController();
   const common = { client, clock: systemClock, log: silentLogger, host: 'sim' };
   const controllers = startControllers({
+    authorities: undefined,
     ...common,
     kinds: builtinKinds,
     random: systemRandom,
