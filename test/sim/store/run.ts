@@ -1,12 +1,12 @@
 import { concatBytes, utf8Text } from '../../../internal/base/bytes.ts';
-import { AppError, errorCode, errorText } from '../../../internal/base/errors.ts';
+import { errorCode, errorText } from '../../../internal/base/errors.ts';
 import { seededRandom } from '../../../internal/base/random.ts';
 import type { Store } from '../../../internal/store/api.ts';
 import { prefixEnd } from '../../../internal/store/keys.ts';
-import { raftId } from '../../../internal/store/members.ts';
 import { bytes } from '../../../internal/store/testing.ts';
 import { calm, type Life, SimulatedGroup, type SimulatedMember, timing } from './group.ts';
 import { Clients } from './clients.ts';
+import { MemberChanges } from './member-changes.ts';
 import { History, type Operation, pairs, Violation } from './history.ts';
 import { Leases } from './leases.ts';
 import { forecast, nemesis, type Weather } from './weather.ts';
@@ -40,8 +40,6 @@ export interface SimulationResult {
 }
 
 const utf8 = bytes;
-/** A group does not grow beyond this. */
-const mostMembers = 5;
 
 /** One whole history under one seed. The same seed gives the same history, whatever the machine does. */
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
@@ -86,25 +84,24 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
 
 export class Run {
   readonly clients: Clients;
+  readonly changes: MemberChanges;
   /** Of histories that have ended. */
   readonly #before: Operation[] = [];
   readonly world: World;
   revision = 0;
-  #changing = false;
   #calm = false;
   #restartMs = 3000;
-  #names: number;
   #snapshot: { bytes: Uint8Array; revision: number } | undefined;
 
   constructor(
     readonly group: SimulatedGroup,
     readonly size: number,
     readonly steady: boolean,
-    readonly late: boolean,
+    late: boolean,
   ) {
     this.world = group.world;
     this.clients = new Clients(group, steady, steady ? size : 2);
-    this.#names = size;
+    this.changes = new MemberChanges(group, this.clients, size, late);
   }
 
   get operations(): readonly Operation[] {
@@ -156,12 +153,12 @@ export class Run {
   async #grow(names: readonly string[]): Promise<void> {
     const { group, world } = this;
     for (const name of names)
-      await this.#join(name, {
+      await this.changes.join(name, {
         settle: (promise) => this.#runUntilSettled(promise),
         pass: (ms) => world.run(world.now + ms),
       });
     const voters = (): number | undefined => group.leader?.life.store.membership.configuration.voters.length;
-    await this.#until(60_000, () => voters() === this.#present.length, 'the members get their votes');
+    await this.#until(60_000, () => voters() === this.changes.present.length, 'the members get their votes');
   }
 
   /** All but one are lost for good, at a moment at which that one has everything; it goes on alone, and others join again. */
@@ -170,7 +167,7 @@ export class Run {
     const ids = group.leader!.life.store.cluster.members().map(({ id }) => id);
     const left = world.pick(group.alive.filter(({ memberId }) => ids.includes(memberId)));
     group.say(`all but ${left.name} are lost`);
-    for (const member of this.#present) {
+    for (const member of this.changes.present) {
       group.crash(member);
       member.removed = member !== left;
     }
@@ -182,7 +179,7 @@ export class Run {
     if (group.violation !== undefined) return;
     this.#calm = false;
     this.clients.begin();
-    await this.#grow([`n${++this.#names}`, `n${++this.#names}`]);
+    await this.#grow([this.changes.newName(), this.changes.newName()]);
     await world.run(world.now + 1000, () => group.violation !== undefined);
   }
 
@@ -214,7 +211,7 @@ export class Run {
     }
     group.forgetTerms();
     const newest = Math.max(this.revision, this.clients.known);
-    const member = group.add(`n${++this.#names}`, undefined, bytes);
+    const member = group.add(this.changes.newName(), undefined, bytes);
     await this.#until(60_000, () => group.leader?.id === member.id, 'the restored member leads');
     if (group.violation !== undefined) return;
     const { store } = group.leader!.life;
@@ -243,7 +240,7 @@ export class Run {
     this.clients.leases = new Leases();
     this.#calm = false;
     this.clients.begin();
-    await this.#grow([`n${++this.#names}`, `n${++this.#names}`]);
+    await this.#grow([this.changes.newName(), this.changes.newName()]);
     await world.run(world.now + 1000, () => group.violation !== undefined);
   }
 
@@ -381,7 +378,7 @@ export class Run {
 
   partition(alone?: number): void {
     const { group, world } = this;
-    if (this.#present.length === 1) return;
+    if (this.changes.present.length === 1) return;
     const ids = group.members.map(({ id }) => id);
     const apart = new Set(alone !== undefined ? [alone] : ids.filter(() => world.chance(0.5)));
     group.parts = [apart, new Set(ids.filter((id) => !apart.has(id)))];
@@ -417,7 +414,7 @@ export class Run {
     const raft = this.group.leader?.life.log?.node.raft;
     // A change of the voters that is under way may need just this member, which was the only one.
     const voters = raft?.configurationIsCommitted ? raft.configuration.voters.length : 0;
-    if (member === undefined || voters < 3 || this.#changing || this.#damaged !== undefined) return;
+    if (member === undefined || voters < 3 || this.changes.running || this.changes.damaged !== undefined) return;
     const dir = `${member.dir}/journal`;
     void member.disk.list(dir).then(async (names) => {
       const segments = names.filter((name) => name.startsWith('seg-'));
@@ -429,10 +426,6 @@ export class Run {
       this.group.say(`${member.name}: a bit of ${path} is flipped at ${offset}`);
       this.restartLater(member, 'kill');
     });
-  }
-
-  get #damaged(): SimulatedMember | undefined {
-    return this.group.members.find(({ damaged, removed }) => damaged && !removed);
   }
 
   compact(): void {
@@ -456,82 +449,6 @@ export class Run {
       .catch(() => undefined);
   }
 
-  get #present(): SimulatedMember[] {
-    return this.group.members.filter(({ removed }) => !removed);
-  }
-
-  /** A member leaves for good, first one that refuses to start; a new one with an empty disk joins. */
-  changeMembers(how: 'replace' | 'shrink' | 'grow'): void {
-    const { group, world } = this;
-    const leader = group.leader;
-    if (leader === undefined || this.#changing) return;
-    const leaves = how !== 'grow';
-    if (leaves ? this.#present.length === 1 : this.#present.length >= mostMembers) return;
-    const damaged = this.#damaged;
-    // Who is left must be a majority.
-    if (leaves && damaged !== undefined && damaged.refused === undefined) return;
-    const old = damaged ?? world.pick(this.#present);
-    if (leaves && old === leader) return;
-    this.#changing = true;
-    this.clients.busy++;
-    const late = world.sleep(25_000).then(() => {
-      throw new AppError('LATE', 'not in time');
-    });
-    late.catch(() => undefined);
-    const inTime: Waiting = {
-      settle: (promise) => Promise.race([promise, late]),
-      pass: (ms) => Promise.race([world.sleep(ms), late]),
-      slow: this.late,
-    };
-    const change = async (): Promise<void> => {
-      if (leaves) await this.#remove(leader.life.store, old, inTime);
-      if (how !== 'shrink') await this.#join(`n${++this.#names}`, inTime);
-    };
-    change()
-      .catch((error: unknown) => group.say(`the members were not changed: ${errorText(error)}`))
-      .finally(() => {
-        this.#changing = false;
-        this.clients.busy--;
-      });
-  }
-
-  async #remove(store: Store, old: SimulatedMember, { settle }: Waiting): Promise<void> {
-    this.group.say(`${old.name} is removed`);
-    old.leaving = true;
-    await settle(store.cluster.removeMember(old.memberId));
-    old.removed = true;
-    if (this.world.chance(0.5)) this.group.kill(old);
-  }
-
-  async #join(name: string, { settle, pass, slow }: Waiting): Promise<void> {
-    const { group } = this;
-    const url = `https://${name}:2380`;
-    for (let attempt = 0; attempt < 100; attempt++) {
-      const store = group.leader?.life.store;
-      try {
-        if (store !== undefined) {
-          let member = store.cluster.members().find(({ peerUrls }) => peerUrls.includes(url));
-          const added = store.cluster.addMember([url], true);
-          if (member === undefined) {
-            const settled = added.then((made) => (member = made));
-            settled.catch(() => undefined);
-            await settle(settled);
-          } else added.catch(() => undefined);
-          if (member !== undefined) {
-            // A machine that takes its time, perhaps more than it is given.
-            if (slow && this.world.chance(0.3)) await pass(this.world.between(0, 6000));
-            group.add(name, { clusterId: store.cluster.clusterId, memberId: member.id }).id = raftId(member.id);
-            return;
-          }
-        }
-      } catch (error) {
-        if (errorCode(error) === undefined || errorCode(error) === 'LATE') throw error;
-      }
-      await pass(200);
-    }
-    throw new Violation(`${name} could not join`);
-  }
-
   async #runUntilSettled(promise: Promise<unknown>): Promise<void> {
     let settled = false;
     const mark = (): void => {
@@ -541,12 +458,4 @@ export class Run {
     await this.world.run(this.world.now + 30_000, () => settled || this.group.violation !== undefined);
     if (settled) await promise;
   }
-}
-
-/** How a change of the members waits. */
-interface Waiting {
-  settle(promise: Promise<unknown>): Promise<unknown>;
-  pass(ms: number): Promise<void>;
-  /** Machines that join may take longer to start than they are waited for. */
-  slow?: boolean;
 }

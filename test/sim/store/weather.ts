@@ -52,7 +52,7 @@ export const nemesis = {
   flipBit: (run: Run) => run.flipBit(),
   compact: (run: Run) => run.compact(),
   moveLeader: (run: Run) => run.moveLeader(),
-  replaceMember: (run: Run) => run.changeMembers('replace'),
-  shrink: (run: Run) => run.changeMembers('shrink'),
-  grow: (run: Run) => run.changeMembers('grow'),
+  replaceMember: (run: Run) => run.changes.change('replace'),
+  shrink: (run: Run) => run.changes.change('shrink'),
+  grow: (run: Run) => run.changes.change('grow'),
 };
