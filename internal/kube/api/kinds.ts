@@ -68,8 +68,8 @@ export interface Strategy {
   allowUnconditionalUpdate?: boolean;
   /** Changes an object at its first DELETE: finalizers that keep it until something is done. */
   prepareForDelete?(object: JsonObject, context: StrategyContext): void;
-  /** `Warning:` header texts for an object. */
-  warnings?(object: JsonObject): string[];
+  /** `Warning:` header texts for an object that is accepted; `old` is what it was before an update. */
+  warnings?(object: JsonObject, old: JsonObject | undefined): string[];
   /** Default grace period in seconds; undefined means the kind is deleted at once. Only pods have one. */
   gracePeriodSeconds?(object: JsonObject, requested: number | undefined): number | undefined;
 }
@@ -141,6 +141,8 @@ export interface KindInfo {
   };
   /** Set for the kinds of CustomResourceDefinitions. */
   custom?: CustomKind;
+  /** Told with every answer about the kind. */
+  deprecation?: string;
 }
 
 /** What a row must say; the rest has defaults. */

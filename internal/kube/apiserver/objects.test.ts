@@ -519,3 +519,18 @@ describe('eviction', () => {
     expect(dying.status.conditions.find((c: { type: string }) => c.type === 'DisruptionTarget').status).toBe('True');
   });
 });
+
+test('what is told about what is accepted comes as Warning headers: of old kinds with every answer, of objects when they are written', async () => {
+  const warningsOf = async (method: string, path: string, body?: unknown): Promise<string | null> =>
+    (await server.call(method, path, body)).headers.get('warning');
+  const endpoints = '299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"';
+  expect(await warningsOf('GET', '/api/v1/endpoints')).toBe(endpoints);
+  expect(await warningsOf('POST', '/api/v1/namespaces/default/endpoints', { metadata: { name: 'told' } })).toBe(
+    endpoints,
+  );
+  const spec = { externalName: 'a.b', ports: [{ port: 80 }] };
+  const service = { metadata: { name: 'told' }, spec };
+  const why = '299 - "spec.externalName is ignored when spec.type is not \\"ExternalName\\""';
+  expect(await warningsOf('POST', '/api/v1/namespaces/default/services?dryRun=All', service)).toBe(why);
+  expect(await warningsOf('GET', '/api/v1/services')).toBeNull();
+});

@@ -80,6 +80,7 @@ export async function serveResource(context: RequestContext, connect: Connect): 
       throw badRequest(`invalid name or namespace ${JSON.stringify(part)} in the path`);
   }
   if (info.subresource !== '') return serveSubresource(context, connect);
+  if (kind.deprecation !== undefined) context.warnings.push(kind.deprecation);
   if (kind.namespaced && info.namespace === '' && (info.name !== '' || info.verb === 'create'))
     throw failure(400, 'BadRequest', 'an empty namespace may not be set during creation');
   if (!kind.namespaced && info.namespace !== '' && kind.plural !== 'namespaces') throw pathNotFound();

@@ -181,7 +181,7 @@ export async function persistNew(context: RequestContext, object: JsonObject, dr
     { namespace: kind.namespaced ? namespace : undefined },
     { ...core.strategy, user: context.user },
   );
-  if (kind.strategy.warnings !== undefined) context.warnings.push(...kind.strategy.warnings(object));
+  if (kind.strategy.warnings !== undefined) context.warnings.push(...kind.strategy.warnings(object, undefined));
   await core.admission.validate({ ...request, name: String(metadataOf(object).name) });
   for (let attempt = 0; ; attempt++) {
     const finalName = String(metadataOf(object).name);
@@ -362,7 +362,8 @@ export async function update(context: RequestContext, parameters: WriteParameter
     });
     await core.admission.admit(request);
     beforeUpdate(kind, info.subresource, next, live, core.strategy);
-    if (attempt === 0 && kind.strategy.warnings !== undefined) context.warnings.push(...kind.strategy.warnings(next));
+    if (attempt === 0 && info.subresource === '' && kind.strategy.warnings !== undefined)
+      context.warnings.push(...kind.strategy.warnings(next, live));
     await core.admission.validate(request);
     if (change.track) trackUpdate(live, next, management(context, parameters));
     metadataOf(next).resourceVersion = metadataOf(live).resourceVersion;

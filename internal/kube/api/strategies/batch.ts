@@ -27,6 +27,7 @@ import {
   resourceQuotaUpdateErrors,
 } from '../validation/quota.ts';
 import { podTemplateObjectErrors, replicaStatusErrors, replicationControllerErrors } from '../validation/workloads.ts';
+import { templateWarnings } from '../warnings/objects.ts';
 
 /** How objects of batch and autoscaling, and quotas, templates and controllers of the core group come to be and change. */
 
@@ -61,6 +62,7 @@ export const jobStrategy: Strategy = {
   },
   validate: jobErrors,
   validateUpdate: jobUpdateErrors,
+  warnings: templateWarnings('spec.template'),
   subresources: { status: { validateUpdate: jobStatusErrors } },
 };
 
@@ -72,12 +74,14 @@ export const cronJobStrategy: Strategy = {
   },
   validate: cronJobErrors,
   validateUpdate: cronJobUpdateErrors,
+  warnings: templateWarnings('spec.jobTemplate.spec.template'),
 };
 
 export const podTemplateStrategy: Strategy = {
   defaults: podTemplateObjectDefaults,
   generation: true,
   validate: podTemplateObjectErrors,
+  warnings: templateWarnings('template', false),
 };
 
 export const replicationControllerStrategy: Strategy = {
@@ -87,6 +91,7 @@ export const replicationControllerStrategy: Strategy = {
     controller.status = { replicas: 0 };
   },
   validate: replicationControllerErrors,
+  warnings: templateWarnings('spec.template'),
   subresources: { status: { validateUpdate: replicaStatusErrors } },
 };
 

@@ -28,6 +28,8 @@ import { podErrors, podUpdateErrors } from '../validation/pod.ts';
 import { keepAllButResources, podResizeErrors } from '../validation/pod-resize.ts';
 import { serviceErrors, serviceStatusErrors, serviceUpdateErrors } from '../validation/service.ts';
 import { claimErrors, claimUpdateErrors, volumeErrors, volumeUpdateErrors } from '../validation/storage.ts';
+import { claimWarnings, serviceWarnings, volumeWarnings } from '../warnings/objects.ts';
+import { ownPodWarnings } from '../warnings/pod.ts';
 
 /** How objects of the core group come to be and change (pkg/registry/core/…/strategy.go). */
 function specOf(object: JsonObject): JsonObject {
@@ -128,6 +130,8 @@ export const podStrategy: Strategy = {
     },
   },
   gracePeriodSeconds: podGrace,
+  // Controllers write pods all the time, people only new ones.
+  warnings: (pod, old) => (old === undefined ? ownPodWarnings(pod) : []),
 };
 
 export const serviceStrategy: Strategy = {
@@ -148,6 +152,7 @@ export const serviceStrategy: Strategy = {
   validate: serviceErrors,
   validateUpdate: serviceUpdateErrors,
   subresources: { status: { validateUpdate: serviceStatusErrors } },
+  warnings: serviceWarnings,
 };
 
 export const claimStrategy: Strategy = {
@@ -157,6 +162,7 @@ export const claimStrategy: Strategy = {
   },
   validate: claimErrors,
   validateUpdate: claimUpdateErrors,
+  warnings: claimWarnings,
 };
 
 export const volumeStrategy: Strategy = {
@@ -169,6 +175,7 @@ export const volumeStrategy: Strategy = {
   },
   validate: volumeErrors,
   validateUpdate: volumeUpdateErrors,
+  warnings: volumeWarnings,
   subresources: {
     status: {
       prepareForUpdate(volume, old, context) {

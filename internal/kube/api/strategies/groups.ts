@@ -46,6 +46,7 @@ import {
   statefulSetStatusErrors,
   statefulSetUpdateErrors,
 } from '../validation/workloads.ts';
+import { templateWarnings } from '../warnings/objects.ts';
 
 /** How objects of the named groups come to be and change (pkg/registry/<group>/…/strategy.go). */
 function annotationsOf(object: JsonObject): unknown {
@@ -63,6 +64,7 @@ export const deploymentStrategy: Strategy = {
   },
   validate: deploymentErrors,
   validateUpdate: deploymentUpdateErrors,
+  warnings: templateWarnings('spec.template'),
   subresources: { status: { validateUpdate: deploymentStatusErrors } },
 };
 
@@ -74,6 +76,7 @@ export const replicaSetStrategy: Strategy = {
   },
   validate: replicaSetErrors,
   validateUpdate: replicaSetUpdateErrors,
+  warnings: templateWarnings('spec.template'),
   subresources: { status: { validateUpdate: replicaStatusErrors } },
 };
 
@@ -85,6 +88,7 @@ export const statefulSetStrategy: Strategy = {
   },
   validate: statefulSetErrors,
   validateUpdate: statefulSetUpdateErrors,
+  warnings: templateWarnings('spec.template', false),
   subresources: { status: { validateUpdate: statefulSetStatusErrors } },
 };
 
@@ -96,6 +100,7 @@ export const daemonSetStrategy: Strategy = {
   },
   validate: daemonSetErrors,
   validateUpdate: daemonSetUpdateErrors,
+  warnings: templateWarnings('spec.template', false),
   subresources: { status: { validateUpdate: daemonSetStatusErrors } },
 };
 
