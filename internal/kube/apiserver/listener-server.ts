@@ -287,12 +287,8 @@ function send(reply: Reply, outgoing: Outgoing, headOnly: boolean, http1: boolea
     for (const piece of reply.body) length += piece.length;
     headers['content-length'] = String(length);
     outgoing.writeHead(reply.status, headers);
-    if (!headOnly) {
-      const last = reply.body.length - 1;
-      for (let i = 0; i < last; i++) outgoing.write(reply.body[i]!);
-      if (last >= 0) outgoing.end(reply.body[last]);
-      else outgoing.end();
-    } else outgoing.end();
+    if (headOnly) outgoing.end();
+    else sendPieces(reply.body, outgoing);
     return;
   }
   if (http1) headers['transfer-encoding'] = 'chunked';
@@ -325,6 +321,19 @@ function send(reply: Reply, outgoing: Outgoing, headOnly: boolean, http1: boolea
     ended = true;
     stop();
   });
+}
+
+/** One after another: pieces that wait in a stream together are joined to one before they are sent, however large they are. */
+function sendPieces(pieces: readonly Uint8Array[], outgoing: Outgoing): void {
+  let next = 0;
+  const send = (): void => {
+    if (outgoing.destroyed) return;
+    const piece = pieces[next++];
+    if (piece === undefined) outgoing.end();
+    else if (next === pieces.length) outgoing.end(piece);
+    else outgoing.write(piece, send);
+  };
+  send();
 }
 
 async function upgrade(

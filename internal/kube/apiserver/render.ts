@@ -79,13 +79,22 @@ export class Chunks {
   #used = 0;
 
   add(piece: Uint8Array): void {
-    if (this.#used + piece.length > this.#current.length) {
-      if (this.#used > 0) this.chunks.push(this.#current.subarray(0, this.#used));
-      this.#current = Buffer.allocUnsafe(Math.max(chunkBytes, piece.length));
-      this.#used = 0;
-    }
+    this.#need(piece.length);
     this.#current.set(piece, this.#used);
     this.#used += piece.length;
+  }
+
+  /** The JSON of a record, as it is stored. */
+  addRecord(record: StoredRecord): void {
+    this.#need(record.jsonLength);
+    this.#used = record.copyTo(this.#current, this.#used);
+  }
+
+  #need(bytes: number): void {
+    if (this.#used + bytes <= this.#current.length) return;
+    if (this.#used > 0) this.chunks.push(this.#current.subarray(0, this.#used));
+    this.#current = Buffer.allocUnsafe(Math.max(chunkBytes, bytes));
+    this.#used = 0;
   }
 
   finish(): Uint8Array[] {
@@ -123,7 +132,9 @@ export function listReply(
     );
     for (let i = 0; i < records.length; i++) {
       if (i > 0) chunks.add(comma);
-      for (const piece of recordPieces(registry, kind, records[i]!.record)) chunks.add(piece);
+      const { record } = records[i]!;
+      if (registry.conversions.isNative(kind, record)) chunks.addRecord(record);
+      else for (const piece of recordPieces(registry, kind, record)) chunks.add(piece);
     }
     chunks.add(listEnd);
     return reply(chunks.finish(), form, 200, warnings);

@@ -80,7 +80,11 @@ describe('record', () => {
     expect(record.object()).toEqual({ ...object, metadata: { ...object.metadata, resourceVersion: '42' } });
     const spliced = Buffer.concat(record.pieces(7)).toString();
     expect(JSON.parse(spliced)).toEqual({ ...object, metadata: { ...object.metadata, resourceVersion: '7' } });
-    expect(record.jsonLength).toBe(Buffer.concat(record.pieces()).length);
+    const whole = Buffer.concat(record.pieces());
+    expect(record.jsonLength).toBe(whole.length);
+    const target = Buffer.alloc(whole.length + 9, '.');
+    expect(record.copyTo(target, 5)).toBe(whole.length + 5);
+    expect(target.toString()).toBe(`.....${whole.toString()}....`);
   });
 
   test('what is no record is refused', () => {
