@@ -27,9 +27,10 @@ function freePort(): number {
   return port;
 }
 
-async function contextOf(ports: { etcd: number; etcdPeer: number }): Promise<RoleContext> {
+async function contextOf(ports: { etcd: number; etcdPeer: number }, ...more: string[]): Promise<RoleContext> {
   const config = standardConfig(
     [
+      ...more,
       `dataDir: ${directory}/data`,
       `runDir: ${directory}/run`,
       'mdns: false',
@@ -133,3 +134,18 @@ test.each(['EIO', 'ENOSPC'])(
     await again.close();
   },
 );
+
+test('a certificate for a real etcd that cannot be read is named, with who has to be able to', async () => {
+  const key = `${directory}/none.key`;
+  const context = await contextOf(
+    { etcd: freePort(), etcdPeer: freePort() },
+    'datastore: etcd://127.0.0.1:1',
+    `datastoreTls: {caFile: ${directory}/ca.crt, certFile: ${directory}/client.crt, keyFile: ${key}}`,
+  );
+  for (const name of ['ca.crt', 'client.crt']) writeFileSync(`${directory}/${name}`, '');
+  await expect(openControlStore(context)).rejects.toMatchObject({
+    code: 'ENOENT',
+    message: `${key}, which opens the etcd, cannot be read`,
+    hint: expect.stringContaining('appliance-server'),
+  });
+});
