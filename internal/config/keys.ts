@@ -540,7 +540,7 @@ export function osdPlace(osd: Partial<value.OsdEntry>): string {
 function osdConfigs(given: readonly value.OsdEntry[] | undefined, { get, facts }: DefaultContext): OsdConfig[] {
   if (!get('roles').includes('osd')) return [];
   // Copies on other OSDs of one machine are for a cluster of one machine; who joins brings one.
-  const remote = !get('roles').includes('mon');
+  const remote = !get('roles').includes('mon') || facts.joined !== undefined || facts.joining === true;
   const entries: readonly value.OsdEntry[] =
     given ??
     (remote

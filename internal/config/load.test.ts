@@ -73,7 +73,7 @@ describe('config', () => {
     ['roles: [server, mgr, osd]', 'appliance.yaml:1:22: roles[2]: expected mon beside osd'],
     [
       `roles:\n- agent\n- mon\nserver: https://10.0.0.5:6443\ntoken: ${agentToken}`,
-      'appliance.yaml:3:3: roles[1]: expected no mon on a node that joins a cluster: the machine that made it has the one mon; server, agent and osd may join',
+      'appliance.yaml:5:1: token: this token lets a machine join as an agent, not as a mon; expected one of `appliance token create --role server`, because roles has mon',
     ],
     [
       `roles: [agent, mon, mgr]\ntoken: ${agentToken}`,
@@ -136,11 +136,10 @@ describe('config', () => {
     });
 
     test.each<[Partial<MachineFacts>]>([[{ joined }], [{ joining: true }]])(
-      '%j: a mon or mgr is refused, with its place',
+      '%j: a mgr is refused, with its place; a mon may join',
       (more) => {
         expect(problems('roles: [server, mon, mgr]', more).split('\n')).toEqual([
-          'appliance.yaml:1:17: roles[1]: expected no mon on a node that joins a cluster: the machine that made it has the one mon; server, agent and osd may join',
-          'appliance.yaml:1:22: roles[2]: expected no mgr on a node that joins a cluster: the machine that made it has the one mgr; server, agent and osd may join',
+          'appliance.yaml:1:22: roles[2]: expected no mgr on a node that joins a cluster: the machine that made it has the one mgr; server, agent, mon and osd may join',
         ]);
       },
     );

@@ -19,10 +19,9 @@ const companions: readonly { role: RoleName; needs: RoleName }[] = [
 ];
 
 /**
- * Roles that exclude being a node that joins, and with that every role that it has of its cluster: this version has one mon and one mgr, on the machine that made
- * the cluster. A second mon would be a second, empty storage under the same name.
+ * Roles that exclude being a node that joins, and with that every role that it has of its cluster: this version has one mgr, on the machine that made the cluster.
  */
-const ofTheFirst: readonly RoleName[] = ['mon', 'mgr'];
+const ofTheFirst: readonly RoleName[] = ['mgr'];
 
 /** A token that opens the cluster's keys, in K3s' form (`internal/pki/token.ts`). */
 const serverToken = /^K10[0-9a-f]{64}::server:/;
@@ -69,7 +68,7 @@ export const rules: readonly Rule[] = [
           if (isSet('roles') && ofTheFirst.includes(role))
             problem(
               'roles',
-              `expected no ${role} on a node that joins a cluster: the machine that made it has the one ${role}; server, agent and osd may join`,
+              `expected no ${role} on a node that joins a cluster: the machine that made it has the one ${role}; server, agent, mon and osd may join`,
               index,
             );
           return;
@@ -91,11 +90,14 @@ export const rules: readonly Rule[] = [
       if (facts.joined || server === undefined) return;
       if (token === undefined)
         problem('server', 'expected a token beside it, or a node that has joined: `appliance join <token>` does that');
-      else if (isSet('roles') && roles.includes('server') && !serverToken.test(token))
-        problem(
-          'token',
-          'this token lets a machine join as an agent, not as a server; expected one of `appliance token create --role server`, because roles has server',
-        );
+      else if (isSet('roles') && !serverToken.test(token)) {
+        const role = (['server', 'mon'] as const).find((one) => roles.includes(one));
+        if (role !== undefined)
+          problem(
+            'token',
+            `this token lets a machine join as an agent, not as a ${role}; expected one of \`appliance token create --role server\`, because roles has ${role}`,
+          );
+      }
     },
   },
   ...keyPaths.flatMap((path): Rule[] => {
@@ -241,8 +243,9 @@ export const rules: readonly Rule[] = [
   },
   {
     reads: ['roles', 'storage.osd', 'storage.replication'],
-    check: ({ roles, storage: { osd, replication } }, problem) => {
+    check: ({ roles, storage: { osd, replication } }, problem, { facts }) => {
       // Who joins does not know how many the others have.
+      if (facts.joined !== undefined || facts.joining === true) return;
       if (roles.includes('osd') && roles.includes('mon') && osd.length > 0 && replication > osd.length)
         problem(
           'storage.replication',

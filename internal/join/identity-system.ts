@@ -142,12 +142,19 @@ export function knownServers(config: Config, paths: Paths): string[] {
   return [...new Set([...readServers(paths), ...named])];
 }
 
+/** Writes where the mons are for storage clients and daemons of this node; true when it was something else before. */
+export function writeCephConf(paths: Paths, access: Pick<CephAccess, 'fsid' | 'monHosts'>): boolean {
+  const conf = renderCephConf({ fsid: access.fsid, monHosts: access.monHosts, keyrings: `${paths.ceph}/keyrings` });
+  if (readFileIfThere(paths.cephConf) === conf) return false;
+  writeFileAtomic(paths.cephConf, conf, 0o644);
+  return true;
+}
+
 /** Writes what storage clients and OSDs of this node need: ceph.conf, and the key that asks for OSD ids (0600). */
 export function writeCephAccess(paths: Paths, access: CephAccess): void {
   makeDirectory(paths.ceph, 0o711);
   makeDirectory(`${paths.ceph}/keyrings`);
-  const conf = renderCephConf({ fsid: access.fsid, monHosts: access.monHosts, keyrings: `${paths.ceph}/keyrings` });
-  if (readFileIfThere(paths.cephConf) !== conf) writeFileAtomic(paths.cephConf, conf, 0o644);
+  writeCephConf(paths, access);
   const entity = 'client.bootstrap-osd';
   const key = parseCryptoKey(access.bootstrapOsdKey);
   const keyring = formatKeyring(new Map([[entity, { key, caps: {} }]]));

@@ -20,6 +20,7 @@ import { seal } from '../pki/sealed.ts';
 import { type ClusterFacts, type ClusterInfo, k3sConfig } from './cluster-info.ts';
 import { Credentials, parseBasic, type Principal } from './credentials.ts';
 import { claimRefusal, type NodeClaim } from './node-claims.ts';
+import { encodeMonBundle, type MonBundle } from './mon-bundle.ts';
 import { RateLimit } from './rate-limit.ts';
 import { encodeServerBundle, type ServerBundle } from './server-bundle.ts';
 import type { JoiningMember } from '../store/joining-member.ts';
@@ -54,6 +55,8 @@ export interface JoinServiceOptions {
   readonly ceph: (() => Promise<CephAccess>) | undefined;
   /** Makes a machine one more server of this cluster: what it needs for that. Throws StatusError. */
   readonly admitServer: (server: JoiningMember) => Promise<ServerBundle>;
+  /** Makes a machine's mon one of the cluster: what it needs for that; undefined where there is no storage. Throws StatusError. */
+  readonly admitMon: ((mon: JoiningMon) => Promise<MonBundle>) | undefined;
   readonly staticSecrets: () => readonly string[];
   /** Addresses of this server's machine: no node gets a certificate for them but its own. */
   readonly ownAddresses: () => readonly string[];
@@ -62,6 +65,17 @@ export interface JoinServiceOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+}
+
+/** A machine that asks to be a mon. */
+export interface JoiningMon {
+  readonly node: string;
+  /** `v2:10.0.0.2:3300/0`. */
+  readonly addr: string;
+  /** `https://10.0.0.2:3301`. */
+  readonly peerUrl: string;
+  /** The member that its store belongs to, when it has one already. */
+  readonly member: bigint | undefined;
 }
 
 /** How an OSD of a joined node comes into the cluster. */
@@ -91,6 +105,8 @@ const nodePattern = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9
 const passwordPattern = /^[!-~]{8,128}$/;
 /** What a joining server tells of its store. */
 export const peerUrlHeader = 'appliance-peer-url';
+/** Where a joining mon will be reached. */
+export const monAddressHeader = 'appliance-mon-address';
 export const memberHeader = 'appliance-store-member';
 /** What it wants of the cluster: a store that servers keep themselves (`own`) or a real etcd (`etcd`), and storage for its disks. */
 export const datastoreHeader = 'appliance-datastore';
@@ -127,6 +143,15 @@ export function serverHeaders(headers: Headers): Omit<JoiningMember, 'node'> {
   if (member !== null && !/^[0-9a-f]{1,14}$/.test(member))
     throw badRequest(`${memberHeader}: expected the id of a member`);
   return { peerUrl, member: member === null ? undefined : BigInt(`0x${member}`) };
+}
+
+/** Where a joining mon will be reached. Throws 400. */
+function monHeaders(headers: Headers): Omit<JoiningMon, 'node'> {
+  const addr = headers.get(monAddressHeader) ?? '';
+  const match = /^v2:(\d+\.\d+\.\d+\.\d+):(\d{1,5})\/0$/.exec(addr);
+  if (!match || !isIPv4(match[1]!) || Number(match[2]) > 65_535)
+    throw badRequest(`${monAddressHeader}: expected v2:address:port/0, where this mon is reached`);
+  return { addr, ...serverHeaders(headers) };
 }
 
 /** Refuses a server that could not start here, before it is anything in the cluster: nothing would take that back. Throws 409. */
@@ -252,6 +277,28 @@ export function createJoinService(
         const bundle = await options.admitServer({ node: name, ...store });
         log.warn('gives the keys of the cluster to a joining server', { node: name, from: request.remote });
         return text(await seal(who.secret, encodeServerBundle(bundle), random));
+      },
+    },
+    '/v1-appliance/mon-bootstrap': {
+      access: 'server',
+      methods: ['GET'],
+      handle: async ({ request, who }) => {
+        if (who.kind !== 'token') throw failure(403, 'Forbidden', 'a token of user server is needed', {});
+        const { name, password } = nodeHeaders(request.headers);
+        const mon = monHeaders(request.headers);
+        if (!options.admitMon)
+          throw failure(
+            409,
+            'Conflict',
+            'the cluster has no storage that a mon could be part of: leave the role mon away',
+            {},
+          );
+        // Nothing is signed for its addresses here.
+        await checkClaim({ name, addresses: [] });
+        await credentials.admitNode(who, name, password);
+        const bundle = await options.admitMon({ node: name, ...mon });
+        log.warn('gives the keys of the storage to a joining mon', { node: name, from: request.remote });
+        return text(await seal(who.secret, encodeMonBundle(bundle), random));
       },
     },
     '/v1-appliance/client-edge.crt': certificate((call) => nodeCertificate(call, 'edge')),

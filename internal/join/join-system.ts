@@ -18,6 +18,7 @@ import {
   writeServers,
 } from './identity-system.ts';
 import { findAuthority, ServerClient, serverAddressOf } from './join-client.ts';
+import { requestMonBundle, takeMonBundle } from './join-mon-system.ts';
 import { requestServerBundle, stageServer, takeStagedServer } from './join-server-system.ts';
 
 /** A clock that differs more from the server's does not join: certificates, tickets and leases would fail later, and nobody would know why. */
@@ -68,6 +69,11 @@ export async function joinCluster(
   const paths = nodePaths(before.dataDir, before.runDir);
   checkFree(paths, before.dataDir);
   const asServer = before.roles.includes('server');
+  const asMon = before.roles.includes('mon');
+  if (asMon && !asServer && token.user !== 'server')
+    throw new AppError('TOKEN', 'this token lets a machine join without a mon: a mon has all keys of the storage', {
+      hint: '`appliance token create --role server` on a server makes one that does',
+    });
   if (asServer && token.user !== 'server')
     throw new AppError('TOKEN', 'this token lets a machine join as an agent, not as a server', {
       hint: '`appliance token create --role server` on a server makes one that does',
@@ -119,6 +125,21 @@ export async function joinCluster(
   makeDirectory(paths.dataDir, 0o711);
   makeDirectory(paths.identity, 0o711);
   const self = { name: config.node.name, password: ensureNodePassword(paths, random), addresses: [config.node.ip] };
+  /** Who this machine's mon is, before it is anything else: a cluster without storage refuses it. */
+  const joinMons = async (): Promise<Pick<JoinedCluster, 'ceph'>> => {
+    if (!asMon) return {};
+    const bundle = await requestMonBundle(
+      byToken,
+      token.secret,
+      self,
+      { port: config.ports.mon, peerPort: config.ports.monPeer },
+      paths,
+    );
+    const aside = await takeMonBundle(paths, bundle, clock.now());
+    step(`${config.node.name} is to be mon.${bundle.self.name}`);
+    if (aside !== undefined) step(`the store of an earlier mon is put aside: ${aside}`);
+    return { ceph: { fsid: bundle.fsid, monHosts: bundle.monHosts } };
+  };
   if (asServer) {
     if (config.ports.api !== info.ports.api)
       throw new AppError('CONFIG', `ports.api: expected ${info.ports.api}, as at the cluster's servers`, {
@@ -134,7 +155,11 @@ export async function joinCluster(
     stageServer(paths, bundle);
     writeServers(paths, [...found, ...info.servers]);
     const { ceph } = bundle;
-    const record = ceph ? { ...joined, ceph: { fsid: ceph.fsid, monHosts: ceph.monHosts } } : joined;
+    const record = {
+      ...joined,
+      ...(ceph && { ceph: { fsid: ceph.fsid, monHosts: ceph.monHosts } }),
+      ...(await joinMons()),
+    };
     writeRecord(paths, record);
     await takeStagedServer(paths, clock.now());
     return { config, joined: record, server };
@@ -152,7 +177,11 @@ export async function joinCluster(
   for (const [name, pair] of pairs) writePair(paths.identity, name, pair);
   writeServers(paths, [...found, ...info.servers]);
   if (ceph) writeCephAccess(paths, ceph);
-  const record: JoinedCluster = ceph ? { ...joined, ceph: { fsid: ceph.fsid, monHosts: ceph.monHosts } } : joined;
+  const record: JoinedCluster = {
+    ...joined,
+    ...(ceph && { ceph: { fsid: ceph.fsid, monHosts: ceph.monHosts } }),
+    ...(await joinMons()),
+  };
   // Last: from now on this machine is a node of that cluster.
   writeRecord(paths, record);
   return { config, joined: record, server };

@@ -17,8 +17,9 @@ import { serverFileNames } from '../pki/server-pki-system.ts';
 import { caHash, type JoinToken } from '../pki/token.ts';
 import { clusterFacts } from './cluster-info.ts';
 import { fetchAuthority, findAuthority, ServerClient } from './join-client.ts';
-import { createJoinService, nodeHeaders } from './join-service.ts';
+import { createJoinService, type JoiningMon, nodeHeaders } from './join-service.ts';
 import { RateLimit } from './rate-limit.ts';
+import { decodeMonBundle, type MonBundle } from './mon-bundle.ts';
 import { decodeServerBundle, type ServerBundle } from './server-bundle.ts';
 import type { JoiningMember } from '../store/joining-member.ts';
 import {
@@ -51,6 +52,14 @@ const config = effectiveConfig('tlsSans: [api.example.com, 203.0.113.7]', 'test'
 });
 let staticSecret: string | undefined;
 const admitted: JoiningMember[] = [];
+const admittedMons: JoiningMon[] = [];
+const monBundle: MonBundle = {
+  format: 1,
+  fsid: '1f6f2a3c-7d57-4d0b-9f0e-3a8b1c2d4e5f',
+  monHosts: ['[v2:10.0.0.1:3300]'],
+  self: { name: 'b', cluster: 'c1', member: 'd2' },
+  keys: { 'mon.': 'bW9u', 'client.admin': 'YWRt', 'client.bootstrap-osd': 'Ym9vdA==' },
+};
 const bundle: ServerBundle = {
   format: 1,
   files: Object.fromEntries(serverFileNames.map((name) => [name, `the key: ${name}`])),
@@ -86,6 +95,10 @@ beforeEach(() => {
       admitted.push(joining);
       return bundle;
     },
+    admitMon: async (joining) => {
+      admittedMons.push(joining);
+      return monBundle;
+    },
     staticSecrets: () => (staticSecret === undefined ? [] : [staticSecret]),
     ownAddresses: () => ['10.0.0.1'],
     serverSans: () => serverSans(config, ['10.0.0.1']),
@@ -112,6 +125,7 @@ interface Ask {
   password?: string;
   ip?: string;
   peerUrl?: string;
+  monAddress?: string;
   member?: string;
   datastore?: string;
   certificate?: UserInfo;
@@ -127,6 +141,7 @@ async function ask(path: string, given: Ask = {}): Promise<{ status: number; tex
   if (given.password !== undefined) headers.set('k3s-node-password', given.password);
   if (given.ip !== undefined) headers.set('k3s-node-ip', given.ip);
   if (given.peerUrl !== undefined) headers.set('appliance-peer-url', given.peerUrl);
+  if (given.monAddress !== undefined) headers.set('appliance-mon-address', given.monAddress);
   if (given.member !== undefined) headers.set('appliance-store-member', given.member);
   if (given.datastore !== undefined) headers.set('appliance-datastore', given.datastore);
   const response = await service({
@@ -357,6 +372,29 @@ describe('join endpoints', () => {
       { node: 'server-2', peerUrl: second.peerUrl, member: undefined },
       { node: 'server-2', peerUrl: second.peerUrl, member: 0xd2n },
     ]);
+  });
+
+  test('the keys of the storage are for tokens of servers, sealed under them', async () => {
+    const mon = {
+      node: 'mon-2',
+      password: 'password-m',
+      monAddress: 'v2:10.0.0.2:3300/0',
+      peerUrl: 'https://10.0.0.2:3301',
+    };
+    const path = '/v1-appliance/mon-bootstrap';
+    expect((await ask(path, { secret: await tokenFor(), ...mon })).status).toBe(403);
+    expect((await ask(path, { certificate: nodeUser('mon-2'), ...mon })).status).toBe(403);
+    const secret = await tokenFor({ user: 'server' });
+    const asServer = { user: 'server', secret, ...mon };
+    for (const monAddress of ['', 'v1:10.0.0.2:3300/0', 'v2:10.0.0.2/0', 'v2:1.2.3.4:99999/0', 'v2:10.0.0.2:3300/7'])
+      expect((await ask(path, { ...asServer, monAddress })).status, monAddress).toBe(400);
+    expect((await ask(path, { ...asServer, peerUrl: 'http://10.0.0.2:3301' })).status).toBe(400);
+    expect(admittedMons).toEqual([]);
+    const answer = await ask(path, asServer);
+    expect(answer.status, answer.text).toBe(200);
+    expect(answer.text).not.toContain('bW9u');
+    expect(decodeMonBundle(await unseal(secret, answer.text))).toEqual(monBundle);
+    expect(admittedMons).toEqual([{ node: 'mon-2', addr: mon.monAddress, peerUrl: mon.peerUrl, member: undefined }]);
   });
 
   test('names and addresses of API servers and of other nodes are not for nodes, and a refused one keeps nothing', async () => {

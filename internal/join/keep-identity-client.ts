@@ -5,8 +5,16 @@ import type { Config } from '../config/config.ts';
 import { effectiveConfigFile, type Paths } from '../config/paths.ts';
 import type { RoleContext } from '../node/role.ts';
 import { keepCertificates } from '../pki/keep-certificates.ts';
-import { publishKubeconfig } from '../pki/server-pki-system.ts';
-import { ownClient, readServers, rememberServers, renewIdentity, writeServers } from './identity-system.ts';
+import { ensureNodePassword, publishKubeconfig } from '../pki/server-pki-system.ts';
+import {
+  ownClient,
+  readServers,
+  rememberServers,
+  renewIdentity,
+  requestCeph,
+  writeCephConf,
+  writeServers,
+} from './identity-system.ts';
 import { z } from 'zod';
 import type { EndpointSlice } from '../kube/api/types.ts';
 import type { KubeObject } from '../kube/client/api.ts';
@@ -18,6 +26,7 @@ import { serverAddress, serverAddresses } from './cluster-info.ts';
 /** The list of servers is asked for so often; a node that misses a change still has the others. */
 const serversMs = 300_000;
 const kubeconfigMs = 60_000;
+const monsMs = 60_000;
 
 /** Keeps what a node knows of itself and its cluster fresh while it runs: its certificates, and where the servers are. Ends when `stopping` aborts. */
 export async function keepIdentity(
@@ -44,7 +53,7 @@ export async function keepIdentity(
     }),
   ];
   loops.push(config.roles.includes('server') ? keepKubeconfig(context, stopping) : keepServers(context, options));
-  loops.push(followServers(context, stopping));
+  loops.push(followServers(context, stopping), keepMons(context, stopping));
   await Promise.all(loops);
 }
 
@@ -84,6 +93,22 @@ async function followServers({ clock, config, log, paths }: RoleContext, stoppin
   };
   slices.handle({ onAdd: changed, onUpdate: changed });
   await slices.run(stopping);
+}
+
+/** Follows which mons there are, for whoever starts from ceph.conf; who is connected hears of it from the mons. */
+async function keepMons({ clock, config, log, paths, random }: RoleContext, stopping: AbortSignal): Promise<void> {
+  while (!stopping.aborted) {
+    await sleep(clock, monsMs, stopping);
+    if (stopping.aborted || readFileIfThere(paths.cephConf) === undefined) continue;
+    try {
+      const self = { name: config.node.name, password: ensureNodePassword(paths, random) };
+      const access = await requestCeph(ownClient(config, paths, clock, random), self);
+      if (access && writeCephConf(paths, access))
+        log.info('ceph.conf names other mons', { mons: access.monHosts.join() });
+    } catch (error) {
+      log.debug('the list of mons is the old one', { error: errorText(error) });
+    }
+  }
 }
 
 async function keepServers(

@@ -4,7 +4,7 @@ import type { Random } from '../base/random.ts';
 import { uuid } from '../base/random.ts';
 import { formatKeyring } from '../ceph/auth/keyring.ts';
 import { newCryptoKey } from '../ceph/auth/crypto.ts';
-import { renderCephConf } from '../ceph/client/ceph-conf.ts';
+import { confMonHosts, renderCephConf } from '../ceph/client/ceph-conf.ts';
 import { knownFsid } from '../ceph/client/ceph-conf-system.ts';
 import { ensurePeerCertificate } from '../ceph/mon/peer-certificate-system.ts';
 import type { Config } from '../config/config.ts';
@@ -33,11 +33,10 @@ function entities(config: Config): Record<string, Record<string, string>> {
 }
 
 /**
- * Writes ceph.conf and a keyring (0600) for every entity that has none yet, below `paths.ceph`. The mon imports the keyrings when it makes its
+ * Writes ceph.conf and a keyring (0600) for every entity that has none yet, below `paths.ceph`, on the machine whose mon makes the cluster. The mon imports the keyrings when it makes its
  * store; later ones are made by `ceph auth`.
  */
 export async function ensureCephFiles(config: Config, paths: Paths, clock: Clock, random: Random): Promise<void> {
-  if (!config.roles.includes('mon')) return;
   makeDirectory(paths.ceph, 0o711);
   makeDirectory(`${paths.ceph}/keyrings`);
   const fsid = knownFsid(paths) ?? uuid(random);
@@ -47,9 +46,12 @@ export async function ensureCephFiles(config: Config, paths: Paths, clock: Clock
     const key = newCryptoKey(clock.now(), random);
     writeFileAtomic(path, formatKeyring(new Map([[entity, { key, caps }]])), 0o600);
   }
+  // The others are kept: which mons there are changes while the node runs (`join/keep-identity-client.ts`).
+  const own = `[v2:${config.node.ip}:${config.ports.mon}]`;
+  const known = confMonHosts(readFileIfThere(paths.cephConf) ?? '');
   const conf = renderCephConf({
     fsid,
-    monHosts: [`[v2:${config.node.ip}:${config.ports.mon}]`],
+    monHosts: known.length > 1 ? [own, ...known.filter((host) => !host.includes(`:${config.node.ip}:`))] : [own],
     keyrings: `${paths.ceph}/keyrings`,
   });
   if (readFileIfThere(paths.cephConf) !== conf) writeFileAtomic(paths.cephConf, conf, 0o644);

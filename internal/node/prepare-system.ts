@@ -5,6 +5,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import { systemLogger, systemRandom } from '../base/system.ts';
 import { knownFsid } from '../ceph/client/ceph-conf-system.ts';
+import { selfFile } from '../ceph/mon/self-system.ts';
 import type { Config } from '../config/config.ts';
 import { keepName, machineAddresses, machineFacts } from '../config/machine-system.ts';
 import { nodePaths, type Paths } from '../config/paths.ts';
@@ -51,8 +52,12 @@ export async function prepareNode(load: () => Config): Promise<Config> {
   const addresses = machineAddresses();
   const paths = nodePaths(config.dataDir, config.runDir);
   const fsid = knownFsid(paths);
+  const { joined } = machineFacts(config.dataDir);
+  const hasMon = config.roles.includes('mon');
+  /** This machine's mon makes the storage cluster; every other one is of it. */
+  const makesStorage = hasMon && joined === undefined;
   // Where a mon makes the storage cluster, no disk can be of it yet. Where it is somebody else's, it is asked for first.
-  const checkLater = fsid === undefined && !config.roles.includes('mon');
+  const checkLater = fsid === undefined && !makesStorage;
   const log = systemLogger({ value: 'warn' });
   const known = (osd: number): boolean => existsSync(paths.keyring(`osd.${osd}`));
   if (!checkLater) await checkOsdDevices(config.storage.osd, { fsid, known, log });
@@ -62,7 +67,6 @@ export async function prepareNode(load: () => Config): Promise<Config> {
   if (woke !== undefined) log.warn(woke);
   const clock = nodeClock(config.dataDir);
   makeDirectory(config.imagesDir);
-  const { joined } = machineFacts(config.dataDir);
   if (serverIsStaged(paths)) {
     if (!joined)
       throw new AppError('JOIN', 'this machine has begun to join a cluster as a server and has not finished', {
@@ -81,14 +85,16 @@ export async function prepareNode(load: () => Config): Promise<Config> {
     const joinedWith = joined && config.token !== undefined && parseToken(config.token).caHash !== undefined;
     keepStaticToken(paths, joinedWith ? undefined : config.token);
     publishKubeconfig(config, paths);
-  } else if (!config.roles.includes('mon') && (await refreshJoined(config, paths, clock, log))) config = load();
-  await ensureCephFiles(config, paths, clock, systemRandom);
-  if (config.roles.includes('mon')) await ensureMonPeer(config, paths, clock, systemRandom);
+  } else if (!makesStorage && (await refreshJoined(config, paths, clock, log))) config = load();
+  if (makesStorage) await ensureCephFiles(config, paths, clock, systemRandom);
+  else if (hasMon && !existsSync(selfFile(paths.instanceDir('mon'))))
+    throw new AppError('JOIN', 'this node joined its cluster without a mon', {
+      hint: `join again with it: \`appliance join <token> --role ${config.roles.join()}\` with a token of \`appliance token create --role server\``,
+    });
+  if (hasMon) await ensureMonPeer(config, paths, clock, systemRandom);
   if (checkLater) await checkOsdDevices(config.storage.osd, { fsid: knownFsid(paths), known, log });
   const { token: _token, ...given } = config;
-  const osd = config.roles.includes('mon')
-    ? config.storage.osd
-    : await allocateOsds(config, paths, clock, systemRandom, log);
+  const osd = makesStorage ? config.storage.osd : await allocateOsds(config, paths, clock, systemRandom, log);
   if (!joined) keepName(config);
   await shareOut(config, paths);
   return { ...given, storage: { ...config.storage, osd } };

@@ -6,14 +6,20 @@ export function confFsid(text: string): string | undefined {
   return /^\s*fsid\s*=\s*(\S+)/m.exec(text)?.[1];
 }
 
+/** The mons of a ceph.conf as they are written there, one each. */
+export function confMonHosts(text: string): string[] {
+  const hosts = /^\s*mon[ _]host\s*=\s*(.+)$/m.exec(text)?.[1];
+  // One mon is `[v2:...,v1:...]` or a bare address.
+  return hosts?.trim().match(/\[v[^\]]*(?:\[[^\]]*\][^\]]*)*\]|[^\s,]+/g) ?? [];
+}
+
 /** `fsid` and `mon host` of a ceph.conf. Errors: CEPH_CONF. */
 export function parseMonHosts(text: string, path: string): { fsid: string; monAddrs: EntityAddrVec[] } {
   const fsid = confFsid(text);
-  const hosts = /^\s*mon[ _]host\s*=\s*(.+)$/m.exec(text)?.[1];
-  if (fsid === undefined || hosts === undefined) throw new AppError('CEPH_CONF', `${path} has no fsid or no mon host`);
+  const hosts = confMonHosts(text);
+  if (fsid === undefined || hosts.length === 0) throw new AppError('CEPH_CONF', `${path} has no fsid or no mon host`);
   const monAddrs: EntityAddrVec[] = [];
-  // One mon is `[v2:...,v1:...]` or a bare address.
-  for (const group of hosts.trim().match(/\[v[^\]]*(?:\[[^\]]*\][^\]]*)*\]|[^\s,]+/g) ?? []) {
+  for (const group of hosts) {
     const inner = group.startsWith('[v') ? group.slice(1, -1).split(',') : [group];
     const addrs = inner.map((part) => parseAddr(part.trim())).filter((addr) => addr !== undefined);
     const v2 = addrs
@@ -21,7 +27,7 @@ export function parseMonHosts(text: string, path: string): { fsid: string; monAd
       .map((addr) => (addr.port === 0 ? { ...addr, port: 3300 } : addr));
     if (v2.length > 0) monAddrs.push(v2);
   }
-  if (monAddrs.length === 0) throw new AppError('CEPH_CONF', `${path}: mon host '${hosts}' has no v2 address`);
+  if (monAddrs.length === 0) throw new AppError('CEPH_CONF', `${path}: mon host '${hosts.join()}' has no v2 address`);
   return { fsid, monAddrs };
 }
 

@@ -13,6 +13,7 @@ export const ERANGE = 34;
 export const ENOTEMPTY = 39;
 export const ENOTSUP = 95;
 export const ETIMEDOUT = 110;
+export const ESTALE = 116;
 
 /** A command or request that is refused: `errno` goes to the client as negative code, the message as its status line. */
 export class Refusal extends AppError {

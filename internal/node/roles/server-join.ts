@@ -9,7 +9,8 @@ import type { MonClient } from '../../ceph/client/api.ts';
 import { addrVecText, parseAddr } from '../../ceph/wire/types.ts';
 import { machineAddresses } from '../../config/machine-system.ts';
 import { clusterFacts, serverAddresses } from '../../join/cluster-info.ts';
-import { type CephAccess, createJoinService } from '../../join/join-service.ts';
+import { type CephAccess, createJoinService, type JoiningMon } from '../../join/join-service.ts';
+import type { MonBundle } from '../../join/mon-bundle.ts';
 import { forgetPassword, keepPassword } from '../../join/node-passwords.ts';
 import { type ServerBundle, serverCephUsers, type StoreMember } from '../../join/server-bundle.ts';
 import { admitMember } from '../../join/server-members.ts';
@@ -62,6 +63,7 @@ export async function startJoining(options: {
       const member = control.cluster && (await memberOf(control.cluster, server, clock));
       return { format: 1, files: serverFiles(paths.pki), ...(member && { member }), ...(ceph && { ceph }) };
     },
+    admitMon: mon && (async (joining) => monBundle(await mon(), paths, joining)),
     staticSecrets: () => staticSecrets(paths.pki),
     ownAddresses: addresses,
     serverSans: () => serverSans(config, addresses()),
@@ -88,8 +90,21 @@ export async function startJoining(options: {
       forgetPassword(client, node.metadata.name).catch((error: unknown) =>
         log.warn('the password of a deleted node is kept', { node: node.metadata.name, error: errorText(error) }),
       );
+      if (mon)
+        removeMonOf(node.metadata.name).catch((error: unknown) =>
+          log.warn('the mon of a deleted node is kept: `ceph mon rm` removes it', {
+            node: node.metadata.name,
+            error: errorText(error),
+          }),
+        );
     },
   });
+  /** A node that is deleted is no mon any more. Every server sees to it; the second finds none. */
+  const removeMonOf = async (node: string): Promise<void> => {
+    const answer = await (await mon!()).command({ prefix: 'mon leave', node });
+    if (answer.code !== 0) throw new AppError('MON', answer.status);
+    if (answer.status !== '') log.info('the node is deleted', { node, mon: answer.status });
+  };
   const pem = (name: string): string => readFileSync(`${paths.pki}/${name}`, 'utf8');
   const pair = (name: string): { cert: string; key: string } => ({ cert: pem(`${name}.crt`), key: pem(`${name}.key`) });
   const loops = [
@@ -172,6 +187,28 @@ async function serverCeph(mon: () => Promise<MonClient>, paths: Paths): Promise<
   const keys = own.map((entity) => [entity, cryptoKeyText(keyringKey(paths, entity))]);
   return { fsid, monHosts, keys: { ...Object.fromEntries(keys), 'client.bootstrap-osd': bootstrapOsdKey } };
 }
+
+/** Makes a machine's mon one of the cluster. Throws 410 for the store of a member that was removed, 503 when the mons cannot change now. */
+async function monBundle(mon: MonClient, paths: Paths, joining: JoiningMon): Promise<MonBundle> {
+  const { addr, member, node, peerUrl } = joining;
+  const asked = { node, addr, peer_url: peerUrl, ...(member !== undefined && { member: member.toString(16) }) };
+  const answer = await mon.command({ prefix: 'mon join', ...asked });
+  if (answer.code === -stale) throw failure(410, 'Gone', answer.status, {});
+  if (answer.code !== 0) throw failure(503, 'ServiceUnavailable', answer.status, {});
+  const { cluster, key, member: id, name } = JSON.parse(utf8Text(answer.output)) as Record<string, string>;
+  const { bootstrapOsdKey, fsid, monHosts } = await cephAccess(mon);
+  const admin = cryptoKeyText(keyringKey(paths, 'client.admin'));
+  return {
+    format: 1,
+    fsid,
+    monHosts,
+    self: { name: name!, cluster: cluster!, member: id! },
+    keys: { 'mon.': key!, 'client.admin': admin, 'client.bootstrap-osd': bootstrapOsdKey },
+  };
+}
+
+/** ESTALE: what the mons answer about a member that was removed. */
+const stale = 116;
 
 /** What a second server needs to be one: authorities and the key of service-account tokens, by their names below the pki directory. */
 function serverFiles(directory: string): Record<string, string> {

@@ -256,6 +256,19 @@ export const monMapCommands: readonly CommandEntry<CommandContext>[] = [
     },
   },
   {
+    signature: 'mon leave name=node,type=CephString',
+    help: 'remove the mon of a node that is gone',
+    module: 'mon',
+    perm: 'rwx',
+    flags: FLAG_HIDDEN,
+    handler: async ({ mon }, args) => {
+      const { mons } = mon.state.monmap;
+      const members = mon.group.cluster.members();
+      const gone = mons.find((info) => memberOf(info, members)?.node === args.text('node'));
+      return gone === undefined || mons.length === 1 ? {} : { status: await removeMon(mon, gone.name) };
+    },
+  },
+  {
     signature: 'mon ok-to-stop name=ids,type=CephString,n=N',
     help: 'tell whether the mons go on without these',
     module: 'mon',

@@ -3,7 +3,8 @@ import { AppError } from '../../../base/errors.ts';
 import { decideMember } from '../../../store/joining-member.ts';
 import { type EntityAddr, parseAddr } from '../../wire/types.ts';
 import type { Draft } from '../draft.ts';
-import { EBUSY, EINVAL, Refusal } from '../errno.ts';
+import { cryptoKeyText } from '../../auth/crypto.ts';
+import { EBUSY, EINVAL, ENOENT, ESTALE, Refusal } from '../errno.ts';
 import type { Mon } from '../mon.ts';
 import { addrsOfMember, freeName, withMon } from './mon-map.ts';
 import { isElsewhere } from './quorum.ts';
@@ -28,11 +29,14 @@ const againMs = 500;
 export async function admitMon(
   mon: Mon,
   asked: JoiningMon,
-): Promise<{ name: string; cluster: string; member: string }> {
+): Promise<{ name: string; cluster: string; member: string; key: string }> {
   const { cluster } = mon.group;
   const addr = parseAddr(asked.addr);
   if (addr === undefined || !/^https:\/\/[\d.]+:\d+$/.test(asked.peerUrl))
     throw new Refusal(EINVAL, `a mon is not reached at ${asked.addr} and ${asked.peerUrl}`);
+  const entry = mon.state.auth.entities.get('mon.');
+  if (entry === undefined) throw new Refusal(ENOENT, 'the cluster has no key of mon., which mons know each other by');
+  const key = cryptoKeyText(entry.key);
   const known =
     asked.member !== undefined && /^[0-9a-f]{1,14}$/.test(asked.member) ? BigInt(`0x${asked.member}`) : undefined;
   let name: string | undefined;
@@ -41,7 +45,7 @@ export async function admitMon(
       const members = cluster.members();
       const decision = decideMember(members, { node: asked.node, peerUrl: asked.peerUrl, member: known });
       if (decision.do === 'refuse')
-        throw new Refusal(EINVAL, `the mon's store of ${asked.node} is of a member that was removed`);
+        throw new Refusal(ESTALE, `the mon's store of ${asked.node} is of a member that was removed`);
       const before = members.find(({ id }) => 'id' in decision && id === decision.id);
       if (before !== undefined && addrsOfMember(before) !== undefined) name = before.name;
       let id: bigint;
@@ -54,7 +58,7 @@ export async function admitMon(
       }
       // It is in the map from now on, so that nobody else gets its name.
       const named = await mon.update((draft) => nameIn(draft, addr, name));
-      return { name: named, cluster: cluster.clusterId.toString(16), member: id.toString(16) };
+      return { name: named, cluster: cluster.clusterId.toString(16), member: id.toString(16), key };
     } catch (error) {
       if (error instanceof Refusal || !(error instanceof AppError)) throw error;
       if (isElsewhere(error) && !mon.quorum.leads) throw error;
