@@ -1,0 +1,149 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { must, run, TestNode, TestSwitch, until } from './harness.ts';
+
+/** Three mons on nodes in network namespaces on one switch, used by Debian's unmodified tools: mons that are killed under load, one that is cut off, one that is removed. */
+
+const minute = 60_000;
+const network = new TestSwitch();
+const first = new TestNode({
+  network,
+  config: [
+    'roles: [server, mon, mgr, osd]',
+    'mdns: false',
+    'storage: {replication: 1, osd: [{id: 0, file: osd.img, size: 1Gi}]}',
+  ].join('\n'),
+});
+const second = new TestNode({ name: 'node-2', ip: '10.98.0.2', network, config: 'mdns: false' });
+const third = new TestNode({ name: 'node-3', ip: '10.98.0.3', network, config: 'mdns: false' });
+const nodes = [first, second, third];
+const byMon: Record<string, TestNode> = { a: first, b: second, c: third };
+
+interface QuorumStatus {
+  quorum_names: string[];
+  quorum_leader_name: string;
+  monmap: { mons: { name: string }[] };
+}
+
+const quorum = async (through: TestNode): Promise<QuorumStatus> =>
+  JSON.parse(await through.mustTool(['ceph', 'quorum_status'], { timeoutMs: 30_000 })) as QuorumStatus;
+
+const inQuorum = (through: TestNode, names: string): Promise<unknown> =>
+  until(`quorum ${names}`, minute, async () => (await quorum(through)).quorum_names.join() === names);
+
+async function monPid(node: TestNode): Promise<number> {
+  const { instances } = await node.status();
+  return instances.find(({ name }) => name === 'mon')!.pid!;
+}
+
+beforeAll(async () => {
+  writeFileSync(
+    first.configFile,
+    readFileSync(first.configFile, 'utf8').replace('osd.img', join(first.directory, 'osd.img')),
+  );
+  await network.make();
+  for (const node of nodes) await node.makeNetwork();
+}, minute);
+afterAll(async () => {
+  for (const node of nodes.reverse()) await node.remove();
+  await network.remove();
+}, 4 * minute);
+
+describe('mons', () => {
+  test('two machines bring one each: three agree, and every node knows them all', { timeout: 8 * minute }, async () => {
+    await first.up(3 * minute);
+    const agentToken = (await first.appliance('token', 'create')).stdout.trim();
+    const server = `https://${first.ip}:6443`;
+    const refused = await second.appliance('join', agentToken, '--server', server, '--role', 'mon');
+    expect(refused.code).not.toBe(0);
+    expect(refused.stderr).toContain('a mon has all keys of the storage');
+    const token = (await first.appliance('token', 'create', '--role', 'server')).stdout.trim();
+    for (const node of [second, third])
+      await node.start(['join', token, '--server', server, '--role', 'mon'], 3 * minute);
+    for (const node of nodes) await inQuorum(node, 'a,b,c');
+    expect(await third.mustTool(['ceph', 'mon', 'stat'])).toMatch(
+      /^e\d+: 3 mons at \{a=v2:10\.98\.0\.1:3300\/0,b=v2:10\.98\.0\.2:3300\/0,c=v2:10\.98\.0\.3:3300\/0\} removed_ranks: \{\}, election epoch \d+, leader \d [abc], quorum 0,1,2 a,b,c$/m,
+    );
+    const map = join(first.directory, 'monmap');
+    await first.mustTool(['ceph', 'mon', 'getmap', '-o', map]);
+    const printed = await must(['monmaptool', '--print', map]);
+    expect(printed).toContain('2: v2:10.98.0.3:3300/0 mon.c');
+    expect(readFileSync(third.cephConf, 'utf8')).toMatch(/mon host = .*10\.98\.0\.1:3300.*10\.98\.0\.2:3300/);
+    await first.healthy(2 * minute);
+    expect(await third.mustTool(['ceph', '-s'])).toMatch(/mon: 3 daemons, quorum a,b,c \(age /);
+  });
+
+  test('the mon that leads is killed three times under load: every command is carried out, I/O goes on', {
+    timeout: 8 * minute,
+  }, async () => {
+    await first.mustTool(['ceph', 'osd', 'pool', 'create', 'data', '1', '--size', '1', '--yes-i-really-mean-it']);
+    await first.mustTool(['ceph', 'osd', 'pool', 'application', 'enable', 'data', 'test']);
+    let ended = false;
+    const made: string[] = [];
+    const pools = async (node: TestNode, prefix: string): Promise<void> => {
+      for (let n = 0; !ended; n++) {
+        await node.mustTool(['ceph', 'osd', 'pool', 'create', `${prefix}${n}`, '1'], { timeoutMs: minute });
+        made.push(`${prefix}${n}`);
+      }
+    };
+    let written = 0;
+    const objects = async (): Promise<void> => {
+      for (; !ended; written++)
+        await second.mustTool(['rados', '-p', 'data', 'put', `o${written}`, '-'], {
+          input: `content ${written}`,
+          timeoutMs: minute,
+        });
+    };
+    const load = Promise.all([pools(second, 'p'), pools(third, 'q'), objects()]);
+    load.catch(() => undefined);
+    for (let kills = 0; kills < 3; kills++) {
+      const { quorum_leader_name: leader } = await quorum(third);
+      const node = byMon[leader]!;
+      const before = made.length;
+      process.kill(await monPid(node), 'SIGKILL');
+      await until('pools are made again', minute, () => Promise.resolve(made.length > before + 2));
+      for (const one of nodes) await inQuorum(one, 'a,b,c');
+    }
+    ended = true;
+    await load;
+    for (const node of nodes) {
+      const there = JSON.parse(await node.mustTool(['ceph', 'osd', 'pool', 'ls', '-f', 'json'])) as string[];
+      expect(there).toEqual(expect.arrayContaining(made));
+    }
+    expect(written).toBeGreaterThan(0);
+    for (let n = 0; n < written; n++)
+      expect(await first.mustTool(['rados', '-p', 'data', 'get', `o${n}`, '-'])).toBe(`content ${n}`);
+  });
+
+  test('a mon that is cut off says nothing; the others go on, and it comes back', { timeout: 6 * minute }, async () => {
+    const link = (state: string) => must(['ip', '-n', third.namespace, 'link', 'set', 'uplink', state]);
+    await link('down');
+    await inQuorum(first, 'a,b');
+    expect(await first.mustTool(['ceph', 'health', 'detail'])).toMatch(
+      /MON_DOWN: 1\/3 mons down, quorum a,b\n\s+mon\.c \(rank 2\) addr v2:10\.98\.0\.3:3300\/0 is down \(out of quorum\)/,
+    );
+    await first.mustTool(['ceph', 'osd', 'pool', 'create', 'meanwhile', '1']);
+    // Its own address is gone with the link: asked on the machine itself.
+    const asked = await run(third.inside('timeout', '10', 'ceph', '-m', '10.98.0.3:3300', 'osd', 'pool', 'ls'), {
+      env: { CEPH_CONF: third.cephConf },
+      timeoutMs: 30_000,
+    });
+    expect(asked.code).not.toBe(0);
+    expect(asked.stdout).toBe('');
+    await link('up');
+    await must(['ip', '-n', third.namespace, 'route', 'replace', 'default', 'dev', 'uplink']);
+    await inQuorum(third, 'a,b,c');
+    expect(await third.mustTool(['ceph', 'osd', 'pool', 'ls'])).toContain('meanwhile');
+  });
+
+  test('a mon that is removed is gone from the map, and says so', { timeout: 4 * minute }, async () => {
+    const removed = await first.tool(['ceph', 'mon', 'rm', 'c']);
+    expect(removed.stderr).toMatch(/removing mon\.c at v2:10\.98\.0\.3:3300\/0, there will be 2 monitors/);
+    await inQuorum(first, 'a,b');
+    expect((await quorum(second)).monmap.mons.map(({ name }) => name)).toEqual(['a', 'b']);
+    await until('node-3 says that its mon was removed', minute, async () =>
+      (await third.appliance('status')).stdout.includes('the other mons have removed this one'),
+    );
+  });
+});
