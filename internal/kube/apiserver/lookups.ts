@@ -39,6 +39,14 @@ export class Lookups implements AdmissionReader, NodeGraph, TokenSubjects {
     return records.map(({ record }) => this.#registry.objectOf(kind, record));
   }
 
+  async secretToken(namespace: string, name: string): Promise<string | undefined> {
+    const secret = await this.get('', 'secrets', namespace, name);
+    const token = getPath(secret, 'data', 'token');
+    if (secret === undefined || typeof token !== 'string') return undefined;
+    if (getPath(secret, 'metadata', 'deletionTimestamp') !== undefined) return undefined;
+    return Buffer.from(token, 'base64').toString('utf8');
+  }
+
   async fields(
     group: string,
     resource: string,

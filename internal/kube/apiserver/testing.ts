@@ -110,9 +110,11 @@ export async function startApi(
     audit?: Parameters<typeof createApiServer>[0]['audit'];
     encryptionKey?: Uint8Array;
     secretsEncryption?: boolean;
+    /** The key of service-account tokens; else a new one. */
+    signing?: Awaited<ReturnType<typeof makeSigningKey>>;
   } = {},
 ): Promise<ApiServer> {
-  const signing = await makeSigningKey();
+  const signing = options.signing ?? (await makeSigningKey());
   return createApiServer({
     store,
     kinds: options.kinds ?? builtinKinds,
@@ -161,6 +163,8 @@ export async function startTestServer(
     audit?: Parameters<typeof createApiServer>[0]['audit'];
     encryptionKey?: Uint8Array;
     secretsEncryption?: boolean;
+    /** The key of service-account tokens; else a new one. */
+    signing?: Awaited<ReturnType<typeof makeSigningKey>>;
   } = {},
 ): Promise<TestServer> {
   const dir = options.dir ?? (await mkdtemp(`${tmpdir()}/apiserver-test-`));

@@ -6,6 +6,7 @@ import {
   importPKCS8,
   importSPKI,
   type JWK,
+  type JWTPayload,
   jwtVerify,
   SignJWT,
 } from 'jose';
@@ -33,6 +34,8 @@ export interface TokenSubjects {
   podUid(namespace: string, name: string): Promise<string | undefined>;
   secretUid(namespace: string, name: string): Promise<string | undefined>;
   nodeUid(name: string): Promise<string | undefined>;
+  /** The token in a Secret that is not being deleted. */
+  secretToken(namespace: string, name: string): Promise<string | undefined>;
 }
 
 export type TokenResult =
@@ -138,6 +141,22 @@ export class ServiceAccountTokens {
     return result;
   }
 
+  /** A token of a Secret: it is good as long as it lies there and its account lives. The text is why it is not. */
+  async #ofSecret(token: string, payload: JWTPayload, audiences: readonly string[]): Promise<TokenResult | string> {
+    // Such tokens are for the API server alone.
+    const common = this.audiences.filter((audience) => audiences.includes(audience));
+    if (common.length === 0) return 'token of a secret is invalid for the target audiences';
+    const of = (claim: string): string => String(payload[`${secretClaims}/${claim}`] ?? '');
+    const [namespace, name, uid] = [of('namespace'), of('service-account.name'), of('service-account.uid')];
+    const secret = of('secret.name');
+    if (namespace === '' || name === '' || uid === '' || secret === '') return 'token has no service account';
+    if ((await this.#subjects.secretToken(namespace, secret)) !== token)
+      return `secret ${namespace}/${secret} does not have this token`;
+    if ((await this.#subjects.serviceAccountUid(namespace, name)) !== uid)
+      return `service account ${namespace}/${name} has been deleted`;
+    return { user: serviceAccountUser(namespace, name, uid, {}), audiences: [...common] };
+  }
+
   async #check(
     token: string,
     audiences: readonly string[],
@@ -147,19 +166,23 @@ export class ServiceAccountTokens {
       result: { error },
       expires: now + trustMs,
     });
-    let payload: Awaited<ReturnType<typeof jwtVerify>>['payload'];
+    let payload: JWTPayload;
     try {
       const { kid } = decodeProtectedHeader(token);
       const key = kid === undefined ? undefined : this.#publicKeys.get(kid);
       if (key === undefined) return fail('no public key for this token');
       ({ payload } = await jwtVerify(token, key.key, {
-        issuer: this.issuer,
+        issuer: [this.issuer, secretIssuer],
         algorithms: ['ES256'],
         currentDate: new Date(now),
         clockTolerance: 10,
       }));
     } catch (error) {
       return fail(`invalid bearer token: ${errorText(error)}`);
+    }
+    if (payload.iss === secretIssuer) {
+      const found = await this.#ofSecret(token, payload, audiences);
+      return typeof found === 'string' ? fail(found) : { result: found, expires: now + trustMs };
     }
     const have = typeof payload.aud === 'string' ? [payload.aud] : (payload.aud ?? []);
     const common = have.filter((audience) => audiences.includes(audience));
@@ -196,6 +219,33 @@ export class ServiceAccountTokens {
       expires: (payload.exp ?? 0) * 1000,
     };
   }
+}
+
+/** Issuer of tokens that lie in Secrets (docs: configure-service-account, "Manually create a long-lived API token"). They name no audience and do not end. */
+const secretIssuer = 'kubernetes/serviceaccount';
+const secretClaims = 'kubernetes.io/serviceaccount';
+
+/** Makes the token of a Secret of type kubernetes.io/service-account-token. */
+export async function secretTokenSigner(keys: {
+  /** PKCS #8 PEM. */
+  readonly privateKey: string;
+  /** SPKI PEM of the same key. */
+  readonly publicKey: string;
+}): Promise<(namespace: string, account: { name: string; uid: string }, secret: string) => Promise<string>> {
+  const key = await importPKCS8(keys.privateKey, 'ES256');
+  const jwk = await exportJWK(await importSPKI(keys.publicKey, 'ES256', { extractable: true }));
+  const kid = await calculateJwkThumbprint(jwk, 'sha256');
+  return (namespace, account, secret) =>
+    new SignJWT({
+      [`${secretClaims}/namespace`]: namespace,
+      [`${secretClaims}/secret.name`]: secret,
+      [`${secretClaims}/service-account.name`]: account.name,
+      [`${secretClaims}/service-account.uid`]: account.uid,
+    })
+      .setProtectedHeader({ alg: 'ES256', kid })
+      .setIssuer(secretIssuer)
+      .setSubject(`system:serviceaccount:${namespace}:${account.name}`)
+      .sign(key);
 }
 
 export interface TokenOptions {

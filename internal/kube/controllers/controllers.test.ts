@@ -53,6 +53,7 @@ beforeAll(async () => {
   const shared = { client, clock: systemClock, log: silentLogger, host: 'test' };
   const controllers = startControllers({
     authorities: undefined,
+    signToken: undefined,
     ...shared,
     kinds: builtinKinds,
     random: systemRandom,

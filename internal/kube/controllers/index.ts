@@ -22,6 +22,7 @@ import { resourceQuotaController } from './resource-quota.ts';
 import { serviceAccountController } from './service-account.ts';
 import { serviceRangesController } from './service-ranges.ts';
 import { statefulSetController } from './stateful-set.ts';
+import { type TokenSecrets, tokenSecretsController } from './token-secrets.ts';
 
 /** Runs every controller until `stop`. `rootCa` is what pods trust the API server by. */
 export function startControllers(options: {
@@ -34,6 +35,8 @@ export function startControllers(options: {
   rootCa: string;
   /** Sign CertificateSigningRequests; undefined where nobody does. */
   authorities: Authorities | undefined;
+  /** Makes the tokens of Secrets that are for one; undefined where nobody does. */
+  signToken: TokenSecrets['sign'] | undefined;
   /** Of which every node gets a part. */
   podCIDR: string;
   /** Of the DNS server on every node; undefined where there is none. */
@@ -59,6 +62,9 @@ export function startControllers(options: {
       resourceQuotaController,
       bootstrapTokensController,
       serviceRangesController,
+      ...(options.signToken === undefined
+        ? []
+        : [tokenSecretsController({ rootCa: options.rootCa, sign: options.signToken })]),
       ...(options.authorities === undefined ? [] : [certificatesController(options.authorities)]),
     ],
     options,

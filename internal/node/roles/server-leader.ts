@@ -6,6 +6,7 @@ import { csiProvisioner } from '../../csi/provisioner-client.ts';
 import { rbdDriverName } from '../../csi/identity.ts';
 import type { KubeClient } from '../../kube/client/api.ts';
 import { LeaderElection, type Leadership } from '../../kube/client/leader-election.ts';
+import { secretTokenSigner } from '../../kube/auth/service-account-tokens.ts';
 import { startControllers } from '../../kube/controllers/index.ts';
 import { startScheduler } from '../../kube/scheduler/scheduler.ts';
 import { controllersGroup, edgeObjects, storageObjects } from '../../operator/objects.ts';
@@ -71,6 +72,10 @@ export async function startLeading(options: {
         log: log.with({ component: 'controllers' }),
         host: config.node.name,
         rootCa: pem('server-ca.crt'),
+        signToken: await secretTokenSigner({
+          privateKey: pem('service-account.key'),
+          publicKey: pem('service-account.pub'),
+        }),
         authorities: (name) => readAuthority(paths, name),
         podCIDR: config.cluster.podCIDR,
         dnsPort: config.ports.dns,

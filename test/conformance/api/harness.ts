@@ -196,6 +196,7 @@ export class Cluster {
           startControllers({
             ...options,
             authorities: undefined,
+            signToken: undefined,
             rootCa,
             podCIDR: '10.42.0.0/16',
             dnsPort: undefined,

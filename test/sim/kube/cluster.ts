@@ -64,6 +64,7 @@ export async function startCluster(
   const common = { client, clock: systemClock, log: silentLogger, host: 'sim' };
   const controllers = startControllers({
     authorities: undefined,
+    signToken: undefined,
     ...common,
     kinds: builtinKinds,
     random: systemRandom,
