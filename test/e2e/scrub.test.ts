@@ -1,73 +1,17 @@
-import {
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  closeSync,
-  readFileSync,
-  readSync,
-  fsyncSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, fsyncSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { BufferPool } from '../../internal/base/buffer-pool.ts';
-import { systemDisk } from '../../internal/base/disk-system.ts';
-import { silentLogger } from '../../internal/base/log.ts';
-import { systemClock, systemRandom } from '../../internal/base/system.ts';
-import { newCryptoKey } from '../../internal/ceph/auth/crypto.ts';
-import { formatKeyring } from '../../internal/ceph/auth/keyring.ts';
-import { type BlockStore, openBlockStore } from '../../internal/ceph/blockstore/blockstore.ts';
-import { openSqliteIndex } from '../../internal/ceph/blockstore/index-sqlite-shell.ts';
-import { MgrServer } from '../../internal/ceph/mgr/server.ts';
-import { cephVersion } from '../../internal/ceph/mon/version.ts';
-import { start as startMon } from '../../internal/ceph/mon/role.ts';
-import { OsdServer } from '../../internal/ceph/osd/osd-server.ts';
+import type { BlockStore } from '../../internal/ceph/blockstore/blockstore.ts';
 import { firstObjectKey, objectOfKey } from '../../internal/ceph/osd/object-key.ts';
-import { addrV2, parsePg } from '../../internal/ceph/wire/types.ts';
-import type { Config } from '../../internal/config/config.ts';
-import { nodePaths } from '../../internal/config/paths.ts';
-import type { RoleHandle } from '../../internal/node/role.ts';
+import { parsePg } from '../../internal/ceph/wire/types.ts';
+import { CephCluster } from './ceph-cluster.ts';
 import { until } from './harness.ts';
 
-/** A mon, a mgr and three OSDs in this process, the unmodified tools of Debian's ceph-common beside it. */
-
 const minute = 60_000;
-const fsid = '1f6f2a3c-7d57-4d0b-9f0e-3a8b1c2d4e60';
-const port = 23_950;
-const directory = mkdtempSync(join(tmpdir(), 'scrub-'));
-const paths = nodePaths(directory, join(directory, 'run'));
-const conf = join(directory, 'ceph.conf');
-const stores: BlockStore[] = [];
-const osds: OsdServer[] = [];
-let mon: RoleHandle;
-let mgr: MgrServer;
-
-const caps: Record<string, Record<string, string>> = {
-  'mon.': { mon: 'allow *' },
-  'client.admin': { mon: 'allow *', osd: 'allow *', mgr: 'allow *', mds: 'allow *' },
-  'mgr.a': { mon: 'allow profile mgr', osd: 'allow *', mds: 'allow *' },
-  'osd.0': { mon: 'allow profile osd', mgr: 'allow profile osd', osd: 'allow *' },
-  'osd.1': { mon: 'allow profile osd', mgr: 'allow profile osd', osd: 'allow *' },
-  'osd.2': { mon: 'allow profile osd', mgr: 'allow profile osd', osd: 'allow *' },
-};
-
-/** Runs a tool; gives what it printed. */
-async function tool(argv: string[], input = ''): Promise<{ code: number; stdout: string; stderr: string }> {
-  const [name, ...rest] = argv;
-  const child = Bun.spawn([name!, '-c', conf, ...rest], { stdin: new Blob([input]), stdout: 'pipe', stderr: 'pipe' });
-  const [stdout, stderr] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
-  return { code: await child.exited, stdout, stderr };
-}
-
-async function must(argv: string[], input = ''): Promise<string> {
-  const { code, stdout, stderr } = await tool(argv, input);
-  if (code !== 0) throw new Error(`${argv.join(' ')}: ${stderr}`);
-  return stdout;
-}
+const cluster = new CephCluster('scrub', 23_950);
+const { directory, stores } = cluster;
+const tool = cluster.tool.bind(cluster);
+const must = cluster.must.bind(cluster);
 
 interface PgRow {
   pgid: string;
@@ -129,94 +73,13 @@ function flipBit(osd: number, pattern: string): void {
 const contentOf = (name: string): string => `<<content of ${name}>>`.padEnd(4096, name).repeat(48);
 
 beforeAll(async () => {
-  mkdirSync(join(paths.ceph, 'keyrings'), { recursive: true });
-  const keys = new Map(Object.keys(caps).map((name) => [name, newCryptoKey(Date.now(), systemRandom)]));
-  const keyring = (name: string): string =>
-    formatKeyring(new Map([[name, { key: keys.get(name)!, caps: caps[name]! }]]));
-  for (const name of keys.keys()) writeFileSync(paths.keyring(name), keyring(name));
-  writeFileSync(
-    conf,
-    `[global]\nfsid = ${fsid}\nmon host = [v2:127.0.0.1:${port}]\nkeyring = ${paths.keyring('client.admin')}\ncrash dir = ${directory}\n`,
-  );
-  writeFileSync(paths.cephConf, readFileSync(conf));
-  mon = await startMon({
-    role: 'mon',
-    instance: 'mon',
-    paths,
-    log: silentLogger,
-    clock: systemClock,
-    random: systemRandom,
-    stopping: new AbortController().signal,
-    waits: () => undefined,
-    fail: (error) => {
-      throw error;
-    },
-    config: {
-      node: { name: 'n', ip: '127.0.0.1', labels: {} },
-      ports: { mon: port },
-      storage: { engine: 'embedded', replication: 3, failureDomain: 'osd', osd: [] },
-    } as unknown as Config,
-  });
-  const common = {
-    fsid,
-    monAddrs: [[addrV2('127.0.0.1', port)]],
-    ip: '127.0.0.1',
-    clock: systemClock,
-    random: systemRandom,
-    log: silentLogger,
-  };
-  for (const id of [0, 1, 2]) {
-    const uuid = `00000000-0000-4000-8000-00000000000${id}`;
-    const buffers = new BufferPool(systemDisk.alignedBuffer, 8 << 20);
-    const store = await openBlockStore({
-      buffers,
-      disk: systemDisk,
-      dir: join(directory, `osd${id}`),
-      clock: systemClock,
-      log: silentLogger,
-      openIndex: openSqliteIndex,
-      capacityBytes: 1 << 30,
-    });
-    stores.push(store);
-    await must(['ceph', 'osd', 'new', uuid, String(id)]);
-    osds.push(
-      await OsdServer.start({
-        ...common,
-        id,
-        uuid,
-        key: keys.get(`osd.${id}`)!,
-        portBase: port + 1,
-        store,
-        buffers,
-        host: 'n',
-        metadata: {},
-        version: cephVersion,
-        fatal: (error) => {
-          throw error;
-        },
-      }),
-    );
-  }
-  mgr = await MgrServer.start({
-    ...common,
-    name: 'a',
-    key: keys.get('mgr.a')!,
-    firstPort: port + 1,
-    poolDefaultSize: 3,
-    metadata: new Map(),
-    version: cephVersion,
-  });
+  await cluster.start(3);
   await must(['ceph', 'osd', 'pool', 'create', 'kept', '4']);
   await must(['ceph', 'osd', 'pool', 'application', 'enable', 'kept', 'test']);
   await until('all PGs are clean', minute, async () => /4 active\+clean/.test(await must(['ceph', 'pg', 'stat'])));
 }, 3 * minute);
 
-afterAll(async () => {
-  await mgr?.stop();
-  for (const osd of osds) await osd.stop();
-  await mon?.stop();
-  rmSync(directory, { recursive: true, force: true });
-}, minute);
+afterAll(() => cluster.stop(), minute);
 
 describe('scrub, with the unmodified tools', () => {
   test(

@@ -390,8 +390,8 @@ export class OpEngine {
         else obc.unlock(mode);
       },
       (error: unknown) => {
-        this.#core.env.log.error('a write could not be prepared', { pg: this.#core.text, oid: obc.oid.name, error });
         if (generation !== this.#generation) return;
+        this.#core.env.log.error('a write could not be prepared', { pg: this.#core.text, oid: obc.oid.name, error });
         this.#fail(request, errno.EIO);
         obc.unlock(mode);
       },
@@ -616,14 +616,6 @@ export class OpEngine {
   /** Our copy of an object is damaged. False: there is no other to fetch it from. */
   repair(obc: ObjectContext): boolean {
     return this.#gate.repair(obc.oid, obc.info.version);
-  }
-
-  /** Resolves with a way to let go when no write of the object or its head is under way; until then no new one begins. Never when a new interval begins. */
-  quiet(oid: HObject): Promise<() => void> {
-    return new Promise((resolve) => {
-      const obc = this.contexts.get(headOf(oid));
-      obc.lock('read', () => resolve(() => obc.unlock('read')));
-    });
   }
 
   /** Calls `done` when all writes of objects `inside` that were let in before have ended. */

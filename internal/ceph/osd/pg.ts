@@ -31,6 +31,7 @@ import type { MapView } from './map-view.ts';
 import type { FullState } from './engine-host.ts';
 import { OpEngine } from './op-engine.ts';
 import type { OpClient, OpRequest } from './op-request.ts';
+import { headOf } from './object-key.ts';
 import { Peering } from './peering.ts';
 import { PgCore } from './pg-core.ts';
 import type { PgEnv } from './pg-env.ts';
@@ -82,7 +83,7 @@ export class Pg {
         this.scrubber.objectChanged(oid);
       },
       recovered: () => this.#recovered(),
-      quiet: (oid) => this.engine.quiet(oid),
+      quiet: (oid) => this.engine.contexts.quiet(headOf(oid)),
       searchStrays: () => this.#searchStrays(),
     });
     this.replication.memberLacks = (osd, entries, ready) => this.recovery.memberLacks(osd, entries, ready);

@@ -118,7 +118,6 @@ export const poolCommands: readonly CommandEntry<CommandContext>[] = [
     handler: async ({ mon }, args) => {
       const name = args.text('pool');
       const erasure = args.optional('pool_type') === 'erasure';
-      if (erasure) throw new Refusal(ENOTSUP, 'erasure-coded pools cannot be served yet');
       if (args.optional('autoscale_mode') === 'on')
         throw new Refusal(ENOTSUP, 'placement groups are not scaled automatically yet');
       const created = await mon.update((draft) => {

@@ -57,10 +57,12 @@ export class ShardReads {
     this.#hooks = hooks;
   }
 
-  /** A new interval: what was asked in the old one is never answered. */
+  /** A new interval: what was asked in the old one is not answered any more. */
   reset(): void {
     this.#generation++;
+    const readings = [...this.#readings.values()];
     this.#readings.clear();
+    for (const { reject } of readings) reject(new AppError('UNREADABLE', `pg ${this.#core.text}: a new interval`));
   }
 
   /** Who has an object in a version, one member a shard. */
@@ -83,7 +85,7 @@ export class ShardReads {
     return this.sources(oid, version).size >= this.#code.code.k;
   }
 
-  /** Errors: UNREADABLE (fewer than k shards have it). Never settles when a new interval begins. */
+  /** Errors: UNREADABLE (fewer than k shards have it, or a new interval began). */
   read(read: ShardRead): Promise<ShardsRead> {
     return new Promise((resolve, reject) => {
       const tid = this.#nextTid++;

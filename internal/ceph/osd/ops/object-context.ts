@@ -105,6 +105,8 @@ export class ObjectContexts {
   readonly #cid: CollectionId;
   readonly #limit: number;
   readonly #byId = new Map<string, ObjectContext>();
+  /** Those who wait in `quiet`. */
+  readonly #quiets = new Set<() => void>();
 
   constructor(store: ObjectStore, cid: CollectionId, limit = 256) {
     this.#store = store;
@@ -151,8 +153,23 @@ export class ObjectContexts {
     yield* this.#byId.values();
   }
 
+  /** Resolves with a way to let go when no write of the head is under way (or when all is forgotten); until then no new one begins. */
+  quiet(head: HObject): Promise<() => void> {
+    return new Promise((resolve) => {
+      const context = this.get(head);
+      const over = (): void => resolve(() => undefined);
+      this.#quiets.add(over);
+      context.lock('read', () => {
+        this.#quiets.delete(over);
+        resolve(() => context.unlock('read'));
+      });
+    });
+  }
+
   clear(): void {
     for (const context of this.#byId.values()) context.dropWaiters();
     this.#byId.clear();
+    for (const over of this.#quiets) over();
+    this.#quiets.clear();
   }
 }

@@ -1,0 +1,125 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { CephCluster } from './ceph-cluster.ts';
+import { until } from './harness.ts';
+
+const minute = 60_000;
+const cluster = new CephCluster('erasure', 24_150);
+const tool = cluster.tool.bind(cluster);
+const must = cluster.must.bind(cluster);
+const file = (name: string): string => join(cluster.directory, name);
+
+async function allClean(pgs: number): Promise<void> {
+  const clean = new RegExp(`^${pgs} pgs: ${pgs} active\\+clean`);
+  await until('all PGs are clean', minute, async () => clean.test(await must(['ceph', 'pg', 'stat'])));
+}
+
+/** What `rados get` gives of an object. */
+async function get(pool: string, object: string): Promise<Buffer> {
+  await must(['rados', '-p', pool, 'get', object, file('got')]);
+  return readFileSync(file('got'));
+}
+
+beforeAll(async () => {
+  await cluster.start(4);
+  const profile = ['ceph', 'osd', 'erasure-code-profile', 'set', 'ec22', 'k=2', 'm=2', 'crush-failure-domain=osd'];
+  await must(profile);
+  await must(['ceph', 'osd', 'pool', 'create', 'ec', '4', '4', 'erasure', 'ec22']);
+  await must(['ceph', 'osd', 'pool', 'application', 'enable', 'ec', 'test']);
+  await allClean(4);
+}, 3 * minute);
+
+afterAll(() => cluster.stop(), minute);
+
+describe('erasure-coded pools, with the unmodified tools', () => {
+  test('profiles, pool and rule look as those of 16.2.15', async () => {
+    expect(await must(['ceph', 'osd', 'erasure-code-profile', 'ls'])).toBe('default\nec22\n');
+    expect(await must(['ceph', 'osd', 'pool', 'ls', 'detail'])).toContain(
+      "'ec' erasure profile ec22 size 4 min_size 3 crush_rule 1 object_hash rjenkins pg_num 4 pgp_num 4",
+    );
+    expect(await must(['ceph', 'osd', 'crush', 'rule', 'ls'])).toContain('ec\n');
+    const busy = await tool(['ceph', 'osd', 'erasure-code-profile', 'rm', 'ec22']);
+    expect([busy.code, busy.stderr]).toEqual([
+      16,
+      "Error EBUSY: ec pool(s) are using the erasure code profile 'ec22'\n",
+    ]);
+  });
+
+  test(
+    'objects of all sizes come back, also with two OSDs down, and again when they are back',
+    async () => {
+      const kept = new Map<string, Buffer>();
+      for (const size of [0, 1, 4096, 8191, 8192, 100_000, 5_000_000]) {
+        const bytes = randomBytes(size);
+        kept.set(`o${size}`, bytes);
+        writeFileSync(file('put'), bytes);
+        await must(['rados', '-p', 'ec', 'put', `o${size}`, file('put')]);
+      }
+      const check = async (): Promise<void> => {
+        for (const [name, bytes] of kept) expect((await get('ec', name)).equals(bytes), name).toBe(true);
+      };
+      await check();
+      await cluster.stopOsd(3);
+      await check();
+      const bytes = randomBytes(50_000);
+      kept.set('o4096', bytes);
+      writeFileSync(file('put'), bytes);
+      await must(['rados', '-p', 'ec', 'put', 'o4096', file('put')]);
+      await must(['rados', '-p', 'ec', 'rm', 'o1']);
+      kept.delete('o1');
+      await must(['ceph', 'osd', 'pool', 'set', 'ec', 'min_size', '2']);
+      await cluster.stopOsd(0);
+      await check();
+      await cluster.startOsd(0);
+      await cluster.startOsd(3);
+      await allClean(4);
+      await check();
+      await cluster.stopOsd(1);
+      await cluster.stopOsd(2);
+      await check();
+      await cluster.startOsd(1);
+      await cluster.startOsd(2);
+      await allClean(4);
+      expect((await must(['rados', '-p', 'ec', 'ls'])).trim().split('\n').sort()).toEqual([...kept.keys()].sort());
+    },
+    4 * minute,
+  );
+
+  test('what a pool without overwrites cannot do is refused as upstream does', async () => {
+    const omap = await tool(['rados', '-p', 'ec', 'setomapval', 'o1', 'k', 'v']);
+    expect([omap.code, omap.stderr]).toEqual([1, 'error setting omap value ec/o1/k: (95) Operation not supported\n']);
+    const truncated = await tool(['rados', '-p', 'ec', 'truncate', 'o100000', '10']);
+    expect([truncated.code, truncated.stderr]).toEqual([
+      1,
+      'error truncating oid o100000 to 10: (95) Operation not supported\nerror 95: (95) Operation not supported\n',
+    ]);
+    expect((await tool(['ceph', 'osd', 'pool', 'set', 'ec', 'size', '5'])).stderr).toBe(
+      'Error ENOTSUP: can not change the size of an erasure-coded pool\n',
+    );
+  });
+
+  test(
+    'an RBD image with its data in an erasure-coded pool: written, snapshotted, overwritten, exported',
+    async () => {
+      await must(['ceph', 'osd', 'pool', 'set', 'ec', 'allow_ec_overwrites', 'true']);
+      await must(['ceph', 'osd', 'pool', 'create', 'rbd', '4']);
+      await must(['rbd', 'pool', 'init', 'rbd']);
+      await allClean(8);
+      const first = randomBytes(9_000_000);
+      writeFileSync(file('image'), first);
+      await must(['rbd', 'import', '--data-pool', 'ec', file('image'), 'rbd/one']);
+      await must(['rbd', 'snap', 'create', 'rbd/one@s']);
+      await must(['rbd', 'bench', '--io-type', 'write', '--io-size', '3000', '--io-total', '600000', 'rbd/one']);
+      await must(['rbd', 'export', 'rbd/one@s', file('exported')]);
+      expect(readFileSync(file('exported')).equals(first)).toBe(true);
+      await must(['rbd', 'snap', 'rollback', 'rbd/one@s']);
+      await must(['rbd', 'export', 'rbd/one', file('again')]);
+      expect(readFileSync(file('again')).equals(first)).toBe(true);
+      await must(['rbd', 'snap', 'rm', 'rbd/one@s']);
+      await must(['rbd', 'rm', 'rbd/one']);
+    },
+    4 * minute,
+  );
+});
