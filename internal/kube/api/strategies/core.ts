@@ -1,6 +1,6 @@
 import { isObject, type JsonObject, jsonEqual } from '../../machinery/json.ts';
 import type { FieldError } from '../../machinery/status.ts';
-import { forbiddenField } from '../../machinery/validation.ts';
+import { forbiddenField, immutableMessage, invalidValue } from '../../machinery/validation.ts';
 import { child, objects } from '../defaults/helpers.ts';
 import {
   claimDefaults,
@@ -24,7 +24,7 @@ import {
   secretErrors,
   secretUpdateErrors,
 } from '../validation/core.ts';
-import { podErrors, podUpdateErrors } from '../validation/pod.ts';
+import { podErrors, podSpecErrors, podUpdateErrors } from '../validation/pod.ts';
 import { keepAllButResources, podResizeErrors } from '../validation/pod-resize.ts';
 import { serviceErrors, serviceStatusErrors, serviceUpdateErrors } from '../validation/service.ts';
 import { claimErrors, claimUpdateErrors, volumeErrors, volumeUpdateErrors } from '../validation/storage.ts';
@@ -56,20 +56,35 @@ function keepMetadata(object: JsonObject, old: JsonObject): void {
     else metadata[field] = before[field];
 }
 
+/** Containers for debugging are only added; what they are is checked as for a new pod. */
 function ephemeralContainerErrors(pod: JsonObject, old: JsonObject): FieldError[] {
-  const before = objects(specOf(old).ephemeralContainers);
+  const annotations = isObject(old.metadata) && isObject(old.metadata.annotations) ? old.metadata.annotations : {};
+  if (annotations['kubernetes.io/config.mirror'] !== undefined)
+    return [forbiddenField('', 'static pods do not support ephemeral containers')];
+  const errors = podSpecErrors(specOf(pod), 'spec');
   const after = objects(specOf(pod).ephemeralContainers);
-  for (const container of before) {
+  for (const container of objects(specOf(old).ephemeralContainers)) {
     const kept = after.find((other) => other.name === container.name);
-    if (kept === undefined || !jsonEqual(kept, container))
-      return [
+    const what = kept === undefined ? 'removed' : jsonEqual(kept, container) ? '' : 'changed';
+    if (what !== '')
+      errors.push(
         forbiddenField(
           'spec.ephemeralContainers',
-          `existing ephemeral containers ${JSON.stringify(container.name)} may not be removed or changed`,
+          `existing ephemeral containers ${JSON.stringify(container.name)} may not be ${what}\n`,
         ),
-      ];
+      );
   }
-  return [];
+  return errors;
+}
+
+/** A status without observedGeneration, in itself or in a condition, keeps the one that was there (preserveOldObservedGeneration). */
+function keepObservedGeneration(status: JsonObject, before: JsonObject): void {
+  if (!status.observedGeneration && before.observedGeneration) status.observedGeneration = before.observedGeneration;
+  for (const condition of objects(status.conditions)) {
+    if (condition.observedGeneration) continue;
+    const old = objects(before.conditions).find(({ type }) => type === condition.type);
+    if (old?.observedGeneration) condition.observedGeneration = old.observedGeneration;
+  }
 }
 
 export const podStrategy: Strategy = {
@@ -110,6 +125,14 @@ export const podStrategy: Strategy = {
         const before = isObject(old.status) ? old.status : {};
         const status = child(pod, 'status');
         if (status.qosClass === undefined && before.qosClass !== undefined) status.qosClass = before.qosClass;
+        keepObservedGeneration(status, before);
+      },
+      validateUpdate(pod, old) {
+        const status = isObject(pod.status) ? pod.status : {};
+        const before = isObject(old.status) ? old.status : {};
+        // A pod that somebody stored without one gets it from its node.
+        if (before.qosClass === undefined || status.qosClass === before.qosClass) return [];
+        return [invalidValue('status.qosClass', status.qosClass ?? '', immutableMessage)];
       },
     },
     ephemeralcontainers: {
