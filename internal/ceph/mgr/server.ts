@@ -54,6 +54,8 @@ import { type MgrCommands, mgrCommandTable } from './answers/table.ts';
 import { ClusterStats } from './cluster-stats.ts';
 import { makeReport } from './digest.ts';
 import { healthOptions } from './health.ts';
+import { adjustOptions, adjustPgs } from './pg-adjust.ts';
+import { carryOut } from './pg-commands.ts';
 import { ProgressTracker } from './progress.ts';
 import { prometheusText } from './prometheus.ts';
 import { Services } from './services.ts';
@@ -106,6 +108,7 @@ export class MgrServer {
   #activeSinceMs: number | undefined;
   #timer: Timer | undefined;
   #soon: Timer | undefined;
+  #adjusting = false;
   #stopped = false;
 
   private constructor(options: MgrServerOptions) {
@@ -212,6 +215,18 @@ export class MgrServer {
     this.#services.tick(now);
     this.#beacon();
     this.#report();
+    this.#adjust();
+  }
+
+  /** Brings the numbers of PGs nearer to what is wanted. */
+  #adjust(): void {
+    if (this.#stats === undefined || !this.#active || !this.#ready || this.#adjusting) return;
+    this.#adjusting = true;
+    carryOut(this.#mon, this.#stats.map, adjustPgs(this.#stats, adjustOptions(this.#mon.config)))
+      .catch((error: unknown) => this.#log.warn('a number of PGs could not be changed', { error: errorText(error) }))
+      .finally(() => {
+        this.#adjusting = false;
+      });
   }
 
   get #active(): boolean {

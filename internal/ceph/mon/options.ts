@@ -185,6 +185,15 @@ const table: readonly (readonly [string, OptionType, string, Option['level'], st
     'Percent of a quota from which there is an error; 0: none.',
   ],
   ['mgr_tick_period', 'secs', '2', 'advanced', 'Seconds between beacons of the mgr.'],
+  ['mgr_debug_aggressive_pg_num_changes', 'bool', 'false', 'dev', 'PG numbers change without regard to the load.'],
+  ['mon_osd_max_creating_pgs', 'int', '1024', 'advanced', 'PGs that are made at a time.'],
+  [
+    'target_max_misplaced_ratio',
+    'float',
+    '0.050000',
+    'basic',
+    'Share of objects that may be out of place when PGs are moved.',
+  ],
   ['mgr_stats_period', 'int', '5', 'basic', 'Seconds between reports to the mgr.'],
   [
     'auth_allow_insecure_global_id_reclaim',

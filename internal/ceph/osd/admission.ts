@@ -42,7 +42,8 @@ export function admit(core: PgCore, request: OpRequest, diskFull: boolean): Verd
   if ((flags & OSD_FLAG_PARALLELEXEC) !== 0) return EINVAL;
   const pool = core.map.pool(core.id.pool);
   if (!client.open || pool === undefined) return 'drop';
-  if (message.epoch < pool.lastForceOpResend || message.epoch < core.info.history.samePrimarySince) return 'drop';
+  const { samePrimarySince, lastEpochSplit } = core.info.history;
+  if (message.epoch < Math.max(pool.lastForceOpResend, samePrimarySince, lastEpochSplit)) return 'drop';
   if (!core.isPrimary) {
     // A replica may be behind: it refers readers to the primary.
     const anyCopy = (flags & (OSD_FLAG_BALANCE_READS | OSD_FLAG_LOCALIZE_READS)) !== 0 && !kinds.mayWrite;
@@ -53,6 +54,8 @@ export function admit(core: PgCore, request: OpRequest, diskFull: boolean): Verd
   const { nspace } = locator;
   if (!client.allowed(pool, nspace, oid, kinds)) return EPERM;
   if (kinds.pgOp) return 'pg';
+  // Misdirected: its object is of another PG.
+  if (core.map.pgOfHash(core.id.pool, message.hash).seed !== core.id.seed) return 'drop';
   const nameBytes = byteLength(oid);
   const keyBytes = locator.key === '' ? 0 : byteLength(locator.key);
   const nspaceBytes = nspace === '' ? 0 : byteLength(nspace);

@@ -3,7 +3,13 @@ import { trimIntervals } from './intervals.ts';
 import type { PgMeta } from './pg-meta.ts';
 import { mergeScrubs } from './scrub-history.ts';
 
-const mergedFields = ['lastEpochStarted', 'lastIntervalStarted', 'lastEpochClean', 'lastIntervalClean'] as const;
+const mergedFields = [
+  'lastEpochStarted',
+  'lastIntervalStarted',
+  'lastEpochClean',
+  'lastIntervalClean',
+  'lastEpochSplit',
+] as const;
 
 /** Takes over what another member knows of the PG's history; what that makes known is no longer asked for. */
 export function mergeHistory(meta: PgMeta, other: PgHistory): void {

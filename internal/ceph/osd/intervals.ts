@@ -1,3 +1,4 @@
+import { touchedByPgNum } from '../maps/pg-num.ts';
 import type { PastInterval, PgHistory } from '../wire/messages/osd_pg.ts';
 import type { PgId } from '../wire/types.ts';
 import type { MapView, Placement } from './map-view.ts';
@@ -9,9 +10,11 @@ function sameList(a: readonly number[], b: readonly number[]): boolean {
 
 /** What of the maps decides an interval. */
 export interface IntervalKey extends Placement {
+  seed: number;
   size: number;
   minSize: number;
   pgNum: number;
+  pgNumPending: number;
   /** `up_from` of each acting OSD: a restart begins an interval, also when no map between shows the OSD down. */
   upFrom: readonly number[];
   exists: boolean;
@@ -21,6 +24,7 @@ export function intervalKey(map: MapView, pg: PgId): IntervalKey {
   const pool = map.pool(pg.pool);
   if (pool === undefined)
     return {
+      seed: pg.seed,
       up: [],
       upPrimary: -1,
       acting: [],
@@ -28,11 +32,13 @@ export function intervalKey(map: MapView, pg: PgId): IntervalKey {
       size: 0,
       minSize: 0,
       pgNum: 0,
+      pgNumPending: 0,
       upFrom: [],
       exists: false,
     };
   const placement = map.place(pg);
   return {
+    seed: pg.seed,
     up: placement.up,
     upPrimary: placement.upPrimary,
     acting: placement.acting,
@@ -40,19 +46,21 @@ export function intervalKey(map: MapView, pg: PgId): IntervalKey {
     size: pool.size,
     minSize: pool.minSize,
     pgNum: pool.pgNum,
+    pgNumPending: pool.pgNumPending,
     upFrom: placement.acting.map((osd) => map.upFrom(osd)),
     exists: true,
   };
 }
 
-/** `PastIntervals::is_new_interval`: whether PGs must peer again between two consecutive maps. */
+/** `PastIntervals::is_new_interval`: whether a PG must peer again between two consecutive maps. */
 export function isNewInterval(before: IntervalKey, after: IntervalKey): boolean {
   return (
     before.actingPrimary !== after.actingPrimary ||
     before.upPrimary !== after.upPrimary ||
     before.size !== after.size ||
     before.minSize > after.minSize ||
-    before.pgNum !== after.pgNum ||
+    touchedByPgNum(before.seed, before.pgNum, after.pgNum) ||
+    touchedByPgNum(before.seed, before.pgNumPending, after.pgNumPending) ||
     !sameList(before.acting, after.acting) ||
     !sameList(before.upFrom, after.upFrom) ||
     !sameList(before.up, after.up)
@@ -68,6 +76,19 @@ export function maybeWentRw(key: IntervalKey, first: number, last: MapView): boo
   const members = placed(key.acting);
   if (primary < 0 || members === 0 || members < key.minSize) return false;
   return last.upThru(primary) >= first && last.upFrom(primary) <= first;
+}
+
+/** The interval that began at `first` with `key` and ended with `next`; `last` is a map of it, its newest. */
+export function closedInterval(key: IntervalKey, first: number, last: MapView, next: number): PastInterval {
+  return {
+    first,
+    last: next - 1,
+    up: [...key.up],
+    acting: [...key.acting],
+    upPrimary: key.upPrimary,
+    primary: key.actingPrimary,
+    maybeWentRw: maybeWentRw(key, first, last),
+  };
 }
 
 /** Removes intervals that end before the PG was last clean or last known started. */

@@ -1,6 +1,7 @@
 import type { ErasureCode } from '../erasure/code.ts';
 import type { StripeLayout } from '../erasure/layout.ts';
 import type { EntityAddr, EntityAddrVec, IntervalSet, PgId, SnapContext } from '../wire/types.ts';
+import type { MergeVersions } from './pg-split.ts';
 
 /** Where a PG lives in one epoch. */
 export interface Placement {
@@ -24,6 +25,10 @@ export interface PoolView {
   readonly minSize: number;
   readonly pgNum: number;
   readonly pgpNum: number;
+  /** Below `pgNum` while its last PG is to merge. */
+  readonly pgNumPending: number;
+  /** Of the last merge. */
+  readonly lastMerge: MergeVersions;
   readonly erasure: boolean;
   /** Of an erasure-coded pool; undefined there: its profile cannot be understood. */
   readonly code: PoolCode | undefined;

@@ -16,6 +16,13 @@ export const metaKey: Uint8Array = Uint8Array.of(PREFIX_META);
 export const firstObjectKey: Uint8Array = Uint8Array.of(PREFIX_OBJECT);
 /** Sorts behind every object of clients. */
 export const endObjectKey: Uint8Array = Uint8Array.of(PREFIX_OBJECT + 1);
+/** Sorts before the objects whose bit-reversed hash is `reversed` or more, and behind all others. */
+export function hashKey(reversed: number): Uint8Array {
+  const key = new Uint8Array(5);
+  key[0] = PREFIX_OBJECT;
+  new DataView(key.buffer).setUint32(1, reversed);
+  return key;
+}
 /** Sorts before every temporary object. */
 export const firstTempKey: Uint8Array = Uint8Array.of(PREFIX_TEMP);
 

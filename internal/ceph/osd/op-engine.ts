@@ -124,7 +124,7 @@ export class OpEngine {
     this.#waitingForActive = [];
     if (this.#core.isPrimary) {
       this.#waitingForActive = requests.sort((a, b) => a.sequence - b.sequence);
-      for (const request of requests) request.stage = 'waiting for peering';
+      for (const request of requests) request.restart();
     } else {
       for (const request of requests) this.#drop(request);
     }
@@ -241,7 +241,7 @@ export class OpEngine {
       pending.push(this.#guard(() => this.#duplicate(request)));
       return true;
     }
-    const entry = this.#core.meta.findRequest(request.key, this.#core.env.store, request.message.retry > 0);
+    const entry = this.#core.meta.findRequest(request.key, this.#core.env.store, request.mayRepeat);
     if (entry === undefined) return false;
     const results = request.message.ops.map(
       (op, i): OpResult => ({

@@ -32,6 +32,7 @@ export class OpRequest {
   readonly receivedMs: number;
   /** What it waits for, in words, for `dump_ops_in_flight`. */
   stage = 'queued';
+  restarted = false;
   replied = false;
   readonly #finished: () => void;
 
@@ -57,6 +58,17 @@ export class OpRequest {
     this.sequence = fields.sequence;
     this.receivedMs = fields.receivedMs;
     this.#finished = finished;
+  }
+
+  /** It may have been carried out before: its client sent it again, or a new interval made it start over. */
+  get mayRepeat(): boolean {
+    return this.message.retry > 0 || this.restarted;
+  }
+
+  /** It starts over in a new interval. */
+  restart(): void {
+    this.stage = 'waiting for peering';
+    this.restarted = true;
   }
 
   /** As `ceph tell osd.0 dump_ops_in_flight` shows it. */

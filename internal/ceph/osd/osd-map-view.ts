@@ -61,6 +61,12 @@ function poolView(id: number, pool: PgPool, map: OsdMap): PoolView {
     minSize: pool.minSize,
     pgNum: pool.pgNum,
     pgpNum: pool.pgpNum,
+    pgNumPending: pool.pgNumPending,
+    lastMerge: {
+      sourceSeed: pool.mergeMeta.sourcePg.seed,
+      sourceVersion: pool.mergeMeta.sourceVersion,
+      targetVersion: pool.mergeMeta.targetVersion,
+    },
     erasure: isErasure(pool),
     code: isErasure(pool) ? poolCode(pool, map) : undefined,
     overwrites: (pool.flags & POOL_EC_OVERWRITES) !== 0,

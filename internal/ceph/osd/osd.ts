@@ -1,14 +1,14 @@
-import type { Clock, Timer } from '../../base/clock.ts';
+import type { Clock } from '../../base/clock.ts';
 import { concatBytes, emptyBytes } from '../../base/bytes.ts';
 import { errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import type { ObjectStore, TransactionOp } from '../blockstore/api.ts';
+import { childSeeds } from '../maps/pg-num.ts';
 import { FEATURES_PACIFIC } from '../wire/features.ts';
 import type { MessageCodec } from '../wire/message.ts';
 import { type MOSDOpValue, requestIdOf } from '../wire/messages/osd_client.ts';
 import type { PgStat } from '../wire/messages/osd_mgr.ts';
-import { MOSDAlive, MOSDPGTemp } from '../wire/messages/osd_mon.ts';
 import { MOSDCopyGetReply } from '../wire/messages/osd_copy.ts';
 import { MOSDPGLog, MOSDPGNotify, MOSDPGQuery, type PgMessage } from '../wire/messages/osd_osd.ts';
 import type { PastInterval, PgHistory } from '../wire/messages/osd_pg.ts';
@@ -16,6 +16,8 @@ import { type EntityAddrVec, parsePg, type PgId, pgText, sameAddrs } from '../wi
 import { CopyReads } from './copy-reads.ts';
 import { deliver, peerCodecs } from './deliver.ts';
 import type { MapView } from './map-view.ts';
+import { MergeReports } from './merge-reports.ts';
+import { MonRequests } from './mon-requests.ts';
 import { firstObjectKey, firstTempKey } from './object-key.ts';
 import { OpHistory } from './op-history.ts';
 import { type OpClient, OpRequest } from './op-request.ts';
@@ -28,6 +30,7 @@ import type { PgEnv } from './pg-env.ts';
 import { requestKey } from './pg-log.ts';
 import { PgMeta } from './pg-meta.ts';
 import { PgRemover } from './pg-remover.ts';
+import { mergePgs, splitPg } from './pg-split.ts';
 import type { LogLimits } from './replication.ts';
 import type { LocalTime, ScrubOptions, SystemLoad } from './scrub-schedule.ts';
 import { ScrubScheduler } from './scrub-scheduler.ts';
@@ -71,7 +74,6 @@ export interface OsdHost {
 const recoverySlots = 3;
 /** Log entries kept in memory over all PGs of an OSD. */
 const logBudgetEntries = 60_000;
-const pgTempDelayMs = 50;
 /** A client that speaks of maps further ahead than this is not of this cluster's time. */
 const maxEpochsAhead = 10_000;
 
@@ -83,12 +85,11 @@ export class Osd {
   readonly #remover: PgRemover;
   readonly #copyReads: CopyReads;
   readonly scrubs: ScrubScheduler;
+  readonly #monRequests: MonRequests;
+  readonly #merges: MergeReports;
   #map: MapView | undefined;
   #waitingForMap: { epoch: number; run: () => void; client?: OpClient }[] = [];
   #sequence = 0;
-  #upThruWanted = 0;
-  readonly #pgTempWanted = new Map<string, { pg: PgId; osds: readonly number[] }>();
-  #pgTempTimer: Timer | undefined;
   #slotsUsed = 0;
   /** Data for other OSDs that waits for room on the connection. */
   readonly #bulk = new Map<number, (() => Promise<void>)[]>();
@@ -128,14 +129,22 @@ export class Osd {
       commit: (ops, done) => this.#commit(ops, done),
       readObject: (oid, from, userVersion) => this.#copyReads.read(oid, from, userVersion),
       recycle: (bytes) => host.recycle(bytes),
-      wantUpThru: (epoch) => this.#wantUpThru(epoch),
-      wantPgTemp: (pg, osds) => this.#wantPgTemp(pg, osds),
+      wantUpThru: (epoch) => this.#monRequests.wantUpThru(epoch),
+      wantPgTemp: (pg, osds) => this.#monRequests.wantPgTemp(pg, osds),
       reportSoon: () => host.reportSoon(),
       reserve: (start) => this.#reserve(start),
       scrubSlot: () => this.scrubs.slot(),
       scrubOptions: () => host.scrubOptions(),
       clusterLog: (level, text) => host.clusterLog(level, text),
     };
+    this.#monRequests = new MonRequests({
+      whoami: host.whoami,
+      fsid: host.fsid,
+      clock: host.clock,
+      map: () => this.#map,
+      sendMon: (codec, body) => host.sendMon(codec, body),
+    });
+    this.#merges = new MergeReports(this.pgs, this.#monRequests);
     this.scrubs = new ScrubScheduler({
       clock: host.clock,
       random: host.random,
@@ -177,7 +186,7 @@ export class Osd {
 
   stop(): void {
     this.#stopped = true;
-    this.#pgTempTimer?.cancel();
+    this.#monRequests.stop();
     this.#copyReads.stop();
     this.scrubs.stop();
     for (const pg of this.pgs.values()) pg.shutdown();
@@ -194,6 +203,7 @@ export class Osd {
       },
       removeMe: () => this.#removePg(cid),
       scrubEnded: () => this.scrubs.ended(),
+      mergeReady: () => this.#map !== undefined && this.#merges.check(this.#map),
     };
   }
 
@@ -217,13 +227,7 @@ export class Osd {
   /** New maps up to `epoch` are in the history: takes everything through them. */
   advanceTo(epoch: number): void {
     const { maps, whoami, log } = this.#host;
-    for (const pg of this.pgs.values()) {
-      for (let e = pg.core.map.epoch + 1; e <= epoch; e++) {
-        const map = maps.get(e);
-        if (map?.pool(pg.id.pool) === undefined) continue;
-        pg.advance(viewFor(map, pg.id));
-      }
-    }
+    this.#advancePgs(epoch);
     const map = maps.get(epoch);
     if (map === undefined || (this.#map !== undefined && map.epoch <= this.#map.epoch)) return;
     this.#map = map;
@@ -235,9 +239,74 @@ export class Osd {
     if (up) this.#createPgs(map, whoami);
     for (const pg of this.pgs.values()) pg.settle();
     this.#copyReads.onMap();
-    if (this.#upThruWanted > map.upThru(whoami)) this.#sendAlive();
-    this.#resendPgTemp();
+    this.#monRequests.onMap(map);
+    this.#merges.check(map);
     this.#runWaiting();
+  }
+
+  /** Takes the PGs through the maps up to `epoch`, splits and merges with them. */
+  #advancePgs(epoch: number): void {
+    let oldest = epoch;
+    for (const pg of this.pgs.values()) oldest = Math.min(oldest, pg.core.map.epoch);
+    for (let e = oldest + 1; e <= epoch; e++) {
+      const map = this.#host.maps.get(e);
+      if (map === undefined) continue;
+      const shrunk: { pg: Pg; before: number }[] = [];
+      for (const pg of [...this.pgs.values()]) {
+        const pool = map.pool(pg.id.pool);
+        if (pg.core.map.epoch >= e || pool === undefined) continue;
+        const before = pg.core.key.pgNum;
+        pg.advance(viewFor(map, pg.id));
+        if (before > 0 && before < pool.pgNum) this.#split(pg, before);
+        else if (before > pool.pgNum) shrunk.push({ pg, before });
+      }
+      if (shrunk.length > 0) this.#merge(shrunk, map);
+    }
+  }
+
+  #split(parent: Pg, before: number): void {
+    const { children, ops } = splitPg(parent.core, before);
+    if (children.length === 0) return;
+    for (const { cid } of children) {
+      // What is left of one that was here before is not it.
+      if (this.pgs.has(cid)) this.#removePg(cid);
+      this.#remover.forget(cid);
+    }
+    this.#host.log.info('PG splits', { pg: parent.core.text, into: children.map(({ cid }) => cid).join(' ') });
+    this.#commit(ops);
+    for (const meta of children) {
+      const pg = new Pg(meta, envFor(this.#env, meta.pg), parent.core.map, this.#pgOptions(meta.cid));
+      this.pgs.set(meta.cid, pg);
+    }
+    this.#host.reportSoon();
+  }
+
+  /** PGs of pools that have fewer of them now: those that are no more go into the one that they came from. */
+  #merge(shrunk: readonly { pg: Pg; before: number }[], map: MapView): void {
+    const gone = shrunk.filter(({ pg }) => pg.id.seed >= map.pool(pg.id.pool)!.pgNum);
+    for (const { pg, before } of shrunk) {
+      const pool = map.pool(pg.id.pool)!;
+      const seeds = childSeeds(pg.id.seed, pool.pgNum, before);
+      if (seeds.length === 0) continue;
+      const sources = gone.filter((each) => each.pg.id.pool === pg.id.pool && seeds.includes(each.pg.id.seed));
+      const parts = sources.filter((each) => each.before === before).map((each) => each.pg);
+      const ops = mergePgs(
+        pg.core,
+        parts.map(({ core }) => core),
+        before,
+        pool,
+        this.#host.store,
+      );
+      this.#host.log.info('PG merges', { pg: pg.core.text, from: parts.map(({ core }) => core.text).join(' ') });
+      for (const part of parts) {
+        part.shutdown();
+        this.pgs.delete(part.core.text);
+      }
+      this.#commit(ops);
+    }
+    // Without a copy of the PG that it goes into it is of no use: that one is filled from others.
+    for (const { pg } of gone) if (this.pgs.get(pg.core.text) === pg) this.#removePg(pg.core.text);
+    this.#host.reportSoon();
   }
 
   #runWaiting(): void {
@@ -291,53 +360,9 @@ export class Osd {
     this.#host.reportSoon();
   }
 
-  #wantUpThru(epoch: number): void {
-    if (epoch <= this.#upThruWanted) return;
-    this.#upThruWanted = epoch;
-    this.#sendAlive();
-  }
-
-  #sendAlive(): void {
-    this.#host.sendMon(MOSDAlive, {
-      fsid: this.#host.fsid,
-      osdId: this.#host.whoami,
-      epoch: this.#map?.epoch ?? 0,
-      wantUpThru: this.#upThruWanted,
-    });
-  }
-
-  #wantPgTemp(pg: PgId, osds: readonly number[]): void {
-    this.#pgTempWanted.set(pgText(pg), { pg, osds });
-    this.#pgTempTimer ??= this.#host.clock.after(pgTempDelayMs, () => {
-      this.#pgTempTimer = undefined;
-      this.#sendPgTemp();
-    });
-  }
-
-  #sendPgTemp(): void {
-    if (this.#pgTempWanted.size === 0 || this.#stopped) return;
-    this.#host.sendMon(MOSDPGTemp, {
-      fsid: this.#host.fsid,
-      osdId: this.#host.whoami,
-      epoch: this.#map?.epoch ?? 0,
-      pgTemp: [...this.#pgTempWanted.values()].map(({ pg, osds }) => ({ pg, osds: [...osds] })),
-    });
-  }
-
-  /** Forgets requests that a map has granted or made void. */
-  #resendPgTemp(): void {
-    for (const [cid, { pg, osds }] of this.#pgTempWanted) {
-      const place = this.#map!.place(pg);
-      const want = osds.length === 0 ? place.up : osds;
-      const granted = place.acting.length === want.length && place.acting.every((osd, i) => osd === want[i]);
-      if (granted || place.actingPrimary !== this.#host.whoami) this.#pgTempWanted.delete(cid);
-    }
-  }
-
   /** Asks the mon again for what it has not granted yet: its session is new, or a request or its answer was lost. */
   askMonAgain(): void {
-    if (this.#map !== undefined && this.#upThruWanted > this.#map.upThru(this.#host.whoami)) this.#sendAlive();
-    this.#sendPgTemp();
+    if (!this.#stopped) this.#monRequests.askAgain();
   }
 
   #reserve(start: () => void): () => void {
@@ -569,6 +594,7 @@ export class Osd {
     for (const pg of this.pgs.values()) pg.tick();
     this.scrubs.tick();
     this.askMonAgain();
+    if (this.#map !== undefined) this.#merges.check(this.#map);
   }
 
   /** Oldest map that a PG may still ask for when it is loaded again. */

@@ -9,18 +9,20 @@ import {
   PG_INCOMPLETE,
   PG_PEERED,
   PG_PEERING,
+  PG_PREMERGE,
   PG_REMAPPED,
   PG_UNDERSIZED,
 } from '../wire/messages/osd_mgr.ts';
+import { pendingMerge } from '../maps/pg-num.ts';
 import { MOSDPGInfo, MOSDPGLog, MOSDPGNotify, MOSDPGQuery, MOSDPGRemove } from '../wire/messages/osd_osd.ts';
 import { copyPgInfo, emptyPgInfo, type PgHistory, type PgInfo } from '../wire/messages/osd_pg.ts';
 import { compareEVersion, eversionText, eversionZero, hobjectMin } from '../wire/types.ts';
 import { type ActingChoice, chooseActing, chooseShards, findBestInfo } from './choose-acting.ts';
 import {
   buildPrior,
+  closedInterval,
   intervalKey,
   isNewInterval,
-  maybeWentRw,
   mergeIntervals,
   type PriorSet,
   priorChangedBy,
@@ -60,6 +62,8 @@ export interface PeeringHooks {
   reset(): void;
   /** The primary serves (or, with fewer copies than min_size, only recovers). */
   active(): void;
+  /** The PG is to merge, and can now, or cannot. */
+  mergeReady(): void;
   /** A replica has taken the primary's log over. */
   replicaActive(): void;
   /** The copy is no longer needed. */
@@ -113,15 +117,7 @@ export class Peering {
     if (isNewInterval(before, key)) {
       const history = core.info.history;
       if (history.sameIntervalSince < next.epoch && history.sameIntervalSince > 0)
-        core.meta.past.push({
-          first: history.sameIntervalSince,
-          last: next.epoch - 1,
-          up: [...before.up],
-          acting: [...before.acting],
-          upPrimary: before.upPrimary,
-          primary: before.actingPrimary,
-          maybeWentRw: maybeWentRw(before, history.sameIntervalSince, core.map),
-        });
+        core.meta.past.push(closedInterval(before, history.sameIntervalSince, core.map, next.epoch));
       const upChanged = before.up.length !== key.up.length || before.up.some((osd, i) => osd !== key.up[i]);
       history.sameIntervalSince = next.epoch;
       if (upChanged) history.sameUpSince = next.epoch;
@@ -294,6 +290,7 @@ export class Peering {
     info.lastEpochStarted = Math.max(info.lastEpochStarted, m.info.lastEpochStarted);
     info.lastIntervalStarted = Math.max(info.lastIntervalStarted, m.info.lastIntervalStarted);
     info.sums = { ...m.info.sums };
+    info.sumsEstimated = m.info.sumsEstimated;
     mergeHistory(this.#core.meta, m.info.history);
     core.peers.set(from, {
       info: copyPgInfo(m.info),
@@ -472,9 +469,13 @@ export class Peering {
     core.clearState(PG_CREATING);
     core.clearState(PG_PEERING);
     core.clearState(PG_ACTIVATING);
-    core.setState(placed(core.key.acting) >= core.key.minSize ? PG_ACTIVE : PG_PEERED);
+    // What is about to merge takes no more writes.
+    const merging = pendingMerge(core.id.seed, core.key) !== undefined;
+    if (merging) core.setState(PG_PREMERGE);
+    core.setState(!merging && placed(core.key.acting) >= core.key.minSize ? PG_ACTIVE : PG_PEERED);
     this.shareInfo();
     this.#hooks.active();
+    if (core.hasState(PG_PREMERGE)) this.#hooks.mergeReady();
   }
 
   /** Tells the members what the history has become. */
@@ -503,6 +504,7 @@ export class Peering {
     core.flush();
     this.shareInfo();
     for (const osd of core.peers.keys()) if (!core.members.includes(osd)) core.env.send(osd, MOSDPGRemove, core.head());
+    if (core.hasState(PG_PREMERGE)) this.#hooks.mergeReady();
   }
 
   /** The backfilled copies could serve now: asks for the acting set that CRUSH wants. True when it was asked for. */
@@ -610,6 +612,7 @@ export class Peering {
     } else {
       ops = this.#takeLog(m);
       meta.info.sums = { ...m.info.sums };
+      meta.info.sumsEstimated = m.info.sumsEstimated;
     }
     const { info } = meta;
     info.lastEpochStarted = m.info.lastEpochStarted;
@@ -646,6 +649,10 @@ export class Peering {
     mergeHistory(this.#core.meta, m.info.history);
     // Scrubs tell what they found outside of writes.
     for (const field of scrubSums) core.info.sums[field] = m.info.sums[field];
+    if (core.info.sumsEstimated !== m.info.sumsEstimated) {
+      core.info.sumsEstimated = m.info.sumsEstimated;
+      core.meta.touchInfo();
+    }
     core.meta.touchFast();
     core.env.commit([...core.meta.rollback.forward(m.forwardTo), ...core.meta.writeOps()]);
   }

@@ -1,6 +1,7 @@
+import { seedAt } from '../maps/pg-num.ts';
 import { emptyPgHistory, type PastInterval, type PgHistory } from '../wire/messages/osd_pg.ts';
 import type { PgId } from '../wire/types.ts';
-import { intervalKey, isNewInterval, maybeWentRw } from './intervals.ts';
+import { closedInterval, type IntervalKey, intervalKey, isNewInterval } from './intervals.ts';
 import type { MapView } from './map-view.ts';
 import { viewFor } from './shards.ts';
 
@@ -13,7 +14,15 @@ export interface MapHistory {
   poolCreated(pool: number): number | undefined;
 }
 
-/** What a PG has been through from the epoch `created` to `until`; undefined: the maps since then are not kept. */
+/** Where the PG's objects were in a map: before a split, in the PG that it split from. */
+function keyIn(view: MapView, pg: PgId): IntervalKey {
+  const pool = view.pool(pg.pool);
+  return intervalKey(view, pool === undefined ? pg : { ...pg, seed: seedAt(pg.seed, pool.pgNum) });
+}
+
+/**
+ * What a PG has been through from the epoch `created` to `until`, with the PGs that it split from; undefined: the maps since then are not kept.
+ */
 export function historySince(
   maps: MapHistory,
   pg: PgId,
@@ -31,22 +40,15 @@ export function historySince(
   const first = maps.get(created);
   if (first === undefined) return undefined;
   let last = viewFor(first, pg);
-  let key = intervalKey(last, pg);
+  let key = keyIn(last, pg);
   for (let epoch = created + 1; epoch <= until; epoch++) {
     const found = maps.get(epoch);
     if (found === undefined) continue;
     const next = viewFor(found, pg);
-    const nextKey = intervalKey(next, pg);
-    if (isNewInterval(key, nextKey)) {
-      past.push({
-        first: history.sameIntervalSince,
-        last: epoch - 1,
-        up: [...key.up],
-        acting: [...key.acting],
-        upPrimary: key.upPrimary,
-        primary: key.actingPrimary,
-        maybeWentRw: maybeWentRw(key, history.sameIntervalSince, last),
-      });
+    const nextKey = keyIn(next, pg);
+    if (key.seed !== nextKey.seed || isNewInterval(key, nextKey)) {
+      past.push(closedInterval(key, history.sameIntervalSince, last, epoch));
+      if (key.pgNum < nextKey.pgNum) history.lastEpochSplit = epoch;
       history.sameIntervalSince = epoch;
       if (key.up.length !== nextKey.up.length || key.up.some((osd, i) => osd !== nextKey.up[i]))
         history.sameUpSince = epoch;

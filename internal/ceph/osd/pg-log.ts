@@ -48,6 +48,19 @@ export class PgLog {
     return this.#entries.length - this.#start;
   }
 
+  /** Takes the entries of some objects out. Tail and head stay: they speak of the PG as a whole. */
+  takeOut(inside: (oid: HObject) => boolean): LogEntry[] {
+    const all = this.all();
+    const taken = all.filter(({ oid }) => inside(oid));
+    this.reset({ tail: this.#tail, head: this.#head, entries: all.filter(({ oid }) => !inside(oid)) });
+    return taken;
+  }
+
+  /** Everything up to `to` is in this log though the newest of it is of objects that split off. */
+  raiseHead(to: EVersion): void {
+    if (compareEVersion(to, this.#head) > 0) this.#head = to;
+  }
+
   /** Takes over a stretch of log as the whole log. */
   reset(segment: { tail: EVersion; head: EVersion; entries: readonly LogEntry[] }): void {
     this.#entries = [];
@@ -185,9 +198,9 @@ export class PgLog {
     return { tail, head: this.#head, entries: this.#entries.slice(from), dups: [] };
   }
 
-  /** Whether this log holds exactly this version: as an entry, or as its tail. */
+  /** Whether this log holds exactly this version: as an entry, its tail, or its head, whose entry may have gone to a PG that split off. */
   holds(version: EVersion): boolean {
-    if (sameVersion(version, this.#tail)) return true;
+    if (sameVersion(version, this.#tail) || sameVersion(version, this.#head)) return true;
     let low = this.#start;
     let high = this.#entries.length;
     while (low < high) {
@@ -201,7 +214,11 @@ export class PgLog {
 }
 
 /** The newest version that both a log and a segment of another copy hold; the newer of their tails when they share no entry. */
-export function commonVersion(log: PgLog, other: { tail: EVersion; entries: readonly LogEntry[] }): EVersion {
+export function commonVersion(
+  log: PgLog,
+  other: { tail: EVersion; head: EVersion; entries: readonly LogEntry[] },
+): EVersion {
+  if (log.holds(other.head)) return other.head;
   for (let i = other.entries.length - 1; i >= 0; i--) {
     const version = other.entries[i]!.version;
     if (log.holds(version)) return version;
@@ -318,6 +335,7 @@ export function mergeLog(
     missing.addNext(entry);
     if (entry.op === 'delete') remove(entry.oid);
   }
+  log.raiseHead(other.head);
   const undo: Undo | undefined =
     rollback === undefined
       ? undefined

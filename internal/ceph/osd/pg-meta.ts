@@ -1,7 +1,8 @@
 import type { CollectionId, ObjectStore, TransactionOp } from '../blockstore/api.ts';
 import { bytesFromText, Decoder, Encoder } from '../wire/encoding.ts';
-import { decodeObjectSums, encodeObjectSums } from '../wire/messages/osd_mgr.ts';
+import { addObjectSums, decodeObjectSums, encodeObjectSums } from '../wire/messages/osd_mgr.ts';
 import {
+  copyPgInfo,
   decodeLogEntry,
   decodePastIntervals,
   decodePgInfo,
@@ -22,6 +23,7 @@ import {
   encodeEVersion,
   encodeHObject,
   eversionZero,
+  type HObject,
   type PgId,
   pgText,
 } from '../wire/types.ts';
@@ -37,12 +39,14 @@ import { Rollback } from './rollback.ts';
  *   q  removed snapshots whose clones are gone
  *   r<version>  how a shard of an erasure-coded PG takes the entry back (`rollback.ts`)
  *   l<version>  log entries; those up to the log's tail only serve to recognise repeated requests    m<object>  missing objects
+ *   k<version>-<epoch>-<n>  entries of other PGs, or of another copy's past, for the same purpose, taken over at that version and epoch
  */
 const ROW_INFO = 'i';
 const ROW_FAST = 'f';
 const ROW_PAST = 'p';
 const ROW_EPOCH = 'e';
 const ROW_PURGED = 'q';
+const KEPT_PREFIX = 'k';
 const LOG_PREFIX = 'l';
 const LOG_END = 'm';
 const MISSING_PREFIX = 'm';
@@ -55,6 +59,10 @@ const dupTrimBatch = 250;
 
 function logRow(version: number): string {
   return LOG_PREFIX + version.toString().padStart(15, '0');
+}
+
+function keptRow(version: number, epoch = 0, n = 0): string {
+  return `${KEPT_PREFIX}${version.toString().padStart(15, '0')}-${epoch.toString().padStart(10, '0')}-${n.toString().padStart(6, '0')}`;
 }
 
 export class PgMeta {
@@ -79,6 +87,10 @@ export class PgMeta {
   #dirtyPurged = false;
   #dirtyMissing = new Set<string>();
   #addedRows: LogEntry[] = [];
+  /** To be written as kept ones. */
+  #keptRows: LogEntry[] = [];
+  /** Entries whose rows are to be removed. */
+  #takenRows: LogEntry[] = [];
   /** Rows newer than this are to be removed before new ones are written. */
   #rewindRows: EVersion | undefined;
   #clearRows = false;
@@ -132,7 +144,9 @@ export class PgMeta {
     this.missing.clear();
     this.#clearRows = true;
     this.#rewindRows = undefined;
-    this.#addedRows = [...log.dups, ...log.entries];
+    this.#addedRows = [...log.entries];
+    this.#keptRows = [...log.dups];
+    this.#takenRows = [];
     this.#rowsGone = 0;
     this.#dups = undefined;
     this.#dirtyInfo = true;
@@ -168,9 +182,69 @@ export class PgMeta {
     this.#dups = undefined;
   }
 
+  /**
+   * Takes out what is of a PG that splits off: its log entries, missing objects and what else it needs to know. The sums stay; `writeOps` of both belong
+   * into one transaction.
+   */
+  splitOff(pg: PgId, inside: (oid: HObject) => boolean, store: ObjectStore): PgMeta {
+    const part = new PgMeta(pg);
+    part.info = copyPgInfo(this.info);
+    part.past = [...this.past];
+    part.epoch = this.epoch;
+    for (const snap of this.purgedSnaps) part.purgedSnaps.add(snap);
+    part.#dirtyPurged = part.purgedSnaps.size > 0;
+    const old = this.oldEntries(store).filter(({ oid }) => inside(oid));
+    const taken = this.log.takeOut(inside);
+    part.log.reset({ tail: this.log.tail, head: this.log.head, entries: taken });
+    part.#addedRows = taken;
+    part.#keptRows = old;
+    part.#rowsGone = this.#rowsGone;
+    this.#takenRows.push(...taken);
+    this.#addedRows = this.#addedRows.filter(({ oid }) => !inside(oid));
+    this.#dups = undefined;
+    for (const item of this.missing.list()) {
+      if (!inside(item.oid)) continue;
+      part.missing.set(item.oid, item.need, item.have);
+      this.missing.delete(item.oid);
+    }
+    for (const meta of [this, part])
+      meta.info.lastComplete = completeUpTo(meta.log, meta.missing, meta.info.lastUpdate);
+    return part;
+  }
+
+  /** Takes in what merges into this PG at map `epoch`: the log begins anew at the newest version of all, requests are still recognised. */
+  mergeFrom(sources: readonly PgMeta[], epoch: number, store: ObjectStore): void {
+    const { info } = this;
+    for (const meta of [this, ...sources]) {
+      const known = [...meta.oldEntries(store), ...meta.log.all()].filter(({ reqid }) => reqid !== undefined);
+      this.#keptRows.push(...known.slice(-dupEntries));
+      if (meta === this) continue;
+      addObjectSums(info.sums, meta.info.sums);
+      info.sumsEstimated ||= meta.info.sumsEstimated;
+      info.lastUserVersion = Math.max(info.lastUserVersion, meta.info.lastUserVersion);
+      if (compareEVersion(meta.info.lastUpdate, info.lastUpdate) > 0) info.lastUpdate = meta.info.lastUpdate;
+      if (this.past.length === 0) this.past = [...meta.past];
+    }
+    info.lastComplete = info.lastUpdate;
+    info.logTail = info.lastUpdate;
+    this.epoch = epoch;
+    this.missing.clear();
+    this.#addedRows = [];
+    this.#takenRows = [];
+    this.log.reset({ tail: info.lastUpdate, head: info.lastUpdate, entries: [] });
+    this.#clearRows = true;
+    this.#rewindRows = undefined;
+    this.#rowsGone = Math.max(0, info.lastUpdate.version - dupEntries);
+    this.#dups = undefined;
+    this.#dirtyInfo = true;
+    this.#dirtyPast = true;
+  }
+
   /** Entries up to the log's tail that are still on disk. */
   oldEntries(store: ObjectStore): LogEntry[] {
     const out: LogEntry[] = [];
+    for (const [, value] of rows(store, this.cid, KEPT_PREFIX))
+      out.push(decodeLogEntry(new Decoder(value), this.pg.pool));
     for (const [, value] of rows(store, this.cid, LOG_PREFIX)) {
       const entry = decodeLogEntry(new Decoder(value), this.pg.pool);
       if (compareEVersion(entry.version, this.log.tail) > 0) break;
@@ -192,7 +266,7 @@ export class PgMeta {
     const ops: TransactionOp[] = [];
     const set = new Map<string, Uint8Array>();
     if (this.#clearRows) {
-      ops.push({ op: 'omap-remove-range', cid, key: metaKey, first: LOG_PREFIX, last: MISSING_END });
+      ops.push({ op: 'omap-remove-range', cid, key: metaKey, first: KEPT_PREFIX, last: MISSING_END });
       this.#clearRows = false;
     } else if (this.#rewindRows !== undefined) {
       const first = logRow(this.#rewindRows.version + 1);
@@ -205,8 +279,20 @@ export class PgMeta {
       set.set(logRow(entry.version.version), e.finish());
     }
     this.#addedRows = [];
+    this.#keptRows.forEach((entry, n) => {
+      const e = new Encoder(160);
+      encodeLogEntry(e, entry);
+      set.set(keptRow(this.log.head.version, this.epoch, n), e.finish());
+    });
+    this.#keptRows = [];
+    if (this.#takenRows.length > 0) {
+      const keys = this.#takenRows.map(({ version }) => logRow(version.version));
+      ops.push({ op: 'omap-remove', cid, key: metaKey, keys });
+      this.#takenRows = [];
+    }
     const keepFrom = this.log.tail.version - dupEntries;
     if (keepFrom - this.#rowsGone > dupTrimBatch) {
+      ops.push({ op: 'omap-remove-range', cid, key: metaKey, first: KEPT_PREFIX, last: keptRow(keepFrom) });
       ops.push({ op: 'omap-remove-range', cid, key: metaKey, first: LOG_PREFIX, last: logRow(keepFrom) });
       this.#rowsGone = keepFrom;
     }

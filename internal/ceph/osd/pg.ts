@@ -4,6 +4,7 @@ import {
   PG_BACKFILL_WAIT,
   PG_BACKFILLING,
   PG_CLEAN,
+  PG_PREMERGE,
   PG_DEGRADED,
   type PgStat,
 } from '../wire/messages/osd_mgr.ts';
@@ -50,6 +51,8 @@ export interface PgOptions {
   logLimits: () => LogLimits;
   /** The copy is no longer needed on this OSD. */
   removeMe: () => void;
+  /** The PG is to merge, and can now, or cannot. */
+  mergeReady: () => void;
   /** A place for a scrub may be free again. */
   scrubEnded: () => void;
 }
@@ -112,6 +115,7 @@ export class Pg {
       active: () => this.#active(),
       replicaActive: () => this.engine.contexts.clear(),
       removeMe: options.removeMe,
+      mergeReady: options.mergeReady,
       lostStray: () => this.recovery.onMap(),
       foundStray: (osd) => this.#foundStray(osd),
     });
@@ -138,6 +142,16 @@ export class Pg {
 
   get id(): PgId {
     return this.core.id;
+  }
+
+  /**
+   * Whether the PG may merge as it is (`wait`: not yet): it is clean and takes no writes. `no`: a copy is lacking, so that it would have to wait for long.
+   */
+  get mergeable(): 'yes' | 'wait' | 'no' {
+    const { core } = this;
+    if (!core.isPrimary || !core.hasState(PG_PREMERGE)) return 'wait';
+    if (core.key.acting.length < core.key.size) return 'no';
+    return this.clean && this.replication.pending === 0 ? 'yes' : 'wait';
   }
 
   /** Takes the PG through one map; call `settle` after the last. */

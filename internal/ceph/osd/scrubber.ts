@@ -450,10 +450,11 @@ export class Scrubber {
     const { sums } = info;
     const wrongSums = this.#sums.difference(sums);
     if (wrongSums !== undefined && !this.#sums.incomplete) {
-      core.env.clusterLog(LOG_ERROR, `${core.text} ${word} : stat mismatch, ${wrongSums}`);
+      if (!info.sumsEstimated) core.env.clusterLog(LOG_ERROR, `${core.text} ${word} : stat mismatch, ${wrongSums}`);
       // They only count; what they count is here.
       this.#sums.applyTo(sums);
     }
+    if (!this.#sums.incomplete) info.sumsEstimated = false;
     const errors = this.#shallowErrors + this.#deepErrors;
     const now = utimeFromMs(core.env.clock.now());
     const { history } = info;

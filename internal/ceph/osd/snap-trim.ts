@@ -1,6 +1,6 @@
 import type { Timer } from '../../base/clock.ts';
 import type { TransactionOp } from '../blockstore/api.ts';
-import { PG_CLEAN, PG_SNAPTRIM } from '../wire/messages/osd_mgr.ts';
+import { PG_ACTIVE, PG_CLEAN, PG_SNAPTRIM } from '../wire/messages/osd_mgr.ts';
 import type { LogEntry } from '../wire/messages/osd_pg.ts';
 import { eversionZero, type HObject, SNAP_HEAD } from '../wire/types.ts';
 import { MAP_NOSNAPTRIM } from './map-view.ts';
@@ -58,7 +58,8 @@ export class SnapTrim {
   /** Begins when there is something to do and the PG is clean. */
   kick(): void {
     const core = this.#core;
-    if (this.#running || !core.isPrimary || !core.hasState(PG_CLEAN) || core.map.hasFlag(MAP_NOSNAPTRIM)) return;
+    if (this.#running || !core.isPrimary || !core.hasState(PG_ACTIVE) || !core.hasState(PG_CLEAN)) return;
+    if (core.map.hasFlag(MAP_NOSNAPTRIM)) return;
     const removed = core.map.removedSnaps(core.id.pool);
     const snaps = new Set<bigint>();
     for (const [start, length] of removed)

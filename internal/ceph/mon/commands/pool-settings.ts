@@ -15,7 +15,7 @@ import {
   type PoolOption,
   poolOptionNames,
 } from '../../maps/pool.ts';
-import { EACCES, EINVAL, ENOENT, ENOTSUP, EPERM, Refusal } from '../errno.ts';
+import { EACCES, EINVAL, ENOENT, ENOTSUP, EPERM, ERANGE, Refusal } from '../errno.ts';
 import { optionText } from '../format/pool.ts';
 import type { Json } from '../format/json.ts';
 import { dataChunks } from '../osd/erasure-profiles.ts';
@@ -28,6 +28,8 @@ export interface SettingContext {
   name: string;
   limits: PoolLimits;
   allowSizeOne: boolean;
+  /** Of the map that the change makes. */
+  epoch: number;
   /** `osd_pool_default_min_size`. */
   defaultMinSize: number;
   sure: boolean;
@@ -152,14 +154,17 @@ export const poolSettings: ReadonlyMap<string, PoolSetting> = new Map<string, Po
       get: (pool) => same(pool.pgNum),
       set: (pool, text, { map, id, limits }) => {
         const pgNum = integer(text);
-        checkPgNum(map, id, pgNum, pool.size, limits);
-        if (pgNum === pool.pgNum) return pool;
-        if ((pool.flags & POOL_NOPGCHANGE) !== 0)
-          throw new Refusal(EPERM, 'pool pg_num change is disabled; you must unset nopgchange flag for the pool first');
-        throw new Refusal(
-          ENOTSUP,
-          'splitting and merging placement groups is not supported yet: make a pool with the pg_num you want',
-        );
+        mayChangePgs(pool, 'pg_num');
+        if (pgNum === pool.pgNumTarget) return pool;
+        if (pgNum <= 0) throw new Refusal(EINVAL, `specified pg_num must > 0, but you set to ${pgNum}`);
+        if (pgNum > pool.pgNumTarget || pgNum > limits.maxPgNum) checkPgNum(map, id, pgNum, pool.size, limits);
+        const least = intOption(pool, 'pg_num_min');
+        const most = intOption(pool, 'pg_num_max');
+        if (least > 0 && pgNum < least) throw new Refusal(EINVAL, `specified pg_num ${pgNum} < pg_num_min ${least}`);
+        if (most > 0 && pgNum > most) throw new Refusal(EINVAL, `specified pg_num ${pgNum} > pg_num_max ${most}`);
+        // Only wanted: the mgr gets there step by step. Where pgp_num was the same it follows.
+        const pgpNumTarget = pool.pgNumTarget === pool.pgpNumTarget ? pgNum : pool.pgpNumTarget;
+        return { ...pool, pgNumTarget: pgNum, pgpNumTarget };
       },
     },
   ],
@@ -169,10 +174,11 @@ export const poolSettings: ReadonlyMap<string, PoolSetting> = new Map<string, Po
       get: (pool) => same(pool.pgpNum),
       set: (pool, text) => {
         const pgpNum = integer(text);
+        mayChangePgs(pool, 'pgp_num');
         if (pgpNum <= 0) throw new Refusal(EINVAL, `specified pgp_num must > 0, but you set to ${pgpNum}`);
         if (pgpNum > pool.pgNumTarget)
           throw new Refusal(EINVAL, `specified pgp_num ${pgpNum} > pg_num ${pool.pgNumTarget}`);
-        return { ...pool, pgpNum, pgpNumTarget: pgpNum };
+        return { ...pool, pgpNumTarget: pgpNum };
       },
     },
   ],
@@ -254,6 +260,63 @@ export const poolSettings: ReadonlyMap<string, PoolSetting> = new Map<string, Po
   ['bulk', { get: () => ({ json: false, text: 'false' }) }],
 ]);
 
+/** What the mgr sets on its way to the wanted numbers (`OSDMonitor::prepare_command_pool_set`); nobody reads them by these names. */
+const steps: ReadonlyMap<string, NonNullable<PoolSetting['set']>> = new Map([
+  [
+    'pg_num_actual',
+    (pool, text, { limits, epoch }) => {
+      const pgNum = integer(text);
+      mayChangePgs(pool, 'pg_num');
+      if (pgNum === pool.pgNum) return pool;
+      if (pgNum < 1 || pgNum > limits.maxPgNum)
+        throw new Refusal(
+          ERANGE,
+          `'pg_num' must be greater than 0 and less than or equal to ${limits.maxPgNum} (you may adjust 'mon max pool pg num' for higher values)`,
+        );
+      // Clients of before Luminous know nothing of splits, those of before Nautilus nothing of what is to merge.
+      const resend = { lastForceOpResendPreluminous: epoch, lastForceOpResendPrenautilus: epoch };
+      if (pgNum > pool.pgNum) {
+        const prenautilus = pool.pgNum === pool.pgNumPending ? pool.lastForceOpResendPrenautilus : epoch;
+        return { ...pool, ...resend, pgNum, pgNumPending: pgNum, lastForceOpResendPrenautilus: prenautilus };
+      }
+      if (pgNum < pool.pgpNum) throw new Refusal(EINVAL, `specified pg_num ${pgNum} < pgp_num ${pool.pgpNum}`);
+      if (pgNum < pool.pgNum - 1)
+        throw new Refusal(
+          EINVAL,
+          `specified pg_num ${pgNum} < pg_num (${pool.pgNum}) - 1; only single pg decrease is currently supported`,
+        );
+      return { ...pool, ...resend, pgNumPending: pgNum };
+    },
+  ],
+  [
+    'pgp_num_actual',
+    (pool, text) => {
+      const pgpNum = integer(text);
+      mayChangePgs(pool, 'pgp_num');
+      if (pgpNum <= 0) throw new Refusal(EINVAL, `specified pgp_num must > 0, but you set to ${pgpNum}`);
+      if (pgpNum > pool.pgNum) throw new Refusal(EINVAL, `specified pgp_num ${pgpNum} > pg_num ${pool.pgNum}`);
+      return { ...pool, pgpNum };
+    },
+  ],
+]);
+
+function mayChangePgs(pool: PgPool, what: string): void {
+  if (isErasure(pool))
+    throw new Refusal(
+      ENOTSUP,
+      `the ${what} of an erasure-coded pool cannot be changed yet: make a pool with what you want`,
+    );
+  if ((pool.flags & POOL_NOPGCHANGE) !== 0)
+    throw new Refusal(EPERM, `pool ${what} change is disabled; you must unset nopgchange flag for the pool first`);
+}
+
+/** 0: not set. */
+function intOption(pool: PgPool, name: string): number {
+  const id = [...poolOptionNames].find(([, text]) => text === name)![0];
+  const option = pool.options.get(id);
+  return option?.type === 1 ? Number(option.value) : 0;
+}
+
 /** Variables of cache tiers, of which there are none. */
 const tierOnly = new Set([
   'hit_set_type',
@@ -287,7 +350,7 @@ export function getSetting(pool: PgPool, name: string, variable: string, map: Os
 
 export function setSetting(pool: PgPool, variable: string, value: string, context: SettingContext): PgPool {
   if (tierOnly.has(variable)) throw new Refusal(ENOTSUP, 'cache tiers are not supported');
-  const set = poolSettings.get(variable)?.set;
+  const set = poolSettings.get(variable)?.set ?? steps.get(variable);
   if (set === undefined) throw new Refusal(ENOTSUP, `setting pool variable '${variable}' is not supported`);
   return set(pool, value, context);
 }

@@ -201,7 +201,7 @@ export const poolCommands: readonly CommandEntry<CommandContext>[] = [
     },
   },
   {
-    signature: `osd pool set ${poolArg} name=var,type=CephChoices,strings=${setVariables} name=val,type=CephString ${sureArg}`,
+    signature: `osd pool set ${poolArg} name=var,type=CephChoices,strings=${setVariables},unlisted=pg_num_actual name=val,type=CephString ${sureArg}`,
     help: 'change a setting of a pool',
     module: 'osd',
     perm: 'rw',
@@ -217,6 +217,7 @@ export const poolCommands: readonly CommandEntry<CommandContext>[] = [
           map: osdmap,
           id: poolId,
           name,
+          epoch: osdmap.epoch + 1,
           limits: poolLimits(mon),
           allowSizeOne: mon.options.flag('mon_allow_pool_size_one'),
           defaultMinSize: mon.options.number('osd_pool_default_min_size'),

@@ -2,7 +2,8 @@ import { EINVAL, Refusal } from '../errno.ts';
 
 /**
  * A command's signature in the notation of upstream's tables: words, and arguments as `name=pool,type=CephPoolname,req=false,n=N,range=0|1,
- * strings=a|b,goodchars=[A-Za-z]`. The `ceph` tool parses its command line with it (`ceph_argparse.py`).
+ * strings=a|b,goodchars=[A-Za-z]`. The `ceph` tool parses its command line with it (`ceph_argparse.py`). What stands in `unlisted` is taken like the
+ * `strings`, and not told to tools.
  */
 export interface Argument {
   name: string;
@@ -34,6 +35,8 @@ export function parseSignature(text: string): Signature {
       attributes[item.slice(0, equals)] = item.slice(equals + 1);
     }
     const strings = attributes.strings as string | undefined;
+    const unlisted = attributes.unlisted === undefined ? [] : String(attributes.unlisted).split('|');
+    delete attributes.unlisted;
     const range = (attributes.range as string | undefined)?.split('|').map(Number);
     args.push({
       name: String(attributes.name),
@@ -41,7 +44,7 @@ export function parseSignature(text: string): Signature {
       required: String(attributes.req ?? 'true').toLowerCase() !== 'false',
       many: attributes.n === 'N',
       attributes,
-      strings: strings?.split('|'),
+      strings: strings === undefined ? undefined : [...strings.split('|'), ...unlisted],
       range: range === undefined ? undefined : [range[0]!, range[1]],
     });
   }

@@ -5,11 +5,13 @@ import {
   MOSDBoot,
   MOSDFailure,
   MOSDMarkMeDown,
+  MOSDPGReadyToMerge,
   MOSDPGTemp,
 } from '../../wire/messages/osd_mon.ts';
 import { addrVecText, ENTITY_OSD } from '../../wire/types.ts';
 import type { Mon } from '../mon.ts';
 import { bootOsd, markDown } from '../osd/daemons.ts';
+import { changePool, mergedPool } from '../osd/pools.ts';
 import { failureLimits } from '../tick.ts';
 import type { Session } from '../session.ts';
 
@@ -61,6 +63,20 @@ export function handleOsds(mon: Mon): void {
       heard(request.osdId);
       mon.requests.pgTemp(request);
       return mon.collect();
+    })
+    .on(MOSDPGReadyToMerge, (session, report) => {
+      if (!isOsd(mon, session, report.osdId, report.fsid)) return;
+      heard(report.osdId);
+      mon.background('merging a PG', (draft) => {
+        const id = report.source.pool;
+        const { osdmap } = draft.state;
+        const pool = osdmap.pools.get(id);
+        const merged = pool === undefined ? undefined : mergedPool(pool, report, osdmap.epoch + 1);
+        if (merged === undefined) return;
+        draft.osdmap((inc, map) => {
+          changePool(inc, map, id, () => merged);
+        });
+      });
     })
     .on(MOSDFailure, (session, report) => {
       if (!isOsd(mon, session, report.reporter, report.fsid)) return;

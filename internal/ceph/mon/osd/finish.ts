@@ -9,7 +9,7 @@ import type { UTime } from '../../wire/encoding.ts';
 export function finishIncremental(inc: OsdMapIncremental, map: OsdMap, now: UTime): void {
   if (changesUp(inc)) inc.newLastUpChange = now;
   if (changesIn(inc, map)) inc.newLastInChange = now;
-  dropPools(inc, map);
+  dropPgs(inc, map);
   dropTemps(inc, map);
 }
 
@@ -24,13 +24,18 @@ function changesIn(inc: OsdMapIncremental, map: OsdMap): boolean {
   return false;
 }
 
-function dropPools(inc: OsdMapIncremental, map: OsdMap): void {
-  if (inc.oldPools.size === 0) return;
-  const gone = (pool: number): boolean => inc.oldPools.has(pool);
-  for (const [{ pool, seed }] of map.pgTemp.entries()) if (gone(pool)) inc.newPgTemp.set(pool, seed, []);
-  for (const [{ pool, seed }] of map.primaryTemp.entries()) if (gone(pool)) inc.newPrimaryTemp.set(pool, seed, -1);
-  for (const [{ pool, seed }] of map.pgUpmap.entries()) if (gone(pool)) inc.oldPgUpmap.set(pool, seed, true);
-  for (const [{ pool, seed }] of map.pgUpmapItems.entries()) if (gone(pool)) inc.oldPgUpmapItems.set(pool, seed, true);
+/** What is said of PGs of removed pools, and of PGs that merged into others. */
+function dropPgs(inc: OsdMapIncremental, map: OsdMap): void {
+  const shrunk = [...inc.newPools].some(([id, pool]) => pool.pgNum < (map.pools.get(id)?.pgNum ?? 0));
+  if (inc.oldPools.size === 0 && !shrunk) return;
+  const gone = (pool: number, seed: number): boolean =>
+    inc.oldPools.has(pool) || seed >= (inc.newPools.get(pool)?.pgNum ?? Number.POSITIVE_INFINITY);
+  for (const [{ pool, seed }] of map.pgTemp.entries()) if (gone(pool, seed)) inc.newPgTemp.set(pool, seed, []);
+  for (const [{ pool, seed }] of map.primaryTemp.entries())
+    if (gone(pool, seed)) inc.newPrimaryTemp.set(pool, seed, -1);
+  for (const [{ pool, seed }] of map.pgUpmap.entries()) if (gone(pool, seed)) inc.oldPgUpmap.set(pool, seed, true);
+  for (const [{ pool, seed }] of map.pgUpmapItems.entries())
+    if (gone(pool, seed)) inc.oldPgUpmapItems.set(pool, seed, true);
 }
 
 /** A pg_temp of OSDs that are all gone, or that says what CRUSH says anyway, is taken back (`OSDMap::clean_temps`). */

@@ -14,6 +14,7 @@ import {
   type PoolOption,
   type PoolSnap,
 } from '../../maps/pool.ts';
+import type { MOSDPGReadyToMerge } from '../../wire/messages/osd_mon.ts';
 import type { UTime } from '../../wire/encoding.ts';
 import { EINVAL, ENOENT, ERANGE, Refusal } from '../errno.ts';
 import { changeCrush } from './daemons.ts';
@@ -139,6 +140,23 @@ export function changePool(inc: OsdMapIncremental, map: OsdMap, id: number, chan
   const pool = change(inc.newPools.get(id) ?? map.pools.get(id)!);
   inc.newPools.set(id, { ...pool, lastChange: inc.epoch });
   return pool;
+}
+
+/**
+ * The leader of a PG that is to merge says that it can be now, or that it cannot (`OSDMonitor::prepare_pg_ready_to_merge`): the pool has one PG less, or
+ * stays as it is. Undefined: it is not this PG's turn.
+ */
+export function mergedPool(pool: PgPool, m: MOSDPGReadyToMerge, epoch: number): PgPool | undefined {
+  const { source, sourceVersion, targetVersion, lastEpochStarted, lastEpochClean } = m;
+  if (pool.pgNum !== source.seed + 1 || pool.pgNumPending > source.seed) return undefined;
+  const lastForceOpResendPrenautilus = epoch;
+  if (!m.ready) return { ...pool, pgNumPending: pool.pgNum, lastForceOpResendPrenautilus };
+  return {
+    ...pool,
+    pgNum: pool.pgNum - 1,
+    lastForceOpResendPrenautilus,
+    mergeMeta: { sourcePg: source, readyEpoch: epoch, lastEpochStarted, lastEpochClean, sourceVersion, targetVersion },
+  };
 }
 
 export function deletePool(inc: OsdMapIncremental, id: number): void {

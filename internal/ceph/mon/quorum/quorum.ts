@@ -13,6 +13,7 @@ import {
   MOSDBoot,
   MOSDFailure,
   MOSDMarkMeDown,
+  MOSDPGReadyToMerge,
   MOSDPGTemp,
 } from '../../wire/messages/osd_mon.ts';
 import type { RawMessage } from '../../wire/messenger.ts';
@@ -60,6 +61,7 @@ const leaderOnly: ReadonlyMap<number, boolean> = new Map([
   [MOSDBoot.type, false],
   [MOSDAlive.type, false],
   [MOSDPGTemp.type, false],
+  [MOSDPGReadyToMerge.type, false],
   [MOSDFailure.type, false],
   [MOSDMarkMeDown.type, false],
   [MOSDBeacon.type, false],

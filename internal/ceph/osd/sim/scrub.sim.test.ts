@@ -54,7 +54,7 @@ async function put(client: TestClient, name: string, text: string): Promise<void
 }
 
 async function expectEqualCopies(cluster: SimCluster): Promise<void> {
-  for (let seed = 0; seed < cluster.options.pgNum; seed++) {
+  for (let seed = 0; seed < cluster.map.pgs.pgNum; seed++) {
     const place = cluster.map.place({ pool: simPool, seed });
     const id = pgText({ pool: simPool, seed });
     const [first, ...others] = place.acting.map((osd) => cluster.osds[osd]!.store);

@@ -33,7 +33,7 @@ export function noFatal(cluster: SimCluster): void {
 
 /** Copies of every PG must be equal: objects, data, xattrs, omap. */
 async function compareCopies(cluster: SimCluster): Promise<void> {
-  for (let seed = 0; seed < cluster.options.pgNum; seed++) {
+  for (let seed = 0; seed < cluster.map.pgs.pgNum; seed++) {
     const pg = { pool: simPool, seed };
     const cid = pgText(pg);
     const [first, ...others] = cluster.map.place(pg).acting.map((osd) => cluster.osds[osd]!.store);
@@ -86,7 +86,8 @@ export function stuckPgs(cluster: SimCluster): string[] {
   );
 }
 
-async function settleAndCheck(cluster: SimCluster, clients: SimClient[]): Promise<void> {
+/** All OSDs come back, all is clean, all is there. */
+export async function settleAndCheck(cluster: SimCluster, clients: SimClient[]): Promise<void> {
   const { scheduler } = cluster;
   cluster.heal();
   for (const osd of cluster.osds) cluster.start(osd.id);
@@ -135,8 +136,25 @@ export async function calm(given: SimOptions): Promise<SimCluster> {
   return cluster;
 }
 
-/** Writers while OSDs crash, part and are taken for down; then everything must be there. Gives how many writes were acknowledged. */
-export async function storm(given: SimOptions, durationMs: number): Promise<number> {
+/** Splits the pool's PGs, has them placed elsewhere and merges them, at random. */
+export function changePgs(cluster: SimCluster): void {
+  const { pgNum, pgpNum } = cluster.map.pgs;
+  const roll = cluster.random.float();
+  if (roll < 0.25 && pgNum < 10) cluster.split(pgNum + 1 + (cluster.random.uint32() % 6));
+  else if (roll < 0.4) cluster.place(1 + (cluster.random.uint32() % pgNum));
+  else if (pgpNum < pgNum) cluster.merge();
+  else cluster.place(Math.max(1, pgpNum - 4));
+}
+
+/**
+ * Writers while OSDs crash, part and are taken for down, and `change` is called now and then; then everything must be there. Gives how many writes were
+ * acknowledged.
+ */
+export async function storm(
+  given: SimOptions,
+  durationMs: number,
+  change?: (cluster: SimCluster) => void,
+): Promise<number> {
   const cluster = new SimCluster(given);
   const clients = [1, 2, 3].map((num) => new SimClient(cluster, num, 5));
   cluster.onMap = (map) => {
@@ -169,6 +187,12 @@ export async function storm(given: SimOptions, durationMs: number): Promise<numb
     scheduler.after(cluster.between(200, 4000), trouble);
   };
   trouble();
+  const changes = (): void => {
+    if (scheduler.timeMs >= end) return;
+    change?.(cluster);
+    scheduler.after(cluster.between(100, 3000), changes);
+  };
+  if (change !== undefined) changes();
   await scheduler.run(end);
   noFatal(cluster);
   await settleAndCheck(cluster, clients);

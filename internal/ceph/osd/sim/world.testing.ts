@@ -6,11 +6,12 @@ import type { ObjectStore, Transaction } from '../../blockstore/api.ts';
 import { ChecksumError, keyText } from '../../blockstore/errors.ts';
 import { type MemoryStore, memoryStore } from '../../blockstore/memory.ts';
 import { concatBytes, emptyBytes } from '../../../base/bytes.ts';
+import { stableMod } from '../../maps/object-hash.ts';
 import type { MessageCodec } from '../../wire/message.ts';
 import { FEATURES_PACIFIC } from '../../wire/features.ts';
-import { MOSDAlive, MOSDPGTemp } from '../../wire/messages/osd_mon.ts';
+import { MOSDAlive, MOSDPGReadyToMerge, MOSDPGTemp } from '../../wire/messages/osd_mon.ts';
 import { MOSDRepOp, MOSDRepOpReply, type PgMessage } from '../../wire/messages/osd_osd.ts';
-import { addrV2, type EntityAddrVec, type PgId, pgText } from '../../wire/types.ts';
+import { addrV2, type EntityAddrVec, eversionZero, type PgId, pgText } from '../../wire/types.ts';
 import { ITEM_NONE } from '../../crush/map.ts';
 import { ErasureCode } from '../../erasure/code.ts';
 import { jerasureVandermonde } from '../../erasure/matrix.ts';
@@ -18,6 +19,7 @@ import type { MapView, Placement, PoolCode, PoolView } from '../map-view.ts';
 import { findPg } from '../shards.ts';
 import { Osd, type OsdHost } from '../osd.ts';
 import type { MapHistory } from '../pg-birth.ts';
+import type { MergeVersions } from '../pg-split.ts';
 import type { OpClient } from '../op-request.ts';
 import { defaultScrubOptions, type ScrubOptions } from '../scrub-schedule.ts';
 
@@ -134,6 +136,14 @@ function simCode({ erasure, size }: SimOptions): PoolCode | undefined {
   return code;
 }
 
+/** How many PGs the pool has, and what of that is on its way. */
+export interface SimPgs {
+  pgNum: number;
+  pgpNum: number;
+  pgNumPending: number;
+  lastMerge: MergeVersions;
+}
+
 export const simPool = 1;
 
 /** Where objects belong; any function of the name does. */
@@ -147,6 +157,7 @@ export class SimMap implements MapView {
   readonly states: readonly OsdState[];
   readonly pgTemp: ReadonlyMap<string, readonly number[]>;
   readonly poolExists: boolean;
+  readonly pgs: SimPgs;
 
   constructor(
     epoch: number,
@@ -154,23 +165,30 @@ export class SimMap implements MapView {
     states: readonly OsdState[],
     pgTemp: ReadonlyMap<string, readonly number[]>,
     poolExists: boolean,
+    pgs?: SimPgs,
   ) {
     this.epoch = epoch;
     this.#options = options;
     this.states = states;
     this.pgTemp = pgTemp;
     this.poolExists = poolExists;
+    const { pgNum } = options;
+    this.pgs = pgs ?? {
+      pgNum,
+      pgpNum: pgNum,
+      pgNumPending: pgNum,
+      lastMerge: { sourceSeed: 0, sourceVersion: eversionZero, targetVersion: eversionZero },
+    };
   }
 
   pool(id: number): PoolView | undefined {
     if (id !== simPool || !this.poolExists) return undefined;
-    const { size, minSize, pgNum } = this.#options;
+    const { size, minSize } = this.#options;
     return {
       id,
       size,
       minSize,
-      pgNum,
-      pgpNum: pgNum,
+      ...this.pgs,
       erasure: this.#options.erasure !== undefined,
       code: simCode(this.#options),
       overwrites: true,
@@ -193,9 +211,11 @@ export class SimMap implements MapView {
     return this.poolExists ? [simPool] : [];
   }
   place(pg: PgId): Placement {
+    if (pg.seed >= this.pgs.pgNum) return { up: [], upPrimary: -1, acting: [], actingPrimary: -1 };
+    const seed = stableMod(pg.seed, this.pgs.pgpNum);
     const order = this.states
       .map((_, osd) => osd)
-      .sort((a, b) => crushHash2(pg.seed, a) - crushHash2(pg.seed, b))
+      .sort((a, b) => crushHash2(seed, a) - crushHash2(seed, b))
       .slice(0, this.#options.size);
     const present = (osds: readonly number[]): number[] =>
       this.#options.erasure === undefined
@@ -214,7 +234,7 @@ export class SimMap implements MapView {
     return this.pool(pool) === undefined ? undefined : simHash(name);
   }
   pgOfHash(pool: number, hash: number): PgId {
-    return { pool, seed: hash % this.#options.pgNum };
+    return { pool, seed: stableMod(hash, this.pgs.pgNum) };
   }
   exists(osd: number): boolean {
     return this.states[osd] !== undefined;
@@ -298,6 +318,8 @@ export class SimCluster {
   onMap: ((map: SimMap) => void) | undefined;
   messages = 0;
   readonly clusterLog: { osd: number; level: number; text: string }[] = [];
+  /** Merges carried out. */
+  merges = 0;
   /** Snapshot ids given so far. */
   snapSequence = 0;
   /** Test hook: true swallows a message. */
@@ -344,11 +366,51 @@ export class SimCluster {
     });
   }
 
-  #change(edit: (states: OsdState[], temp: Map<string, readonly number[]>) => void): void {
+  #change(edit: (states: OsdState[], temp: Map<string, readonly number[]>, pgs: SimPgs) => void): void {
     const states = this.map.states.map((state) => ({ ...state }));
     const temp = new Map(this.map.pgTemp);
-    edit(states, temp);
-    this.#publish(new SimMap(this.map.epoch + 1, this.options, states, temp, true));
+    const pgs = { ...this.map.pgs };
+    edit(states, temp, pgs);
+    this.#publish(new SimMap(this.map.epoch + 1, this.options, states, temp, true, pgs));
+  }
+
+  /** The pool gets more PGs; where the new ones lie is another matter. */
+  split(pgNum: number): void {
+    this.#change((_states, _temp, pgs) => {
+      pgs.pgNum = pgNum;
+      pgs.pgNumPending = pgNum;
+    });
+  }
+
+  place(pgpNum: number): void {
+    this.#change((_states, _temp, pgs) => {
+      pgs.pgpNum = Math.min(pgpNum, pgs.pgNumPending);
+    });
+  }
+
+  /** The last PG is to merge into the one it came from. */
+  merge(): void {
+    const { pgNum, pgpNum, pgNumPending } = this.map.pgs;
+    if (pgpNum >= pgNum || pgNumPending < pgNum) return;
+    this.#change((_states, _temp, pgs) => {
+      pgs.pgNumPending = pgNum - 1;
+    });
+  }
+
+  #readyToMerge(m: MOSDPGReadyToMerge): void {
+    const { pgNum, pgNumPending } = this.map.pgs;
+    const { source, ready, sourceVersion, targetVersion } = m;
+    if (pgNum !== source.seed + 1 || pgNumPending > source.seed) return;
+    this.#change((_states, temp, pgs) => {
+      if (!ready) {
+        pgs.pgNumPending = pgNum;
+        return;
+      }
+      temp.delete(pgText(source));
+      pgs.pgNum--;
+      pgs.lastMerge = { sourceSeed: source.seed, sourceVersion, targetVersion };
+      this.merges++;
+    });
   }
 
   #boot(osd: SimOsd): void {
@@ -392,7 +454,8 @@ export class SimCluster {
       if (codec.type === MOSDAlive.type) {
         const want = (body as MOSDAlive).wantUpThru;
         if (state.upThru < want) this.#change((states) => (states[from.id]!.upThru = want));
-      } else if (codec.type === MOSDPGTemp.type) {
+      } else if (codec.type === MOSDPGReadyToMerge.type) this.#readyToMerge(body as MOSDPGReadyToMerge);
+      else if (codec.type === MOSDPGTemp.type) {
         this.#change((_states, temp) => {
           for (const { pg, osds } of (body as MOSDPGTemp).pgTemp) {
             if (this.map.place(pg).actingPrimary !== from.id) continue;
@@ -566,7 +629,7 @@ export class SimCluster {
 
   /** Every PG active and clean in its newest interval, with all OSDs up. */
   allClean(): boolean {
-    for (let seed = 0; seed < this.options.pgNum; seed++) {
+    for (let seed = 0; seed < this.map.pgs.pgNum; seed++) {
       const pg = { pool: simPool, seed };
       const { actingPrimary } = this.map.place(pg);
       const primary = this.osds[actingPrimary]?.osd;

@@ -43,6 +43,13 @@ describe('OSD to mon and mgr messages', () => {
     expect(mon.decodeMOSDPGTemp(new Decoder(encoded((e) => mon.encodeMOSDPGTemp(e, temp))))).toEqual(temp);
     const down = { fsid, osdId: 1, addrs, epoch: 8 };
     expect(mon.decodeMOSDMarkMeDown(new Decoder(encoded((e) => mon.encodeMOSDMarkMeDown(e, down))))).toEqual(down);
+    const merge = {
+      ...{ fsid, osdId: 1, epoch: 8, source: { pool: 1, seed: 7 }, ready: true },
+      ...{ sourceVersion: { epoch: 3, version: 4 }, targetVersion: { epoch: 5, version: 6 } },
+      ...{ lastEpochStarted: 7, lastEpochClean: 8 },
+    };
+    const merged = encoded((e) => mon.encodeMOSDPGReadyToMerge(e, merge));
+    expect(mon.decodeMOSDPGReadyToMerge(new Decoder(merged))).toEqual(merge);
     const beacon = { fsid, osdId: 1, epoch: 8, minLastEpochClean: 5 };
     expect(mon.decodeMOSDBeacon(new Decoder(encoded((e) => mon.encodeMOSDBeacon(e, beacon))))).toEqual(beacon);
   });

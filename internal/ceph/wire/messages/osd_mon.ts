@@ -4,7 +4,17 @@
  */
 import type { Decoder, Encoder } from '../encoding.ts';
 import { frontCodec } from '../message.ts';
-import { decodeAddrVec, decodePg, type EntityAddrVec, encodeAddrVec, encodePg, type PgId } from '../types.ts';
+import {
+  decodeAddrVec,
+  decodeEVersion,
+  decodePg,
+  type EntityAddrVec,
+  type EVersion,
+  encodeAddrVec,
+  encodeEVersion,
+  encodePg,
+  type PgId,
+} from '../types.ts';
 
 export const MSG_OSD_BOOT = 71;
 export const MSG_OSD_FAILURE = 72;
@@ -12,6 +22,7 @@ export const MSG_OSD_ALIVE = 73;
 export const MSG_OSD_MARK_ME_DOWN = 74;
 export const MSG_OSD_PGTEMP = 78;
 export const MSG_OSD_BEACON = 79;
+export const MSG_OSD_PG_READY_TO_MERGE = 122;
 
 /** An OSD that has its map and its disk asks to be marked up. Answered by a map in which it is up with these addresses. */
 export interface MOSDBoot {
@@ -143,6 +154,47 @@ export function decodeMOSDPGTemp(d: Decoder): MOSDPGTemp {
   }));
 }
 
+/**
+ * The leader of a PG that is to merge into another says that both are clean and take no more writes, or that they cannot be for now (`ready` false: the
+ * merge is called off).
+ */
+export interface MOSDPGReadyToMerge {
+  fsid: string;
+  osdId: number;
+  epoch: number;
+  source: PgId;
+  sourceVersion: EVersion;
+  targetVersion: EVersion;
+  /** Of the target. */
+  lastEpochStarted: number;
+  lastEpochClean: number;
+  ready: boolean;
+}
+
+export function encodeMOSDPGReadyToMerge(e: Encoder, m: MOSDPGReadyToMerge): void {
+  e.struct(1, 1, () => {
+    e.uuid(m.fsid).s32(m.osdId).u32(m.epoch);
+    encodePg(e, m.source);
+    encodeEVersion(e, m.sourceVersion);
+    encodeEVersion(e, m.targetVersion);
+    e.u32(m.lastEpochStarted).u32(m.lastEpochClean).bool(m.ready);
+  });
+}
+
+export function decodeMOSDPGReadyToMerge(d: Decoder): MOSDPGReadyToMerge {
+  return d.struct('MOSDPGReadyToMerge', 1, () => ({
+    fsid: d.uuid(),
+    osdId: d.s32(),
+    epoch: d.u32(),
+    source: decodePg(d),
+    sourceVersion: decodeEVersion(d),
+    targetVersion: decodeEVersion(d),
+    lastEpochStarted: d.u32(),
+    lastEpochClean: d.u32(),
+    ready: d.bool(),
+  }));
+}
+
 /** An ordered stop: the sender waits a short while for a map in which it is down (that map is the acknowledgement). */
 export interface MOSDMarkMeDown {
   fsid: string;
@@ -225,4 +277,10 @@ export const MOSDBeacon = frontCodec<MOSDBeacon>(
   { type: MSG_OSD_BEACON, name: 'MOSDBeacon', version: 1, compat: 1 },
   encodeMOSDBeacon,
   decodeMOSDBeacon,
+);
+
+export const MOSDPGReadyToMerge = frontCodec<MOSDPGReadyToMerge>(
+  { type: MSG_OSD_PG_READY_TO_MERGE, name: 'MOSDPGReadyToMerge', version: 1, compat: 1 },
+  encodeMOSDPGReadyToMerge,
+  decodeMOSDPGReadyToMerge,
 );
