@@ -6,6 +6,12 @@ import { AppError, errorCode } from '../../internal/base/errors.ts';
 import { silentLogger } from '../../internal/base/log.ts';
 import { systemClock, systemRandom } from '../../internal/base/system.ts';
 import { sizeWords, wrapped } from '../../internal/base/words.ts';
+import {
+  forgetRemoval as forgetMonRemoval,
+  keepSelf,
+  monMember,
+  monSelf,
+} from '../../internal/ceph/mon/self-system.ts';
 import type { Config } from '../../internal/config/config.ts';
 import { runningConfig } from '../../internal/config/machine-system.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
@@ -105,9 +111,13 @@ export const command: CommandModule = {
     );
     const reset = command
       .command('cluster-reset')
+      .option('--mon', "of the Ceph monitors' store: this machine's mon")
       .description('Make this server the only member, when the others are lost for good; the node must not run.');
-    withExamples(withOutput(reset), [['appliance store cluster-reset', 'then: appliance up']]).action(
-      ({ output }: Output) => clusterReset(reset, output),
+    withExamples(withOutput(reset), [
+      ['appliance store cluster-reset', 'then: appliance up'],
+      ['appliance store cluster-reset --mon', 'the majority of the mons is lost: this one has all that is left'],
+    ]).action(({ output, mon }: Output & { mon?: boolean }) =>
+      mon === true ? monReset(reset, output) : clusterReset(reset, output),
     );
   },
 };
@@ -160,13 +170,17 @@ async function stoppedConfig(command: Command): Promise<Config> {
     throw new AppError('DATASTORE', `the store is the etcd at ${config.datastore}`, {
       hint: 'use etcdctl where it runs',
     });
+  await refuseRunning(config);
+  return config;
+}
+
+/** Until this process ends nobody starts the node. */
+async function refuseRunning(config: Config): Promise<void> {
   if (await isRunning(config))
     throw new AppError('RUNNING', 'the node runs', {
       hint: 'stop it first: appliance down, or systemctl stop appliance',
     });
-  // Until this process ends: nobody starts the node meanwhile.
   lockNode(config);
-  return config;
 }
 
 const hex = (id: bigint): string => id.toString(16);
@@ -378,6 +392,30 @@ async function disarmAll(store: Store, output: OutputFormat): Promise<void> {
   const disarmed = alarms.map(({ memberId, type }) => ({ member: hex(memberId), type }));
   print(output, { disarmed }, () =>
     alarms.length === 0 ? 'there is no alarm' : `disarmed: ${alarms.map(({ type }) => type).join()}`,
+  );
+}
+
+async function monReset(command: Command, output: OutputFormat): Promise<void> {
+  const config = runningConfig(configArguments(command));
+  await refuseRunning(config);
+  const paths = nodePaths(config.dataDir, config.runDir);
+  const dir = paths.instanceDir('mon');
+  if (!existsSync(`${dir}/state.db`)) throw new AppError('NO_MON', `there is no store of a mon in ${dir}`);
+  const { name } = monSelf(dir);
+  await resetCluster({
+    dir,
+    disk: systemDisk,
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLogger,
+    member: monMember(config, name),
+  });
+  keepSelf(dir, name);
+  forgetMonRemoval(dir);
+  print(
+    output,
+    { node: config.node.name, mon: name },
+    () => `mon.${name} is the only mon now. Start it: appliance up. Machines of other mons must join anew.`,
   );
 }
 

@@ -4,7 +4,7 @@ import { systemDisk } from '../../base/disk-system.ts';
 import { utf8, utf8Text } from '../../base/bytes.ts';
 import { silentLogger } from '../../base/log.ts';
 import { systemClock, systemRandom } from '../../base/system.ts';
-import { openStore } from '../../store/store.ts';
+import { openStore, resetCluster } from '../../store/store.ts';
 import type { MonClient } from '../client/api.ts';
 import { decodeMonMap } from '../maps/monmap.ts';
 import { addrV2 } from '../wire/types.ts';
@@ -175,6 +175,27 @@ describe('several mons', () => {
     );
     await expect(client.command({ prefix: 'osd pool ls' }, undefined, 3000)).rejects.toThrow();
     await expect(c.client('client.admin')).rejects.toThrow();
+
+    // Given up by hand, it goes on alone with everything it has.
+    await c.stop();
+    await resetCluster({
+      dir: c.dir,
+      disk: systemDisk,
+      clock: systemClock,
+      random: systemRandom,
+      log: silentLogger,
+      member: { name: 'c', peerUrls: [`https://${c.ip}:${c.peerPort}`], clientUrls: [`v2:${c.ip}:${c.port}/0`] },
+    });
+    await c.start();
+    const alone = await c.client('client.admin');
+    const { monmap, quorum_names: names } = await until(
+      'it is the only one',
+      () => quorumOf(alone),
+      (status) => status.monmap.mons.length === 1,
+    );
+    expect([names, monmap.mons.map(({ name }) => name)]).toEqual([['c'], ['c']]);
+    expect(await command(alone, { prefix: 'osd pool ls' })).toContain('before');
+    await command(alone, { prefix: 'osd pool create', pool: 'after', pg_num: 1 });
   }, 120_000);
 
   test('a store of the time before there were several goes on, with everything in it', async () => {

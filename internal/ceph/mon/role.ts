@@ -26,9 +26,17 @@ import { NotLeadingError } from './errno.ts';
 import { type LoadedState, loadState } from './load.ts';
 import { mkfs, storeFirst } from './mkfs.ts';
 import { Mon } from './mon.ts';
-import { memberUrls } from './quorum/mon-map.ts';
 import type { Quorum } from './quorum/quorum.ts';
-import { keepSelf, markRemoved, type MonSelf, monPeers, monSelf, untilStopped, waitingText } from './self-system.ts';
+import {
+  keepSelf,
+  markRemoved,
+  monMember,
+  type MonSelf,
+  monPeers,
+  monSelf,
+  untilStopped,
+  waitingText,
+} from './self-system.ts';
 import { handleStats } from './stats.ts';
 import { tick, tickMs } from './tick.ts';
 import { cephRelease, cephVersion, cephVersionShort } from './version.ts';
@@ -61,12 +69,7 @@ export const start: StartRole = async (context) => {
     pageCacheBytes: 1 << 20,
     recentBytes: 64 << 10,
     segmentBytes: 4 << 20,
-    member: {
-      name: self.name,
-      node: config.node.name,
-      peerUrls: [`https://${config.node.ip}:${config.ports.monPeer}`],
-      clientUrls: memberUrls(addrs),
-    },
+    member: monMember(config, self.name),
     ...(self.join && { join: self.join }),
     ...(peers && {
       connect: (group) => {

@@ -1,11 +1,14 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { sleep } from '../../base/clock.ts';
 import { AppError } from '../../base/errors.ts';
-import { readFileIfThere, writeFileAtomic } from '../../base/files-system.ts';
+import { readFileIfThere, removeFileDurably, writeFileAtomic } from '../../base/files-system.ts';
+import type { Config } from '../../config/config.ts';
 import type { RoleContext } from '../../node/role.ts';
 import type { Identity } from '../../store/identity.ts';
 import type { MemberStore } from '../../store/member.ts';
 import { connectPeers, type Peers } from '../../store/peers-transport.ts';
+import { addrV2 } from '../wire/types.ts';
+import { memberUrls } from './quorum/mon-map.ts';
 
 /**
  * Which mon this machine's is, in files beside its store. A machine that made its cluster has none: it is mon.a, as long as it is there. The others were told who they are when they
@@ -76,6 +79,21 @@ export function writeSelf(dir: string, self: Required<SelfFile>): void {
 
 export function markRemoved(dir: string): void {
   writeFileAtomic(removedFile(dir), 'the other mons have removed this one\n', 0o600);
+}
+
+/** Its store is to be used again: it goes on as another group's. */
+export function forgetRemoval(dir: string): void {
+  if (existsSync(removedFile(dir))) removeFileDurably(removedFile(dir));
+}
+
+/** How a mon's member of the group is called and found, by other members and, as the MonMap has it, by clients. */
+export function monMember({ node, ports }: Config, name: string) {
+  return {
+    name,
+    node: node.name,
+    peerUrls: [`https://${node.ip}:${ports.monPeer}`],
+    clientUrls: memberUrls([addrV2(node.ip, ports.mon, 0)]),
+  };
 }
 
 /** Nothing to do but to say why, until somebody has read it. */

@@ -1,11 +1,14 @@
+import type { ProtobufForm } from './protobuf/encode.ts';
 import { notAcceptable, type StatusError } from '../machinery/status.ts';
 
 /** What shape of answer the client asked for in Accept. */
 export interface Negotiated {
-  readonly format: 'json' | 'yaml';
+  readonly format: 'json' | 'yaml' | 'protobuf';
   readonly as: 'object' | 'table' | 'partial';
   /** Version of meta.k8s.io for table and partial. */
   readonly metaVersion: 'v1' | 'v1beta1';
+  /** Set for protobuf. */
+  readonly protobuf?: ProtobufForm;
 }
 
 const plainJson: Negotiated = { format: 'json', as: 'object', metaVersion: 'v1' };
@@ -38,14 +41,20 @@ export function parseAccept(accept: string): MediaRange[] {
   return ranges;
 }
 
+/** As client-go writes it, with and without the stream of a watch. */
+const onlyProtobuf =
+  /^application\/vnd\.kubernetes\.protobuf(;stream=watch)?(,\s*application\/vnd\.kubernetes\.protobuf(;stream=watch)?)*$/;
+
 const cache = new Map<string, Negotiated | StatusError>();
 const accepted = ['application/json', 'application/yaml'];
 
 /**
- * The first of the client's ranges that can be served. `transforms`: whether Table and PartialObjectMetadata are possible. Throws 406.
+ * The first of the client's ranges that can be served. `transforms`: whether Table and PartialObjectMetadata are possible; `protobuf`: how the answer would be
+ * encoded, where it can be: only for those who take nothing else, because JSON lies in the store as it is sent. Throws 406.
  */
-export function negotiate(accept: string | null, transforms: boolean): Negotiated {
+export function negotiate(accept: string | null, transforms: boolean, protobuf?: ProtobufForm): Negotiated {
   if (accept === null || accept === '' || accept === '*/*' || accept === 'application/json') return plainJson;
+  if (protobuf !== undefined && onlyProtobuf.test(accept)) return { ...plainJson, format: 'protobuf', protobuf };
   const key = `${transforms ? 1 : 0}${accept}`;
   const known = cache.get(key);
   if (known !== undefined) {

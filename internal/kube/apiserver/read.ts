@@ -4,13 +4,13 @@ import { badRequest, expired, invalid, isStatus, notFound } from '../machinery/s
 import { groupResource, type RequestContext } from './context.ts';
 import { negotiate } from './negotiation.ts';
 import { parseRevision, tooLargeResourceVersion } from './registry.ts';
-import { documentReply, includeObjectOf, listReply, recordPieces, reply, transform } from './render.ts';
+import { documentReply, includeObjectOf, listReply, protobufForm, recordPieces, reply, transform } from './render.ts';
 import type { Reply } from './reply.ts';
 import { parseSelection } from './selection.ts';
 
 export async function getOne(context: RequestContext): Promise<Reply> {
   const { core, kind, info } = context;
-  const form = negotiate(context.headers.get('accept'), true);
+  const form = negotiate(context.headers.get('accept'), true, protobufForm(core, kind));
   const revision = parseRevision(context.query.get('resourceVersion'));
   if (revision !== undefined && revision > core.registry.store.revision)
     throw tooLargeResourceVersion(revision, core.registry.store.revision);
@@ -92,7 +92,7 @@ export function limitOf(query: URLSearchParams): number {
 
 export async function list(context: RequestContext): Promise<Reply> {
   const { core, kind, info, query } = context;
-  const form = negotiate(context.headers.get('accept'), true);
+  const form = negotiate(context.headers.get('accept'), true, protobufForm(core, kind));
   const selection = parseSelection(kind, query);
   const limit = limitOf(query);
   const { revision, start } = listPosition(query, core.registry.store.revision);

@@ -5,7 +5,11 @@ import type { JsonObject } from '../machinery/json.ts';
 import { badRequest, type Status } from '../machinery/status.ts';
 import { type IncludeObject, makeTable, partialMetadata } from '../machinery/table.ts';
 import type { Negotiated } from './negotiation.ts';
+import { protobufMediaType } from './protobuf/decode.ts';
+import { encodeAnswer, type ProtobufForm } from './protobuf/encode.ts';
+import { layoutOf } from './protobuf/layout.ts';
 import type { StoredRecord } from './record.ts';
+import type { Core } from './context.ts';
 import type { Registry } from './registry.ts';
 import type { Reply } from './reply.ts';
 
@@ -18,14 +22,21 @@ export function includeObjectOf(query: URLSearchParams): IncludeObject {
   throw badRequest(`unrecognized includeObject value: ${JSON.stringify(value)}`);
 }
 
-const contentTypes = { json: 'application/json', yaml: 'application/yaml' } as const;
+const contentTypes = { json: 'application/json', yaml: 'application/yaml', protobuf: protobufMediaType } as const;
 
 export function encode(value: unknown, form: Negotiated): Uint8Array {
+  if (form.protobuf !== undefined) return encodeAnswer(value as JsonObject, form.protobuf);
   return utf8(form.format === 'yaml' ? stringify(value, { aliasDuplicateObjects: false }) : JSON.stringify(value));
 }
 
 export function reply(pieces: Uint8Array[], form: Negotiated, status: number, warnings: readonly string[]): Reply {
   return { status, headers: { 'content-type': contentTypes[form.format] }, body: pieces, warnings };
+}
+
+/** How objects of the kind are written as protobuf; undefined for those that have no such form. */
+export function protobufForm(core: Core, kind: KindInfo): ProtobufForm | undefined {
+  if (kind.custom !== undefined || layoutOf(kind.schema) === undefined) return undefined;
+  return { definition: kind.schema, source: core.schemas };
 }
 
 /** An object, Status or other document that is never a table. */

@@ -7,7 +7,7 @@ import { type Negotiated, negotiate } from './negotiation.ts';
 import { bind, evict } from './pod-actions.ts';
 import { getOne, list } from './read.ts';
 import { deleteCollection, deleteOne } from './remove.ts';
-import { documentReply, includeObjectOf, listDocument, transform } from './render.ts';
+import { documentReply, includeObjectOf, listDocument, protobufForm, transform } from './render.ts';
 import type { Reply } from './reply.ts';
 import { requestToken, review } from './reviews.ts';
 import { getScale, writeScale } from './scale.ts';
@@ -28,19 +28,19 @@ const verbHandlers: Record<string, (context: RequestContext) => Promise<Reply>> 
   list,
   watch,
   create: async (context) => {
-    const form = negotiate(context.headers.get('accept'), true);
+    const form = negotiate(context.headers.get('accept'), true, protobufForm(context.core, context.kind));
     return written(context, form, await createFromBody(context));
   },
   update: async (context) => {
-    const form = negotiate(context.headers.get('accept'), true);
+    const form = negotiate(context.headers.get('accept'), true, protobufForm(context.core, context.kind));
     return written(context, form, await replaceFromBody(context));
   },
   patch: async (context) => {
-    const form = negotiate(context.headers.get('accept'), true);
+    const form = negotiate(context.headers.get('accept'), true, protobufForm(context.core, context.kind));
     return written(context, form, await patchFromBody(context));
   },
   delete: async (context) => {
-    const form = negotiate(context.headers.get('accept'), true);
+    const form = negotiate(context.headers.get('accept'), true, protobufForm(context.core, context.kind));
     const removed = await deleteOne(context);
     const body = removed.isObject
       ? transform(
@@ -55,7 +55,7 @@ const verbHandlers: Record<string, (context: RequestContext) => Promise<Reply>> 
   },
   deletecollection: async (context) => {
     const { core, kind } = context;
-    const form = negotiate(context.headers.get('accept'), true);
+    const form = negotiate(context.headers.get('accept'), true, protobufForm(context.core, context.kind));
     const objects = await deleteCollection(context);
     const metadata = { resourceVersion: String(core.registry.store.revision) };
     const body = listDocument(kind, objects, metadata, form, includeObjectOf(context.query), core.clock.now());
@@ -86,7 +86,7 @@ export async function serveResource(context: RequestContext, connect: Connect): 
   if (!kind.namespaced && info.namespace !== '' && kind.plural !== 'namespaces') throw pathNotFound();
   if (!kind.verbs.includes(info.verb as Verb)) throw unsupported(context);
   if (kind.virtual) {
-    const form = negotiate(context.headers.get('accept'), false);
+    const form = negotiate(context.headers.get('accept'), false, protobufForm(context.core, kind));
     if (kind.kind === 'Binding') return documentReply(await bind(context), form, 201, context.warnings);
     const answer = await review(context);
     if (answer === undefined) throw unsupported(context);
@@ -114,7 +114,8 @@ async function serveSubresource(context: RequestContext, connect: Connect): Prom
   const connects = subresource.kind.endsWith('Options') || info.subresource === 'log' || info.subresource === 'proxy';
   if (connects) return connect(context);
   if (!subresource.verbs.includes(info.verb)) throw unsupported(context);
-  const form = negotiate(context.headers.get('accept'), writesParent(kind, info.subresource));
+  const parent = writesParent(kind, info.subresource);
+  const form = negotiate(context.headers.get('accept'), parent, parent ? protobufForm(context.core, kind) : undefined);
   switch (info.subresource) {
     case 'scale':
       return documentReply(

@@ -8,9 +8,11 @@ import { type IncludeObject, makeTable } from '../machinery/table.ts';
 import type { RequestContext } from './context.ts';
 import { resourcePrefix } from './keys.ts';
 import { type Negotiated, negotiate } from './negotiation.ts';
+import { protobufMediaType } from './protobuf/decode.ts';
+import { encodeWatchEvent } from './protobuf/encode.ts';
 import type { StoredRecord } from './record.ts';
 import { parseRevision, tooLargeResourceVersion } from './registry.ts';
-import { Chunks, includeObjectOf, recordPieces, transform } from './render.ts';
+import { Chunks, includeObjectOf, protobufForm, recordPieces, transform } from './render.ts';
 import { errorStatus, type Reply, type ReplySink } from './reply.ts';
 import { isTrue } from './request-info.ts';
 import { parseSelection, type Selection } from './selection.ts';
@@ -22,6 +24,11 @@ const futureWaitMs = 3000;
 const backlogMax = 8 * 1024 * 1024;
 const initialEventsEnd = 'k8s.io/initial-events-end';
 const newline = utf8('}\n');
+const streamTypes = {
+  json: 'application/json',
+  yaml: 'application/json',
+  protobuf: `${protobufMediaType};stream=watch`,
+} as const;
 
 type EventType = 'ADDED' | 'MODIFIED' | 'DELETED';
 
@@ -64,8 +71,8 @@ function position(query: URLSearchParams): Position {
 
 export async function watch(context: RequestContext): Promise<Reply> {
   const { core, kind, info, query } = context;
-  const form = negotiate(context.headers.get('accept'), true);
-  const streaming: Negotiated = { ...form, format: 'json' };
+  const form = negotiate(context.headers.get('accept'), true, protobufForm(core, kind));
+  const streaming: Negotiated = form.protobuf === undefined ? { ...form, format: 'json' } : form;
   const selection = parseSelection(kind, query, info.name);
   const where = position(query);
   const include = includeObjectOf(query);
@@ -93,7 +100,7 @@ export async function watch(context: RequestContext): Promise<Reply> {
   }
   return {
     status: 200,
-    headers: { 'content-type': 'application/json', 'cache-control': 'no-cache, private' },
+    headers: { 'content-type': streamTypes[streaming.format], 'cache-control': 'no-cache, private' },
     warnings: context.warnings,
     body: (sink) => new Watcher(context, streaming, selection, include, sink).run(initial, after, where, timeoutMs),
   };
@@ -211,7 +218,7 @@ class Watcher {
     const type: EventType = now ? (before ? 'MODIFIED' : 'ADDED') : 'DELETED';
     const record = now ? current! : previous!;
     const cacheable = this.#form.as !== 'table';
-    const key = `${type}${this.#form.as}${this.#form.metaVersion}${apiVersionOf(kind)}${kind.custom?.schemaId ?? ''}`;
+    const key = `${type}${this.#form.format}${this.#form.as}${this.#form.metaVersion}${apiVersionOf(kind)}${kind.custom?.schemaId ?? ''}`;
     const known = cacheable ? change.rendered.get(key) : undefined;
     if (known !== undefined) return known;
     const bytes = this.#event(type, record, change.revision);
@@ -221,6 +228,8 @@ class Watcher {
 
   #event(type: EventType, record: StoredRecord, revision: number): Uint8Array {
     const { core, kind } = this.#context;
+    const { protobuf } = this.#form;
+    if (protobuf !== undefined) return encodeWatchEvent(type, core.registry.objectOf(kind, record, revision), protobuf);
     const head = utf8(`{"type":"${type}","object":`);
     if (this.#form.as === 'object')
       return concatBytes([head, ...recordPieces(core.registry, kind, record, revision), newline]);
@@ -256,7 +265,13 @@ class Watcher {
     } else if (this.#form.as === 'partial')
       object = { kind: 'PartialObjectMetadata', apiVersion: `meta.k8s.io/${this.#form.metaVersion}`, metadata };
     else object = { kind: kind.kind, apiVersion: apiVersionOf(kind), metadata };
-    return utf8(`${JSON.stringify({ type: 'BOOKMARK', object })}\n`);
+    return this.#told('BOOKMARK', object);
+  }
+
+  #told(type: 'BOOKMARK' | 'ERROR', object: JsonObject): Uint8Array {
+    const { protobuf } = this.#form;
+    if (protobuf !== undefined) return encodeWatchEvent(type, object, protobuf);
+    return utf8(`${JSON.stringify({ type, object })}\n`);
   }
 
   #write(bytes: Uint8Array): void {
@@ -273,7 +288,7 @@ class Watcher {
   }
 
   #fail(status: Status): void {
-    this.#write(utf8(`${JSON.stringify({ type: 'ERROR', object: status })}\n`));
+    this.#write(this.#told('ERROR', status as unknown as JsonObject));
     this.#finish(true);
   }
 

@@ -69,6 +69,28 @@ export function encodeProtobuf(object: JsonObject, definition: string, source: S
   return Buffer.concat([magic, unknown.done()]);
 }
 
+/** What an answer is encoded by: the definition of its kind, and where definitions are. */
+export interface ProtobufForm {
+  readonly definition: string;
+  readonly source: SchemaSource;
+}
+
+/** An answer about a kind in that envelope: an object of it, a list of them, or a Status. */
+export function encodeAnswer(value: JsonObject, { definition, source }: ProtobufForm): Uint8Array {
+  if (value.kind === 'Status') return encodeProtobuf(value, `${meta}apis.meta.v1.Status`, source);
+  const list = Array.isArray(value.items) && String(value.kind).endsWith('List');
+  return encodeProtobuf(value, list ? `${definition}List` : definition, source);
+}
+
+/** An event of a watch: its length in four bytes, then metav1.WatchEvent, whose object has the envelope (runtime/serializer/protobuf). */
+export function encodeWatchEvent(type: string, object: JsonObject, form: ProtobufForm): Uint8Array {
+  const extension = new Message().bytes(1, encodeAnswer(object, form));
+  const event = new Message().text(1, type).bytes(2, extension.done()).done();
+  const length = new Uint8Array(4);
+  new DataView(length.buffer).setUint32(0, event.length);
+  return Buffer.concat([length, event]);
+}
+
 function struct(object: JsonObject, definition: string, source: SchemaSource): Uint8Array {
   const layout = layoutOf(definition);
   if (layout === undefined) throw new Error(`invariant broken: ${definition} has no protobuf form`);
