@@ -6,6 +6,9 @@ dir=$1
 shift
 [ $# -gt 0 ] || set -- 12 13
 mkdir -p "$dir"
+# Tests that run beside each other want the same.
+exec 9>"$dir/.kubectl.lock"
+flock 9
 mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | head -1)
 [ -n "$mirror" ] || { echo "kubectl.sh: apt has no package lists: run apt-get update first" >&2; exit 1; }
 get() { # NUMBER SUITE PACKAGE
