@@ -187,7 +187,11 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     atRest,
     audit: options.audit,
     tokenUser: (token) => bootstrapUser(token, (name) => lookups.get('', 'secrets', 'kube-system', name), clock.now()),
-    openapi: aggregatedOpenApi(liveOpenApi(options.openapi, live, 'v1.36.0'), () => aggregator),
+    openapi: aggregatedOpenApi(
+      liveOpenApi(options.openapi, live, 'v1.36.0'),
+      () => live.revision,
+      () => aggregator,
+    ),
     aggregator: () => aggregator,
     remoteVersions: () => aggregator?.versions() ?? [],
     serverAddress: `${config.advertiseAddress}:${config.port}`,

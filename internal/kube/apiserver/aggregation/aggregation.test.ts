@@ -358,6 +358,26 @@ test('discovery in both forms and OpenAPI in both versions have the group', asyn
   expect(v2.definitions['com.example.v1.Reading']).toEqual(definition);
   expect(v2.paths).toHaveProperty([`${root}/namespaces/{namespace}/readings`]);
   expect(v2.definitions).toHaveProperty(['io.k8s.api.core.v1.Pod']);
+  // It is kept, and made anew when this server's own part changes.
+  const crds = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
+  await server.call('POST', crds, {
+    metadata: { name: 'spoons.more.example.com' },
+    spec: {
+      group: 'more.example.com',
+      scope: 'Cluster',
+      names: { plural: 'spoons', kind: 'Spoon' },
+      versions: [{ name: 'v1', served: true, storage: true, schema: { openAPIV3Schema: { type: 'object' } } }],
+    },
+  });
+  const spoon = 'com.example.more.v1.Spoon';
+  let both: Record<string, object> = {};
+  for (let i = 0; i < 500 && !(spoon in both); i++) {
+    both = (await server.call('GET', '/openapi/v2')).body.definitions;
+    await Bun.sleep(10);
+  }
+  expect(both).toHaveProperty([spoon]);
+  expect(both['com.example.v1.Reading']).toEqual(definition);
+  await server.call('DELETE', `${crds}/spoons.more.example.com`);
 });
 
 const kubectl = spawnSync('kubectl', ['version', '--client']).status === 0;

@@ -1,4 +1,5 @@
 /** Discovery and OpenAPI of extension servers beside those of this one. */
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { utf8, utf8Text } from '../../../base/bytes.ts';
 import type { OpenApiDocuments } from '../../api/builtin.ts';
 import { encodeV2 } from '../../api/openapi/v2-protobuf.ts';
@@ -57,43 +58,57 @@ export function mergedDiscovery(own: JsonObject, remote: readonly RemoteVersion[
   return { ...own, items: merged };
 }
 
-/** This server's documents and those of the servers behind APIServices, which are asked when somebody wants them. */
-export function aggregatedOpenApi(own: OpenApiDocuments, aggregatorOf: () => Aggregator | undefined): OpenApiDocuments {
+/**
+ * This server's documents and those of the servers behind APIServices, which are asked when somebody wants them. `revision` grows when this server's own may
+ * have changed.
+ */
+export function aggregatedOpenApi(
+  own: OpenApiDocuments,
+  revision: () => number,
+  aggregatorOf: () => Aggregator | undefined,
+): OpenApiDocuments {
   // It begins after the rest of the server.
   const aggregator = {
     versions: () => aggregatorOf()?.versions() ?? [],
     openApiV2: async () => (await aggregatorOf()?.openApiV2()) ?? [],
     openApiV3: async (path: string) => aggregatorOf()?.openApiV3(path),
   };
-  let kept: { documents: Uint8Array[]; more: RemoteParts } | undefined;
-  const remoteV2 = async (): Promise<RemoteParts | undefined> => {
+  /** What was made of documents, compressed, as long as it is made of the same. */
+  let made: { revision: number; of: Uint8Array[]; v2: Map<string, Uint8Array> } | undefined;
+  /** Version 2 with what other servers have, in one of its encodings; undefined when they have nothing. */
+  const merged = async (
+    encoding: string,
+    encode: (document: JsonObject) => Uint8Array,
+  ): Promise<Uint8Array | undefined> => {
     const found = await aggregator.openApiV2();
     if (found.length === 0) return undefined;
-    const documents = found.map(({ document }) => document);
-    if (kept === undefined || !sameElements(kept.documents, documents)) kept = { documents, more: ownParts(found) };
-    return kept.more;
-  };
-  const mergedV2 = async (): Promise<JsonObject | undefined> => {
-    if (aggregator.versions().length === 0) return undefined;
-    const more = await remoteV2();
-    if (more === undefined) return undefined;
-    const document = JSON.parse(utf8Text(await own.v2Json())) as JsonObject;
-    // What both have (ObjectMeta and the like) stays this server's.
-    return {
-      ...document,
-      paths: { ...more.paths, ...(document.paths as JsonObject) },
-      definitions: { ...more.definitions, ...(document.definitions as JsonObject) },
-    };
+    const of = found.map(({ document }) => document);
+    const now = revision();
+    if (made === undefined || made.revision !== now || !sameElements(made.of, of))
+      made = { revision: now, of, v2: new Map() };
+    const { v2 } = made;
+    let packed = v2.get(encoding);
+    if (packed === undefined) {
+      const more = ownParts(found);
+      const document = JSON.parse(utf8Text(await own.v2Json())) as JsonObject;
+      // What both have (ObjectMeta and the like) stays this server's.
+      const whole = {
+        ...document,
+        paths: { ...more.paths, ...(document.paths as JsonObject) },
+        definitions: { ...more.definitions, ...(document.definitions as JsonObject) },
+      };
+      packed = gzipSync(encode(whole));
+      v2.set(encoding, packed);
+    }
+    return gunzipSync(packed);
   };
   return {
     texts: () => own.texts(),
     async v2Json() {
-      const merged = await mergedV2();
-      return merged === undefined ? own.v2Json() : utf8(JSON.stringify(merged));
+      return (await merged('json', (document) => utf8(JSON.stringify(document)))) ?? own.v2Json();
     },
     async v2Protobuf() {
-      const merged = await mergedV2();
-      return merged === undefined ? own.v2Protobuf() : encodeV2(merged as never);
+      return (await merged('protobuf', (document) => encodeV2(document as never))) ?? own.v2Protobuf();
     },
     async v3Index() {
       const index = await own.v3Index();
