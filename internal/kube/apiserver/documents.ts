@@ -43,13 +43,15 @@ const versionInfo = {
   compiler: 'bun',
 };
 
-function health(checks: readonly HealthCheck[], kind: string): Handler {
+/** All checks together, which anyone may read: a failed one is named, its reason is only logged, as upstream. */
+function health(core: Core, checks: readonly HealthCheck[], kind: string): Handler {
   return async (_request, url) => {
     const excluded = new Set(url.searchParams.getAll('exclude').flatMap((text) => text.split(',')));
+    excluded.delete('');
     const lines: string[] = [];
     let well = true;
     for (const { name, check } of checks) {
-      if (excluded.has(name)) {
+      if (excluded.delete(name)) {
         lines.push(`[+]${name} excluded: ok`);
         continue;
       }
@@ -57,11 +59,24 @@ function health(checks: readonly HealthCheck[], kind: string): Handler {
       if (why === '') lines.push(`[+]${name} ok`);
       else {
         well = false;
-        lines.push(`[-]${name} failed: ${why}`);
+        lines.push(`[-]${name} failed: reason withheld`);
+        core.log.debug(`${kind} check failed`, { check: name, reason: why });
       }
+    }
+    if (excluded.size > 0) {
+      const unknown = [...excluded].map((name) => JSON.stringify(name)).join(',');
+      lines.push(`warn: some health checks cannot be excluded: no matches for ${unknown}`);
     }
     if (well && !url.searchParams.has('verbose')) return textReply('ok');
     return textReply(`${lines.join('\n')}\n${kind} check ${well ? 'passed' : 'failed'}\n`, well ? 200 : 500);
+  };
+}
+
+/** One check, for those who are allowed its path: they read why it fails. */
+function oneCheck({ check }: HealthCheck): Handler {
+  return async () => {
+    const why = await check();
+    return why === '' ? textReply('ok') : textReply(`internal server error: ${why}\n`, 500);
   };
 }
 
@@ -125,8 +140,8 @@ export function documentHandlers(core: Core, options: DocumentOptions): (path: s
     },
   };
   for (const kind of ['healthz', 'livez', 'readyz']) {
-    handlers[`/${kind}`] = health(options.checks, kind);
-    for (const one of options.checks) handlers[`/${kind}/${one.name}`] = health([one], kind);
+    handlers[`/${kind}`] = health(core, options.checks, kind);
+    for (const one of options.checks) handlers[`/${kind}/${one.name}`] = oneCheck(one);
   }
   handlers['/'] = () =>
     jsonReply({

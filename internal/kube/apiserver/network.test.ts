@@ -2,6 +2,7 @@ import http2 from 'node:http2';
 import https from 'node:https';
 import tls from 'node:tls';
 import { createServer } from 'node:https';
+import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ServiceAccountTokens } from '../auth/service-account-tokens.ts';
 import type { KeyPair } from '../../pki/certificates.ts';
@@ -109,6 +110,43 @@ describe('who asks', () => {
     expect((await h1('GET', '/version')).json.major).toBe('1');
     expect((await h1('GET', '/apis')).status).toBe(403);
     expect((await h1('GET', '/apis', { token: 'garbage' })).status).toBe(401);
+  });
+
+  test('a large list is sent as gzip to those who take it; CBOR, which nobody turned on, is refused both ways', async () => {
+    for (let n = 0; n < 20; n++)
+      await server.call('POST', '/api/v1/namespaces/t/configmaps', {
+        metadata: { name: `c${n}` },
+        data: { a: 'x'.repeat(9000) },
+      });
+    const list = '/api/v1/namespaces/t/configmaps';
+    const raw = (headers: Record<string, string>): Promise<[string | undefined, Buffer]> =>
+      new Promise((resolve, reject) => {
+        const options = {
+          host: '127.0.0.1',
+          port,
+          path: list,
+          ca: server.pki.serverCa.cert,
+          agent: false,
+          ...adminCert,
+        };
+        https
+          .get({ ...options, headers }, (response) => {
+            const parts: Buffer[] = [];
+            response.on('data', (piece: Buffer) => parts.push(piece));
+            response.on('end', () => resolve([response.headers['content-encoding'], Buffer.concat(parts)]));
+          })
+          .on('error', reject);
+      });
+    const [plain, whole] = await raw({});
+    const [encoding, small] = await raw({ 'accept-encoding': 'gzip' });
+    expect([plain, encoding]).toEqual([undefined, 'gzip']);
+    expect(small.length).toBeLessThan(whole.length / 4);
+    expect(JSON.parse(gunzipSync(small).toString()).items).toEqual(JSON.parse(whole.toString()).items);
+
+    const cbor = 'application/cbor';
+    expect((await h1('GET', list, { client: adminCert, headers: { accept: cbor } })).status).toBe(406);
+    const sent = await h1('POST', list, { client: adminCert, headers: { 'content-type': cbor }, body: {} });
+    expect([sent.status, sent.json.reason]).toEqual([415, 'UnsupportedMediaType']);
   });
 
   test('a token of TokenRequest works until its account is gone, and TokenReview tells of whom it is', async () => {
