@@ -48,6 +48,8 @@ export interface BlockStoreOptions {
   memoryBudget?: number;
   /** Where the content of large reads lies: their readers may give it back. */
   buffers?: BufferPool;
+  /** To look at a store that is there: nothing of it is changed, `queue` is refused, what the journal has stays there. Default false. */
+  readOnly?: boolean;
   /** Reserve all space of the data file when it is made; default false: it is sparse. */
   preallocate?: boolean;
   /** Free space that a sparse data file leaves on its file system, in bytes; default 64 MiB. */
@@ -93,19 +95,21 @@ const hostNewsBytes = 32 * 1024 * 1024;
 export async function openBlockStore(options: BlockStoreOptions): Promise<BlockStore> {
   const { disk, dir, log } = options;
   const identity = options.identity ?? '';
-  await makeDurableDirectory(disk, dir);
+  const readOnly = options.readOnly ?? false;
+  if (!readOnly) await makeDurableDirectory(disk, dir);
   const label = await readLabel(disk, dir);
+  if (readOnly && label === undefined) throw new AppError('LABEL', `${dir} holds no store: it has no label`);
   if (label !== undefined && label.identity !== identity)
     throw new AppError('LABEL', `${dir} is the store of '${label.identity}', not of '${identity}'`, {
       hint: 'Is this the right disk? A store is not taken over by another OSD.',
     });
-  const capacityBytes =
-    Math.floor(Math.max(options.capacityBytes, label?.capacityBytes ?? 0) / blockBytes) * blockBytes;
+  const wantedBytes = readOnly ? 0 : options.capacityBytes;
+  const capacityBytes = Math.floor(Math.max(wantedBytes, label?.capacityBytes ?? 0) / blockBytes) * blockBytes;
   const memoryBudget = options.memoryBudget ?? 64 * 1024 * 1024;
 
   const index = await options.openIndex(disk, dir, Math.min(8 * 1024 * 1024, memoryBudget / 16));
-  const file = await disk.open(`${dir}/data`, { create: true, direct: true });
-  if ((await file.size()) < capacityBytes) {
+  const file = await disk.open(`${dir}/data`, { create: !readOnly, writable: !readOnly, direct: true });
+  if (!readOnly && (await file.size()) < capacityBytes) {
     if (options.preallocate) await file.allocate(0, capacityBytes);
     else await file.truncate(capacityBytes);
     await file.datasync();
@@ -123,7 +127,7 @@ export async function openBlockStore(options: BlockStoreOptions): Promise<BlockS
     memoryBudget,
   });
   await store.replay();
-  if (label === undefined || label.capacityBytes !== capacityBytes)
+  if (!readOnly && (label === undefined || label.capacityBytes !== capacityBytes))
     // Last: a store counts as made when it has its label.
     await writeLabel(disk, dir, { identity, capacityBytes, created: label?.created ?? options.clock.now() });
   return store;
@@ -252,6 +256,7 @@ class Store implements BlockStore {
 
   async queue(transaction: Transaction): Promise<void> {
     if (this.#failed) throw this.#failed;
+    if (this.#options.readOnly) throw new AppError('READ_ONLY', `${this.#name} was opened to be looked at`);
     assert(!this.#closed, () => `transaction for the closed store ${this.#name}`);
     const { blocks } = validate(this.#catalog, transaction, this.#deferredMaxBytes);
     if (blocks > 0) this.#checkSpace(blocks);
@@ -393,7 +398,7 @@ class Store implements BlockStore {
   }
 
   #armCheckpoint(): void {
-    if (this.#failed || this.#closed || this.#checkpointIndex === this.#appliedIndex) return;
+    if (this.#options.readOnly || this.#failed || this.#closed || this.#checkpointIndex === this.#appliedIndex) return;
     const bound = this.#catalog.dirtyBytes + this.#data.pendingBytes;
     if (this.#loggedBytes > this.#checkpointBytes || bound > this.#checkpointBytes) this.#startCheckpoint();
     else
@@ -404,7 +409,8 @@ class Store implements BlockStore {
   }
 
   #startCheckpoint(): void {
-    if (this.#checkpointing || this.#failed || this.#checkpointIndex === this.#appliedIndex) return;
+    if (this.#options.readOnly || this.#checkpointing || this.#failed) return;
+    if (this.#checkpointIndex === this.#appliedIndex) return;
     this.#checkpointTimer?.cancel();
     this.#checkpointTimer = undefined;
     this.#checkpointing = this.#writeCheckpoint().then(
@@ -564,7 +570,7 @@ class Store implements BlockStore {
     this.#checkpointTimer?.cancel();
     this.#trimmer.stop();
     try {
-      if (!this.#failed) {
+      if (!this.#failed && !this.#options.readOnly) {
         await this.#whenCommitted(this.#appliedIndex);
         while (this.#checkpointing !== undefined) await this.#checkpointing;
         await this.checkpoint();

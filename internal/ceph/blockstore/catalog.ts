@@ -1,32 +1,28 @@
-import { ByteReader, ByteWriter, utf8, utf8Text } from '../../base/bytes.ts';
+import { ByteReader, ByteWriter } from '../../base/bytes.ts';
 import { assert } from '../../base/errors.ts';
 import { Allocator, type Run } from './allocator.ts';
 import type { BlockRun } from './blocktable.ts';
 import type { Index, IndexChange } from './index-api.ts';
-import { Layout } from './layout.ts';
+import {
+  collectionRow,
+  decodeState,
+  encodeState,
+  newCollection,
+  number,
+  objectKey,
+  readCollections,
+  stateKey,
+  stretchEnd,
+  type Totals,
+} from './index-rows.ts';
 import { Omaps } from './omap.ts';
 import { type Collection, Onode } from './onode.ts';
 import { OnodeCache } from './onode-cache.ts';
-import { keyBytes, putU32 } from './order.ts';
 import { RecordWriter } from './record-writer.ts';
 import { Share } from './share.ts';
 
-/** 2 when some collection has more than one number in the index. */
-const stateVersion = 2;
-const stateKey = utf8('state');
-const collectionPrefix = utf8('collection/');
-
 /** Names of a collection that are remembered as absent. */
 const maxAbsent = 16;
-
-/** Sums over the store that are kept with the index. */
-interface Totals {
-  nextCollection: number;
-  nextOmap: number;
-  nextShare: number;
-  objects: number;
-  storedBytes: number;
-}
 
 /** What one checkpoint writes: the state as of one transaction, untouched by later ones. */
 export interface Snapshot {
@@ -75,25 +71,10 @@ export class Catalog {
   #load(): void {
     const row = this.#index.get('meta', stateKey);
     if (row === undefined) return;
-    const reader = new ByteReader(row);
-    const version = reader.u8();
-    assert(version <= stateVersion, `the index has format version ${version}`);
-    this.appliedIndex = reader.u64();
-    const t = this.#totals;
-    t.nextCollection = reader.u64();
-    t.nextOmap = reader.u64();
-    t.nextShare = reader.u64();
-    t.objects = reader.u64();
-    t.storedBytes = reader.u64();
-    const end = collectionPrefix.slice();
-    end[end.length - 1]!++;
-    for (const [key, value] of this.#index.range('meta', collectionPrefix, end, 2 ** 31)) {
-      const each = new ByteReader(value);
-      const collection = newCollection(utf8Text(key.subarray(collectionPrefix.length)), each.u32());
-      collection.objects = each.u64();
-      if (each.remaining > 0) collection.layout.decode(each);
-      this.#addCollection(collection);
-    }
+    const state = decodeState(row);
+    this.appliedIndex = state.appliedIndex;
+    Object.assign(this.#totals, state.totals);
+    for (const collection of readCollections(this.#index)) this.#addCollection(collection);
     for (const [key, value] of this.#index.range('space', number(0), number(2 ** 32), 2 ** 31))
       this.allocator.load(new DataView(key.buffer, key.byteOffset).getUint32(4), value);
     this.allocator.takeDirty();
@@ -445,19 +426,10 @@ export class Catalog {
     this.#dirtyShares = new Map();
     this.omaps.freeze();
     const rows: IndexChange[] = [];
-    for (const cid of this.#dirtyCollections) {
-      const key = new Uint8Array([...collectionPrefix, ...utf8(cid)]);
-      const collection = this.#collections.get(cid);
-      const value = collection && new ByteWriter(16).u32(collection.id).u64(collection.objects);
-      if (collection?.layout.simple === false) collection.layout.encode(value!);
-      rows.push({ table: 'meta', key, value: value?.finish() });
-    }
+    for (const cid of this.#dirtyCollections) rows.push(collectionRow(cid, this.#collections.get(cid)));
     this.#dirtyCollections = new Set();
-    const t = this.#totals;
     const plain = [...this.#collections.values()].every(({ layout }) => layout.simple);
-    const state = new ByteWriter(64).u8(plain ? 1 : stateVersion).u64(appliedIndex);
-    state.u64(t.nextCollection).u64(t.nextOmap).u64(t.nextShare).u64(t.objects).u64(t.storedBytes);
-    rows.push({ table: 'meta', key: stateKey, value: state.finish() });
+    rows.push({ table: 'meta', key: stateKey, value: encodeState(appliedIndex, this.#totals, plain) });
     const dropped = this.#droppedOmaps.map((id) => this.omaps.drop(id));
     this.#droppedOmaps = [];
     return {
@@ -500,33 +472,4 @@ export class Catalog {
     // What was changed before the current generation began is in the index.
     this.#cache.unpin(this.#generation - 1);
   }
-}
-
-function newCollection(cid: string, id: number): Collection {
-  return { cid, id, layout: new Layout(id), objects: 0, onodes: new Map(), absent: new Set() };
-}
-
-function stretchEnd({ id, end }: { id: number; end: string | undefined }): Uint8Array {
-  return end === undefined ? number32(id + 1) : objectKey(id, end);
-}
-
-/** Collection big-endian, then the key: objects of one collection stand together in the order of their keys. */
-function objectKey(collection: number, name: string): Uint8Array {
-  const out = new Uint8Array(4 + name.length);
-  putU32(out, 0, collection);
-  out.set(keyBytes(name), 4);
-  return out;
-}
-
-function number32(value: number): Uint8Array {
-  const out = new Uint8Array(4);
-  putU32(out, 0, value);
-  return out;
-}
-
-function number(value: number): Uint8Array {
-  const out = new Uint8Array(8);
-  putU32(out, 0, Math.floor(value / 0x1_0000_0000));
-  putU32(out, 4, value);
-  return out;
 }

@@ -18,6 +18,8 @@ export interface Index {
   bytes(): number;
   /** Keys and values of the table `omap`, in bytes. */
   omapBytes(): number;
+  /** What is wrong with the tables themselves, in the words of whatever keeps them; empty when nothing is. Reads all of them, and blocks meanwhile. */
+  check(): string[];
   close(): Promise<void>;
 }
 

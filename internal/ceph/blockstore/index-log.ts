@@ -114,6 +114,10 @@ class LogIndex implements Index {
     return sum;
   }
 
+  check(): string[] {
+    return [];
+  }
+
   close(): Promise<void> {
     return this.#file.close();
   }

@@ -179,6 +179,13 @@ class SqliteIndex implements Index {
     return this.#omapBytes;
   }
 
+  check(): string[] {
+    const statement = this.#db.prepare<Record<string, string>, []>('PRAGMA integrity_check(50)');
+    const rows = statement.all().map((row) => Object.values(row)[0]!);
+    statement.finalize();
+    return rows.length === 1 && rows[0] === 'ok' ? [] : rows;
+  }
+
   async close(): Promise<void> {
     // A statement that is left keeps the file open, and locked.
     for (const table of indexTables)

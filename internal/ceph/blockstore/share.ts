@@ -2,7 +2,7 @@ import type { ByteReader, ByteWriter } from '../../base/bytes.ts';
 import { assert } from '../../base/errors.ts';
 import type { Run } from './allocator.ts';
 
-interface CountedRun extends Run {
+export interface CountedRun extends Run {
   refs: number;
 }
 
@@ -21,6 +21,11 @@ export class Share {
     this.id = id;
     this.generation = generation;
     this.#runs = runs;
+  }
+
+  /** Ascending, not overlapping; neighbours with as many users are one run. */
+  get runs(): readonly Readonly<CountedRun>[] {
+    return this.#runs;
   }
 
   get empty(): boolean {

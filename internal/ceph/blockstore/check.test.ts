@@ -1,0 +1,294 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { afterAll, describe, expect, test } from 'vitest';
+import { type MemoryDisk, memoryDisk } from '../../base/disk-memory.ts';
+import { systemDisk } from '../../base/disk-system.ts';
+import { silentLogger } from '../../base/log.ts';
+import { seededRandom } from '../../base/random.ts';
+import { systemClock } from '../../base/system.ts';
+import type { TransactionOp } from './api.ts';
+import { type BlockStoreOptions, openBlockStore } from './blockstore.ts';
+import { checkData } from './check-data.ts';
+import { checkIndex, type IndexCheck } from './check-index.ts';
+import { type Fault, FaultList } from './fault.ts';
+import type { Index, IndexChange } from './index-api.ts';
+import { openLogIndex } from './index-log.ts';
+import { number, numberOf } from './index-rows.ts';
+import { openSqliteIndex } from './index-sqlite-shell.ts';
+import { countUses } from './used-blocks.ts';
+import { dump, randomTransaction } from './workload.testing.ts';
+
+const capacityBytes = 8 * 1024 * 1024;
+const cid = '1.0';
+const key = new Uint8Array([0x61]);
+const other = new Uint8Array([0x62]);
+const fill = (length: number, value: number): Uint8Array => new Uint8Array(length).fill(value);
+const write = (to: Uint8Array, offset: number, data: Uint8Array): TransactionOp => ({
+  op: 'write',
+  cid,
+  key: to,
+  offset,
+  data: [data],
+});
+
+const options = (disk: MemoryDisk, more: Partial<BlockStoreOptions> = {}): BlockStoreOptions => ({
+  disk,
+  dir: '/osd',
+  clock: systemClock,
+  log: silentLogger,
+  openIndex: openLogIndex,
+  capacityBytes,
+  hostReserveBytes: 0,
+  journalSegmentBytes: 1024 * 1024,
+  ...more,
+});
+
+async function checked(index: Index): Promise<IndexCheck & { faults: Fault[] }> {
+  const list = new FaultList();
+  const found = await checkIndex(index, capacityBytes / 4096, list, async () => undefined);
+  return { ...found, faults: list.faults };
+}
+
+async function checkedDisk(disk: MemoryDisk): Promise<IndexCheck & { faults: Fault[] }> {
+  const index = await openLogIndex(disk, '/osd');
+  const found = await checked(index);
+  await index.close();
+  return found;
+}
+
+async function dataFaults(disk: MemoryDisk): Promise<Fault[]> {
+  const list = new FaultList();
+  const store = await openBlockStore(options(disk, { readOnly: true }));
+  await checkData(store, list, { progress: () => undefined, recycle: () => undefined });
+  await store.close();
+  return list.faults;
+}
+
+/** A store with an object, a clone of half of it, another one, and key-value rows; everything is in the index. */
+async function made(): Promise<MemoryDisk> {
+  const disk = memoryDisk({ random: seededRandom(1) });
+  const store = await openBlockStore(options(disk));
+  await store.queue({ ops: [{ op: 'create-collection', cid }, write(key, 0, fill(200_000, 7))] });
+  await store.queue({ ops: [{ op: 'clone', cid, from: key, to: other }, write(other, 0, fill(90_000, 8))] });
+  await store.queue({ ops: [write(new Uint8Array([0x63]), 0, fill(50_000, 9))] });
+  await store.queue({ ops: [{ op: 'omap-set', cid, key, entries: new Map([['a', fill(10, 1)]]) }] });
+  await store.close();
+  return disk;
+}
+
+async function change(disk: MemoryDisk, changes: (index: Index) => IndexChange[]): Promise<void> {
+  const index = await openLogIndex(disk, '/osd');
+  await index.write(changes(index));
+  await index.close();
+}
+
+describe('checking a store', () => {
+  test('whatever transactions did, nothing is found: in the index of a checkpoint, and in the data with the journal', async () => {
+    for (let seed = 1; seed <= 25; seed++) {
+      const random = seededRandom(seed);
+      const disk = memoryDisk({ random: seededRandom(seed + 1000) });
+      const store = await openBlockStore(options(disk, { memoryBudget: 512 * 1024, journalSegmentBytes: 128 * 1024 }));
+      for (let n = 0; n < 40; n++) {
+        await store.queue({ ops: randomTransaction(random, store) });
+        if (random.uint32() % 10 === 0) await store.checkpoint();
+      }
+      // A copy of the disk as it is now, with a journal that the index does not hold yet.
+      const before = await dump(store);
+      disk.crash();
+      const left = disk.restart();
+      expect((await checkedDisk(left)).faults, `seed ${seed}`).toEqual([]);
+      expect(await dataFaults(left)).toEqual([]);
+      const again = await openBlockStore(options(left));
+      expect(await dump(again)).toBe(before);
+      await again.close();
+      expect((await checkedDisk(left)).faults, `seed ${seed}`).toEqual([]);
+    }
+  });
+
+  test('uses are counted into runs', () => {
+    expect(countUses([])).toEqual([]);
+    expect(countUses([5, 2])).toEqual([{ start: 5, count: 2, refs: 1 }]);
+    expect(countUses([5, 4, 7, 4, 20, 1, 11, 1])).toEqual([
+      { start: 5, count: 2, refs: 1 },
+      { start: 7, count: 2, refs: 2 },
+      { start: 9, count: 3, refs: 1 },
+      { start: 20, count: 1, refs: 1 },
+    ]);
+  });
+
+  const row = (index: Index, table: 'objects' | 'shares' | 'space' | 'meta', nth = 0) =>
+    index.range(table, new Uint8Array(0), new Uint8Array(9).fill(0xff), 100)[nth]!;
+  const flipped = (bytes: Uint8Array, at: number, bits: number): Uint8Array => {
+    const out = bytes.slice();
+    out[at]! ^= bits;
+    return out;
+  };
+  const planted: readonly [what: string, plant: (index: Index) => IndexChange[], found: readonly (readonly [string, string])[]][] = [
+    [
+      'a block of an object counts as free',
+      (index) => {
+        const [key, value] = row(index, 'space');
+        const at = value.findIndex((byte, i) => i > 0 && byte !== 0);
+        return [{ table: 'space', key, value: flipped(value, at, 1 << Math.floor(Math.log2(value[at]!))) }];
+      },
+      [['block-free', 'rebuilt']],
+    ],
+    [
+      'free blocks count as used',
+      (index) => {
+        const [key, value] = row(index, 'space');
+        return [{ table: 'space', key, value: flipped(value, 250, 0xff) }];
+      },
+      [['block-lost', 'rebuilt']],
+    ],
+    [
+      'the map of used blocks is gone',
+      (index) => [{ table: 'space', key: row(index, 'space')[0], value: undefined }],
+      [['block-free', 'rebuilt']],
+    ],
+    [
+      'a count of shared blocks is wrong',
+      (index) => {
+        const [key, value] = row(index, 'shares');
+        return [{ table: 'shares', key, value: flipped(value, 13, 4) }];
+      },
+      [['share', 'rebuilt']],
+    ],
+    [
+      'a count of shared blocks is gone, and one of nothing is there',
+      (index) => {
+        const [key, value] = row(index, 'shares');
+        return [
+          { table: 'shares', key, value: undefined },
+          { table: 'shares', key: number(numberOf(key) + 1), value },
+        ];
+      },
+      [
+        ['share', 'rebuilt'],
+        ['share', 'rebuilt'],
+      ],
+    ],
+    [
+      'rows of key-value pairs without an object',
+      () => [{ table: 'omap', key: new Uint8Array([...number(99), 0x61]), value: fill(3, 3) }],
+      [['omap', 'removed']],
+    ],
+    [
+      'a sum is wrong',
+      (index) => {
+        const [key, value] = row(index, 'meta', 1);
+        return [{ table: 'meta', key, value: flipped(value, 33, 1) }];
+      },
+      [['sums', 'rebuilt']],
+    ],
+    [
+      "an object's row cannot be read",
+      (index) => {
+        const [key, value] = row(index, 'objects', 2);
+        return [{ table: 'objects', key, value: value.subarray(0, value.length - 3) }];
+      },
+      [
+        ['object', 'removed'],
+        ['block-lost', 'rebuilt'],
+        ['sums', 'rebuilt'],
+        ['sums', 'rebuilt'],
+      ],
+    ],
+  ];
+  test.each(planted)('%s: it is found, and mended when the changes are written', async (_, plant, found) => {
+    const disk = await made();
+    expect((await checkedDisk(disk)).faults).toEqual([]);
+    await change(disk, plant);
+    const { faults, changes } = await checkedDisk(disk);
+    expect(faults.map(({ kind, mend }) => [kind, mend])).toEqual(found);
+    await change(disk, () => [...changes]);
+    expect((await checkedDisk(disk)).faults).toEqual([]);
+    expect(await dataFaults(disk)).toEqual([]);
+    const store = await openBlockStore(options(disk));
+    await store.queue({ ops: [{ op: 'remove', cid, key: other }, write(key, 0, fill(10, 1))] });
+    await store.close();
+    expect((await checkedDisk(disk)).faults).toEqual([]);
+  });
+
+  test('two objects with the same block are both named', async () => {
+    const disk = await made();
+    await change(disk, (index) => {
+      const [, value] = row(index, 'objects', 2);
+      const [key] = row(index, 'objects', 1);
+      return [{ table: 'objects', key, value }];
+    });
+    const { faults } = await checkedDisk(disk);
+    expect(faults.filter(({ kind }) => kind === 'block-twice').map((fault) => fault.key)).toEqual([
+      other,
+      new Uint8Array([0x63]),
+    ]);
+  });
+
+  test('a row of an object in no collection is told, and its blocks stay taken', async () => {
+    const disk = await made();
+    await change(disk, (index) => {
+      const [key, value] = row(index, 'objects', 2);
+      return [
+        { table: 'objects', key, value: undefined },
+        { table: 'objects', key: flipped(key, 3, 0x40), value },
+      ];
+    });
+    const { faults, changes } = await checkedDisk(disk);
+    expect(faults.map(({ kind }) => kind)).toEqual(['stray-object', 'sums', 'sums']);
+    expect(changes.map(({ table }) => table)).toEqual(['meta', 'meta']);
+  });
+
+  test('every damaged object is found, not only the first; what lies between is not', async () => {
+    const disk = await made();
+    const file = await disk.open('/osd/data');
+    const bytes = new Uint8Array(await file.size());
+    await file.read(bytes, 0);
+    for (const value of [8, 9]) disk.flipBit('/osd/data', bytes.indexOf(value) + 5000);
+    const faults = (await dataFaults(disk)).sort((a, b) => Buffer.compare(a.key!, b.key!));
+    expect(faults.map((fault) => [fault.kind, fault.key![0], fault.mend])).toEqual([
+      ['checksum', 0x62, 'fetched'],
+      ['checksum', 0x63, 'fetched'],
+    ]);
+    expect(faults[0]!.text).toContain('at 4096');
+  });
+
+  test('a store that is looked at refuses writes, and its journal and index stay as they are', async () => {
+    const disk = memoryDisk({ random: seededRandom(1) });
+    const writer = await openBlockStore(options(disk));
+    await writer.queue({ ops: [{ op: 'create-collection', cid }, write(key, 0, fill(5000, 7))] });
+    disk.crash();
+    const left = disk.restart();
+    const { steps } = left;
+    const store = await openBlockStore(options(left, { readOnly: true }));
+    expect(await store.read(cid, key, 0, 10)).toEqual(fill(10, 7));
+    await expect(store.queue({ ops: [write(key, 0, fill(1, 1))] })).rejects.toMatchObject({ code: 'READ_ONLY' });
+    await store.close();
+    // Syncs, of the journal and the index as they are opened, are all that reached the disk.
+    expect((await openBlockStore(options(left, { readOnly: true }))).status().checkpointIndex).toBe(0);
+    expect(left.steps).toBeGreaterThanOrEqual(steps);
+    await expect(openBlockStore(options(memoryDisk({ random: seededRandom(1) }), { readOnly: true }))).rejects.toMatchObject({ code: 'LABEL' });
+  });
+
+  const directory = mkdtempSync(`${tmpdir()}/check-`);
+  afterAll(() => rmSync(directory, { recursive: true }));
+  test('on a real disk with sqlite: a good index is good, a damaged page of it is found', async () => {
+    const real = { ...options(memoryDisk({ random: seededRandom(1) })), disk: systemDisk, dir: directory, openIndex: openSqliteIndex };
+    const store = await openBlockStore(real);
+    const ops: TransactionOp[] = [{ op: 'create-collection', cid }];
+    for (let n = 0; n < 200; n++) ops.push(write(new Uint8Array([0x70, n]), 0, fill(9000, n + 1)));
+    await store.queue({ ops });
+    await store.close();
+    let index = await openSqliteIndex(systemDisk, directory);
+    expect((await checked(index)).faults).toEqual([]);
+    await index.close();
+    const file = await systemDisk.open(`${directory}/index.sqlite`);
+    const size = await file.size();
+    await file.write([fill(4096, 0xa5)], Math.floor(size / 8192) * 4096);
+    await file.close();
+    index = await openSqliteIndex(systemDisk, directory);
+    const { faults, collections } = await checked(index);
+    expect(faults.map(({ kind, mend }) => [kind, mend])).toEqual([['index', 'none']]);
+    expect(collections).toBeUndefined();
+    await index.close();
+  });
+});
