@@ -107,30 +107,41 @@ export async function openBlockStore(options: BlockStoreOptions): Promise<BlockS
   const capacityBytes = Math.floor(Math.max(wantedBytes, label?.capacityBytes ?? 0) / blockBytes) * blockBytes;
   const memoryBudget = options.memoryBudget ?? 64 * 1024 * 1024;
 
-  const index = await options.openIndex(disk, dir, Math.min(8 * 1024 * 1024, memoryBudget / 16));
-  const file = await disk.open(`${dir}/data`, { create: !readOnly, writable: !readOnly, direct: true });
-  if (!readOnly && (await file.size()) < capacityBytes) {
-    if (options.preallocate) await file.allocate(0, capacityBytes);
-    else await file.truncate(capacityBytes);
-    await file.datasync();
-    await disk.syncDirectory(dir);
+  const opened: { close(): Promise<void> }[] = [];
+  const keep = <T extends { close(): Promise<void> }>(part: T): T => {
+    opened.push(part);
+    return part;
+  };
+  try {
+    const index = keep(await options.openIndex(disk, dir, Math.min(8 * 1024 * 1024, memoryBudget / 16)));
+    const file = keep(await disk.open(`${dir}/data`, { create: !readOnly, writable: !readOnly, direct: true }));
+    if (!readOnly && (await file.size()) < capacityBytes) {
+      if (options.preallocate) await file.allocate(0, capacityBytes);
+      else await file.truncate(capacityBytes);
+      await file.datasync();
+      await disk.syncDirectory(dir);
+    }
+    const segmentBytes = options.journalSegmentBytes ?? 16 * 1024 * 1024;
+    const journal = keep(await openJournal({ disk, dir: `${dir}/journal`, clock: options.clock, log, segmentBytes }));
+    const catalog = new Catalog(index, capacityBytes / blockBytes, memoryBudget / 4);
+    const store = new Store(options, {
+      index,
+      journal,
+      catalog,
+      data: new DataFile(disk, file, (memoryBudget * 3) / 8),
+      segmentBytes,
+      memoryBudget,
+    });
+    await store.replay();
+    if (!readOnly && (label === undefined || label.capacityBytes !== capacityBytes))
+      // Last: a store counts as made when it has its label.
+      await writeLabel(disk, dir, { identity, capacityBytes, created: label?.created ?? options.clock.now() });
+    return store;
+  } catch (error) {
+    // The index is locked as long as it is open.
+    for (const part of opened) await part.close().catch(() => undefined);
+    throw error;
   }
-  const segmentBytes = options.journalSegmentBytes ?? 16 * 1024 * 1024;
-  const journal = await openJournal({ disk, dir: `${dir}/journal`, clock: options.clock, log, segmentBytes });
-  const catalog = new Catalog(index, capacityBytes / blockBytes, memoryBudget / 4);
-  const store = new Store(options, {
-    index,
-    journal,
-    catalog,
-    data: new DataFile(disk, file, (memoryBudget * 3) / 8),
-    segmentBytes,
-    memoryBudget,
-  });
-  await store.replay();
-  if (!readOnly && (label === undefined || label.capacityBytes !== capacityBytes))
-    // Last: a store counts as made when it has its label.
-    await writeLabel(disk, dir, { identity, capacityBytes, created: label?.created ?? options.clock.now() });
-  return store;
 }
 
 interface Parts {

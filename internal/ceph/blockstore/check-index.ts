@@ -201,15 +201,15 @@ class IndexChecker {
       const key = rowKey.slice(4);
       const name = keyString(key);
       const collection = byPlace.get(place)?.find(({ layout }) => layout.idOf(name) === place);
-      if (collection === undefined || this.#removed.some((one) => one.collection === collection && keyString(one.key) === name))
+      if (
+        collection === undefined ||
+        this.#removed.some((one) => one.collection === collection && keyString(one.key) === name)
+      )
         continue;
       let count = 0;
       Onode.decode(collection, name, place, 0, value).table.forEachRun(0, Number.MAX_SAFE_INTEGER, (run) => {
         for (const { start, count: blocks } of this.#used.twice)
-          count += Math.max(
-            0,
-            Math.min(start + blocks, run.physical + run.count) - Math.max(start, run.physical),
-          );
+          count += Math.max(0, Math.min(start + blocks, run.physical + run.count) - Math.max(start, run.physical));
       });
       if (count === 0) continue;
       this.#fault({
@@ -248,7 +248,12 @@ class IndexChecker {
     const missing = wanted.size;
     for (const [id, runs] of wanted) this.#writeShare(id, runs);
     const tell = (count: number, text: string): void => {
-      if (count > 0) this.#fault({ kind: 'share', text: `${plural(count, 'count')} of blocks that clones share ${text}`, mend: 'rebuilt' });
+      if (count > 0)
+        this.#fault({
+          kind: 'share',
+          text: `${plural(count, 'count')} of blocks that clones share ${text}`,
+          mend: 'rebuilt',
+        });
     };
     tell(wrong, 'is wrong: other objects use them than it says');
     tell(missing, 'is not there');
@@ -320,7 +325,11 @@ class IndexChecker {
       try {
         strict.decode(key.subarray(8));
       } catch {
-        this.#fault({ kind: 'omap', text: `a key of key-value rows ${id} is not text: ${keyText(key.subarray(8))}`, mend: 'none' });
+        this.#fault({
+          kind: 'omap',
+          text: `a key of key-value rows ${id} is not text: ${keyText(key.subarray(8))}`,
+          mend: 'none',
+        });
       }
     }
     if (strays > 0)

@@ -123,7 +123,11 @@ describe('checking a store', () => {
     out[at]! ^= bits;
     return out;
   };
-  const planted: readonly [what: string, plant: (index: Index) => IndexChange[], found: readonly (readonly [string, string])[]][] = [
+  const planted: readonly [
+    what: string,
+    plant: (index: Index) => IndexChange[],
+    found: readonly (readonly [string, string])[],
+  ][] = [
     [
       'a block of an object counts as free',
       (index) => {
@@ -266,13 +270,20 @@ describe('checking a store', () => {
     // Syncs, of the journal and the index as they are opened, are all that reached the disk.
     expect((await openBlockStore(options(left, { readOnly: true }))).status().checkpointIndex).toBe(0);
     expect(left.steps).toBeGreaterThanOrEqual(steps);
-    await expect(openBlockStore(options(memoryDisk({ random: seededRandom(1) }), { readOnly: true }))).rejects.toMatchObject({ code: 'LABEL' });
+    await expect(
+      openBlockStore(options(memoryDisk({ random: seededRandom(1) }), { readOnly: true })),
+    ).rejects.toMatchObject({ code: 'LABEL' });
   });
 
   const directory = mkdtempSync(`${tmpdir()}/check-`);
   afterAll(() => rmSync(directory, { recursive: true }));
   test('on a real disk with sqlite: a good index is good, a damaged page of it is found', async () => {
-    const real = { ...options(memoryDisk({ random: seededRandom(1) })), disk: systemDisk, dir: directory, openIndex: openSqliteIndex };
+    const real = {
+      ...options(memoryDisk({ random: seededRandom(1) })),
+      disk: systemDisk,
+      dir: directory,
+      openIndex: openSqliteIndex,
+    };
     const store = await openBlockStore(real);
     const ops: TransactionOp[] = [{ op: 'create-collection', cid }];
     for (let n = 0; n < 200; n++) ops.push(write(new Uint8Array([0x70, n]), 0, fill(9000, n + 1)));

@@ -16,7 +16,8 @@ const begin: ArchiveBegin = {
   objects: 2,
   dataBytes: 8192,
 };
-const pairs = (...names: string[]): Map<string, Uint8Array> => new Map(names.map((name) => [name, utf8(`value of ${name}`)]));
+const pairs = (...names: string[]): Map<string, Uint8Array> =>
+  new Map(names.map((name) => [name, utf8(`value of ${name}`)]));
 
 function made(): Uint8Array {
   const writer = new ArchiveWriter();
@@ -76,7 +77,10 @@ describe('a copy of a PG in one file', () => {
   test('a later version, another file, and parts in an order that makes no sense are refused in words', async () => {
     const later = made();
     later.set(utf8('02'), 13);
-    await expect(parts(later)).rejects.toMatchObject({ code: 'VERSION', message: expect.stringContaining('version 2') });
+    await expect(parts(later)).rejects.toMatchObject({
+      code: 'VERSION',
+      message: expect.stringContaining('version 2'),
+    });
     await expect(parts(utf8('just a text that somebody had'))).rejects.toMatchObject({ code: 'ARCHIVE' });
     const data = new ArchiveWriter();
     const early = concatBytes([...data.begin(begin), ...data.data(0, utf8('of no object'))]);
@@ -86,7 +90,10 @@ describe('a copy of a PG in one file', () => {
     await expect(parts(noRows)).rejects.toMatchObject({ message: expect.stringContaining('cannot follow') });
     // Frames of two files put together.
     const [a, b] = [new ArchiveWriter(), new ArchiveWriter()];
-    const mixed = [...a.begin(begin), ...a.rows(pairs('i')), ...(b.begin(begin), b.rows(pairs('i')), b.rows(pairs('i')), b.end())];
+    b.begin(begin);
+    b.rows(pairs('i'));
+    b.rows(pairs('i'));
+    const mixed = [...a.begin(begin), ...a.rows(pairs('i')), ...b.end()];
     await expect(parts(concatBytes(mixed))).rejects.toMatchObject({ code: 'ARCHIVE' });
   });
 
@@ -120,7 +127,8 @@ describe('a copy of a PG in one file', () => {
         const kind = random.uint32() % 4;
         if (kind === 0) frame.type = random.uint32() % 8;
         else if (kind === 1) frame.payload = frame.payload.subarray(0, random.uint32() % (frame.payload.length + 1));
-        else if (frame.payload.length > 0) frame.payload[random.uint32() % Math.min(200, frame.payload.length)] = random.uint32();
+        else if (frame.payload.length > 0)
+          frame.payload[random.uint32() % Math.min(200, frame.payload.length)] = random.uint32();
       }
       // With right checksums: what is behind them is tried.
       const bytes = concatBytes([whole.subarray(0, 16), ...sealed(mutated)]);

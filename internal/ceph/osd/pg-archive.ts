@@ -66,7 +66,12 @@ export class ArchiveWriter {
   begin(begin: ArchiveBegin): Uint8Array[] {
     const e = new Encoder(128);
     e.struct(1, 1, () => {
-      e.string(pgText(begin.pg)).string(begin.fsid).u32(begin.osd).u64(begin.createdMs).u32(begin.epoch).u32(begin.pgNum);
+      e.string(pgText(begin.pg))
+        .string(begin.fsid)
+        .u32(begin.osd)
+        .u64(begin.createdMs)
+        .u32(begin.epoch)
+        .u32(begin.pgNum);
       encodeEVersion(e, begin.lastUpdate);
       e.u64(begin.objects).u64(begin.dataBytes);
     });
@@ -131,7 +136,9 @@ export type ReadBytes = (count: number) => Promise<Uint8Array>;
  */
 export async function* readArchive(read: ReadBytes): AsyncGenerator<ArchivePart> {
   const bad = (why: string): AppError =>
-    new AppError('ARCHIVE', `the file is no whole copy of a PG: ${why}`, { hint: 'nothing was changed; make it anew with `appliance osd export`' });
+    new AppError('ARCHIVE', `the file is no whole copy of a PG: ${why}`, {
+      hint: 'nothing was changed; make it anew with `appliance osd export`',
+    });
   const first = await read(magic.length);
   if (!Buffer.from(first).equals(magic)) {
     const version = /^appliance-pg (\d\d)\n$/.exec(utf8Text(first))?.[1];
@@ -156,7 +163,8 @@ export async function* readArchive(read: ReadBytes): AsyncGenerator<ArchivePart>
     if (payload.length < length || sum.length < 4) throw bad('it ends too early');
     if (new DataView(sum.buffer, sum.byteOffset).getUint32(0, true) !== frameSum(number, head, payload))
       throw bad(`part ${number} is damaged: its checksum is wrong`);
-    if (!(followers[last] ?? []).includes(type)) throw bad(`part ${number} is of type ${type}, which cannot follow ${last}`);
+    if (!(followers[last] ?? []).includes(type))
+      throw bad(`part ${number} is of type ${type}, which cannot follow ${last}`);
     let part: ArchivePart;
     try {
       part = decodePart(type, payload);
@@ -167,7 +175,9 @@ export async function* readArchive(read: ReadBytes): AsyncGenerator<ArchivePart>
     if (part.part === 'object') objects++;
     else if (part.part === 'data') dataBytes += part.data.length;
     else if (part.part === 'end' && (part.objects !== objects || part.dataBytes !== dataBytes))
-      throw bad(`it should have ${part.objects} objects and ${part.dataBytes} bytes, and has ${objects} and ${dataBytes}`);
+      throw bad(
+        `it should have ${part.objects} objects and ${part.dataBytes} bytes, and has ${objects} and ${dataBytes}`,
+      );
     last = type;
     if (last === END && (await read(1)).length > 0) throw bad('something follows its end');
     yield part;

@@ -4,7 +4,14 @@ import type { CollectionId, ObjectKey, ObjectStore, TransactionOp } from '../blo
 import { objectsOf } from '../blockstore/check-data.ts';
 import { ChecksumError, keyText } from '../blockstore/errors.ts';
 import { compareEVersion, type EVersion, eversionText, eversionZero, type PgId, pgText } from '../wire/types.ts';
-import { type ArchiveBegin, type ArchivePart, ArchiveWriter, archivePieceBytes, type ReadBytes, readArchive } from './pg-archive.ts';
+import {
+  type ArchiveBegin,
+  type ArchivePart,
+  ArchiveWriter,
+  archivePieceBytes,
+  type ReadBytes,
+  readArchive,
+} from './pg-archive.ts';
 import { decodeObjectInfo, infoXattr } from './object-info.ts';
 import { isObjectKey, metaKey, objectOfKey } from './object-key.ts';
 import { completeUpTo, type PgMeta } from './pg-meta.ts';
@@ -14,6 +21,9 @@ import { loadPg } from './store-check.ts';
 
 const pageEntries = 1024;
 const removedAtOnce = 128;
+/** Collections with these names are no PGs: an OSD leaves them alone. */
+const importPrefix = 'import.';
+const replacedPrefix = 'replaced.';
 /** A disk is not filled beyond this share: its OSD would not serve what was brought. */
 const fullShare = 0.95;
 
@@ -93,7 +103,10 @@ export async function exportPg(store: ObjectStore, pg: PgId, options: ExportOpti
 function noPg(store: ObjectStore, cid: CollectionId): AppError {
   const here = store.collections().filter((other) => loadsAs(store, other));
   return new AppError('PG', `there is no PG ${cid} on this disk`, {
-    hint: here.length === 0 ? 'it holds no PG' : `it holds ${here.slice(0, 20).join(', ')}${here.length > 20 ? ` and ${here.length - 20} more` : ''}`,
+    hint:
+      here.length === 0
+        ? 'it holds no PG'
+        : `it holds ${here.slice(0, 20).join(', ')}${here.length > 20 ? ` and ${here.length - 20} more` : ''}`,
   });
 }
 
@@ -139,7 +152,8 @@ function noteMissing(store: ObjectStore, meta: PgMeta, key: ObjectKey): void {
   const oid = objectOfKey(key, meta.pg.pool);
   const bytes = store.xattr(meta.cid, key, infoXattr);
   const version: EVersion | undefined = meta.log.latest(oid)?.version ?? (bytes && decodeObjectInfo(bytes).version);
-  if (version === undefined) throw new AppError('PG', `object ${keyText(key)} of PG ${meta.cid} is damaged and has no version`);
+  if (version === undefined)
+    throw new AppError('PG', `object ${keyText(key)} of PG ${meta.cid} is damaged and has no version`);
   meta.missing.set(oid, version, eversionZero);
 }
 
@@ -148,7 +162,8 @@ function changedRows(meta: PgMeta): Map<string, Uint8Array> {
   meta.info.lastComplete = completeUpTo(meta.log, meta.missing, meta.info.lastUpdate);
   meta.touchFast();
   const rows = new Map<string, Uint8Array>();
-  for (const op of meta.writeOps()) if (op.op === 'omap-set') for (const [name, value] of op.entries) rows.set(name, value);
+  for (const op of meta.writeOps())
+    if (op.op === 'omap-set') for (const [name, value] of op.entries) rows.set(name, value);
   return rows;
 }
 
@@ -179,7 +194,11 @@ export interface ImportTarget {
   readonly fsid: string;
   readonly osd: number;
   /** The maps that it has. */
-  readonly maps: { readonly oldest: number; readonly newest: number; pgNum(epoch: number, pool: number): number | undefined };
+  readonly maps: {
+    readonly oldest: number;
+    readonly newest: number;
+    pgNum(epoch: number, pool: number): number | undefined;
+  };
 }
 
 export interface ImportOptions {
@@ -208,9 +227,9 @@ export async function importPg(target: ImportTarget, options: ImportOptions): Pr
   const { store } = target;
   const cid = pgText(begin.pg);
   const replaced = refuseUnfit(target, begin, options.replace);
-  const aside = `import.${cid}`;
-  const old = `replaced.${cid}`;
-  for (const left of [aside, old]) await removeCollection(store, left);
+  const aside = `${importPrefix}${cid}`;
+  const old = `${replacedPrefix}${cid}`;
+  await removeUnfinished(store);
   await store.queue({ ops: [{ op: 'create-collection', cid: aside }] });
   let objects = 0;
   let dataBytes = 0;
@@ -242,7 +261,7 @@ export async function importPg(target: ImportTarget, options: ImportOptions): Pr
         { op: 'move-range', cid: aside, to: cid, ...range },
       ],
     });
-  for (const left of [aside, old]) await removeCollection(store, left);
+  await removeUnfinished(store);
   return { begin, objects, dataBytes, replaced };
 }
 
@@ -258,7 +277,11 @@ async function verified(options: ImportOptions): Promise<ArchiveBegin> {
 }
 
 /** Errors for what must not come into this store; gives the newest write of the copy that it replaces. */
-function refuseUnfit({ store, fsid, osd, maps }: ImportTarget, begin: ArchiveBegin, replace: boolean): EVersion | undefined {
+function refuseUnfit(
+  { store, fsid, osd, maps }: ImportTarget,
+  begin: ArchiveBegin,
+  replace: boolean,
+): EVersion | undefined {
   const cid = pgText(begin.pg);
   const pool = `pool ${begin.pg.pool}`;
   if (begin.fsid !== fsid)
@@ -266,9 +289,13 @@ function refuseUnfit({ store, fsid, osd, maps }: ImportTarget, begin: ArchiveBeg
       hint: 'a PG has its place in its own cluster only',
     });
   if (maps.newest < begin.epoch)
-    throw new AppError('PG', `osd.${osd} knows the cluster up to epoch ${maps.newest}, the copy of PG ${cid} is of epoch ${begin.epoch}`, {
-      hint: `start osd.${osd} for a moment, so that it gets newer maps, and stop it again`,
-    });
+    throw new AppError(
+      'PG',
+      `osd.${osd} knows the cluster up to epoch ${maps.newest}, the copy of PG ${cid} is of epoch ${begin.epoch}`,
+      {
+        hint: `start osd.${osd} for a moment, so that it gets newer maps, and stop it again`,
+      },
+    );
   const now = maps.pgNum(maps.newest, begin.pg.pool);
   if (now === undefined)
     throw new AppError('PG', `${pool} is not there any more: the copy of PG ${cid} has no place`, {
@@ -276,33 +303,51 @@ function refuseUnfit({ store, fsid, osd, maps }: ImportTarget, begin: ArchiveBeg
     });
   // Maps from the copy's epoch on tell the OSD what became of the PG; without them it must not have become another one.
   if (maps.oldest > begin.epoch && now !== begin.pgNum)
-    throw new AppError('PG', `${pool} had ${begin.pgNum} PGs and has ${now}, and osd.${osd} does not know of that time any more`, {
-      hint: 'import it into an OSD that has the maps since then',
-    });
+    throw new AppError(
+      'PG',
+      `${pool} had ${begin.pgNum} PGs and has ${now}, and osd.${osd} does not know of that time any more`,
+      {
+        hint: 'import it into an OSD that has the maps since then',
+      },
+    );
   let existing: PgMeta | undefined;
   try {
     existing = loadPg(store, cid);
   } catch {
     if (!replace)
-      throw new AppError('PG', `osd.${osd} has a copy of PG ${cid} already, which cannot be read`, { hint: '`--replace --yes` puts this one in its place' });
+      throw new AppError('PG', `osd.${osd} has a copy of PG ${cid} already, which cannot be read`, {
+        hint: '`--replace --yes` puts this one in its place',
+      });
   }
   if (existing !== undefined && !existing.empty) {
     const have = existing.info.lastUpdate;
     if (compareEVersion(have, begin.lastUpdate) > 0)
-      throw new AppError('PG', `osd.${osd} has a newer copy of PG ${cid}: up to ${eversionText(have)}, this one is up to ${eversionText(begin.lastUpdate)}`, {
-        hint: 'nothing is gained by the older one; it is not taken',
-      });
+      throw new AppError(
+        'PG',
+        `osd.${osd} has a newer copy of PG ${cid}: up to ${eversionText(have)}, this one is up to ${eversionText(begin.lastUpdate)}`,
+        {
+          hint: 'nothing is gained by the older one; it is not taken',
+        },
+      );
     if (!replace)
-      throw new AppError('PG', `osd.${osd} has a copy of PG ${cid} already, up to ${eversionText(have)}; this one is up to ${eversionText(begin.lastUpdate)}`, {
-        hint: '`--replace --yes` puts this one in its place',
-      });
+      throw new AppError(
+        'PG',
+        `osd.${osd} has a copy of PG ${cid} already, up to ${eversionText(have)}; this one is up to ${eversionText(begin.lastUpdate)}`,
+        {
+          hint: '`--replace --yes` puts this one in its place',
+        },
+      );
   }
   const { totalBytes, availableBytes } = store.statfs();
   const room = availableBytes - totalBytes * (1 - fullShare);
   if (begin.dataBytes > room)
-    throw new AppError('ENOSPC', `the copy of PG ${cid} has ${sizeWords(begin.dataBytes)}, osd.${osd} has room for ${sizeWords(Math.max(0, room))}`, {
-      hint: 'import it into a disk with more room',
-    });
+    throw new AppError(
+      'ENOSPC',
+      `the copy of PG ${cid} has ${sizeWords(begin.dataBytes)}, osd.${osd} has room for ${sizeWords(Math.max(0, room))}`,
+      {
+        hint: 'import it into a disk with more room',
+      },
+    );
   return existing === undefined || existing.empty ? undefined : existing.info.lastUpdate;
 }
 
@@ -324,6 +369,15 @@ function opsOf(part: ArchivePart, cid: CollectionId, key: ObjectKey): Transactio
     default:
       return [];
   }
+}
+
+/** Collections that imports which did not end have left. */
+export function unfinishedIn(store: ObjectStore): CollectionId[] {
+  return store.collections().filter((cid) => cid.startsWith(importPrefix) || cid.startsWith(replacedPrefix));
+}
+
+export async function removeUnfinished(store: ObjectStore): Promise<void> {
+  for (const cid of unfinishedIn(store)) await removeCollection(store, cid);
 }
 
 /** Removes a collection with everything in it, some objects at a time; nothing when it is not there. */

@@ -28,21 +28,33 @@ export function loadPg(store: ObjectStore, cid: CollectionId): PgMeta | undefine
   return id && PgMeta.load(store, id);
 }
 
+/** An object in a store, as a text that names no other. */
+export function objectPlace(cid: CollectionId, key: ObjectKey): string {
+  return `${cid} ${Buffer.from(key).toString('latin1')}`;
+}
+
 /** `object` in words: its name, namespace and snapshot. */
 export function objectText({ name, nspace, snap }: HObject): string {
   const space = nspace === '' ? '' : `${nspace}/`;
   return `${space}${keyText(Buffer.from(name, 'utf8'))}${snap === SNAP_HEAD ? '' : `@${snap}`}`;
 }
 
+/** `told`: objects of which nothing more is to be said, as `objectPlace` names them. */
 export async function checkOsdState(
   store: ObjectStore,
   list: FaultList,
   progress: (cid: CollectionId) => Promise<void>,
+  told: ReadonlySet<string> = new Set(),
 ): Promise<void> {
   try {
     await readMaps(store);
   } catch (error) {
-    list.add({ kind: 'osd', text: `the OSD’s maps cannot be read: ${errorText(error)}`, mend: 'none', cid: metaCollection });
+    list.add({
+      kind: 'osd',
+      text: `the OSD’s maps cannot be read: ${errorText(error)}`,
+      mend: 'none',
+      cid: metaCollection,
+    });
   }
   for (const cid of store.collections()) {
     if (parsePg(cid) === undefined) continue;
@@ -51,10 +63,15 @@ export async function checkOsdState(
     try {
       meta = loadPg(store, cid);
     } catch (error) {
-      list.add({ kind: 'pg', text: `PG ${cid}: what it says of itself cannot be read: ${errorText(error)}`, mend: 'none', cid });
+      list.add({
+        kind: 'pg',
+        text: `PG ${cid}: what it says of itself cannot be read: ${errorText(error)}`,
+        mend: 'none',
+        cid,
+      });
       continue;
     }
-    if (meta !== undefined) new PgChecker(store, meta, list).run();
+    if (meta !== undefined) new PgChecker(store, meta, list, told).run();
   }
 }
 
@@ -62,15 +79,18 @@ class PgChecker {
   readonly #store: ObjectStore;
   readonly #meta: PgMeta;
   readonly #list: FaultList;
+  readonly #told: ReadonlySet<string>;
 
-  constructor(store: ObjectStore, meta: PgMeta, list: FaultList) {
+  constructor(store: ObjectStore, meta: PgMeta, list: FaultList, told: ReadonlySet<string>) {
     this.#store = store;
     this.#meta = meta;
     this.#list = list;
+    this.#told = told;
   }
 
   #fault(kind: 'pg' | 'object-info', text: string, key?: ObjectKey): void {
     const { cid } = this.#meta;
+    if (key !== undefined && this.#told.has(objectPlace(cid, key))) return;
     const mend = key === undefined ? 'none' : 'fetched';
     this.#list.add({ kind, text: `PG ${cid}: ${text}`, mend, cid, ...(key === undefined ? {} : { key }) });
   }
@@ -98,12 +118,16 @@ class PgChecker {
     const { cid, pg } = this.#meta;
     const name = objectText(oid);
     const bytes = this.#store.xattr(cid, key, infoXattr);
-    if (bytes === undefined) return this.#fault('object-info', `object ${name} has no version`, key);
+    if (bytes === undefined) {
+      this.#fault('object-info', `object ${name} has no version`, key);
+      return;
+    }
     let info: ObjectInfo;
     try {
       info = decodeObjectInfo(bytes);
     } catch (error) {
-      return this.#fault('object-info', `object ${name}: its version cannot be read: ${errorText(error)}`, key);
+      this.#fault('object-info', `object ${name}: its version cannot be read: ${errorText(error)}`, key);
+      return;
     }
     const size = this.#store.stat(cid, key)!.size;
     // A shard of an erasure-coded object has a part of it.
@@ -138,7 +162,11 @@ class PgChecker {
         continue;
       }
       if (!there) {
-        this.#fault('object-info', `object ${objectText(oid)} was written by ${eversionText(version)} and is not there`, key);
+        this.#fault(
+          'object-info',
+          `object ${objectText(oid)} was written by ${eversionText(version)} and is not there`,
+          key,
+        );
         continue;
       }
       const bytes = this.#store.xattr(cid, key, infoXattr);
@@ -146,7 +174,11 @@ class PgChecker {
       try {
         const have = decodeObjectInfo(bytes).version;
         if (compareEVersion(have, version) < 0)
-          this.#fault('object-info', `object ${objectText(oid)} is at ${eversionText(have)}, its log says ${eversionText(version)}`, key);
+          this.#fault(
+            'object-info',
+            `object ${objectText(oid)} is at ${eversionText(have)}, its log says ${eversionText(version)}`,
+            key,
+          );
       } catch {
         // Told of with the object.
       }

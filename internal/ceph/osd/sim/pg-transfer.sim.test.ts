@@ -48,7 +48,11 @@ async function withBothDown() {
   return { cluster, client, pg, inside, from: from!, to: to! };
 }
 
-async function exported(store: ObjectStore, pg: PgId, more: { skipDamaged?: boolean } = {}): Promise<{ file: Uint8Array; result: Exported }> {
+async function exported(
+  store: ObjectStore,
+  pg: PgId,
+  more: { skipDamaged?: boolean } = {},
+): Promise<{ file: Uint8Array; result: Exported }> {
   const pieces: Uint8Array[] = [];
   const result = await exportPg(store, pg, {
     fsid,
@@ -74,7 +78,9 @@ const readerOf = (file: Uint8Array) => (): ReadBytes => {
 /** Commits whatever `work` queues. */
 async function committing<T>(store: MemoryStore, work: Promise<T>): Promise<T> {
   let ended = false;
-  const end = (): void => void (ended = true);
+  const end = (): void => {
+    ended = true;
+  };
   work.then(end, end);
   while (!ended) {
     store.commit(store.uncommitted);
@@ -110,7 +116,10 @@ describe('moving a PG between disks', () => {
     expect(loadPg(store, pgText(pg))!.log.all()).toEqual(loadPg(cluster.osds[from]!.store, pgText(pg))!.log.all());
     cluster.start(to);
     const { scheduler } = cluster;
-    await scheduler.run(scheduler.timeMs + 60_000, () => cluster.osds[to]!.osd!.pgs.get(pgText(pg))?.core.isPrimary === true);
+    await scheduler.run(
+      scheduler.timeMs + 60_000,
+      () => cluster.osds[to]!.osd!.pgs.get(pgText(pg))?.core.isPrimary === true,
+    );
     for (const name of inside) {
       client.aim(name);
       expect(client.target).toBe(to);
@@ -120,7 +129,9 @@ describe('moving a PG between disks', () => {
     // The other disk comes back after all: it follows.
     cluster.start(from);
     await scheduler.run(scheduler.timeMs + 60_000, () => cluster.allClean());
-    expect(loadPg(cluster.osds[from]!.store, pgText(pg))!.info.lastUpdate).toEqual(loadPg(store, pgText(pg))!.info.lastUpdate);
+    expect(loadPg(cluster.osds[from]!.store, pgText(pg))!.info.lastUpdate).toEqual(
+      loadPg(store, pgText(pg))!.info.lastUpdate,
+    );
   });
 
   test('an import that ends anywhere leaves no PG, and the next one goes through; the same on a block store', async () => {
@@ -171,9 +182,16 @@ describe('moving a PG between disks', () => {
       expect(importPg(targetOf(cluster, change.store ?? empty, change), how(bytes, replace))).rejects;
     await refused({ fsid: 'another' }).toMatchObject({ code: 'FOREIGN_DISK' });
     const maps = { oldest: 1, newest: cluster.map.epoch, pgNum: () => 8 };
-    await refused({ maps: { ...maps, newest: 1 } }).toMatchObject({ code: 'PG', hint: expect.stringContaining('for a moment') });
-    await refused({ maps: { ...maps, pgNum: () => undefined } }).toMatchObject({ message: expect.stringContaining('not there any more') });
-    await refused({ maps: { ...maps, oldest: 999, newest: 1000, pgNum: () => 16 } }).toMatchObject({ message: expect.stringContaining('had 8 PGs and has 16') });
+    await refused({ maps: { ...maps, newest: 1 } }).toMatchObject({
+      code: 'PG',
+      hint: expect.stringContaining('for a moment'),
+    });
+    await refused({ maps: { ...maps, pgNum: () => undefined } }).toMatchObject({
+      message: expect.stringContaining('not there any more'),
+    });
+    await refused({ maps: { ...maps, oldest: 999, newest: 1000, pgNum: () => 16 } }).toMatchObject({
+      message: expect.stringContaining('had 8 PGs and has 16'),
+    });
     await refused({ store: memoryStore({ capacityBytes: 8192 }) }).toMatchObject({ code: 'ENOSPC' });
     const damaged = file.slice();
     damaged[damaged.length - 40]! ^= 1;
@@ -186,7 +204,10 @@ describe('moving a PG between disks', () => {
     const imported = await committing(store, importPg(targetOf(cluster, store), how(file, true)));
     expect(imported.replaced).toEqual(before);
     expect(store.collections().filter((cid) => /import|replaced/.test(cid))).toEqual([]);
-    await expect(exported(store, { pool: 9, seed: 1 })).rejects.toMatchObject({ code: 'PG', hint: expect.stringContaining('1.') });
+    await expect(exported(store, { pool: 9, seed: 1 })).rejects.toMatchObject({
+      code: 'PG',
+      hint: expect.stringContaining('1.'),
+    });
   });
 
   test('an older copy does not replace a newer one', async () => {
@@ -194,7 +215,10 @@ describe('moving a PG between disks', () => {
     const { file } = await exported(cluster.osds[from]!.store, pg);
     cluster.start(to);
     const { scheduler } = cluster;
-    await scheduler.run(scheduler.timeMs + 60_000, () => cluster.osds[to]!.osd!.pgs.get(pgText(pg))?.core.isPrimary === true);
+    await scheduler.run(
+      scheduler.timeMs + 60_000,
+      () => cluster.osds[to]!.osd!.pgs.get(pgText(pg))?.core.isPrimary === true,
+    );
     await put(client, inside[0]!);
     await scheduler.run(scheduler.timeMs + 3000);
     cluster.crash(to);
@@ -224,7 +248,10 @@ describe('moving a PG between disks', () => {
     await data.read(bytes, 0);
     disk.flipBit('/osd/data', Buffer.from(bytes).indexOf(contentOf(inside[0]!).subarray(0, 30)) + 100);
     store = await openBlockStore(options);
-    await expect(exported(store, pg)).rejects.toMatchObject({ code: 'CHECKSUM', hint: expect.stringContaining('--skip-damaged') });
+    await expect(exported(store, pg)).rejects.toMatchObject({
+      code: 'CHECKSUM',
+      hint: expect.stringContaining('--skip-damaged'),
+    });
     const { file: rest, result } = await exported(store, pg, { skipDamaged: true });
     expect(result.skipped).toEqual([keyOf(inside[0]!)]);
     const other = memoryStore({});

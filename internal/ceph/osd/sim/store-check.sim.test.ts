@@ -32,9 +32,18 @@ async function change(cluster: SimCluster, osd: number, ops: TransactionOp[]): P
 describe('what an OSD keeps, compared with itself', () => {
   test('nothing is found on the disks of OSDs that were killed at any moment, and of those that ended in peace', async () => {
     for (let seed = 1; seed <= 6; seed++) {
-      const cluster = new SimCluster({ seed, osds: 3, size: 3, minSize: 2, pgNum: 4, ...(seed % 2 ? { logEntries: 8 } : {}) });
+      const cluster = new SimCluster({
+        seed,
+        osds: 3,
+        size: 3,
+        minSize: 2,
+        pgNum: 4,
+        ...(seed % 2 ? { logEntries: 8 } : {}),
+      });
       const clients = [1, 2].map((num) => new SimClient(cluster, num, 4));
-      cluster.onMap = (map) => clients.forEach((client) => client.newMap(map.epoch));
+      cluster.onMap = (map) => {
+        for (const client of clients) client.newMap(map.epoch);
+      };
       for (const osd of cluster.osds) cluster.start(osd.id);
       await cluster.scheduler.run(20_000, () => cluster.allClean());
       for (const client of clients) client.start();
@@ -64,8 +73,18 @@ describe('what an OSD keeps, compared with itself', () => {
 
   const planted: readonly [string, (cluster: SimCluster, osd: number) => TransactionOp[], string, Fault['mend']][] = [
     ['an object is gone', () => [{ op: 'remove', cid, key: keyOf('o1') }], 'was written by', 'fetched'],
-    ['an object has no version', () => [{ op: 'remove-xattr', cid, key: keyOf('o1'), name: infoXattr }], 'has no version', 'fetched'],
-    ['an object is shorter than it says', () => [{ op: 'truncate', cid, key: keyOf('o1'), size: 3 }], 'should have 9 bytes and has 3', 'fetched'],
+    [
+      'an object has no version',
+      () => [{ op: 'remove-xattr', cid, key: keyOf('o1'), name: infoXattr }],
+      'has no version',
+      'fetched',
+    ],
+    [
+      'an object is shorter than it says',
+      () => [{ op: 'truncate', cid, key: keyOf('o1'), size: 3 }],
+      'should have 9 bytes and has 3',
+      'fetched',
+    ],
     [
       'an object is older than the log says',
       (cluster, osd) => {
