@@ -97,6 +97,12 @@ export const commands: readonly CommandRow[] = [
     load: () => import('./store.ts'),
   },
   {
+    name: 'osd',
+    summary: 'look after the disks of OSDs: which they are, checking and mending them, moving PGs between them',
+    group: 'Look at a node',
+    load: () => import('./osd.ts'),
+  },
+  {
     name: 'config',
     summary: 'show, check and explain the configuration',
     group: 'Look at a node',

@@ -1,7 +1,7 @@
 /** What the exit code of every command tells. */
 export const exitCodes = {
-  ok: { code: 0, means: 'done; of `status` and `doctor`: all is well' },
-  failed: { code: 1, means: 'it failed, or was refused; of `status` and `doctor`: something is not well' },
+  ok: { code: 0, means: 'done; of `status`, `doctor` and `osd fsck`: all is well' },
+  failed: { code: 1, means: 'it failed, or was refused; of `status`, `doctor` and `osd fsck`: something is not well' },
   usage: { code: 2, means: 'the command line or the configuration is wrong; nothing was done' },
   notRunning: { code: 3, means: 'no node runs here' },
   warned: { code: 4, means: 'of `doctor`: nothing is wrong, but something is not as it should be' },

@@ -33,7 +33,15 @@ export interface Found {
 }
 
 /** What the files of an OSD in a directory are called (`internal/ceph/blockstore`). */
-const storeFiles = ['label', 'data', 'journal', 'index.log', 'index.sqlite', 'index.sqlite-wal', 'index.sqlite-shm'];
+export const storeFiles = [
+  'label',
+  'data',
+  'journal',
+  'index.log',
+  'index.sqlite',
+  'index.sqlite-wal',
+  'index.sqlite-shm',
+];
 
 /** Names that do not stay. */
 const leftovers: readonly { readonly pattern: RegExp; readonly what: string }[] = [

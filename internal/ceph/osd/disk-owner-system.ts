@@ -6,6 +6,7 @@ import { AppError } from '../../base/errors.ts';
 import { parseLabel, readLabel } from '../blockstore/label.ts';
 import {
   type FoundFileSystem,
+  fileSystemUuid,
   type OwnOsd,
   parseIdentity,
   uuidText,
@@ -89,11 +90,19 @@ export async function holdsStoreOf(directory: string, own: OwnOsd): Promise<bool
   return true;
 }
 
-/** The OSD that a file or device holds, and its cluster as far as the disk says it; undefined when it is no OSD's, or not there. */
-export async function osdOn(path: string): Promise<{ osd: number; fsid: string | undefined } | undefined> {
+/**
+ * The OSD that a file or device holds, and its cluster as far as the disk says it; undefined when it is no OSD's, or not there. Of one without a store it can only be told whether it
+ * is of the cluster `own`.
+ */
+export async function osdOn(
+  path: string,
+  own?: string,
+): Promise<{ osd: number; fsid: string | undefined } | undefined> {
   const found = existsSync(path) ? await readFileSystem(path) : undefined;
   const store = parseIdentity(found?.identity ?? '');
   if (store) return store;
   const label = /^osd\.(\d+)$/.exec(found?.label ?? '');
-  return label ? { osd: Number(label[1]), fsid: undefined } : undefined;
+  if (!label) return undefined;
+  const osd = Number(label[1]);
+  return { osd, fsid: own !== undefined && found?.uuid === fileSystemUuid(osd, own) ? own : undefined };
 }

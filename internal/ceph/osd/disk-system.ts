@@ -16,6 +16,7 @@ import type { DeviceName } from '../../base/block-devices.ts';
 import { devicePath } from '../../base/block-devices-system.ts';
 import { systemDisk } from '../../base/disk-system.ts';
 import { AppError, errorCode } from '../../base/errors.ts';
+import { lockFile } from '../../base/file-lock-system.ts';
 import { readFileIfThere, syncDirectory, writeFileAtomic } from '../../base/files-system.ts';
 import { attachLoop } from '../../base/loop-system.ts';
 import { MS_NOATIME, mountFileSystem } from '../../base/mount-system.ts';
@@ -76,7 +77,8 @@ function run(command: string, args: readonly string[]): Promise<Ran> {
   });
 }
 
-async function makeFileSystem(path: string, { osd, fsid }: OwnOsd & { fsid: string }): Promise<void> {
+/** Makes an OSD's file system on a file or device. AppError DISK when that fails. */
+export async function makeFileSystem(path: string, { osd, fsid }: OwnOsd & { fsid: string }): Promise<void> {
   const names = ['-L', volumeLabel(osd), '-U', fileSystemUuid(osd, fsid)];
   const args = ['-q', ...names, '-m', '0', '-T', 'largefile', '-E', 'lazy_itable_init=1,nodiscard', path];
   // A file is nothing that mkfs takes unless it is forced to. Of a device it must be free to say no: it may be in use.
@@ -92,7 +94,7 @@ async function makeFileSystem(path: string, { osd, fsid }: OwnOsd & { fsid: stri
  * Makes an OSD's file with its file system, under another name until it is whole: a crash on the way leaves no file that is neither blank nor
  * an OSD's.
  */
-async function makeFile(file: string, size: number, own: OwnOsd & { fsid: string }): Promise<void> {
+export async function makeFile(file: string, size: number, own: OwnOsd & { fsid: string }): Promise<void> {
   mkdirSync(dirname(file), { recursive: true });
   const temporary = join(dirname(file), `.${basename(file)}.osd-new`);
   rmSync(temporary, { force: true });
@@ -108,17 +110,17 @@ async function makeFile(file: string, size: number, own: OwnOsd & { fsid: string
   syncDirectory(dirname(file));
 }
 
-function mount(source: string, dir: string): void {
+export function mountDevice(source: string, dir: string): void {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   mountFileSystem(source, dir, 'ext4', MS_NOATIME);
 }
 
 /** The loop device goes with the mount, and the mount with the process. */
-function mountFile(file: string, dir: string): void {
+export function mountFile(file: string, dir: string): void {
   // Without the page cache between: the store's own file system caches what is worth it, and writes data past the cache anyway.
   const { device, hold } = attachLoop(file, { autoclear: true, directIo: true });
   try {
-    mount(device, dir);
+    mountDevice(device, dir);
   } finally {
     hold.close();
   }
@@ -171,13 +173,18 @@ async function prepareMounted(
       await makeFile(config.file, config.size, own);
     } else if (!statSync(config.file).isFile())
       throw new AppError('DISK', `${config.file} of osd.${config.id} is not a file`);
+    // Of a device the kernel sees to it. A file could be shown by a second loop device, and two mounts would destroy it.
+    if (lockFile(config.file) === undefined)
+      throw new AppError('DISK', `${config.file} of osd.${config.id} is in use by another process`, {
+        hint: 'A tool looks at it (`appliance osd`): the OSD starts by itself when that has ended.',
+      });
     await ensureFileSystem(config.file, own, check, log);
     mountFile(config.file, mountDir);
     return mountDir;
   }
   const device = deviceOf(config);
   await ensureFileSystem(device, own, check, log);
-  mount(device, mountDir);
+  mountDevice(device, mountDir);
   return mountDir;
 }
 
