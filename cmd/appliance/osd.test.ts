@@ -107,144 +107,172 @@ const mountsOfTest = (): string =>
     .join('\n');
 
 describe.runIf(usable)('appliance osd (as root, needs loop devices and e2fsprogs)', () => {
-  test('a blank file is prepared once for one OSD; another id, another cluster and a small size are refused', () => {
-    const file = join(directory, 'new.img');
-    expect(osd('prepare', file, '--id', '4').err).toContain('a file is made with --size');
-    expect(osd('prepare', file, '--id', '4', '--size', '10Mi').code).toBe(2);
-    expect(json('prepare', file, '--id', '4', '--size', '600Mi')).toMatchObject({
-      osd: 4,
-      cluster: fsid,
-      made: true,
-      entry: `{id: 4, file: ${file}}`,
-    });
-    expect(json('prepare', file, '--id', '4')).toMatchObject({ made: false });
-    expect(osd('prepare', file, '--id', '5')).toMatchObject({
-      code: 1,
-      err: expect.stringContaining("labelled 'osd.4', not 'osd.5'"),
-    });
-    const listed = json('list') as { disk: string; state: string }[];
-    expect(listed[0]).toMatchObject({ disk: `${directory}/none.img`, state: 'missing' });
-    writeFileSync(join(directory, 'data/ceph/ceph.conf'), `[global]\nfsid = ${otherFsid}\n`);
-    expect(osd('prepare', file, '--id', '4')).toMatchObject({
-      code: 1,
-      err: expect.stringContaining('does not say of which cluster'),
-    });
-    rmSync(join(directory, 'data/ceph/ceph.conf'));
-    expect(osd('prepare', file, '--id', '4').err).toContain('no storage cluster yet');
-  }, slow);
+  test(
+    'a blank file is prepared once for one OSD; another id, another cluster and a small size are refused',
+    () => {
+      const file = join(directory, 'new.img');
+      expect(osd('prepare', file, '--id', '4').err).toContain('a file is made with --size');
+      expect(osd('prepare', file, '--id', '4', '--size', '10Mi').code).toBe(2);
+      expect(json('prepare', file, '--id', '4', '--size', '600Mi')).toMatchObject({
+        osd: 4,
+        cluster: fsid,
+        made: true,
+        entry: `{id: 4, file: ${file}}`,
+      });
+      expect(json('prepare', file, '--id', '4')).toMatchObject({ made: false });
+      expect(osd('prepare', file, '--id', '5')).toMatchObject({
+        code: 1,
+        err: expect.stringContaining("labelled 'osd.4', not 'osd.5'"),
+      });
+      const listed = json('list') as { disk: string; state: string }[];
+      expect(listed[0]).toMatchObject({ disk: `${directory}/none.img`, state: 'missing' });
+      writeFileSync(join(directory, 'data/ceph/ceph.conf'), `[global]\nfsid = ${otherFsid}\n`);
+      expect(osd('prepare', file, '--id', '4')).toMatchObject({
+        code: 1,
+        err: expect.stringContaining('does not say of which cluster'),
+      });
+      rmSync(join(directory, 'data/ceph/ceph.conf'));
+      expect(osd('prepare', file, '--id', '4').err).toContain('no storage cluster yet');
+    },
+    slow,
+  );
 
-  test('a file: listed, its PGs, checked, repaired; nothing stays mounted', async () => {
-    const file = await storeFile(2);
-    configure(`{id: 2, file: ${file}, size: 1Gi}`);
-    expect((json('list') as unknown[])[0]).toMatchObject({ disk: file, osd: 2, cluster: fsid, state: 'stopped' });
-    expect(json('list', 'osd.2')).toEqual([
-      { pg: '1.1f', objects: 0, bytes: 0, lastUpdate: "0'0", missing: 0, note: '' },
-    ]);
-    expect(json('fsck', file)).toMatchObject({ osd: 2, pgs: 1, clean: true, faults: [] });
-    expect(osd('repair', 'osd.2')).toMatchObject({
-      code: 0,
-      out: expect.stringContaining('nothing is wrong, nothing was changed'),
-    });
-    expect(osd('list', 'osd.2', '1.2').err).toContain('there is no PG 1.2 on this disk');
-    expect(osd('fsck', 'osd.7')).toMatchObject({ code: 2, err: expect.stringContaining('this node has osd.2') });
-    expect(mountsOfTest()).toBe('');
-    expect(readdirSync(tmpdir()).filter((name) => name.startsWith('appliance-osd-'))).toEqual([]);
-  }, slow);
+  test(
+    'a file: listed, its PGs, checked, repaired; nothing stays mounted',
+    async () => {
+      const file = await storeFile(2);
+      configure(`{id: 2, file: ${file}, size: 1Gi}`);
+      expect((json('list') as unknown[])[0]).toMatchObject({ disk: file, osd: 2, cluster: fsid, state: 'stopped' });
+      expect(json('list', 'osd.2')).toEqual([
+        { pg: '1.1f', objects: 0, bytes: 0, lastUpdate: "0'0", missing: 0, note: '' },
+      ]);
+      expect(json('fsck', file)).toMatchObject({ osd: 2, pgs: 1, clean: true, faults: [] });
+      expect(osd('repair', 'osd.2')).toMatchObject({
+        code: 0,
+        out: expect.stringContaining('nothing is wrong, nothing was changed'),
+      });
+      expect(osd('list', 'osd.2', '1.2').err).toContain('there is no PG 1.2 on this disk');
+      expect(osd('fsck', 'osd.7')).toMatchObject({ code: 2, err: expect.stringContaining('this node has osd.2') });
+      expect(mountsOfTest()).toBe('');
+      expect(readdirSync(tmpdir()).filter((name) => name.startsWith('appliance-osd-'))).toEqual([]);
+    },
+    slow,
+  );
 
-  test('a fault is told with exit code 1', async () => {
-    const dir = await storeDirectory(2);
-    for (const name of readdirSync(join(dir, 'journal'))) rmSync(join(dir, 'journal', name));
-    const ran = osd('fsck', dir);
-    expect(ran).toMatchObject({ code: 1, out: expect.stringContaining('1 fault:') });
-    expect(json('fsck', dir)).toMatchObject({ clean: false, faults: [{ kind: 'journal', mend: 'none' }] });
-    expect(osd('repair', dir)).toMatchObject({ code: 1, out: expect.stringContaining('not mended:') });
-  }, slow);
+  test(
+    'a fault is told with exit code 1',
+    async () => {
+      const dir = await storeDirectory(2);
+      for (const name of readdirSync(join(dir, 'journal'))) rmSync(join(dir, 'journal', name));
+      const ran = osd('fsck', dir);
+      expect(ran).toMatchObject({ code: 1, out: expect.stringContaining('1 fault:') });
+      expect(json('fsck', dir)).toMatchObject({ clean: false, faults: [{ kind: 'journal', mend: 'none' }] });
+      expect(osd('repair', dir)).toMatchObject({ code: 1, out: expect.stringContaining('not mended:') });
+    },
+    slow,
+  );
 
-  test('a disk that somebody uses is refused, whatever is asked of it', async () => {
-    const file = await storeFile(2);
-    loop = attachLoop(file, { autoclear: true });
-    for (const argv of [
-      ['fsck', file],
-      ['repair', file],
-      ['export', file, '1.1f', join(directory, 'x')],
-      ['wipe', file, '--yes'],
-      ['adopt', file],
-    ])
-      expect(osd(...argv), argv.join(' ')).toMatchObject({ code: 1, err: expect.stringContaining('is in use') });
-    const dir = await storeDirectory(3);
-    const index = await openSqliteIndex(systemDisk, dir);
-    expect(osd('fsck', dir)).toMatchObject({ code: 1, err: expect.stringContaining('an OSD runs on it') });
-    await index.close();
-  }, slow);
+  test(
+    'a disk that somebody uses is refused, whatever is asked of it',
+    async () => {
+      const file = await storeFile(2);
+      loop = attachLoop(file, { autoclear: true });
+      for (const argv of [
+        ['fsck', file],
+        ['repair', file],
+        ['export', file, '1.1f', join(directory, 'x')],
+        ['wipe', file, '--yes'],
+        ['adopt', file],
+      ])
+        expect(osd(...argv), argv.join(' ')).toMatchObject({ code: 1, err: expect.stringContaining('is in use') });
+      const dir = await storeDirectory(3);
+      const index = await openSqliteIndex(systemDisk, dir);
+      expect(osd('fsck', dir)).toMatchObject({ code: 1, err: expect.stringContaining('an OSD runs on it') });
+      await index.close();
+    },
+    slow,
+  );
 
-  test('wipe tells what would be lost, and takes --yes; what is not of this cluster takes --foreign, too', async () => {
-    const file = await storeFile(2);
-    const before = readFileSync(file);
-    expect(osd('wipe', file)).toMatchObject({
-      code: 1,
-      err: expect.stringContaining(`holds osd.2 of cluster ${fsid}: all of it would be lost`),
-    });
-    expect(readFileSync(file).equals(before)).toBe(true);
-    expect(json('wipe', file, '--yes')).toMatchObject({ osd: 2, wiped: true });
-    expect(json('wipe', file, '--yes')).toMatchObject({ wiped: false });
-    expect(readFileSync(file).equals(Buffer.alloc(48 << 20))).toBe(true);
-    const foreign = await storeDirectory(2, otherFsid);
-    writeFileSync(join(foreign, 'a letter'), 'kept');
-    expect(osd('wipe', foreign, '--yes')).toMatchObject({
-      code: 1,
-      err: expect.stringContaining('no OSD of this cluster'),
-    });
-    expect(osd('wipe', foreign, '--yes', '--foreign').code).toBe(0);
-    expect(readdirSync(foreign)).toEqual(['a letter']);
-  }, slow);
+  test(
+    'wipe tells what would be lost, and takes --yes; what is not of this cluster takes --foreign, too',
+    async () => {
+      const file = await storeFile(2);
+      const before = readFileSync(file);
+      expect(osd('wipe', file)).toMatchObject({
+        code: 1,
+        err: expect.stringContaining(`holds osd.2 of cluster ${fsid}: all of it would be lost`),
+      });
+      expect(readFileSync(file).equals(before)).toBe(true);
+      expect(json('wipe', file, '--yes')).toMatchObject({ osd: 2, wiped: true });
+      expect(json('wipe', file, '--yes')).toMatchObject({ wiped: false });
+      expect(readFileSync(file).equals(Buffer.alloc(48 << 20))).toBe(true);
+      const foreign = await storeDirectory(2, otherFsid);
+      writeFileSync(join(foreign, 'a letter'), 'kept');
+      expect(osd('wipe', foreign, '--yes')).toMatchObject({
+        code: 1,
+        err: expect.stringContaining('no OSD of this cluster'),
+      });
+      expect(osd('wipe', foreign, '--yes', '--foreign').code).toBe(0);
+      expect(readdirSync(foreign)).toEqual(['a letter']);
+    },
+    slow,
+  );
 
-  test("adopt takes a disk of this cluster with its key, and no other cluster's", async () => {
-    const file = await storeFile(2);
-    const keyring = join(directory, 'osd.2.keyring');
-    writeFileSync(keyring, '[osd.2]\n\tkey = AQBSdFhZ9dWwLBAAbs6f3ajXtNJrFdI0YQNhOw==\n');
-    expect(osd('adopt', file)).toMatchObject({
-      code: 1,
-      err: expect.stringContaining('ceph auth get osd.2 -o osd.2.keyring'),
-    });
-    expect(json('adopt', file, '--keyring', keyring)).toMatchObject({
-      osd: 2,
-      cluster: fsid,
-      entry: `{id: 2, file: ${file}}`,
-    });
-    expect(readFileSync(join(directory, 'data/ceph/keyrings/osd.2.keyring'), 'utf8')).toContain(
-      'AQBSdFhZ9dWwLBAAbs6f3ajXtNJrFdI0YQNhOw==',
-    );
-    const foreign = await storeFile(3, otherFsid);
-    expect(osd('adopt', foreign)).toMatchObject({
-      code: 1,
-      err: expect.stringContaining(`of another cluster: ${otherFsid}`),
-    });
-    configure(`{id: 2, file: ${foreign}, size: 1Gi}`);
-    expect(osd('adopt', file)).toMatchObject({ code: 1, err: expect.stringContaining('this node has osd.2 on') });
-  }, slow);
+  test(
+    "adopt takes a disk of this cluster with its key, and no other cluster's",
+    async () => {
+      const file = await storeFile(2);
+      const keyring = join(directory, 'osd.2.keyring');
+      writeFileSync(keyring, '[osd.2]\n\tkey = AQBSdFhZ9dWwLBAAbs6f3ajXtNJrFdI0YQNhOw==\n');
+      expect(osd('adopt', file)).toMatchObject({
+        code: 1,
+        err: expect.stringContaining('ceph auth get osd.2 -o osd.2.keyring'),
+      });
+      expect(json('adopt', file, '--keyring', keyring)).toMatchObject({
+        osd: 2,
+        cluster: fsid,
+        entry: `{id: 2, file: ${file}}`,
+      });
+      expect(readFileSync(join(directory, 'data/ceph/keyrings/osd.2.keyring'), 'utf8')).toContain(
+        'AQBSdFhZ9dWwLBAAbs6f3ajXtNJrFdI0YQNhOw==',
+      );
+      const foreign = await storeFile(3, otherFsid);
+      expect(osd('adopt', foreign)).toMatchObject({
+        code: 1,
+        err: expect.stringContaining(`of another cluster: ${otherFsid}`),
+      });
+      configure(`{id: 2, file: ${foreign}, size: 1Gi}`);
+      expect(osd('adopt', file)).toMatchObject({ code: 1, err: expect.stringContaining('this node has osd.2 on') });
+    },
+    slow,
+  );
 
-  test('export and import: what cannot be is refused in words', async () => {
-    const dir = await storeDirectory(2);
-    expect(osd('export', dir, 'nonsense', join(directory, 'x'))).toMatchObject({
-      code: 2,
-      err: expect.stringContaining('is no PG'),
-    });
-    expect(osd('export', dir, '1.1f', join(directory, 'appliance.yaml'))).toMatchObject({
-      code: 1,
-      err: expect.stringContaining('is there already'),
-    });
-    expect(osd('export', dir, '1.1f', join(directory, 'x'))).toMatchObject({
-      code: 1,
-      err: expect.stringContaining('has never been in its cluster'),
-    });
-    expect(existsSync(join(directory, 'x'))).toBe(false);
-    expect(osd('import', dir, join(directory, 'x'))).toMatchObject({
-      code: 2,
-      err: expect.stringContaining('is not there'),
-    });
-    expect(osd('fsck', join(directory, 'nowhere'))).toMatchObject({
-      code: 1,
-      err: expect.stringContaining('is not there'),
-    });
-  }, slow);
+  test(
+    'export and import: what cannot be is refused in words',
+    async () => {
+      const dir = await storeDirectory(2);
+      expect(osd('export', dir, 'nonsense', join(directory, 'x'))).toMatchObject({
+        code: 2,
+        err: expect.stringContaining('is no PG'),
+      });
+      expect(osd('export', dir, '1.1f', join(directory, 'appliance.yaml'))).toMatchObject({
+        code: 1,
+        err: expect.stringContaining('is there already'),
+      });
+      expect(osd('export', dir, '1.1f', join(directory, 'x'))).toMatchObject({
+        code: 1,
+        err: expect.stringContaining('has never been in its cluster'),
+      });
+      expect(existsSync(join(directory, 'x'))).toBe(false);
+      expect(osd('import', dir, join(directory, 'x'))).toMatchObject({
+        code: 2,
+        err: expect.stringContaining('is not there'),
+      });
+      expect(osd('fsck', join(directory, 'nowhere'))).toMatchObject({
+        code: 1,
+        err: expect.stringContaining('is not there'),
+      });
+    },
+    slow,
+  );
 });

@@ -91,10 +91,15 @@ function defaultText(standard: unknown): string {
   return typeof standard === 'object' ? JSON.stringify(standard) : String(standard);
 }
 
+const budgetNotes: Readonly<Record<string, string>> = {
+  containerd: ', without containers and their shims',
+  'each OSD': '; the engine that runs it collects garbage in proportion, and its caches are sized by it when it starts',
+};
+
 /** Limits, not reservations: what a role needs under load, and as much again. */
 function budget(whose: string, defaultMiB: number, role: RoleName): KeyRow<number> {
   return row(value.memoryBudget, defaultMiB * 2 ** 20, {
-    about: `The most memory that ${whose} may use${whose === 'containerd' ? ', without containers and their shims' : '; the engine that runs it collects garbage in proportion'}. \`none\`: no limit.`,
+    about: `The most memory that ${whose} may use${budgetNotes[whose] ?? '; the engine that runs it collects garbage in proportion'}. \`none\`: no limit.`,
     example: `${defaultMiB * 2}Mi`,
     flag: `memory-${whose === 'each OSD' ? 'osd' : whose}`,
     role,

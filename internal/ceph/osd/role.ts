@@ -10,12 +10,10 @@ import { parseMonHosts } from '../client/ceph-conf.ts';
 import { noteStoreMade, prepareDisk } from './disk-system.ts';
 import { releaseVolumeCopies } from './mount-copies-system.ts';
 import { OsdServer } from './osd-server.ts';
+import { storeBudget } from './store-budget.ts';
 
 /** What `ceph versions` and `ceph tell osd.N version` show: the release whose protocols we speak. */
 const version = 'ceph version 16.2.15 (appliance) pacific (stable)';
-
-/** Large buffers that are kept between requests. */
-const keptBufferBytes = 32 * 2 ** 20;
 
 /** One OSD process, instance `osd.N`. */
 export const start: StartRole = async (context) => {
@@ -37,7 +35,8 @@ export const start: StartRole = async (context) => {
   const identityDir = paths.identity;
   const mountDir = `${paths.instanceDir(instance)}/disk`;
   const prepared = await prepareDisk(disk, { mountDir, identityDir, fsid, random, log });
-  const buffers = new BufferPool(systemDisk.alignedBuffer, keptBufferBytes);
+  const { storeBytes, bufferBytes } = storeBudget(config.memory.osd);
+  const buffers = new BufferPool(systemDisk.alignedBuffer, bufferBytes);
   const store = await openBlockStore({
     buffers,
     disk: systemDisk,
@@ -46,6 +45,7 @@ export const start: StartRole = async (context) => {
     log,
     openIndex: openSqliteIndex,
     capacityBytes: prepared.capacityBytes,
+    memoryBudget: storeBytes,
     identity: prepared.identity,
   });
   noteStoreMade(disk, prepared, identityDir);
