@@ -206,7 +206,7 @@ describe.runIf(usable)('appliance osd (as root, needs loop devices and e2fsprogs
       expect(json('wipe', file, '--yes')).toMatchObject({ osd: 2, wiped: true });
       expect(json('wipe', file, '--yes')).toMatchObject({ wiped: false });
       expect(readFileSync(file).equals(Buffer.alloc(48 << 20))).toBe(true);
-      const foreign = await storeDirectory(2, otherFsid);
+      const foreign = await storeDirectory(4, otherFsid);
       writeFileSync(join(foreign, 'a letter'), 'kept');
       expect(osd('wipe', foreign, '--yes')).toMatchObject({
         code: 1,
