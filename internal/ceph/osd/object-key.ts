@@ -130,6 +130,11 @@ export function keptKey(version: number): Uint8Array {
   return w.bytes.subarray(0, w.at);
 }
 
+/** True for what a PG's copy consists of beside the PG's own object: clients' objects, and what is kept to take writes back. */
+export function isContentKey(key: Uint8Array): boolean {
+  return isObjectKey(key) || (key[0] === PREFIX_KEPT && key.length > 1);
+}
+
 /** True for keys of clients' objects. */
 export function isObjectKey(key: Uint8Array): boolean {
   return key[0] === PREFIX_OBJECT && key.length > 1;

@@ -13,7 +13,7 @@ import {
   readArchive,
 } from './pg-archive.ts';
 import { decodeObjectInfo, infoXattr } from './object-info.ts';
-import { isObjectKey, metaKey, objectOfKey } from './object-key.ts';
+import { isContentKey, isObjectKey, metaKey, objectOfKey } from './object-key.ts';
 import { completeUpTo, type PgMeta } from './pg-meta.ts';
 import { loadPg } from './store-check.ts';
 
@@ -54,7 +54,7 @@ export async function exportPg(store: ObjectStore, pg: PgId, options: ExportOpti
   const cid = pgText(pg);
   const meta = loadPg(store, cid);
   if (meta === undefined) throw noPg(store, cid);
-  const keys = [...objectsOf(store, cid)].filter(isObjectKey);
+  const keys = [...objectsOf(store, cid)].filter(isContentKey);
   const writer = new ArchiveWriter();
   let planned = 0;
   for (const key of keys)
@@ -149,6 +149,10 @@ async function isDamaged(store: ObjectStore, cid: CollectionId, key: ObjectKey):
 }
 
 function noteMissing(store: ObjectStore, meta: PgMeta, key: ObjectKey): void {
+  if (!isObjectKey(key))
+    throw new AppError('CHECKSUM', `what PG ${meta.cid} keeps to take a write back is damaged: ${keyText(key)}`, {
+      hint: 'the other shards have the object',
+    });
   const oid = objectOfKey(key, meta.pg.pool);
   const bytes = store.xattr(meta.cid, key, infoXattr);
   const version: EVersion | undefined = meta.log.latest(oid)?.version ?? (bytes && decodeObjectInfo(bytes).version);
@@ -270,7 +274,7 @@ async function verified(options: ImportOptions): Promise<ArchiveBegin> {
   for await (const part of readArchive(options.open())) {
     if (part.part === 'begin') begin = part.begin;
     else if (part.part === 'data') options.checked(part.data.length);
-    else if (part.part === 'object' && !isObjectKey(part.key))
+    else if (part.part === 'object' && !isContentKey(part.key))
       throw new AppError('ARCHIVE', `the copy has something that is no object: ${keyText(part.key)}`);
   }
   return begin!;
