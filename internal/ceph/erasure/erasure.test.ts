@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { seededRandom } from '../../base/random.ts';
+import { shardDigest, wrongShards } from './digest.ts';
 import { invert, multiply } from './gf256.ts';
 import { combineByTables, combineByVectors } from './kernel.ts';
 import { joinStripes, shardSize, splitStripes } from './layout.ts';
@@ -101,6 +102,34 @@ describe('Reed-Solomon', () => {
         expect(sum).toBe(i === j ? 1 : 0);
       }
     expect(invert([Uint8Array.of(1, 2), Uint8Array.of(1, 2)])).toBeUndefined();
+  });
+});
+
+describe('checksums of shards', () => {
+  const code = codeOf(profile('plugin=jerasure k=4 m=2'));
+  const random = seededRandom(11);
+  const data = Array.from({ length: 4 }, () => random.bytes(8192));
+  const chunks = [...data, ...code.encode(data)];
+  const digests = (of: readonly Uint8Array[]): Map<number, number> =>
+    new Map(of.map((chunk, i) => [i, shardDigest(shardDigest(0, chunk.subarray(0, 4096)), chunk.subarray(4096))]));
+
+  test('go with each other; of two coding chunks one wrong shard is found', () => {
+    expect(wrongShards(code, digests(chunks))).toEqual([]);
+    for (let bad = 0; bad < 6; bad++) {
+      const spoilt = chunks.map((chunk, i) =>
+        i === bad ? chunk.with(100 + bad * 1000, chunk[100 + bad * 1000]! ^ 1) : chunk,
+      );
+      expect(wrongShards(code, digests(spoilt))).toEqual([bad]);
+    }
+    const two = chunks.map((chunk, i) => (i < 2 ? chunk.with(7, chunk[7]! ^ (i + 1)) : chunk));
+    expect(wrongShards(code, digests(two))).toBeUndefined();
+  });
+
+  test('of one coding chunk it shows only that one is wrong; k shards tell nothing', () => {
+    const five = new Map([...digests(chunks)].slice(0, 5));
+    five.set(2, five.get(2)! ^ 4);
+    expect(wrongShards(code, five)).toBeUndefined();
+    expect(wrongShards(code, new Map([...five].slice(0, 4)))).toEqual([]);
   });
 });
 

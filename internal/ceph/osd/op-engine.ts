@@ -1,4 +1,4 @@
-import { assert } from '../../base/errors.ts';
+import { assert, errorCode } from '../../base/errors.ts';
 import type { ObjectStore, TransactionOp } from '../blockstore/api.ts';
 import {
   OSD_FLAG_ENFORCE_SNAPC,
@@ -381,7 +381,7 @@ export class OpEngine {
     }
     request.stage = 'waiting for shards';
     const generation = this.#generation;
-    erasure.plan(this.#core.meta.cid, ctx.ops).then(
+    erasure.plan(obc, this.#core.meta.cid, ctx.ops).then(
       (shards) => {
         if (generation !== this.#generation) return;
         // Reading what is there may have shown that a member does not have it.
@@ -391,6 +391,11 @@ export class OpEngine {
       },
       (error: unknown) => {
         if (generation !== this.#generation) return;
+        if (errorCode(error) === 'CHECKSUM' && this.#gate.repair(obc.oid, obc.info.version)) {
+          this.#locate(request, headOf(obc.oid));
+          obc.unlock(mode);
+          return;
+        }
         this.#core.env.log.error('a write could not be prepared', { pg: this.#core.text, oid: obc.oid.name, error });
         this.#fail(request, errno.EIO);
         obc.unlock(mode);

@@ -17,13 +17,14 @@ export const SHARD = {
   missing: 1 << 1,
   readError: 1 << 3,
   sizeMismatchInfo: 1 << 11,
+  ecHashMismatch: 1 << 12,
   infoMissing: 1 << 14,
   infoCorrupted: 1 << 15,
   snapsetMissing: 1 << 16,
   snapsetCorrupted: 1 << 17,
   objectSizeInfoMismatch: 1 << 18,
 } as const;
-const shardDeep = SHARD.readError;
+const shardDeep = SHARD.readError | SHARD.ecHashMismatch;
 
 /** How copies of an object differ: bits of `obj_err_t`. */
 export const OBJECT = {
@@ -102,15 +103,23 @@ export interface ScrubFindings {
   kept: ScrubObject[];
 }
 
+/** What holds of the shards of an object. */
+export interface ShardRules {
+  /** Length of each shard's copy of an object of this size. */
+  sizeOf(size: number): number;
+  /** Members whose data do not go with those of the others, by checksums of all; undefined: which cannot be told. */
+  wrong(digests: ReadonlyMap<number, number>): number[] | undefined;
+}
+
 /**
  * Compares what the copies of a PG hold of a stretch (`be_compare_scrubmaps`). `maps`: by OSD; `primary` is one of them. Objects for which `skip` is true
- * are left out: they changed while the copies were read. `shard`: in an erasure-coded PG, how long each copy is of an object of this size; data differ there.
+ * are left out: they changed while the copies were read. `shards`: of an erasure-coded PG, whose copies are members' shards.
  */
 export function compareMaps(
   maps: ReadonlyMap<number, readonly ScrubObject[]>,
   primary: number,
   skip: (oid: HObject) => boolean = () => false,
-  shard?: (size: number) => number,
+  shards?: ShardRules,
 ): ScrubFindings {
   const osds = [...maps.keys()].sort((a, b) => a - b);
   const byId = new Map<string, { oid: HObject; copies: Map<number, ScrubObject> }>();
@@ -132,14 +141,14 @@ export function compareMaps(
       unknown.add(objectId({ ...oid, snap: SNAP_HEAD }));
       continue;
     }
-    const auth = compareObject(oid, osds, copies, primary, findings, shard);
+    const auth = compareObject(oid, osds, copies, primary, findings, shards);
     if (auth === undefined) unknown.add(id);
     else {
       chosen.push(auth);
       findings.kept.push(auth.object!);
     }
   }
-  checkClones(chosen, unknown, findings, shard);
+  checkClones(chosen, unknown, findings, shards?.sizeOf);
   return findings;
 }
 
@@ -173,7 +182,8 @@ function decoded<T>(decode: () => T): T | undefined {
 }
 
 /** The copy that is right (`be_select_auth_object`): of those without fault and of the newest version what most agree on, else the primary's. */
-function selectAuth(shards: readonly ShardVerdict[], primary: number): ShardVerdict | undefined {
+function selectAuth(shards: readonly ShardVerdict[], primary: number, sharded: boolean): ShardVerdict | undefined {
+  const seen = sharded ? ~OBJECT.dataDigestMismatch : ~0;
   const sound = shards.filter((s) => s.errors === 0);
   let newest: EVersion | undefined;
   for (const { info } of sound)
@@ -181,7 +191,7 @@ function selectAuth(shards: readonly ShardVerdict[], primary: number): ShardVerd
   const groups: ShardVerdict[][] = [];
   for (const shard of sound) {
     if (compareEVersion(shard.info!.version, newest!) !== 0) continue;
-    const group = groups.find(([first]) => same(first!.object!, shard.object!));
+    const group = groups.find(([first]) => same(first!.object!, shard.object!, seen));
     if (group === undefined) groups.push([shard]);
     else group.push(shard);
   }
@@ -191,8 +201,9 @@ function selectAuth(shards: readonly ShardVerdict[], primary: number): ShardVerd
   return best?.find((s) => s.osd === primary) ?? best?.[0];
 }
 
-function same(a: ScrubObject, b: ScrubObject): boolean {
-  return a.xattrs.has(snapsetXattr) === b.xattrs.has(snapsetXattr) && difference(a, b) === 0;
+/** Whether they are the same in the bits of `OBJECT` that are `seen`. */
+function same(a: ScrubObject, b: ScrubObject, seen: number): boolean {
+  return a.xattrs.has(snapsetXattr) === b.xattrs.has(snapsetXattr) && (difference(a, b) & seen) === 0;
 }
 
 /** Bits of `OBJECT` in which a copy differs from the one that is taken for right. */
@@ -228,20 +239,30 @@ function compareObject(
   copies: ReadonlyMap<number, ScrubObject>,
   primary: number,
   findings: ScrubFindings,
-  shard: ((size: number) => number) | undefined,
+  rules: ShardRules | undefined,
 ): ShardVerdict | undefined {
-  const sizeOf = shard ?? ((size: number): number => size);
+  const sizeOf = rules?.sizeOf ?? ((size: number): number => size);
   const shards = osds.map((osd) => judge(osd, copies.get(osd), sizeOf));
-  const auth = selectAuth(shards, primary);
+  const auth = selectAuth(shards, primary, rules !== undefined);
   const found: Inconsistency = { oid, errors: 0, shardErrors: 0, userVersion: auth?.info?.userVersion ?? 0, shards };
   const good: number[] = [];
   const bad: number[] = [];
+  if (rules !== undefined && auth !== undefined) {
+    const sound = shards.filter((s) => s.errors === 0 && compareEVersion(s.info!.version, auth.info!.version) === 0);
+    const digests = new Map<number, number>();
+    for (const { osd, object } of sound) if (object!.dataDigest !== undefined) digests.set(osd, object!.dataDigest);
+    const wrong = rules.wrong(digests);
+    if (wrong === undefined) found.errors |= OBJECT.dataDigestMismatch;
+    for (const verdict of shards) if (wrong?.includes(verdict.osd)) verdict.errors |= SHARD.ecHashMismatch;
+  }
   if (auth !== undefined) auth.selected = true;
   for (const verdict of shards) {
     const { object } = verdict;
     let differs = 0;
     if (auth !== undefined && object !== undefined) {
       differs = difference(auth.object!, object);
+      // Each shard has data of its own.
+      if (rules !== undefined) differs &= ~OBJECT.dataDigestMismatch;
       // Told of the copy already.
       if ((verdict.errors & SHARD.infoCorrupted) !== 0) differs &= ~OBJECT.infoInconsistency;
       if ((verdict.errors & SHARD.snapsetCorrupted) !== 0) differs &= ~OBJECT.snapsetInconsistency;

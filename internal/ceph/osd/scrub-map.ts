@@ -1,5 +1,6 @@
 import { wholeCrc32c, rawCrc32c } from '../../base/crc32c.ts';
 import { errorCode } from '../../base/errors.ts';
+import { shardDigest } from '../erasure/digest.ts';
 import type { CollectionId, ObjectStore } from '../blockstore/api.ts';
 import { Encoder } from '../wire/encoding.ts';
 import type { ScrubObject } from '../wire/messages/osd_scrub.ts';
@@ -64,7 +65,7 @@ export function chunkEnd(
   return undefined;
 }
 
-/** Lists what a copy holds of a stretch; deep: with checksums of everything. Undefined: `stop` said so. `recycle` gets what was read. */
+/** Lists what a copy holds of a stretch; deep: with checksums of everything, of data such as shards can be checked against each other by. Undefined: `stop` said so. `recycle` gets what was read. */
 export async function scrubMap(
   store: ObjectStore,
   cid: CollectionId,
@@ -88,9 +89,7 @@ export async function scrubMap(
       omapKeys: 0,
       omapBytes: 0,
     };
-    if (deep) await readAll(store, cid, key, object, stop, recycle);
-    // Those of other shards are others.
-    if (shard) object.dataDigest = undefined;
+    if (deep) await readAll(store, cid, key, object, shard, stop, recycle);
     out.push(object);
   }
   return stop() ? undefined : out;
@@ -101,15 +100,17 @@ async function readAll(
   cid: CollectionId,
   key: Uint8Array,
   object: ScrubObject,
+  shard: boolean,
   stop: () => boolean,
   recycle: (bytes: Uint8Array) => void,
 ): Promise<void> {
   try {
-    let crc = seed;
+    let crc = shard ? 0 : seed;
     for (let at = 0; at < object.size && !stop(); at += strideBytes) {
       const bytes = await store.read(cid, key, at, Math.min(strideBytes, object.size - at), true);
       if (bytes === undefined) return;
-      crc = at === 0 ? wholeCrc32c(bytes) : rawCrc32c(crc, bytes);
+      if (shard) crc = shardDigest(crc, bytes);
+      else crc = at === 0 ? wholeCrc32c(bytes) : rawCrc32c(crc, bytes);
       recycle(bytes);
     }
     object.dataDigest = crc;

@@ -16,7 +16,7 @@ import { MAP_NODEEP_SCRUB, MAP_NOSCRUB } from './map-view.ts';
 import { decodeObjectInfo, infoXattr } from './object-info.ts';
 import { objectId, objectKey } from './object-key.ts';
 import type { OpEngine } from './op-engine.ts';
-import { shardSize } from '../erasure/layout.ts';
+import { shardRules } from './ec/shard-rules.ts';
 import type { PgCore } from './pg-core.ts';
 import type { Recovery } from './recovery.ts';
 import { compareMaps, type Mend, OBJECT, type ScrubFindings, SHARD } from './scrub-compare.ts';
@@ -403,9 +403,7 @@ export class Scrubber {
 
   #compare(chunk: Chunk, skip: (oid: HObject) => boolean): void {
     const core = this.#core;
-    const layout = core.code?.layout;
-    const shard = layout === undefined ? undefined : (size: number): number => shardSize(layout, size);
-    const findings = compareMaps(chunk.maps, core.env.whoami, skip, shard);
+    const findings = compareMaps(chunk.maps, core.env.whoami, skip, core.code && shardRules(core.code));
     this.#shallowErrors += findings.shallowErrors;
     this.#deepErrors += findings.deepErrors;
     for (const found of findings.objects) {

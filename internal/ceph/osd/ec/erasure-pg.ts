@@ -2,11 +2,12 @@ import { AppError } from '../../../base/errors.ts';
 import type { CollectionId, ObjectStore, TransactionOp } from '../../blockstore/api.ts';
 import { joinStripes, shardSize, stripeBytes } from '../../erasure/layout.ts';
 import type { PushCursor, PushItem } from '../../wire/messages/osd_osd.ts';
-import type { EVersion, HObject } from '../../wire/types.ts';
+import { compareEVersion, type EVersion, type HObject } from '../../wire/types.ts';
 import type { PoolCode } from '../map-view.ts';
 import { notFound, pieceBytes } from '../object-copy.ts';
 import { decodeObjectInfo, infoXattr, type ObjectInfo } from '../object-info.ts';
 import { objectKey, objectOfKey } from '../object-key.ts';
+import type { ObjectContext } from '../ops/object-context.ts';
 import type { PgCore } from '../pg-core.ts';
 import { type Member, shardOf } from '../shards.ts';
 import { type ShardReadHooks, ShardReads } from './shard-reads.ts';
@@ -63,7 +64,8 @@ export class ErasurePg {
 
   async #read(key: Uint8Array, offset: number, length: number): Promise<Uint8Array | undefined> {
     const info = this.#infoAt(key);
-    if (info === undefined) return undefined;
+    // Whoever reads knows that it exists.
+    if (info === undefined) throw lost(this.#core.text);
     const end = Math.min(offset + length, info.size);
     if (end <= offset) return new Uint8Array(0);
     const { layout } = this.code;
@@ -90,9 +92,24 @@ export class ErasurePg {
     return joinStripes(layout, shards).subarray(at, at + end - offset);
   }
 
-  /** What a request's changes mean for each shard. The object is alone in the request's hands. Errors: UNREADABLE. */
-  async plan(cid: CollectionId, ops: readonly TransactionOp[]): Promise<TransactionOp[][]> {
-    const plan = new WritePlan(this.code, ops, (key) => this.#infoAt(key)?.size ?? 0);
+  /**
+   * What a request's changes of an object mean for each shard. The object is alone in the request's hands. Errors: UNREADABLE; CHECKSUM (our own shard is not
+   * what the request builds on).
+   */
+  async plan(
+    { inStore, info, key: own }: ObjectContext,
+    cid: CollectionId,
+    ops: readonly TransactionOp[],
+  ): Promise<TransactionOp[][]> {
+    const present = this.#infoAt(own);
+    if (inStore && (present === undefined || compareEVersion(present.version, info.version) !== 0))
+      throw lost(this.#core.text);
+    const plan = new WritePlan(this.code, ops, (key) => {
+      const found = this.#infoAt(key);
+      if (found === undefined && key !== own)
+        throw new AppError('UNREADABLE', `pg ${this.#core.text}: a clone is lost`);
+      return found?.size ?? 0;
+    });
     const old = await Promise.all(
       plan.reads.map(({ key, offset, length }) =>
         this.#read(key, offset, length).then((bytes) => bytes ?? new Uint8Array(0)),
@@ -150,6 +167,11 @@ export class ErasurePg {
     if (xattrs === undefined) throw new AppError('UNREADABLE', `pg ${this.#core.text}: no shard of ${oid.name}`);
     return xattrs;
   }
+}
+
+/** The disk does not have an object any more that it should have. */
+function lost(pg: string): AppError {
+  return new AppError('CHECKSUM', `pg ${pg}: an object is lost`);
 }
 
 function isHole(bytes: Uint8Array, at: number): boolean {

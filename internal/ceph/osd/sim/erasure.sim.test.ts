@@ -1,16 +1,51 @@
 import { describe, expect, test } from 'vitest';
-import { calm, options, storm } from './storm.testing.ts';
-import type { SimOptions } from './world.testing.ts';
+import type { TransactionOp } from '../../blockstore/api.ts';
+import { pgText } from '../../wire/types.ts';
+import { decodeObjectInfo, encodeObjectInfo, infoXattr } from '../object-info.ts';
+import { firstObjectKey, isObjectKey } from '../object-key.ts';
+import { SimClient } from './client.testing.ts';
+import { calm, options, settleAndCheck, storm } from './storm.testing.ts';
+import { SimCluster, type SimOptions, simPool } from './world.testing.ts';
 
 /** k data and m coding shards on one OSD more than that, so that PGs move. */
 function erasure(seed: number, k: number, m: number, fault?: SimOptions['fault']): SimOptions {
   return {
     ...options(seed, fault),
+    scrub: { ...options(seed).scrub, scrubAutoRepair: true },
     osds: k + m + (seed % 3 === 0 ? 0 : 1),
     size: k + m,
     minSize: k + Math.min(1, m - 1),
     erasure: { k, chunkBytes: 32 },
   };
+}
+
+interface Damage {
+  /** Shards of 3 + 2 from which on it can be found before anybody reads it: what the leader takes for true is only seen by scrubs. */
+  from: number;
+  spoil(cluster: SimCluster, osd: number, cid: string, key: Uint8Array): void;
+}
+
+/** A shard's disk gives other bytes than were written: by its checksums, or behind them. */
+const damages: Record<string, Damage> = {
+  'cannot be read': { from: 0, spoil: (cluster, osd, cid, key) => cluster.rot(osd, cid, key) },
+  'has a bit flipped behind its checksum': {
+    from: 3,
+    spoil: (cluster, osd, cid, key) =>
+      spoil(cluster, osd, { op: 'write', cid, key, offset: 3, data: [Uint8Array.of(7)] }),
+  },
+  'is missing': { from: 1, spoil: (cluster, osd, cid, key) => spoil(cluster, osd, { op: 'remove', cid, key }) },
+  'is of another version': {
+    from: 1,
+    spoil: (cluster, osd, cid, key) => {
+      const info = decodeObjectInfo(cluster.osds[osd]!.store.xattr(cid, key, infoXattr)!);
+      const older = encodeObjectInfo({ ...info, version: { epoch: 1, version: 1 } });
+      spoil(cluster, osd, { op: 'set-xattrs', cid, key, xattrs: new Map([[infoXattr, older]]) });
+    },
+  },
+};
+
+function spoil(cluster: SimCluster, osd: number, op: TransactionOp): void {
+  cluster.osds[osd]!.store.queue({ ops: [op] }).catch(() => undefined);
 }
 
 const shapes = [
@@ -25,6 +60,29 @@ describe('simulated OSDs, erasure-coded pool', () => {
   test('shards become clean and serve', async () => {
     for (const [k, m] of shapes) await calm(erasure(1, k, m));
   }, 60_000);
+
+  for (const [name, { from, spoil: damage }] of Object.entries(damages))
+    test(`a shard ${name}: clients read what they wrote, and the shard is made anew`, async () => {
+      const cluster = new SimCluster({ ...erasure(3, 3, 2), pgNum: 1 });
+      const client = new SimClient(cluster, 1, 3);
+      cluster.onMap = (map) => client.newMap(map.epoch);
+      for (const osd of cluster.osds) cluster.start(osd.id);
+      await cluster.scheduler.run(20_000, () => cluster.allClean());
+      client.start();
+      const { scheduler } = cluster;
+      for (let shard = from; shard < 5; shard++) {
+        await scheduler.run(scheduler.timeMs + 300);
+        const osd = cluster.map.place({ pool: simPool, seed: 0 }).acting[shard]!;
+        const cid = pgText({ pool: simPool, seed: 0, shard });
+        const keys = cluster.osds[osd]!.store.list(cid, firstObjectKey, 100).filter(isObjectKey);
+        const key = keys[cluster.random.uint32() % Math.max(1, keys.length)];
+        if (key !== undefined) damage(cluster, osd, cid, key);
+        // One at a time: scrubs and reads find it.
+        await scheduler.run(scheduler.timeMs + 10_000);
+        expect(client.errors).toEqual([]);
+      }
+      await settleAndCheck(cluster, [client], true);
+    }, 120_000);
 
   for (let seed = first; seed < first + count; seed++)
     test(`crashes, partitions and false downs: nothing acknowledged is lost (seed ${seed})`, async () => {
