@@ -147,6 +147,20 @@ describe('servers', () => {
     expect(await third.mustKubectl(['exec', 'on-node-2', '--', 'hostname'])).toContain('on-node-2');
     const status = await command(second, 'store', 'status', '-o', 'json');
     expect(JSON.parse(status)).toMatchObject({ members: 3, memberStates: [{}, {}, {}] });
+    // As docs/store.md has it.
+    const pki = (name: string): string => join(second.data, 'pki', name);
+    const env = {
+      ETCDCTL_API: '3',
+      ETCDCTL_ENDPOINTS: 'https://127.0.0.1:2379',
+      ETCDCTL_CACERT: pki('etcd-server-ca.crt'),
+      ETCDCTL_CERT: pki('etcd-client.crt'),
+      ETCDCTL_KEY: pki('etcd-client.key'),
+    };
+    const health = await must(second.inside('etcdctl', 'endpoint', 'health', '--cluster', '-w', 'json'), { env });
+    expect(JSON.parse(health)).toMatchObject([{ health: true }, { health: true }, { health: true }]);
+    expect(
+      await must(second.inside('etcdctl', 'get', '/registry/core/nodes/', '--prefix', '--keys-only'), { env }),
+    ).toBe(servers.map(({ name }) => `/registry/core/nodes/${name}\n\n`).join(''));
   });
 
   test('the leader loses its power: the others go on; it comes back and catches up', {
@@ -216,13 +230,17 @@ describe('servers', () => {
     for (const node of [first, stays])
       expect(Object.values(await members(node)).sort(), node.name).toEqual(['leader', 'learner']);
     await first.mustKubectl(['create', 'configmap', 'with-two', '--from-literal=a=1']);
-    await until('it says why it does not serve', minute, async () => {
-      const { stdout } = await gone.appliance('status');
-      return (
-        stdout.includes('the other servers have removed this one from the store; `appliance reset`, then join again') &&
-        stdout.includes('it registers no node')
-      );
-    });
+    const says = async (words: string): Promise<void> => {
+      let told = '';
+      await until(`its status says: ${words}`, minute, async () => {
+        told = (await gone.appliance('status')).stdout;
+        return told.includes(words);
+      }).catch((error: unknown) => {
+        throw new Error(`it says ${told}`, { cause: error });
+      });
+    };
+    await says('the other servers have removed this one from the store; `appliance reset`, then join again');
+    await says('the other servers have removed this one: it registers no node');
     const asked = await gone.appliance('store', 'members');
     expect([asked.code, asked.stderr]).toEqual([1, expect.stringContaining('have removed this one from the store')]);
     expect((await gone.kubectl(['get', 'nodes', '--request-timeout=5s'])).code).not.toBe(0);

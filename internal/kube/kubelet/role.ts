@@ -72,7 +72,9 @@ export async function start(
       if (!own.ok) return own;
       return {
         ok: true,
-        detail: [own.detail, network.trouble, proxy.problem].filter((part) => part !== undefined).join('; '),
+        detail: [own.detail, unwanted(), network.trouble, proxy.problem]
+          .filter((part) => part !== undefined)
+          .join('; '),
       };
     },
     renew: () => server.renew(),
