@@ -21,6 +21,7 @@ import { Metrics } from './metrics.ts';
 import { decodeProtobuf } from './protobuf/decode.ts';
 import { proxyTarget } from './proxy.ts';
 import { forward, type ProxyTarget } from './proxy-client.ts';
+import { allowedMs, within } from './request-deadline.ts';
 import { errorStatus, type Reply, statusReply, textReply, toResponse } from './reply.ts';
 import { parseRequest, type RequestInfo } from './request-info.ts';
 import { pathNotFound, serveResource, subresourceOf } from './resources.ts';
@@ -264,10 +265,26 @@ export class ApiApp {
     trail: AuditTrail | undefined,
     headers: Record<string, string>,
   ): Promise<Reply> {
+    // What runs long holds no seat; a watch has one until it is set up. Callers in this process are part of what has to go on.
+    const free = env.identity !== undefined || longSubresources.has(info.subresource);
+    if (free || info.verb === 'watch') return this.#admitted(request, env, url, info, trail, headers, free);
+    const ms = allowedMs(url.searchParams.get('timeout'));
+    return within(this.#core.clock, ms, () => this.#admitted(request, env, url, info, trail, headers, false));
+  }
+
+  /** `free`: beside the seats. */
+  async #admitted(
+    request: Request,
+    env: ApiEnv,
+    url: URL,
+    info: RequestInfo,
+    trail: AuditTrail | undefined,
+    headers: Record<string, string>,
+    free: boolean,
+  ): Promise<Reply> {
     const user = await this.authorize(request, env, info, trail);
     const handle = (): Promise<Reply> => this.#handle(request, env, url, info, user, trail);
-    // What runs long holds no seat; a watch has one until it is set up. Callers in this process are part of what has to go on.
-    if (env.identity !== undefined || longSubresources.has(info.subresource)) return handle();
+    if (free) return handle();
     const found = this.flow.classify(user, info);
     headers['x-kubernetes-pf-flowschema-uid'] = found.schema.uid;
     headers['x-kubernetes-pf-prioritylevel-uid'] = found.level.uid;

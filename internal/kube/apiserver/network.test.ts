@@ -149,6 +149,43 @@ describe('who asks', () => {
     expect([sent.status, sent.json.reason]).toEqual([415, 'UnsupportedMediaType']);
   });
 
+  test('a request gets the time it asks for; a watch, and what is no duration, do not', async () => {
+    const list = '/api/v1/namespaces/t/configmaps';
+    const bad = await h1('GET', `${list}?timeout=soon`, { client: adminCert });
+    expect([bad.status, bad.json.message]).toEqual([
+      400,
+      'invalid timeout specified in the request URL - time: invalid duration "soon"',
+    ]);
+    expect((await h1('GET', `${list}?timeout=30s`, { client: adminCert })).status).toBe(200);
+    expect((await h1('GET', `${list}?watch=1&timeout=soon&timeoutSeconds=1`, { client: adminCert })).status).toBe(200);
+    // Its body never comes.
+    const answer = await new Promise<[number | undefined, string]>((resolve, reject) => {
+      const request = https.request(
+        {
+          host: '127.0.0.1',
+          port,
+          method: 'POST',
+          path: `${list}?timeout=200ms`,
+          ca: server.pki.serverCa.cert,
+          agent: false,
+          ...adminCert,
+          headers: { 'content-type': 'application/json', 'content-length': '100' },
+        },
+        (response) => {
+          let text = '';
+          response.on('data', (piece) => (text += String(piece)));
+          response.on('end', () => {
+            resolve([response.statusCode, JSON.parse(text).reason]);
+            request.destroy();
+          });
+        },
+      );
+      request.on('error', reject);
+      request.write('{');
+    });
+    expect(answer).toEqual([504, 'Timeout']);
+  });
+
   test('a token of TokenRequest works until its account is gone, and TokenReview tells of whom it is', async () => {
     await server.call('POST', '/api/v1/namespaces/t/serviceaccounts', { metadata: { name: 'robot' } });
     await server.call('POST', '/api/v1/namespaces/t/pods', {

@@ -1,0 +1,53 @@
+import { describe, expect, test } from 'vitest';
+import { ManualClock } from '../../store/testing.ts';
+import { StatusError } from '../machinery/status.ts';
+import { allowedMs, within } from './request-deadline.ts';
+
+describe('the parameter timeout', () => {
+  test.each<[string | null, number]>([
+    [null, 60_000],
+    ['', 60_000],
+    ['0s', 60_000],
+    ['0', 60_000],
+    ['-5s', 60_000],
+    ['1m', 60_000],
+    ['3h', 60_000],
+    ['59s', 59_000],
+    ['1.5s', 1500],
+    ['0m250ms', 250],
+  ])('%s allows %d ms', (timeout, ms) => {
+    expect(allowedMs(timeout)).toBe(ms);
+  });
+
+  test.each([
+    ['soon', 'time: invalid duration "soon"'],
+    ['5', 'time: missing unit in duration "5"'],
+    ['5s ', 'time: invalid duration "5s "'],
+  ])('%s is refused', (timeout, why) => {
+    expect(() => allowedMs(timeout)).toThrow(`invalid timeout specified in the request URL - ${why}`);
+  });
+});
+
+describe('within', () => {
+  test('what ends in time is answered, and leaves no timer', async () => {
+    const clock = new ManualClock();
+    expect(await within(clock, 1000, async () => 'done')).toBe('done');
+    await expect(within(clock, 1000, () => Promise.reject(new Error('own')))).rejects.toThrow('own');
+    expect(clock.waiting).toBe(0);
+  });
+
+  test('what does not is a 504, whatever comes of it later', async () => {
+    const clock = new ManualClock();
+    const { promise, reject } = Promise.withResolvers<string>();
+    const answer = within(clock, 1000, () => promise);
+    clock.advance(1000);
+    reject(new Error('too late to matter'));
+    const error = await answer.catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(StatusError);
+    expect((error as StatusError).status).toMatchObject({
+      code: 504,
+      reason: 'Timeout',
+      message: 'Timeout: request did not complete within requested timeout - context deadline exceeded',
+    });
+  });
+});
