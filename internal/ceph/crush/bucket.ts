@@ -1,6 +1,7 @@
 import {
   BUCKET_LIST,
   BUCKET_STRAW,
+  BUCKET_STRAW2,
   BUCKET_TREE,
   BUCKET_UNIFORM,
   type CrushBucket,
@@ -151,4 +152,14 @@ export function setItemWeightAt(map: CrushMap, bucket: CrushBucket, at: number, 
 /** Weight of the item at a position of the bucket. */
 export function itemWeightAt(bucket: CrushBucket, at: number): number {
   return bucket.weights[bucket.alg === BUCKET_UNIFORM ? 0 : at] ?? 0;
+}
+
+/** `osd crush set-all-straw-buckets-to-straw2`: items and weights stay. Returns whether there was one. */
+export function strawToStraw2(map: CrushMap): boolean {
+  const straws = map.buckets.filter((bucket) => bucket?.alg === BUCKET_STRAW);
+  for (const bucket of straws) {
+    bucket!.alg = BUCKET_STRAW2;
+    deriveBucket(bucket!, map.tunables);
+  }
+  return straws.length > 0;
 }

@@ -156,6 +156,36 @@ export function removeDeviceClass(map: CrushMap, device: number): boolean {
   return true;
 }
 
+/** `osd crush class create`; the class's id. One without devices goes with the next change of a shadow tree, as upstream. */
+export function createDeviceClass(map: CrushMap, name: string): number {
+  return classId(map, name);
+}
+
+/** `osd crush class rm`, with its devices taken out of it. Errors: EBUSY when a rule takes it. */
+export function removeClass(map: CrushMap, name: string): void {
+  const cls = map.classOfName(name)!;
+  const rule = map.rules.findIndex((_, id) => ruleTakesClass(map, id, cls));
+  if (rule >= 0)
+    throw new AppError('EBUSY', `class '${name}' still referenced by crush_rule '${map.ruleNames.get(rule) ?? rule}'`);
+  for (const device of devicesOfClass(map, name)) map.classOf.delete(device);
+  map.classNames.delete(cls);
+  rebuildShadowTrees(map);
+}
+
+/** `osd crush class rename`: shadow trees are called anew. Errors: ENOENT, EEXIST. */
+export function renameClass(map: CrushMap, from: string, to: string): void {
+  const fail = (code: string, why: string): AppError =>
+    new AppError(code, `fail to rename '${from}' to '${to}' : ${why}`);
+  const cls = map.classOfName(from);
+  if (cls === undefined) throw fail('ENOENT', '(2) No such file or directory');
+  if (map.classOfName(to) !== undefined) throw fail('EEXIST', '(17) File exists');
+  map.classNames.set(cls, to);
+  for (const [original, classes] of map.classBuckets) {
+    const shadow = classes.get(cls);
+    if (shadow !== undefined) map.names.set(shadow, `${map.nameOf(original) ?? ''}~${to}`);
+  }
+}
+
 /** Devices of a class, ascending. */
 export function devicesOfClass(map: CrushMap, name: string): number[] {
   const cls = map.classOfName(name);
@@ -185,4 +215,37 @@ export function createWeightSet(map: CrushMap, key: number, positions: number): 
 /** Returns false when there was none. */
 export function removeWeightSet(map: CrushMap, key: number): boolean {
   return map.chooseArgs.delete(key);
+}
+
+/** Positions of a weight-set; 0 when there is none. */
+export function weightSetPositions(map: CrushMap, key: number): number {
+  for (const arg of map.chooseArgs.get(key) ?? []) if (arg !== undefined) return arg.weightSets.length;
+  return 0;
+}
+
+/**
+ * `osd crush weight-set reweight` (`CrushWrapper::choose_args_adjust_item_weight`): weights (16.16) of an item at each position, wherever it is; what it is in weighs then
+ * as much as its items together. Returns false when it is nowhere.
+ */
+export function adjustWeightSet(map: CrushMap, key: number, item: number, weights: readonly number[]): boolean {
+  const args = map.chooseArgs.get(key)!;
+  let changed = false;
+  for (const bucket of map.buckets) {
+    if (bucket === undefined || bucket.alg !== BUCKET_STRAW2 || !bucket.items.includes(item)) continue;
+    const slot = -1 - bucket.id;
+    const sets = (args[slot]?.weightSets ?? []).map((set) => [...set]);
+    if (sets.length === 0) for (const _ of weights) sets.push([...bucket.weights]);
+    if (sets.length !== weights.length) continue;
+    for (const [position, set] of sets.entries())
+      for (const [at, each] of bucket.items.entries()) if (each === item) set[at] = weights[position]!;
+    args[slot] = { weightSets: sets, ids: args[slot]?.ids ?? [] };
+    changed = true;
+    adjustWeightSet(
+      map,
+      key,
+      bucket.id,
+      sets.map((set) => set.reduce((sum, weight) => sum + weight, 0)),
+    );
+  }
+  return changed;
 }

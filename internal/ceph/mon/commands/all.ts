@@ -6,6 +6,7 @@ import { configCommands, configKeyCommands } from './config.ts';
 import { crushCommands } from './crush.ts';
 import { crushClassCommands } from './crush-classes.ts';
 import { crushRuleCommands } from './crush-rules.ts';
+import { crushTuningCommands } from './crush-tuning.ts';
 import type { CommandContext, MonCommands } from './dispatch.ts';
 import { erasureCommands } from './erasure.ts';
 import { fsCommands } from './fs.ts';
@@ -16,6 +17,7 @@ import { osdCommands } from './osd.ts';
 import { osdAdminCommands } from './osd-admin.ts';
 import { osdFlagCommands } from './osd-flags.ts';
 import { osdIdCommands } from './osd-ids.ts';
+import { osdPlacingCommands } from './osd-placing.ts';
 import { poolCommands } from './pool.ts';
 import { CommandTable } from './table.ts';
 
@@ -28,10 +30,12 @@ export function monCommands(): MonCommands {
     .add(osdFlagCommands)
     .add(osdAdminCommands)
     .add(osdIdCommands)
+    .add(osdPlacingCommands)
     .add(poolCommands)
     .add(crushCommands)
     .add(crushRuleCommands)
     .add(crushClassCommands)
+    .add(crushTuningCommands)
     .add(erasureCommands)
     .add(authCommands)
     .add(configCommands)

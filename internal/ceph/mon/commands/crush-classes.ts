@@ -1,11 +1,5 @@
 import { changeMap } from './crush-change.ts';
-import {
-  createWeightSet,
-  devicesOfClass,
-  removeDeviceClass,
-  removeWeightSet,
-  setDeviceClass,
-} from '../../crush/classes.ts';
+import { devicesOfClass, removeDeviceClass, setDeviceClass } from '../../crush/classes.ts';
 import { type CrushMap, DEFAULT_CHOOSE_ARGS } from '../../crush/map.ts';
 import { EBUSY, ENOENT, Refusal } from '../errno.ts';
 import { chooseArgsJson } from '../format/crush.ts';
@@ -30,7 +24,7 @@ async function classes(
   return done;
 }
 
-/** Device classes and weight-sets. */
+/** Device classes, and what weight-sets there are. */
 export const crushClassCommands: readonly CommandEntry<CommandContext>[] = [
   {
     signature: 'osd crush class ls',
@@ -116,25 +110,5 @@ export const crushClassCommands: readonly CommandEntry<CommandContext>[] = [
     module: 'osd',
     perm: 'r',
     handler: ({ mon }, _args, format) => structured(chooseArgsJson(mon.state.osdmap.crush), format),
-  },
-  {
-    signature: 'osd crush weight-set create-compat',
-    help: 'make the weight-set for pools without their own',
-    module: 'osd',
-    perm: 'rw',
-    handler: async ({ mon }) => {
-      await changeMap(mon, (crush) => createWeightSet(crush, DEFAULT_CHOOSE_ARGS, 1));
-      return {};
-    },
-  },
-  {
-    signature: 'osd crush weight-set rm-compat',
-    help: 'remove that weight-set',
-    module: 'osd',
-    perm: 'rw',
-    handler: async ({ mon }) => {
-      await changeMap(mon, (crush) => removeWeightSet(crush, DEFAULT_CHOOSE_ARGS));
-      return {};
-    },
   },
 ];

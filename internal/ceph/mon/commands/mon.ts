@@ -1,8 +1,9 @@
 import { AppError } from '../../../base/errors.ts';
 import { sleep } from '../../../base/clock.ts';
-import { encodeMonMap } from '../../maps/monmap.ts';
+import { encodeMonMap, monFeatureNames, type MonMap } from '../../maps/monmap.ts';
+import type { UTime } from '../../wire/encoding.ts';
 import { addrV2, addrVecText, parseAddr, sameAddrs } from '../../wire/types.ts';
-import { EBUSY, EEXIST, EINVAL, ENOENT, Refusal } from '../errno.ts';
+import { EBUSY, EEXIST, EINVAL, ENOENT, EPERM, Refusal } from '../errno.ts';
 import { type Json, jsonText } from '../format/json.ts';
 import { electionEpoch, featureNames, monMapJson, monMapText } from '../format/monmap.ts';
 import type { Mon } from '../mon.ts';
@@ -81,6 +82,10 @@ async function removeMon(mon: Mon, name: string): Promise<string> {
   });
   if (member !== undefined) await changeMembers(mon, () => cluster.removeMember(member.id));
   return `removing mon.${name} at ${addrVecText(info.addrs)}, there will be ${mons.length - 1} monitors`;
+}
+
+function changedMap(map: MonMap, now: UTime, mons: MonMap['mons']): MonMap {
+  return { ...map, epoch: map.epoch + 1, lastChanged: now, removedRanks: [], mons };
 }
 
 /** Names of a list that are in quorum and would stay, and whether that is a majority. */
@@ -303,6 +308,65 @@ export const monMapCommands: readonly CommandEntry<CommandContext>[] = [
     perm: 'r',
     // One that has never run has no vote.
     handler: () => ({ status: 'a mon that is added has a vote only when it has caught up' }),
+  },
+  {
+    signature: 'mon set-rank name=name,type=CephString name=rank,type=CephInt',
+    help: 'put a mon at another place of the map',
+    module: 'mon',
+    perm: 'rw',
+    handler: async ({ mon }, args) => {
+      const name = args.text('name');
+      const rank = args.number('rank');
+      await mon.update((draft) => {
+        const map = draft.state.monmap;
+        const info = map.mons.find((each) => each.name === name);
+        if (info === undefined) throw new Refusal(ENOENT, `mon.${name} does not exist in monmap`);
+        if (rank < 0 || rank >= map.mons.length)
+          throw new Refusal(EINVAL, `ranks go from 0 to ${map.mons.length - 1}, not ${rank}`);
+        draft.setMonMap(changedMap(map, draft.now, map.mons.filter((each) => each !== info).toSpliced(rank, 0, info)));
+      });
+      return {};
+    },
+  },
+  {
+    signature: 'mon set-weight name=name,type=CephString name=weight,type=CephInt,range=0|65535',
+    help: 'set how often clients choose a mon',
+    module: 'mon',
+    perm: 'rw',
+    handler: async ({ mon }, args) => {
+      const name = args.text('name');
+      const weight = args.number('weight');
+      await mon.update((draft) => {
+        const map = draft.state.monmap;
+        if (map.mons.every((info) => info.name !== name)) throw new Refusal(ENOENT, `mon.${name} does not exist`);
+        const mons = map.mons.map((info) => (info.name === name ? { ...info, weight } : info));
+        draft.setMonMap(changedMap(map, draft.now, mons));
+      });
+      return {};
+    },
+  },
+  {
+    signature: 'mon enable-msgr2',
+    help: 'let every mon be reached by the second protocol: they are',
+    module: 'mon',
+    perm: 'rw',
+    handler: () => ({}),
+  },
+  {
+    signature: 'mon feature set name=feature_name,type=CephString name=yes_i_really_mean_it,type=CephBool,req=false',
+    help: 'set a feature of the map: every mon has all of them',
+    module: 'mon',
+    perm: 'rw',
+    handler: (_context, args) => {
+      const name = args.text('feature_name');
+      if (monFeatureNames.every(([, known]) => known !== name)) throw new Refusal(ENOENT, `unknown feature '${name}'`);
+      if (!args.flag('yes_i_really_mean_it'))
+        throw new Refusal(
+          EPERM,
+          `please specify '--yes-i-really-mean-it' if you really, **really** want to set feature '${name}' in the monmap.`,
+        );
+      return { status: `setting feature '${name}'` };
+    },
   },
   {
     signature: 'time-sync-status',

@@ -3,16 +3,16 @@ import type { OsdMapIncremental } from '../../maps/incremental.ts';
 import type { OsdMap } from '../../maps/osdmap.ts';
 import { utimeFromMs } from '../../wire/encoding.ts';
 import { LOG_INFO } from '../../wire/messages/log.ts';
-import { ADDR_ANY, pgText, parseAddr, sameAddr } from '../../wire/types.ts';
+import { ADDR_ANY, parseAddr, sameAddr } from '../../wire/types.ts';
 import type { Draft } from '../draft.ts';
-import { EBUSY, EINVAL, ENOENT, ENOTSUP, EPERM, Refusal } from '../errno.ts';
+import { EBUSY, EINVAL, ENOTSUP, EPERM, Refusal } from '../errno.ts';
 import { legacyText } from '../format/addrs.ts';
 import { generalText } from '../format/json.ts';
 import { minCompatClient } from '../format/min-compat.ts';
 import { utimeText } from '../format/units.ts';
 import { toggleState } from '../osd/daemons.ts';
 import type { CommandContext } from './dispatch.ts';
-import { existingOsd, existingPg, osdList, parseOsd } from './lookup.ts';
+import { existingOsd, osdList } from './lookup.ts';
 import type { Arguments } from './signature.ts';
 import type { CommandAnswer, CommandEntry } from './table.ts';
 
@@ -278,67 +278,5 @@ export const osdAdminCommands: readonly CommandEntry<CommandContext>[] = [
     perm: 'rw',
     flags: 4,
     handler: blocklistClear,
-  },
-  {
-    signature: 'osd pg-temp name=pgid,type=CephPgid name=id,type=CephOsdName,n=N,req=false',
-    help: 'let other OSDs serve a placement group for now (for developers)',
-    module: 'osd',
-    perm: 'rw',
-    handler: async ({ mon }, args) => {
-      const osds = args.list('id').map(parseOsd);
-      const id = await mon.update((draft) => {
-        const { osdmap } = draft.state;
-        const pg = existingPg(osdmap, args.text('pgid'));
-        for (const osd of osds) if (!osdmap.exists(osd)) throw new Refusal(ENOENT, `osd.${osd} does not exist`);
-        draft.osdmap((inc) => {
-          inc.newPgTemp.set(pg.pool, pg.seed, osds);
-        });
-        return pgText(pg);
-      });
-      return { status: `set ${id} pg_temp mapping to [${osds.join(',')}]` };
-    },
-  },
-  {
-    signature: 'osd pg-upmap-items name=pgid,type=CephPgid name=id,type=CephOsdName,n=N',
-    help: 'place copies of a placement group on other OSDs: pairs of from and to',
-    module: 'osd',
-    perm: 'rw',
-    handler: async ({ mon }, args) => {
-      const list = args.list('id').map(parseOsd);
-      if (list.length === 0 || list.length % 2 !== 0)
-        throw new Refusal(EINVAL, 'you must specify pairs of osd ids to be remapped');
-      const pairs: [number, number][] = [];
-      for (let i = 0; i < list.length; i += 2) pairs.push([list[i]!, list[i + 1]!]);
-      const id = await mon.update((draft) => {
-        const { osdmap } = draft.state;
-        const pg = existingPg(osdmap, args.text('pgid'));
-        for (const osd of list) if (!osdmap.exists(osd)) throw new Refusal(ENOENT, `osd.${osd} does not exist`);
-        draft.osdmap((inc) => {
-          inc.newPgUpmapItems.set(pg.pool, pg.seed, pairs);
-        });
-        return pgText(pg);
-      });
-      return {
-        status: `set ${id} pg_upmap_items mapping to [${pairs.map(([from, to]) => `${from}->${to}`).join(',')}]`,
-      };
-    },
-  },
-  {
-    signature: 'osd rm-pg-upmap-items name=pgid,type=CephPgid',
-    help: 'place a placement group as CRUSH says again',
-    module: 'osd',
-    perm: 'rw',
-    handler: async ({ mon }, args) => {
-      const id = await mon.update((draft) => {
-        const pg = existingPg(draft.state.osdmap, args.text('pgid'));
-        draft.osdmap((inc, map) => {
-          if (map.pgUpmapItems.get(pg.pool, pg.seed) === undefined) return false;
-          inc.oldPgUpmapItems.set(pg.pool, pg.seed, true);
-          return true;
-        });
-        return pgText(pg);
-      });
-      return { status: `clear ${id} pg_upmap_items mapping` };
-    },
   },
 ];

@@ -84,5 +84,5 @@ export function whyNotDelete(mon: Mon, pool: PgPool): string | undefined {
 export function deletePoolChecked(mon: Mon, draft: Draft, id: number): void {
   const why = whyNotDelete(mon, draft.state.osdmap.pools.get(id)!);
   if (why !== undefined) throw new Refusal(EPERM, why);
-  draft.osdmap((inc) => deletePool(inc, id));
+  draft.osdmap((inc, map) => deletePool(inc, map, id));
 }

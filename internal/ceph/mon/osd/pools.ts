@@ -1,3 +1,4 @@
+import { removeWeightSet } from '../../crush/classes.ts';
 import { addSimpleRule } from '../../crush/rules.ts';
 import type { OsdMapIncremental } from '../../maps/incremental.ts';
 import type { OsdMap } from '../../maps/osdmap.ts';
@@ -159,8 +160,10 @@ export function mergedPool(pool: PgPool, m: MOSDPGReadyToMerge, epoch: number): 
   };
 }
 
-export function deletePool(inc: OsdMapIncremental, id: number): void {
+export function deletePool(inc: OsdMapIncremental, map: OsdMap, id: number): void {
   inc.oldPools.add(id);
+  // Its weight-set goes with it.
+  if (map.crush.chooseArgs.has(id)) changeCrush(inc, map, (crush) => removeWeightSet(crush, id));
 }
 
 export function isPoolSnaps(pool: PgPool): boolean {

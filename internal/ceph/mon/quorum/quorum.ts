@@ -3,19 +3,11 @@ import { AppError, errorCode, errorText } from '../../../base/errors.ts';
 import type { Logger } from '../../../base/log.ts';
 import type { Random } from '../../../base/random.ts';
 import { Message } from '../../wire/message.ts';
-import { MMgrCommandReply, MMonCommand } from '../../wire/messages/command.ts';
+import { MCommand } from '../../wire/messages/command.ts';
 import { MLog } from '../../wire/messages/log.ts';
 import { MMgrBeacon, MMonMgrReport } from '../../wire/messages/mgr_mon.ts';
-import { MGetPoolStats, MPoolOp, MStatfs } from '../../wire/messages/mon_stats.ts';
-import {
-  MOSDAlive,
-  MOSDBeacon,
-  MOSDBoot,
-  MOSDFailure,
-  MOSDMarkMeDown,
-  MOSDPGReadyToMerge,
-  MOSDPGTemp,
-} from '../../wire/messages/osd_mon.ts';
+import { MAuth, MMonGetMap, MMonGetOSDMap, MMonGetVersion, MMonSubscribe, MPing } from '../../wire/messages/mon.ts';
+import { MOSDAlive, MOSDBeacon, MOSDFailure, MOSDPGTemp } from '../../wire/messages/osd_mon.ts';
 import type { RawMessage } from '../../wire/messenger.ts';
 import { ENTITY_MGR } from '../../wire/types.ts';
 import type { Core } from '../core.ts';
@@ -50,25 +42,15 @@ const helloPauseMs = 200;
 const rememberMs = 2 * askMs;
 const maxRememberedBytes = 8 << 20;
 
-/** What only the mon that leads can answer; true: what it says must be the newest there is. */
-const leaderOnly: ReadonlyMap<number, boolean> = new Map([
-  [MMonCommand.type, true],
-  [MStatfs.type, true],
-  [MGetPoolStats.type, true],
-  // These change something, which takes effect on the newest state only.
-  [MPoolOp.type, false],
-  [MLog.type, false],
-  [MOSDBoot.type, false],
-  [MOSDAlive.type, false],
-  [MOSDPGTemp.type, false],
-  [MOSDPGReadyToMerge.type, false],
-  [MOSDFailure.type, false],
-  [MOSDMarkMeDown.type, false],
-  [MOSDBeacon.type, false],
-  [MMgrBeacon.type, false],
-  [MMonMgrReport.type, false],
-  [MMgrCommandReply.type, false],
-]);
+/** What every mon answers from its state. Everything else is the leader's: it changes something, or needs what only the leader knows. */
+const answeredHere: ReadonlySet<number> = new Set(
+  [MPing, MMonGetMap, MMonSubscribe, MMonGetVersion, MMonGetOSDMap, MAuth, MCommand].map(({ type }) => type),
+);
+
+/** What the leader takes without asking whether it leads still: it tells nobody anything, and what it changes takes effect on the newest state only. */
+const takenAtOnce: ReadonlySet<number> = new Set(
+  [MLog, MOSDAlive, MOSDBeacon, MOSDFailure, MOSDPGTemp, MMgrBeacon, MMonMgrReport].map(({ type }) => type),
+);
 
 export interface QuorumOptions {
   readonly name: () => string;
@@ -257,7 +239,7 @@ export class Quorum {
   deliver(session: Session, message: Message): true | void | Promise<void> {
     if (message.type === MOSDFailure.type) this.#reports.note(session, message);
     if (this.#o.group.alone && this.#leads) return this.#o.dispatch(session, message);
-    if (leaderOnly.has(message.type)) return this.#route(session, message);
+    if (!answeredHere.has(message.type)) return this.#route(session, message);
     return this.confirm().then(
       () => this.#dispatch(session, message),
       (error: unknown) => {
@@ -306,7 +288,7 @@ export class Quorum {
 
   /** As the leader. Errors: NotLeadingError, when it is not any more. */
   async #carryOut(session: Session, message: Message): Promise<void> {
-    if (leaderOnly.get(message.type) === true && !this.#o.group.alone) await this.confirm();
+    if (!takenAtOnce.has(message.type) && !this.#o.group.alone) await this.confirm();
     if (!this.#leads) throw new NotLeadingError();
     await this.#dispatch(session, message);
   }
@@ -360,7 +342,7 @@ export class Quorum {
 
   async #forwarded({ mon, session: from, message: raw }: ForwardedRequest): Promise<Uint8Array> {
     const { type, version, compat, tid = 0, priority = 0, front, middle, data } = raw;
-    if (!leaderOnly.has(type)) throw new AppError('MON_QUESTION', `a message of type ${type} was handed on`);
+    if (answeredHere.has(type)) throw new AppError('MON_QUESTION', `a message of type ${type} was handed on`);
     if (from.name.type === ENTITY_MGR) this.followers.noteHome(from.globalId, mon);
     const { session, sent } = forwardedSession(from, this.#nextSession--);
     const segments = { front, ...(middle && { middle }), ...(data?.[0] && { data: data[0] }) };
