@@ -67,7 +67,7 @@ export function handleOsds(mon: Mon): void {
     .on(MOSDPGReadyToMerge, (session, report) => {
       if (!isOsd(mon, session, report.osdId, report.fsid)) return;
       heard(report.osdId);
-      mon.background('merging a PG', (draft) => {
+      return mon.change('merging a PG', (draft) => {
         const id = report.source.pool;
         const { osdmap } = draft.state;
         const pool = osdmap.pools.get(id);
