@@ -12,7 +12,7 @@ const first = new TestNode({
   config: [
     'roles: [server, mon, mgr, osd]',
     'mdns: false',
-    'storage: {replication: 1, osd: [{id: 0, file: osd.img, size: 1Gi}]}',
+    `storage: {osd: [${[0, 1, 2].map((id) => `{id: ${id}, file: DIRECTORY/osd.${id}, size: 1Gi}`).join(', ')}]}`,
   ].join('\n'),
 });
 const second = new TestNode({ name: 'node-2', ip: '10.98.0.2', network, config: 'mdns: false' });
@@ -38,10 +38,7 @@ async function monPid(node: TestNode): Promise<number> {
 }
 
 beforeAll(async () => {
-  writeFileSync(
-    first.configFile,
-    readFileSync(first.configFile, 'utf8').replace('osd.img', join(first.directory, 'osd.img')),
-  );
+  writeFileSync(first.configFile, readFileSync(first.configFile, 'utf8').replaceAll('DIRECTORY', first.directory));
   await network.make();
   for (const node of nodes) await node.makeNetwork();
 }, minute);
@@ -77,7 +74,7 @@ describe('mons', () => {
   test('the mon that leads is killed three times under load: every command is carried out, I/O goes on', {
     timeout: 8 * minute,
   }, async () => {
-    await first.mustTool(['ceph', 'osd', 'pool', 'create', 'data', '1', '--size', '1', '--yes-i-really-mean-it']);
+    await first.mustTool(['ceph', 'osd', 'pool', 'create', 'data', '8']);
     await first.mustTool(['ceph', 'osd', 'pool', 'application', 'enable', 'data', 'test']);
     let ended = false;
     const made: string[] = [];
