@@ -35,6 +35,7 @@ export const POOL_SELFMANAGED_SNAPS = 1 << 13;
 export const POOL_POOL_SNAPS = 1 << 14;
 export const POOL_CREATING = 1 << 15;
 export const POOL_EIO = 1 << 16;
+export const POOL_BULK = 1 << 17;
 
 export const poolFlagNames: readonly (readonly [number, string])[] = [
   [POOL_HASHPSPOOL, 'hashpspool'],
@@ -54,6 +55,7 @@ export const poolFlagNames: readonly (readonly [number, string])[] = [
   [POOL_POOL_SNAPS, 'pool_snaps'],
   [POOL_CREATING, 'creating'],
   [POOL_EIO, 'eio'],
+  [POOL_BULK, 'bulk'],
 ];
 
 export const autoscaleModeNames: readonly string[] = ['off', 'warn', 'on'];

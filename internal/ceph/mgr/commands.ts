@@ -129,6 +129,12 @@ export const mgrCommands: readonly MgrCommand[] = [
     perm: 'r',
   },
   { signature: 'balancer status', help: 'show whether PGs are moved to even out OSDs', module: 'mgr', perm: 'r' },
+  {
+    signature: 'osd pool autoscale-status name=format,type=CephString,req=false',
+    help: 'show how many placement groups pools should have',
+    module: 'mgr',
+    perm: 'r',
+  },
   { signature: 'progress', help: 'show what is being done', module: 'mgr', perm: 'r' },
   { signature: 'progress json', help: 'show what is being done as JSON', module: 'mgr', perm: 'r' },
 ];

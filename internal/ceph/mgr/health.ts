@@ -19,6 +19,7 @@ import {
   pgStateText,
 } from '../wire/messages/osd_mgr.ts';
 import { pgText } from '../wire/types.ts';
+import { type AutoscaleOptions, autoscaleChecks, autoscaleOptions } from './autoscale.ts';
 import type { ClusterStats } from './cluster-stats.ts';
 import { addObjectSums, zeroObjectSums } from '../wire/messages/osd_mgr.ts';
 import { poolDigests } from './sums.ts';
@@ -51,6 +52,7 @@ export interface HealthOptions {
   deepScrubLateRatio: number;
   /** `mon_warn_on_misplaced`. */
   warnOnMisplaced: boolean;
+  autoscale: AutoscaleOptions;
 }
 
 export const defaultHealthOptions: HealthOptions = {
@@ -68,6 +70,7 @@ export const defaultHealthOptions: HealthOptions = {
   scrubLateRatio: 0.5,
   deepScrubLateRatio: 0.75,
   warnOnMisplaced: false,
+  autoscale: autoscaleOptions(new Map()),
 };
 
 /** From the configuration that the mon gives us. */
@@ -91,6 +94,7 @@ export function healthOptions(config: ReadonlyMap<string, string>, poolDefaultSi
     scrubLateRatio: number('mon_warn_pg_not_scrubbed_ratio', d.scrubLateRatio),
     deepScrubLateRatio: number('mon_warn_pg_not_deep_scrubbed_ratio', d.deepScrubLateRatio),
     warnOnMisplaced: config.get('mon_warn_on_misplaced') === 'true',
+    autoscale: autoscaleOptions(config),
   };
 }
 
@@ -207,6 +211,7 @@ export function healthChecks(stats: ClusterStats, nowMs: number, options: Health
       unfoundDetail(stats, options.maxDetail),
     );
   out.push(...scrubChecks(stats, nowMs, options), ...fullChecks(stats));
+  out.push(...autoscaleChecks(stats, options.autoscale));
   return out;
 }
 

@@ -41,6 +41,9 @@ export interface Adjustments {
   clearUpmaps: PgId[];
 }
 
+/** Of pools whose PGs are to be scaled: pool -> the pg_num that it should have. */
+export type Wishes = ReadonlyMap<number, number>;
+
 /** While PGs may be placed elsewhere, pgp_num goes ahead of merges by no more than this many PGs, or `maxMisplaced` of all. */
 const outpaceMerges = 8;
 

@@ -9,6 +9,7 @@ import { createServiceAuth } from '../auth/service-auth.ts';
 import type { CommandResult, MonClient } from '../client/api.ts';
 import { MapFollower } from '../client/map-follower.ts';
 import { createMonClient } from '../client/mon-client.ts';
+import { MAP_NORECOVER } from '../maps/constants.ts';
 import { decodeMgrMap, type MgrMap } from '../maps/mgrmap.ts';
 import type { OsdMap } from '../maps/osdmap.ts';
 import { decodeServiceMap, encodeServiceMap } from '../maps/servicemap.ts';
@@ -51,10 +52,11 @@ import {
 } from '../wire/types.ts';
 import type { MgrView } from './answers/context.ts';
 import { type MgrCommands, mgrCommandTable } from './answers/table.ts';
+import { autoscaleOptions, autoscaleStatus } from './autoscale.ts';
 import { ClusterStats } from './cluster-stats.ts';
 import { makeReport } from './digest.ts';
 import { healthOptions } from './health.ts';
-import { adjustOptions, adjustPgs } from './pg-adjust.ts';
+import { adjustOptions, adjustPgs, type Wishes } from './pg-adjust.ts';
 import { carryOut } from './pg-commands.ts';
 import { ProgressTracker } from './progress.ts';
 import { prometheusText } from './prometheus.ts';
@@ -68,8 +70,10 @@ const soonMs = 250;
 const statsPeriodSec = 5;
 /** OSDs that have not reported by then are taken as they are. */
 const settleMs = 4 * statsPeriodSec * 1000;
+/** How often the autoscaler looks (`sleep_interval` of its module). */
+const autoscaleMs = 60_000;
 /** Modules of upstream whose commands we have. */
-const modules: readonly string[] = ['balancer', 'progress', 'prometheus', 'status'];
+const modules: readonly string[] = ['balancer', 'pg_autoscaler', 'progress', 'prometheus', 'status'];
 
 export interface MgrServerOptions {
   /** `a` of mgr.a. */
@@ -109,6 +113,7 @@ export class MgrServer {
   #timer: Timer | undefined;
   #soon: Timer | undefined;
   #adjusting = false;
+  #scaledMs = Number.NEGATIVE_INFINITY;
   #stopped = false;
 
   private constructor(options: MgrServerOptions) {
@@ -222,11 +227,23 @@ export class MgrServer {
   #adjust(): void {
     if (this.#stats === undefined || !this.#active || !this.#ready || this.#adjusting) return;
     this.#adjusting = true;
-    carryOut(this.#mon, this.#stats.map, adjustPgs(this.#stats, adjustOptions(this.#mon.config)))
+    const steps = adjustPgs(this.#stats, adjustOptions(this.#mon.config));
+    carryOut(this.#mon, this.#stats.map, steps, this.#scaled(this.#stats))
       .catch((error: unknown) => this.#log.warn('a number of PGs could not be changed', { error: errorText(error) }))
       .finally(() => {
         this.#adjusting = false;
       });
+  }
+
+  /** What pools in the autoscaler's care should have, once a minute. */
+  #scaled(stats: ClusterStats): Wishes {
+    const nowMs = this.#o.clock.monotonic();
+    if (nowMs - this.#scaledMs < autoscaleMs || stats.map.hasFlag(MAP_NORECOVER)) return new Map();
+    this.#scaledMs = nowMs;
+    const { pools } = autoscaleStatus(stats, autoscaleOptions(this.#mon.config));
+    for (const { name, pgNumTarget, final, wouldAdjust } of pools)
+      if (wouldAdjust) this.#log.info('the autoscaler changes a pool', { pool: name, from: pgNumTarget, to: final });
+    return new Map(pools.filter(({ wouldAdjust }) => wouldAdjust).map(({ id, final }) => [id, final]));
   }
 
   get #active(): boolean {

@@ -187,6 +187,7 @@ const table: readonly (readonly [string, OptionType, string, Option['level'], st
   ['mgr_tick_period', 'secs', '2', 'advanced', 'Seconds between beacons of the mgr.'],
   ['mgr_debug_aggressive_pg_num_changes', 'bool', 'false', 'dev', 'PG numbers change without regard to the load.'],
   ['mon_osd_max_creating_pgs', 'int', '1024', 'advanced', 'PGs that are made at a time.'],
+  ['mon_target_pg_per_osd', 'uint', '100', 'advanced', 'PGs that an OSD should have when its pools are scaled.'],
   [
     'target_max_misplaced_ratio',
     'float',

@@ -1,5 +1,7 @@
 import { structured, wantsJson } from '../../mon/commands/table.ts';
 import { jsonText } from '../../mon/format/json.ts';
+import { autoscaleStatus } from '../autoscale.ts';
+import { autoscaleJson, autoscaleText } from '../format/autoscale.ts';
 import { serviceMapJson } from '../services.ts';
 import type { MgrHandler } from './context.ts';
 
@@ -27,6 +29,10 @@ export const moduleAnswers: Readonly<Record<string, MgrHandler>> = {
       plans: [],
     }),
   }),
+  'osd pool autoscale-status': ({ stats, options }, _args, format) => {
+    const { pools } = autoscaleStatus(stats, options.autoscale);
+    return { output: wantsJson(format) ? autoscaleJson(pools) : autoscaleText(pools) };
+  },
   progress: ({ progress, nowMs }) => {
     const text = progress.text(nowMs());
     return text === '' ? { status: 'Nothing in progress' } : { output: text };

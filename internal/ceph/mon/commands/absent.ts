@@ -40,8 +40,7 @@ const absent: Readonly<Record<string, readonly string[]>> = {
     'osd reweight-by-pg',
     'osd test-reweight-by-pg',
   ],
-  'changing the number of placement groups by itself': [
-    'osd pool autoscale-status',
+  'holding back the scaling of all pools at once': [
     'osd pool get noautoscale',
     'osd pool set noautoscale',
     'osd pool unset noautoscale',

@@ -3,6 +3,7 @@ import {
   autoscaleModeNames,
   isErasure,
   type PgPool,
+  POOL_BULK,
   POOL_EC_OVERWRITES,
   POOL_EIO,
   POOL_HASHPSPOOL,
@@ -247,7 +248,6 @@ export const poolSettings: ReadonlyMap<string, PoolSetting> = new Map<string, Po
       set: (pool, text) => {
         const mode = autoscaleModeNames.indexOf(text);
         if (mode < 0) throw new Refusal(EINVAL, `specified invalid mode ${text}`);
-        if (mode === 2) throw new Refusal(ENOTSUP, 'placement groups are not scaled automatically yet');
         return { ...pool, autoscaleMode: mode };
       },
     },
@@ -257,7 +257,7 @@ export const poolSettings: ReadonlyMap<string, PoolSetting> = new Map<string, Po
   ['pg_num_max', option('pg_num_max', 1)],
   ['target_size_bytes', option('target_size_bytes', 1)],
   ['target_size_ratio', option('target_size_ratio', 2)],
-  ['bulk', { get: () => ({ json: false, text: 'false' }) }],
+  ['bulk', flag(POOL_BULK)],
 ]);
 
 /** What the mgr sets on its way to the wanted numbers (`OSDMonitor::prepare_command_pool_set`); nobody reads them by these names. */

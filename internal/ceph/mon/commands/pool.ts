@@ -1,6 +1,7 @@
+import type { OsdMap } from '../../maps/osdmap.ts';
 import type { PgPool } from '../../maps/pool.ts';
 import { utimeFromMs } from '../../wire/encoding.ts';
-import { EEXIST, EINVAL, ENOENT, ENOTSUP, EPERM, Refusal } from '../errno.ts';
+import { EEXIST, EINVAL, ENOENT, EPERM, Refusal } from '../errno.ts';
 import type { Json } from '../format/json.ts';
 import { poolsText } from '../format/osdmap.ts';
 import { poolJson } from '../format/pool.ts';
@@ -11,7 +12,14 @@ import { addPoolSnap, changePool, isSelfManagedSnaps, removePoolSnap } from '../
 import { poolStored } from '../stats.ts';
 import type { CommandContext } from './dispatch.ts';
 import { existingPool } from './lookup.ts';
-import { getSetting, getVariables, poolSettings, setSetting, setVariables } from './pool-settings.ts';
+import {
+  getSetting,
+  getVariables,
+  poolSettings,
+  type SettingContext,
+  setSetting,
+  setVariables,
+} from './pool-settings.ts';
 import type { Arguments } from './signature.ts';
 import { type CommandEntry, structured, wantsJson } from './table.ts';
 
@@ -38,6 +46,22 @@ function changeOne(mon: Mon, name: string, change: (pool: PgPool, id: number) =>
     });
     return id;
   });
+}
+
+/** What `osd pool create` may be given that is a setting of the pool as well. */
+const createWishes = ['bulk', 'pg_num_min', 'pg_num_max', 'target_size_bytes', 'target_size_ratio'];
+
+function settingContext(mon: Mon, map: OsdMap, id: number, name: string, sure: boolean): SettingContext {
+  return {
+    map,
+    id,
+    name,
+    epoch: map.epoch + 1,
+    limits: poolLimits(mon),
+    allowSizeOne: mon.options.flag('mon_allow_pool_size_one'),
+    defaultMinSize: mon.options.number('osd_pool_default_min_size'),
+    sure,
+  };
 }
 
 async function removePool({ mon }: CommandContext, args: Arguments) {
@@ -118,8 +142,6 @@ export const poolCommands: readonly CommandEntry<CommandContext>[] = [
     handler: async ({ mon }, args) => {
       const name = args.text('pool');
       const erasure = args.optional('pool_type') === 'erasure';
-      if (args.optional('autoscale_mode') === 'on')
-        throw new Refusal(ENOTSUP, 'placement groups are not scaled automatically yet');
       const created = await mon.update((draft) => {
         if (draft.state.osdmap.poolId(name) !== undefined) return false;
         createPoolByName(mon, draft, name, {
@@ -132,6 +154,18 @@ export const poolCommands: readonly CommandEntry<CommandContext>[] = [
           expectedObjects: args.optionalNumber('expected_num_objects'),
           autoscaleMode: args.optional('autoscale_mode'),
         });
+        const id = draft.state.osdmap.poolId(name)!;
+        const wishes = createWishes.flatMap((key): [string, string][] => {
+          const value = args.optional(key);
+          return value === undefined ? [] : [[key, value]];
+        });
+        if (wishes.length > 0)
+          draft.osdmap((inc, map) => {
+            for (const [key, value] of wishes)
+              changePool(inc, map, id, (pool) =>
+                setSetting(pool, key, value, settingContext(mon, map, id, name, false)),
+              );
+          });
         return true;
       });
       return { status: `pool '${name}' ${created ? 'created' : 'already exists'}` };
@@ -213,16 +247,8 @@ export const poolCommands: readonly CommandEntry<CommandContext>[] = [
         const { osdmap } = draft.state;
         const poolId = existingPool(osdmap, name);
         const pool = osdmap.pools.get(poolId)!;
-        const changed = setSetting(pool, variable, value, {
-          map: osdmap,
-          id: poolId,
-          name,
-          epoch: osdmap.epoch + 1,
-          limits: poolLimits(mon),
-          allowSizeOne: mon.options.flag('mon_allow_pool_size_one'),
-          defaultMinSize: mon.options.number('osd_pool_default_min_size'),
-          sure: args.flag('yes_i_really_mean_it'),
-        });
+        const context = settingContext(mon, osdmap, poolId, name, args.flag('yes_i_really_mean_it'));
+        const changed = setSetting(pool, variable, value, context);
         if (changed !== pool)
           draft.osdmap((inc, map) => {
             changePool(inc, map, poolId, () => changed);
