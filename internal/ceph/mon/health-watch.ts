@@ -12,6 +12,11 @@ export class HealthWatch {
   #last: Map<string, HealthCheck> | undefined;
   #updatedMs = 0;
 
+  /** Another mon has said since what changed: begins with what there is. */
+  forget(): void {
+    this.#last = undefined;
+  }
+
   /** Compares with the last time; writes what changed. */
   follow(mon: Mon, health: Health): void {
     const now = new Map(health.checks.map((check) => [check.code, check]));

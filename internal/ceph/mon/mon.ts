@@ -256,6 +256,7 @@ export class Mon {
     this.failures.clear();
     this.downTimes.clear();
     this.requests.forget();
+    this.healthWatch.forget();
     this.digest = undefined;
     for (const osd of osdmap.osds()) if (osdmap.isUp(osd)) this.osdHeard.set(osd, now);
     this.#noteMetadata(this.name, this.metadata);

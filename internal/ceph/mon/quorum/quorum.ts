@@ -369,8 +369,12 @@ export class Quorum {
     const { clock, group } = this.#o;
     let leader = 0n;
     while (!this.#closed) {
+      if (group.leads) {
+        await new Promise<void>((resolve) => this.#waiters.push(resolve));
+        continue;
+      }
       let pauseMs = helloPauseMs;
-      if (!this.#leads && !group.leads && hasLeader(group))
+      if (hasLeader(group))
         try {
           const began = clock.monotonic();
           const sentMs = clock.now();
