@@ -27,7 +27,7 @@ import {
   POOL_OP_DELETE_UNMANAGED_SNAP,
 } from '../../wire/messages/mon_stats.ts';
 import type { Draft } from '../draft.ts';
-import { EEXIST, EINVAL, ENOENT, ENOTSUP, EPERM, Refusal, refusalOf } from '../errno.ts';
+import { EINVAL, ENOENT, ENOTSUP, EPERM, Refusal, refusalOf } from '../errno.ts';
 import type { Mon } from '../mon.ts';
 import {
   addPoolSnap,
@@ -176,23 +176,26 @@ async function poolOp(mon: Mon, session: Session, message: MPoolOpValue): Promis
   return await mon.update((draft) => applyPoolOp(mon, draft, message));
 }
 
+/** What is so already is no error (`OSDMonitor::preprocess_pool_op`): the request may have been carried out before, by a leader that did not say so. */
 function applyPoolOp(mon: Mon, draft: Draft, message: MPoolOpValue): Uint8Array | undefined {
   const { op, name, snapId, pool: id } = message;
   if (op === POOL_OP_CREATE) {
-    if (draft.state.osdmap.poolId(name) !== undefined) throw new Refusal(EEXIST, `pool '${name}' exists`);
+    if (draft.state.osdmap.poolId(name) !== undefined) return undefined;
     createPoolByName(mon, draft, name);
     return undefined;
   }
   const pool = draft.state.osdmap.pools.get(id);
-  if (pool === undefined) throw new Refusal(ENOENT, `pool ${id} does not exist`);
+  if (pool === undefined) {
+    if (op === POOL_OP_DELETE) return undefined;
+    throw new Refusal(ENOENT, `pool ${id} does not exist`);
+  }
   switch (op) {
     case POOL_OP_DELETE:
       if (name !== 'delete') throw new Refusal(EINVAL, 'the request does not say "delete"');
       deletePoolChecked(mon, draft, id);
       return undefined;
     case POOL_OP_CREATE_SNAP:
-      for (const snap of pool.snaps.values())
-        if (snap.name === name) throw new Refusal(EEXIST, `snapshot ${name} exists`);
+      if ([...pool.snaps.values()].some((snap) => snap.name === name)) return undefined;
       draft.osdmap((inc, map) => {
         changePool(inc, map, id, (p) => addPoolSnap(p, name, utimeFromMs(draft.nowMs), inc.epoch));
       });
@@ -200,7 +203,7 @@ function applyPoolOp(mon: Mon, draft: Draft, message: MPoolOpValue): Uint8Array 
     case POOL_OP_DELETE_SNAP: {
       if (isSelfManagedSnaps(pool)) throw new Refusal(EINVAL, 'clients manage the snapshots of the pool');
       const snap = [...pool.snaps.values()].find((s) => s.name === name);
-      if (snap === undefined) throw new Refusal(ENOENT, `no snapshot ${name}`);
+      if (snap === undefined) return undefined;
       draft.osdmap((inc, map) => {
         changePool(inc, map, id, (p) => removePoolSnap(inc, id, p, snap.id));
       });
