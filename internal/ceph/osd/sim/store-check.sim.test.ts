@@ -32,14 +32,12 @@ async function change(cluster: SimCluster, osd: number, ops: TransactionOp[]): P
 describe('what an OSD keeps, compared with itself', () => {
   test('nothing is found on the disks of OSDs that were killed at any moment, and of those that ended in peace', async () => {
     for (let seed = 1; seed <= 6; seed++) {
-      const cluster = new SimCluster({
-        seed,
-        osds: 3,
-        size: 3,
-        minSize: 2,
-        pgNum: 4,
-        ...(seed % 2 ? { logEntries: 8 } : {}),
-      });
+      // Replicated, and shards of two data chunks and one for their loss.
+      const shape =
+        seed % 3 === 0
+          ? { osds: 4, size: 3, minSize: 2, erasure: { k: 2, chunkBytes: 32 } }
+          : { osds: 3, size: 3, minSize: 2 };
+      const cluster = new SimCluster({ seed, ...shape, pgNum: 4, ...(seed % 2 ? { logEntries: 8 } : {}) });
       const clients = [1, 2].map((num) => new SimClient(cluster, num, 4));
       cluster.onMap = (map) => {
         for (const client of clients) client.newMap(map.epoch);
