@@ -1,5 +1,5 @@
 import { ByteReader, ByteWriter } from '../../base/bytes.ts';
-import { assert } from '../../base/errors.ts';
+import { AppError, assert, errorText } from '../../base/errors.ts';
 import { Allocator, type Run } from './allocator.ts';
 import type { BlockRun } from './blocktable.ts';
 import type { Index, IndexChange } from './index-api.ts';
@@ -16,8 +16,10 @@ import {
   type Totals,
 } from './index-rows.ts';
 import { Omaps } from './omap.ts';
+import { keyText } from './errors.ts';
 import { type Collection, Onode } from './onode.ts';
 import { OnodeCache } from './onode-cache.ts';
+import { keyBytes } from './order.ts';
 import { RecordWriter } from './record-writer.ts';
 import { Share } from './share.ts';
 
@@ -122,7 +124,7 @@ export class Catalog {
       absent.add(name);
       return undefined;
     }
-    const onode = Onode.decode(collection, name, place, 0, row);
+    const onode = decodeRow(collection, name, place, row);
     this.#cache.add(onode);
     return onode;
   }
@@ -471,5 +473,20 @@ export class Catalog {
     this.omaps.thaw();
     // What was changed before the current generation began is in the index.
     this.#cache.unpin(this.#generation - 1);
+  }
+}
+
+function decodeRow(collection: Collection, name: string, place: number, row: Uint8Array): Onode {
+  try {
+    return Onode.decode(collection, name, place, 0, row);
+  } catch (cause) {
+    throw new AppError(
+      'INDEX_ROW',
+      `object ${keyText(keyBytes(name))} of ${collection.cid}: its entry in the index is damaged: ${errorText(cause)}`,
+      {
+        cause,
+        hint: 'The disk returned other bytes than were written. `appliance osd repair` takes it out and has it fetched from another copy.',
+      },
+    );
   }
 }

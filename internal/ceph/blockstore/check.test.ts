@@ -13,8 +13,10 @@ import { checkIndex, type IndexCheck } from './check-index.ts';
 import { type Fault, FaultList } from './fault.ts';
 import type { Index, IndexChange } from './index-api.ts';
 import { openLogIndex } from './index-log.ts';
-import { number, numberOf } from './index-rows.ts';
+import { newCollection, number, numberOf } from './index-rows.ts';
 import { openSqliteIndex } from './index-sqlite-shell.ts';
+import { Onode } from './onode.ts';
+import { RecordWriter } from './record-writer.ts';
 import { countUses } from './used-blocks.ts';
 import { dump, randomTransaction } from './workload.testing.ts';
 
@@ -219,13 +221,29 @@ describe('checking a store', () => {
     await change(disk, (index) => {
       const [, value] = row(index, 'objects', 2);
       const [key] = row(index, 'objects', 1);
-      return [{ table: 'objects', key, value }];
+      const [from, to] = ['c', 'b'];
+      const collection = newCollection(cid, 1);
+      const same = Onode.decode(collection, from!, 1, 0, value).copy(0, to);
+      return [{ table: 'objects', key, value: same.encode(new RecordWriter()) }];
     });
     const { faults } = await checkedDisk(disk);
     expect(faults.filter(({ kind }) => kind === 'block-twice').map((fault) => fault.key)).toEqual([
       other,
       new Uint8Array([0x63]),
     ]);
+  });
+
+  test('a row with a wrong bit: the store refuses to tell of the object, by name, and the others are there', async () => {
+    const disk = await made();
+    await change(disk, (index) => {
+      const [key, value] = row(index, 'objects', 1);
+      return [{ table: 'objects', key, value: flipped(value, 9, 1) }];
+    });
+    const store = await openBlockStore(options(disk));
+    expect(() => store.stat(cid, other)).toThrow('object b of 1.0: its entry in the index is damaged');
+    expect(store.stat(cid, key)).toEqual({ size: 200_000 });
+    await store.close();
+    expect((await checkedDisk(disk)).faults[0]).toMatchObject({ kind: 'object', key: other });
   });
 
   test('a row of an object in no collection is told, and its blocks stay taken', async () => {

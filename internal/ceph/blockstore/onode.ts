@@ -1,13 +1,21 @@
-import { ByteReader, utf8, utf8Text } from '../../base/bytes.ts';
+import { ByteReader, DecodeError, utf8, utf8Text } from '../../base/bytes.ts';
+import { rawCrc32c } from '../../base/crc32c.ts';
 import { assert } from '../../base/errors.ts';
 import { blockBytes } from './api.ts';
 import { BlockTable } from './blocktable.ts';
 import type { BlockImage } from './image.ts';
 import type { Layout } from './layout.ts';
+import { keyBytes } from './order.ts';
 import type { RecordWriter } from './record-writer.ts';
 
-const onodeVersion = 1;
+/** 2: a crc32c of the object's key and of what follows stands behind the version. */
+const onodeVersion = 2;
+const headBytes = 5;
 const noBytes = new Uint8Array(0);
+
+function rowCrc(name: string, row: Uint8Array): number {
+  return rawCrc32c(rawCrc32c(0xffffffff, keyBytes(name)), row, headBytes) >>> 0;
+}
 
 export interface Collection {
   /** Stands for the name in the index, unless `layout` says otherwise. */
@@ -87,7 +95,7 @@ export class Onode {
   encode(writer: RecordWriter): Uint8Array {
     assert(!this.unresolved || this.unresolved.size === 0, `object with unknown checksums in a checkpoint`);
     writer.begin();
-    writer.u8(onodeVersion).u64(this.size).u64(this.omapId);
+    writer.u8(onodeVersion).u32(0).u64(this.size).u64(this.omapId);
     writer.u32(this.omapHeader.length).bytes(this.omapHeader);
     writer.u16(this.xattrs.size);
     for (const [name, value] of this.xattrs) {
@@ -95,13 +103,18 @@ export class Onode {
       writer.u16(text.length).bytes(text).u32(value.length).bytes(value);
     }
     this.table.encode(writer);
-    return writer.end();
+    const row = writer.end();
+    new DataView(row.buffer, row.byteOffset).setUint32(1, rowCrc(this.name, row), true);
+    return row;
   }
 
   static decode(collection: Collection, name: string, place: number, generation: number, row: Uint8Array): Onode {
     const reader = new ByteReader(row);
     const version = reader.u8();
-    assert(version === onodeVersion, `an object's row has format version ${version}`);
+    if (version !== 1 && version !== onodeVersion)
+      throw new DecodeError(`an object's row has format version ${version}`);
+    if (version === onodeVersion && reader.u32() !== rowCrc(name, row))
+      throw new DecodeError("an object's row has a wrong checksum");
     const out = new Onode(collection, name, place, generation);
     out.size = reader.u64();
     out.omapId = reader.u64();
