@@ -31,6 +31,9 @@ import { Quorum } from './quorum/quorum.ts';
 import { Session } from './session.ts';
 import type { Metadata, MonState } from './state.ts';
 
+/** `MonMap::CLASSIC`: every mon may lead. */
+const classicElections = 1;
+
 /** Requests of OSDs are collected for so long before they make an epoch. */
 const collectMs = 30;
 
@@ -268,6 +271,20 @@ export class Mon {
     const known = this.state.monMetadata.get(name);
     if (known?.size === metadata.size && [...metadata].every(([key, value]) => known.get(key) === value)) return;
     this.background('what a mon is', (draft) => draft.setMonMetadata(name, metadata));
+  }
+
+  /** As the leader: hands the lead on when the MonMap says that this mon is not to lead. */
+  yieldLead(): void {
+    const { disallowedLeaders, strategy } = this.state.monmap;
+    if (strategy === classicElections || !this.quorum.leads || !disallowedLeaders.includes(this.name)) return;
+    const { cluster } = this.group;
+    const next = cluster
+      .members()
+      .find(({ learner, name }) => !learner && this.inQuorum.names.includes(name) && !disallowedLeaders.includes(name));
+    if (next === undefined || next.id === cluster.memberId) return;
+    cluster.moveLeader(next.id).catch((error: unknown) => {
+      this.log.info('the lead was not handed on', { to: next.name, error: errorText(error) });
+    });
   }
 
   /** As the leader: the MonMap follows the members of the group. */

@@ -114,6 +114,21 @@ describe('several mons', () => {
     const metadata = JSON.parse(await command(admin, { prefix: 'mon metadata', format: 'json' })) as { name: string }[];
     expect(metadata.map(({ name }) => name)).toEqual(['a', 'b', 'c']);
 
+    await command(admin, { prefix: 'mon set election_strategy', strategy: 'disallow' });
+    await command(admin, { prefix: 'mon add disallowed_leader', name: 'a' });
+    await until(
+      'a hands the lead on',
+      () => quorumOf(admin),
+      ({ quorum_leader_name: leader, quorum_names: names }) => leader !== 'a' && names.length === 3,
+    );
+    expect(await command(admin, { prefix: 'mon add disallowed_leader', name: 'a' })).toBe(
+      'mon.a is already disallowed',
+    );
+    await command(admin, { prefix: 'mon rm disallowed_leader', name: 'a' });
+    await command(admin, { prefix: 'mon set_location', name: 'b', args: ['datacenter=x'] });
+    const dump = JSON.parse(await command(admin, { prefix: 'mon dump', format: 'json' })) as { mons: unknown[] };
+    expect(dump.mons[1]).toMatchObject({ crush_location: '{datacenter=x}' });
+
     const [b] = others;
     const client = await b!.client('client.admin');
     await first.stop();

@@ -30,6 +30,7 @@ export function tick(mon: Mon, lateMs: number): void {
   if (!mon.quorum.leads) return;
   if (lateMs > stalledMs) forgive(mon, lateMs);
   mon.followMembers().catch(() => undefined);
+  mon.yieldLead();
   silentOsds(mon);
   reportedOsds(mon);
   downForLong(mon);

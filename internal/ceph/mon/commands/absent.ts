@@ -47,12 +47,9 @@ const absent: Readonly<Record<string, readonly string[]>> = {
   ],
   'cache tiers': ['osd tier'],
   'stopping OSDs from afar': ['osd stop'],
-  'addresses, places and elections of monitors by hand': [
+  'addresses of monitors by hand, and stretch mode': [
     'mon set-addrs',
     'mon set',
-    'mon add disallowed_leader',
-    'mon rm disallowed_leader',
-    'mon set_location',
     'mon enable_stretch_mode',
     'mon set_new_tiebreaker',
     'osd force_healthy_stretch_mode',

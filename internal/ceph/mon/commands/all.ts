@@ -13,6 +13,7 @@ import { fsCommands } from './fs.ts';
 import { logCommands } from './log.ts';
 import { mgrCommands } from './mgr.ts';
 import { monMapCommands } from './mon.ts';
+import { monElectionCommands } from './mon-elections.ts';
 import { osdCommands } from './osd.ts';
 import { osdAdminCommands } from './osd-admin.ts';
 import { osdFlagCommands } from './osd-flags.ts';
@@ -26,6 +27,7 @@ export function monCommands(): MonCommands {
   return new CommandTable<CommandContext>()
     .add(clusterCommands)
     .add(monMapCommands)
+    .add(monElectionCommands)
     .add(osdCommands)
     .add(osdFlagCommands)
     .add(osdAdminCommands)

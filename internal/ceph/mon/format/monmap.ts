@@ -42,7 +42,7 @@ export function monMapJson(map: MonMap): { [name: string]: Json } {
       public_addr: legacyText(legacyAddr(mon.addrs)),
       priority: mon.priority,
       weight: mon.weight,
-      crush_location: '{}',
+      crush_location: `{${[...mon.crushLocation].map(([type, name]) => `${type}=${name}`).join(',')}}`,
     })),
   };
 }
