@@ -1,23 +1,11 @@
+import { objects } from '../api/defaults/helpers.ts';
+import { type Amounts, amountsOf, podAmounts } from '../api/pod-amounts.ts';
 import { getPath, isObject, type Json, type JsonObject } from '../machinery/json.ts';
-import { addQuantities, compareQuantities, formatQuantity, type Quantity, tryQuantity } from '../machinery/quantity.ts';
+import { compareQuantities, formatQuantity } from '../machinery/quantity.ts';
 import { forbidden } from '../machinery/status.ts';
 import { type AdmissionPlugin, type AdmissionRequest, isFor } from './types.ts';
 
 /** LimitRanger (docs: concepts/policy/limit-range): defaults for containers, bounds for containers, pods and claims. */
-type Amounts = Record<string, Quantity>;
-
-const objects = (value: Json | undefined): JsonObject[] => (Array.isArray(value) ? value.filter(isObject) : []);
-
-function amountsOf(value: Json | undefined): Amounts {
-  const out: Amounts = {};
-  if (!isObject(value)) return out;
-  for (const name in value) {
-    const amount = tryQuantity(value[name]);
-    if (amount !== undefined) out[name] = amount;
-  }
-  return out;
-}
-
 function itemsOf(ranges: readonly JsonObject[], type: string): JsonObject[] {
   return ranges.flatMap((range) => objects(getPath(range, 'spec', 'limits'))).filter((item) => item.type === type);
 }
@@ -105,64 +93,6 @@ function containerErrors(pod: JsonObject, ranges: readonly JsonObject[]): string
       ),
     ),
   );
-}
-
-const plus = (a: Amounts, b: Amounts): Amounts => {
-  const out = { ...a };
-  for (const name in b) out[name] = out[name] === undefined ? b[name]! : addQuantities(out[name], b[name]!);
-  return out;
-};
-const greatest = (a: Amounts, b: Amounts): Amounts => {
-  const out = { ...a };
-  for (const name in b) if (out[name] === undefined || compareQuantities(b[name]!, out[name]) > 0) out[name] = b[name]!;
-  return out;
-};
-
-/**
- * What a pod asks for in all: containers together with sidecars, or the largest init container while it runs (docs: init-containers, "Resources"). With `held`
- * what its node keeps for it counts where that is more (KEP-1287): while a resize is under way both sizes have to have room.
- */
-export function podAmounts(pod: JsonObject, field: 'requests' | 'limits', held = false): Amounts {
-  const own = (container: JsonObject, statuses: string): Amounts => {
-    const wanted = amountsOf(getPath(container, 'resources', field));
-    if (!held) return wanted;
-    const status = objects(getPath(pod, 'status', statuses)).find((one) => one.name === container.name);
-    if (status === undefined) return wanted;
-    const actual = amountsOf(getPath(status, 'resources', field));
-    const kept = field === 'requests' ? greatest(actual, amountsOf(status.allocatedResources)) : actual;
-    // What cannot be done counts for nothing.
-    return resizeInfeasible(pod) ? greatest(kept, onlyMissing(wanted, kept)) : greatest(wanted, kept);
-  };
-  let running: Amounts = {};
-  for (const container of objects(getPath(pod, 'spec', 'containers')))
-    running = plus(running, own(container, 'containerStatuses'));
-  let sidecars: Amounts = {};
-  let starting: Amounts = {};
-  for (const container of objects(getPath(pod, 'spec', 'initContainers'))) {
-    const one = own(container, 'initContainerStatuses');
-    if (container.restartPolicy === 'Always') {
-      sidecars = plus(sidecars, one);
-      starting = greatest(starting, sidecars);
-    } else starting = greatest(starting, plus(sidecars, one));
-  }
-  let total = greatest(plus(running, sidecars), starting);
-  const whole = amountsOf(getPath(pod, 'spec', 'resources', field));
-  total = { ...total, ...whole };
-  const overhead = amountsOf(getPath(pod, 'spec', 'overhead'));
-  for (const name in overhead)
-    if (field === 'requests' || total[name] !== undefined) total = plus(total, { [name]: overhead[name]! });
-  return total;
-}
-
-/** The node has said that it will never do what the pod asks for. */
-function resizeInfeasible(pod: JsonObject): boolean {
-  return objects(getPath(pod, 'status', 'conditions')).some(
-    (one) => one.type === 'PodResizePending' && one.status === 'True' && one.reason === 'Infeasible',
-  );
-}
-
-function onlyMissing(amounts: Amounts, from: Amounts): Amounts {
-  return Object.fromEntries(Object.entries(amounts).filter(([name]) => from[name] === undefined));
 }
 
 function podErrors(pod: JsonObject, ranges: readonly JsonObject[]): string[] {

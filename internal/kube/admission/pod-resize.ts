@@ -1,7 +1,7 @@
+import { podAmounts } from '../api/pod-amounts.ts';
 import { getPath, isObject, type JsonObject } from '../machinery/json.ts';
 import { parseQuantity, quantityMilli, quantityValue, tryQuantity } from '../machinery/quantity.ts';
 import { forbidden, StatusError } from '../machinery/status.ts';
-import { podAmounts } from './limit-ranger.ts';
 import { type AdmissionPlugin, type AdmissionRequest, isFor } from './types.ts';
 
 /**

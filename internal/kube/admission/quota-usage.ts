@@ -1,7 +1,7 @@
+import { podAmounts } from '../api/pod-amounts.ts';
 import type { KindInfo } from '../api/kinds.ts';
 import { getPath, isObject, type Json, type JsonObject } from '../machinery/json.ts';
 import { addQuantities, parseQuantity, type Quantity, tryQuantity } from '../machinery/quantity.ts';
-import { podAmounts } from './limit-ranger.ts';
 
 /** What objects use of a ResourceQuota (k8s.io/kubernetes/pkg/quota/v1/evaluator/core; docs: concepts/policy/resource-quotas). */
 export type Usage = Record<string, Quantity>;

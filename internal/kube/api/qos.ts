@@ -1,12 +1,17 @@
 import { isObject, type JsonObject } from '../machinery/json.ts';
 import { compareQuantities, parseQuantity, tryQuantity } from '../machinery/quantity.ts';
 import { objects } from './defaults/helpers.ts';
+import { hasPodLevelResources } from './pod-amounts.ts';
 
-/** Quality of service of a pod (pkg/apis/core/v1/helper/qos): decides what the node evicts first. Only cpu and memory count. */
+/**
+ * Quality of service of a pod (pkg/apis/core/v1/helper/qos): decides what the node evicts first. Only cpu and memory count, of the pod as a whole where
+ * it says so (KEP-2837), else of its containers.
+ */
 export function qosClass(spec: JsonObject): 'Guaranteed' | 'Burstable' | 'BestEffort' {
   let any = false;
   let guaranteed = true;
-  for (const container of [...objects(spec.containers), ...objects(spec.initContainers)]) {
+  const whole = hasPodLevelResources(spec);
+  for (const container of whole ? [spec] : [...objects(spec.containers), ...objects(spec.initContainers)]) {
     const resources = isObject(container.resources) ? container.resources : {};
     const limits = isObject(resources.limits) ? resources.limits : {};
     const requests = isObject(resources.requests) ? resources.requests : {};

@@ -60,6 +60,8 @@ export function podRequests(pod: Pod): Resources {
   }
   add(total, sidecars);
   for (const [name, value] of init) total.set(name, Math.max(total.get(name) ?? 0, value));
+  // What the pod asks for as a whole stands for what its containers do (KEP-2837).
+  for (const [name, value] of amounts(pod.spec?.resources?.requests)) total.set(name, value);
   add(
     total,
     Object.entries(pod.spec?.overhead ?? {}).map(([name, quantity]) => [name, amount(name, quantity as string)]),
@@ -101,7 +103,9 @@ const assumedMemoryBytes = 200 * 1024 * 1024;
 export function probableUse(pod: Pod, requests: Resources): { cpu: number; memory: number } {
   const containers = pod.spec?.containers ?? [];
   const without = (name: string): number =>
-    containers.filter((container) => container.resources?.requests?.[name] === undefined).length;
+    pod.spec?.resources?.requests?.[name] !== undefined
+      ? 0
+      : containers.filter((container) => container.resources?.requests?.[name] === undefined).length;
   return {
     cpu: (requests.get('cpu') ?? 0) + without('cpu') * assumedCpuMilli,
     memory: (requests.get('memory') ?? 0) + without('memory') * assumedMemoryBytes,

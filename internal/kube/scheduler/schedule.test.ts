@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Node, PersistentVolumeClaim, Pod } from '../api/types.ts';
-import { NodeInfo, podRequests } from './node-info.ts';
+import { NodeInfo, podRequests, probableUse } from './node-info.ts';
 import { defaultPlugins } from './plugins/index.ts';
 import { SchedulingQueue } from './queue.ts';
 import { schedule } from './schedule.ts';
@@ -150,6 +150,17 @@ describe('schedule', () => {
       overhead: { cpu: '10m' },
     } as never);
     expect(podRequests(one).get('cpu')).toBe(2110);
+  });
+
+  test('requests: those of the pod as a whole stand for those of its containers', () => {
+    const one = pod({
+      resources: { requests: { cpu: '2' } },
+      containers: [{ name: 'c', resources: { requests: { cpu: '1', memory: '1Ki' } } }, { name: 'd' }],
+      overhead: { cpu: '10m' },
+    } as never);
+    const requests = podRequests(one);
+    expect(Object.fromEntries(requests)).toEqual({ cpu: 2010, memory: 1024 });
+    expect(probableUse(one, requests)).toEqual({ cpu: 2010, memory: 1024 + 200 * 1024 * 1024 });
   });
 
   test('requests of a pod that is being resized: what is asked for or what its node keeps, whichever is more', () => {

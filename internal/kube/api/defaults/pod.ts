@@ -1,4 +1,6 @@
 import { isObject, type JsonObject } from '../../machinery/json.ts';
+import { formatQuantity } from '../../machinery/quantity.ts';
+import { containerAmounts, isPodLevelResource } from '../pod-amounts.ts';
 import { child, fill, fillText, objects } from './helpers.ts';
 
 /** Defaults of pods and pod templates (pkg/apis/core/v1/defaults.go). */
@@ -121,4 +123,25 @@ export function podDefaults(pod: JsonObject): void {
       for (const name in resources.limits) fill(requests, name, resources.limits[name] ?? '0');
       if (Object.keys(requests).length > 0) resources.requests = requests;
     }
+  if (isObject(spec.resources)) podLevelDefaults(pod, spec.resources);
+}
+
+/**
+ * What a pod asks for as a whole: limits of huge pages are the sum of its containers', and, where it has limits, requests are the sum of its containers'
+ * or else its limits (defaultHugePagePodLimits and defaultPodRequests in pkg/apis/core/v1/defaults.go).
+ */
+function podLevelDefaults(pod: JsonObject, resources: JsonObject): void {
+  const sums = (field: 'requests' | 'limits', wanted: (name: string) => boolean): void => {
+    const own: JsonObject = isObject(resources[field]) ? resources[field] : {};
+    for (const [name, amount] of Object.entries(containerAmounts(pod, field)))
+      if (isPodLevelResource(name) && wanted(name)) fill(own, name, formatQuantity(amount));
+    if (Object.keys(own).length > 0) resources[field] = own;
+  };
+  sums('limits', (name) => name.startsWith('hugepages-'));
+  const { limits } = resources;
+  if (!isObject(limits) || Object.keys(limits).length === 0) return;
+  sums('requests', (name) => !name.startsWith('hugepages-'));
+  const requests: JsonObject = isObject(resources.requests) ? resources.requests : {};
+  for (const name in limits) if (isPodLevelResource(name)) fill(requests, name, limits[name] ?? '0');
+  if (Object.keys(requests).length > 0) resources.requests = requests;
 }

@@ -102,7 +102,7 @@ const isHugePages = (name: string): boolean => name.startsWith('hugepages-');
 /** What is not shared: devices and the like, with a domain that is not Kubernetes' own. */
 const isExtended = (name: string): boolean => name.includes('/') && !/(^|\.)kubernetes\.io\//.test(name);
 
-/** Resources of a container: names that containers have, and for what cannot be shared as much limit as request. */
+/** Resources of a container: names that containers have, and what `unsharedErrors` tells. */
 export function containerResourceErrors(resources: JsonObject, path: string): FieldError[] {
   const errors = resourceErrors(resources, path);
   const limits = part(resources, 'limits');
@@ -119,6 +119,15 @@ export function containerResourceErrors(resources: JsonObject, path: string): Fi
       if (isExtended(name) && quantity !== undefined && quantity.nano % 1_000_000_000n !== 0n)
         errors.push(invalidValue(at, values[name], 'must be an integer'));
     }
+  errors.push(...unsharedErrors(resources, path));
+  return errors;
+}
+
+/** What cannot be shared has as much limit as request. */
+export function unsharedErrors(resources: JsonObject, path: string): FieldError[] {
+  const errors: FieldError[] = [];
+  const limits = part(resources, 'limits');
+  const requests = part(resources, 'requests');
   for (const name in requests) {
     if (!isExtended(name) && !isHugePages(name)) continue;
     if (limits[name] === undefined)

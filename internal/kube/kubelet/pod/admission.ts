@@ -1,6 +1,7 @@
 import type { Quantity } from '../../api/types.ts';
 import type { Pod } from '../pod-types.ts';
 import { milliValue, wholeValue } from './quantity.ts';
+import { podLevel } from './resources.ts';
 import type { WaitReason } from './status.ts';
 
 interface PortUse {
@@ -32,6 +33,8 @@ export function podRequest(pod: Pod, resource: string): number {
     const text = list?.[resource];
     return text === undefined ? 0 : resource === 'cpu' ? milliValue(text) : wholeValue(text);
   };
+  const whole = podLevel(pod)?.requests;
+  if (whole?.[resource] !== undefined) return of(whole) + of(pod.spec.overhead);
   const main = pod.spec.containers.reduce((sum, c) => sum + of(c.resources?.requests), 0);
   let sidecars = 0;
   let peak = 0;

@@ -171,6 +171,24 @@ describe('resources', () => {
     expect(podCgroupLimits(p)).toMatchObject({ memoryLimit: 3 * 2 ** 20, cpuQuota: 0 });
     expect(podCgroupPath('/root', p)).toBe('/root/burstable/podu1');
   });
+
+  test('what the pod is given as a whole is its cgroup’s, and the limit of containers without one', () => {
+    const p = pod({
+      resources: { requests: { cpu: '500m', memory: '3Gi' }, limits: { cpu: '1', memory: '4Gi' } },
+      containers: [
+        { name: 'a', image: 'i', resources: { requests: { memory: '1Gi' }, limits: { cpu: '200m', memory: '2Gi' } } },
+        { name: 'b', image: 'i' },
+      ],
+    });
+    expect(qosClass(p)).toBe('Burstable');
+    expect(podCgroupLimits(p)).toEqual({ cpuShares: 512, cpuQuota: 100_000, memoryLimit: 4 * 2 ** 30 });
+    const [a, b] = p.spec.containers.map((container) => containerResources(p, container, 8 * 2 ** 30));
+    // 2 of the 3 GiB are shared by two.
+    expect(a).toMatchObject({ cpuQuota: 20_000, memoryLimitInBytes: 2 * 2 ** 30, oomScoreAdj: 750 });
+    expect(b).toMatchObject({ cpuQuota: 100_000, memoryLimitInBytes: 4 * 2 ** 30, oomScoreAdj: 875 });
+    const same = { cpu: '1', memory: '4Gi' };
+    expect(qosClass({ ...p, spec: { ...p.spec, resources: { requests: same, limits: same } } })).toBe('Guaranteed');
+  });
 });
 
 describe('sandbox', () => {

@@ -7,11 +7,13 @@ import { wholeValue } from './quantity.ts';
 import {
   type Allocation,
   allocationOf,
+  heirs,
   type ResizeRecord,
   resizeMessage,
   type ResizeStep,
   resizeSteps,
   wantsResize,
+  wholePod,
   widerLimits,
   withAllocation,
 } from './resize.ts';
@@ -107,9 +109,15 @@ export class PodResize {
     const path = podCgroupPath(this.#host.cgroupRoot, pod);
     try {
       const sizes = new Map(steps.map(({ container, from }) => [container.name, from]));
+      const whole = this.#before[wholePod];
+      if (whole !== undefined) sizes.set(wholePod, whole);
       const had = withAllocation(pod, Object.fromEntries(sizes));
       await this.#host.cgroups.ensure(path, widerLimits(podCgroupLimits(had), podCgroupLimits(pod)));
       for (const step of steps) if (!step.restart) await this.#update(pod, step);
+      const done = new Set(steps.map(({ found }) => found.id));
+      for (const step of heirs(pod, runtime, whole)) if (!done.has(step.found.id)) await this.#update(pod, step);
+      // The kernel may refuse to take away what is in use.
+      if (!steps.some(({ restart }) => restart)) await this.#host.cgroups.ensure(path, podCgroupLimits(pod));
     } catch (error) {
       const why = errorText(error);
       if (this.#error !== why) this.#tell(pod, 'Warning', 'ResizeError', 'error', why);
@@ -119,7 +127,6 @@ export class PodResize {
     this.#error = '';
     const restarts = new Set(steps.filter((step) => step.restart).map(({ found }) => found.id));
     if (restarts.size > 0) return restarts;
-    await this.#host.cgroups.ensure(path, podCgroupLimits(pod));
     this.#underWay = false;
     this.#before = this.#allocation;
     this.#actual.clear();

@@ -5,6 +5,7 @@ import {
   allocationOf,
   changedResources,
   compareResizes,
+  heirs,
   judgeResize,
   needsRestart,
   resizeMessage,
@@ -60,6 +61,40 @@ describe('what was promised', () => {
     const now = pod('p', {}, { initContainers: bigger as never });
     expect(wantsResize(now, promised)).toBe(true);
     expect(withAllocation(now, promised).spec.initContainers?.[0]?.resources).toEqual(asks('1', '1Gi'));
+  });
+});
+
+describe('a pod that asks for something as a whole', () => {
+  const whole = (cpu: string, memory: string, of: ResourceRequirements = {}): Pod =>
+    pod('p', of, { resources: { ...asks(cpu, memory), limits: { cpu, memory } } } as never);
+
+  test('runs with the whole that it was promised', () => {
+    const before = whole('1', '1Gi');
+    const promised = allocationOf(before);
+    const now = whole('2', '1Gi');
+    expect(wantsResize(before, promised)).toBe(false);
+    expect(wantsResize(now, promised)).toBe(true);
+    expect(withAllocation(now, promised)).toEqual(before);
+    expect(withAllocation(now, allocationOf(pod('p', {})))).toEqual(pod('p', {}));
+  });
+
+  test('is judged by the whole', () => {
+    const allocatable = { cpu: '2', memory: '8Gi' };
+    expect(judgeResize(whole('2', '1Gi', asks('1', '1Mi')), [], allocatable)).toBeUndefined();
+    expect(judgeResize(whole('2', '1Gi'), [whole('1', '1Gi')], allocatable)?.reason).toBe('Deferred');
+    expect(judgeResize(whole('3', '1Gi'), [], allocatable)?.reason).toBe('Infeasible');
+  });
+
+  test('containers without a limit that changes get the new one', () => {
+    const of = (now: Pod, before: ResourceRequirements | undefined): string[] =>
+      heirs(now, runtime(found('1')), before).map((step) => step.found.id);
+    const before = whole('1', '1Gi').spec.resources;
+    expect(of(whole('2', '1Gi'), before)).toEqual(['1']);
+    expect(of(whole('1', '1Gi'), before)).toEqual([]);
+    expect(of(whole('2', '1Gi', { limits: { cpu: '1' } }), before)).toEqual([]);
+    expect(of(whole('2', '2Gi', { limits: { cpu: '1' } }), before)).toEqual(['1']);
+    expect(of(whole('1', '1Gi'), undefined)).toEqual(['1']);
+    expect(heirs(whole('2', '1Gi'), runtime(found('1', 'exited')), before)).toEqual([]);
   });
 });
 

@@ -3,11 +3,14 @@ import type { Container, Pod } from '../pod-types.ts';
 import { allContainers, initContainers } from '../pod-types.ts';
 import { type Allocatable, podRequest, shortage } from './admission.ts';
 import { milliValue } from './quantity.ts';
-import { type PodCgroupLimits, qosClass } from './resources.ts';
+import { type PodCgroupLimits, podLevel, qosClass } from './resources.ts';
 import { isLive, type PodRuntime, type RuntimeContainer } from './runtime.ts';
 import type { WaitReason } from './status.ts';
 
-/** What a node has promised the containers of a pod, by container name: what counts when others want room (KEP-1287). */
+/** What the pod as a whole is called among its containers, none of which has this name. */
+export const wholePod = '';
+
+/** What a node has promised the containers of a pod, by container name, and `wholePod`: what counts when others want room (KEP-1287). */
 export type Allocation = Readonly<Record<string, ResourceRequirements>>;
 
 /** What has to outlive the agent: the promise, and by runtime id what running containers were given when that is something else. */
@@ -21,9 +24,11 @@ const resizable = ['cpu', 'memory'] as const;
 
 /** What the pod's spec asks for. */
 export function allocationOf(pod: Pod): Allocation {
-  return Object.fromEntries(
-    [...initContainers(pod), ...pod.spec.containers].map((container) => [container.name, container.resources ?? {}]),
-  );
+  const whole = podLevel(pod);
+  return Object.fromEntries([
+    ...[...initContainers(pod), ...pod.spec.containers].map(({ name, resources }) => [name, resources ?? {}] as const),
+    ...(whole === undefined ? [] : [[wholePod, whole] as const]),
+  ]);
 }
 
 /** The pod as the node runs it: with what was promised, whatever its spec asks for by now. */
@@ -33,11 +38,13 @@ export function withAllocation(pod: Pod, allocation: Allocation): Pod {
     const resources = allocation[container.name];
     return resources === undefined ? container : { ...container, resources };
   };
-  const { initContainers: init, containers } = pod.spec;
+  const { initContainers: init, containers, resources: _whole, ...rest } = pod.spec;
+  const whole = allocation[wholePod];
   return {
     ...pod,
     spec: {
-      ...pod.spec,
+      ...rest,
+      ...(whole === undefined ? {} : { resources: whole }),
       containers: containers.map(promised),
       ...(init === undefined ? {} : { initContainers: init.map(promised) }),
     },
@@ -46,6 +53,7 @@ export function withAllocation(pod: Pod, allocation: Allocation): Pod {
 
 /** Whether a pod asks for something else than it was promised. */
 export function wantsResize(pod: Pod, allocation: Allocation): boolean {
+  if (changedResources(allocation[wholePod], podLevel(pod)).size > 0) return true;
   return [...initContainers(pod), ...pod.spec.containers].some(
     ({ name, resources }) => allocation[name] !== undefined && changedResources(allocation[name], resources).size > 0,
   );
@@ -133,6 +141,18 @@ export function resizeSteps(
     const to = container.resources ?? {};
     if (changedResources(from, to).size === 0) return [];
     return [{ container, found, from, to, restart: needsRestart(container, from, to) }];
+  });
+}
+
+/** Running containers that get another limit with the pod's as a whole, having none of their own. */
+export function heirs(pod: Pod, runtime: PodRuntime, before: ResourceRequirements | undefined): ResizeStep[] {
+  const changed = changedResources(before, podLevel(pod));
+  return [...initContainers(pod), ...pod.spec.containers].flatMap((container) => {
+    const found = runtime.containers.find((one) => one.name === container.name);
+    if (found === undefined || !isLive(found)) return [];
+    if (![...changed].some((name) => container.resources?.limits?.[name] === undefined)) return [];
+    const own = container.resources ?? {};
+    return [{ container, found, from: own, to: own, restart: false }];
   });
 }
 

@@ -1,17 +1,32 @@
+import type { ResourceRequirements } from '../../api/types.ts';
 import type { Container, Pod } from '../pod-types.ts';
 import { milliValue, wholeValue } from './quantity.ts';
 import type { LinuxContainerResources } from '../cri/types.ts';
 
+type Sums = 'limits' | 'requests';
+type Shared = 'cpu' | 'memory';
+
 export type QosClass = 'Guaranteed' | 'Burstable' | 'BestEffort';
 
-/** The pod's quality of service (kubernetes/pkg/apis/core/helper/qos): only cpu and memory count; a limit stands in for a request. */
+/** What the pod is given as a whole, whatever its containers say (KEP-2837); undefined where it asks for nothing as a whole. */
+export function podLevel(pod: Pod): ResourceRequirements | undefined {
+  const { limits, requests } = pod.spec.resources ?? {};
+  return limits === undefined && requests === undefined ? undefined : pod.spec.resources;
+}
+
+/**
+ * The pod's quality of service (kubernetes/pkg/apis/core/helper/qos): only cpu and memory count, of the pod as a whole or else of its containers; a limit
+ * stands in for a request.
+ */
 export function qosClass(pod: Pod): QosClass {
   let some = false;
   let all = true;
-  for (const container of [...pod.spec.containers, ...(pod.spec.initContainers ?? [])]) {
+  const whole = podLevel(pod);
+  const containers = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
+  for (const resources of whole === undefined ? containers.map((container) => container.resources) : [whole]) {
     for (const resource of ['cpu', 'memory']) {
-      const limit = container.resources?.limits?.[resource];
-      const request = container.resources?.requests?.[resource] ?? limit;
+      const limit = resources?.limits?.[resource];
+      const request = resources?.requests?.[resource] ?? limit;
       if ((limit !== undefined && milliValue(limit) > 0) || (request !== undefined && milliValue(request) > 0))
         some = true;
       if (limit === undefined || request === undefined || milliValue(limit) !== milliValue(request)) all = false;
@@ -48,14 +63,24 @@ function oomScoreAdj(pod: Pod, container: Container, memoryCapacity: number): nu
   if (qos === 'Guaranteed') return -997;
   if (qos === 'BestEffort') return 1000;
   const request = container.resources?.requests?.memory;
-  const bytes = request === undefined ? 0 : wholeValue(request);
+  const bytes = (request === undefined ? 0 : wholeValue(request)) + sharedMemory(pod);
   const score = 1000 - Math.floor((1000 * bytes) / memoryCapacity);
   return Math.min(999, Math.max(3, score));
 }
 
-/** What the runtime sets in the container's cgroup. `memoryCapacity` is the node's, in bytes. */
+/** What the pod asks for beyond its containers counts for each of them in equal parts (pkg/kubelet/qos: remainingPodMemReqPerContainer). */
+function sharedMemory(pod: Pod): number {
+  const whole = podLevel(pod)?.requests?.memory;
+  if (whole === undefined) return 0;
+  const containers = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
+  const own = total({ ...pod, spec: { ...pod.spec, resources: {} } }, 'requests', 'memory').value;
+  return Math.floor(Math.max(0, wholeValue(whole) - own) / containers.length);
+}
+
+/** What the runtime sets in the container's cgroup. A limit that it does not have is the pod's. `memoryCapacity` is the node's, in bytes. */
 export function containerResources(pod: Pod, container: Container, memoryCapacity: number): LinuxContainerResources {
-  const { limits, requests } = container.resources ?? {};
+  const { requests } = container.resources ?? {};
+  const limits = { ...podLevel(pod)?.limits, ...container.resources?.limits };
   const cpuLimit = limits?.cpu === undefined ? 0 : milliValue(limits.cpu);
   const cpuRequest = requests?.cpu === undefined ? cpuLimit : milliValue(requests.cpu);
   return {
@@ -74,44 +99,43 @@ export interface PodCgroupLimits {
   readonly memoryLimit: number;
 }
 
+function amountOf(resources: ResourceRequirements | undefined, list: Sums, resource: Shared): number | undefined {
+  const text = resources?.[list]?.[resource] ?? (list === 'requests' ? resources?.limits?.[resource] : undefined);
+  if (text === undefined) return undefined;
+  return resource === 'cpu' ? milliValue(text) : wholeValue(text);
+}
+
+/** The sum of what the pod asks for; `complete` when all its parts say something. */
+function total(pod: Pod, list: Sums, resource: Shared): { value: number; complete: boolean } {
+  const whole = amountOf(podLevel(pod), list, resource);
+  if (whole !== undefined) return { value: whole, complete: true };
+  let complete = true;
+  let value = 0;
+  for (const container of pod.spec.containers) {
+    const one = amountOf(container.resources, list, resource);
+    if (one === undefined) complete = false;
+    value += one ?? 0;
+  }
+  let sidecars = 0;
+  let peak = 0;
+  for (const container of pod.spec.initContainers ?? []) {
+    const one = amountOf(container.resources, list, resource);
+    if (one === undefined) complete = false;
+    if (container.restartPolicy === 'Always') sidecars += one ?? 0;
+    else peak = Math.max(peak, sidecars + (one ?? 0));
+  }
+  return { value: Math.max(value + sidecars, peak), complete };
+}
+
 /**
- * The pod's cgroup holds the sum of its containers; it has a limit only when every container has one. Init containers run one after the
- * other, so only the largest of them counts; sidecars count beside everything.
+ * The pod's cgroup has what the pod asks for as a whole, or else holds the sum of its containers; then it has a limit only when every container has one.
+ * Init containers run one after the other, so only the largest of them counts; sidecars count beside everything.
  */
 export function podCgroupLimits(pod: Pod): PodCgroupLimits {
-  const amount = (
-    container: Container,
-    list: 'limits' | 'requests',
-    resource: 'cpu' | 'memory',
-  ): number | undefined => {
-    const text =
-      container.resources?.[list]?.[resource] ??
-      (list === 'requests' ? container.resources?.limits?.[resource] : undefined);
-    if (text === undefined) return undefined;
-    return resource === 'cpu' ? milliValue(text) : wholeValue(text);
-  };
-  const total = (list: 'limits' | 'requests', resource: 'cpu' | 'memory'): { value: number; complete: boolean } => {
-    let complete = true;
-    let value = 0;
-    for (const container of pod.spec.containers) {
-      const one = amount(container, list, resource);
-      if (one === undefined) complete = false;
-      value += one ?? 0;
-    }
-    let sidecars = 0;
-    let peak = 0;
-    for (const container of pod.spec.initContainers ?? []) {
-      const one = amount(container, list, resource);
-      if (one === undefined) complete = false;
-      if (container.restartPolicy === 'Always') sidecars += one ?? 0;
-      else peak = Math.max(peak, sidecars + (one ?? 0));
-    }
-    return { value: Math.max(value + sidecars, peak), complete };
-  };
-  const cpuLimit = total('limits', 'cpu');
-  const memoryLimit = total('limits', 'memory');
+  const cpuLimit = total(pod, 'limits', 'cpu');
+  const memoryLimit = total(pod, 'limits', 'memory');
   return {
-    cpuShares: cpuShares(total('requests', 'cpu').value),
+    cpuShares: cpuShares(total(pod, 'requests', 'cpu').value),
     cpuQuota: cpuLimit.complete ? cpuQuota(cpuLimit.value) : 0,
     memoryLimit: memoryLimit.complete ? memoryLimit.value : 0,
   };
