@@ -21,8 +21,9 @@ import {
 } from './index-rows.ts';
 import { type Collection, Onode } from './onode.ts';
 import { keyString } from './order.ts';
+import { RecordWriter } from './record-writer.ts';
 import { type CountedRun, Share } from './share.ts';
-import { UsedBlocks } from './used-blocks.ts';
+import { countUses, UsedBlocks } from './used-blocks.ts';
 
 const pageRows = 256;
 const noKey = new Uint8Array(0);
@@ -52,22 +53,27 @@ function* rows(index: Index, table: IndexTable, from: Uint8Array = noKey): Gener
 
 /**
  * Reads every row of an index and compares what they say of one another: tables of objects with the map of used blocks, with shares, key-value rows and sums. The state is
- * that of the last checkpoint; the journal goes on from there. Nothing is changed. `progress` is told how many objects were read, of how many.
+ * that of the last checkpoint; the journal goes on from there. Nothing is changed. `progress` is told how many objects were read, of how many. While the journal has something, nobody can say
+ * what else was written into a block that two objects have: then nothing is proposed about those.
  */
 export async function checkIndex(
   index: Index,
   totalBlocks: number,
   list: FaultList,
   progress: (done: number, all: number) => Promise<void>,
+  journalIsEmpty = true,
 ): Promise<IndexCheck> {
-  return new IndexChecker(index, totalBlocks, list, progress).run();
+  return new IndexChecker(index, totalBlocks, list, progress, journalIsEmpty).run();
 }
 
 class IndexChecker {
   readonly #index: Index;
   readonly #list: FaultList;
   readonly #progress: (done: number, all: number) => Promise<void>;
+  readonly #journalIsEmpty: boolean;
   readonly #used: UsedBlocks;
+  /** Blocks that were two objects' alone are a share's from now on. */
+  #madeShare: CountedRun[] = [];
   readonly #changes: IndexChange[] = [];
   readonly #removed: { collection: Collection; key: Uint8Array }[] = [];
   /** Key-value rows that objects have, by number. */
@@ -82,7 +88,9 @@ class IndexChecker {
     totalBlocks: number,
     list: FaultList,
     progress: (done: number, all: number) => Promise<void>,
+    journalIsEmpty: boolean,
   ) {
+    this.#journalIsEmpty = journalIsEmpty;
     this.#index = index;
     this.#list = list;
     this.#progress = progress;
@@ -111,8 +119,19 @@ class IndexChecker {
       return unreadable(`what the index says of the store cannot be read: ${errorText(error)}`);
     }
     await this.#checkObjects(collections, state.totals.objects);
-    if (this.#used.twice.length > 0) this.#nameTwice(collections);
-    this.#checkShares();
+    const alone = this.#used.twice.length;
+    const wanted = this.#used.shares();
+    for (const id of wanted.keys()) this.#newestShare = Math.max(this.#newestShare, id);
+    const mixed = this.#used.twice.splice(alone);
+    if (mixed.length > 0)
+      this.#fault({
+        kind: 'block-twice',
+        text: `${plural(mixed.length, 'run')} of blocks that clones share ${mixed.length === 1 ? 'is' : 'are'} other objects’, too`,
+        mend: 'none',
+      });
+    else if (alone > 0) this.#settleTwice(collections, state.totals.nextShare);
+    this.#checkShares(wanted);
+    if (this.#madeShare.length > 0) this.#writeShare(this.#newestShare, this.#madeShare);
     this.#checkSpace();
     await this.#checkOmaps();
     this.#checkSums(collections, state.appliedIndex, state.totals);
@@ -193,38 +212,54 @@ class IndexChecker {
     this.#omaps.add(onode.omapId);
   }
 
-  /** Goes through the objects again, for the names of those that have a block which is used twice. */
-  #nameTwice(collections: readonly Collection[]): void {
+  /**
+   * Goes through the objects again, for those that have a block which is used twice. Whose it is cannot be told, and need not be: they share it, so that none of them writes or gives up
+   * what the other has. Its content fits the checksum of one of them; of the others it is damaged, which the next read finds.
+   */
+  #settleTwice(collections: readonly Collection[], nextShare: number): void {
     const byPlace = placesOf(collections);
+    const twice = countUses(this.#used.twice.flatMap(({ start, count }) => [start, count]));
+    const isTwice = (block: number): boolean =>
+      twice.some(({ start, count }) => block >= start && block < start + count);
+    const share = Math.max(nextShare, this.#newestShare + 1);
+    const uses: number[] = [];
+    const writer = new RecordWriter();
     for (const [rowKey, value] of rows(this.#index, 'objects')) {
       const place = new DataView(rowKey.buffer, rowKey.byteOffset).getUint32(0);
       const key = rowKey.slice(4);
       const name = keyString(key);
       const collection = byPlace.get(place)?.find(({ layout }) => layout.idOf(name) === place);
-      if (
-        collection === undefined ||
-        this.#removed.some((one) => one.collection === collection && keyString(one.key) === name)
-      )
-        continue;
-      let count = 0;
-      Onode.decode(collection, name, place, 0, value).table.forEachRun(0, Number.MAX_SAFE_INTEGER, (run) => {
-        for (const { start, count: blocks } of this.#used.twice)
-          count += Math.max(0, Math.min(start + blocks, run.physical + run.count) - Math.max(start, run.physical));
+      const isRemoved = this.#removed.some((one) => one.collection === collection && keyString(one.key) === name);
+      if (collection === undefined || isRemoved) continue;
+      const onode = Onode.decode(collection, name, place, 0, value);
+      const blocks: { logical: number; physical: number }[] = [];
+      onode.table.forEachRun(0, Number.MAX_SAFE_INTEGER, (run) => {
+        for (let i = 0; i < run.count; i++)
+          if (run.share === 0 && isTwice(run.physical + i))
+            blocks.push({ logical: run.logical + i, physical: run.physical + i });
       });
-      if (count === 0) continue;
+      if (blocks.length === 0) continue;
+      const count = blocks.length;
       this.#fault({
         kind: 'block-twice',
         text: `object ${keyText(key)} of ${collection.cid}: ${plural(count, 'block')} of it ${count === 1 ? 'is' : 'are'} another object’s, too`,
-        mend: 'none',
+        mend: this.#journalIsEmpty ? 'rebuilt' : 'none',
         cid: collection.cid,
         key,
       });
+      if (!this.#journalIsEmpty) continue;
+      for (const { logical, physical } of blocks) {
+        uses.push(physical, 1);
+        onode.table.set(logical, physical, onode.table.crc(logical), share);
+      }
+      this.#changes.push({ table: 'objects', key: objectKey(place, name), value: onode.encode(writer).slice() });
     }
+    if (uses.length === 0) return;
+    this.#newestShare = share;
+    this.#madeShare = countUses(uses);
   }
 
-  #checkShares(): void {
-    const wanted = this.#used.shares();
-    for (const id of wanted.keys()) this.#newestShare = Math.max(this.#newestShare, id);
+  #checkShares(wanted: Map<number, CountedRun[]>): void {
     let wrong = 0;
     let unused = 0;
     for (const [key, value] of rows(this.#index, 'shares')) {

@@ -216,7 +216,7 @@ describe('checking a store', () => {
     expect((await checkedDisk(disk)).faults).toEqual([]);
   });
 
-  test('two objects with the same block are both named', async () => {
+  test('two objects with the same blocks are both named, and share them after the repair', async () => {
     const disk = await made();
     await change(disk, (index) => {
       const [, value] = row(index, 'objects', 2);
@@ -226,11 +226,23 @@ describe('checking a store', () => {
       const same = Onode.decode(collection, from!, 1, 0, value).copy(0, to);
       return [{ table: 'objects', key, value: same.encode(new RecordWriter()) }];
     });
-    const { faults } = await checkedDisk(disk);
-    expect(faults.filter(({ kind }) => kind === 'block-twice').map((fault) => fault.key)).toEqual([
-      other,
-      new Uint8Array([0x63]),
+    const { faults, changes } = await checkedDisk(disk);
+    const twice = faults.filter(({ kind }) => kind === 'block-twice');
+    expect(twice.map((fault) => [fault.key, fault.mend])).toEqual([
+      [other, 'rebuilt'],
+      [new Uint8Array([0x63]), 'rebuilt'],
     ]);
+    // They share the blocks from then on: what is written to one does not change the other, and what one gives up the other keeps.
+    await change(disk, () => [...changes]);
+    expect((await checkedDisk(disk)).faults).toEqual([]);
+    const store = await openBlockStore(options(disk));
+    await store.queue({ ops: [write(other, 0, fill(10, 1))] });
+    expect(await store.read(cid, new Uint8Array([0x63]), 0, 50_000, true)).toEqual(fill(50_000, 9));
+    await store.queue({ ops: [{ op: 'remove', cid, key: other }] });
+    await store.queue({ ops: [write(key, 0, fill(300_000, 5))] });
+    expect(await store.read(cid, new Uint8Array([0x63]), 0, 50_000, true)).toEqual(fill(50_000, 9));
+    await store.close();
+    expect((await checkedDisk(disk)).faults).toEqual([]);
   });
 
   test('a row with a wrong bit: the store refuses to tell of the object, by name, and the others are there', async () => {

@@ -1,4 +1,4 @@
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, cpSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { Database } from 'bun:sqlite';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,10 +19,12 @@ import { type FsckOptions, fsckStore, repairStore } from './store-fsck.ts';
 /** Stores on a real disk, with faults planted into their files. */
 
 let dir = '';
+let root = '';
 beforeEach(() => {
-  dir = mkdtempSync(join(tmpdir(), 'fsck-'));
+  root = mkdtempSync(join(tmpdir(), 'fsck-'));
+  dir = join(root, 'store');
 });
-afterEach(() => rmSync(dir, { recursive: true, force: true }));
+afterEach(() => rmSync(root, { recursive: true, force: true }));
 
 const pg = { pool: 1, seed: 0 };
 const cid = '1.0';
@@ -186,6 +188,31 @@ describe('fsck and repair of a store on a real disk', () => {
     for (const name of readdirSync(join(dir, 'journal'))) rmSync(join(dir, 'journal', name));
     expect(await kinds()).toEqual(['journal']);
     expect((await repairStore(options(), never)).remaining.map(({ kind }) => kind)).toEqual(['journal']);
+  });
+
+  test('the OSD was killed: what only the journal has is looked at, and is there after a repair', async () => {
+    await made();
+    const store = await openStore();
+    const late = contentOf('late');
+    await store.queue({ ops: [{ op: 'write', cid, key: keyOf('b'), offset: 0, data: [late] }] });
+    const killed = join(root, 'killed');
+    cpSync(dir, killed, { recursive: true });
+    await store.close();
+    dir = killed;
+    const read = async (): Promise<unknown> => {
+      const again = await openStore();
+      const bytes = await again.read(cid, keyOf('b'), 0, late.length);
+      await again.close();
+      return bytes;
+    };
+    // The object is longer than it says now.
+    expect(await kinds()).toEqual(['object-info']);
+    sql('UPDATE space SET value = zeroblob(4096)');
+    expect(await kinds()).toEqual(['block-free', 'object-info']);
+    const { faults } = await repairStore(options(), never);
+    expect(faults.map(({ kind }) => kind)).toEqual(['block-free', 'object-info']);
+    expect(await kinds()).toEqual(['object-info']);
+    expect(await read()).toEqual(new Uint8Array(late));
   });
 
   test('a store that somebody has open is refused', async () => {

@@ -63,10 +63,12 @@ export type MayRemove = (faults: readonly Fault[]) => void;
 export async function repairStore(options: FsckOptions, mayRemove: MayRemove): Promise<RepairReport> {
   const list = new FaultList();
   const label = await labelOf(options);
+  const journalIsEmpty = await emptyJournal(options);
   const index = await options.openIndex(options.disk, options.dir, 8 << 20);
   let check: IndexCheck;
   try {
-    check = await checkIndex(index, Math.floor(label.capacityBytes / blockBytes), list, options.breathe);
+    const blocks = Math.floor(label.capacityBytes / blockBytes);
+    check = await checkIndex(index, blocks, list, options.breathe, journalIsEmpty);
     const removed = list.faults.filter(({ mend }) => mend === 'removed');
     if (removed.length > 0) mayRemove(removed);
     if (check.changes.length > 0) await index.write(check.changes);
@@ -109,6 +111,30 @@ export async function repairStore(options: FsckOptions, mayRemove: MayRemove): P
     return { ...base(pgs), statfs: store.statfs(), marked, left, remaining: remaining(left) };
   } finally {
     await store.close();
+  }
+}
+
+/**
+ * Brings what the journal has into the index, as a start of the OSD does. What is put right in the index afterwards then meets no record that was written before it. False when that cannot be: the
+ * journal does not fit what the index says now.
+ */
+async function emptyJournal(options: FsckOptions): Promise<boolean> {
+  const index = await options.openIndex(options.disk, options.dir, 1 << 20);
+  try {
+    // Nothing is written into a damaged one.
+    if (index.check().length > 0) return false;
+  } catch {
+    return false;
+  } finally {
+    await index.close();
+  }
+  const store = await opened(options, new FaultList(), false);
+  if (store === undefined) return false;
+  try {
+    await store.close();
+    return true;
+  } catch {
+    return false;
   }
 }
 
