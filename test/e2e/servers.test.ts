@@ -1,7 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { must, TestNode, TestSwitch, until } from './harness.ts';
+import { must, run, TestNode, TestSwitch, until } from './harness.ts';
 
 /** Three servers in network namespaces on one switch: fail-over, a node that is deleted, a majority that is lost. No storage: that has tests of its own. */
 
@@ -163,6 +163,50 @@ describe('servers', () => {
     ).toBe(servers.map(({ name }) => `/registry/core/nodes/${name}\n\n`).join(''));
   });
 
+  test('Secrets are encrypted for all servers at once: one writes, the others read; a key is rotated while they write, without a restart', {
+    timeout: 4 * minute,
+  }, async () => {
+    const password = 'cGxhaW4gbm93aGVyZSBvbiBhbnkgZGlzaw==';
+    const plain = Buffer.from(password, 'base64').toString();
+    await command(second, 'secrets-encrypt', 'enable');
+    await third.mustKubectl(['create', 'secret', 'generic', 'shared', `--from-literal=p=${plain}`]);
+    const reads = async (name: string): Promise<void> => {
+      for (const node of servers)
+        expect(await node.mustKubectl(['get', 'secret', name, '-o', 'jsonpath={.data.p}'])).toBe(password);
+    };
+    await reads('shared');
+    const keysOf = async (node: TestNode): Promise<{ name: string; active: boolean }[]> => {
+      const status = JSON.parse(await command(node, 'secrets-encrypt', 'status', '-o', 'json'));
+      expect(status).toMatchObject({ enabled: true, stage: 'finished' });
+      return status.keys;
+    };
+    const before = await keysOf(first);
+    expect(before).toHaveLength(1);
+    let rotated = false;
+    const writers = servers.map(async (node) => {
+      let written = 0;
+      for (let last = false; !last; written++) {
+        last = rotated;
+        await node.mustKubectl(['create', 'secret', 'generic', `${node.name}-${written}`, `--from-literal=p=${plain}`]);
+      }
+      return written;
+    });
+    await command(third, 'secrets-encrypt', 'rotate-keys');
+    rotated = true;
+    const written = await Promise.all(writers);
+    for (const node of servers) {
+      const [active, previous] = await keysOf(node);
+      expect(active).toMatchObject({ active: true });
+      expect(previous).toMatchObject({ name: before[0]!.name, active: false });
+    }
+    await reads('shared');
+    for (const [at, node] of servers.entries()) await reads(`${node.name}-${written[at]! - 1}`);
+    // Neither the value nor its form in JSON is in any file of any store.
+    for (const node of servers)
+      for (const text of [password, plain])
+        expect((await run(['grep', '-rlaF', text, join(node.data, 'store')])).stdout).toBe('');
+  });
+
   test('the leader loses its power: the others go on; it comes back and catches up', {
     timeout: 8 * minute,
   }, async () => {
@@ -183,6 +227,7 @@ describe('servers', () => {
     await deploys(another, 'after', another.name);
     expect(await ready(other, another.name)).toBe(true);
     expect(await ready(another, other.name)).toBe(true);
+    expect(await another.mustKubectl(['get', 'secret', 'shared', '-o', 'name'])).toContain('secret/shared');
     await until('the dead server is no endpoint', minute, async () => !(await apiServers(other)).includes(leader.ip));
 
     await leader.up(200_000);
@@ -314,6 +359,7 @@ describe('servers', () => {
     for (const name of ['after', 'before'])
       expect(await last.mustKubectl(['get', 'configmap', name, '-o', 'name'])).toContain(name);
     expect((await last.kubectl(['get', 'configmap', 'never'])).code).not.toBe(0);
+    expect(await last.mustKubectl(['get', 'secret', 'shared', '-o', 'jsonpath={.data.p}'])).not.toBe('');
     await deploys(last, 'again', last.name);
 
     // A lost one is emptied and joins anew.
