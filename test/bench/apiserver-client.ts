@@ -74,6 +74,8 @@ export interface Times {
   readonly tookMs: number;
   /** Of each request, sorted. */
   readonly ms: readonly number[];
+  /** Processor time of this process. */
+  readonly cpuMs: number;
 }
 
 /** `count` calls by `callers` that each wait for their answer. */
@@ -84,6 +86,7 @@ export async function timed(
 ): Promise<Times> {
   const ms: number[] = [];
   let next = 0;
+  const cpu = process.cpuUsage();
   const began = performance.now();
   await Promise.all(
     Array.from({ length: callers }, async (_, caller) => {
@@ -94,7 +97,9 @@ export async function timed(
       }
     }),
   );
-  return { count, tookMs: performance.now() - began, ms: ms.toSorted((a, b) => a - b) };
+  const tookMs = performance.now() - began;
+  const { user, system } = process.cpuUsage(cpu);
+  return { count, tookMs, ms: ms.toSorted((a, b) => a - b), cpuMs: (user + system) / 1000 };
 }
 
 /** The value that a share of the sorted numbers does not exceed. */

@@ -53,13 +53,19 @@ function row(what: string, figure: string, bar?: Bar): void {
   console.log(`| ${what} | ${figure} | ${bar?.text ?? ''} | ${bar === undefined ? '' : bar.reached ? 'yes' : 'no'} |`);
 }
 
-const round = (ms: number): string => (ms < 10 ? ms.toFixed(1) : ms.toFixed(0));
+const round = (ms: number): string => (ms < 1 ? ms.toFixed(2) : ms < 10 ? ms.toFixed(1) : ms.toFixed(0));
 
-function times(what: string, { count, tookMs, ms }: Times, barOf?: (perSecond: number, p50: number) => Bar): void {
+function times(
+  what: string,
+  { count, tookMs, ms, cpuMs }: Times,
+  barOf?: (perSecond: number, p50: number) => Bar,
+): void {
   const perSecond = (count / tookMs) * 1000;
   const [p50, p99] = [percentile(ms, 0.5), percentile(ms, 0.99)];
   const rate = perSecond < 10 ? perSecond.toFixed(1) : perSecond.toFixed(0);
-  row(what, `${rate}/s, ${round(p50)} / ${round(p99)} ms`, barOf?.(perSecond, p50));
+  // Only where everything is done in this process is its processor time all that was used.
+  const cpu = what.startsWith('in process') ? `, ${round(cpuMs / count)} ms of a core each` : '';
+  row(what, `${rate}/s, ${round(p50)} / ${round(p99)} ms${cpu}`, barOf?.(perSecond, p50));
 }
 
 const atLeast = (least: number) => (perSecond: number) => ({ text: `${least}/s`, reached: perSecond >= least });
@@ -233,6 +239,7 @@ async function fanOut(client: BenchClient, path: string): Promise<void> {
     count: delays.length,
     tookMs,
     ms: delays.toSorted((a, b) => a - b),
+    cpuMs: 0,
   });
 }
 
