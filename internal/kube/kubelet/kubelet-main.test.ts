@@ -190,8 +190,20 @@ describe.skipIf(!ready)('node agent with containerd (as root)', () => {
     await until(async () => (await client.list(podsRef)).items.length === 0);
   }, 60_000);
 
+  const mi = 1024 * 1024;
+  const sized = (cpu: string, memory: string): object => ({ requests: { cpu, memory }, limits: { cpu, memory } });
+  /** Bytes of memory and parts of a period that the kernel gives, of a container or of the whole pod. */
+  const kernel = (pod: Pod, index?: number): [memory: number, quota: number] => {
+    const id =
+      index === undefined ? '' : pod.status!.containerStatuses![index]!.containerID!.replace('containerd://', '');
+    const group = join(podCgroupPath(kubelet.host.cgroupRoot, pod), id);
+    const read = (file: string): string => readFileSync(join('/sys/fs/cgroup', file), 'utf8').trim();
+    return cgroupV2()
+      ? [Number(read(`${group}/memory.max`)), Number(read(`${group}/cpu.max`).split(' ')[0])]
+      : [Number(read(`memory/${group}/memory.limit_in_bytes`)), Number(read(`cpu/${group}/cpu.cfs_quota_us`))];
+  };
+
   test('a container is resized while it runs, or restarted where its policy says so; what the node has not waits', async () => {
-    const sized = (cpu: string, memory: string): object => ({ requests: { cpu, memory }, limits: { cpu, memory } });
     const memoryPolicy = [{ resourceName: 'memory', restartPolicy: 'RestartContainer' as const }];
     const path = [{ name: 'PATH', value: '/bin' }];
     await make('sized', {
@@ -221,18 +233,6 @@ describe.skipIf(!ready)('node agent with containerd (as root)', () => {
         const has = sameJson([status?.resources, status?.allocatedResources], [sized(cpu, memory), { cpu, memory }]);
         return !waits && has && status?.ready ? pod : undefined;
       });
-    /** Bytes of memory and parts of a period that the kernel gives, of a container or of the whole pod. */
-    const kernel = (pod: Pod, index?: number): [memory: number, quota: number] => {
-      const id =
-        index === undefined ? '' : pod.status!.containerStatuses![index]!.containerID!.replace('containerd://', '');
-      const group = join(podCgroupPath(kubelet.host.cgroupRoot, pod), id);
-      const read = (file: string): string => readFileSync(join('/sys/fs/cgroup', file), 'utf8').trim();
-      return cgroupV2()
-        ? [Number(read(`${group}/memory.max`)), Number(read(`${group}/cpu.max`).split(' ')[0])]
-        : [Number(read(`memory/${group}/memory.limit_in_bytes`)), Number(read(`cpu/${group}/cpu.cfs_quota_us`))];
-    };
-    const mi = 1024 * 1024;
-
     await resize(0, '200m', '64Mi');
     const grown = await settled(0, '200m', '64Mi');
     expect(grown.status!.containerStatuses![0]).toMatchObject({ containerID: begun[0]!.containerID, restartCount: 0 });
@@ -279,6 +279,40 @@ describe.skipIf(!ready)('node agent with containerd (as root)', () => {
     const reasons = (await client.list<KubeObject & { reason?: string }>(eventsRef)).items.map(({ reason }) => reason);
     expect(reasons).toEqual(expect.arrayContaining(['ResizeStarted', 'ResizeCompleted', 'ResizeInfeasible']));
     await client.delete(podsRef, 'sized', 'default');
+    await until(async () => (await client.list(podsRef)).items.length === 0);
+  }, 120_000);
+
+  test('a pod that asks for something as a whole has it, with its containers that have no limit, before and after a resize', async () => {
+    const path = [{ name: 'PATH', value: '/bin' }];
+    await make('whole', {
+      resources: sized('200m', '64Mi'),
+      containers: [
+        { ...shell('exec busybox sleep 1000'), env: path, resources: sized('100m', '32Mi') },
+        { ...shell('exec busybox sleep 1000'), name: 'd', env: path },
+      ],
+    });
+    const begun = await running('whole');
+    const all = (pod: Pod): number[][] => [kernel(pod), kernel(pod, 0), kernel(pod, 1)];
+    expect(all(begun)).toEqual([
+      [64 * mi, 20_000],
+      [32 * mi, 10_000],
+      [64 * mi, 20_000],
+    ]);
+    for (const [cpu, memory, size] of [
+      ['400m', '128Mi', [128 * mi, 40_000]],
+      ['150m', '48Mi', [48 * mi, 15_000]],
+    ] as const) {
+      const pod = await get('whole');
+      pod.spec.resources = sized(cpu, memory);
+      pod.metadata.generation = (pod.metadata.generation ?? 0) + 1;
+      await client.update(podsRef, pod);
+      const expected = [size, [32 * mi, 10_000], size];
+      await until(async () => sameJson(all(begun), expected)).catch(() => undefined);
+      expect(all(begun)).toEqual(expected);
+    }
+    const after = await get('whole');
+    expect(after.status!.containerStatuses!.map(({ restartCount }) => restartCount)).toEqual([0, 0]);
+    await client.delete(podsRef, 'whole', 'default');
     await until(async () => (await client.list(podsRef)).items.length === 0);
   }, 120_000);
 
