@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { defaultHealthOptions, healthChecks } from './health.ts';
+import { ClusterStats } from './cluster-stats.ts';
+import { osdStat, smallMap } from './small-cluster.testing.ts';
 import { haveRecorded, RecordedPhase } from './recorded-stats.testing.ts';
 
 interface RecordedHealth {
@@ -49,4 +51,19 @@ describe.skipIf(!haveRecorded)('health checks are those of 16.2.15', () => {
         theirs.sort((a, b) => (a.code < b.code ? -1 : 1)),
       );
     });
+});
+
+test('an OSD whose copies had to be replaced more often than it may be is told of', () => {
+  const stats = new ClusterStats(smallMap());
+  [10, 11, 12].forEach((shardsRepaired, osd) => {
+    stats.osds.set(osd, { stat: osdStat({ shardsRepaired }), upFrom: 1, seq: 1, pools: new Map() });
+  });
+  const found = healthChecks(stats, 0, defaultHealthOptions).find(({ code }) => code === 'OSD_TOO_MANY_REPAIRS');
+  expect(found).toEqual({
+    code: 'OSD_TOO_MANY_REPAIRS',
+    severity: 'HEALTH_WARN',
+    summary: 'Too many repaired reads on 2 OSDs',
+    count: 2,
+    detail: ['osd.1 had 11 reads repaired', 'osd.2 had 12 reads repaired'],
+  });
 });

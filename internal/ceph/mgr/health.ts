@@ -52,6 +52,8 @@ export interface HealthOptions {
   deepScrubLateRatio: number;
   /** `mon_warn_on_misplaced`. */
   warnOnMisplaced: boolean;
+  /** `mon_osd_warn_num_repaired`: repairs of an OSD beyond which its disk is suspected. */
+  warnRepaired: number;
   autoscale: AutoscaleOptions;
 }
 
@@ -70,6 +72,7 @@ export const defaultHealthOptions: HealthOptions = {
   scrubLateRatio: 0.5,
   deepScrubLateRatio: 0.75,
   warnOnMisplaced: false,
+  warnRepaired: 10,
   autoscale: autoscaleOptions(new Map()),
 };
 
@@ -94,6 +97,7 @@ export function healthOptions(config: ReadonlyMap<string, string>, poolDefaultSi
     scrubLateRatio: number('mon_warn_pg_not_scrubbed_ratio', d.scrubLateRatio),
     deepScrubLateRatio: number('mon_warn_pg_not_deep_scrubbed_ratio', d.deepScrubLateRatio),
     warnOnMisplaced: config.get('mon_warn_on_misplaced') === 'true',
+    warnRepaired: number('mon_osd_warn_num_repaired', d.warnRepaired),
     autoscale: autoscaleOptions(config),
   };
 }
@@ -166,6 +170,18 @@ export function healthChecks(stats: ClusterStats, nowMs: number, options: Health
     out.push({ code, severity, summary, count, detail });
   };
   if (sums.scrubErrors > 0) add('OSD_SCRUB_ERRORS', 'HEALTH_ERR', `${sums.scrubErrors} scrub errors`, sums.scrubErrors);
+  const repaired = [...stats.osds]
+    .filter(([, { stat }]) => stat.shardsRepaired > options.warnRepaired)
+    .sort(([a], [b]) => a - b)
+    .map(([osd, { stat }]) => `osd.${osd} had ${stat.shardsRepaired} reads repaired`);
+  if (repaired.length > 0)
+    add(
+      'OSD_TOO_MANY_REPAIRS',
+      'HEALTH_WARN',
+      `Too many repaired reads on ${repaired.length} OSDs`,
+      repaired.length,
+      repaired,
+    );
   if (sums.largeOmapObjects > 0)
     add(
       'LARGE_OMAP_OBJECTS',

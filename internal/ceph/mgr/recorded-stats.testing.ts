@@ -118,6 +118,7 @@ function osdOf({ statfs, num_pgs, hb_peers, snap_trim_queue_len, perf_stat }: Du
     applyLatencyMs: perf_stat.apply_latency_ns / 1e6,
     hbPeers: hb_peers,
     snapTrimQueueLen: snap_trim_queue_len,
+    shardsRepaired: 0,
   };
 }
 

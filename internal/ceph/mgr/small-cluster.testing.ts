@@ -60,6 +60,7 @@ export function osdStat(fields: Partial<OsdStat> = {}): OsdStat {
     applyLatencyMs: 1,
     hbPeers: [],
     snapTrimQueueLen: 0,
+    shardsRepaired: 0,
     ...fields,
   };
 }

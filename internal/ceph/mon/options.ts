@@ -189,6 +189,13 @@ const table: readonly (readonly [string, OptionType, string, Option['level'], st
   ['mon_osd_max_creating_pgs', 'int', '1024', 'advanced', 'PGs that are made at a time.'],
   ['mon_target_pg_per_osd', 'uint', '100', 'advanced', 'PGs that an OSD should have when its pools are scaled.'],
   [
+    'mon_osd_warn_num_repaired',
+    'uint',
+    '10',
+    'advanced',
+    'Repairs of copies on an OSD beyond which the operator is warned.',
+  ],
+  [
     'target_max_misplaced_ratio',
     'float',
     '0.050000',

@@ -190,6 +190,7 @@ export class OsdServer {
       pgCount: () => this.#osd.pgs.size,
       statfs: () => options.store.statfs(),
       latencyMs: () => this.#osd.commitLatencyMs,
+      shardsRepaired: () => this.#osd.shardsRepaired,
       heartbeatPeers: () => this.#beats.peers,
       send: (stats) => {
         if (this.#mgr === undefined || !this.#mgr.open || !this.up) return false;

@@ -103,6 +103,8 @@ export class Osd {
   readonly opHistory = new OpHistory();
   /** Of transactions to the disk; a moving average. */
   commitLatencyMs = 0;
+  /** Copies here that were wrong or lost and were replaced. */
+  shardsRepaired = 0;
 
   constructor(host: OsdHost) {
     this.#host = host;
@@ -135,6 +137,7 @@ export class Osd {
       reserve: (start) => this.#reserve(start),
       scrubSlot: () => this.scrubs.slot(),
       scrubOptions: () => host.scrubOptions(),
+      countRepair: () => void this.shardsRepaired++,
       clusterLog: (level, text) => host.clusterLog(level, text),
     };
     this.#monRequests = new MonRequests({

@@ -42,6 +42,8 @@ export interface PgEnv {
   /** A place for one scrub, our own or that of a PG led by another OSD, with a way to give it back; undefined: all are taken. */
   scrubSlot(): (() => void) | undefined;
   scrubOptions(): ScrubOptions;
+  /** A copy here was wrong or lost, and is or will be replaced. */
+  countRepair(): void;
   /** A line for the cluster log; levels are those of `messages/log.ts`. */
   clusterLog(level: number, text: string): void;
 }

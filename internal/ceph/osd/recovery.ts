@@ -16,7 +16,7 @@ import {
   pushStart,
 } from '../wire/messages/osd_osd.ts';
 import type { LogEntry } from '../wire/messages/osd_pg.ts';
-import { compareEVersion, type EVersion, eversionZero, type HObject } from '../wire/types.ts';
+import { compareEVersion, compareHObject, type EVersion, eversionZero, type HObject } from '../wire/types.ts';
 import { ErasurePg } from './ec/erasure-pg.ts';
 import { MAP_NORECOVER } from './map-view.ts';
 import { isDone, notFound, pieceOps, readPiece } from './object-copy.ts';
@@ -137,6 +137,7 @@ export class Recovery {
       meta.missing.set(oid, version, eversionZero);
       info.lastComplete = completeUpTo(meta.log, meta.missing, info.lastUpdate);
       info.sums.objectsRepaired++;
+      this.#core.env.countRepair();
       meta.touchFast();
       this.#core.flush();
       this.#hooks.objectChanged(oid);
@@ -154,6 +155,7 @@ export class Recovery {
         const missing = osd === core.env.whoami ? meta.missing : core.peers.get(osd)?.missing;
         missing?.set(oid, version, eversionZero);
         info.sums.objectsRepaired++;
+        if (osd === core.env.whoami) core.env.countRepair();
       }
       if (meta.missing.has(oid)) this.#hooks.objectChanged(oid);
     }
@@ -518,6 +520,8 @@ export class Recovery {
     }
     const ops = pieceOps(core.meta.cid, item);
     if (isDone(item.after)) {
+      // What was not known to be missing here was wrong.
+      if (lacked === undefined && compareHObject(item.oid, core.info.lastBackfill) <= 0) core.env.countRepair();
       this.#complete(item.oid);
       ops.push(...core.meta.writeOps());
       this.#hooks.objectChanged(item.oid);

@@ -205,6 +205,7 @@ export class Replication {
     let ops = decodeStoreOps(m.ops, m.data[0] ?? new Uint8Array(0), meta.cid);
     const lacks = ops.length > 0 && lacksBase(core, m.entries, ops);
     if (lacks) {
+      core.env.countRepair();
       core.env.log.error('a copy is lost: the write to it is left to recovery', { pg: core.text, oid: last.oid.name });
       ops = markLacking(core, m.entries);
     }

@@ -22,6 +22,7 @@ export interface StatsHost {
   pgCount(): number;
   statfs(): StoreStatfs;
   latencyMs(): number;
+  shardsRepaired(): number;
   heartbeatPeers(): number[];
   /** False: there is no manager now. */
   send(stats: MPGStats): boolean;
@@ -112,6 +113,7 @@ export class StatsReporter {
       applyLatencyMs: latency,
       hbPeers: this.#host.heartbeatPeers(),
       snapTrimQueueLen: 0,
+      shardsRepaired: this.#host.shardsRepaired(),
     };
   }
 

@@ -212,7 +212,7 @@ function statJson(
   stats: readonly OsdStat[],
   of: { upFrom: number; seq: bigint; hbPeers: readonly number[] },
 ): JsonObject {
-  const sum = (field: 'pgs' | 'snapTrimQueueLen' | 'commitLatencyMs' | 'applyLatencyMs'): number =>
+  const sum = (field: 'pgs' | 'snapTrimQueueLen' | 'shardsRepaired' | 'commitLatencyMs' | 'applyLatencyMs'): number =>
     stats.reduce((total, stat) => total + stat[field], 0);
   return {
     up_from: of.upFrom,
@@ -231,7 +231,7 @@ function statJson(
     hb_peers: of.hbPeers,
     snap_trim_queue_len: sum('snapTrimQueueLen'),
     num_snap_trimming: 0,
-    num_shards_repaired: 0,
+    num_shards_repaired: sum('shardsRepaired'),
     op_queue_age_hist: { histogram: [], upper_bound: 1 },
     perf_stat: latencyJson({ commitLatencyMs: sum('commitLatencyMs'), applyLatencyMs: sum('applyLatencyMs') }),
     alerts: [],

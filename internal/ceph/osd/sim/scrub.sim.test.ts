@@ -32,6 +32,9 @@ function spoil(cluster: SimCluster, osd: number, ops: TransactionOp[]): void {
   cluster.osds[osd]!.store.queue({ ops }).catch(() => undefined);
 }
 
+/** Copies that each OSD had to have replaced. */
+const repairs = (cluster: SimCluster): number[] => cluster.osds.map(({ osd }) => osd!.shardsRepaired);
+
 async function scrub(cluster: SimCluster, repair = false, deep = true): Promise<Pg> {
   const leader = cluster.osds[cluster.map.place(pg0).actingPrimary]!.osd!;
   const pg = leader.pgs.get(cid)!;
@@ -183,6 +186,7 @@ describe('scrub', () => {
         expect(pg.core.hasState(PG_FAILED_REPAIR)).toBe(false);
         expect(pg.core.info.sums.scrubErrors).toBe(0);
         expect(pg.core.info.sums.objectsRepaired).toBe(1);
+        expect(repairs(cluster)).toEqual(cluster.osds.map(({ id }) => (id === bad ? 1 : 0)));
         await expectEqualCopies(cluster);
         const answer = await clients[0]!.exec('b', [OsdOp.extent(OP.READ, 0, 0)]);
         expect(Buffer.from(answer.outs[0]!).toString()).toBe('content of b');
@@ -277,6 +281,7 @@ describe('scrub', () => {
     const answer = await clients[0]!.exec('b', [OsdOp.extent(OP.READ, 0, 0)]);
     expect(Buffer.from(answer.outs[0]!).toString()).toBe('content');
     expect(leaderOf(cluster).core.info.sums.objectsRepaired).toBe(1);
+    expect(repairs(cluster)).toEqual(cluster.osds.map(({ id }) => (id === primary ? 1 : 0)));
     const pg = await scrub(cluster);
     expect(pg.scrubber.record!.objects).toEqual([]);
   });
@@ -298,6 +303,7 @@ describe('scrub', () => {
       expect(leaderOf(cluster).core.info.sums.objectsRepaired).toBe('snaps' in change ? 2 : 1);
       await cluster.scheduler.run(cluster.scheduler.timeMs + 2000);
       expect(leaderOf(cluster).clean).toBe(true);
+      expect(repairs(cluster)).toEqual(cluster.osds.map(({ id }) => (id === replica ? 1 : 0)));
       await expectEqualCopies(cluster);
       const pg = await scrub(cluster);
       expect(pg.scrubber.record!.objects).toEqual([]);

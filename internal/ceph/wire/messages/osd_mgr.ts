@@ -320,6 +320,8 @@ export interface OsdStat {
   applyLatencyMs: number;
   hbPeers: number[];
   snapTrimQueueLen: number;
+  /** Copies on this disk that were wrong or lost and were replaced, since the OSD started. */
+  shardsRepaired: number;
 }
 
 /** What one OSD's copies of a pool take on its disk. */
@@ -347,12 +349,12 @@ export function encodeMPGStats(e: Encoder, m: MPGStats): void {
   e.struct(1, 1, () => {
     e.uuid(m.fsid).s32(m.osdId).u32(m.epoch).u32(m.upFrom).u64(m.seq);
     const o = m.osd;
-    e.struct(1, 1, () => {
+    e.struct(2, 1, () => {
       e.u64(o.totalBytes).u64(o.availableBytes).u64(o.dataBytes).u64(o.allocatedBytes);
       e.u64(o.omapBytes).u64(o.metaBytes).u32(o.pgs).u32(o.primaryPgs);
       e.f64(o.commitLatencyMs).f64(o.applyLatencyMs);
       osdList(e, o.hbPeers);
-      e.u32(o.snapTrimQueueLen);
+      e.u32(o.snapTrimQueueLen).u32(o.shardsRepaired);
     });
     e.numberMap(
       m.pools,
@@ -370,7 +372,7 @@ export function decodeMPGStats(d: Decoder): MPGStats {
     epoch: d.u32(),
     upFrom: d.u32(),
     seq: d.u64(),
-    osd: d.struct('osd_stat', 1, () => ({
+    osd: d.struct('osd_stat', 1, (_, version) => ({
       totalBytes: d.u64(),
       availableBytes: d.u64(),
       dataBytes: d.u64(),
@@ -383,6 +385,7 @@ export function decodeMPGStats(d: Decoder): MPGStats {
       applyLatencyMs: d.f64(),
       hbPeers: readOsdList(d),
       snapTrimQueueLen: d.u32(),
+      shardsRepaired: version >= 2 ? d.u32() : 0,
     })),
     pools: d.map(
       (x) => x.s64(),

@@ -78,6 +78,7 @@ describe('OSD to mon and mgr messages', () => {
         applyLatencyMs: 0.5,
         hbPeers: [1, 2],
         snapTrimQueueLen: 0,
+        shardsRepaired: 7,
       },
       pools: new Map([[4, { dataBytes: 1, allocatedBytes: 2, omapBytes: 3 }]]),
       pgs: [stat],
