@@ -59,7 +59,7 @@ export async function assertBlank(path: string): Promise<void> {
   const reason = await whyNotBlank(path);
   if (reason !== undefined)
     throw new AppError('NOT_BLANK', `${path} may hold data (${reason}): it is left as it is`, {
-      hint: 'Wipe it (wipefs -a, blkdiscard, or zeros over its beginning and end) if its data is not needed.',
+      hint: 'Wipe it (blkdiscard, or zeros over its first 4 MiB and its last) if its data is not needed.',
     });
 }
 

@@ -79,7 +79,8 @@ export async function allocateOsds(
 
 /** A disk whose OSD this node is not known to have: another cluster's is never its own. */
 function unknownOsd(place: string, { osd, fsid }: { osd: number; fsid: string | undefined }, paths: Paths): AppError {
-  const blank = 'Is its data not needed? Then make it blank: wipefs -a. Else give it back to the node that it was on';
+  const blank =
+    'Is its data not needed? Then make it blank: `appliance osd wipe`. Else give it back to the node that it was on';
   const own = knownFsid(paths);
   if (fsid !== undefined && own !== undefined && fsid !== own)
     return new AppError('FOREIGN_DISK', `${place} is the disk of osd.${osd} of another cluster: ${fsid}`, {

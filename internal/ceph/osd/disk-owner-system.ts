@@ -76,7 +76,7 @@ export async function holdsFileSystemOf(path: string, own: OwnOsd): Promise<bool
   const reason = await whyNotBlank(path);
   if (reason !== undefined)
     throw new AppError('FOREIGN_DISK', `${path} is not empty and holds no file system of an OSD: ${reason}`, {
-      hint: 'It is not overwritten. Wipe it (wipefs -a, blkdiscard, or zeros over its first 4 MiB and its last) if its data is not needed.',
+      hint: 'It is not overwritten. Wipe it (`appliance osd wipe`) if its data is not needed.',
     });
   return false;
 }

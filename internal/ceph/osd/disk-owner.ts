@@ -69,7 +69,7 @@ export function whyForeignStore(path: string, identity: string, own: OwnOsd): Ap
   const found = parseIdentity(identity);
   if (found !== undefined && found.osd === own.osd && found.fsid === own.fsid) return undefined;
   return new AppError('FOREIGN_DISK', `${path} holds the store of '${identity}', not of ${ownText(own)}`, {
-    hint: 'It is not taken over. Give the disk to its OSD, or wipe it (wipefs -a) if its data is not needed.',
+    hint: 'It is not taken over. Give the disk to its OSD, or wipe it (`appliance osd wipe`) if its data is not needed.',
   });
 }
 
@@ -79,7 +79,7 @@ export function whyForeignFileSystem(path: string, found: FoundFileSystem, own: 
   if (found.identity !== undefined) return whyForeignStore(path, found.identity, own);
   if (found.label !== wanted)
     return new AppError('FOREIGN_DISK', `${path} holds a file system labelled '${found.label}', not '${wanted}'`, {
-      hint: 'It is not taken over. Give another disk, or wipe this one (wipefs -a) if its data is not needed.',
+      hint: 'It is not taken over. Give another disk, or wipe this one (`appliance osd wipe`) if its data is not needed.',
     });
   if (own.fsid !== undefined && found.uuid === fileSystemUuid(own.osd, own.fsid)) return undefined;
   return new AppError(
@@ -90,7 +90,7 @@ export function whyForeignFileSystem(path: string, found: FoundFileSystem, own: 
         found.needsRecovery
           ? `It was not unmounted: \`e2fsck -p ${path}\` brings in what its journal has, and then it may say. `
           : ''
-      }If its data is not needed, wipe it (wipefs -a).`,
+      }If its data is not needed, wipe it (\`appliance osd wipe\`).`,
     },
   );
 }

@@ -120,7 +120,8 @@ const disks: Check = {
   },
 };
 
-const blankText = (path: string): string => `\`wipefs -a ${path}\` makes it blank (this destroys the data)`;
+const blankText = (path: string): string =>
+  `\`appliance osd wipe ${path} --foreign --yes\` makes it blank (this destroys the data)`;
 
 function notOursText(ownerFsid: string | undefined, own: string | undefined): string {
   if (ownerFsid === undefined) return 'not known to be of this cluster';
