@@ -74,7 +74,7 @@ async function readStatus(config: Config): Promise<StatusReport> {
     config.roles.includes('server') || config.roles.includes('agent')
       ? inTime(readKubernetes(config, paths))
       : undefined,
-    config.roles.includes('mon') ? inTime(readStorage(paths)) : undefined,
+    worksWithStorage(config) ? inTime(readStorage(paths)) : undefined,
     config.roles.includes('server') && config.datastore === undefined ? inTime(readServers(config)) : undefined,
   ]);
   const [server] = knownServers(config, paths);
@@ -97,6 +97,11 @@ function authorityProblem(paths: Paths): Facts['authorities'] {
   } catch {
     return undefined;
   }
+}
+
+/** Its health is this node's to tell: of its own mon, or as a server of an external cluster. */
+function worksWithStorage({ roles, storage }: Config): boolean {
+  return roles.includes('mon') || (storage.engine === 'external' && roles.includes('server'));
 }
 
 async function inTime<T>(work: Promise<T>): Promise<T | { error: string }> {

@@ -24,6 +24,9 @@ export function upScreen({ config, program, file, report, seconds, width }: UpSc
   const paths = nodePaths(config.dataDir, config.runDir);
   const server = config.roles.includes('server');
   const mon = config.roles.includes('mon');
+  const { monHosts, user: cephUser } = config.externalCeph;
+  const external = config.storage.engine === 'external' && monHosts.length > 0;
+  const ceph = mon || external;
   const api = server ? `https://${config.node.ip}:${config.ports.api}` : report?.facts.api;
   // Where several nodes live on one machine, the others must not be meant.
   const self =
@@ -34,7 +37,9 @@ export function upScreen({ config, program, file, report, seconds, width }: UpSc
         : `${program} --run-dir ${config.runDir}`;
   const variables = [
     ...(server ? [`KUBECONFIG=${paths.adminKubeconfig}`] : []),
-    ...(mon ? [`CEPH_CONF=${paths.cephConf}`] : []),
+    ...(ceph ? [`CEPH_CONF=${paths.cephConf}`] : []),
+    // Every tool of Ceph is client.admin when it is not told.
+    ...(external && cephUser !== 'admin' ? [`CEPH_ARGS='--id ${cephUser}'`] : []),
   ];
   const parts = [
     [
@@ -47,16 +52,17 @@ export function upScreen({ config, program, file, report, seconds, width }: UpSc
     ],
     [
       ...(api === undefined ? [] : [`  Kubernetes API   ${api}${server ? '' : ', a server of the cluster'}`]),
+      ...(external ? [`  Ceph cluster     ${monHosts.join(', ')}, an external one`] : []),
       ...(mon ? [`  Ceph monitor     v2:${config.node.ip}:${config.ports.mon}`] : []),
     ],
     [
       'Next, in another terminal:',
       ...(variables.length > 0 ? [`  export ${variables.join(' ')}`] : []),
       ...(server ? ['  kubectl get nodes,pods -A -o wide'] : []),
-      ...(server && mon
+      ...(server && ceph
         ? ['  kubectl apply -f examples/counter.yaml && kubectl -n counter rollout status statefulset/counter']
         : []),
-      ...(mon ? ['  ceph -s'] : []),
+      ...(ceph ? ['  ceph -s'] : []),
       ...(server ? [`  ${self} token create     # prints what other machines join with`] : []),
       `  ${self} status`,
     ],

@@ -68,10 +68,16 @@ export const keyChanges: { readonly [P in KeyPath]: Change } = {
   'audit.maxSizeMiB': ['server'],
   'compaction.keepMinutes': ['server'],
   'compaction.keepRevisions': ['server'],
-  'storage.engine': ['mon', 'mgr', 'osd'],
+  'storage.engine': ['mon', 'mgr', 'osd', 'server', 'agent'],
   'storage.osd': ['osd'],
   'storage.replication': ['mon', 'mgr'],
   'storage.failureDomain': ['mon'],
+  'externalCeph.monHosts': ['server', 'agent'],
+  'externalCeph.fsid': ['server', 'agent'],
+  'externalCeph.user': ['server', 'agent'],
+  'externalCeph.key': ['server', 'agent'],
+  'externalCeph.keyFile': ['server', 'agent'],
+  'externalCeph.pool': ['server'],
 };
 
 /** What is different between the configuration that a node runs with and another one. */

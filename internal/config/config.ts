@@ -97,12 +97,29 @@ export interface Config {
   /** How much of the store's history stays; with both 0 it is the API server that forgets, after five to ten minutes. */
   readonly compaction: { readonly keepMinutes: number; readonly keepRevisions: number };
   readonly storage: {
-    readonly engine: 'embedded';
+    /** Who stores: roles of this executable, the distribution's Ceph daemons under the same roles, or a Ceph cluster that is there already. */
+    readonly engine: StorageEngine;
     readonly replication: number;
     readonly failureDomain: 'osd' | 'host';
     readonly osd: readonly OsdConfig[];
   };
+  /** The cluster of the engine `external`. On a node that joined, its servers' is meant and this is empty. */
+  readonly externalCeph: {
+    /** `host` or `host:port` of msgr v2. */
+    readonly monHosts: readonly string[];
+    readonly fsid?: string;
+    /** Without `client.`. */
+    readonly user: string;
+    /** Base64 cephx secret. */
+    readonly key?: string;
+    /** A file that holds the key, alone or as a keyring. */
+    readonly keyFile?: string;
+    readonly pool: string;
+  };
 }
+
+export const storageEngines = ['embedded', 'external'] as const;
+export type StorageEngine = (typeof storageEngines)[number];
 
 /**
  * Where one OSD keeps its data. `file`: a sparse file of `size` bytes made on first use; `directory`: an existing file system; `device`: a whole
@@ -133,7 +150,8 @@ export interface JoinedCluster {
   readonly caHash: string;
   readonly cluster: Config['cluster'];
   readonly ports: { readonly dns: number };
-  readonly ceph?: { readonly fsid: string; readonly monHosts: readonly string[] };
+  /** Without an engine: `embedded`. */
+  readonly ceph?: { readonly fsid: string; readonly monHosts: readonly string[]; readonly engine?: StorageEngine };
 }
 
 export type RoleName = 'server' | 'agent' | 'mon' | 'mgr' | 'osd';

@@ -5,6 +5,7 @@ import {
   type KeyValue,
   type OsdConfig,
   type RoleName,
+  storageEngines,
   unallocatedOsd,
 } from './config.ts';
 import { defaultDataDir } from './paths.ts';
@@ -29,7 +30,7 @@ export interface MachineFacts {
 
 export interface DefaultContext {
   readonly facts: MachineFacts;
-  /** The effective value of a key that stands above in the table. */
+  /** The effective value of another key. */
   get<P extends KeyPath>(path: P): KeyValue<P>;
 }
 
@@ -119,9 +120,13 @@ export const sections: Readonly<Record<string, string>> = {
   snapshots: 'Copies of the control-plane store.',
   compaction: 'How long the control-plane store remembers what was before a change.',
   storage: 'Ceph storage.',
+  externalCeph: 'The Ceph cluster of `storage.engine: external`.',
 };
 
-/** Every key. A default may use keys above it only. */
+/** What is left to a node whose storage is somebody else's. */
+const kubernetesRoles: readonly RoleName[] = ['server', 'agent'];
+
+/** Every key. Defaults may use other keys, but not in a circle. */
 export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
   'node.name': row(value.dnsLabel, ({ facts }) => facts.keptName ?? nodeName(facts.hostname), {
     about: 'Name of the node. It stays the same for the life of the node.',
@@ -152,8 +157,9 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     flag: 'node-taint',
     role: 'agent',
   }),
-  roles: row(value.roles, value.roleNames, {
+  roles: row(value.roles, ({ get }) => (get('storage.engine') === 'external' ? kubernetesRoles : value.roleNames), {
     about: 'What this node does.',
+    defaultText: `[${value.roleNames.join(', ')}]; with an external Ceph cluster [${kubernetesRoles.join(', ')}]`,
     example: ['server', 'agent'],
     flag: 'role',
     joined: (joined) => joined.roles,
@@ -465,10 +471,12 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     flag: 'compaction-keep-revisions',
     role: 'server',
   }),
-  'storage.engine': row(value.word(['embedded'], 'an engine of this version'), 'embedded', {
-    about: 'Who stores: `embedded` is the Ceph roles of this executable.',
-    example: 'embedded',
+  'storage.engine': row(value.word(storageEngines, 'an engine of this version'), 'embedded', {
+    about:
+      'Who stores: `embedded`: the Ceph roles of this executable; `external`: a Ceph cluster that is there already, which externalCeph tells of.',
+    example: 'external',
     flag: 'storage-engine',
+    joined: (joined) => joined.ceph?.engine ?? 'embedded',
   }),
   'storage.osd': {
     about: 'The OSDs of this node and where each keeps its data: exactly one of file, directory, device and serial.',
@@ -495,6 +503,45 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     about: '`osd`: copies are on different disks; `host`: on different machines.',
     example: 'host',
     flag: 'failure-domain',
+  }),
+  'externalCeph.monHosts': row(value.monHosts, [], {
+    about: "The cluster's monitors (msgr v2, port 3300 when none is named). One that answers tells of the others.",
+    example: ['192.168.1.20:3300', '192.168.1.21:3300'],
+    flag: 'external-ceph-mon',
+  }),
+  'externalCeph.fsid': row(value.uuid, undefined, {
+    about: 'The cluster that must answer there, and no other. With it a first start needs no answer.',
+    defaultText: 'the cluster that answers at the first start',
+    example: '3b1f0e3c-9a5c-4a53-8d4e-0c4e1f1c9d11',
+    flag: 'external-ceph-fsid',
+  }),
+  'externalCeph.user': row(
+    value.cephName('the name of a Ceph user without client., such as kubernetes'),
+    'admin',
+    {
+      about:
+        "The Ceph user, without `client.`, that volumes are made and used as. It needs `mon 'profile rbd' osd 'profile rbd'`, and more if it shall make the pool.",
+      example: 'kubernetes',
+      flag: 'external-ceph-user',
+    },
+  ),
+  'externalCeph.key': row(value.cephKey, undefined, {
+    about: 'The key of that user, as `ceph auth get-key` prints it.',
+    defaultText: 'nothing',
+    example: 'AQCvIihlAAAAABAAfMGxp1ZF1lOPIp0TLPDQpg==',
+    flag: 'external-ceph-key',
+    secret: true,
+  }),
+  'externalCeph.keyFile': row(value.path, undefined, {
+    about: 'A file with that key, alone or as a keyring; read at every start.',
+    defaultText: 'nothing',
+    example: '/etc/appliance/ceph.client.kubernetes.keyring',
+    flag: 'external-ceph-key-file',
+  }),
+  'externalCeph.pool': row(value.cephName('the name of a pool'), 'replicapool', {
+    about: "The pool that volumes are made in. It is made when it is not there and the user may make pools.",
+    example: 'kubernetes',
+    flag: 'external-ceph-pool',
   }),
 };
 

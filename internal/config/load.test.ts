@@ -8,6 +8,7 @@ import { parseSize } from './values.ts';
 const facts = { hostname: 'Pi-4.local', ip: '192.168.1.4', freeBytes: 100 * 2 ** 30 };
 const load = (text: string, more: Partial<MachineFacts> = {}) =>
   effectiveConfig(text, 'appliance.yaml', { ...facts, ...more });
+const cephKey = 'AQCvIihlAAAAABAAfMGxp1ZF1lOPIp0TLPDQpg==';
 const agentToken = `K10${'0'.repeat(64)}::node:abcdef.${'0'.repeat(32)}`;
 const problems = (text: string, more: Partial<MachineFacts> = {}): string => {
   try {
@@ -93,6 +94,36 @@ describe('config', () => {
       'appliance.yaml:3:1: token: this token lets a machine join as an agent, not as a server',
     ],
     ['storage: {replication: 5}', 'storage.replication: expected at most the number of OSDs, 3'],
+    [
+      'storage: {engine: external}',
+      'appliance.yaml:1:11: externalCeph.monHosts: expected the addresses of its monitors beside storage.engine external',
+    ],
+    [
+      'storage: {engine: external}\nexternalCeph: {monHosts: [10.0.0.5]}',
+      "externalCeph.keyFile: expected the Ceph user's key in key or keyFile, got neither",
+    ],
+    [
+      `storage: {engine: external}\nexternalCeph: {monHosts: [10.0.0.5], keyFile: /k, key: ${cephKey}}`,
+      "appliance.yaml:2:38: externalCeph.keyFile: expected the Ceph user's key in key or keyFile, got both",
+    ],
+    [
+      'roles: [server, agent, osd]\nstorage: {engine: external}',
+      "appliance.yaml:1:24: roles[2]: expected no osd: with storage.engine external the storage is somebody else's",
+    ],
+    [
+      'storage: {engine: external, replication: 2}',
+      'appliance.yaml:1:29: storage.replication: expected nothing: with storage.engine external',
+    ],
+    [
+      'externalCeph: {user: kubernetes}',
+      'appliance.yaml:1:16: externalCeph.user: expected nothing: it has no effect because storage.engine is embedded, not external',
+    ],
+    [
+      'externalCeph: {monHosts: [10.0.0.5:0]}',
+      'externalCeph.monHosts[0]: expected the address of a monitor such as 192.168.1.20:3300, got "10.0.0.5:0"',
+    ],
+    ['externalCeph: {key: secret}', 'externalCeph.key: expected a key as `ceph auth get-key` prints it'],
+    ['storage: {engine: rook}', 'storage.engine: expected an engine of this version'],
     ['roles: [server, server]', 'appliance.yaml:1:17: roles[1]: expected each role once'],
     ['node: [', 'appliance.yaml:1:8: expected the closing ] of what began with ['],
     ['node:\n  labels: {a: b\nroles: [mon]', 'appliance.yaml:3:1: expected the closing } of what began with {'],
@@ -143,6 +174,20 @@ describe('config', () => {
         ]);
       },
     );
+  });
+
+  test('with an external Ceph cluster a node has the roles that are left, and no OSDs', () => {
+    const config = load(
+      `storage: {engine: external}\nexternalCeph: {monHosts: ['10.0.0.5:3300', 10.0.0.6], user: kubernetes, key: ${cephKey}}`,
+    );
+    expect(config.roles).toEqual(['server', 'agent']);
+    expect(config.storage.osd).toEqual([]);
+    expect(config.externalCeph).toEqual({
+      monHosts: ['10.0.0.5:3300', '10.0.0.6'],
+      user: 'kubernetes',
+      key: cephKey,
+      pool: 'replicapool',
+    });
   });
 
   test('sizes', () => {

@@ -317,9 +317,13 @@ export function evaluate(sources: readonly Source[], facts: MachineFacts): Evalu
   }
 
   const values = new Map<KeyPath, unknown>();
-  const context = { facts, get: (path: KeyPath) => values.get(path) as never };
-  for (const path of keyPaths)
-    values.set(path, keys[path].resolve(wrong.has(path) ? undefined : set.get(path)?.value, context));
+  const resolve = (path: KeyPath): unknown => {
+    if (!values.has(path))
+      values.set(path, keys[path].resolve(wrong.has(path) ? undefined : set.get(path)?.value, context));
+    return values.get(path);
+  };
+  const context = { facts, get: (path: KeyPath) => resolve(path) as never };
+  for (const path of keyPaths) resolve(path);
   const config = nested((path) => values.get(path)) as unknown as Config;
 
   const originOf = (path: KeyPath, inside: Inside = []): Origin =>

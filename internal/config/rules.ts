@@ -53,6 +53,55 @@ const systemDirectories: ReadonlySet<string> = new Set(
     .map((name) => `/${name}`),
 );
 
+const ofExternal = keyPaths.filter((path) => path.startsWith('externalCeph.'));
+
+/** What belongs to one engine means nothing, or something dangerous, with another. */
+const engineRules: readonly Rule[] = [
+  {
+    reads: ['storage.engine', 'roles'],
+    check: ({ storage: { engine }, roles }, problem, { isSet }) => {
+      if (engine !== 'external') return;
+      roles.forEach((role, index) => {
+        if (!isSet('roles') || role === 'server' || role === 'agent') return;
+        problem('roles', `expected no ${role}: with storage.engine external the storage is somebody else's`, index);
+      });
+    },
+  },
+  {
+    reads: ['storage.engine', 'externalCeph.monHosts', 'externalCeph.key', 'externalCeph.keyFile'],
+    check: ({ storage: { engine }, externalCeph: { monHosts, key, keyFile } }, problem, { facts }) => {
+      // A node that joined is told by its servers.
+      if (engine !== 'external' || facts.joined) return;
+      if (monHosts.length === 0)
+        problem('externalCeph.monHosts', 'expected the addresses of its monitors beside storage.engine external');
+      if (key === undefined && keyFile === undefined)
+        problem('externalCeph.keyFile', "expected the Ceph user's key in key or keyFile, got neither");
+      if (key !== undefined && keyFile !== undefined)
+        problem('externalCeph.keyFile', "expected the Ceph user's key in key or keyFile, got both");
+    },
+  },
+  ...ofExternal.map(
+    (path): Rule => ({
+      reads: ['storage.engine', path],
+      check: ({ storage: { engine } }, problem, { facts, isSet }) => {
+        if (!isSet(path)) return;
+        if (engine !== 'external')
+          problem(path, `expected nothing: it has no effect because storage.engine is ${engine}, not external`);
+        else if (facts.joined) problem(path, 'expected nothing: a node that joined is told by its servers');
+      },
+    }),
+  ),
+  ...(['storage.replication', 'storage.failureDomain'] as const).map(
+    (path): Rule => ({
+      reads: ['storage.engine', path],
+      check: ({ storage: { engine } }, problem, { isSet }) => {
+        if (engine === 'external' && isSet(path))
+          problem(path, 'expected nothing: with storage.engine external that cluster says how it keeps its pools');
+      },
+    }),
+  ),
+];
+
 export const rules: readonly Rule[] = [
   {
     reads: ['roles', 'server', 'token'],
@@ -253,5 +302,6 @@ export const rules: readonly Rule[] = [
         );
     },
   },
+  ...engineRules,
   ...uselessKeys,
 ];

@@ -110,6 +110,39 @@ const pathSchema = text('an absolute path such as /var/lib/appliance', {
 export const path = one(pathSchema, 'PATH');
 export const paths = list(pathSchema, 'a list of absolute paths', 'PATH', 1);
 
+/** Where a Ceph monitor listens for msgr v2; 3300 when no port is named. */
+export const monHosts = list(
+  text('the address of a monitor such as 192.168.1.20:3300', {
+    test: (value) => {
+      const match = /^([\d.]+)(?::(\d{1,5}))?$/.exec(value);
+      return match !== null && isIPv4(match[1]!) && (match[2] === undefined || (+match[2] > 0 && +match[2] < 65536));
+    },
+  }),
+  'a list of addresses of monitors',
+  'HOST:PORT',
+);
+
+export const uuid = one(
+  text('a UUID such as 3b1f0e3c-9a5c-4a53-8d4e-0c4e1f1c9d11', {
+    pattern: /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/,
+  }),
+  'UUID',
+);
+
+/** Names of users and pools of Ceph, without what its command line and its files take for something else. */
+export const cephName = (expects: string): ValueType<string> =>
+  one(text(expects, { max: 128, pattern: /^[A-Za-z0-9_][-A-Za-z0-9_.]*$/ }), 'NAME');
+
+/** Its message does not repeat what was written. A cephx secret: type 1 (AES), time, length 16, key (`CryptoKey`, src/auth/Crypto.cc). */
+export const cephKey = one(
+  z
+    .string({ error: 'expected a key as `ceph auth get-key` prints it' })
+    .refine((value) => /^AQ[A-Za-z0-9+/]{36}==$/.test(value), {
+      error: 'expected a key as `ceph auth get-key` prints it: 40 characters that begin with AQ and end with ==',
+    }) as unknown as z.ZodType<string, unknown>,
+  'KEY',
+);
+
 export const program = one(
   text('the name or path of a program', { max: 4096, test: (value) => value.trim() !== '' && !/[\0\r\n]/.test(value) }),
   'PROGRAM',

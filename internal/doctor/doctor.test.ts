@@ -77,6 +77,7 @@ const good: Facts = {
     { path: '/dev/sda', osd: 0, exists: true, inUse: false, owner: 'osd.0 of cluster abc, store x', ownerFsid: 'abc' },
   ],
   storageFsid: 'abc',
+  externalCeph: undefined,
   throttled: undefined,
   firewall: [],
   sysctls: {
@@ -636,6 +637,22 @@ describe('what the kernel and programs say', () => {
       true,
     );
     expect(legacyForward('-P FORWARD ACCEPT\n', '10.42.0.0/16')).toBeUndefined();
+  });
+
+  test('an external Ceph cluster: not asked for where there is none, unreachable, another one', () => {
+    expect(examine(checks, good, config).map(({ id }) => id)).not.toContain('external-ceph');
+    const external = configOf(
+      'storage: {engine: external}\nexternalCeph: {monHosts: [10.0.0.5], key: AQCvIihlAAAAABAAfMGxp1ZF1lOPIp0TLPDQpg==}',
+    );
+    const found = (fsid: Facts['externalCeph']): Finding =>
+      examine(checks, { ...good, externalCeph: fsid }, external).find(({ id }) => id === 'external-ceph')!.findings[0]!;
+    expect(found('abc')).toEqual({ result: 'ok', text: '10.0.0.5: answers as abc' });
+    expect(found('xyz')).toMatchObject({ result: 'fail', text: expect.stringContaining('volumes are on abc') });
+    expect(found({ unknown: 'the Ceph cluster at 10.0.0.5 does not take client.admin: no answer' })).toMatchObject({
+      result: 'fail',
+      text: expect.stringContaining('does not take client.admin'),
+      fix: expect.stringContaining('ceph mon dump'),
+    });
   });
 
   test('owners of disks: BlueStore, garbage', () => {

@@ -4,7 +4,10 @@ import { statfs } from 'node:fs/promises';
 import { hostname, machine, release } from 'node:os';
 import { dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import { silentLogger } from '../base/log.ts';
+import { systemClock, systemRandom } from '../base/system.ts';
 import { knownFsid } from '../ceph/client/ceph-conf-system.ts';
+import { askExternalCluster } from '../ceph/engine/external-client.ts';
 import { runCommand } from '../base/command-system.ts';
 import { errorText } from '../base/errors.ts';
 import { readFileIfThere } from '../base/files-system.ts';
@@ -246,6 +249,14 @@ function cards(): CardFact[] {
     }));
 }
 
+const externalMs = 5000;
+
+async function externalFsid({ externalCeph, storage }: Config): Promise<string | undefined> {
+  if (storage.engine !== 'external' || externalCeph.monHosts.length === 0) return undefined;
+  const how = { clock: systemClock, random: systemRandom, log: silentLogger, timeoutMs: externalMs };
+  return (await askExternalCluster(externalCeph, how)).fsid;
+}
+
 const sysctlNames = [
   'net.ipv4.ip_forward',
   'net.bridge.bridge-nf-call-iptables',
@@ -274,6 +285,7 @@ const collectors: Collectors = {
   addresses: machineAddresses,
   disks: ({ config }) => diskFacts(config),
   storageFsid: ({ config }) => knownFsid(nodePaths(config.dataDir, config.runDir)),
+  externalCeph: ({ config }) => attempt(() => externalFsid(config)),
   throttled: () => attempt(throttled),
   firewall: ({ config }) => attempt(() => firewall(config)),
   sysctls: () => Object.fromEntries(sysctlNames.map((name) => [name, text(sysctlFile(name)).trim() || undefined])),

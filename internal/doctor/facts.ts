@@ -165,6 +165,8 @@ export interface Facts {
   readonly disks: readonly DiskFact[];
   /** The storage cluster that the node belongs to; undefined when it has none yet. */
   readonly storageFsid: string | undefined;
+  /** The fsid of the external Ceph cluster, as it answers; undefined where the storage is this node's or its servers'. */
+  readonly externalCeph: Fact<string | undefined>;
   /** Bits of the firmware's `get_throttled`; undefined where there is no such firmware. */
   readonly throttled: Fact<number | undefined>;
   readonly firewall: Fact<readonly DroppingChain[]>;

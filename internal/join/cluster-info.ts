@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ipv4Text, isIPv4, parseCidr } from '../config/cidr.ts';
-import type { Config } from '../config/config.ts';
+import { type Config, storageEngines } from '../config/config.ts';
 import type { EndpointSlice } from '../kube/api/types.ts';
 
 /** What the nodes of a cluster must agree on. */
@@ -56,6 +56,11 @@ export const clusterInfoSchema = z.object({
   nowMs: z.number(),
 });
 
+export const cephKey = z
+  .string()
+  .max(200)
+  .regex(/^[A-Za-z0-9+/]+=*$/);
+
 /** What of `/v1-appliance/ceph` is read. */
 export const cephAccessSchema = z.object({
   fsid: z.uuid(),
@@ -68,10 +73,10 @@ export const cephAccessSchema = z.object({
     )
     .min(1)
     .max(32),
-  bootstrapOsdKey: z
-    .string()
-    .max(200)
-    .regex(/^[A-Za-z0-9+/]+=*$/),
+  /** Absent: `embedded`. */
+  engine: z.enum(storageEngines).optional(),
+  /** Absent where no OSD of another node can be part of the storage. */
+  bootstrapOsdKey: cephKey.optional(),
 });
 
 /** Where API servers are, `host:port` each, as a slice of the Service `kubernetes` has it. */

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { parseCryptoKey } from '../ceph/auth/crypto.ts';
 import { formatKeyring } from '../ceph/auth/keyring.ts';
 import { renderCephConf } from '../ceph/client/ceph-conf.ts';
+import { keepEngineRecord, readEngineRecord } from '../ceph/engine/engine-record-system.ts';
 import type { Config, JoinedCluster } from '../config/config.ts';
 import type { Paths } from '../config/paths.ts';
 import { certificateEnd, certificateServes, keyFits, makeSigningRequest } from '../pki/certificates.ts';
@@ -151,10 +152,17 @@ export function writeCephConf(paths: Paths, access: Pick<CephAccess, 'fsid' | 'm
 }
 
 /** Writes what storage clients and OSDs of this node need: ceph.conf, and the key that asks for OSD ids (0600). */
-export function writeCephAccess(paths: Paths, access: CephAccess): void {
+export function writeCephAccess(
+  paths: Paths,
+  access: CephAccess,
+  external?: { readonly user: string; readonly pool: string },
+): void {
   makeDirectory(paths.ceph, 0o711);
   makeDirectory(`${paths.ceph}/keyrings`);
+  if (access.engine !== undefined && access.engine !== 'embedded')
+    keepEngineRecord(paths, { ...readEngineRecord(paths), format: 1, engine: access.engine, ...external });
   writeCephConf(paths, access);
+  if (access.bootstrapOsdKey === undefined) return;
   const entity = 'client.bootstrap-osd';
   const key = parseCryptoKey(access.bootstrapOsdKey);
   const keyring = formatKeyring(new Map([[entity, { key, caps: {} }]]));

@@ -91,8 +91,8 @@ export function stageServer(paths: Paths, bundle: ServerBundle): void {
   const { ceph } = bundle;
   if (!ceph) return;
   const { 'client.bootstrap-osd': bootstrapOsdKey, ...keys } = ceph.keys;
-  if (bootstrapOsdKey === undefined) throw new AppError('JOIN', 'the server gives no key for disks of this machine');
-  writeCephAccess(paths, { fsid: ceph.fsid, monHosts: ceph.monHosts, bootstrapOsdKey });
+  const { fsid, monHosts, external } = ceph;
+  writeCephAccess(paths, { fsid, monHosts, bootstrapOsdKey, ...(external ? { engine: 'external' } : {}) }, external);
   for (const [entity, key] of Object.entries(keys))
     writeFileAtomic(
       paths.keyring(entity),

@@ -3,6 +3,7 @@ import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import { isIPv4 } from '../config/cidr.ts';
+import type { StorageEngine } from '../config/config.ts';
 import type { Node } from '../kube/api/types.ts';
 import type { KubeClient, KubeObject } from '../kube/client/api.ts';
 import { nodesRef } from '../kube/client/resources.ts';
@@ -53,6 +54,8 @@ export interface JoinServiceOptions {
   readonly ownStore: boolean;
   /** What an OSD on another node needs; undefined where there is no storage. */
   readonly ceph: (() => Promise<CephAccess>) | undefined;
+  /** OSDs of other nodes can be part of the storage. */
+  readonly takesOsds: boolean;
   /** Makes a machine one more server of this cluster: what it needs for that. Throws StatusError. */
   readonly admitServer: (server: JoiningMember) => Promise<ServerBundle>;
   /** Makes a machine's mon one of the cluster: what it needs for that; undefined where there is no storage. Throws StatusError. */
@@ -83,8 +86,10 @@ export interface CephAccess {
   readonly fsid: string;
   /** `[v2:10.0.0.1:3300]` each. */
   readonly monHosts: readonly string[];
-  /** Base64 key of client.bootstrap-osd: may ask for an OSD id and nothing else. */
-  readonly bootstrapOsdKey: string;
+  /** Absent: `embedded`. */
+  readonly engine?: StorageEngine | undefined;
+  /** Base64 key of client.bootstrap-osd: may ask for an OSD id and nothing else. Absent where storage is somebody else's. */
+  readonly bootstrapOsdKey?: string | undefined;
 }
 
 interface Call {
@@ -155,7 +160,7 @@ function monHeaders(headers: Headers): Omit<JoiningMon, 'node'> {
 }
 
 /** Refuses a server that could not start here, before it is anything in the cluster: nothing would take that back. Throws 409. */
-function checkFits(headers: Headers, { ceph, ownStore }: Pick<JoinServiceOptions, 'ceph' | 'ownStore'>): void {
+function checkFits(headers: Headers, { takesOsds, ownStore }: Pick<JoinServiceOptions, 'takesOsds' | 'ownStore'>): void {
   const datastore = headers.get(datastoreHeader);
   if (datastore !== null && (datastore === 'own') !== ownStore)
     throw failure(
@@ -164,7 +169,7 @@ function checkFits(headers: Headers, { ceph, ownStore }: Pick<JoinServiceOptions
       `${ownStore ? 'the servers of this cluster keep its data themselves' : "a real etcd keeps this cluster's data"}: write the same datastore into the configuration of every server, or leave it away at each`,
       {},
     );
-  if (headers.get(disksHeader) !== null && !ceph)
+  if (headers.get(disksHeader) !== null && !takesOsds)
     throw failure(
       409,
       'Conflict',

@@ -4,6 +4,7 @@ import { AppError } from '../base/errors.ts';
 import { makeDirectory, writeFileAtomic } from '../base/files-system.ts';
 import type { Random } from '../base/random.ts';
 import type { Config, JoinedCluster, RoleName } from '../config/config.ts';
+import type { CephAccess } from './join-service.ts';
 import { checkedConfig } from '../config/load.ts';
 import { type ConfigArguments, configSources, evaluateHere, machineFacts } from '../config/machine-system.ts';
 import { nodePaths, type Paths } from '../config/paths.ts';
@@ -156,8 +157,7 @@ export async function joinCluster(
     writeServers(paths, [...found, ...info.servers]);
     const { ceph } = bundle;
     const record = {
-      ...joined,
-      ...(ceph && { ceph: { fsid: ceph.fsid, monHosts: ceph.monHosts } }),
+      ...withStorage(joined, ceph && { ...ceph, ...(ceph.external ? { engine: 'external' } : {}) }),
       ...(await joinMons()),
     };
     writeRecord(paths, record);
@@ -169,7 +169,7 @@ export async function joinCluster(
   const byNode = byToken.as({ certificate: pairs.get('kubelet')! });
   const clientCa = await byNode.ask('/v1-k3s/client-ca.crt');
   const ceph = await requestCeph(byNode, self);
-  if (!ceph) checkDisks(config);
+  if (ceph?.bootstrapOsdKey === undefined) checkDisks(config);
   step(`${config.node.name} has its certificates`);
 
   writeFileAtomic(`${paths.identity}/server-ca.crt`, ca, 0o644);
@@ -177,14 +177,17 @@ export async function joinCluster(
   for (const [name, pair] of pairs) writePair(paths.identity, name, pair);
   writeServers(paths, [...found, ...info.servers]);
   if (ceph) writeCephAccess(paths, ceph);
-  const record: JoinedCluster = {
-    ...joined,
-    ...(ceph && { ceph: { fsid: ceph.fsid, monHosts: ceph.monHosts } }),
-    ...(await joinMons()),
-  };
+  const record: JoinedCluster = { ...withStorage(joined, ceph), ...(await joinMons()) };
   // Last: from now on this machine is a node of that cluster.
   writeRecord(paths, record);
   return { config, joined: record, server };
+}
+
+/** What the node keeps of how storage is reached. */
+function withStorage(joined: JoinedCluster, ceph: Omit<CephAccess, 'bootstrapOsdKey'> | undefined): JoinedCluster {
+  if (!ceph) return joined;
+  const { fsid, monHosts, engine } = ceph;
+  return { ...joined, ceph: { fsid, monHosts, ...(engine === undefined ? {} : { engine }) } };
 }
 
 function writeRecord(paths: Paths, record: JoinedCluster): void {

@@ -90,6 +90,7 @@ beforeEach(() => {
     facts: clusterFacts(config),
     servers: async () => ['10.0.0.1:6443', '10.0.0.3:6443'],
     ownStore: true,
+    takesOsds: true,
     ceph: async () => ({ fsid: 'f', monHosts: ['[v2:10.0.0.1:3300]'], bootstrapOsdKey: 'key' }),
     admitServer: async (joining) => {
       admitted.push(joining);

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { AppError } from '../base/errors.ts';
 import { utf8, utf8Text } from '../base/bytes.ts';
 import { serverFileNames } from '../pki/server-pki-system.ts';
-import { cephAccessSchema } from './cluster-info.ts';
+import { cephAccessSchema, cephKey } from './cluster-info.ts';
 
 /**
  * What makes a machine a server of its cluster, as it travels from a server to one that joins: sealed under the secret of the token
@@ -16,7 +16,13 @@ export interface ServerBundle {
   readonly member?: StoreMember | undefined;
   /** Keys of the Ceph users that a server works as (base64, by entity), where there is storage. */
   readonly ceph?:
-    | { readonly fsid: string; readonly monHosts: readonly string[]; readonly keys: Readonly<Record<string, string>> }
+    | {
+        readonly fsid: string;
+        readonly monHosts: readonly string[];
+        readonly keys: Readonly<Record<string, string>>;
+        /** Where the storage is somebody else's: the entity that servers are, and the pool of volumes. */
+        readonly external?: { readonly user: string; readonly pool: string } | undefined;
+      }
     | undefined;
 }
 
@@ -34,6 +40,10 @@ export const serverCephUsers = [
   'client.csi-rbd-node',
 ] as const;
 
+const entity = z
+  .string()
+  .max(160)
+  .regex(/^client\.[-\w.]+$/);
 const id = z.string().regex(/^[0-9a-f]{1,14}$/);
 export const storeMemberSchema: z.ZodType<StoreMember> = z.object({ clusterId: id, memberId: id });
 const schema: z.ZodType<ServerBundle> = z.object({
@@ -48,8 +58,12 @@ const schema: z.ZodType<ServerBundle> = z.object({
   ceph: z
     .object({
       ...cephAccessSchema.pick({ fsid: true, monHosts: true }).shape,
-      keys: z.record(z.enum(serverCephUsers), cephAccessSchema.shape.bootstrapOsdKey),
+      keys: z.record(entity, cephKey),
+      external: z.object({ user: entity, pool: z.string().min(1).max(128) }).optional(),
     })
+    .refine(({ keys, external }) =>
+      (external ? [external.user] : serverCephUsers).every((user) => Object.hasOwn(keys, user)),
+    )
     .optional(),
 });
 

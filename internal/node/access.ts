@@ -89,7 +89,7 @@ export function accessRules(config: Config, paths: Paths, keyrings: readonly str
           directory(paths.ceph),
           directory(`${paths.ceph}/keyrings`, passable),
           ...keyrings.flatMap((entity): AccessRule[] =>
-            keyringReader(entity) === 'appliance-server'
+            entity.startsWith('client.') && entity !== 'client.bootstrap-osd'
               ? [{ path: paths.keyring(entity), owner: 'root', group: 'appliance-server', mode: 0o640, kind: 'file' }]
               : [],
           ),

@@ -9,6 +9,8 @@ import { createMonClient } from '../ceph/client/mon-client.ts';
 import type { MonClient, MonClientOptions } from '../ceph/client/api.ts';
 import { parseMonHosts } from '../ceph/client/ceph-conf.ts';
 import { connectRados, type Rados } from '../ceph/client/rados-client.ts';
+import { embeddedRecord, serverUsers } from '../ceph/engine/engine-record.ts';
+import { readEngineRecord } from '../ceph/engine/engine-record-system.ts';
 import { parseEntityName } from '../ceph/wire/types.ts';
 import type { Paths } from '../config/paths.ts';
 
@@ -42,9 +44,14 @@ function options(
   };
 }
 
-/** A session with the mon as `client.admin`, for commands. */
-export function connectMon(paths: Paths, log: Logger, timeoutMs: number): Promise<MonClient> {
-  return connectMonAs(paths, 'client.admin', log, timeoutMs);
+/** Whom this node's server works with storage as. */
+export function storageUsers(paths: Paths): ReturnType<typeof serverUsers> {
+  return serverUsers(readEngineRecord(paths) ?? embeddedRecord);
+}
+
+/** A session with the mon for commands: as `client.admin`, or as the user of an external cluster. */
+export async function connectMon(paths: Paths, log: Logger, timeoutMs: number): Promise<MonClient> {
+  return connectMonAs(paths, storageUsers(paths).admin, log, timeoutMs);
 }
 
 /** The mons of ceph.conf. */
@@ -52,9 +59,9 @@ export function monAddresses(paths: Paths): MonClientOptions['monAddrs'] {
   return parseMonHosts(readFileIfThere(paths.cephConf) ?? '', paths.cephConf).monAddrs;
 }
 
-/** True on a node whose server works with storage: it has the administrator's key. */
+/** True on a node whose server works with storage: it has the key for commands. */
 export function hasCephKeys(paths: Paths): boolean {
-  return existsSync(paths.keyring('client.admin'));
+  return existsSync(paths.keyring(storageUsers(paths).admin));
 }
 
 /** A session with the mons of ceph.conf as an entity whose keyring is here. */

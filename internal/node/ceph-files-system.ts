@@ -6,6 +6,7 @@ import { formatKeyring } from '../ceph/auth/keyring.ts';
 import { newCryptoKey } from '../ceph/auth/crypto.ts';
 import { confMonHosts, renderCephConf } from '../ceph/client/ceph-conf.ts';
 import { knownFsid } from '../ceph/client/ceph-conf-system.ts';
+import { keepEngineRecord } from '../ceph/engine/engine-record-system.ts';
 import { ensurePeerCertificate } from '../ceph/mon/peer-certificate-system.ts';
 import type { Config } from '../config/config.ts';
 import type { Paths } from '../config/paths.ts';
@@ -39,6 +40,7 @@ function entities(config: Config): Record<string, Record<string, string>> {
 export async function ensureCephFiles(config: Config, paths: Paths, clock: Clock, random: Random): Promise<void> {
   makeDirectory(paths.ceph, 0o711);
   makeDirectory(`${paths.ceph}/keyrings`);
+  if (config.storage.engine !== 'embedded') keepEngineRecord(paths, { format: 1, engine: config.storage.engine });
   const fsid = knownFsid(paths) ?? uuid(random);
   for (const [entity, caps] of Object.entries(entities(config))) {
     const path = paths.keyring(entity);

@@ -5,6 +5,8 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import { systemLogger, systemRandom } from '../base/system.ts';
 import { knownFsid } from '../ceph/client/ceph-conf-system.ts';
+import { checkEngine } from '../ceph/engine/engine-record-system.ts';
+import { ensureExternalFiles } from '../ceph/engine/external-client.ts';
 import { selfFile } from '../ceph/mon/self-system.ts';
 import type { Config } from '../config/config.ts';
 import { keepName, machineAddresses, machineFacts } from '../config/machine-system.ts';
@@ -51,6 +53,8 @@ export async function prepareNode(load: () => Config): Promise<Config> {
   await preflight(config);
   const addresses = machineAddresses();
   const paths = nodePaths(config.dataDir, config.runDir);
+  const { engine } = config.storage;
+  checkEngine(paths, engine);
   const fsid = knownFsid(paths);
   const { joined } = machineFacts(config.dataDir);
   const hasMon = config.roles.includes('mon');
@@ -91,7 +95,9 @@ export async function prepareNode(load: () => Config): Promise<Config> {
     throw new AppError('JOIN', 'this node joined its cluster without a mon', {
       hint: `join again with it: \`appliance join <token> --role ${config.roles.join()}\` with a token of \`appliance token create --role server\``,
     });
-  if (hasMon) await ensureMonPeer(config, paths, clock, systemRandom);
+  if (hasMon && engine === 'embedded') await ensureMonPeer(config, paths, clock, systemRandom);
+  if (engine === 'external' && !joined)
+    await ensureExternalFiles(config, paths, { clock, random: systemRandom, log });
   if (checkLater) await checkOsdDevices(config.storage.osd, { fsid: knownFsid(paths), known, log });
   const { token: _token, ...given } = config;
   const osd = makesStorage ? config.storage.osd : await allocateOsds(config, paths, clock, systemRandom, log);

@@ -7,7 +7,9 @@ import type { Config } from '../config/config.ts';
 export function roleConfig(config: Config, role: string): Config {
   // What a node joins with is no role's business.
   const { token: _, ...given } = config;
-  if (role === 'server') return given;
+  // It is in a keyring, and there it is read.
+  const { key: _key, ...externalCeph } = given.externalCeph;
+  if (role === 'server') return { ...given, externalCeph };
   const { s3AccessKey: _access, s3SecretKey: _secret, ...snapshots } = given.snapshots;
-  return { ...given, snapshots };
+  return { ...given, externalCeph, snapshots };
 }

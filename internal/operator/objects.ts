@@ -40,8 +40,12 @@ function meta(name: string, namespace?: string): { name: string; namespace?: str
   };
 }
 
-/** What the storage part brings: namespace, CSI credentials, driver and StorageClass, by the names that Rook gives them. `monitors`: `host:port` each. */
-export function storageObjects(monitors: readonly string[], users: { provisioner: CsiUser; node: CsiUser }): Desired[] {
+/** What the storage part brings: namespace, CSI credentials, driver and StorageClass for volumes in `pool`, by the names that Rook gives them. `monitors`: `host:port` each. */
+export function storageObjects(
+  monitors: readonly string[],
+  users: { provisioner: CsiUser; node: CsiUser },
+  pool: string,
+): Desired[] {
   const secret = (name: string, user: CsiUser): Desired => ({
     resource: core('secrets'),
     object: {
@@ -99,7 +103,7 @@ export function storageObjects(monitors: readonly string[], users: { provisioner
         provisioner: rbdDriverName,
         parameters: {
           clusterID: rookNamespace,
-          pool: blockPool,
+          pool,
           imageFormat: '2',
           imageFeatures: 'layering',
           ...secretParameters('provisioner', 'rook-csi-rbd-provisioner'),

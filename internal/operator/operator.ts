@@ -3,7 +3,7 @@ import { AppError, errorText } from '../base/errors.ts';
 import { utf8Text } from '../base/bytes.ts';
 import type { Logger } from '../base/log.ts';
 import type { KubeClient } from '../kube/client/api.ts';
-import { blockPool, type Desired, type DesiredSource } from './objects.ts';
+import { type Desired, type DesiredSource } from './objects.ts';
 
 /** The part of a mon session that the operator needs. */
 export interface MonCommands {
@@ -52,13 +52,15 @@ function task(what: string, ensure: () => Promise<void>): Task {
 export function startOperator(options: {
   client: KubeClient;
   mon: (() => Promise<MonCommands>) | undefined;
+  /** The pool that the storage class has volumes made in. */
+  pool: string;
   objects: readonly Desired[];
   /** As they are now; asked every 15 s. */
   sources(): readonly DesiredSource[];
   clock: Clock;
   log: Logger;
 }): Operator {
-  const { client, clock, log, mon } = options;
+  const { client, clock, log, mon, pool } = options;
   const stopping = new AbortController();
   const own = options.objects.map(({ resource, object }) =>
     task(
@@ -66,7 +68,7 @@ export function startOperator(options: {
       () => applyObject(client, { resource, object }),
     ),
   );
-  if (mon) own.push(task(`pool ${blockPool}`, async () => ensureBlockPool(await mon())));
+  if (mon) own.push(task(`pool ${pool}`, async () => ensureBlockPool(await mon(), pool)));
   const fromSources = new Map<string, { version: string; task: Task }>();
   let begun = false;
   let sourcesDueMs = 0;
@@ -131,16 +133,16 @@ export function startOperator(options: {
   };
 }
 
-async function ensureBlockPool(mon: MonCommands): Promise<void> {
+async function ensureBlockPool(mon: MonCommands, pool: string): Promise<void> {
   const must = async (command: Record<string, unknown>): Promise<Uint8Array> => {
     const { code, status, output } = await mon.command(command);
     if (code !== 0) throw new AppError('MON_COMMAND', `${String(command.prefix)}: ${status || `error ${code}`}`);
     return output;
   };
   const pools = JSON.parse(utf8Text(await must({ prefix: 'osd pool ls', format: 'json' }))) as string[];
-  if (!pools.includes(blockPool)) await must({ prefix: 'osd pool create', pool: blockPool, pg_num: 32 });
+  if (!pools.includes(pool)) await must({ prefix: 'osd pool create', pool, pg_num: 32 });
   const applications = JSON.parse(
-    utf8Text(await must({ prefix: 'osd pool application get', pool: blockPool, format: 'json' })),
+    utf8Text(await must({ prefix: 'osd pool application get', pool, format: 'json' })),
   ) as Record<string, unknown>;
-  if (!applications.rbd) await must({ prefix: 'osd pool application enable', pool: blockPool, app: 'rbd' });
+  if (!applications.rbd) await must({ prefix: 'osd pool application enable', pool, app: 'rbd' });
 }

@@ -151,4 +151,25 @@ function isDirectory(osd: OsdConfig, path: string): boolean {
   return 'directory' in osd && osd.directory === path;
 }
 
-export const storageChecks: readonly Check[] = [fileSystem, sync, space, osdFiles, disks];
+const external: Check = {
+  id: 'external-ceph',
+  title: 'external Ceph cluster',
+  why: 'Volumes are on it: pods that have one wait for its answers.',
+  needs: ['externalCeph', 'storageFsid'],
+  concerns: ({ externalCeph, storage }) => storage.engine === 'external' && externalCeph.monHosts.length > 0,
+  evaluate({ externalCeph: fsid, storageFsid }, { externalCeph: { monHosts, user } }) {
+    if (isUnknown(fsid))
+      return fail(
+        fsid.unknown,
+        `\`ceph mon dump\` there tells the addresses (v2), \`ceph auth get client.${user}\` the key: correct externalCeph; firewalls let TCP to the monitors and to ports 6800-7568 of the OSDs pass`,
+      );
+    if (storageFsid !== undefined && fsid !== storageFsid)
+      return fail(
+        `${monHosts.join(', ')}: is the cluster ${fsid}, but this node's volumes are on ${storageFsid}`,
+        'correct externalCeph.monHosts',
+      );
+    return ok(`${monHosts.join(', ')}: answers as ${fsid}`);
+  },
+};
+
+export const storageChecks: readonly Check[] = [fileSystem, sync, space, osdFiles, disks, external];

@@ -5,13 +5,17 @@ import { serveCsi } from '../../csi/grpc-server.ts';
 import { identityService, rbdDriverName } from '../../csi/identity.ts';
 import { rbdControllerService } from '../../csi/rbd-controller.ts';
 import type { CsiUser } from '../../operator/objects.ts';
-import { connectRadosAs, keyringKey } from '../ceph-connect-client.ts';
+import { connectRadosAs, keyringKey, storageUsers } from '../ceph-connect-client.ts';
 import type { RoleContext } from '../role.ts';
 
 /** The Ceph users of the CSI driver, with their keys. */
 export function csiUsers(paths: Paths): { provisioner: CsiUser; node: CsiUser } {
-  const user = (id: string) => ({ userID: id, userKey: cryptoKeyText(keyringKey(paths, `client.${id}`)) });
-  return { provisioner: user('csi-rbd-provisioner'), node: user('csi-rbd-node') };
+  const user = (entity: string) => ({
+    userID: entity.replace(/^client\./, ''),
+    userKey: cryptoKeyText(keyringKey(paths, entity)),
+  });
+  const { provisioner, node } = storageUsers(paths);
+  return { provisioner: user(provisioner), node: user(node) };
 }
 
 /** The controller side of the rbd driver on its socket, with one RADOS client a user, made on first use. */

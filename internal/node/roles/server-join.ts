@@ -29,6 +29,9 @@ import type { Paths } from '../../config/paths.ts';
 import type { Cluster } from '../../store/api.ts';
 import type { JoiningMember } from '../../store/joining-member.ts';
 import { keyringKey } from '../ceph-connect-client.ts';
+import { embeddedRecord } from '../../ceph/engine/engine-record.ts';
+import { readEngineRecord } from '../../ceph/engine/engine-record-system.ts';
+import type { StorageEngine } from '../../config/config.ts';
 import type { RoleContext } from '../role.ts';
 import type { ControlStore } from './control-store.ts';
 
@@ -44,6 +47,7 @@ export async function startJoining(options: {
   const { api, client, control, mon } = options;
   const { clock, config, paths, random } = options.context;
   const log = options.context.log.with({ component: 'join' });
+  const { engine } = readEngineRecord(paths) ?? embeddedRecord;
   const stopping = new AbortController();
   const addresses = (): string[] => certificateAddresses(config, machineAddresses());
   const password = readFileIfThere(`${paths.pki}/node-password`)?.trim();
@@ -56,7 +60,8 @@ export async function startJoining(options: {
     facts: clusterFacts(config),
     servers: () => apiServers(client),
     ownStore: control.cluster !== undefined,
-    ceph: mon && (async () => cephAccess(await mon())),
+    ceph: mon && (async () => cephAccess(await mon(), engine)),
+    takesOsds: mon !== undefined && engine === 'embedded',
     admitServer: async (server) => {
       // First what may fail without leaving anything.
       const ceph = mon && (await serverCeph(mon, paths));
@@ -156,19 +161,21 @@ async function monCommand(mon: MonClient, command: Record<string, unknown>): Pro
   return JSON.parse(utf8Text(answer.output));
 }
 
-async function cephAccess(mon: MonClient): Promise<CephAccess> {
+async function cephAccess(mon: MonClient, engine: StorageEngine): Promise<CephAccess> {
   const map = (await monCommand(mon, { prefix: 'mon dump' })) as {
     mons: { public_addrs: { addrvec: { type: string; addr: string }[] } }[];
   };
+  const monHosts = map.mons.map(({ public_addrs: { addrvec } }) =>
+    addrVecText(addrvec.flatMap(({ addr, type }) => parseAddr(`${type}:${addr}`) ?? [])),
+  );
+  const access = { fsid: mon.fsid, monHosts, ...(engine === 'embedded' ? {} : { engine }) };
+  if (engine === 'external') return access;
   const entries = (await monCommand(mon, {
     prefix: 'auth get-or-create',
     entity: 'client.bootstrap-osd',
     caps: ['mon', 'allow profile bootstrap-osd'],
   })) as { key: string }[];
-  const monHosts = map.mons.map(({ public_addrs: { addrvec } }) =>
-    addrVecText(addrvec.flatMap(({ addr, type }) => parseAddr(`${type}:${addr}`) ?? [])),
-  );
-  return { fsid: mon.fsid, monHosts, bootstrapOsdKey: entries[0]!.key };
+  return { ...access, bootstrapOsdKey: entries[0]!.key };
 }
 
 async function memberOf(cluster: Cluster, server: JoiningMember, clock: Clock): Promise<StoreMember> {
@@ -178,14 +185,23 @@ async function memberOf(cluster: Cluster, server: JoiningMember, clock: Clock): 
 
 /** The keys by which a server without a mon works with storage. */
 async function serverCeph(mon: () => Promise<MonClient>, paths: Paths): Promise<NonNullable<ServerBundle['ceph']>> {
+  const record = readEngineRecord(paths) ?? embeddedRecord;
   const { fsid, monHosts, bootstrapOsdKey } = await mon()
-    .then(cephAccess)
+    .then((session) => cephAccess(session, record.engine))
     .catch((error: unknown) => {
       throw failure(503, 'ServiceUnavailable', `the mon does not answer: ${errorText(error)}`, {});
     });
-  const own = serverCephUsers.filter((entity) => entity !== 'client.bootstrap-osd');
-  const keys = own.map((entity) => [entity, cryptoKeyText(keyringKey(paths, entity))]);
-  return { fsid, monHosts, keys: { ...Object.fromEntries(keys), 'client.bootstrap-osd': bootstrapOsdKey } };
+  const keysOf = (entities: readonly string[]): Record<string, string> =>
+    Object.fromEntries(entities.map((entity) => [entity, cryptoKeyText(keyringKey(paths, entity))]));
+  const { user, pool } = record;
+  if (user !== undefined && pool !== undefined)
+    return { fsid, monHosts, keys: keysOf([user]), external: { user, pool } };
+  const keys = keysOf(serverCephUsers.filter((entity) => entity !== 'client.bootstrap-osd'));
+  return {
+    fsid,
+    monHosts,
+    keys: { ...keys, ...(bootstrapOsdKey === undefined ? {} : { 'client.bootstrap-osd': bootstrapOsdKey }) },
+  };
 }
 
 /** Makes a machine's mon one of the cluster. Throws 410 for the store of a member that was removed, 503 when the mons cannot change now. */

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { builtinKinds } from '../../kube/api/builtin.ts';
 import type { MonClient } from '../../ceph/client/api.ts';
+import { readEngineRecord } from '../../ceph/engine/engine-record-system.ts';
 import { addrHostPort } from '../../ceph/wire/types.ts';
 import { csiProvisioner } from '../../csi/provisioner-client.ts';
 import { rbdDriverName } from '../../csi/identity.ts';
@@ -9,7 +10,7 @@ import { LeaderElection, type Leadership } from '../../kube/client/leader-electi
 import { secretTokenSigner } from '../../kube/auth/service-account-tokens.ts';
 import { startControllers } from '../../kube/controllers/index.ts';
 import { startScheduler } from '../../kube/scheduler/scheduler.ts';
-import { controllersGroup, edgeObjects, storageObjects } from '../../operator/objects.ts';
+import { blockPool, controllersGroup, edgeObjects, storageObjects } from '../../operator/objects.ts';
 import { type Operator, startOperator } from '../../operator/operator.ts';
 import { edgeUserName } from '../../pki/leaves.ts';
 import { readAuthority } from '../../pki/server-pki-system.ts';
@@ -92,15 +93,18 @@ export async function startLeading(options: {
     ),
     operator: elect('appliance-operator', '', async (leadership) => {
       const client = operatorClient(clientOf, leadership);
+      const pool = readEngineRecord(paths)?.pool ?? blockPool;
       const storage = mon
         ? storageObjects(
             monAddresses(paths).map(([first]) => addrHostPort(first!)),
             csiUsers(paths),
+            pool,
           )
         : [];
       const started = startOperator({
         client,
         mon,
+        pool,
         objects: [...edgeObjects(config, edgeUserName), ...storage],
         sources: () => manifestSources(config.manifestsDir, client),
         clock,
