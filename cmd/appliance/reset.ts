@@ -7,15 +7,17 @@ import { AppError, errorCode } from '../../internal/base/errors.ts';
 import { mountsBelow } from '../../internal/base/mounts-system.ts';
 import { plural } from '../../internal/base/words.ts';
 import { knownFsid } from '../../internal/ceph/client/ceph-conf-system.ts';
+import { blueStorePath, holdsBlueStoreOf } from '../../internal/ceph/engine/bluestore-place-system.ts';
+import { ownBlueStore } from '../../internal/ceph/engine/daemon-system.ts';
 import { holdsFileSystemOf, holdsStoreOf } from '../../internal/ceph/osd/disk-owner-system.ts';
-import type { Config, OsdConfig } from '../../internal/config/config.ts';
+import type { Config, OsdConfig, StorageEngine } from '../../internal/config/config.ts';
 import {
   type ConfigArguments,
   configSources,
   evaluateHere,
   runningConfig,
 } from '../../internal/config/machine-system.ts';
-import { nodePaths } from '../../internal/config/paths.ts';
+import { nodePaths, type Paths } from '../../internal/config/paths.ts';
 import { lockName, lockNode, removeLock } from '../../internal/node/node-lock-system.ts';
 import { type FoundOsd, foreignMounts, type ResetPlan, resetPlan } from '../../internal/node/reset-plan.ts';
 import { runDirectoryState } from '../../internal/node/run-directory-system.ts';
@@ -55,11 +57,11 @@ async function reset(from: ConfigArguments, options: ResetOptions): Promise<void
     throw new AppError('ROOT', 'reset must be started by root', { hint: 'start it with sudo' });
   const config = runningConfig(from);
   refuseOtherDirectory(from, config);
-  const fsid = knownFsid(nodePaths(config.dataDir, config.runDir));
+  const paths = nodePaths(config.dataDir, config.runDir);
   const look = async (): Promise<ResetPlan> =>
     resetPlan(config, {
       dataEntries: namesIn(config.dataDir),
-      osds: await Promise.all(config.storage.osd.map((osd) => findOsd(osd, fsid))),
+      osds: await Promise.all(config.storage.osd.map((osd) => findOsd(osd, config.storage.engine, paths))),
       exists: existsSync,
       runDirectoryIsOurs: runDirectoryState(config.runDir) === 'ours',
       wipeDevices: options.wipeDevices ?? false,
@@ -180,13 +182,19 @@ function namesIn(directory: string): string[] {
 }
 
 /** Looks where an OSD keeps its data, without changing anything. What holds something else, or cannot be told, is not ours. */
-async function findOsd(config: OsdConfig, fsid: string | undefined): Promise<FoundOsd> {
+async function findOsd(config: OsdConfig, engine: StorageEngine, paths: Paths): Promise<FoundOsd> {
+  const fsid = knownFsid(paths);
   const named = 'file' in config ? config.file : 'directory' in config ? config.directory : undefined;
   let path: string | undefined;
   try {
     path = named === undefined ? devicePath(config as Parameters<typeof devicePath>[0]) : realpathSync(named);
     const own = { osd: config.id, fsid };
-    const ours = 'directory' in config ? await holdsStoreOf(path, own) : await holdsFileSystemOf(path, own);
+    const ours =
+      engine === 'ceph'
+        ? await holdsBlueStoreOf(blueStorePath(config), ownBlueStore(config.id, paths))
+        : 'directory' in config
+          ? await holdsStoreOf(path, own)
+          : await holdsFileSystemOf(path, own);
     return { config, path, holds: ours ? 'ours' : 'nothing' };
   } catch (error) {
     if (['ENOENT', 'NO_DEVICE', 'DEVICE'].includes(errorCode(error) ?? ''))

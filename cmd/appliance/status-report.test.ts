@@ -55,6 +55,21 @@ describe('status', () => {
     ]);
   });
 
+  test('how an external cluster is does not make the node less ready, but it is told', () => {
+    const configured = { name: 'n1', roles: ['server'], externalStorage: true };
+    const checks = [{ code: 'OSD_NEARFULL', summary: '1 nearfull osd(s)' }];
+    const warned = {
+      ...facts,
+      configured,
+      storage: { ...facts.storage, health: 'HEALTH_WARN', checks } as Facts['storage'],
+    };
+    for (const storage of [warned.storage, { error: 'no answer within 3 s' }]) {
+      expect(report({ ...warned, storage })).toMatchObject({ ready: true, ok: false });
+      expect(report({ ...warned, configured: facts.configured, storage })).toMatchObject({ ready: false, ok: false });
+    }
+    expect(report(warned).problems).toContain('Storage: 1 nearfull osd(s) (OSD_NEARFULL).');
+  });
+
   test.each([
     [['server'], true],
     [['server', 'agent'], false],

@@ -6,7 +6,11 @@ import { columns } from './output.ts';
 
 /** What was found out about a node; a part that did not answer has an `error`. */
 export interface Facts {
-  configured: { name: string; roles: readonly string[] };
+  configured: {
+    name: string;
+    roles: readonly string[] /** Its storage is somebody else's. */;
+    externalStorage?: boolean;
+  };
   /** Where the Kubernetes API of the node's cluster is: its own server, else one that it knows. */
   api?: string | undefined;
   supervisor: NodeStatus | undefined;
@@ -174,7 +178,9 @@ export function report(facts: Facts): StatusReport {
   if (servers && 'error' in servers) problems.push(stop(`The store does not answer: ${servers.error}`));
   else if (servers) tellServers(servers, supervisor.node, { sentences, problems, others });
 
-  if (storage && 'error' in storage) problems.push(stop(`Storage does not answer: ${storage.error}`));
+  const external = facts.configured.externalStorage === true;
+  if (storage && 'error' in storage)
+    (external ? others : problems).push(stop(`Storage does not answer: ${storage.error}`));
   else if (storage) {
     const state =
       storage.health === 'HEALTH_OK'
@@ -193,7 +199,7 @@ export function report(facts: Facts): StatusReport {
       (several &&
         (storage.osds.up < storage.osds.total ||
           storage.checks.some(({ code }) => code === 'MON_DOWN' || code === 'OSD_DOWN')));
-    const concerned = away ? others : problems;
+    const concerned = away || external ? others : problems;
     if (storage.health !== 'HEALTH_OK')
       concerned.push(
         ...(storage.checks.length > 0

@@ -66,7 +66,8 @@ async function status(config: Config, output: OutputFormat, watch: true | string
 
 async function readStatus(config: Config): Promise<StatusReport> {
   const paths = nodePaths(config.dataDir, config.runDir);
-  const configured = { name: config.node.name, roles: config.roles };
+  const externalStorage = config.storage.engine === 'external';
+  const configured = { name: config.node.name, roles: config.roles, ...(externalStorage && { externalStorage }) };
   const supervisor = await controlRequest<NodeStatus>(paths.controlSocket, 'GET', '/status');
   if (!supervisor)
     return report({ configured, supervisor: undefined, kubernetes: undefined, storage: undefined, servers: undefined });

@@ -118,7 +118,7 @@ export interface Config {
   };
 }
 
-export const storageEngines = ['embedded', 'external'] as const;
+export const storageEngines = ['embedded', 'ceph', 'external'] as const;
 export type StorageEngine = (typeof storageEngines)[number];
 
 /**

@@ -97,10 +97,11 @@ const budgetNotes: Readonly<Record<string, string>> = {
   'each OSD': '; the engine that runs it collects garbage in proportion, and its caches are sized by it when it starts',
 };
 
-/** Limits, not reservations: what a role needs under load, and as much again. */
-function budget(whose: string, defaultMiB: number, role: RoleName): KeyRow<number> {
-  return row(value.memoryBudget, defaultMiB * 2 ** 20, {
+/** Limits, not reservations: what a role needs under load, and as much again. `cephMiB`: of the daemon that is the role with the engine `ceph`. */
+function budget(whose: string, defaultMiB: number, role: RoleName, cephMiB = defaultMiB): KeyRow<number> {
+  return row(value.memoryBudget, ({ get }) => (get('storage.engine') === 'ceph' ? cephMiB : defaultMiB) * 2 ** 20, {
     about: `The most memory that ${whose} may use${budgetNotes[whose] ?? '; the engine that runs it collects garbage in proportion'}. \`none\`: no limit.`,
+    defaultText: `${defaultMiB}Mi${cephMiB === defaultMiB ? '' : `; with storage.engine ceph ${cephMiB}Mi`}`,
     example: `${defaultMiB * 2}Mi`,
     flag: `memory-${whose === 'each OSD' ? 'osd' : whose}`,
     role,
@@ -332,9 +333,9 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
   'memory.containerd': budget('containerd', 384, 'agent'),
   'memory.agent': budget('agent', 384, 'agent'),
   'memory.edge': budget('edge', 192, 'agent'),
-  'memory.mon': budget('mon', 256, 'mon'),
-  'memory.mgr': budget('mgr', 192, 'mgr'),
-  'memory.osd': budget('each OSD', 512, 'osd'),
+  'memory.mon': budget('mon', 256, 'mon', 1024),
+  'memory.mgr': budget('mgr', 192, 'mgr', 1024),
+  'memory.osd': budget('each OSD', 512, 'osd', 1536),
   datastore: row(value.datastore, undefined, {
     about: "A real etcd that keeps the control plane's data instead of the store of this node.",
     defaultText: 'nothing',
@@ -473,7 +474,7 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
   }),
   'storage.engine': row(value.word(storageEngines, 'an engine of this version'), 'embedded', {
     about:
-      'Who stores: `embedded`: the Ceph roles of this executable; `external`: a Ceph cluster that is there already, which externalCeph tells of.',
+      'Who stores: `embedded`: the Ceph roles of this executable; `ceph`: ceph-mon, ceph-mgr and ceph-osd of the distribution as these roles; `external`: a Ceph cluster that is there already, which externalCeph tells of.',
     example: 'external',
     flag: 'storage-engine',
     joined: (joined) => joined.ceph?.engine ?? 'embedded',
@@ -515,16 +516,12 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     example: '3b1f0e3c-9a5c-4a53-8d4e-0c4e1f1c9d11',
     flag: 'external-ceph-fsid',
   }),
-  'externalCeph.user': row(
-    value.cephName('the name of a Ceph user without client., such as kubernetes'),
-    'admin',
-    {
-      about:
-        "The Ceph user, without `client.`, that volumes are made and used as. It needs `mon 'profile rbd' osd 'profile rbd'`, and more if it shall make the pool.",
-      example: 'kubernetes',
-      flag: 'external-ceph-user',
-    },
-  ),
+  'externalCeph.user': row(value.cephName('the name of a Ceph user without client., such as kubernetes'), 'admin', {
+    about:
+      "The Ceph user, without `client.`, that volumes are made and used as. It needs `mon 'profile rbd' osd 'profile rbd'`, and more if it shall make the pool.",
+    example: 'kubernetes',
+    flag: 'external-ceph-user',
+  }),
   'externalCeph.key': row(value.cephKey, undefined, {
     about: 'The key of that user, as `ceph auth get-key` prints it.',
     defaultText: 'nothing',
@@ -539,7 +536,7 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     flag: 'external-ceph-key-file',
   }),
   'externalCeph.pool': row(value.cephName('the name of a pool'), 'replicapool', {
-    about: "The pool that volumes are made in. It is made when it is not there and the user may make pools.",
+    about: 'The pool that volumes are made in. It is made when it is not there and the user may make pools.',
     example: 'kubernetes',
     flag: 'external-ceph-pool',
   }),

@@ -80,6 +80,26 @@ const engineRules: readonly Rule[] = [
         problem('externalCeph.keyFile', "expected the Ceph user's key in key or keyFile, got both");
     },
   },
+  {
+    reads: ['storage.engine', 'roles'],
+    check: ({ storage: { engine }, roles }, problem, { facts }) => {
+      if (engine === 'ceph' && facts.joined && roles.includes('osd'))
+        problem('roles', 'expected no osd: with storage.engine ceph OSDs are on the machine that made the cluster');
+    },
+  },
+  ...(['memory.osd', 'memory.mon'] as const).map(
+    (path): Rule => ({
+      reads: ['storage.engine', path],
+      check: ({ storage: { engine }, memory }, problem) => {
+        const [role, least] = path === 'memory.osd' ? (['osd', 1280] as const) : (['mon', 768] as const);
+        if (engine === 'ceph' && memory[role] !== 0 && memory[role] < least * 2 ** 20)
+          problem(
+            path,
+            `expected at least ${least}Mi, or none, with storage.engine ceph: a ceph-${role} is not made for less`,
+          );
+      },
+    }),
+  ),
   ...ofExternal.map(
     (path): Rule => ({
       reads: ['storage.engine', path],

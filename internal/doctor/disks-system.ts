@@ -4,13 +4,14 @@ import { listBlockDevices, realpath } from '../base/block-devices-system.ts';
 import { systemDisk } from '../base/disk-system.ts';
 import { errorCode, errorText } from '../base/errors.ts';
 import { readLabel } from '../ceph/blockstore/label.ts';
+import { blueStoreOwner, labelBytes, parseBlueStoreLabel } from '../ceph/engine/bluestore-label.ts';
 import { knownFsid } from '../ceph/client/ceph-conf-system.ts';
+import { blueStorePath } from '../ceph/engine/bluestore-place-system.ts';
 import { fileSystemUuid, parseIdentity } from '../ceph/osd/disk-owner.ts';
 import { readFileSystem } from '../ceph/osd/disk-owner-system.ts';
 import type { Config } from '../config/config.ts';
 import { nodePaths } from '../config/paths.ts';
 import { type DiskFact, isUnknown } from './facts.ts';
-import { blueStoreOwner } from './parse.ts';
 
 interface Owner {
   readonly owner: DiskFact['owner'];
@@ -21,15 +22,15 @@ const storeOwner = (identity: string): Owner => ({ owner: identity, fsid: parseI
 
 /** Whose OSD a disk or file holds, read without mounting it: the label file inside our ext4, or BlueStore's first block. */
 async function ownerOf(path: string, own: string | undefined): Promise<Owner | undefined> {
-  const head = Buffer.alloc(4096);
+  const head = Buffer.alloc(labelBytes);
   const fd = openSync(path, 'r');
   try {
     if (readSync(fd, head, 0, head.length, 0) < head.length) return undefined;
   } finally {
     closeSync(fd);
   }
-  const blueStore = blueStoreOwner(head);
-  if (blueStore) return blueStore;
+  const blueStore = parseBlueStoreLabel(head);
+  if (blueStore) return { owner: blueStoreOwner(blueStore), fsid: blueStore.fsid };
   const found = await readFileSystem(path);
   const osd = /^osd\.(\d+)$/.exec(found?.label ?? '')?.[1];
   if (found === undefined || osd === undefined) return undefined;
@@ -69,7 +70,9 @@ export async function diskFacts(config: Config): Promise<DiskFact[]> {
   for (const osd of config.storage.osd) {
     const id = osd.id < 0 ? undefined : osd.id;
     if ('directory' in osd) {
-      await add(osd.directory, id, { exists: existsSync(osd.directory), inUse: false, look: ownerOfDirectory });
+      if (config.storage.engine === 'ceph')
+        await add(blueStorePath(osd), id, { exists: existsSync(blueStorePath(osd)), inUse: false });
+      else await add(osd.directory, id, { exists: existsSync(osd.directory), inUse: false, look: ownerOfDirectory });
       continue;
     }
     if ('file' in osd) {

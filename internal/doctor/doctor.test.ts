@@ -6,15 +6,7 @@ import { checks, preflightChecks } from './checks/index.ts';
 import { percentile } from './checks/storage.ts';
 import { collectFacts } from './facts-system.ts';
 import type { DroppingChain, Facts, FactName } from './facts.ts';
-import {
-  blueStoreOwner,
-  droppingChains,
-  legacyForward,
-  listeningSockets,
-  memoryFacts,
-  moduleStates,
-  roleRunDir,
-} from './parse.ts';
+import { droppingChains, legacyForward, listeningSockets, memoryFacts, moduleStates, roleRunDir } from './parse.ts';
 
 const configOf = (text: string) =>
   effectiveConfig(text, 'appliance.yaml', { hostname: 'pi-1', ip: '192.0.2.1', freeBytes: 100 * 2 ** 30 });
@@ -653,31 +645,6 @@ describe('what the kernel and programs say', () => {
       text: expect.stringContaining('does not take client.admin'),
       fix: expect.stringContaining('ceph mon dump'),
     });
-  });
-
-  test('owners of disks: BlueStore, garbage', () => {
-    const fsid = '3b1f0e3c-9a5c-4a53-8d4e-0c4e1f1c9d11';
-    const entry = (value: string) => {
-      const out = Buffer.alloc(4 + value.length);
-      out.writeUInt32LE(value.length);
-      out.write(value, 4, 'latin1');
-      return out;
-    };
-    const label = Buffer.concat([
-      Buffer.from(`bluestore block device\n${fsid}\n\x02\x01`, 'latin1'),
-      ...[
-        ['ceph_fsid', fsid],
-        ['whoami', '7'],
-      ].flatMap(([key, value]) => [entry(key!), entry(value!)]),
-      Buffer.alloc(100),
-    ]);
-    expect(blueStoreOwner(label)).toEqual({ owner: `osd.7 of Ceph cluster ${fsid} (BlueStore)`, fsid });
-    const random = seededRandom(3);
-    for (let i = 0; i < 500; i++) {
-      const bytes = Buffer.from(label);
-      for (let k = 0; k < 8; k++) bytes[23 + (random.uint32() % (bytes.length - 23))] = random.uint32();
-      expect(blueStoreOwner(bytes.subarray(0, random.uint32() % bytes.length))?.owner ?? '').toMatch(/^(osd|$)/);
-    }
   });
 
   test('percentiles by nearest rank', () => {

@@ -187,20 +187,3 @@ export function roleRunDir(argv: readonly string[]): string | undefined {
   const at = argv.indexOf('role');
   return at < 1 ? undefined : /^(\/.+)\/roles\/[^/]+\/config\.json$/.exec(argv[at + 2] ?? '')?.[1];
 }
-
-/**
- * The owner that Ceph's own BlueStore writes into the first block of a device (`bluestore_bdev_label_t`: the magic line, then a map of length-prefixed texts).
- */
-export function blueStoreOwner(head: Buffer): { owner: string; fsid: string | undefined } | undefined {
-  if (head.subarray(0, 22).toString('latin1') !== 'bluestore block device') return undefined;
-  const value = (key: string): string | undefined => {
-    const at = head.indexOf(`\0\0\0${key}`, 0, 'latin1');
-    if (at < 0) return undefined;
-    const from = at + 3 + key.length;
-    if (from + 4 > head.length) return undefined;
-    const length = head.readUInt32LE(from);
-    return length <= 64 ? head.subarray(from + 4, from + 4 + length).toString('latin1') : undefined;
-  };
-  const fsid = value('ceph_fsid');
-  return { owner: `osd.${value('whoami') ?? '?'} of Ceph cluster ${fsid ?? '?'} (BlueStore)`, fsid };
-}

@@ -160,7 +160,10 @@ function monHeaders(headers: Headers): Omit<JoiningMon, 'node'> {
 }
 
 /** Refuses a server that could not start here, before it is anything in the cluster: nothing would take that back. Throws 409. */
-function checkFits(headers: Headers, { takesOsds, ownStore }: Pick<JoinServiceOptions, 'takesOsds' | 'ownStore'>): void {
+function checkFits(
+  headers: Headers,
+  { takesOsds, ownStore }: Pick<JoinServiceOptions, 'takesOsds' | 'ownStore'>,
+): void {
   const datastore = headers.get(datastoreHeader);
   if (datastore !== null && (datastore === 'own') !== ownStore)
     throw failure(

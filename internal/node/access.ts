@@ -1,10 +1,10 @@
 import type { Config } from '../config/config.ts';
 import type { Paths } from '../config/paths.ts';
-import type { UserName } from './users.ts';
+import { cephUserName, type RoleUserName } from './users.ts';
 
 /** Who may read what a node keeps. One table: each role's state is its own, and a file that two roles need says which two. */
 
-export type Owner = UserName | 'root';
+export type Owner = RoleUserName | 'root';
 
 /** `owner` and `group` are given to `path`, and in a `tree` to everything below it. `mode` is of `path` itself; what is below keeps its own.
  * Directories and trees that are not there are made, a file that is not there is left out. A directory that the user chose is given only when it is made: one
@@ -16,7 +16,7 @@ export interface AccessRule {
   readonly mode: number;
   /** `tree`: also everything below. */
   readonly kind: 'file' | 'directory' | 'tree' | 'chosen';
-  readonly reader?: UserName;
+  readonly reader?: RoleUserName;
 }
 
 /** 0711: may be passed through by name, not listed. */
@@ -41,6 +41,8 @@ export function accessRules(config: Config, paths: Paths, keyrings: readonly str
   });
   const server = config.roles.includes('server');
   const mon = config.roles.includes('mon');
+  const ceph = config.storage.engine === 'ceph';
+  const monUser = ceph ? cephUserName : 'appliance-mon';
   return [
     directory(config.dataDir),
     directory(paths.instanceDir('x').replace(/\/x$/, '')),
@@ -97,27 +99,33 @@ export function accessRules(config: Config, paths: Paths, keyrings: readonly str
       : []),
     ...(mon
       ? [
-          own(paths.instanceDir('mon'), 'appliance-mon'),
+          own(paths.instanceDir('mon'), monUser),
           directory(paths.ceph),
           // The mon takes every key from here; each other role reads its own and no more.
-          own(`${paths.ceph}/keyrings`, 'appliance-mon', passable),
+          own(`${paths.ceph}/keyrings`, monUser, passable),
           ...keyrings.map((entity): AccessRule => {
             const reader = keyringReader(entity);
             return {
               path: paths.keyring(entity),
-              owner: 'appliance-mon',
-              group: reader ?? 'appliance-mon',
+              owner: monUser,
+              group: reader ?? monUser,
               mode: reader ? 0o640 : 0o600,
               kind: 'file',
             };
           }),
         ]
       : []),
+    ...(ceph
+      ? [
+          ...(config.roles.includes('mgr') ? [own(paths.instanceDir('mgr'), monUser)] : []),
+          ...config.storage.osd.map(({ id }) => own(paths.instanceDir(`osd.${id}`), monUser)),
+        ]
+      : []),
   ];
 }
 
 /** The role beside the mon, and those that run as root, that needs the key of an entity: the operator and the CSI driver are in the server. */
-function keyringReader(entity: string): UserName | undefined {
+function keyringReader(entity: string): RoleUserName | undefined {
   if (entity.startsWith('mgr.')) return 'appliance-mgr';
   return entity === 'client.admin' || entity.startsWith('client.csi-') ? 'appliance-server' : undefined;
 }

@@ -45,7 +45,10 @@ class FakeProcess implements InstanceProcess {
   stops = 0;
   kills = 0;
   answer: () => Promise<boolean> = () => Promise.resolve(true);
-  readonly ready = () => this.answer();
+  readonly ask = async () => {
+    const serves = await this.answer();
+    return { serves, detail: serves ? 'running' : 'does not answer' };
+  };
   stop(): void {
     this.stops++;
   }
@@ -139,7 +142,8 @@ describe('processes of instances', () => {
     expect(made.length).toBe(1);
     expect(phases()).toEqual({ containerd: 'starting' });
     made[0]!.answer = () => Promise.resolve(true);
-    await step(100);
+    // It was asked many times by now: less often.
+    await step(1000);
     expect(phases()).toEqual({ containerd: 'running' });
     made[0]!.answer = () => Promise.reject(new Error('EMFILE'));
     await step(5000);

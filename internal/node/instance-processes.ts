@@ -1,5 +1,6 @@
 import { type Clock, sleep } from '../base/clock.ts';
 import { AppError, errorText } from '../base/errors.ts';
+import type { ProgramHealth } from './role-table.ts';
 import type { Action } from './supervision.ts';
 
 /** The processes of instances, from the decision to start one to its end: carries out what `Supervision` decides, and tells it what became of it. */
@@ -10,8 +11,8 @@ export interface InstanceProcess {
   /** Asks for an ordered stop. */
   stop(): void;
   kill(): void;
-  /** Whether a program, which does not tell by itself, is ready now. */
-  readonly ready?: () => Promise<boolean>;
+  /** How a program, which does not tell by itself, is now. */
+  readonly ask?: () => Promise<ProgramHealth>;
 }
 
 export interface Running<P> {
@@ -35,6 +36,9 @@ export interface ProcessEvents<P> {
 
 /** A program is asked so often whether it is ready yet, and then whether it still is. */
 const readyEveryMs = 100;
+/** After so many answers it is asked less often: what takes long to start may write each question into its log. */
+const oftenAsked = 30;
+const readyLaterEveryMs = 1000;
 const healthEveryMs = 5000;
 
 export class InstanceProcesses<P extends InstanceProcess> {
@@ -108,26 +112,22 @@ export class InstanceProcesses<P extends InstanceProcess> {
     });
     if (running.killedFor !== undefined) handle.kill();
     else if (running.asked) handle.stop();
-    if (handle.ready) void this.#watch(name, handle.ready, ended.signal);
+    if (handle.ask) void this.#watch(name, handle.ask, ended.signal);
   }
 
   /** Asks a program until it has ended. That it cannot be asked is an answer too: not ready. */
-  async #watch(name: string, ready: () => Promise<boolean>, ended: AbortSignal): Promise<void> {
+  async #watch(name: string, ask: () => Promise<ProgramHealth>, ended: AbortSignal): Promise<void> {
     let wasReady = false;
+    let asked = 0;
     while (!ended.aborted) {
-      let ok = false;
-      let detail = 'does not answer';
-      try {
-        ok = await ready();
-        if (ok) detail = 'running';
-      } catch (error) {
-        detail = errorText(error);
-      }
+      const { serves, detail } = await ask().catch((error: unknown) => ({ serves: false, detail: errorText(error) }));
       if (ended.aborted) return;
-      if (wasReady) this.#events.onHealth(name, ok, detail);
-      else if (ok) this.#events.onReady(name);
-      wasReady ||= ok;
-      await sleep(this.#clock, wasReady ? healthEveryMs : readyEveryMs, ended);
+      if (serves && !wasReady) this.#events.onReady(name);
+      wasReady ||= serves;
+      if (wasReady) this.#events.onHealth(name, serves, detail);
+      asked++;
+      const soonMs = asked < oftenAsked ? readyEveryMs : readyLaterEveryMs;
+      await sleep(this.#clock, wasReady ? healthEveryMs : soonMs, ended);
     }
   }
 }

@@ -2,6 +2,7 @@ import { type DeviceName, deviceNameText } from '../base/block-devices.ts';
 import { devicePath } from '../base/block-devices-system.ts';
 import { AppError, errorCode, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { holdsBlueStoreOf, type OwnBlueStore } from '../ceph/engine/bluestore-place-system.ts';
 import { holdsFileSystemOf } from '../ceph/osd/disk-owner-system.ts';
 import { type OsdConfig, unallocatedOsd } from '../config/config.ts';
 
@@ -11,6 +12,8 @@ export interface OsdNode {
   /** Whether this OSD was given its key on this node before. */
   known(osd: number): boolean;
   readonly log: Pick<Logger, 'warn'>;
+  /** With the engine `ceph`: what is known of an OSD's BlueStore. */
+  readonly ceph?: ((osd: number) => OwnBlueStore) | undefined;
 }
 
 /**
@@ -22,7 +25,7 @@ export async function checkOsdDevices(osds: readonly OsdConfig[], node: OsdNode)
   for (const osd of osds)
     if ('device' in osd || 'serial' in osd) {
       const allocated = osd.id !== unallocatedOsd;
-      const problem = await deviceProblem(osd, node.fsid);
+      const problem = await deviceProblem(osd, node);
       if (problem === undefined) continue;
       const name = `osd.${allocated ? osd.id : '?'} (${deviceNameText(osd)})`;
       const hint = problem instanceof AppError && problem.hint !== undefined ? { hint: problem.hint } : {};
@@ -37,10 +40,11 @@ export async function checkOsdDevices(osds: readonly OsdConfig[], node: OsdNode)
 }
 
 /** Also what the disk itself answers (EIO of one that dies). */
-async function deviceProblem(osd: OsdConfig & DeviceName, fsid: string | undefined): Promise<Error | undefined> {
+async function deviceProblem(osd: OsdConfig & DeviceName, { fsid, ceph }: OsdNode): Promise<Error | undefined> {
   try {
     const path = devicePath(osd);
-    if (osd.id !== unallocatedOsd) await holdsFileSystemOf(path, { osd: osd.id, fsid });
+    if (ceph) await holdsBlueStoreOf(path, ceph(osd.id));
+    else if (osd.id !== unallocatedOsd) await holdsFileSystemOf(path, { osd: osd.id, fsid });
     return undefined;
   } catch (error) {
     if (!(error instanceof Error) || errorCode(error) === undefined) throw error;

@@ -6,6 +6,7 @@ import type { Logger } from '../base/log.ts';
 import { systemLogger, systemRandom } from '../base/system.ts';
 import { knownFsid } from '../ceph/client/ceph-conf-system.ts';
 import { checkEngine } from '../ceph/engine/engine-record-system.ts';
+import { ownBlueStore } from '../ceph/engine/daemon-system.ts';
 import { ensureExternalFiles } from '../ceph/engine/external-client.ts';
 import { selfFile } from '../ceph/mon/self-system.ts';
 import type { Config } from '../config/config.ts';
@@ -64,7 +65,8 @@ export async function prepareNode(load: () => Config): Promise<Config> {
   const checkLater = fsid === undefined && !makesStorage;
   const log = systemLogger({ value: 'warn' });
   const known = (osd: number): boolean => existsSync(paths.keyring(`osd.${osd}`));
-  if (!checkLater) await checkOsdDevices(config.storage.osd, { fsid, known, log });
+  const ceph = engine === 'ceph' ? (osd: number) => ownBlueStore(osd, paths) : undefined;
+  if (!checkLater) await checkOsdDevices(config.storage.osd, { fsid, known, log, ceph });
   claimRunDirectory(config.runDir);
   makeDirectory(config.dataDir, 0o711);
   const woke = await wakeClock(config.dataDir);
@@ -96,9 +98,8 @@ export async function prepareNode(load: () => Config): Promise<Config> {
       hint: `join again with it: \`appliance join <token> --role ${config.roles.join()}\` with a token of \`appliance token create --role server\``,
     });
   if (hasMon && engine === 'embedded') await ensureMonPeer(config, paths, clock, systemRandom);
-  if (engine === 'external' && !joined)
-    await ensureExternalFiles(config, paths, { clock, random: systemRandom, log });
-  if (checkLater) await checkOsdDevices(config.storage.osd, { fsid: knownFsid(paths), known, log });
+  if (engine === 'external' && !joined) await ensureExternalFiles(config, paths, { clock, random: systemRandom, log });
+  if (checkLater) await checkOsdDevices(config.storage.osd, { fsid: knownFsid(paths), known, log, ceph });
   const { token: _token, ...given } = config;
   const osd = makesStorage ? config.storage.osd : await allocateOsds(config, paths, clock, systemRandom, log);
   if (!joined) keepName(config);

@@ -119,7 +119,8 @@ export function resetPlan(config: Config, found: Found): ResetPlan {
     else if ('file' in osd) remove.push({ path, what: osdText(osd.id) });
     else if ('directory' in osd)
       remove.push(
-        ...storeFiles
+        // `block`: with the engine `ceph`.
+        ...[...storeFiles, 'block']
           .map((name) => ({ path: `${path}/${name}`, what: osdText(osd.id) }))
           .filter((one) => found.exists(one.path)),
       );

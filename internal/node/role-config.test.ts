@@ -12,6 +12,7 @@ test('secrets of the configuration reach no role but the one that they are for',
   };
   const given = {
     ...config,
+    externalCeph: { ...config.externalCeph, key: 'secret of externalCeph.key' },
     snapshots: {
       ...config.snapshots,
       s3AccessKey: 'secret of snapshots.s3AccessKey',

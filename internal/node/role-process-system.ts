@@ -10,7 +10,7 @@ import { roleConfig } from './role-config.ts';
 import { logFile, openLog } from './role-log-system.ts';
 import { engineEnvironment, memoryOf, type RoleEntry } from './role-table.ts';
 import { selfCommand } from './self-system.ts';
-import type { SystemUser } from './users.ts';
+import { cephUserName, type SystemUser } from './users.ts';
 import type { Users } from './users-system.ts';
 
 /** What roles are told of the environment. */
@@ -33,7 +33,10 @@ export async function startRoleProcess(options: RoleProcessOptions): Promise<Bun
   const user = entry.user === undefined ? undefined : options.users.get(entry.user);
   if (entry.user !== undefined && !user)
     throw new AppError('USERS', `${instance}: the user ${entry.user} is gone`, {
-      hint: 'start the appliance again: it makes it',
+      hint:
+        entry.user === cephUserName
+          ? 'the package ceph-common makes it: on Debian, apt-get install ceph-common'
+          : 'start the appliance again: it makes it',
     });
   const directory = makeRunDirectory(paths, instance, user);
   const configFile = `${directory}/config.json`;
@@ -41,7 +44,7 @@ export async function startRoleProcess(options: RoleProcessOptions): Promise<Bun
   const command =
     entry.run.kind === 'module'
       ? [...selfCommand(), 'role', instance, configFile]
-      : await entry.run.prepare(config, paths, options.cgroups.programGroups());
+      : await entry.run.prepare({ instance, config, paths, groups: options.cgroups.programGroups(), user });
   const argv = launchCommand({
     supervisorPid: process.pid,
     command,

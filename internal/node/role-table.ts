@@ -1,9 +1,10 @@
 import { writeFileAtomic } from '../base/files-system.ts';
-import type { Config } from '../config/config.ts';
+import type { CephDaemon } from '../ceph/engine/daemon-conf.ts';
+import type { Config, StorageEngine } from '../config/config.ts';
 import type { Paths } from '../config/paths.ts';
 import type { StartRole } from './role.ts';
 import type { InstanceSpec } from './supervision.ts';
-import type { UserName } from './users.ts';
+import { cephUserName, type RoleUserName, type SystemUser } from './users.ts';
 
 /** A role of the table: which instances a node runs of it, and how. A role that is not built is not listed. */
 export interface RoleEntry {
@@ -22,7 +23,7 @@ export interface RoleEntry {
    */
   readonly bestCompiler?: boolean;
   /** The system user that it runs as, without privileges. Absent: root, because it mounts, makes interfaces or opens devices. */
-  readonly user?: UserName;
+  readonly user?: RoleUserName;
   /** The ports that it listens on. */
   ports?(config: Config): number[];
   /** What it starts outlives it and the supervisor, and is taken over again. */
@@ -30,6 +31,8 @@ export interface RoleEntry {
   /** Gives the process a mount namespace of its own, so that what it mounts goes with it. */
   readonly privateMounts?: boolean;
   readonly run: RoleModule | RoleProgram;
+  /** What is another with another storage engine. Its deadlines are not longer than these. */
+  readonly engines?: Partial<Record<StorageEngine, Partial<Omit<RoleEntry, 'role' | 'instances' | 'engines'>>>>;
 }
 
 export interface RoleMemory {
@@ -63,9 +66,25 @@ export interface RoleModule {
 export interface RoleProgram {
   readonly kind: 'program';
   /** Writes its configuration and tells the command line. */
-  prepare(config: Config, paths: Paths, groups: ProgramGroups): Promise<readonly string[]>;
-  /** True when it serves. */
-  ready(config: Config, paths: Paths): Promise<boolean>;
+  prepare(start: ProgramStart): Promise<readonly string[]>;
+  /** How it is, asked again and again. An error is its detail, and that it does not serve. */
+  ask(config: Config, paths: Paths, instance: string): Promise<ProgramHealth>;
+}
+
+export interface ProgramStart {
+  readonly instance: string;
+  readonly config: Config;
+  readonly paths: Paths;
+  readonly groups: ProgramGroups;
+  /** Whom it runs as; undefined: root. */
+  readonly user: SystemUser | undefined;
+}
+
+export interface ProgramHealth {
+  /** It has come to its work. */
+  readonly serves: boolean;
+  /** One plain sentence. */
+  readonly detail: string;
 }
 
 /** Cgroups that a program puts what it starts into, relative to the mount point of the memory controller; undefined where there are none. */
@@ -78,6 +97,22 @@ const one =
   (config: Config): string[] =>
     config.roles.includes(role) ? [name] : [];
 
+/** A daemon of the distribution's Ceph in the place of one of ours. It gives back what it mounts by itself, and compiles nothing. */
+function cephDaemon(daemon: CephDaemon): Partial<RoleEntry> {
+  return {
+    user: cephUserName,
+    memory: { budget: daemon },
+    privateMounts: false,
+    run: {
+      kind: 'program',
+      prepare: async ({ config, instance, paths, user }) =>
+        (await import('../ceph/engine/daemon-system.ts')).prepareDaemon(daemon, instance, config, paths, user!),
+      ask: async (_config, paths, instance) =>
+        (await import('../ceph/engine/daemon-system.ts')).askDaemonHealth(daemon, instance, paths),
+    },
+  };
+}
+
 export const roleTable: readonly RoleEntry[] = [
   {
     role: 'mon',
@@ -89,6 +124,7 @@ export const roleTable: readonly RoleEntry[] = [
     user: 'appliance-mon',
     ports: (config) => [config.ports.mon, config.ports.monPeer],
     run: { kind: 'module', load: () => import('../ceph/mon/role.ts') },
+    engines: { ceph: cephDaemon('mon') },
   },
   {
     role: 'mgr',
@@ -100,6 +136,7 @@ export const roleTable: readonly RoleEntry[] = [
     user: 'appliance-mgr',
     ports: (config) => [config.ports.ceph, config.ports.prometheus],
     run: { kind: 'module', load: () => import('../ceph/mgr/role.ts') },
+    engines: { ceph: cephDaemon('mgr') },
   },
   {
     role: 'osd',
@@ -111,6 +148,7 @@ export const roleTable: readonly RoleEntry[] = [
     bestCompiler: false,
     privateMounts: true,
     run: { kind: 'module', load: () => import('../ceph/osd/role.ts') },
+    engines: { ceph: cephDaemon('osd') },
   },
   {
     role: 'server',
@@ -133,13 +171,16 @@ export const roleTable: readonly RoleEntry[] = [
     survives: true,
     run: {
       kind: 'program',
-      prepare: async (config, paths, { shims }) => {
+      prepare: async ({ config, paths, groups: { shims } }) => {
         const { containerdCommand } = await import('../kube/kubelet/containerd.ts');
         const { argv, files } = containerdCommand(config, paths, shims);
         for (const file of files) writeFileAtomic(file.path, file.content, file.mode);
         return argv;
       },
-      ready: async (_config, paths) => (await import('./probe-system.ts')).socketAnswers(paths.containerdSocket),
+      ask: async (_config, paths) => {
+        const serves = await (await import('./probe-system.ts')).socketAnswers(paths.containerdSocket);
+        return { serves, detail: serves ? 'running' : 'does not answer' };
+      },
     },
   },
   {
@@ -197,6 +238,12 @@ export function engineEnvironment(entry: RoleEntry, config: Config): Record<stri
 }
 
 /** The role of an instance: `osd` of `osd.2`. */
+/** The entry as the storage engine of this configuration has it. */
+export function entryWith(entry: RoleEntry, { storage }: Config): RoleEntry {
+  const other = entry.engines?.[storage.engine];
+  return other ? { ...entry, bestCompiler: true, ...other } : entry;
+}
+
 export function roleEntry(instance: string): RoleEntry | undefined {
   const role = instance.split('.')[0];
   return roleTable.find((entry) => entry.role === role);
@@ -211,7 +258,7 @@ export function instanceSpecs(config: Config): (InstanceSpec & { entry: RoleEntr
       needs: entry.needs.flatMap((role) => byRole.get(role) ?? []),
       startDeadlineMs: entry.startDeadlineMs,
       stopDeadlineMs: entry.stopDeadlineMs,
-      entry,
+      entry: entryWith(entry, config),
     })),
   );
 }

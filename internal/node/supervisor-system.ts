@@ -374,7 +374,7 @@ export class Supervisor {
       oomBefore: this.#oomCounts(name),
       kill: () => child.kill('SIGKILL'),
       ...(run.kind === 'program'
-        ? { stop: () => child.kill('SIGTERM'), ready: () => run.ready(this.#config, this.#paths) }
+        ? { stop: () => child.kill('SIGTERM'), ask: () => run.ask(this.#config, this.#paths, name) }
         : { stop: () => this.#tell(name, { t: 'stop' }) }),
     };
   }

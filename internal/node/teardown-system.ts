@@ -102,7 +102,8 @@ export async function teardownLeftovers(config: Config, wait: (text: string) => 
   wait('looking for containers');
   claimRunDirectory(config.runDir);
   makeDirectory(paths.logs);
-  const argv = await entry.run.prepare(config, paths, { shims: undefined });
+  const groups = { shims: undefined };
+  const argv = await entry.run.prepare({ instance: 'containerd', config, paths, groups, user: undefined });
   const containerd = Bun.spawn(['setpriv', '--pdeathsig', 'KILL', 'setsid', ...argv], {
     stdin: 'ignore',
     stdout: 'ignore',

@@ -1,9 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { runCommand } from '../base/command-system.ts';
 import { AppError, errorText } from '../base/errors.ts';
-import { findUser, type SystemUser, type UserName, userNames, userProblem } from './users.ts';
+import {
+  cephUserName,
+  findUser,
+  type RoleUserName,
+  type SystemUser,
+  type UserName,
+  userNames,
+  userProblem,
+} from './users.ts';
 
-export type Users = ReadonlyMap<UserName, SystemUser>;
+export type Users = ReadonlyMap<RoleUserName, SystemUser>;
 
 const attempts = 5;
 
@@ -11,10 +19,10 @@ function readPasswd(): string {
   return readFileSync('/etc/passwd', 'utf8');
 }
 
-/** The users of roles that the machine has. */
+/** The users of roles that the machine has, and that of the distribution's Ceph. */
 export function readUsers(passwd = readPasswd()): Users {
-  const users = new Map<UserName, SystemUser>();
-  for (const name of userNames) {
+  const users = new Map<RoleUserName, SystemUser>();
+  for (const name of [...userNames, cephUserName] as const) {
     const user = findUser(passwd, name);
     if (user) users.set(name, user);
   }
@@ -26,7 +34,8 @@ export function readUsers(passwd = readPasswd()): Users {
  * on another disk, would belong to whom the number is given next. Undefined when the machine has none.
  */
 export function usersStay(): string | undefined {
-  const names = [...readUsers().keys()];
+  const users = readUsers();
+  const names = userNames.filter((name) => users.has(name));
   return names.length === 0
     ? undefined
     : `the system users ${names.join(', ')} stay, since files elsewhere may be theirs; \`userdel NAME\` removes one`;

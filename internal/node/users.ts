@@ -3,6 +3,10 @@
 export const userNames = ['appliance-server', 'appliance-mon', 'appliance-mgr', 'appliance-edge'] as const;
 export type UserName = (typeof userNames)[number];
 
+/** The user that a distribution's package of Ceph brings: its daemons are the roles of the engine `ceph`. */
+export const cephUserName = 'ceph';
+export type RoleUserName = UserName | typeof cephUserName;
+
 export interface SystemUser {
   readonly uid: number;
   readonly gid: number;
@@ -19,7 +23,7 @@ export function findUser(passwd: string, name: string): SystemUser | undefined {
 }
 
 /** What is wrong with the users that the machine has for roles, undefined when nothing is: each its own, none root, none of another account. */
-export function userProblem(passwd: string, users: ReadonlyMap<UserName, SystemUser>): string | undefined {
+export function userProblem(passwd: string, users: ReadonlyMap<RoleUserName, SystemUser>): string | undefined {
   const owners = new Map<number, string[]>();
   for (const line of passwd.split('\n')) {
     const [name, , uid] = line.split(':');

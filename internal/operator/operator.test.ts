@@ -35,7 +35,7 @@ describe('operator', () => {
     operator = startOperator({
       client,
       mon: undefined,
-    pool: 'replicapool',
+      pool: 'replicapool',
       objects: options.objects ?? [],
       sources: options.sources ?? (() => []),
       clock,

@@ -3,7 +3,7 @@ import { AppError, errorText } from '../base/errors.ts';
 import { utf8Text } from '../base/bytes.ts';
 import type { Logger } from '../base/log.ts';
 import type { KubeClient } from '../kube/client/api.ts';
-import { type Desired, type DesiredSource } from './objects.ts';
+import type { Desired, DesiredSource } from './objects.ts';
 
 /** The part of a mon session that the operator needs. */
 export interface MonCommands {

@@ -1,62 +1,17 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Counter, counterManifest, inCounter } from './counter.ts';
 import { must, root, TestNode, until } from './harness.ts';
+import { storageClientTests } from './storage-clients.ts';
 
 /** The story of the main job on a real machine: real containerd, kubectl, ceph, rados and rbd against the compiled executable. */
 
 const minute = 60_000;
 const clients = ['kubectl-13', 'kubectl-12'] as const;
 const node = new TestNode();
-const manifest = join(root, 'examples/counter.yaml');
-const inCounter = ['-n', 'counter'];
-
-/** Numbers that the counter acknowledged, as its log has them. */
-async function acknowledged(): Promise<number[]> {
-  const log = await node.mustKubectl([...inCounter, 'logs', 'counter-0', '-c', 'counter']);
-  return [...log.matchAll(/^ack (\d+)$/gm)].map((match) => Number(match[1]));
-}
-
-/** The number of the last record that was acknowledged. A container that has just been started may have none yet. */
-function lastAcknowledged(): Promise<number> {
-  return until('a record is acknowledged', minute, async () => (await acknowledged()).at(-1));
-}
-
-/** Checks every record of the file in the pod's volume: complete, in order, with the right checksum. Gives the last number. */
-async function checkRecords(atLeast: number): Promise<number> {
-  const text = await until('the records can be read', minute, async () => {
-    const output = await node.kubectl([
-      ...inCounter,
-      'exec',
-      'counter-0',
-      '-c',
-      'counter',
-      '--',
-      'cat',
-      '/data/records',
-    ]);
-    return output.code === 0 && output.stdout;
-  });
-  const lines = text.split('\n');
-  lines.pop();
-  lines.forEach((line, index) => {
-    const [number, time, sum] = line.split(' ');
-    const expected = new Bun.CryptoHasher('sha256').update(`${number} ${time} pepper`).digest('hex');
-    if (Number(number) !== index + 1 || sum !== expected)
-      throw new Error(`record ${index + 1} of ${lines.length} is damaged: ${line}`);
-  });
-  expect(lines.length).toBeGreaterThanOrEqual(atLeast);
-  return lines.length;
-}
-
-async function counterReady(): Promise<void> {
-  await node.mustKubectl([...inCounter, 'rollout', 'status', 'statefulset/counter', '--timeout=120s'], {
-    timeoutMs: 2 * minute,
-  });
-  await node.mustKubectl([...inCounter, 'wait', '--for=condition=Ready', 'pod/counter-0', '--timeout=120s'], {
-    timeoutMs: 2 * minute,
-  });
-}
+const counter = new Counter(node);
+const manifest = counterManifest;
 
 beforeAll(async () => {
   await must(['sh', 'cmd/setup/busybox-image.sh', 'dist/images/busybox.tar']);
@@ -82,9 +37,9 @@ describe('story', () => {
   test('kubectl apply: the counter comes up on a volume', { timeout: 4 * minute }, async () => {
     const text = await node.mustKubectl(['apply', '-f', manifest]);
     expect(text).toContain('statefulset.apps/counter created');
-    await counterReady();
-    await until('20 records', minute, async () => (await acknowledged()).length >= 20);
-    await checkRecords(20);
+    await counter.ready();
+    await until('20 records', minute, async () => (await counter.acknowledged()).length >= 20);
+    await counter.checkRecords(20);
     expect(await node.mustKubectl([...inCounter, 'get', 'pvc'])).toMatch(
       /data-counter-0\s+Bound\s+pvc-\S+\s+1Gi\s+RWO\s+rook-ceph-block/,
     );
@@ -160,7 +115,7 @@ describe('story', () => {
 
   test('scale to 2 and back: each replica has a volume of its own', { timeout: 4 * minute }, async () => {
     await node.mustKubectl([...inCounter, 'scale', 'statefulset/counter', '--replicas=2']);
-    await counterReady();
+    await counter.ready();
     await node.mustKubectl([...inCounter, 'wait', '--for=condition=Ready', 'pod/counter-1', '--timeout=120s'], {
       timeoutMs: 2 * minute,
     });
@@ -240,71 +195,11 @@ describe('story', () => {
     await node.mustKubectl(['delete', 'pod', 'sized', '--timeout=60s'], { timeoutMs: 2 * minute });
   });
 
-  test('ceph: status, tree, df, pools', { timeout: 2 * minute }, async () => {
-    expect(await node.mustTool(['ceph', '-s'])).toMatch(/health: HEALTH_OK[\s\S]*osd: 3 osds: 3 up \(since .*\), 3 in/);
-    expect(await node.mustTool(['ceph', 'osd', 'tree'])).toMatch(/host node-1[\s\S]*osd\.0\s+up[\s\S]*osd\.2\s+up/);
-    expect(await node.mustTool(['ceph', 'df'])).toMatch(/RAW STORAGE[\s\S]*replicapool/);
-    await node.mustTool(['ceph', 'osd', 'pool', 'create', 'bench', '16']);
-    await node.mustTool(['ceph', 'osd', 'pool', 'application', 'enable', 'bench', 'test']);
-    await node.healthy();
-  });
-
-  test('rados: put, get, ls, stat, rm', { timeout: minute }, async () => {
-    const file = join(node.directory, 'object');
-    writeFileSync(file, Buffer.alloc(5_000_000, 'appliance '));
-    await node.mustTool(['rados', '-p', 'bench', 'put', 'one', file]);
-    await node.mustTool(['rados', '-p', 'bench', 'get', 'one', `${file}.back`]);
-    expect(readFileSync(`${file}.back`).equals(readFileSync(file))).toBe(true);
-    expect((await node.mustTool(['rados', '-p', 'bench', 'ls'])).trim()).toBe('one');
-    expect(await node.mustTool(['rados', '-p', 'bench', 'stat', 'one'])).toContain('size 5000000');
-    await node.mustTool(['rados', '-p', 'bench', 'rm', 'one']);
-    expect((await node.tool(['rados', '-p', 'bench', 'stat', 'one'])).stderr).toContain('No such file or directory');
-  });
-
-  test('rados bench: write, seq, rand', { timeout: 2 * minute }, async () => {
-    expect(
-      await node.mustTool(['rados', '-p', 'bench', 'bench', '5', 'write', '-b', '65536', '--no-cleanup']),
-    ).toContain('Total writes made');
-    expect(await node.mustTool(['rados', '-p', 'bench', 'bench', '3', 'seq'])).toContain('Total reads made');
-    expect(await node.mustTool(['rados', '-p', 'bench', 'bench', '3', 'rand'])).toContain('Total reads made');
-    await node.mustTool(['rados', '-p', 'bench', 'cleanup']);
-    await until('rados df counts what was done', minute, async () => {
-      const { pools } = JSON.parse(await node.mustTool(['rados', 'df', '-f', 'json'])) as {
-        pools: { name: string; read_ops: number; write_ops: number; write_bytes: number }[];
-      };
-      const of = pools.find(({ name }) => name === 'bench');
-      return of !== undefined && of.read_ops > 0 && of.write_ops > 0 && of.write_bytes > 65536;
-    });
-  });
-
-  test('rbd: create, info, ls, resize, bench, rm', { timeout: 2 * minute }, async () => {
-    await node.mustTool(['rbd', 'create', 'replicapool/disk', '--size', '64']);
-    expect(await node.mustTool(['rbd', 'info', 'replicapool/disk'])).toMatch(
-      /size 64 MiB in 16 objects[\s\S]*features: layering, exclusive-lock, object-map, fast-diff, deep-flatten/,
-    );
-    expect(await node.mustTool(['rbd', 'ls', 'replicapool'])).toContain('disk\n');
-    await node.mustTool(['rbd', 'resize', 'replicapool/disk', '--size', '128']);
-    expect(await node.mustTool(['rbd', 'info', 'replicapool/disk'])).toContain('size 128 MiB in 32 objects');
-    expect(
-      await node.mustTool([
-        'rbd',
-        'bench',
-        '--io-type',
-        'write',
-        '--io-size',
-        '4K',
-        '--io-total',
-        '4M',
-        'replicapool/disk',
-      ]),
-    ).toContain('elapsed');
-    await node.mustTool(['rbd', 'rm', 'replicapool/disk']);
-    expect(await node.mustTool(['rbd', 'ls', 'replicapool'])).not.toContain('disk');
-  });
+  storageClientTests(node);
 
   test('kill -9 of the container: it starts again by itself on the same data', { timeout: 3 * minute }, async () => {
-    const last = await lastAcknowledged();
-    const before = await restarts();
+    const last = await counter.lastAcknowledged();
+    const before = await counter.restarts();
     await node.kubectl([...inCounter, 'exec', 'counter-0', '-c', 'counter', '--', 'sh', '-c', 'kill -9 -1; kill -9 1']);
     const id = (
       await node.mustKubectl([
@@ -317,17 +212,17 @@ describe('story', () => {
       ])
     ).replace('containerd://', '');
     for (const pid of await containerPids(id)) process.kill(pid, 'SIGKILL');
-    await until('the container restarted', minute, async () => (await restarts()) > before);
-    await counterReady();
-    await checkRecords(last);
+    await until('the container restarted', minute, async () => (await counter.restarts()) > before);
+    await counter.ready();
+    await counter.checkRecords(last);
   });
 
   test.each(['mon', 'mgr', 'osd.1', 'server', 'containerd', 'agent', 'edge'])(
     'kill -9 of %s: it comes back and nothing acknowledged is lost',
     { timeout: 4 * minute },
     async (name) => {
-      const last = (await acknowledged()).at(-1) ?? 0;
-      const before = await restarts();
+      const last = (await counter.acknowledged()).at(-1) ?? 0;
+      const before = await counter.restarts();
       const pid = (await node.status()).instances.find((instance) => instance.name === name)?.pid;
       expect(pid).toBeGreaterThan(1);
       process.kill(pid!, 'SIGKILL');
@@ -336,10 +231,10 @@ describe('story', () => {
         return instance?.phase === 'running' && instance.pid !== pid;
       });
       await node.healthy(2 * minute);
-      await counterReady();
-      await checkRecords(last);
+      await counter.ready();
+      await counter.checkRecords(last);
       // What backs the pod's mount, and its containers, outlive each of them.
-      expect(await restarts()).toBe(before);
+      expect(await counter.restarts()).toBe(before);
     },
   );
 
@@ -347,7 +242,7 @@ describe('story', () => {
     const file = join(node.directory, 'survivor');
     writeFileSync(file, Buffer.alloc(300_000, 'survivor'));
     await node.mustTool(['rados', '-p', 'bench', 'put', 'survivor', file]);
-    const last = await lastAcknowledged();
+    const last = await counter.lastAcknowledged();
     const pids = (await node.traces()).processes.map((line) => Number(line.split(' ')[0]));
     for (const pid of [node.supervisorPid, ...pids])
       try {
@@ -357,8 +252,8 @@ describe('story', () => {
       }
     await node.up(150_000);
     await node.healthy(2 * minute);
-    await counterReady();
-    await checkRecords(last);
+    await counter.ready();
+    await counter.checkRecords(last);
     await node.mustTool(['rados', '-p', 'bench', 'get', 'survivor', `${file}.back`]);
     expect(readFileSync(`${file}.back`).equals(readFileSync(file))).toBe(true);
   });
@@ -371,14 +266,14 @@ describe('story', () => {
   });
 
   test('down leaves nothing behind; up continues with the data', { timeout: 6 * minute }, async () => {
-    const last = await lastAcknowledged();
+    const last = await counter.lastAcknowledged();
     const output = await node.appliance('down');
     expect(output.code, output.stdout + output.stderr).toBe(0);
     await node.waitForExit();
     expect(await node.traces()).toEqual({ processes: [], mounts: [], namespaces: [], links: [], rules: [] });
     await node.up(150_000);
-    await counterReady();
-    await checkRecords(last);
+    await counter.ready();
+    await counter.checkRecords(last);
   });
 
   test('kubectl delete takes it all away', { timeout: 3 * minute }, async () => {
@@ -397,19 +292,6 @@ describe('story', () => {
     expect(await node.traces()).toEqual({ processes: [], mounts: [], namespaces: [], links: [], rules: [] });
   });
 });
-
-async function restarts(): Promise<number> {
-  return Number(
-    await node.mustKubectl([
-      ...inCounter,
-      'get',
-      'pod',
-      'counter-0',
-      '-o',
-      'jsonpath={.status.containerStatuses[?(@.name=="counter")].restartCount}',
-    ]),
-  );
-}
 
 /** Processes whose cgroup is the container's. */
 async function containerPids(id: string): Promise<number[]> {

@@ -3,7 +3,7 @@
 # unit (beside the code), conformance (what of Kubernetes' suite an API server alone proves), build (both executables), story (a whole node), join (a second machine), servers (three of them),
 # crash (a few rounds of kill -9 and power loss under load; CRASH_ROUNDS, 5). `test.sh long-crash` runs 50 rounds and the planted faults, `test.sh fuzz`
 # the fuzz tests with 50 times as many inputs, `test.sh store-kill` kills members of a store in 200 rounds with one and in 200 with three
-# (STORE_KILL_ROUNDS), `test.sh store-sim` simulates 20,000 seeds of it (SIM_SEEDS, from SIM_FIRST on; every twentieth history is long, SIM_LENGTH=whole or short: all are or none;
+# (STORE_KILL_ROUNDS), `test.sh engine` runs the storage part of the story over the distribution's Ceph daemons and over an external cluster, `test.sh store-sim` simulates 20,000 seeds of it (SIM_SEEDS, from SIM_FIRST on; every twentieth history is long, SIM_LENGTH=whole or short: all are or none;
 # SIM_PROCESSES), `test.sh starts` brings 60 fresh nodes up and down twice (START_ROUNDS). Arguments name suites; the default is check unit conformance build story crash, and CI runs join and servers, too. The last line counts tests.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -58,6 +58,11 @@ for wanted in "$@"; do
     join)
       build_own
       suite join --project join --bail 1
+      ;;
+    engine)
+      sh cmd/setup/packages.sh ceph-mon ceph-mgr ceph-osd
+      build_own
+      suite engine --project engine --bail 1
       ;;
     servers)
       build_own

@@ -50,11 +50,7 @@ export function serverUsers({ user }: EngineRecord): { admin: string; provisione
 }
 
 /** Why a node whose storage is of one engine does not start with another; undefined when it is the same. */
-export function whyOtherEngine(
-  found: StorageEngine,
-  wanted: StorageEngine,
-  directory: string,
-): AppError | undefined {
+export function whyOtherEngine(found: StorageEngine, wanted: StorageEngine, directory: string): AppError | undefined {
   if (found === wanted) return undefined;
   return new AppError(
     'ENGINE',

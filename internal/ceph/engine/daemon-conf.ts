@@ -1,0 +1,90 @@
+import type { Config } from '../../config/config.ts';
+import type { Paths } from '../../config/paths.ts';
+
+/** The daemons of a distribution's Ceph that the roles of the engine `ceph` are. */
+export type CephDaemon = 'mon' | 'mgr' | 'osd';
+
+/** The mon and the mgr of a node; OSDs have their numbers. */
+export const daemonId = 'a';
+
+/** How much of a role's budget its daemon aims at: what it does not count itself, the page cache and threads, needs the rest. */
+const targetShare = 0.75;
+/** The least that Ceph takes for `osd_memory_target` and `mon_memory_target` (src/common/options.cc). */
+const leastTargetBytes = { osd: 896 * 2 ** 20, mon: 512 * 2 ** 20 } as const;
+/** OSDs and the mgr take a few ports each, from the first that is free. */
+const daemonPorts = 500;
+
+/**
+ * The ceph.conf of one daemon. What clients need stands in the node's ceph.conf; this one says where the daemon keeps and tells things, and only it reads this. `fsid` of the
+ * cluster.
+ */
+export function daemonConf(daemon: CephDaemon, instance: string, fsid: string, config: Config, paths: Paths): string {
+  const { node, ports, storage, memory } = config;
+  const run = paths.instanceRunDir(instance);
+  const data = paths.instanceDir(instance);
+  const bySize =
+    storage.replication === 1 ? ['mon allow pool size one = true', 'mon warn on pool no redundancy = false'] : [];
+  const target =
+    daemon === 'mgr' || memory[daemon] === 0
+      ? []
+      : [`${daemon} memory target = ${Math.max(leastTargetBytes[daemon], Math.floor(memory[daemon] * targetShare))}`];
+  return `${[
+    '[global]',
+    `fsid = ${fsid}`,
+    `mon host = ${monHost(config)}`,
+    `public addr = ${node.ip}`,
+    `cluster addr = ${node.ip}`,
+    'ms bind msgr1 = false',
+    'ms bind ipv6 = false',
+    `ms bind port min = ${ports.ceph}`,
+    `ms bind port max = ${Math.min(65_535, ports.ceph + daemonPorts)}`,
+    'auth cluster required = cephx',
+    'auth service required = cephx',
+    'auth client required = cephx',
+    'auth allow insecure global id reclaim = false',
+    `osd pool default size = ${storage.replication}`,
+    ...bySize,
+    ...(storage.failureDomain === 'osd'
+      ? ['osd crush chooseleaf type = 0', 'mon osd reporter subtree level = osd']
+      : []),
+    `run dir = ${run}`,
+    `crash dir = ${data}/crash`,
+    `keyring = ${paths.ceph}/keyrings/$name.keyring`,
+    'log file =',
+    'log to file = false',
+    'log to stderr = true',
+    'err to stderr = true',
+    'mon cluster log to file = false',
+    'mon cluster log to stderr = false',
+    // At their own levels, RocksDB's options alone fill a tenth of a role's log at each start.
+    ...['rocksdb', 'bluestore', 'bluefs', 'bdev', 'mon', 'paxos'].map((part) => `debug ${part} = 0/5`),
+    `[${daemon}]`,
+    `${daemon} data = ${daemon === 'mon' ? monStore(paths) : data}`,
+    `admin socket = ${adminSocket(paths, instance)}`,
+    // The share that is free where the mon keeps its store: doctor looks after the disk, too, and warns at the same.
+    ...(daemon === 'mon' ? ['mgr initial modules = iostat prometheus', 'mon data avail warn = 10'] : []),
+    ...(daemon === 'osd'
+      ? [
+          `crush location = root=default host=${node.name}`,
+          // With these, the classes that the embedded engine has, rbd's among them, are all there.
+          'osd class load list = *',
+          'osd class default list = *',
+        ]
+      : []),
+    ...target,
+  ].join('\n')}\n`;
+}
+
+/** `[v2:10.0.0.1:3300]` */
+export function monHost({ node, ports }: Pick<Config, 'node' | 'ports'>): string {
+  return `[v2:${node.ip}:${ports.mon}]`;
+}
+
+/** A directory by itself: it has its name from the moment on when it is whole. */
+export function monStore(paths: Paths): string {
+  return `${paths.instanceDir('mon')}/store`;
+}
+
+export function adminSocket(paths: Paths, instance: string): string {
+  return `${paths.instanceRunDir(instance)}/ceph.asok`;
+}

@@ -1,0 +1,124 @@
+import {
+  chownSync,
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readlinkSync,
+  rmSync,
+  statfsSync,
+  symlinkSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { AppError } from '../../base/errors.ts';
+import { readFileIfThere, syncDirectory, writeFileAtomic } from '../../base/files-system.ts';
+import { uuid } from '../../base/random.ts';
+import { systemRandom } from '../../base/system.ts';
+import type { Config, OsdConfig } from '../../config/config.ts';
+import type { Paths } from '../../config/paths.ts';
+import { knownFsid } from '../client/ceph-conf-system.ts';
+import { askDaemon } from './admin-socket-client.ts';
+import { blueStorePath, holdsBlueStoreOf, type OwnBlueStore } from './bluestore-place-system.ts';
+import { adminSocket, type CephDaemon, daemonConf, monHost } from './daemon-conf.ts';
+import { type DaemonHealth, daemonHealth, healthQuestion } from './daemon-health.ts';
+import { mgrCommand, monCommand, osdCommand } from './daemon-scripts.ts';
+
+/** Of the daemon's user. */
+export interface DaemonUser {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** How much of what is free a store in a directory takes when no size is named. */
+const directoryShare = 0.9;
+
+/** As root, before each start: writes the daemon's ceph.conf, gives it what it stores on, and tells its command line. Errors: FOREIGN_DISK, NO_DEVICE, DISK. */
+export async function prepareDaemon(
+  daemon: CephDaemon,
+  instance: string,
+  config: Config,
+  paths: Paths,
+  user: DaemonUser,
+): Promise<readonly string[]> {
+  const fsid = knownFsid(paths);
+  if (fsid === undefined) throw new AppError('CEPH_CONF', `${paths.cephConf} has no fsid`);
+  const conf = `${paths.instanceRunDir(instance)}/ceph.conf`;
+  const data = paths.instanceDir(instance);
+  writeFileAtomic(conf, daemonConf(daemon, instance, fsid, config, paths), 0o644);
+  const place = { conf, data, keyrings: `${paths.ceph}/keyrings` };
+  if (daemon === 'mon') return monCommand(place, fsid, monHost(config));
+  if (daemon === 'mgr') return mgrCommand(place, config.ports.prometheus);
+  const osd = config.storage.osd.find(({ id }) => `osd.${id}` === instance);
+  if (!osd) throw new AppError('CONFIG', `${instance}: storage.osd has no entry with this id`);
+  return osdCommand(place, { id: osd.id, uuid: await prepareStore(osd, data, fsid, user) });
+}
+
+/** Decided before anything is made, and kept. */
+function storeUuid(data: string): string {
+  const file = `${data}/uuid`;
+  const known = readFileIfThere(file)?.trim();
+  if (known) return known;
+  const made = uuid(systemRandom);
+  writeFileAtomic(file, `${made}\n`, 0o644);
+  return made;
+}
+
+/** What a node knows of an OSD of the engine `ceph` without preparing it. */
+export function ownBlueStore(osd: number, paths: Paths): OwnBlueStore {
+  const known = readFileIfThere(`${paths.instanceDir(`osd.${osd}`)}/uuid`)?.trim();
+  return { osd, fsid: knownFsid(paths), uuid: known || undefined };
+}
+
+async function prepareStore(osd: OsdConfig, data: string, fsid: string, user: DaemonUser): Promise<string> {
+  const uuid = storeUuid(data);
+  const path = blueStorePath(osd);
+  const made = existsSync(`${data}/made`);
+  const holds = await holdsBlueStoreOf(path, { osd: osd.id, fsid, uuid });
+  if (made && !holds)
+    throw new AppError(
+      'DISK',
+      `osd.${osd.id} was made, but ${path} ${existsSync(path) ? 'is blank' : 'is not there'}`,
+      {
+        hint: `Bring the disk back. If it is lost: \`ceph osd purge ${osd.id} --yes-i-really-mean-it\`, remove ${data}, and start again; the other copies fill the new one`,
+      },
+    );
+  if (!existsSync(path)) makeStoreFile(osd, path);
+  chownSync(path, user.uid, user.gid);
+  // A device may have another name at each start.
+  const link = `${data}/block`;
+  if (!holdsLink(link, path)) {
+    rmSync(link, { force: true });
+    symlinkSync(path, link);
+  }
+  return uuid;
+}
+
+function holdsLink(link: string, path: string): boolean {
+  try {
+    return readlinkSync(link) === path;
+  } catch {
+    return false;
+  }
+}
+
+function makeStoreFile(osd: OsdConfig, path: string): void {
+  mkdirSync(dirname(path), { recursive: true });
+  const size =
+    'size' in osd && osd.size !== undefined
+      ? osd.size
+      : Math.floor((statfsSync(dirname(path)).bavail * statfsSync(dirname(path)).bsize * directoryShare) / 2 ** 20) *
+        2 ** 20;
+  const fd = openSync(path, 'wx', 0o600);
+  try {
+    ftruncateSync(fd, size);
+  } finally {
+    closeSync(fd);
+  }
+  syncDirectory(dirname(path));
+}
+
+/** How a running daemon is, by its own answer. Errors: ADMIN_SOCKET. */
+export async function askDaemonHealth(daemon: CephDaemon, instance: string, paths: Paths): Promise<DaemonHealth> {
+  return daemonHealth(daemon, await askDaemon(adminSocket(paths, instance), healthQuestion[daemon]));
+}
