@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { utf8, utf8Text } from '../base/bytes.ts';
 import { AppError } from '../base/errors.ts';
-import { cephAccessSchema } from './cluster-info.ts';
+import { cephAccessSchema, cephKey } from './cluster-info.ts';
 
 /**
  * What makes a machine one more mon of its cluster's storage, as it travels from a server to one that joins: sealed under the secret of the token
@@ -26,7 +26,7 @@ const schema: z.ZodType<MonBundle> = z.object({
   format: z.literal(1),
   ...cephAccessSchema.pick({ fsid: true, monHosts: true }).shape,
   self: z.object({ name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/i), cluster: id, member: id }),
-  keys: z.record(z.enum(monEntities), cephAccessSchema.shape.bootstrapOsdKey),
+  keys: z.record(z.enum(monEntities), cephKey),
 });
 
 export function encodeMonBundle(bundle: MonBundle): Uint8Array {

@@ -68,7 +68,7 @@ export async function startJoining(options: {
       const member = control.cluster && (await memberOf(control.cluster, server, clock));
       return { format: 1, files: serverFiles(paths.pki), ...(member && { member }), ...(ceph && { ceph }) };
     },
-    admitMon: mon && (async (joining) => monBundle(await mon(), paths, joining)),
+    admitMon: mon && engine === 'embedded' ? async (joining) => monBundle(await mon(), paths, joining) : undefined,
     staticSecrets: () => staticSecrets(paths.pki),
     ownAddresses: addresses,
     serverSans: () => serverSans(config, addresses()),
@@ -212,14 +212,14 @@ async function monBundle(mon: MonClient, paths: Paths, joining: JoiningMon): Pro
   if (answer.code === -stale) throw failure(410, 'Gone', answer.status, {});
   if (answer.code !== 0) throw failure(503, 'ServiceUnavailable', answer.status, {});
   const { cluster, key, member: id, name } = JSON.parse(utf8Text(answer.output)) as Record<string, string>;
-  const { bootstrapOsdKey, fsid, monHosts } = await cephAccess(mon);
+  const { bootstrapOsdKey, fsid, monHosts } = await cephAccess(mon, 'embedded');
   const admin = cryptoKeyText(keyringKey(paths, 'client.admin'));
   return {
     format: 1,
     fsid,
     monHosts,
     self: { name: name!, cluster: cluster!, member: id! },
-    keys: { 'mon.': key!, 'client.admin': admin, 'client.bootstrap-osd': bootstrapOsdKey },
+    keys: { 'mon.': key!, 'client.admin': admin, 'client.bootstrap-osd': bootstrapOsdKey! },
   };
 }
 
