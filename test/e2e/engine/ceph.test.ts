@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -10,6 +10,8 @@ import { storageClientTests } from '../storage-clients.ts';
 
 const minute = 60_000;
 const directory = mkdtempSync(join(tmpdir(), 'engine-ceph-'));
+// Users of roles pass through it.
+chmodSync(directory, 0o755);
 const osds = [0, 1, 2].map((id) => `    - {id: ${id}, file: ${directory}/node/data/osd/osd.${id}.img, size: 8Gi}`);
 const node = new TestNode({
   directory: join(directory, 'node'),

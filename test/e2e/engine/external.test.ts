@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -9,6 +9,8 @@ import { must, run, TestNode, until } from '../harness.ts';
 
 const minute = 60_000;
 const directory = mkdtempSync(join(tmpdir(), 'external-'));
+// Users of roles pass through it.
+chmodSync(directory, 0o755);
 const ceph = join(directory, 'ceph');
 const keyFile = join(directory, 'kubernetes.keyring');
 const node = new TestNode({
