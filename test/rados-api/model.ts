@@ -1,7 +1,7 @@
 /**
- * `bun test/rados-api/model.ts ROOT [seconds] [--kill] [--pool-snaps] [--balance-reads]`: Ceph's `ceph_test_rados` against this appliance: random writes, copies,
+ * `bun test/rados-api/model.ts ROOT [seconds] [--kill] [--erasure] [--pool-snaps] [--balance-reads]`: Ceph's `ceph_test_rados` against this appliance: random writes, copies,
  * snapshots, rollbacks, attributes and deletions of fifty objects, each read checked against a model of what must be there. With `--kill` an OSD of three dies by
- * SIGKILL every ten seconds meanwhile. ROOT as for `main.ts`. Exit code 0 when everything read was right.
+ * SIGKILL every ten seconds meanwhile; with `--erasure` the pool is erasure-coded (k=2, m=1, with overwrites). ROOT as for `main.ts`. Exit code 0 when everything read was right.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,6 +19,7 @@ if (root === undefined || !existsSync(join(root, 'usr/bin/ceph_test_rados'))) {
   process.exit(2);
 }
 const seconds = Number(secondsText);
+const erasure = flags.includes('--erasure');
 /** Weights of the operations. */
 const operations = {
   read: 100,
@@ -45,13 +46,19 @@ let code = 1;
 try {
   await node.makeNetwork();
   await node.up();
-  await node.mustTool(['ceph', 'osd', 'pool', 'create', 'model', '16']);
+  if (erasure) {
+    const profile = ['k=2', 'm=1', 'crush-failure-domain=osd'];
+    await node.mustTool(['ceph', 'osd', 'erasure-code-profile', 'set', 'ec21', ...profile]);
+    await node.mustTool(['ceph', 'osd', 'pool', 'create', 'model', '16', '16', 'erasure', 'ec21']);
+    await node.mustTool(['ceph', 'osd', 'pool', 'set', 'model', 'allow_ec_overwrites', 'true']);
+  } else await node.mustTool(['ceph', 'osd', 'pool', 'create', 'model', '16']);
   await node.mustTool(['ceph', 'osd', 'pool', 'application', 'enable', 'model', 'test']);
   await until('clean', 60_000, async () => /\d+ active\+clean\n/.test(await node.mustTool(['ceph', '-s'])));
   const argv = ['ceph_test_rados', '--max-ops', '1000000', '--max-seconds', String(seconds), '--objects', '50'];
   argv.push('--max-in-flight', '16', '--size', '4000000', '--min-stride-size', '400000', '--max-stride-size', '800000');
   for (const [name, weight] of Object.entries(operations)) argv.push('--op', name, String(weight));
-  argv.push('--pool', 'model', ...flags.filter((flag) => flag !== '--kill'));
+  argv.push('--pool', 'model', ...flags.filter((flag) => flag !== '--kill' && flag !== '--erasure'));
+  if (erasure) argv.push('--no-omap');
   let over = false;
   const load = run(inRoot(root, node, argv, { CEPH_CLIENT_ID: 'admin' }), { timeoutMs: (seconds + 300) * 1000 });
   void load.then(() => {

@@ -16,7 +16,7 @@ import {
 import { pendingMerge } from '../maps/pg-num.ts';
 import { MOSDPGInfo, MOSDPGLog, MOSDPGNotify, MOSDPGQuery, MOSDPGRemove } from '../wire/messages/osd_osd.ts';
 import { copyPgInfo, emptyPgInfo, type PgHistory, type PgInfo } from '../wire/messages/osd_pg.ts';
-import { compareEVersion, eversionText, eversionZero, hobjectMin } from '../wire/types.ts';
+import { compareEVersion, type EVersion, eversionText, eversionZero, hobjectMin } from '../wire/types.ts';
 import { type ActingChoice, chooseActing, chooseShards, findBestInfo } from './choose-acting.ts';
 import {
   buildPrior,
@@ -34,45 +34,9 @@ import type { Peer, PgCore } from './pg-core.ts';
 import { judgeReplica, mergeLog } from './pg-log.ts';
 import { completeUpTo } from './pg-meta.ts';
 import { mergeHistory } from './history-merge.ts';
+import type { PeeringHooks, PeeringPhase } from './peering-host.ts';
 import { scrubSums } from './scrub-history.ts';
 import { noMember, placed } from './shards.ts';
-
-/**
- * Where a copy of a PG stands between two changes of its interval.
- * Primary: get-info (who has what) -> get-log (take the best log over) -> get-missing (what do the others lack) -> wait-up-thru -> activating -> active;
- * aside: down (a past interval cannot be asked), incomplete (no copy may speak for the PG), wait-acting (asked the mon for another acting set).
- * Others: stray until the primary's log arrives, then replica.
- */
-export type PeeringPhase =
-  | 'idle'
-  | 'get-info'
-  | 'down'
-  | 'get-log'
-  | 'incomplete'
-  | 'wait-acting'
-  | 'get-missing'
-  | 'wait-up-thru'
-  | 'activating'
-  | 'active'
-  | 'stray'
-  | 'replica';
-
-export interface PeeringHooks {
-  /** A new interval (or a new attempt in it) begins: nothing of the old one may be acknowledged. */
-  reset(): void;
-  /** The primary serves (or, with fewer copies than min_size, only recovers). */
-  active(): void;
-  /** The PG is to merge, and can now, or cannot. */
-  mergeReady(): void;
-  /** A replica has taken the primary's log over. */
-  replicaActive(): void;
-  /** The copy is no longer needed. */
-  removeMe(): void;
-  /** Some copy that could have given objects is gone. */
-  lostStray(): void;
-  /** News of a copy that peering did not wait for. */
-  foundStray(osd: number): void;
-}
 
 /** How many recent entries a copy gets that starts backfill, so that it can soon follow by log. */
 const backfillLogEntries = 250;
@@ -562,17 +526,22 @@ export class Peering {
   }
 
   onQuery(from: number, m: MOSDPGQuery): void {
-    const core = this.#core;
     mergeHistory(this.#core.meta, m.history);
     if (m.kind === 'info') {
       this.#notify(from);
       return;
     }
+    this.#sendLog(from, m.kind === 'log' ? m.since : undefined);
+  }
+
+  /** What is here, from `since` on: our log and what is missing. */
+  #sendLog(to: number, since?: EVersion): void {
+    const core = this.#core;
     const { meta } = core;
-    core.env.send(from, MOSDPGLog, {
+    core.env.send(to, MOSDPGLog, {
       ...core.head(),
       info: core.infoCopy(),
-      log: m.kind === 'log' ? meta.log.segment(m.since) : meta.log.segment(),
+      log: meta.log.segment(since),
       missing: meta.missing.list(),
       past: meta.past,
       undoable: meta.rollback.versions(),
@@ -582,7 +551,9 @@ export class Peering {
 
   onLog(from: number, m: MOSDPGLog): void {
     if (m.activate !== 'no') {
-      if (from === this.#core.key.actingPrimary && !this.#core.isPrimary) this.#activateReplica(from, m);
+      if (from !== this.#core.key.actingPrimary || this.#core.isPrimary) return;
+      if (m.activate === 'rewind') this.#rewindStray(from, m);
+      else this.#activateReplica(from, m);
       return;
     }
     if (this.phase === 'get-log' && from === this.#logFrom) this.#gotMasterLog(from, m);
@@ -595,9 +566,32 @@ export class Peering {
     const missing = MissingSet.of(m.missing);
     const info = copyPgInfo(m.info);
     const common = judgeReplica(core.meta.log, m.log, missing, info.lastBackfill);
-    if (compareEVersion(common, info.lastUpdate) < 0) info.lastUpdate = common;
+    if (compareEVersion(common, info.lastUpdate) < 0) {
+      info.lastUpdate = common;
+      // Its shards of these objects may be needed as they were before: it takes its writes back, and tells anew what it has.
+      if (core.erasure && core.meta.log.holds(common))
+        core.env.send(from, MOSDPGLog, {
+          ...core.head(),
+          info: core.infoCopy(),
+          log: { tail: common, head: common, entries: [], dups: [] },
+          missing: [],
+          past: [],
+          undoable: [],
+          activate: 'rewind',
+        });
+    }
     core.peers.set(from, { info, missing, activated: false, upFrom: core.map.upFrom(from) });
     this.#hooks.foundStray(from);
+  }
+
+  #rewindStray(primary: number, m: MOSDPGLog): void {
+    const core = this.#core;
+    if (this.phase !== 'stray' || compareEVersion(m.log.head, core.info.lastUpdate) >= 0) return;
+    const ops = this.#takeLog(m);
+    const { interval } = core;
+    core.env.commit([...ops, ...core.meta.writeOps()], () => {
+      if (core.interval === interval && this.phase === 'stray') this.#sendLog(primary);
+    });
   }
 
   #activateReplica(primary: number, m: MOSDPGLog): void {

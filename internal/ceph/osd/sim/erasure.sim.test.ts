@@ -4,7 +4,7 @@ import { pgText } from '../../wire/types.ts';
 import { decodeObjectInfo, encodeObjectInfo, infoXattr } from '../object-info.ts';
 import { firstObjectKey, isObjectKey } from '../object-key.ts';
 import { SimClient } from './client.testing.ts';
-import { calm, options, settleAndCheck, storm } from './storm.testing.ts';
+import { calm, moveShards, options, settleAndCheck, storm } from './storm.testing.ts';
 import { SimCluster, type SimOptions, simPool } from './world.testing.ts';
 
 /** k data and m coding shards on one OSD more than that, so that PGs move. */
@@ -85,9 +85,9 @@ describe('simulated OSDs, erasure-coded pool', () => {
     }, 120_000);
 
   for (let seed = first; seed < first + count; seed++)
-    test(`crashes, partitions and false downs: nothing acknowledged is lost (seed ${seed})`, async () => {
+    test(`crashes, partitions, false downs, shards that move: nothing acknowledged is lost (seed ${seed})`, async () => {
       const [k, m] = shapes[seed % shapes.length]!;
-      const acknowledged = await storm(erasure(seed, k, m), 60_000);
+      const acknowledged = await storm(erasure(seed, k, m), 60_000, moveShards);
       expect(acknowledged).toBeGreaterThan(30);
     }, 180_000);
 });

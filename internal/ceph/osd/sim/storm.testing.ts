@@ -90,7 +90,10 @@ export function stuckPgs(cluster: SimCluster): string[] {
 export async function settleAndCheck(cluster: SimCluster, clients: SimClient[], damaged = false): Promise<void> {
   const { scheduler } = cluster;
   cluster.heal();
-  for (const osd of cluster.osds) cluster.start(osd.id);
+  for (const osd of cluster.osds) {
+    cluster.start(osd.id);
+    cluster.setOut(osd.id, false);
+  }
   for (const client of clients) client.stopped = true;
   await scheduler.run(scheduler.timeMs + 300_000, () => cluster.allClean() && clients.every((c) => !c.busy));
   noFatal(cluster);
@@ -144,6 +147,14 @@ export function changePgs(cluster: SimCluster): void {
   else if (roll < 0.4) cluster.place(1 + (cluster.random.uint32() % pgNum));
   else if (pgpNum < pgNum) cluster.merge();
   else cluster.place(Math.max(1, pgpNum - 4));
+}
+
+/** An OSD goes out, and comes in again later: its shards go to others and come back. */
+export function moveShards(cluster: SimCluster): void {
+  const id = cluster.random.uint32() % cluster.osds.length;
+  if (!cluster.chance(0.3)) return;
+  if (!cluster.map.states.some(({ out }) => out)) cluster.setOut(id, true);
+  else for (const osd of cluster.osds) cluster.setOut(osd.id, false);
 }
 
 /**

@@ -120,6 +120,8 @@ interface OsdState {
   upFrom: number;
   upThru: number;
   downAt: number;
+  /** Of an erasure-coded pool: others take its places. */
+  out: boolean;
 }
 
 const simCodes = new Map<string, PoolCode>();
@@ -210,13 +212,26 @@ export class SimMap implements MapView {
   pools(): Iterable<number> {
     return this.poolExists ? [simPool] : [];
   }
+  #order(seed: number): number[] {
+    return this.states.map((_, osd) => osd).sort((a, b) => crushHash2(seed, a) - crushHash2(seed, b));
+  }
+
+  /** Each place is a shard's: while an OSD is out another one takes its places, and as few others as possible move. */
+  #places(seed: number): number[] {
+    const taken = new Set<number>();
+    return Array.from({ length: this.#options.size }, (_, shard) => {
+      const order = this.#order(seed * 64 + shard);
+      const osd = order.find((each) => !taken.has(each) && !this.states[each]!.out) ?? ITEM_NONE;
+      taken.add(osd);
+      return osd;
+    });
+  }
+
   place(pg: PgId): Placement {
     if (pg.seed >= this.pgs.pgNum) return { up: [], upPrimary: -1, acting: [], actingPrimary: -1 };
     const seed = stableMod(pg.seed, this.pgs.pgpNum);
-    const order = this.states
-      .map((_, osd) => osd)
-      .sort((a, b) => crushHash2(seed, a) - crushHash2(seed, b))
-      .slice(0, this.#options.size);
+    const order =
+      this.#options.erasure === undefined ? this.#order(seed).slice(0, this.#options.size) : this.#places(seed);
     const present = (osds: readonly number[]): number[] =>
       this.#options.erasure === undefined
         ? osds.filter((osd) => this.isUp(osd))
@@ -330,7 +345,7 @@ export class SimCluster {
     this.random = seededRandom(options.seed);
     this.#log = options.log ?? silentLogger;
     for (let id = 0; id < options.osds; id++) this.osds.push(new SimOsd(id, memoryStore({ commit: 'manual' })));
-    const states = this.osds.map(() => ({ up: false, nonce: 0, upFrom: 0, upThru: 0, downAt: 0 }));
+    const states = this.osds.map(() => ({ up: false, nonce: 0, upFrom: 0, upThru: 0, downAt: 0, out: false }));
     this.maps.push(new SimMap(0, options, states, new Map(), false));
     this.#publish(new SimMap(1, options, states, new Map(), true));
   }
@@ -441,6 +456,14 @@ export class SimCluster {
         if (left.length === 0) temp.delete(pg);
         else temp.set(pg, left);
       }
+    });
+  }
+
+  /** An OSD goes out or comes in: shards move. */
+  setOut(id: number, out: boolean): void {
+    if (this.map.states[id]!.out === out) return;
+    this.#change((states) => {
+      states[id] = { ...states[id]!, out };
     });
   }
 

@@ -62,7 +62,7 @@ const samples: [MessageCodec<never>, unknown][] = [
   ],
   [
     osd.MOSDPGLog,
-    { ...shardHead, info: emptyPgInfo(), log, missing: [], past: [], undoable: [9, 2 ** 40], activate: 'no' },
+    { ...shardHead, info: emptyPgInfo(), log, missing: [], past: [], undoable: [9, 2 ** 40], activate: 'rewind' },
   ],
   [
     osd.MOSDRepOp,

@@ -177,10 +177,13 @@ export interface MOSDPGLog extends PgMessage {
   past: PastInterval[];
   /** Of a shard of an erasure-coded PG: numbers of the versions whose entries it can take back. */
   undoable: readonly number[];
-  /** The primary tells the receiver to take this over and activate; `backfill`: it starts from nothing. */
-  activate: 'no' | 'log' | 'backfill';
+  /**
+   * The primary tells the receiver to take this over and activate; `backfill`: it starts from nothing; `rewind`: a stray shard is to take back what it has beyond
+   * the log.
+   */
+  activate: 'no' | 'log' | 'backfill' | 'rewind';
 }
-const activations: readonly MOSDPGLog['activate'][] = ['no', 'log', 'backfill'];
+const activations: readonly MOSDPGLog['activate'][] = ['no', 'log', 'backfill', 'rewind'];
 
 export const MOSDPGLog = pgCodec<MOSDPGLog>(
   MSG_OSD_PG_LOG,
