@@ -163,6 +163,12 @@ export class Mon {
     return { ranks, names, leader, sinceMs: this.#quorumSince.ms };
   }
 
+  /** Every second: notes since when which mons agree, and gives up whoever is connected when nobody confirms this one. */
+  followQuorum(lateMs: number): void {
+    this.quorum.tick(lateMs);
+    void this.inQuorum;
+  }
+
   /** How far the clocks of the others are from the leader's, which this mon is; `bad`: too far (`mon_clock_drift_allowed`). */
   clockSkews(): { name: string; rank: number; skewMs: number; latencyMs: number; bad: boolean }[] {
     if (!this.quorum.leads) return [];

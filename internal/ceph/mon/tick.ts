@@ -26,7 +26,7 @@ export function failureLimits(mon: Mon): FailureLimits {
 
 /** Everything that is due. `lateMs`: how much later than planned it is called. */
 export function tick(mon: Mon, lateMs: number): void {
-  mon.quorum.tick(lateMs);
+  mon.followQuorum(lateMs);
   if (!mon.quorum.leads) return;
   if (lateMs > stalledMs) forgive(mon, lateMs);
   mon.followMembers().catch(() => undefined);
