@@ -46,14 +46,8 @@ const greatest = (a: Amounts, b: Amounts): Amounts => {
  */
 export function containerAmounts(pod: JsonObject, field: 'requests' | 'limits', held = false): Amounts {
   const own = (container: JsonObject, statuses: string): Amounts => {
-    const wanted = amountsOf(getPath(container, 'resources', field));
-    if (!held) return wanted;
     const status = objects(getPath(pod, 'status', statuses)).find((one) => one.name === container.name);
-    if (status === undefined) return wanted;
-    const actual = amountsOf(getPath(status, 'resources', field));
-    const kept = field === 'requests' ? greatest(actual, amountsOf(status.allocatedResources)) : actual;
-    // What cannot be done counts for nothing.
-    return resizeInfeasible(pod) ? greatest(kept, onlyMissing(wanted, kept)) : greatest(wanted, kept);
+    return sizeOf(pod, container.resources, held ? status : undefined, field);
   };
   let running: Amounts = {};
   for (const container of objects(getPath(pod, 'spec', 'containers')))
@@ -70,9 +64,26 @@ export function containerAmounts(pod: JsonObject, field: 'requests' | 'limits', 
   return greatest(plus(running, sidecars), starting);
 }
 
+/** What resources say, or what the node keeps for them by `status` where that is more. */
+function sizeOf(
+  pod: JsonObject,
+  resources: Json | undefined,
+  status: JsonObject | undefined,
+  field: 'requests' | 'limits',
+): Amounts {
+  const wanted = amountsOf(getPath({ resources }, 'resources', field));
+  if (status === undefined) return wanted;
+  const actual = amountsOf(getPath(status, 'resources', field));
+  const kept = field === 'requests' ? greatest(actual, amountsOf(status.allocatedResources)) : actual;
+  // What cannot be done counts for nothing.
+  return resizeInfeasible(pod) ? greatest(kept, onlyMissing(wanted, kept)) : greatest(wanted, kept);
+}
+
 /** What a pod asks for in all: what it says for itself as a whole (KEP-2837), for other resources what its containers say, and its overhead. */
 export function podAmounts(pod: JsonObject, field: 'requests' | 'limits', held = false): Amounts {
-  let total = { ...containerAmounts(pod, field, held), ...amountsOf(getPath(pod, 'spec', 'resources', field)) };
+  const whole = getPath(pod, 'spec', 'resources');
+  const status = held && whole !== undefined && isObject(pod.status) ? pod.status : undefined;
+  let total = { ...containerAmounts(pod, field, held), ...sizeOf(pod, whole, status, field) };
   const overhead = amountsOf(getPath(pod, 'spec', 'overhead'));
   for (const name in overhead)
     if (field === 'requests' || total[name] !== undefined) total = plus(total, { [name]: overhead[name]! });

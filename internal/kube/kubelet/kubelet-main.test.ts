@@ -309,6 +309,11 @@ describe.skipIf(!ready)('node agent with containerd (as root)', () => {
       const expected = [size, [32 * mi, 10_000], size];
       await until(async () => sameJson(all(begun), expected)).catch(() => undefined);
       expect(all(begun)).toEqual(expected);
+      const told = await until(async () => {
+        const { status } = await get('whole');
+        return !status?.conditions?.some(({ type }) => type.startsWith('PodResize')) && status;
+      });
+      expect([told.resources, told.allocatedResources]).toEqual([sized(cpu, memory), { cpu, memory }]);
     }
     const after = await get('whole');
     expect(after.status!.containerStatuses!.map(({ restartCount }) => restartCount)).toEqual([0, 0]);

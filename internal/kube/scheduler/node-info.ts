@@ -14,15 +14,15 @@ function amounts(list: Readonly<Record<string, unknown>> | undefined): Map<strin
 }
 
 /**
- * What a container asks for, or what its node keeps for it where that is more: while a resize is under way both sizes have to have room. What the node will
+ * What a container, or a pod as a whole, asks for, or what its node keeps for it where that is more: while a resize is under way both sizes have to have room. What the node will
  * never do counts for nothing (KEP-1287, PodRequests with UseStatusResources).
  */
 function requestsOf(
-  container: Container,
-  status: ContainerStatus | undefined,
+  { resources }: Pick<Container, 'resources'>,
+  status: Pick<ContainerStatus, 'allocatedResources' | 'resources'> | undefined,
   infeasible: boolean,
 ): Map<string, number> {
-  const wanted = amounts(container.resources?.requests);
+  const wanted = amounts(resources?.requests);
   if (status === undefined) return wanted;
   const kept = amounts(status.allocatedResources);
   for (const [name, value] of amounts(status.resources?.requests)) kept.set(name, Math.max(kept.get(name) ?? 0, value));
@@ -61,7 +61,9 @@ export function podRequests(pod: Pod): Resources {
   add(total, sidecars);
   for (const [name, value] of init) total.set(name, Math.max(total.get(name) ?? 0, value));
   // What the pod asks for as a whole stands for what its containers do (KEP-2837).
-  for (const [name, value] of amounts(pod.spec?.resources?.requests)) total.set(name, value);
+  const whole = pod.spec?.resources;
+  if (whole !== undefined)
+    for (const [name, value] of requestsOf({ resources: whole }, pod.status, infeasible)) total.set(name, value);
   add(
     total,
     Object.entries(pod.spec?.overhead ?? {}).map(([name, quantity]) => [name, amount(name, quantity as string)]),

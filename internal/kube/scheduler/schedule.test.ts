@@ -161,6 +161,8 @@ describe('schedule', () => {
     const requests = podRequests(one);
     expect(Object.fromEntries(requests)).toEqual({ cpu: 2010, memory: 1024 });
     expect(probableUse(one, requests)).toEqual({ cpu: 2010, memory: 1024 + 200 * 1024 * 1024 });
+    const shrinking = { ...one, status: { allocatedResources: { cpu: '3' }, resources: { requests: { cpu: '4' } } } };
+    expect(podRequests(shrinking as never).get('cpu')).toBe(4010);
   });
 
   test('requests of a pod that is being resized: what is asked for or what its node keeps, whichever is more', () => {

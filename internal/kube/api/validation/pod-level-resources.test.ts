@@ -122,11 +122,15 @@ describe('resources of a pod as a whole', () => {
   test('quotas and ranges count the whole where there is one, and its overhead', () => {
     const one = pod({ limits: { cpu: '2' } }, [{ requests: { cpu: '1', memory: '64Mi' } }]);
     (one.spec as JsonObject).overhead = { cpu: '100m' };
-    const shown = (field: 'requests' | 'limits'): object =>
+    const shown = (field: 'requests' | 'limits', held = false): object =>
       Object.fromEntries(
-        Object.entries(podAmounts(one, field)).map(([name, amount]) => [name, formatQuantity(amount)]),
+        Object.entries(podAmounts(one, field, held)).map(([name, amount]) => [name, formatQuantity(amount)]),
       );
     expect(shown('requests')).toEqual({ cpu: '1100m', memory: '64Mi' });
     expect(shown('limits')).toEqual({ cpu: '2100m' });
+    one.status = { allocatedResources: { cpu: '3' }, resources: { requests: { cpu: '2' }, limits: { cpu: '4' } } };
+    expect(shown('requests')).toEqual({ cpu: '1100m', memory: '64Mi' });
+    expect(shown('requests', true)).toEqual({ cpu: '3100m', memory: '64Mi' });
+    expect(shown('limits', true)).toEqual({ cpu: '4100m' });
   });
 });

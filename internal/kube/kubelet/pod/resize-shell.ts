@@ -13,11 +13,10 @@ import {
   type ResizeStep,
   resizeSteps,
   wantsResize,
-  wholePod,
   widerLimits,
   withAllocation,
 } from './resize.ts';
-import { containerResources, podCgroupLimits, podCgroupPath } from './resources.ts';
+import { containerResources, podCgroupLimits, podCgroupPath, wholePod } from './resources.ts';
 import type { PodRuntime, RuntimeContainer } from './runtime.ts';
 import type { ResizeState, WaitReason } from './status.ts';
 
@@ -27,7 +26,7 @@ export class PodResize {
   #allocation: Allocation;
   /** What containers have that were there before the agent, or before the last promise. */
   #before: Allocation;
-  /** By runtime id. */
+  /** By runtime id, and `wholePod`. */
   readonly #actual: Map<string, ResourceRequirements>;
   #pending: WaitReason | undefined;
   #pendingSinceMs = 0;
@@ -79,6 +78,7 @@ export class PodResize {
 
   /** The node promises what `pod` asks for. `live` are the containers that have the old size until they are given the new one. */
   allocate(pod: Pod, live: readonly RuntimeContainer[]): void {
+    const whole = this.#actual.get(wholePod) ?? this.#allocation[wholePod];
     const had = new Map(live.map((found) => [found.id, this.#has(found)] as const));
     this.#pending = undefined;
     this.#error = '';
@@ -86,6 +86,7 @@ export class PodResize {
     this.#allocation = allocationOf(pod);
     this.#actual.clear();
     for (const [id, resources] of had) this.#actual.set(id, resources);
+    if (whole !== undefined) this.#actual.set(wholePod, whole);
     this.#underWay = true;
     this.#tell(pod, 'Normal', 'ResizeStarted', 'started');
   }
@@ -109,7 +110,7 @@ export class PodResize {
     const path = podCgroupPath(this.#host.cgroupRoot, pod);
     try {
       const sizes = new Map(steps.map(({ container, from }) => [container.name, from]));
-      const whole = this.#before[wholePod];
+      const whole = this.#actual.get(wholePod);
       if (whole !== undefined) sizes.set(wholePod, whole);
       const had = withAllocation(pod, Object.fromEntries(sizes));
       await this.#host.cgroups.ensure(path, widerLimits(podCgroupLimits(had), podCgroupLimits(pod)));

@@ -3,17 +3,14 @@ import type { Container, Pod } from '../pod-types.ts';
 import { allContainers, initContainers } from '../pod-types.ts';
 import { type Allocatable, podRequest, shortage } from './admission.ts';
 import { milliValue } from './quantity.ts';
-import { type PodCgroupLimits, podLevel, qosClass } from './resources.ts';
+import { type PodCgroupLimits, podLevel, qosClass, wholePod } from './resources.ts';
 import { isLive, type PodRuntime, type RuntimeContainer } from './runtime.ts';
 import type { WaitReason } from './status.ts';
-
-/** What the pod as a whole is called among its containers, none of which has this name. */
-export const wholePod = '';
 
 /** What a node has promised the containers of a pod, by container name, and `wholePod`: what counts when others want room (KEP-1287). */
 export type Allocation = Readonly<Record<string, ResourceRequirements>>;
 
-/** What has to outlive the agent: the promise, and by runtime id what running containers were given when that is something else. */
+/** What has to outlive the agent: the promise, and by runtime id, and `wholePod`, what they were given when that is something else. */
 export interface ResizeRecord {
   readonly allocated: Allocation;
   readonly actual: Readonly<Record<string, ResourceRequirements>>;

@@ -8,6 +8,9 @@ type Shared = 'cpu' | 'memory';
 
 export type QosClass = 'Guaranteed' | 'Burstable' | 'BestEffort';
 
+/** What the pod as a whole is called among its containers, none of which has this name. */
+export const wholePod = '';
+
 /** What the pod is given as a whole, whatever its containers say (KEP-2837); undefined where it asks for nothing as a whole. */
 export function podLevel(pod: Pod): ResourceRequirements | undefined {
   const { limits, requests } = pod.spec.resources ?? {};

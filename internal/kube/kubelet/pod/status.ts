@@ -17,7 +17,7 @@ import {
   restartPolicy,
 } from '../pod-types.ts';
 import { goDuration } from './backoff.ts';
-import { qosClass } from './resources.ts';
+import { podLevel, qosClass, wholePod } from './resources.ts';
 import { currentSandbox, latest, type PodRuntime, type RuntimeContainer } from './runtime.ts';
 
 /** Why a container that should run does not: the last failed start, or a back-off that is under way. */
@@ -28,7 +28,7 @@ export interface WaitReason {
 
 /** How far a resize is. */
 export interface ResizeState {
-  /** What running containers have where that is not what they were promised, by runtime id. */
+  /** What running containers have where that is not what they were promised, by runtime id; of the pod as a whole by `wholePod`. */
   readonly actual: ReadonlyMap<string, ResourceRequirements>;
   /** Why the node does not promise what the pod asks for: `Deferred` or `Infeasible`. */
   readonly pending?: WaitReason;
@@ -269,6 +269,7 @@ function resizeConditions({ pending, underWay }: ResizeState): PodCondition[] {
 /** The pod's status as the API shall show it. Transition times are kept where a condition's status stays what it was. */
 export function podStatus(input: StatusInput): PodStatus {
   const { pod, runtime } = input;
+  const whole = podLevel(pod);
   const sandbox = currentSandbox(runtime);
   const specs = initContainers(pod);
   const mainSeen = pod.spec.containers.some((c) => latest(runtime, c.name) !== undefined);
@@ -338,6 +339,8 @@ export function podStatus(input: StatusInput): PodStatus {
     ips.length > 0 ? ips : terminal || input.terminating ? (pod.status?.podIPs ?? []).map((p) => p.ip ?? '') : [];
   return defined({
     observedGeneration: pod.metadata.generation,
+    allocatedResources: whole?.requests,
+    resources: whole && shownResources(input.resize.actual.get(wholePod) ?? whole),
     phase,
     reason: input.failed?.reason ?? (terminal ? pod.status?.reason : undefined),
     message: input.failed?.message ?? (terminal ? pod.status?.message : undefined),
