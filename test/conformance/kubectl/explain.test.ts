@@ -68,7 +68,7 @@ function comparable(line: Line, types: ReadonlyMap<string, string>): Line {
 }
 
 describe.each(clients)('kubectl explain --recursive, %s', (client) => {
-  test('every field of every resource, nothing else', async () => {
+  test('every field of every resource, nothing else', { timeout: 300_000 }, async () => {
     const kubectl = new Kubectl(cluster, client);
     try {
       const waiting = [...resources];
