@@ -28,6 +28,17 @@ async function members(node: TestNode): Promise<Record<string, string>> {
   return Object.fromEntries((await memberLines(node)).map(({ name, role }) => [name, role]));
 }
 
+/** Resolves when the node's status has all of these words. */
+async function says(node: TestNode, ...words: string[]): Promise<void> {
+  let told = '';
+  await until('the words', minute, async () => {
+    told = (await node.appliance('status')).stdout;
+    return words.every((one) => told.includes(one));
+  }).catch((error: unknown) => {
+    throw new Error(`${node.name} says ${told}`, { cause: error });
+  });
+}
+
 /** Resolves when three servers vote, as this one sees it. */
 async function threeVote(node: TestNode): Promise<void> {
   await until('three voters', minute, async () => {
@@ -275,17 +286,11 @@ describe('servers', () => {
     for (const node of [first, stays])
       expect(Object.values(await members(node)).sort(), node.name).toEqual(['leader', 'learner']);
     await first.mustKubectl(['create', 'configmap', 'with-two', '--from-literal=a=1']);
-    const says = async (words: string): Promise<void> => {
-      let told = '';
-      await until(`its status says: ${words}`, minute, async () => {
-        told = (await gone.appliance('status')).stdout;
-        return told.includes(words);
-      }).catch((error: unknown) => {
-        throw new Error(`it says ${told}`, { cause: error });
-      });
-    };
-    await says('the other servers have removed this one from the store; `appliance reset`, then join again');
-    await says('the other servers have removed this one: it registers no node');
+    await says(
+      gone,
+      'the other servers have removed this one from the store; `appliance reset`, then join again',
+      'the other servers have removed this one: it registers no node',
+    );
     const asked = await gone.appliance('store', 'members');
     expect([asked.code, asked.stderr]).toEqual([1, expect.stringContaining('have removed this one from the store')]);
     expect((await gone.kubectl(['get', 'nodes', '--request-timeout=5s'])).code).not.toBe(0);
@@ -314,11 +319,13 @@ describe('servers', () => {
     const refused = await last.kubectl(['create', 'configmap', 'alone', '--request-timeout=9s'], { timeoutMs: 30_000 });
     expect(refused.code).not.toBe(0);
     const words = 'The store has no leader and takes no writes: 1 of 3 servers that may vote runs, 2 must.';
-    await until('status tells it', minute, async () => (await last.appliance('status')).stdout.includes(words));
-    const status = await last.appliance('status');
-    expect(status.code).toBe(1);
-    expect(status.stdout).toContain('waits for a majority of the servers: 1 of 3 here; missing ');
-    for (const { name } of lost) expect(status.stdout).toContain(`Server ${name} is not reached`);
+    const expected = [
+      words,
+      'waits for a majority of the servers: 1 of 3 here; missing ',
+      ...lost.map(({ name }) => `Server ${name} is not reached`),
+    ];
+    await says(last, ...expected);
+    expect((await last.appliance('status')).code).toBe(1);
     const told = await last.appliance('store', 'members');
     expect([told.code, told.stdout.replaceAll(/\s+/g, ' ')]).toEqual([0, expect.stringContaining(words)]);
     expect(told.stdout).toContain('cluster-reset');
