@@ -12,6 +12,7 @@ import { openSqliteIndex } from '../../internal/ceph/blockstore/index-sqlite-she
 import { MgrServer } from '../../internal/ceph/mgr/server.ts';
 import { cephVersion } from '../../internal/ceph/mon/version.ts';
 import { start as startMon } from '../../internal/ceph/mon/role.ts';
+import { identityText } from '../../internal/ceph/osd/disk-owner.ts';
 import { OsdServer } from '../../internal/ceph/osd/osd-server.ts';
 import { addrV2 } from '../../internal/ceph/wire/types.ts';
 import type { Config } from '../../internal/config/config.ts';
@@ -136,6 +137,7 @@ export class CephCluster {
       log: silentLogger,
       openIndex: openSqliteIndex,
       capacityBytes: 1 << 30,
+      identity: identityText({ osd: id, fsid, uuid: this.#uuid(id) }),
     });
     this.stores[id] = store;
     this.osds[id] = await OsdServer.start({
