@@ -145,10 +145,6 @@ function isZeroTime(t: UTime): boolean {
   return t.sec === 0 && t.nsec === 0;
 }
 
-export function osdListText(osds: readonly number[]): string {
-  return `[${osds.join(',')}]`;
-}
-
 /** `279/795 objects degraded (35.094%)`. */
 export function shareText(part: number, whole: number, what: string): string {
   return `${part}/${whole} objects ${what} (${((part / whole) * 100).toFixed(3)}%)`;
@@ -298,7 +294,7 @@ function pgDetail(
 ): string {
   const id = pgText(stat.pg);
   const state = pgStateText(stat.state);
-  const acting = osdListText(stat.acting);
+  const acting = `[${stat.acting.join(',')}]`;
   let text: string;
   if (since === undefined) {
     text = `pg ${id} is ${state}, acting ${acting}`;

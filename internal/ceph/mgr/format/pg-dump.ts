@@ -1,6 +1,6 @@
 import type { Json, JsonObject } from '../../mon/format/json.ts';
 import { column, tableText } from '../../mon/format/table.ts';
-import { bytesText, timespanText, utimeText } from '../../mon/format/units.ts';
+import { bytesText, osdSetText, timespanText, utimeText } from '../../mon/format/units.ts';
 import { utimeFromMs, utimeToMs } from '../../wire/encoding.ts';
 import {
   addObjectSums,
@@ -11,7 +11,6 @@ import {
 } from '../../wire/messages/osd_mgr.ts';
 import { eversionText, pgText } from '../../wire/types.ts';
 import type { ClusterStats } from '../cluster-stats.ts';
-import { osdListText } from '../health.ts';
 import { addSpace, poolDigests, zeroSpace } from '../sums.ts';
 import {
   noStore,
@@ -232,9 +231,9 @@ export function pgsText(pgs: readonly PgStat[]): string {
       utimeText(s.lastChange),
       eversionText(s.version),
       `${s.reportedEpoch}:${s.reportedSeq}`,
-      osdListText(s.up),
+      osdSetText(s.up),
       String(s.upPrimary),
-      osdListText(s.acting),
+      osdSetText(s.acting),
       String(s.actingPrimary),
       eversionText(s.lastScrub),
       utimeText(s.lastScrubStamp),
@@ -251,9 +250,9 @@ export function pgsBriefText(pgs: readonly PgStat[]): string {
     pgs.map((s) => [
       pgText(s.pg),
       pgStateText(s.state),
-      osdListText(s.up),
+      `[${s.up.join(',')}]`,
       String(s.upPrimary),
-      osdListText(s.acting),
+      `[${s.acting.join(',')}]`,
       String(s.actingPrimary),
     ]),
   );
@@ -298,8 +297,8 @@ export function pgListText(pgs: readonly PgStat[], nowMs: number): string {
     timespanText((nowMs - utimeToMs(s.lastChange)) / 1000),
     eversionText(s.version),
     `${s.reportedEpoch}:${s.reportedSeq}`,
-    `${osdListText(s.up)}p${s.upPrimary}`,
-    `${osdListText(s.acting)}p${s.actingPrimary}`,
+    `${osdSetText(s.up)}p${s.upPrimary}`,
+    `${osdSetText(s.acting)}p${s.actingPrimary}`,
     utimeText(s.lastScrubStamp),
     utimeText(s.lastDeepScrubStamp),
   ]);
@@ -337,7 +336,7 @@ function osdsText(view: DumpView): string {
       bytesText(stat.availableBytes),
       used,
       bytesText(stat.totalBytes),
-      osdListText(stat.hbPeers),
+      osdSetText(stat.hbPeers),
       String(counts.get(osd)?.acting ?? 0),
       String(counts.get(osd)?.primary ?? 0),
     ];

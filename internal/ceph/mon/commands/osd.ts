@@ -14,7 +14,7 @@ import { osdJson, osdMapJson, osdMapText, osdText } from '../format/osdmap.ts';
 import { osdStatJson, osdStatText } from '../format/status.ts';
 import { column, tableText } from '../format/table.ts';
 import { osdTreeJson, osdTreeText, type TreeFilter } from '../format/tree.ts';
-import { utimeText } from '../format/units.ts';
+import { osdSetText, utimeText } from '../format/units.ts';
 import { countMetadata, metadataJson } from './cluster.ts';
 import type { CommandContext } from './dispatch.ts';
 import { existingOsd, existingPg, mapAt } from './lookup.ts';
@@ -32,10 +32,6 @@ function nodeId(map: OsdMap, name: string): number {
   const id = map.crush.idOfName(name);
   if (id === undefined) throw new Refusal(ENOENT, `"${name}" does not exist`);
   return id;
-}
-
-function setText(osds: readonly number[]): string {
-  return `[${osds.join(',')}]`;
 }
 
 /** PGs of each OSD that is in, and how evenly they are spread (`OSDMap::summarize_mapping_stats`, one map). */
@@ -338,7 +334,7 @@ export const osdCommands: readonly CommandEntry<CommandContext>[] = [
           format,
         );
       return {
-        output: `osdmap e${osdmap.epoch} pool '${name}' (${id}) object '${full}' -> pg ${raw} (${pgid}) -> up (${setText(up)}, p${upPrimary}) acting (${setText(acting)}, p${actingPrimary})\n`,
+        output: `osdmap e${osdmap.epoch} pool '${name}' (${id}) object '${full}' -> pg ${raw} (${pgid}) -> up (${osdSetText(up)}, p${upPrimary}) acting (${osdSetText(acting)}, p${actingPrimary})\n`,
       };
     },
   },
@@ -354,7 +350,7 @@ export const osdCommands: readonly CommandEntry<CommandContext>[] = [
       const id = pgText(pg);
       return wantsJson(format)
         ? structured({ epoch, raw_pgid: id, pgid: id, up: [...up], acting: [...acting] }, format)
-        : { output: `osdmap e${epoch} pg ${id} (${id}) -> up ${setText(up)} acting ${setText(acting)}\n` };
+        : { output: `osdmap e${epoch} pg ${id} (${id}) -> up ${osdSetText(up)} acting ${osdSetText(acting)}\n` };
     },
   },
   {

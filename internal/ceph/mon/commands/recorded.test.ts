@@ -71,6 +71,7 @@ const fromMap: readonly (readonly [command: string, prefix: string, given: Recor
   ['osd pool get ecpool size', 'osd pool get', { pool: 'ecpool', var: 'size' }],
   ['osd pool application get', 'osd pool application get', {}],
   ['osd map rep3 hello', 'osd map', { pool: 'rep3', object: 'hello' }],
+  ['osd map ecpool ecobj', 'osd map', { pool: 'ecpool', object: 'ecobj' }],
   ['osd map rep3 nsobj ns1', 'osd map', { pool: 'rep3', object: 'nsobj', nspace: 'ns1' }],
   ['pg map 1.0', 'pg map', { pgid: '1.0' }],
   ['fs ls', 'fs ls', {}],

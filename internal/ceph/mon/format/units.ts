@@ -1,3 +1,4 @@
+import { ITEM_NONE } from '../../crush/map.ts';
 import type { UTime } from '../../wire/encoding.ts';
 
 const binary = ['', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi', 'Ei'];
@@ -74,4 +75,9 @@ export function timespanText(seconds: number): string {
   n = Math.floor(n / 4);
   if (n < 24) return `${n}M`;
   return `${Math.floor(n / 12)}y`;
+}
+
+/** OSDs of a PG; a place that nobody has is NONE (`pg_vector_string`). */
+export function osdSetText(osds: readonly number[]): string {
+  return `[${osds.map((osd) => (osd === ITEM_NONE ? 'NONE' : osd)).join(',')}]`;
 }
