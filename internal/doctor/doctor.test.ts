@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { seededRandom } from '../base/random.ts';
 import { effectiveConfig } from '../config/load.ts';
 import { type CheckReport, examine, fail, type Finding, refusal } from './check.ts';
 import { checks, preflightChecks } from './checks/index.ts';

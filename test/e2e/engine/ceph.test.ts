@@ -88,7 +88,7 @@ describe('the engine ceph', () => {
     const logs = await node.appliance('logs', 'osd.1');
     expect(logs.stdout).toContain('osd.1');
     const status = await node.appliance('status');
-    expect(status.stdout).toMatch(/storage is healthy: 3 of 3 OSDs up/i);
+    expect(status.stdout).toMatch(/Storage is healthy: 3 of 3 OSDs up/);
   });
 
   test('down leaves nothing behind; up continues with the data', { timeout: 6 * minute }, async () => {
