@@ -136,7 +136,7 @@ describe('whose storage a node has', () => {
 });
 
 describe('daemons', () => {
-  const config = effectiveConfig('storage: {engine: ceph, replication: 2}\nports: {mon: 3301, ceph: 7800}', 'a.yaml', {
+  const config = effectiveConfig('storage: {engine: ceph, replication: 2}\nports: {mon: 3311, ceph: 7800}', 'a.yaml', {
     hostname: 'pi-1',
     ip: '192.0.2.1',
     freeBytes: 100 * 2 ** 30,
@@ -147,7 +147,7 @@ describe('daemons', () => {
     const osd = daemonConf('osd', 'osd.2', fsid, config, paths);
     for (const line of [
       `fsid = ${fsid}`,
-      'mon host = [v2:192.0.2.1:3301]',
+      'mon host = [v2:192.0.2.1:3311]',
       'ms bind port min = 7800',
       'osd pool default size = 2',
       'osd crush chooseleaf type = 0',
