@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { engineEnvironment, roleTable } from './role-table.ts';
+import { engineEnvironment, instanceSpecs, roleTable } from './role-table.ts';
 import { standardConfig } from './standard-config.testing.ts';
 
 test('the engine takes what each role tells it', async () => {
@@ -22,4 +22,14 @@ test('the engine takes what each role tells it', async () => {
       expect(options.get(option), `${entry.role} ${option}`).toBe(value === '0' ? 'false' : value);
     }
   }
+});
+
+test('with the engine ceph the storage roles are programs of the user ceph, with the same names, needs and deadlines', () => {
+  const ours = instanceSpecs(standardConfig());
+  const theirs = instanceSpecs(standardConfig('storage: {engine: ceph}'));
+  const order = (specs: typeof ours) => specs.map(({ entry: _entry, ...spec }) => spec);
+  expect(order(theirs)).toEqual(order(ours));
+  const changed = theirs.filter(({ entry }) => entry.user === 'ceph').map(({ name, entry }) => [name, entry.run.kind]);
+  expect(changed).toEqual(['mon', 'mgr', 'osd.0', 'osd.1', 'osd.2'].map((name) => [name, 'program']));
+  expect(ours.some(({ entry }) => entry.user === 'ceph')).toBe(false);
 });

@@ -13,6 +13,7 @@ test.each([
     ['setpriv', '--pdeathsig', 'KILL', '/usr/local/bin/appliance', 'role', 'osd.0', config],
   ],
   ['containerd', ['/usr/bin/containerd', '--config', containerdConfig]],
+  ['an OSD of the distribution’s Ceph', ['ceph-osd', '-f', '-i', '0', '-c', `${place.runDir}/roles/osd.0/ceph.conf`]],
 ])('%s that its supervisor left behind is ended', (_who, argv) => {
   expect(isRoleOf(argv, place)).toBe(true);
 });
@@ -28,6 +29,8 @@ test.each([
     ['containerd', '--config', '/var/lib/appliance/agent2/containerd.toml'],
   ],
   ['somebody who reads of containerd', ['tail', '-f', containerdConfig]],
+  ['another Ceph’s OSD', ['ceph-osd', '-f', '-i', '0', '-c', '/etc/ceph/ceph.conf']],
+  ['a client with an OSD’s configuration', ['ceph', '-s', '-c', `${place.runDir}/roles/osd.0/ceph.conf`]],
   ['a thread of the kernel', []],
 ])('%s is left alone', (_who, argv) => {
   expect(isRoleOf(argv, place)).toBe(false);
