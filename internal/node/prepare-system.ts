@@ -51,11 +51,12 @@ import { ensureUsers } from './users-system.ts';
  */
 export async function prepareNode(load: () => Config): Promise<Config> {
   let config = load();
-  await preflight(config);
-  const addresses = machineAddresses();
   const paths = nodePaths(config.dataDir, config.runDir);
   const { engine } = config.storage;
+  // First: with another engine, other ports and programs are missed.
   checkEngine(paths, engine);
+  await preflight(config);
+  const addresses = machineAddresses();
   const fsid = knownFsid(paths);
   const { joined } = machineFacts(config.dataDir);
   const hasMon = config.roles.includes('mon');
