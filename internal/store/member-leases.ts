@@ -6,11 +6,16 @@ import { keyBytes } from './keys.ts';
 import { Lessor, maxTtlSeconds, minTtlSeconds } from './lessor.ts';
 import type { State } from './state.ts';
 
-/** Asked of the leader; `id` in hexadecimal digits. */
+/** Asked of the leader; `id` as 64 bits in hexadecimal digits (`leaseDigits`). */
 export type LeaseQuestion = { op: 'lease-renew' | 'lease-left'; id: string };
 
 export function isLeaseQuestion(question: { op: string }): question is LeaseQuestion {
   return question.op === 'lease-renew' || question.op === 'lease-left';
+}
+
+/** A lease's id is an int64: `-5` has no digits of its own. */
+function leaseDigits(id: bigint): string {
+  return BigInt.asUintN(64, id).toString(16);
 }
 
 /** What leases need of their member. */
@@ -84,7 +89,7 @@ export class MemberLeases {
 
   async keepAlive(id: bigint): Promise<{ ttlSeconds: number }> {
     if (!(await this.#keeps())) {
-      const { ttlSeconds } = await this.#options.askLeader({ op: 'lease-renew', id: id.toString(16) });
+      const { ttlSeconds } = await this.#options.askLeader({ op: 'lease-renew', id: leaseDigits(id) });
       return { ttlSeconds };
     }
     if (!this.lessor.isOver(id)) return { ttlSeconds: await this.lessor.keepAlive(id) };
@@ -101,7 +106,7 @@ export class MemberLeases {
     let ttlSeconds: number;
     if (await this.#keeps()) ttlSeconds = this.lessor.remaining(id);
     else {
-      ({ ttlSeconds } = await askLeader({ op: 'lease-left', id: id.toString(16) }));
+      ({ ttlSeconds } = await askLeader({ op: 'lease-left', id: leaseDigits(id) }));
       await readable();
     }
     const keys = options.keys ? state().leaseKeys(id).map(keyBytes) : [];
@@ -115,7 +120,7 @@ export class MemberLeases {
 
   /** Answers another member. */
   async answer({ op, id }: LeaseQuestion): Promise<{ ttlSeconds: number }> {
-    const lease = BigInt(`0x${id}`);
+    const lease = BigInt.asIntN(64, BigInt(`0x${id}`));
     return op === 'lease-renew' ? this.keepAlive(lease) : { ttlSeconds: (await this.timeToLive(lease, {})).ttlSeconds };
   }
 

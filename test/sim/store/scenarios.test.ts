@@ -228,6 +228,19 @@ describe('a member that was added and has never started', () => {
   });
 });
 
+test('a lease with a negative id is renewed, read and revoked through a follower as any other is', async () => {
+  const three = await Three.start();
+  for (const id of [-5n, -(1n << 63n), (1n << 63n) - 1n]) {
+    const { store } = three.follower.life;
+    await three.settle(store.leaseGrant(60, id));
+    expect(await three.settle(store.leaseKeepAlive(id))).toEqual({ ttlSeconds: 60 });
+    expect(await three.settle(store.leaseTimeToLive(id))).toMatchObject({ grantedTtlSeconds: 60 });
+    expect(await three.settle(store.leases())).toEqual([id]);
+    await three.settle(store.leaseRevoke(id));
+    await expect(three.settle(store.leaseKeepAlive(id))).rejects.toMatchObject({ code: 'LEASE_NOT_FOUND' });
+  }
+});
+
 test('what is left of a lease survives a change of the leader, and so does a renewal that the next one learns of only when it leads', async () => {
   const three = await Three.start();
   const { group, world } = three;
