@@ -180,8 +180,9 @@ export class Raft {
   }
 
   /**
-   * Changes who is in the group; `context` travels with every step of the change. Two steps when more than one voter changes: the joint
-   * configuration, and by itself the new one once that is committed. Throws NotLeaderError and ProposalRefusedError.
+   * Changes who is in the group. Two steps when more than one voter changes: the joint configuration, and by itself the new one once that is
+   * committed. `context` travels with the first, and with the second unless its leader does not hold the first in its log any more: an empty one
+   * there means that what the first said stands. Throws NotLeaderError and ProposalRefusedError.
    */
   proposeMembership(
     target: { voters: MemberId[]; learners: MemberId[] },

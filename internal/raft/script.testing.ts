@@ -1,6 +1,6 @@
 import { concatBytes, utf8, utf8Text } from '../base/bytes.ts';
 import { assert } from '../base/errors.ts';
-import { emptyConfiguration } from './membership.ts';
+import { decodeMembership, emptyConfiguration } from './membership.ts';
 import { MemoryStorage } from './memory-storage.ts';
 import { Raft, type RaftOptions } from './raft.ts';
 import type { Configuration, Entry, HardState, MemberId, Message, Ready, SnapshotMeta } from './types.ts';
@@ -334,7 +334,9 @@ function entryOf(index: number, term: number, command: string): Entry {
 }
 
 function entryText(entry: Entry): string {
-  return entry.type === 'command' ? utf8Text(concatBytes(entry.data)) : `(${entry.type})`;
+  if (entry.type === 'command') return utf8Text(concatBytes(entry.data));
+  const nameless = entry.type === 'membership' && decodeMembership(entry.data).context.length === 0;
+  return nameless ? '(membership without names)' : `(${entry.type})`;
 }
 
 function text(message: Message): string {

@@ -1,6 +1,5 @@
 import type { Clock } from '../base/clock.ts';
 import type { Disk } from '../base/disk.ts';
-import { concatBytes } from '../base/bytes.ts';
 import { AppError, assert, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { plantedFault } from '../base/planted-fault.ts';
@@ -43,7 +42,7 @@ import { MemberAlarms } from './member-alarms.ts';
 import { MemberCopies } from './member-copies.ts';
 import { MemberLeases } from './member-leases.ts';
 import { MemberReservations } from './member-reservations.ts';
-import { decodeMembers, type Membership, raftId } from './members.ts';
+import { decodeMembers, followMembers, type Membership, raftId } from './members.ts';
 import { answerQuestion, askApplication, askLeader, clusterError } from './questions.ts';
 import { RecentEvents } from './recent.ts';
 import { type CommandResult, State } from './state.ts';
@@ -416,10 +415,10 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
   apply(entry: Entry, waiting: Waiting | undefined): void {
     if (entry.type === 'command') this.#applyCommand(entry, waiting);
     else if (entry.type === 'membership') {
-      const bytes = concatBytes(entry.data);
-      this.#state.pass(entry.index, entry.term, bytes);
       const before = this.#membership;
-      this.#membership = decodeMembers(bytes);
+      const { membership, bytes } = followMembers(before, entry.data);
+      this.#state.pass(entry.index, entry.term, bytes);
+      this.#membership = membership;
       this.#options.log.info('store: the members changed', { ...this.#membership.configuration });
       // Whoever was not alone has synced everything.
       if (this.#entries.leads && !this.#entries.alone && this.#state.reserved > 0) void this.#reservations.giveUp();

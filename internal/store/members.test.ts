@@ -1,9 +1,13 @@
 import { describe, expect, test } from 'vitest';
+import { encodeMembership } from '../raft/membership.ts';
 import { ClusterError } from './errors.ts';
 import {
   changeMembers,
+  decodeMembers,
   decodeRecords,
+  encodeMembers,
   encodeRecords,
+  followMembers,
   type Leader,
   type MemberChange,
   type Membership,
@@ -90,6 +94,18 @@ describe('a change of the members is made to what the leader knows of them', () 
       ...{ id: 2n, name: 'pi-2', node: 'pi-2' },
       ...{ peerUrls: ['https://n2:2380'], clientUrls: ['https://c'] },
     });
+  });
+
+  test('the last step of a change without names keeps those of the step before, and the state has them whole', () => {
+    const before: Membership = { ...group([1, 2, 3, 4, 5]), removed: [9n] };
+    const configuration = { voters: [1, 2, 3, 4, 5], outgoing: [], learners: [] };
+    const joint = { ...before, configuration: { ...configuration, outgoing: [1, 2, 3] } };
+    const nameless = encodeMembership({ configuration, context: new Uint8Array() });
+    const { membership, bytes } = followMembers(joint, [nameless]);
+    expect(membership).toEqual({ ...before, configuration });
+    expect(decodeMembers(bytes)).toEqual(membership);
+    const told = followMembers(joint, [encodeMembers(group([1, 2]))]).membership;
+    expect(told).toEqual(group([1, 2]));
   });
 
   test('a member that was added already is not added again', () => {

@@ -66,6 +66,20 @@ export function decodeMembers(bytes: Uint8Array): Membership {
   return { configuration, ...decodeRecords(context) };
 }
 
+/**
+ * Who the members are behind a membership entry, and how the state keeps that. A leader that began with a state which contained the first step of
+ * a change has not got that step's context any more and finishes the change without one: then everybody known stays known.
+ */
+export function followMembers(
+  before: Membership,
+  entry: readonly Uint8Array[],
+): { membership: Membership; bytes: Uint8Array } {
+  const { configuration, context } = decodeMembership(entry);
+  const who = context.length === 0 ? before : decodeRecords(context);
+  const membership = { configuration, records: who.records, removed: who.removed };
+  return { membership, bytes: encodeMembers(membership) };
+}
+
 export function encodeMembers({ configuration, ...who }: Membership): Uint8Array {
   return encodeMembership({ configuration, context: encodeRecords(who) });
 }

@@ -22,6 +22,8 @@ export interface Life {
   readonly clock: ProcessClock;
   /** Set once it takes part in the group. */
   log?: GroupLog<Waiting>;
+  /** The same store, also while it opens. */
+  opening?: MemberStore;
   /** Set once clients can use it. */
   store?: Store & MemberStore;
   /** Rejects what waits for it when it ends. */
@@ -77,6 +79,8 @@ export class SimulatedGroup {
   faults: GroupFaults = calm;
   /** Members that reach one another; undefined: all do. */
   parts: Set<number>[] | undefined;
+  /** Messages that are lost whatever the weather. */
+  withhold: ((message: NodeMessage) => boolean) | undefined;
   violation: Error | undefined;
   /** Lines for a person that looks at a failed seed. */
   readonly trace: string[] = [];
@@ -165,7 +169,8 @@ export class SimulatedGroup {
       ...this.#options(member, clock),
       ...this.above(member, life),
       log: this.#logger(member, life),
-      connect: ({ identity, log }) => {
+      connect: ({ identity, store, log }) => {
+        life.opening = store;
         member.memberId = identity.memberId;
         member.id = raftId(identity.memberId);
         life.log = log;
@@ -260,6 +265,7 @@ export class SimulatedGroup {
       debug: () => undefined,
       info: (message, fields) => {
         say(message, fields);
+        if (/^store: (the members changed|took over the state)/.test(message)) this.#checkRecords(member, life.opening);
         if (message === 'store: leadership' && fields?.role === 'leader') this.#led(member, Number(fields.term));
       },
       warn: (message, fields) => {
@@ -292,6 +298,14 @@ export class SimulatedGroup {
     };
   }
 
+  /** Whoever is to be reached is known: one that leaves may be unknown while it still decides. */
+  #checkRecords(member: SimulatedMember, store: MemberStore | undefined): void {
+    const { configuration, records } = store!.membership;
+    const known = new Set(records.map(({ id }) => raftId(id)));
+    for (const id of [...configuration.voters, ...configuration.learners])
+      if (!known.has(id)) this.violate(new Violation(`${member.name} has no record of member ${id.toString(16)}`));
+  }
+
   /** Election safety (figure 3 of the paper). */
   #led(member: SimulatedMember, term: number): void {
     const other = this.#leaders.get(term);
@@ -317,6 +331,7 @@ export class SimulatedGroup {
     if (message.type === 'vote-reply' && message.granted)
       this.onVote(this.members.find(({ id }) => id === message.from)!);
     if (message.type === 'append') this.#checkCommit(message);
+    if (this.withhold?.(message)) return;
     let copies = this.world.chance(this.faults.lossProbability) ? 0 : 1;
     if (copies > 0 && this.world.chance(this.faults.duplicateProbability)) copies++;
     for (; copies > 0; copies--) this.world.after(this.#delay(), () => this.#deliver(message, bytes));

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { utf8, utf8Text } from '../../../internal/base/bytes.ts';
 import { errorCode } from '../../../internal/base/errors.ts';
 import { seededRandom } from '../../../internal/base/random.ts';
+import { decodeMembership } from '../../../internal/raft/membership.ts';
 import { raftId } from '../../../internal/store/members.ts';
 import { calm, SimulatedGroup, type SimulatedMember, timing } from './group.ts';
 import { World } from './world.ts';
@@ -262,6 +263,40 @@ test('what is left of a lease survives a change of the leader, and so does a ren
   await three.settle(group.leader!.life.store.leaseKeepAlive(id));
   await replaceLeader();
   expect(await left()).toBeGreaterThan(1190);
+});
+
+test('a member that has the first step of a change in its state only finishes it, and everybody stays known', async () => {
+  const three = await Three.start(0);
+  const { group, follower } = three;
+  const old = group.leader!;
+  const ids = (): number[] => group.members.map(({ id }) => id);
+  const joint = (): boolean => follower.life.store.membership.configuration.outgoing.length > 0;
+  for (const name of ['n4', 'n5']) {
+    const { cluster } = old.life.store;
+    const { id: memberId } = await three.settle(cluster.addMember([`https://${name}:2380`], true));
+    group.add(name, { clusterId: cluster.clusterId, memberId }).id = raftId(memberId);
+  }
+  // The last step reaches nobody.
+  group.withhold = (message) =>
+    message.type === 'append' &&
+    message.entries.some(({ type, data }) => {
+      if (type !== 'membership') return false;
+      const { voters, outgoing } = decodeMembership(data).configuration;
+      return voters.length === 5 && outgoing.length === 0;
+    });
+  await three.until(joint);
+  const applied = follower.life.store.status().appliedIndex;
+  await three.pass(1000);
+  expect(joint()).toBe(true);
+  expect(follower.life.log!.node.raft.log.lastIndex).toBe(applied);
+  group.kill(old);
+  group.kill(follower);
+  group.withhold = undefined;
+  group.start(follower);
+  await three.until(() => group.leader !== undefined);
+  await three.until(() => group.alive.length === 4 && !joint());
+  expect(ids()).toHaveLength(5);
+  for (const { life } of group.alive) expect(life.store.cluster.members()).toHaveLength(5);
 });
 
 test('a watch of a quiet key goes on when its member takes over a state whose history is compacted', async () => {
