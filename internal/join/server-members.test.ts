@@ -62,7 +62,7 @@ describe('which member a joining server is', () => {
         members = members.filter((one) => one.id !== id);
       },
       addMember: async (peerUrls: readonly string[], _learner: boolean, node: string) => {
-        if (busy-- > 0) throw new ClusterError('LEARNER_NOT_READY', 'another change is under way');
+        if (busy-- > 0) throw new ClusterError('UNHEALTHY_CLUSTER', 'another change is under way');
         calls.push(`add ${peerUrls.join()} for ${node}`);
         return member(9n);
       },

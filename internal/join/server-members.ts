@@ -6,7 +6,7 @@ import { decideMember, type JoiningMember } from '../store/joining-member.ts';
 
 /** A change of the members waits for the one before it, and for a leader. */
 const transient: ReadonlySet<string | undefined> = new Set([
-  ...['LEARNER_NOT_READY', 'NOT_LEADER', 'NO_LEADER', 'LEADER_CHANGED', 'TIMEOUT'],
+  ...['UNHEALTHY_CLUSTER', 'NOT_LEADER', 'NO_LEADER', 'LEADER_CHANGED', 'TIMEOUT'],
 ]);
 const attempts = 12;
 const retryMs = 1000;

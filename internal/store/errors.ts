@@ -80,18 +80,16 @@ export class CorruptError extends AppError {
 
 export type MembershipReason =
   | 'MEMBER_NOT_FOUND'
-  | 'MEMBER_EXISTS'
   | 'PEER_URL_EXISTS'
   | 'BAD_MEMBER_URLS'
   | 'NOT_LEARNER'
   | 'LEARNER_NOT_READY'
-  | 'TOO_MANY_LEARNERS'
   | 'NOT_ENOUGH_MEMBERS'
+  | 'UNHEALTHY_CLUSTER'
   | 'BAD_LEADER_TRANSFEREE'
   | 'NOT_LEADER'
   | 'NO_LEADER'
   | 'LEADER_CHANGED'
-  | 'NOT_SUPPORTED_FOR_LEARNER'
   | 'TIMEOUT';
 
 /** A change of members or of the leader that cannot be made, or a request that found no leader. */

@@ -150,7 +150,7 @@ export class GroupCluster implements Cluster {
     // Else what is applied here is not what the change would be made to.
     if (entries.leads && !entries.node.raft.configurationIsApplied)
       throw new ClusterError(
-        'LEARNER_NOT_READY',
+        'UNHEALTHY_CLUSTER',
         'another change of the members is under way',
         'Try again in a moment.',
       );
@@ -196,7 +196,7 @@ export class GroupCluster implements Cluster {
     } catch (error) {
       if (error instanceof NotLeaderError) throw new ClusterError('NOT_LEADER', error.message);
       if (error instanceof ProposalRefusedError)
-        throw new ClusterError('LEARNER_NOT_READY', error.message, 'Try again in a moment.');
+        throw new ClusterError('UNHEALTHY_CLUSTER', error.message, 'Try again in a moment.');
       throw error;
     }
     const done = await this.#until(() => !isJoint(this.#options.membership().configuration), changeTimeoutMs, clock);
@@ -295,5 +295,5 @@ export class GroupCluster implements Cluster {
 
 /** It is tried again in a moment. */
 function isTransient(error: unknown): boolean {
-  return /^(LEARNER_NOT_READY|NOT_LEADER|NO_LEADER|LEADER_CHANGED|TIMEOUT|STORE_CLOSED)$/.test(errorCode(error) ?? '');
+  return /^(UNHEALTHY_CLUSTER|NOT_LEADER|NO_LEADER|LEADER_CHANGED|TIMEOUT|STORE_CLOSED)$/.test(errorCode(error) ?? '');
 }

@@ -3,6 +3,7 @@ import { utf8, utf8Text } from '../../../internal/base/bytes.ts';
 import { errorCode } from '../../../internal/base/errors.ts';
 import { seededRandom } from '../../../internal/base/random.ts';
 import { decodeMembership } from '../../../internal/raft/membership.ts';
+import { toEtcdError } from '../../../internal/store/etcd/errors.ts';
 import { raftId } from '../../../internal/store/members.ts';
 import { calm, SimulatedGroup, type SimulatedMember, timing } from './group.ts';
 import { World } from './world.ts';
@@ -327,6 +328,22 @@ test('a watch of a quiet key goes on when its member takes over a state whose hi
   await put('quiet');
   await three.until(() => told.length > 0);
   expect(told).toEqual(['quiet']);
+});
+
+test('while the members are being changed every other change of them is answered as etcd does, through whomever', async () => {
+  const three = await Three.start();
+  const leader = three.group.leader!.life.store.cluster;
+  const refusal = (change: Promise<unknown>): Promise<unknown> => change.then(() => 'made', toEtcdError);
+  const changing = leader.addMember(['https://n4:2380'], true);
+  const others = [three.group.leader!.life.store, three.follower.life.store].flatMap(({ cluster }) => [
+    refusal(cluster.addMember(['https://n5:2380'], true)),
+    refusal(cluster.removeMember(three.follower.memberId)),
+    refusal(cluster.updateMember(three.follower.memberId, ['https://n6:2380'])),
+  ]);
+  for (const told of await three.settle(Promise.all(others)))
+    expect(told).toMatchObject({ status: 14, message: 'etcdserver: unhealthy cluster' });
+  await three.settle(changing);
+  await three.settle(leader.removeMember(leader.members().find(({ learner }) => learner)!.id));
 });
 
 test('a member that is removed while it runs is told: it takes no requests, and its watches end with that', async () => {

@@ -28,7 +28,7 @@ async function changeMembers(mon: Mon, change: () => Promise<unknown>): Promise<
       if (!(error instanceof AppError)) throw error;
       if (error.code === 'MEMBER_NOT_FOUND') return;
       if (isElsewhere(error) && !mon.quorum.leads) throw error;
-      if (tries === changeTries || !/^(LEARNER_NOT_READY|NO_LEADER|TIMEOUT)$/.test(error.code))
+      if (tries === changeTries || !/^(UNHEALTHY_CLUSTER|NO_LEADER|TIMEOUT)$/.test(error.code))
         throw new Refusal(EBUSY, `the mons cannot be changed now: ${error.message}`);
       await sleep(mon.clock, changeEveryMs);
     }
