@@ -21,6 +21,11 @@ const problems = (text: string, more: Partial<MachineFacts> = {}): string => {
 };
 
 describe('config', () => {
+  test('what has no effect may stand there at its default, as `config show` prints it', () => {
+    const text = `roles: [agent]\nmdns: true\nserver: https://192.0.2.1:6443\ntoken: ${agentToken}\nexternalCeph: {monHosts: [], user: admin}`;
+    expect(load(text).mdns).toBe(true);
+  });
+
   test('a file without keys is one node with every role and three OSDs that fit on the disk', () => {
     const config = load('# all default');
     expect(config.node).toEqual({ name: 'pi-4', ip: '192.168.1.4', labels: {}, taints: [] });

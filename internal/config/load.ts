@@ -328,6 +328,8 @@ export function evaluate(sources: readonly Source[], facts: MachineFacts): Evalu
 
   const originOf = (path: KeyPath, inside: Inside = []): Origin =>
     set.get(path)?.at(inside) ?? (facts.joined && keys[path].joined ? byCluster : byDefault);
+  const departs = (path: KeyPath): boolean =>
+    set.has(path) && JSON.stringify(values.get(path)) !== JSON.stringify(keys[path].resolve(undefined, context));
   for (const rule of rules) {
     if (rule.reads.some((path) => wrong.has(path))) continue;
     rule.check(
@@ -341,7 +343,7 @@ export function evaluate(sources: readonly Source[], facts: MachineFacts): Evalu
           message,
         });
       },
-      { facts, isSet: (path) => set.has(path) },
+      { facts, isSet: (path) => set.has(path), departs },
     );
   }
 

@@ -6,6 +6,7 @@ import { AppError, errorCode, errorText } from '../base/errors.ts';
 import { makeDirectory, readFileIfThere, writeFileAtomic } from '../base/files-system.ts';
 import { z } from 'zod';
 import type { Config, JoinedCluster } from './config.ts';
+import { keyPaths } from './keys.ts';
 import { checkedConfig, type Evaluation, evaluate, type MachineFacts, type Source } from './load.ts';
 import { effectiveConfigFile, nodePaths } from './paths.ts';
 import { roleNames } from './values.ts';
@@ -222,6 +223,8 @@ export function evaluateHere(sources: readonly Source[], more: Partial<MachineFa
   };
 }
 
+const sectionNames = new Set(keyPaths.flatMap((path) => (path.includes('.') ? [path.split('.')[0]!] : [])));
+
 /** The configuration that a node starts with. Throws ConfigError, or AppError CONFIG for a file that cannot be read. */
 export function loadConfig(from: ConfigArguments): Config {
   return checkedConfig(evaluateHere(configSources(from)));
@@ -234,5 +237,16 @@ export function loadConfig(from: ConfigArguments): Config {
 export function runningConfig(from: ConfigArguments): Config {
   const evaluation = evaluateHere(configSources(from));
   const running = readFileIfThere(effectiveConfigFile(evaluation.config.runDir));
-  return running === undefined ? checkedConfig(evaluation) : (JSON.parse(running) as Config);
+  return running === undefined ? checkedConfig(evaluation) : withDefaults(JSON.parse(running) as Partial<Config>);
+}
+
+/** Keys that an older executable, which may be the one that runs, does not know are at their defaults. */
+function withDefaults(running: Partial<Config>): Config {
+  const defaults = evaluateHere([]).config;
+  const sections = Object.entries(defaults).map(([name, value]) => {
+    const own = running[name as keyof Config] as unknown;
+    const section = value !== null && typeof value === 'object' && !Array.isArray(value) && sectionNames.has(name);
+    return [name, own === undefined ? value : section ? { ...(value as object), ...(own as object) } : own];
+  });
+  return { ...running, ...Object.fromEntries(sections) } as Config;
 }

@@ -5,10 +5,18 @@ import { keyPaths, keys, type MachineFacts, osdPlace, writtenForm } from './keys
 /** Tells a mistake at a key, or inside of its value: `problem('storage.osd', 'expected …', 1, 'id')`. */
 export type TellProblem = (path: KeyPath, message: string, ...inside: (string | number)[]) => void;
 
+export interface AboutKeys {
+  readonly facts: MachineFacts;
+  /** Somebody wrote the key. */
+  isSet(path: KeyPath): boolean;
+  /** Somebody wrote the key, and something else than its default: a file with every key in it, as `config show` prints it, is right on the node that it is of. */
+  departs(path: KeyPath): boolean;
+}
+
 /** A rule that spans keys. It is left out when one of the keys that it reads is wrong by itself. */
 export interface Rule {
   readonly reads: readonly KeyPath[];
-  check(config: Config, problem: TellProblem, about: { isSet(path: KeyPath): boolean; facts: MachineFacts }): void;
+  check(config: Config, problem: TellProblem, about: AboutKeys): void;
 }
 
 /** Roles that are nothing without another one: on the same node, or on others of a cluster that this node joins. */
@@ -33,8 +41,8 @@ const uselessKeys: readonly Rule[] = keyPaths.flatMap((path) => {
   return [
     {
       reads: ['roles', path],
-      check: ({ roles }, problem, { isSet }) => {
-        if (isSet(path) && !roles.includes(role))
+      check: ({ roles }, problem, { departs }) => {
+        if (departs(path) && !roles.includes(role))
           problem(path, `expected nothing: it has no effect because roles does not have ${role}`);
       },
     } satisfies Rule,
@@ -103,8 +111,8 @@ const engineRules: readonly Rule[] = [
   ...ofExternal.map(
     (path): Rule => ({
       reads: ['storage.engine', path],
-      check: ({ storage: { engine } }, problem, { facts, isSet }) => {
-        if (!isSet(path)) return;
+      check: ({ storage: { engine } }, problem, { facts, departs }) => {
+        if (!departs(path)) return;
         if (engine !== 'external')
           problem(path, `expected nothing: it has no effect because storage.engine is ${engine}, not external`);
         else if (facts.joined) problem(path, 'expected nothing: a node that joined is told by its servers');
@@ -114,8 +122,8 @@ const engineRules: readonly Rule[] = [
   ...(['storage.replication', 'storage.failureDomain'] as const).map(
     (path): Rule => ({
       reads: ['storage.engine', path],
-      check: ({ storage: { engine } }, problem, { isSet }) => {
-        if (engine === 'external' && isSet(path))
+      check: ({ storage: { engine } }, problem, { departs }) => {
+        if (engine === 'external' && departs(path))
           problem(path, 'expected nothing: with storage.engine external that cluster says how it keeps its pools');
       },
     }),
