@@ -1,4 +1,5 @@
 import { nodeName } from '../auth/identity.ts';
+import { isMirrorPod, podReferences } from '../auth/pod-references.ts';
 import { getPath, isObject, jsonEqual, type JsonObject } from '../machinery/json.ts';
 import { forbidden } from '../machinery/status.ts';
 import { type AdmissionPlugin, type AdmissionRequest, isFor } from './types.ts';
@@ -46,6 +47,7 @@ export const nodeRestriction: AdmissionPlugin = {
         node,
         refuse,
         async () => request.old ?? reader.get('', 'pods', request.namespace, request.name),
+        async () => String(getPath(await reader.get('', 'nodes', '', node), 'metadata', 'uid') ?? ''),
       );
     } else if (request.kind.group === '' && request.kind.plural === 'nodes') checkNode(request, node, refuse);
     else if (isFor(request, 'coordination.k8s.io', 'leases')) {
@@ -75,6 +77,7 @@ async function checkPod(
   node: string,
   refuse: (why: string) => never,
   current: () => Promise<JsonObject | undefined>,
+  nodeUid: () => Promise<string>,
 ): Promise<void> {
   if (request.subresource === 'eviction' || request.operation === 'DELETE' || request.subresource === 'status') {
     const pod = await current();
@@ -85,20 +88,29 @@ async function checkPod(
   if (request.subresource !== '') return refuse(`unexpected pod subresource "${request.subresource}"`);
   if (request.operation !== 'CREATE') return refuse(`unexpected operation ${request.operation}`);
   const pod = request.object;
-  if (getPath(pod, 'metadata', 'annotations', 'kubernetes.io/config.mirror') === undefined)
-    refuse(`pod does not have "kubernetes.io/config.mirror" annotation, node "${node}" can only create mirror pods`);
+  if (pod === undefined || !isMirrorPod(pod))
+    return refuse(
+      `pod does not have "kubernetes.io/config.mirror" annotation, node "${node}" can only create mirror pods`,
+    );
   if (getPath(pod, 'spec', 'nodeName') !== node)
     refuse(`node "${node}" can only create pods with spec.nodeName set to itself`);
-  const volumes = getPath(pod, 'spec', 'volumes');
-  if (
-    Array.isArray(volumes) &&
-    volumes.some(
-      (volume) =>
-        isObject(volume) &&
-        ['secret', 'configMap', 'persistentVolumeClaim', 'projected'].some((type) => volume[type] !== undefined),
-    )
-  )
-    refuse(`node "${node}" can not create pods that reference API objects`);
+  checkOwners(pod, node, await nodeUid(), refuse);
+  const [first] = podReferences(pod);
+  if (first !== undefined) refuse(`node "${node}" can not create pods that reference ${first.resource}`);
+}
+
+/** A mirror pod belongs to its node and to nothing else: owners elsewhere would be a way to have objects deleted, or held. */
+function checkOwners(pod: JsonObject, node: string, uid: string, refuse: (why: string) => never): void {
+  const owners = getPath(pod, 'metadata', 'ownerReferences');
+  const [owner, ...others] = Array.isArray(owners) ? owners : [];
+  if (!isObject(owner) || others.length > 0)
+    return refuse(`node "${node}" can only create pods with a single owner reference set to itself`);
+  if (owner.apiVersion !== 'v1' || owner.kind !== 'Node' || owner.name !== node)
+    refuse(`node "${node}" can only create pods with an owner reference set to itself`);
+  if (owner.controller !== true)
+    refuse(`node "${node}" can only create pods with a controller owner reference set to itself`);
+  if (owner.blockOwnerDeletion === true) refuse(`node "${node}" must not set blockOwnerDeletion on an owner reference`);
+  if (owner.uid !== uid) refuse(`node ${node} UID mismatch: expected ${uid} got ${String(owner.uid)}`);
 }
 
 function checkNode(request: AdmissionRequest, node: string, refuse: (why: string) => never): void {

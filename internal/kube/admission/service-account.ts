@@ -1,5 +1,6 @@
 import { randomName } from '../../base/random.ts';
-import { getPath, isObject, type JsonObject } from '../machinery/json.ts';
+import { isMirrorPod } from '../auth/pod-references.ts';
+import { isObject, type JsonObject } from '../machinery/json.ts';
 import { forbidden } from '../machinery/status.ts';
 import { type AdmissionPlugin, isFor } from './types.ts';
 
@@ -21,7 +22,7 @@ export const serviceAccount: AdmissionPlugin = {
     if (!isObject(pod.spec)) return;
     const spec = pod.spec;
     // Mirror pods stand for what a kubelet already runs: nothing is added, and they may not use an account.
-    if (getPath(pod, 'metadata', 'annotations', 'kubernetes.io/config.mirror') !== undefined) {
+    if (isMirrorPod(pod)) {
       if (typeof spec.serviceAccountName === 'string' && spec.serviceAccountName !== '')
         throw forbidden(pods, request.name, 'a mirror pod may not reference service accounts');
       return;

@@ -207,13 +207,8 @@ describe('NodeRestriction, TaintNodesByCondition', () => {
     expect(await refusal(status('there'))).toContain(
       'node "n1" can only change or delete pods with spec.nodeName set to itself',
     );
-    const mirror = { annotations: { 'kubernetes.io/config.mirror': 'x' } };
     expect(await refusal(post(`${space}/pods`, pod('plain', { nodeName: 'n1' }), node))).toContain(
       'node "n1" can only create mirror pods',
-    );
-    const secret = { nodeName: 'n1', volumes: [{ name: 's', secret: { secretName: 's' } }] };
-    expect(await refusal(post(`${space}/pods`, pod('mirror', secret, mirror), node))).toContain(
-      'node "n1" can not create pods that reference API objects',
     );
     const token = (name: string): JsonObject => ({
       apiVersion: 'authentication.k8s.io/v1',
@@ -223,6 +218,53 @@ describe('NodeRestriction, TaintNodesByCondition', () => {
     const accounts = `${space}/serviceaccounts/default/token`;
     expect((await post(accounts, token('here'), node)).status).toBe(201);
     expect((await post(accounts, token('there'), node)).status).toBe(403);
+  });
+
+  test("a mirror pod is its node's own, and opens no object of a foreign namespace", async () => {
+    await post('/api/v1/namespaces', { metadata: { name: 'foreign' } });
+    await post('/api/v1/namespaces/foreign/secrets', { metadata: { name: 'it' }, data: { k: 'dg==' } });
+    const { uid } = (await server.call('GET', '/api/v1/nodes/n1')).body.metadata;
+    const owner = { apiVersion: 'v1', kind: 'Node', name: 'n1', uid, controller: true };
+    const mirror = (name: string, spec: JsonObject, owners: JsonObject[] = [owner]): ReturnType<TestServer['call']> =>
+      post(
+        '/api/v1/namespaces/foreign/pods',
+        pod(
+          name,
+          { nodeName: 'n1', ...spec },
+          { annotations: { 'kubernetes.io/config.mirror': 'x' }, ownerReferences: owners },
+        ),
+        node,
+      );
+    const env = [{ name: 'E', valueFrom: { secretKeyRef: { name: 'it', key: 'k' } } }];
+    const to = async (spec: JsonObject): Promise<string> => refusal(mirror('m', spec));
+    expect(await to({ containers: [{ name: 'c', image: 'i', env }] })).toContain(
+      'node "n1" can not create pods that reference secrets',
+    );
+    expect(await to({ imagePullSecrets: [{ name: 'it' }] })).toContain('reference secrets');
+    expect(await to({ volumes: [{ name: 'v', secret: { secretName: 'it' } }] })).toContain('reference secrets');
+    expect(await to({ volumes: [{ name: 'v', configMap: { name: 'it' } }] })).toContain('reference configmaps');
+    expect(await to({ volumes: [{ name: 'v', persistentVolumeClaim: { claimName: 'it' } }] })).toContain(
+      'reference persistentvolumeclaims',
+    );
+    expect(await to({ resourceClaims: [{ name: 'r', resourceClaimName: 'it' }] })).toContain(
+      'reference resourceclaims',
+    );
+    expect(await to({ serviceAccountName: 'default' })).toContain('may not reference service accounts');
+    expect((await server.call('GET', '/api/v1/namespaces/foreign/secrets/it', undefined, { as: node })).status).toBe(
+      403,
+    );
+
+    const owned = async (...owners: JsonObject[]): Promise<string> => refusal(mirror('m', {}, owners));
+    expect(await owned()).toContain('a single owner reference set to itself');
+    expect(await owned(owner, { ...owner, uid: 'x', controller: false })).toContain(
+      'a single owner reference set to itself',
+    );
+    expect(await owned({ ...owner, kind: 'Namespace' })).toContain('an owner reference set to itself');
+    expect(await owned({ ...owner, name: 'n2' })).toContain('an owner reference set to itself');
+    expect(await owned({ ...owner, controller: false })).toContain('a controller owner reference');
+    expect(await owned({ ...owner, blockOwnerDeletion: true })).toContain('must not set blockOwnerDeletion');
+    expect(await owned({ ...owner, uid: 'x' })).toContain('UID mismatch');
+    expect((await mirror('m', {})).status).toBe(201);
   });
 });
 

@@ -1,7 +1,8 @@
 /** Node authorizer (KEP-279, docs: reference/access-authn-authz/node): a kubelet reads what the pods bound to its node refer to. */
-import { getPath, isObject, type JsonObject } from '../machinery/json.ts';
+import type { JsonObject } from '../machinery/json.ts';
 import { parseRule } from './default-roles.ts';
 import { type Attributes, type Decision, nodeName } from './identity.ts';
+import { isMirrorPod, podReferences, type PodReference } from './pod-references.ts';
 import { ruleAllows } from './rbac.ts';
 
 /** What every kubelet may do; NodeRestriction admission narrows writes to its own objects. */
@@ -43,16 +44,15 @@ export async function authorizeNode(attributes: Attributes, graph: NodeGraph): P
   const yes: Decision = { allowed: true, reason: '' };
   const no = (reason: string): Decision => ({ allowed: false, reason });
   const { group, resource, subresource, namespace, name, verb } = attributes;
-  const referenced = async (check: (spec: JsonObject, pod: JsonObject) => boolean): Promise<Decision> => {
+  const unrelated = no(`no relationship found between node '${node}' and this object`);
+  const referenced = async (kind: PodReference['resource']): Promise<Decision> => {
     if (namespace === '' || name === '') return no(`can only ${verb} individual resources of this type`);
-    for (const pod of await graph.podsOnNode(node, namespace))
-      if (isObject(pod.spec) && check(pod.spec, pod)) return yes;
-    return no(`no relationship found between node '${node}' and this object`);
+    return (await refersTo(graph, node, namespace, kind, name)) ? yes : unrelated;
   };
   if (group === '') {
     if (resource === 'secrets' || resource === 'configmaps') {
       if (verb !== 'get' && verb !== 'list' && verb !== 'watch') return no(`can only read resources of this type`);
-      const decision = await referenced((spec) => references(spec, resource, name));
+      const decision = await referenced(resource);
       if (decision.allowed || resource !== 'secrets' || name === '') return decision;
       for (const claim of await graph.claimsNeedingSecret(namespace, name))
         if (await usesClaim(graph, node, claim)) return yes;
@@ -60,17 +60,16 @@ export async function authorizeNode(attributes: Attributes, graph: NodeGraph): P
     }
     if (resource === 'persistentvolumeclaims' && (subresource === '' || subresource === 'status')) {
       if (subresource === '' && verb !== 'get') return no('can only get individual resources of this type');
-      return referenced((spec, pod) => claims(spec, name, String(getPath(pod, 'metadata', 'name'))));
+      return referenced(resource);
     }
     if (resource === 'persistentvolumes' && subresource === '' && verb === 'get') {
       const claim = await graph.claimOfVolume(name);
       if (claim === undefined) return no('the volume is bound to no claim');
-      if (await usesClaim(graph, node, claim)) return yes;
-      return no(`no relationship found between node '${node}' and this object`);
+      return (await usesClaim(graph, node, claim)) ? yes : unrelated;
     }
     if (resource === 'serviceaccounts' && (subresource === 'token' || subresource === '')) {
       if (subresource === 'token' ? verb !== 'create' : verb !== 'get') return no('can only create tokens');
-      return referenced((spec) => (spec.serviceAccountName ?? 'default') === name);
+      return referenced(resource);
     }
   }
   if (group === 'storage.k8s.io' && resource === 'volumeattachments' && verb === 'get')
@@ -78,58 +77,19 @@ export async function authorizeNode(attributes: Attributes, graph: NodeGraph): P
   return general.some((rule) => ruleAllows(rule, attributes)) ? yes : undefined;
 }
 
-async function usesClaim(graph: NodeGraph, node: string, claim: { namespace: string; name: string }): Promise<boolean> {
-  for (const pod of await graph.podsOnNode(node, claim.namespace))
-    if (isObject(pod.spec) && claims(pod.spec, claim.name, String(getPath(pod, 'metadata', 'name')))) return true;
+/** Whether a pod on the node refers to the object. Mirror pods are made by kubelets: they open nothing, whatever they name. */
+async function refersTo(
+  graph: NodeGraph,
+  node: string,
+  namespace: string,
+  resource: PodReference['resource'],
+  name: string,
+): Promise<boolean> {
+  for (const pod of await graph.podsOnNode(node, namespace))
+    if (!isMirrorPod(pod) && podReferences(pod).some((one) => one.resource === resource && one.name === name))
+      return true;
   return false;
 }
 
-/** Whether a pod's volumes use the claim, by name or as a generic ephemeral volume. */
-function claims(spec: JsonObject, claim: string, podName: string): boolean {
-  const volumes = spec.volumes;
-  if (!Array.isArray(volumes)) return false;
-  return volumes.some(
-    (volume) =>
-      getPath(volume, 'persistentVolumeClaim', 'claimName') === claim ||
-      (getPath(volume, 'ephemeral') !== undefined && `${podName}-${String(getPath(volume, 'name'))}` === claim),
-  );
-}
-
-/** Whether a pod refers to the secret or configMap: in volumes, env, envFrom, image pull secrets, CSI and projected sources. */
-function references(spec: JsonObject, resource: 'secrets' | 'configmaps', name: string): boolean {
-  const secret = resource === 'secrets';
-  if (
-    secret &&
-    Array.isArray(spec.imagePullSecrets) &&
-    spec.imagePullSecrets.some((one) => getPath(one, 'name') === name)
-  )
-    return true;
-  for (const volume of Array.isArray(spec.volumes) ? spec.volumes : []) {
-    if (secret ? getPath(volume, 'secret', 'secretName') === name : getPath(volume, 'configMap', 'name') === name)
-      return true;
-    if (secret && getPath(volume, 'csi', 'nodePublishSecretRef', 'name') === name) return true;
-    const sources = getPath(volume, 'projected', 'sources');
-    if (
-      Array.isArray(sources) &&
-      sources.some((source) => getPath(source, secret ? 'secret' : 'configMap', 'name') === name)
-    )
-      return true;
-  }
-  for (const list of [spec.initContainers, spec.containers, spec.ephemeralContainers]) {
-    for (const container of Array.isArray(list) ? list : []) {
-      const env = getPath(container, 'env');
-      if (
-        Array.isArray(env) &&
-        env.some((one) => getPath(one, 'valueFrom', secret ? 'secretKeyRef' : 'configMapKeyRef', 'name') === name)
-      )
-        return true;
-      const from = getPath(container, 'envFrom');
-      if (
-        Array.isArray(from) &&
-        from.some((one) => getPath(one, secret ? 'secretRef' : 'configMapRef', 'name') === name)
-      )
-        return true;
-    }
-  }
-  return false;
-}
+const usesClaim = (graph: NodeGraph, node: string, claim: { namespace: string; name: string }): Promise<boolean> =>
+  refersTo(graph, node, claim.namespace, 'persistentvolumeclaims', claim.name);
