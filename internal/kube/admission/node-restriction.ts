@@ -1,6 +1,6 @@
 import { nodeName } from '../auth/identity.ts';
 import { isMirrorPod, podReferences } from '../auth/pod-references.ts';
-import { getPath, isObject, jsonEqual, type JsonObject } from '../machinery/json.ts';
+import { getPath, isObject, jsonEqual, type JsonObject, showJson } from '../machinery/json.ts';
 import { forbidden } from '../machinery/status.ts';
 import { type AdmissionPlugin, type AdmissionRequest, isFor } from './types.ts';
 
@@ -94,23 +94,25 @@ async function checkPod(
     );
   if (getPath(pod, 'spec', 'nodeName') !== node)
     refuse(`node "${node}" can only create pods with spec.nodeName set to itself`);
-  checkOwners(pod, node, await nodeUid(), refuse);
+  const problem = ownersProblem(pod, node, await nodeUid());
+  if (problem !== undefined) refuse(problem);
   const [first] = podReferences(pod);
   if (first !== undefined) refuse(`node "${node}" can not create pods that reference ${first.resource}`);
 }
 
-/** A mirror pod belongs to its node and to nothing else: owners elsewhere would be a way to have objects deleted, or held. */
-function checkOwners(pod: JsonObject, node: string, uid: string, refuse: (why: string) => never): void {
+/** A mirror pod belongs to its node and to nothing else: owners elsewhere would be a way to have objects deleted, or held. Undefined when it does. */
+function ownersProblem(pod: JsonObject, node: string, uid: string): string | undefined {
   const owners = getPath(pod, 'metadata', 'ownerReferences');
   const [owner, ...others] = Array.isArray(owners) ? owners : [];
   if (!isObject(owner) || others.length > 0)
-    return refuse(`node "${node}" can only create pods with a single owner reference set to itself`);
+    return `node "${node}" can only create pods with a single owner reference set to itself`;
   if (owner.apiVersion !== 'v1' || owner.kind !== 'Node' || owner.name !== node)
-    refuse(`node "${node}" can only create pods with an owner reference set to itself`);
+    return `node "${node}" can only create pods with an owner reference set to itself`;
   if (owner.controller !== true)
-    refuse(`node "${node}" can only create pods with a controller owner reference set to itself`);
-  if (owner.blockOwnerDeletion === true) refuse(`node "${node}" must not set blockOwnerDeletion on an owner reference`);
-  if (owner.uid !== uid) refuse(`node ${node} UID mismatch: expected ${uid} got ${String(owner.uid)}`);
+    return `node "${node}" can only create pods with a controller owner reference set to itself`;
+  if (owner.blockOwnerDeletion === true) return `node "${node}" must not set blockOwnerDeletion on an owner reference`;
+  if (owner.uid !== uid) return `node ${node} UID mismatch: expected ${uid} got ${showJson(owner.uid)}`;
+  return undefined;
 }
 
 function checkNode(request: AdmissionRequest, node: string, refuse: (why: string) => never): void {
