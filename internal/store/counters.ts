@@ -1,7 +1,7 @@
 import { diskBounds, Histogram } from '../base/prometheus.ts';
 import { type MemberId, nobody } from '../raft/types.ts';
-import type { WatchEvent } from './api.ts';
 import type { Command } from './command.ts';
+import type { RevisionEvents } from './recent.ts';
 
 /** What one member counts while it runs (`StoreCounters`). */
 export class MemberCounters {
@@ -20,11 +20,12 @@ export class MemberCounters {
     this.#leader = leader;
   }
 
-  applied({ kind }: Command, events: readonly WatchEvent[] = []): void {
+  applied({ kind }: Command, revisions: readonly RevisionEvents[]): void {
     if (kind === 'txn') this.txns++;
-    for (const { type } of events) {
-      if (type === 'put') this.puts++;
-      else this.deletes++;
-    }
+    for (const { events } of revisions)
+      for (const { type } of events) {
+        if (type === 'put') this.puts++;
+        else this.deletes++;
+      }
   }
 }

@@ -10,6 +10,9 @@ export interface ReservationsOptions {
   state(): State;
 }
 
+/** Revisions beyond one each that revocations of leases on the way may take: one for every 1,048,576 keys that end with a lease. */
+const spare = 1000;
+
 /**
  * Revisions that may be lost after they were told: those of writes that are acknowledged before they are on disk. A block of them is reserved durably
  * first; a member that was not closed in order goes on behind it.
@@ -24,15 +27,15 @@ export class MemberReservations {
   }
 
   /**
-   * Before the next entry that is acknowledged early. Each entry raises the revision by one at most; what an earlier leader reserved may be given up
-   * by an entry that is not applied yet.
+   * Before the next entry that is acknowledged early. Each entry raises the revision by one at most, but for `spare`; what an earlier leader reserved
+   * may be given up by an entry that is not applied yet.
    */
   next(): void {
     const { block, entries, state } = this.#options;
     const { term, log } = entries().node.raft;
     const { revision, appliedIndex } = state();
     const next = revision + log.lastIndex - appliedIndex + 1;
-    if (this.#reserved.term !== term || next > this.#reserved.to) void this.#reserve(next + block);
+    if (this.#reserved.term !== term || next > this.#reserved.to) void this.#reserve(next + block, spare);
   }
 
   /** Every revision that was told is on disk. */
@@ -41,10 +44,10 @@ export class MemberReservations {
   }
 
   /** Resolves when it is applied, or will not be. */
-  #reserve(to: number): Promise<void> {
+  #reserve(to: number, more = 0): Promise<void> {
     const entries = this.#options.entries();
     this.#reserved = { term: entries.node.raft.term, to };
-    const command: Command = { kind: 'reserve', to };
+    const command: Command = { kind: 'reserve', to: to + more };
     return new Promise((resolve) => {
       const reject = (): void => {
         this.#reserved = { term: 0, to: 0 };

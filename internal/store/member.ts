@@ -73,6 +73,7 @@ export interface MemberOptions {
   openLog(consumer: LogConsumer<Waiting>): GroupLog<Waiting>;
   openCluster(store: MemberStore, entries: GroupLog<Waiting>): GroupCluster;
   cacheBytes: number;
+  maxChanges: number;
   recentBytes: number;
   flushAfterMs: number;
   checkpointBytes: number;
@@ -460,10 +461,10 @@ export class MemberStore implements Store, LogConsumer<Waiting> {
       waiting?.reject(error);
       return;
     }
-    this.#counters.applied(command, applied.events);
-    if (applied.events !== undefined) {
-      this.#recent.push(this.#state.revision, applied.events);
-      this.#watches.publish(this.#state.revision, applied.events);
+    this.#counters.applied(command, applied.revisions);
+    for (const { revision, events } of applied.revisions) {
+      this.#recent.push(revision, events);
+      this.#watches.publish(revision, events);
     }
     this.#leases.applied(command);
     if (command.kind === 'compact') this.#flusher.compact(command.revision);

@@ -19,15 +19,17 @@ import {
   CompactedError,
   CorruptError,
   FutureRevisionError,
+  InvalidRequestError,
   KeyNotFoundError,
   LeaseExistsError,
   LeaseNotFoundError,
   NoSpaceError,
 } from './errors.ts';
-import { type KeyText, keyBytes, keyRange, keyText, ownBytes } from './keys.ts';
+import { type KeyRange, type KeyText, keyBytes, keyRange, keyText, ownBytes } from './keys.ts';
 import { LiveRanges } from './live.ts';
 import { NewestCache, Overlay, versionBytes } from './overlay.ts';
 import { needsWholeRange, shapeRange } from './range-options.ts';
+import type { RevisionEvents } from './recent.ts';
 import type { Batch, LeaseRow, Meta, Rows, Version } from './rows.ts';
 import { puts } from './validate.ts';
 
@@ -41,8 +43,8 @@ export type CommandResult =
 /** What applying one command changed, for watches and leases. */
 export interface Applied {
   result: CommandResult;
-  /** Set when the revision rose. */
-  events: WatchEvent[] | undefined;
+  /** The revisions that it made, in order: none when it changed nothing, more than one when a lease with very many keys ended. */
+  revisions: readonly RevisionEvents[];
 }
 
 /**
@@ -58,6 +60,7 @@ export class State {
   #alarms: readonly Alarm[];
   #alarmsChanged = false;
   readonly #quotaBytes: number;
+  readonly #maxChanges: number;
   #pendingVersions: Version[] = [];
   /** Applied index of the last batch taken. */
   #takenIndex: number;
@@ -74,19 +77,20 @@ export class State {
   #membership: Uint8Array | undefined;
   #membershipChanged = false;
   /** Set while a command that may write is applied. */
-  #writing: { revision: number; sub: number; events: WatchEvent[] } | undefined;
+  #writing: { revision: number; events: WatchEvent[]; before: RevisionEvents[] } | undefined;
 
-  /** `quotaBytes` is only named in errors: who raises the alarm decides. */
+  /** `quotaBytes` is only named in errors: who raises the alarm decides. `maxChanges`: of one revision, the same on every member. */
   constructor(
     rows: Rows,
     saved: { meta: Meta; leases: readonly LeaseRow[]; alarms: readonly Alarm[] },
-    options: { cacheBytes: number; quotaBytes: number },
+    options: { cacheBytes: number; quotaBytes: number; maxChanges: number },
   ) {
     const { meta } = saved;
     this.#rows = rows;
     this.#cache = new NewestCache(options.cacheBytes);
     this.#live = new LiveRanges(rows, this.#overlay, (key, revision) => this.keyAt(key, revision));
     this.#quotaBytes = options.quotaBytes;
+    this.#maxChanges = options.maxChanges;
     this.#alarms = saved.alarms;
     this.revision = meta.revision;
     this.compactRevision = meta.compactRevision;
@@ -160,13 +164,13 @@ export class State {
   /** Applies the entry with this index. An error means that the command changed nothing. */
   apply(index: number, term: number, command: Command): Applied {
     this.pass(index, term);
-    this.#writing = { revision: this.revision + 1, sub: 0, events: [] };
+    this.#writing = { revision: this.revision + 1, events: [], before: [] };
     try {
       const result = this.#execute(command);
-      const { events, revision } = this.#writing;
-      if (events.length === 0) return { result, events: undefined };
+      const { events, revision, before } = this.#writing;
+      if (events.length === 0) return { result, revisions: [] };
       this.revision = revision;
-      return { result, events };
+      return { result, revisions: [...before, { revision, events }] };
     } finally {
       this.#writing = undefined;
     }
@@ -176,7 +180,7 @@ export class State {
     this.#checkAlarms(command);
     switch (command.kind) {
       case 'op':
-        this.#check([command.op]);
+        this.#checkPath({ succeeded: true, ops: [command.op], inner: [] });
         return { kind: 'op', response: this.#operate(command.op) };
       case 'txn': {
         const path = this.#choose(command.txn);
@@ -194,7 +198,11 @@ export class State {
         return { kind: 'none' };
       case 'lease-revoke': {
         if (!this.#leases.has(command.id)) throw new LeaseNotFoundError(command.id);
-        for (const key of this.leaseKeys(command.id)) this.#deleteKey(key, this.newest(key)!);
+        for (const key of this.leaseKeys(command.id)) {
+          // A lease must end, and as a whole: what one revision cannot hold goes on in the next one.
+          if (this.#writing!.events.length === this.#maxChanges) this.#nextRevision();
+          this.#deleteKey(key, this.newest(key)!);
+        }
         this.#setLease(command.id, 0, 0);
         return { kind: 'none' };
       }
@@ -341,8 +349,28 @@ export class State {
   }
 
   #checkPath(path: TxnPath): void {
+    const changes = this.#checkPaths(path);
+    if (changes > this.#maxChanges)
+      throw new InvalidRequestError(
+        `the request would change ${changes} keys, and one revision holds ${this.#maxChanges} changes: delete them in parts, range by range`,
+      );
+  }
+
+  /** Returns how many keys are changed at most: one that two operations delete counts twice. */
+  #checkPaths(path: TxnPath): number {
     this.#check(path.ops);
-    for (const inner of path.inner) this.#checkPath(inner);
+    let changes = 0;
+    for (const op of path.ops) {
+      if (op.op === 'put') changes++;
+      else if (op.op === 'delete') changes += this.#countLive(keyRange(op.request));
+    }
+    for (const inner of path.inner) changes += this.#checkPaths(inner);
+    return changes;
+  }
+
+  /** Keys of a range before a request; one that names a single key is not looked up for it. */
+  #countLive(range: KeyRange): number {
+    return range.single ? 1 : this.#live.read(range, this.revision, undefined).count;
   }
 
   /** All comparisons, nested ones too, look at the state before the transaction (etcd apply.go). */
@@ -434,9 +462,14 @@ export class State {
     this.#cache.set(key, null);
   }
 
+  #nextRevision(): void {
+    const { revision, events, before } = this.#writing!;
+    this.#writing = { revision: revision + 1, events: [], before: [...before, { revision, events }] };
+  }
+
   #change(key: KeyText, kv: KeyValue, prev: KeyValue | undefined): void {
     const writing = this.#writing!;
-    const version: Version = { key, kv, sub: writing.sub++ };
+    const version: Version = { key, kv, sub: writing.events.length };
     this.#overlay.add(version);
     this.#pendingVersions.push(version);
     this.pendingBytes += versionBytes(version);

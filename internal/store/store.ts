@@ -18,6 +18,7 @@ import { GroupCluster } from './group-cluster.ts';
 import { type Identity, loadIdentity } from './identity.ts';
 import { defaultTiming, GroupLog, type RaftTiming } from './log.ts';
 import { type GroupApplication, MemberStore, type Waiting } from './member.ts';
+import { maxSub } from './schema.ts';
 import { snapshotPrefix } from './member-copies.ts';
 import { encodeMembers, type Membership, raftId } from './members.ts';
 import { revisionSkip } from './revisions.ts';
@@ -49,6 +50,8 @@ export interface StoreOptions {
   quotaBytes?: number;
   /** Revisions that are reserved at a time for writes that are acknowledged before they are on disk; default 10,000. */
   reserveBlock?: number;
+  /** Keys that one revision changes at most; default, and the most that the format holds: 1,048,576. The same on every member. */
+  maxChanges?: number;
   /** When such writes reach the disk at the latest (`journal/api.ts`). */
   unsynced?: Pick<JournalOptions, 'volatileSyncMs' | 'deferredMs'>;
   /** How this member is called in member lists, where it is found, and the node that it is on. */
@@ -100,6 +103,7 @@ export async function openStore(options: StoreOptions): Promise<MemberStore & St
       flushAfterMs: options.flushAfterMs ?? 600_000,
       checkpointBytes: options.checkpointBytes ?? defaultCheckpointBytes,
       quotaBytes: options.quotaBytes ?? defaultQuotaBytes,
+      maxChanges: options.maxChanges ?? maxSub + 1,
       reserveBlock: options.reserveBlock ?? defaultReserveBlock,
       ended: (error) => options.ended?.(error),
       application: options.application,
