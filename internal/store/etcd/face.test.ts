@@ -582,6 +582,21 @@ describe('etcd face: watches', () => {
     slow.close();
   });
 
+  test('a client that asks for more than it reads is answered when it reads', async () => {
+    const deaf = await GrpcConnection.connect({ host: '127.0.0.1', port: face.port }, () => undefined);
+    let answers = 0;
+    const stream = deaf.stream('/etcdserverpb.Watch/Watch', { onMessage: () => answers++, onEnd: () => undefined });
+    stream.pause();
+    // More answers than this client's window (4 MiB) holds.
+    const refused = encode('WatchRequest', { createRequest: { key: utf8('z'), rangeEnd: utf8('a') } });
+    const asked = 100_000;
+    for (let i = 0; i < asked; i++) stream.send(refused);
+    await put('others', 'are served');
+    stream.resume();
+    await until(() => answers === asked);
+    deaf.close();
+  });
+
   test('a thousand streams on one connection are each told', async () => {
     const watches = Array.from({ length: 1000 }, () => openWatch());
     for (const watch of watches) watch.create({ key: utf8('many') });

@@ -72,7 +72,16 @@ export function leaseService(context: FaceContext): Map<string, Method> {
 function renewals({ store, headerFields }: FaceContext, stream: ServerStream): void {
   let last = Promise.resolve();
   let waiting = 0;
+  /** The client does not read its answers. */
+  let blocked = false;
   let halfClosed = false;
+  const takeMore = (): void => {
+    if (!blocked && waiting < maxRenewals) stream.resume();
+  };
+  stream.onDrain(() => {
+    blocked = false;
+    takeMore();
+  });
   const fail = (error: unknown): void => {
     const told = toEtcdError(error);
     stream.end(told instanceof GrpcError ? told : new GrpcError(grpcCode.internal, String(told)));
@@ -98,8 +107,11 @@ function renewals({ store, headerFields }: FaceContext, stream: ServerStream): v
     renewed.catch(() => undefined);
     last = last.then(async () => {
       const TTL = await renewed;
-      if (--waiting < maxRenewals) stream.resume();
-      stream.send([keepAlive.response.encode({ header, ID: longBits(id), TTL })]);
+      waiting--;
+      if (!stream.send([keepAlive.response.encode({ header, ID: longBits(id), TTL })])) {
+        blocked = true;
+        stream.pause();
+      } else takeMore();
       if (halfClosed && waiting === 0) stream.end();
     });
     last.catch(fail);

@@ -53,6 +53,7 @@ class WatchStream {
   #outbox: Uint8Array[] = [];
   #pendingBytes = 0;
   #flushing = false;
+  /** The client does not keep up: nothing is taken from it, and it is told of no events. */
   #blocked = false;
   #progressWanted = false;
   #progressTimer: Timer | undefined;
@@ -209,7 +210,10 @@ class WatchStream {
     if (this.#outbox.length === 0) return;
     const messages = this.#outbox;
     this.#outbox = [];
-    if (!this.#stream.send(messages)) this.#blocked = true;
+    if (this.#stream.send(messages)) return;
+    this.#blocked = true;
+    // What it asks for meanwhile would be answered into memory.
+    this.#stream.pause();
   }
 
   #drained(): void {
@@ -217,6 +221,7 @@ class WatchStream {
     this.#blocked = false;
     this.#flush();
     if (this.#blocked) return;
+    this.#stream.resume();
     for (const entry of this.#entries.values()) if (entry.watch === undefined) this.#begin(entry);
   }
 
@@ -290,7 +295,8 @@ class WatchStream {
       for (const entry of this.#entries.values()) {
         if (!entry.progressNotify) continue;
         any = true;
-        if (entry.quiet && this.#upToDate(entry, revision)) this.#answer({ revision, watchId: entry.id });
+        if (entry.quiet && !this.#blocked && this.#upToDate(entry, revision))
+          this.#answer({ revision, watchId: entry.id });
         entry.quiet = true;
       }
       if (any) this.#startProgress();
