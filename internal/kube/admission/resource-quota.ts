@@ -1,77 +1,103 @@
-import type { KindInfo } from '../api/kinds.ts';
 import { getPath, isObject, type JsonObject } from '../machinery/json.ts';
 import { addQuantities, compareQuantities, formatQuantity, type Quantity, tryQuantity } from '../machinery/quantity.ts';
-import { forbidden } from '../machinery/status.ts';
+import { conflict, forbidden } from '../machinery/status.ts';
 import { addUsage, concerns, inScope, usageOf, type Usage } from './quota-usage.ts';
-import { type AdmissionContext, type AdmissionPlugin, type AdmissionRequest, isFor } from './types.ts';
-
-/** What was admitted and is not in the store yet: counted until it shows, or for this long. */
-const reservedMs = 5000;
-
-interface Reservation {
-  readonly kind: KindInfo;
-  readonly name: string;
-  readonly object: JsonObject;
-  readonly until: number;
-}
+import {
+  type AdmissionContext,
+  type AdmissionPlugin,
+  type AdmissionRequest,
+  isFor,
+  nothingBeside,
+  together,
+  type WriteEffects,
+} from './types.ts';
 
 /** Resources that every container has to say when a quota limits them. */
 const mustBeSaid = ['cpu', 'memory'];
 
-/** Writes the new use into the quota's status; false when another was faster. */
-export type NoteUsed = (quota: JsonObject, used: Record<string, string>) => Promise<void>;
+/** What a quota's use is written with. */
+export interface QuotaWriter {
+  /** Writes the new use into the status of the quota that was read; fails the transaction when the quota is another by then. */
+  beside(quota: JsonObject, used: Record<string, string>): Promise<WriteEffects>;
+  /** Whether a write failed because of what stood beside it. */
+  isLost(error: unknown): boolean;
+}
+
+/** How often use is counted anew because another server wrote in the namespace meanwhile. */
+const attemptsMax = 30;
 
 /**
  * ResourceQuota: what a new or grown object uses, with all that is there, must fit every quota of its namespace. Use is counted from the objects themselves, so
- * that it is right whoever deleted what.
+ * that it is right whoever deleted what. The object and the use in the quotas' status are one transaction, which fails when a quota has changed since it was
+ * read: whatever grew on any server before is counted. (Upstream compares the status alone, and writes the object after it: pkg/quota in k8s.io/apiserver's
+ * admission plugin.)
  */
-export function resourceQuota(noteUsed: NoteUsed): AdmissionPlugin {
-  const reservations = new Map<string, Reservation[]>();
-  /** One after the other in a namespace: two requests must not both take the last place. */
+export function resourceQuota(writer: QuotaWriter): AdmissionPlugin {
+  /** One after the other in a namespace, so that the requests of this server do not fail each other. */
   const turns = new Map<string, Promise<void>>();
 
-  const check = async (request: AdmissionRequest, context: AdmissionContext): Promise<void> => {
-    const { kind, namespace } = request;
-    const object = request.object!;
-    const quotas = (await context.reader.list('', 'resourcequotas', namespace)).filter((quota) => {
+  const quotasFor = async ({ kind, namespace, object }: AdmissionRequest, { reader }: AdmissionContext) =>
+    (await reader.list('', 'resourcequotas', namespace)).filter((quota) => {
       const hard = getPath(quota, 'spec', 'hard');
-      return isObject(hard) && Object.keys(hard).some((name) => concerns(kind, name)) && inScope(quota, kind, object);
+      return isObject(hard) && Object.keys(hard).some((name) => concerns(kind, name)) && inScope(quota, kind, object!);
     });
-    if (quotas.length === 0) return;
-    const wanted = usageOf(kind, object);
-    const before = request.old === undefined ? {} : usageOf(kind, request.old);
+
+  /** The quotas and their use after the request. Throws 403 when one is exceeded. */
+  const count = async (
+    request: AdmissionRequest,
+    context: AdmissionContext,
+    quotas: readonly JsonObject[],
+  ): Promise<[quota: JsonObject, used: Record<string, string>][]> => {
+    if (quotas.length === 0) return [];
+    const { kind, namespace } = request;
     for (const quota of quotas) refuseUnsaid(request, quota);
-    const now = context.now();
-    const held = (reservations.get(namespace) ?? []).filter((one) => one.until > now);
     const existing = await context.reader.list(kind.group, kind.plural, namespace);
-    const names = new Set(existing.map((one) => String(getPath(one, 'metadata', 'name'))));
-    const waiting = held.filter((one) => one.kind === kind && !names.has(one.name)).map((one) => one.object);
-    const others = [...existing.filter((one) => getPath(one, 'metadata', 'name') !== request.name), ...waiting];
-    const notes: [JsonObject, Record<string, string>][] = [];
-    for (const quota of quotas) {
+    const others = existing.filter((one) => getPath(one, 'metadata', 'name') !== request.name);
+    return quotas.map((quota) => {
       const used: Usage = {};
       for (const one of others) if (inScope(quota, kind, one)) addUsage(used, usageOf(kind, one));
-      notes.push([quota, useAfter(request, quota, used, wanted, before)]);
+      return [quota, useAfter(request, quota, used)];
+    });
+  };
+
+  const writeCounted = async <T>(
+    request: AdmissionRequest,
+    context: AdmissionContext,
+    write: (beside: WriteEffects) => Promise<T>,
+  ): Promise<T> => {
+    for (let attempt = 1; ; attempt++) {
+      const quotas = await quotasFor(request, context);
+      const parts = await Promise.all((await count(request, context, quotas)).map((one) => writer.beside(...one)));
+      try {
+        return await write(together(parts));
+      } catch (error) {
+        if (!writer.isLost(error)) throw error;
+        const now = await quotasFor(request, context);
+        // It was lost for something else: what is written may have to be chosen again.
+        if (revisions(now) === revisions(quotas)) throw error;
+        if (attempt >= attemptsMax)
+          throw conflict({ group: request.kind.group, resource: request.kind.plural }, request.name);
+      }
     }
-    if (request.dryRun) return;
-    held.push({ kind, name: request.name, object, until: now + reservedMs });
-    reservations.set(namespace, held);
-    for (const [quota, used] of notes) await noteUsed(quota, used);
   };
 
   return {
     name: 'ResourceQuota',
     async validate(request, context) {
-      if (!request.kind.namespaced || request.object === undefined) return;
-      if (request.subresource !== '' && !isFor(request, '', 'pods', 'resize')) return;
-      if (request.operation !== 'CREATE' && request.operation !== 'UPDATE') return;
+      if (request.dryRun && grows(request)) await count(request, context, await quotasFor(request, context));
+    },
+    async store(request, context, write) {
+      if (!grows(request) || (await quotasFor(request, context)).length === 0) return write(nothingBeside);
       const key = request.namespace;
       const before = turns.get(key) ?? Promise.resolve();
-      const turn = before.then(() => check(request, context));
-      const settled = turn.catch(() => undefined);
+      const turn = before.then(() => writeCounted(request, context, write));
+      const settled = turn.then(
+        () => undefined,
+        () => undefined,
+      );
       turns.set(key, settled);
       try {
-        await turn;
+        return await turn;
       } finally {
         if (turns.get(key) === settled) turns.delete(key);
       }
@@ -79,14 +105,26 @@ export function resourceQuota(noteUsed: NoteUsed): AdmissionPlugin {
   };
 }
 
+/** Whether the request makes the namespace use more of something. */
+function grows(request: AdmissionRequest): boolean {
+  const { kind, object, old, operation } = request;
+  if (!kind.namespaced || object === undefined) return false;
+  if (request.subresource !== '' && !isFor(request, '', 'pods', 'resize')) return false;
+  if (operation === 'CREATE') return true;
+  if (operation !== 'UPDATE' || old === undefined) return false;
+  const before = usageOf(kind, old);
+  return Object.entries(usageOf(kind, object)).some(([name, { nano }]) => nano > (before[name]?.nano ?? 0n));
+}
+
+const revisions = (quotas: readonly JsonObject[]): string =>
+  quotas
+    .map(({ metadata }) => `${String(getPath(metadata, 'uid'))} ${String(getPath(metadata, 'resourceVersion'))}`)
+    .join();
+
 /** The use of the quota after the request. Throws 403 when it does not fit. */
-function useAfter(
-  request: AdmissionRequest,
-  quota: JsonObject,
-  used: Usage,
-  wanted: Usage,
-  before: Usage,
-): Record<string, string> {
+function useAfter(request: AdmissionRequest, quota: JsonObject, used: Usage): Record<string, string> {
+  const wanted = usageOf(request.kind, request.object!);
+  const before = request.old === undefined ? {} : usageOf(request.kind, request.old);
   const hard = getPath(quota, 'spec', 'hard') as JsonObject;
   const exceeded: { name: string; requested: Quantity; used: Quantity; limited: Quantity }[] = [];
   const after: Record<string, string> = {};

@@ -1,4 +1,5 @@
 import type { Random } from '../../base/random.ts';
+import type { Compare, RequestOp } from '../../store/api.ts';
 import type { UserInfo } from '../auth/identity.ts';
 import type { KindInfo } from '../api/kinds.ts';
 import type { JsonObject } from '../machinery/json.ts';
@@ -54,11 +55,32 @@ export interface AdmissionRound {
   readonly memory: Map<string, unknown>;
 }
 
+/** What a write does beside the object, in its transaction; see `SideEffects` of the registry. */
+export interface WriteEffects {
+  readonly compare: readonly Compare[];
+  readonly ops: readonly RequestOp[];
+}
+
+export const nothingBeside: WriteEffects = { compare: [], ops: [] };
+
+export function together(parts: readonly (WriteEffects | undefined)[]): WriteEffects {
+  return {
+    compare: parts.flatMap((part) => part?.compare ?? []),
+    ops: parts.flatMap((part) => part?.ops ?? []),
+  };
+}
+
 /** A step of the chain. `admit` may change the object; `validate` only refuses, by throwing a StatusError. */
 export interface AdmissionPlugin {
   readonly name: string;
   admit?(request: AdmissionRequest, context: AdmissionContext, round: AdmissionRound): Promise<void> | void;
   validate?(request: AdmissionRequest, context: AdmissionContext): Promise<void> | void;
+  /** Around the write itself (there is none in a dry run), for what has to hold at that moment: says what else the transaction does, or refuses. */
+  store?<T>(
+    request: AdmissionRequest,
+    context: AdmissionContext,
+    write: (beside: WriteEffects) => Promise<T>,
+  ): Promise<T>;
 }
 
 /** The plugins in order. */
@@ -88,6 +110,17 @@ export class AdmissionChain {
       const waiting = plugin.validate?.(request, this.#context);
       if (waiting !== undefined) await waiting;
     }
+  }
+
+  /** Writes what was admitted and validated, with what plugins put beside it. */
+  store<T>(request: AdmissionRequest, write: (beside: WriteEffects) => Promise<T>): Promise<T> {
+    return this.#plugins.reduceRight<(beside: WriteEffects) => Promise<T>>(
+      (next, plugin) =>
+        plugin.store === undefined
+          ? next
+          : (outer) => plugin.store!(request, this.#context, (own) => next(together([outer, own]))),
+      write,
+    )(nothingBeside);
   }
 }
 

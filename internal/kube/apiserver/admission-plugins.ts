@@ -10,16 +10,16 @@ import { podResize } from '../admission/pod-resize.ts';
 import { podSecurity } from '../admission/pod-security.ts';
 import { mutatingPolicies, type PolicyServices, validatingPolicies } from '../admission/policies.ts';
 import { rbacEscalation } from '../admission/rbac-escalation.ts';
-import { resourceQuota } from '../admission/resource-quota.ts';
+import { type QuotaWriter, resourceQuota } from '../admission/resource-quota.ts';
 import { serviceAccount } from '../admission/service-account.ts';
 import { serviceDefaults } from '../admission/service-allocation.ts';
 import { claimResize, defaultStorageClass, storageProtection } from '../admission/storage.ts';
 import type { AdmissionPlugin } from '../admission/types.ts';
 import { mutatingWebhooks, validatingWebhooks } from '../admission/webhooks.ts';
 import type { Authorizer } from '../auth/authorizer.ts';
-import { getPath, isObject, jsonEqual, type JsonObject } from '../machinery/json.ts';
+import { getPath, isObject, type JsonObject } from '../machinery/json.ts';
 import type { LiveKinds } from './live-kinds.ts';
-import { type Registry, WriteConflict } from './registry.ts';
+import { type Registry, SideConflict } from './registry.ts';
 
 export function admissionPlugins(options: {
   authorizer: Authorizer;
@@ -53,29 +53,34 @@ export function admissionPlugins(options: {
     mutatingWebhooks(services),
     validatingPolicies(services),
     validatingWebhooks(services),
-    resourceQuota((quota, used) => noteUsed(options, quota, used)),
+    resourceQuota(quotaWriter(options)),
   ];
 }
 
-/** Writes what admission counted into the quota's status, when it says something else. A lost race is no harm: the winner counted, too. */
-async function noteUsed(
-  { registry, kinds }: { registry: Registry; kinds: LiveKinds },
-  quota: JsonObject,
-  used: Record<string, string>,
-): Promise<void> {
-  const kind = kinds.byGroupResource('', 'resourcequotas');
-  if (kind === undefined) return;
-  const metadata = quota.metadata as JsonObject;
-  const before = getPath(quota, 'status', 'used');
-  const hard = getPath(quota, 'spec', 'hard');
-  const next = { ...(isObject(before) ? before : {}), ...used };
-  if (jsonEqual(next, before) && jsonEqual(hard, getPath(quota, 'status', 'hard'))) return;
-  try {
-    await registry.update(kind, String(metadata.namespace), String(metadata.name), Number(metadata.resourceVersion), {
-      ...quota,
-      status: { ...(isObject(quota.status) ? quota.status : {}), hard, used: next },
-    });
-  } catch (error) {
-    if (!(error instanceof WriteConflict)) throw error;
-  }
+/** How admission writes what it counted into a quota's status: in the transaction of the object, if the quota is what was read. */
+function quotaWriter({ registry, kinds }: { registry: Registry; kinds: LiveKinds }): QuotaWriter {
+  return {
+    async beside(quota, used) {
+      const kind = kinds.byGroupResource('', 'resourcequotas')!;
+      const metadata = quota.metadata as JsonObject;
+      const before = getPath(quota, 'status', 'used');
+      const status = {
+        ...(isObject(quota.status) ? quota.status : {}),
+        hard: getPath(quota, 'spec', 'hard')!,
+        used: { ...(isObject(before) ? before : {}), ...used },
+      };
+      // Also where it says so already: the new revision is what other writers see.
+      return registry.besides(
+        kind,
+        String(metadata.namespace),
+        String(metadata.name),
+        Number(metadata.resourceVersion),
+        {
+          ...quota,
+          status,
+        },
+      );
+    },
+    isLost: (error) => error instanceof SideConflict,
+  };
 }

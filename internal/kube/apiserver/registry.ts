@@ -255,6 +255,20 @@ export class Registry {
     return new StoredRecord(value, revision);
   }
 
+  /** The same as part of another object's write. That fails with SideConflict unless the revision is still `expected`. */
+  async besides(
+    kind: KindInfo,
+    namespace: string,
+    name: string,
+    expected: number,
+    object: JsonObject,
+  ): Promise<SideEffects> {
+    const path = objectKey(kind, namespace, name);
+    const put = this.#put(kind, path, await this.#encode(kind, object), await this.#leaseFor(kind));
+    const guard = this.#atRest.guard(resourcePrefix(kind));
+    return { compare: [{ key: utf8(path), target: 'mod', result: 'equal', value: expected }, ...guard], ops: [put] };
+  }
+
   /** Removes the object if its revision is still `expected`; gives the revision of the removal. Throws WriteConflict, SideConflict. */
   async delete(kind: KindInfo, namespace: string, name: string, expected: number, side?: SideEffects): Promise<number> {
     const key = utf8(objectKey(kind, namespace, name));

@@ -1,6 +1,7 @@
 /** POST, PUT and PATCH of objects and of subresources that write their parent. */
 import { DecodeError } from '../../base/bytes.ts';
 import { randomName } from '../../base/random.ts';
+import { type AdmissionRequest, together } from '../admission/types.ts';
 import { apiVersionOf, type KindInfo } from '../api/kinds.ts';
 import { beforeCreate, beforeUpdate, fillDefaults, ignoredFields } from '../api/lifecycle.ts';
 import { type Decoded, decodeBody, decodeObject, type ExpectedType } from '../machinery/decode.ts';
@@ -193,7 +194,9 @@ export async function persistNew(context: RequestContext, object: JsonObject, dr
       return candidate;
     }
     try {
-      const record = await core.registry.create(kind, namespace, finalName, candidate, side);
+      const record = await core.admission.store({ ...request, name: finalName, object: candidate }, (beside) =>
+        core.registry.create(kind, namespace, finalName, candidate, together([side, beside])),
+      );
       metadataOf(candidate).resourceVersion = String(record.revision);
       return candidate;
     } catch (error) {
@@ -368,7 +371,7 @@ export async function update(context: RequestContext, parameters: WriteParameter
     if (change.track) trackUpdate(live, next, management(context, parameters));
     metadataOf(next).resourceVersion = metadataOf(live).resourceVersion;
     try {
-      return { object: await write(context, record.revision, next, live, parameters.dryRun), created: false };
+      return { object: await write(context, record.revision, request, next, live), created: false };
     } catch (error) {
       if (error instanceof SideConflict && attempt < retriesMax) continue;
       if (error instanceof SideConflict) throw core.allocation.exhausted(next);
@@ -408,10 +411,11 @@ async function createThroughUpdate(
 async function write(
   context: RequestContext,
   revision: number,
+  request: AdmissionRequest,
   next: JsonObject,
   live: JsonObject,
-  dryRun: boolean,
 ): Promise<JsonObject> {
+  const { dryRun } = request;
   const { core, kind, info } = context;
   const namespace = kind.namespaced ? info.namespace : '';
   const metadata = metadataOf(next);
@@ -426,7 +430,9 @@ async function write(
   const side = core.allocation.concerns(kind) ? await core.allocation.allocate(candidate, live) : undefined;
   if (sameContent(candidate, live)) return live;
   if (dryRun) return candidate;
-  const record = await core.registry.update(kind, namespace, info.name, revision, candidate, side);
+  const record = await core.admission.store({ ...request, object: candidate }, (beside) =>
+    core.registry.update(kind, namespace, info.name, revision, candidate, together([side, beside])),
+  );
   metadataOf(candidate).resourceVersion = String(record.revision);
   return candidate;
 }
