@@ -23,6 +23,7 @@ import { proxyTarget } from './proxy.ts';
 import { forward, type ProxyTarget } from './proxy-client.ts';
 import { allowedMs, within } from './request-deadline.ts';
 import { errorStatus, type Reply, statusReply, textReply, toResponse } from './reply.ts';
+import { RequestCaller } from './request-caller.ts';
 import { parseRequest, type RequestInfo } from './request-info.ts';
 import { pathNotFound, serveResource, subresourceOf } from './resources.ts';
 import { bodySchema } from './write.ts';
@@ -41,6 +42,8 @@ export interface ApiEnv {
   raw?: boolean;
   /** Reads the body when it is wanted, after authentication, authorization and the limits on requests; without it the body is the Request's. Throws Statuses. */
   body?: () => Promise<Uint8Array>;
+  /** Whether anybody waits for the answer; without it somebody does until the time of the request is over. */
+  caller?: RequestCaller;
 }
 
 /** Paths beside the API on the same port; it authenticates by itself. Undefined for a path that is not its own. */
@@ -267,9 +270,10 @@ export class ApiApp {
   ): Promise<Reply> {
     // What runs long holds no seat; a watch has one until it is set up. Callers in this process are part of what has to go on.
     const free = env.identity !== undefined || longSubresources.has(info.subresource);
-    if (free || info.verb === 'watch') return this.#admitted(request, env, url, info, trail, headers, free);
-    const ms = allowedMs(url.searchParams.get('timeout'));
-    return within(this.#core.clock, ms, () => this.#admitted(request, env, url, info, trail, headers, false));
+    const caller = env.caller ?? new RequestCaller();
+    const admitted = (): Promise<Reply> => this.#admitted(request, env, url, info, trail, headers, free, caller);
+    if (free || info.verb === 'watch') return admitted();
+    return within(this.#core.clock, allowedMs(url.searchParams.get('timeout')), caller, admitted);
   }
 
   /** `free`: beside the seats. */
@@ -281,6 +285,7 @@ export class ApiApp {
     trail: AuditTrail | undefined,
     headers: Record<string, string>,
     free: boolean,
+    caller: RequestCaller,
   ): Promise<Reply> {
     const user = await this.authorize(request, env, info, trail);
     const handle = (): Promise<Reply> => this.#handle(request, env, url, info, user, trail);
@@ -289,7 +294,7 @@ export class ApiApp {
     headers['x-kubernetes-pf-flowschema-uid'] = found.schema.uid;
     headers['x-kubernetes-pf-prioritylevel-uid'] = found.level.uid;
     if (alwaysAllowed.has(info.path)) return handle();
-    return this.flow.run(found, user, info, () => request.signal, handle);
+    return this.flow.run(found, user, info, caller, handle);
   }
 
   async #handle(

@@ -19,6 +19,7 @@ import { forwardUpgrade } from './proxy-client.ts';
 import type { KubeletClient } from './kubelet-client-shell.ts';
 import { type Reply, replyOf, type ReplySink, warningHeaders } from './reply.ts';
 import { BodyBudget, IncomingBody } from './request-body-server.ts';
+import { RequestCaller } from './request-caller.ts';
 
 export interface ListenOptions {
   readonly port: number;
@@ -234,6 +235,9 @@ async function serve(
   const bodyless = method === 'GET' || method === 'HEAD';
   if (bodyless) incoming.resume();
   outgoing.once('finish', () => dropRest(incoming));
+  // Bun tells of it once: who asks later is not told.
+  const caller = new RequestCaller();
+  outgoing.once('close', () => caller.leave());
   let request: Request;
   try {
     request = requestOf(incoming, method);
@@ -242,8 +246,9 @@ async function serve(
     outgoing.end(statusJson(400, 'BadRequest', errorText(error)));
     return;
   }
-  const env = envOf(socketOf(incoming));
-  const response = await app.fetch(request, bodyless ? env : { ...env, body: () => body.read() });
+  const env: ApiEnv = { ...envOf(socketOf(incoming)), caller };
+  if (!bodyless) env.body = () => body.read(caller);
+  const response = await app.fetch(request, env);
   const reply = replyOf(response);
   if (reply === undefined) {
     outgoing.writeHead(response.status, Object.fromEntries(response.headers));

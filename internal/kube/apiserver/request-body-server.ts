@@ -1,6 +1,7 @@
 /** Bodies of requests as they arrive from a network: bounded each, all together, and in time. */
 import { badRequest, failure, tooLarge, tooManyRequests } from '../machinery/status.ts';
 import { bodyBytesMax } from './context.ts';
+import type { RequestCaller } from './request-caller.ts';
 
 /** Bytes of bodies that all connections together may have in memory. */
 export class BodyBudget {
@@ -51,9 +52,17 @@ export class IncomingBody {
     this.#timeMs = timeMs;
   }
 
-  /** The whole body; call it once. Throws 413 (too large), 429 (too much at once), 408 (too slow), 400 (broke off). What follows a failure is dropped. */
-  read(): Promise<Uint8Array> {
+  /**
+   * The whole body; call it once. Throws 413 (too large), 429 (too much at once), 408 (too slow), 400 (broke off, also when nobody waits for an answer any
+   * more: a source that was closed before tells of nothing). What follows a failure is dropped.
+   */
+  read(caller: RequestCaller): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
+      const brokeOff = (): Error => badRequest('the request body broke off');
+      if (caller.gone) {
+        reject(brokeOff());
+        return;
+      }
       const tooMuch = (): Error => tooLarge(`limit is ${bodyBytesMax}`);
       if (this.#length > bodyBytesMax) {
         reject(tooMuch());
@@ -66,6 +75,7 @@ export class IncomingBody {
         if (over) return;
         over = true;
         clearTimeout(timer);
+        stays();
         if (error === undefined) {
           resolve(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces));
           return;
@@ -77,6 +87,7 @@ export class IncomingBody {
       const late = (): Error =>
         failure(408, 'Timeout', `Timeout: the request body did not arrive within ${this.#timeMs / 1000} s`);
       const timer = setTimeout(() => finish(late()), this.#timeMs);
+      const stays = caller.onGone(() => finish(brokeOff()));
       this.#source.on('data', (piece) => {
         if (over) return;
         size += piece.length;
@@ -87,9 +98,9 @@ export class IncomingBody {
         pieces.push(piece);
       });
       this.#source.on('end', () => finish());
-      this.#source.on('error', () => finish(badRequest('the request body broke off')));
-      this.#source.on('aborted', () => finish(badRequest('the request body broke off')));
-      this.#source.on('close', () => finish(badRequest('the request body broke off')));
+      this.#source.on('error', () => finish(brokeOff()));
+      this.#source.on('aborted', () => finish(brokeOff()));
+      this.#source.on('close', () => finish(brokeOff()));
     });
   }
 

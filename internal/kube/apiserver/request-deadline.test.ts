@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ManualClock } from '../../store/testing.ts';
 import { StatusError } from '../machinery/status.ts';
+import { RequestCaller } from './request-caller.ts';
 import { allowedMs, within } from './request-deadline.ts';
 
 describe('the parameter timeout', () => {
@@ -31,16 +32,20 @@ describe('the parameter timeout', () => {
 describe('within', () => {
   test('what ends in time is answered, and leaves no timer', async () => {
     const clock = new ManualClock();
-    expect(await within(clock, 1000, async () => 'done')).toBe('done');
-    await expect(within(clock, 1000, () => Promise.reject(new Error('own')))).rejects.toThrow('own');
+    const caller = new RequestCaller();
+    expect(await within(clock, 1000, caller, async () => 'done')).toBe('done');
+    await expect(within(clock, 1000, caller, () => Promise.reject(new Error('own')))).rejects.toThrow('own');
     expect(clock.waiting).toBe(0);
+    expect(caller.gone).toBe(false);
   });
 
   test('what does not is a 504, whatever comes of it later', async () => {
     const clock = new ManualClock();
     const { promise, reject } = Promise.withResolvers<string>();
-    const answer = within(clock, 1000, () => promise);
+    const caller = new RequestCaller();
+    const answer = within(clock, 1000, caller, () => promise);
     clock.advance(1000);
+    expect([caller.gone, caller.left]).toEqual([true, false]);
     reject(new Error('too late to matter'));
     const error = await answer.catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(StatusError);

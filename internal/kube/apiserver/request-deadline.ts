@@ -2,6 +2,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { durationOf } from '../machinery/cel/values.ts';
 import { badRequest, failure } from '../machinery/status.ts';
+import type { RequestCaller } from './request-caller.ts';
 
 /** Upstream's --request-timeout. */
 export const longestMs = 60_000;
@@ -24,12 +25,12 @@ export function allowedMs(timeout: string | null): number {
 }
 
 /**
- * The result of `work`, or a 504 after `ms`. The work is not stopped and keeps what it holds, its seat too, until it ends: nobody knows whether a
- * write that was given up is done, as upstream.
+ * The result of `work`, or a 504 after `ms`; from then on nobody waits for it, which ends what only waits (for a seat, for the request's body). What is being
+ * done is not stopped and keeps its seat until it ends: nobody knows whether a write that was given up is done, as upstream.
  */
-export function within<T>(clock: Clock, ms: number, work: () => Promise<T>): Promise<T> {
+export function within<T>(clock: Clock, ms: number, caller: RequestCaller, work: () => Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const late = clock.after(ms, () =>
+    const late = clock.after(ms, () => {
       reject(
         failure(
           504,
@@ -37,8 +38,9 @@ export function within<T>(clock: Clock, ms: number, work: () => Promise<T>): Pro
           'Timeout: request did not complete within requested timeout - context deadline exceeded',
           {},
         ),
-      ),
-    );
+      );
+      caller.giveUp();
+    });
     work().then(
       (value) => {
         late.cancel();

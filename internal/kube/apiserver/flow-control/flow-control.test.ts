@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ManualClock } from '../../../store/testing.ts';
 import type { UserInfo } from '../../auth/identity.ts';
 import { isObject, type JsonObject } from '../../machinery/json.ts';
+import { RequestCaller } from '../request-caller.ts';
 import { parseRequest } from '../request-info.ts';
 import { startTestServer, type TestServer } from '../testing.ts';
 import { defaultLevels, defaultSchemas } from './defaults.ts';
@@ -22,8 +23,8 @@ describe('requests', () => {
     flow: FlowControl,
     user: UserInfo,
     work: () => Promise<unknown>,
-    signal?: AbortSignal,
-  ): Promise<unknown> => flow.run(flow.classify(user, pods), user, pods, () => signal, work);
+    caller = new RequestCaller(),
+  ): Promise<unknown> => flow.run(flow.classify(user, pods), user, pods, caller, work);
   /** As many requests of alice as get a seat, each held until it is let go. */
   const fill = (flow: FlowControl): (() => void)[] => {
     const held: (() => void)[] = [];
@@ -55,10 +56,12 @@ describe('requests', () => {
     const flow = new FlowControl(clock);
     const held = fill(flow);
     const late = run(flow, alice, async () => 'in').catch((error: unknown) => error);
-    const gone = new AbortController();
-    const cancelled = run(flow, alice, async () => 'in', gone.signal).catch((error: unknown) => error);
-    gone.abort();
+    const gone = new RequestCaller();
+    const cancelled = run(flow, alice, async () => 'in', gone).catch((error: unknown) => error);
+    gone.leave();
     await expect(cancelled).resolves.toMatchObject({ status: { code: 429 } });
+    const before = run(flow, alice, async () => 'in', gone).catch((error: unknown) => error);
+    await expect(before).resolves.toMatchObject({ status: { code: 429 } });
     clock.advance(15_000);
     await expect(late).resolves.toMatchObject({ status: { code: 429, details: { retryAfterSeconds: 1 } } });
     expect(clock.waiting).toBe(0);
@@ -66,7 +69,7 @@ describe('requests', () => {
     expect(text).toContain(
       'apiserver_flowcontrol_rejected_requests_total{flow_schema="global-default",priority_level="global-default",reason="time-out"} 2',
     );
-    expect(text).toContain('reason="cancelled"} 1');
+    expect(text).toContain('reason="cancelled"} 2');
     expect(text).toContain('apiserver_flowcontrol_nominal_limit_seats{priority_level="global-default"} 49');
     expect(text).toContain(
       `apiserver_flowcontrol_current_executing_requests{priority_level="global-default"} ${held.length}`,

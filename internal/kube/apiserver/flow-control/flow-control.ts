@@ -3,6 +3,7 @@ import { Histogram, PrometheusText } from '../../../base/prometheus.ts';
 import type { UserInfo } from '../../auth/identity.ts';
 import type { JsonObject } from '../../machinery/json.ts';
 import { tooManyRequests } from '../../machinery/status.ts';
+import type { RequestCaller } from '../request-caller.ts';
 import type { RequestInfo } from '../request-info.ts';
 import { Classifier, flowOf, type FlowSchema, flowSchema } from './classify.ts';
 import { defaultLevels, defaultSchemas, mandatory } from './defaults.ts';
@@ -64,16 +65,16 @@ export class FlowControl {
     return this.#levels.counts().reduce((sum, level) => sum + level.executing, 0);
   }
 
-  /** Does the work when there is a seat. Throws 429 when there is none in time, or `signal` says that nobody waits for the answer any more. */
+  /** Does the work when there is a seat. Throws 429 when there is none in time, or as long as there is none nobody waits for the answer any more. */
   async run<T>(
     { schema, level }: Classified,
     user: UserInfo,
     info: RequestInfo,
-    signal: () => AbortSignal | undefined,
+    caller: RequestCaller,
     work: () => Promise<T>,
   ): Promise<T> {
     const flow = level.exempt ? '' : flowOf(schema, user, info);
-    let refusal = this.#enter(level.name, flow, signal);
+    let refusal = this.#enter(level.name, flow, caller);
     if (typeof refusal !== 'string') refusal = await refusal;
     if (refusal !== '') {
       this.#rejected.add(schema.name, level.name, refusal);
@@ -87,16 +88,16 @@ export class FlowControl {
     }
   }
 
-  #enter(level: string, flow: string, signalOf: () => AbortSignal | undefined): '' | Refusal | Promise<'' | Refusal> {
+  #enter(level: string, flow: string, caller: RequestCaller): '' | Refusal | Promise<'' | Refusal> {
+    if (caller.gone) return 'cancelled';
     let waiting: Promise<'' | Refusal> | undefined;
     const entry = this.#levels.enter(level, flow, () => {
       const { promise, resolve } = Promise.withResolvers<'' | Refusal>();
       waiting = promise;
-      const signal = signalOf();
       const since = this.#clock.monotonic();
       const end = (how: '' | Refusal): void => {
         timer.cancel();
-        signal?.removeEventListener('abort', aborted);
+        stays();
         this.#waited.observe((this.#clock.monotonic() - since) / 1000);
         resolve(how);
       };
@@ -104,9 +105,8 @@ export class FlowControl {
       const leave = (why: Refusal): void => {
         if (this.#levels.withdraw(level, flow, waiter)) end(why);
       };
-      const aborted = (): void => leave('cancelled');
       const timer = this.#clock.after(waitMs, () => leave('time-out'));
-      signal?.addEventListener('abort', aborted, { once: true });
+      const stays = caller.onGone(() => leave('cancelled'));
       return waiter;
     });
     if (entry === 'runs') return '';
