@@ -518,6 +518,52 @@ describe('eviction', () => {
     expect(dying.metadata.deletionTimestamp).toBeDefined();
     expect(dying.status.conditions.find((c: { type: string }) => c.type === 'DisruptionTarget').status).toBe('True');
   });
+
+  test('preconditions are checked before anything is written; the propagation policy is passed on', async () => {
+    await server.call('POST', `${ns}/pods`, pod('f'));
+    await server.call('POST', `${ns}/pods/f/binding`, { metadata: { name: 'f' }, target: { name: 'n1' } });
+    const bound = (await server.call('GET', `${ns}/pods/f`)).body;
+    const status = { ...bound.status, phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] };
+    const live = (await server.call('PUT', `${ns}/pods/f/status`, { ...bound, status })).body;
+    const budgets = '/apis/policy/v1/namespaces/t/poddisruptionbudgets';
+    const budget = (
+      await server.call('POST', budgets, {
+        metadata: { name: 'f' },
+        spec: { minAvailable: 0, selector: { matchLabels: { app: 'f' } } },
+      })
+    ).body;
+    await server.call('PUT', `${budgets}/f/status`, {
+      ...budget,
+      status: { observedGeneration: 1, disruptionsAllowed: 1, currentHealthy: 1, desiredHealthy: 0, expectedPods: 1 },
+    });
+    const evict = (deleteOptions: object): ReturnType<TestServer['call']> =>
+      server.call('POST', `${ns}/pods/f/eviction`, {
+        apiVersion: 'policy/v1',
+        kind: 'Eviction',
+        metadata: { name: 'f' },
+        deleteOptions,
+      });
+    const { uid, resourceVersion } = live.metadata;
+    for (const preconditions of [
+      { uid: 'another' },
+      { resourceVersion: bound.metadata.resourceVersion },
+      { uid, resourceVersion: '1' },
+    ]) {
+      const refused = await evict({ preconditions });
+      expect([refused.status, refused.body.reason]).toEqual([409, 'Conflict']);
+      expect(refused.body.message).toContain('Precondition failed');
+    }
+    expect((await evict({ propagationPolicy: 'Sideways' })).status).toBe(422);
+    expect((await server.call('GET', `${ns}/pods/f`)).body).toEqual(live);
+    expect((await server.call('GET', `${budgets}/f`)).body.status.disruptionsAllowed).toBe(1);
+    expect((await evict({ preconditions: { uid, resourceVersion }, propagationPolicy: 'Foreground' })).status).toBe(
+      201,
+    );
+    const { metadata } = (await server.call('GET', `${ns}/pods/f`)).body;
+    expect([metadata.uid, metadata.finalizers]).toEqual([uid, ['foregroundDeletion']]);
+    expect(metadata.deletionTimestamp).toBeDefined();
+    expect((await server.call('GET', `${budgets}/f`)).body.status.disruptionsAllowed).toBe(0);
+  });
 });
 
 test('what is told about what is accepted comes as Warning headers: of old kinds with every answer, of objects when they are written', async () => {

@@ -16,7 +16,7 @@ import { formatTime, parseTime } from '../machinery/time.ts';
 import { admissionRequest, groupResource, type RequestContext, writeParameters } from './context.ts';
 import type { StoredRecord } from './record.ts';
 import { WriteConflict } from './registry.ts';
-import { removeObject } from './remove.ts';
+import { checkPreconditions, deleteRequestOf, removeObject } from './remove.ts';
 import { selectAll } from './selection.ts';
 import { decodeKind } from './write.ts';
 
@@ -54,7 +54,8 @@ async function changePod(
     change(pod);
     if (dryRun) return pod;
     try {
-      await core.registry.update(kind, info.namespace, name, record.revision, pod);
+      const { revision } = await core.registry.update(kind, info.namespace, name, record.revision, pod);
+      (pod.metadata as JsonObject).resourceVersion = String(revision);
       return pod;
     } catch (error) {
       if (!(error instanceof WriteConflict) || attempt > 30)
@@ -174,15 +175,18 @@ export async function evict(context: RequestContext): Promise<Status> {
   await core.admission.validate(admission);
   const pod = await core.registry.getObject(context.kind, info.namespace, name);
   if (pod === undefined) throw notFound(pods, name);
-  const options = isObject(eviction.deleteOptions) ? eviction.deleteOptions : {};
-  const dryRun = parameters.dryRun || (Array.isArray(options.dryRun) && options.dryRun.length > 0);
+  let request = deleteRequestOf(isObject(eviction.deleteOptions) ? eviction.deleteOptions : {});
+  const dryRun = parameters.dryRun || request.dryRun;
+  request = { ...request, dryRun };
+  checkPreconditions(context.kind, name, pod, request);
   const phase = getPath(pod, 'status', 'phase');
   const deleting = getPath(pod, 'metadata', 'deletionTimestamp');
   const free =
     phase === 'Succeeded' || phase === 'Failed' || phase === 'Pending' || (deleting !== undefined && deleting !== null);
-  if (!free) await takeFromBudget(context, pod, name, dryRun);
-  if (!free)
-    await changePod(context, name, dryRun, (live) =>
+  if (!free) {
+    await takeFromBudget(context, pod, name, dryRun);
+    const marked = await changePod(context, name, dryRun, (live) => {
+      checkPreconditions(context.kind, name, live, request);
       setCondition(live, {
         type: 'DisruptionTarget',
         status: 'True',
@@ -190,18 +194,14 @@ export async function evict(context: RequestContext): Promise<Status> {
         message: 'Eviction API: evicting',
         lastProbeTime: null,
         lastTransitionTime: formatTime(core.clock.now()),
-      }),
-    );
-  const preconditions = isObject(options.preconditions) ? options.preconditions : {};
-  const text = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined);
-  try {
-    await removeObject({ ...context, info: { ...info, subresource: '' } }, name, {
-      gracePeriodSeconds: typeof options.gracePeriodSeconds === 'number' ? options.gracePeriodSeconds : undefined,
-      propagation: undefined,
-      uid: text(preconditions.uid),
-      resourceVersion: undefined,
-      dryRun,
+      });
     });
+    // The pod as the client knew it, with the condition.
+    if (request.resourceVersion !== undefined)
+      request = { ...request, resourceVersion: String(getPath(marked, 'metadata', 'resourceVersion')) };
+  }
+  try {
+    await removeObject({ ...context, info: { ...info, subresource: '' } }, name, request);
   } catch (error) {
     if (!isStatus(error, 'NotFound')) throw error;
   }

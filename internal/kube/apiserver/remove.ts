@@ -61,6 +61,11 @@ export async function deleteRequest(context: RequestContext): Promise<DeleteRequ
     const dryRun = query.getAll('dryRun').filter((value) => value !== '');
     if (dryRun.length > 0) options.dryRun = dryRun;
   }
+  return deleteRequestOf(options);
+}
+
+/** What DeleteOptions ask for. Throws 422. */
+export function deleteRequestOf(options: JsonObject): DeleteRequest {
   let propagation = options.propagationPolicy as DeleteRequest['propagation'];
   if (propagation !== undefined && !policies.includes(propagation))
     throw invalid('meta.k8s.io', 'DeleteOptions', '', [
@@ -148,7 +153,13 @@ export async function removeObject(context: RequestContext, name: string, reques
   }
 }
 
-function checkPreconditions(kind: KindInfo, name: string, live: JsonObject, request: DeleteRequest): void {
+/** Throws 409 when the object is not the one, or not as, the client said. */
+export function checkPreconditions(
+  kind: KindInfo,
+  name: string,
+  live: JsonObject,
+  request: Pick<DeleteRequest, 'uid' | 'resourceVersion'>,
+): void {
   const { uid, resourceVersion } = metadataOf(live);
   if (request.uid !== undefined && request.uid !== uid)
     throw conflict(
