@@ -266,14 +266,23 @@ function alternativeNames(request: x509.Pkcs10CertificateRequest): x509.JsonGene
   return extension === null ? [] : new x509.SubjectAlternativeNameExtension(extension.rawData).names.toJSON();
 }
 
+/** The values of a field of the subject. Throws for one that is no string of X.520: others may read it as a name that is not seen here. */
+function subjectField(request: x509.Pkcs10CertificateRequest, field: string): string[] {
+  for (const item of request.subjectName.toJSON())
+    for (const value of item[field] ?? [])
+      if (typeof value === 'string' && /^#(?:[0-9a-f]{2}){2,}$/i.test(value))
+        throw new Error(`${field} of the subject is ${value}, a value of an unknown type`);
+  return request.subjectName.getField(field);
+}
+
 /** Reads a signing request (PEM). Throws for what is none. */
 export function requestedCertificate(pemText: string): RequestedCertificate {
   const request = requestOf(pemText);
   const names = alternativeNames(request);
   const of = (type: string): string[] => names.filter((one) => one.type === type).map((one) => String(one.value));
   return {
-    commonName: request.subjectName.getField('CN')[0] ?? '',
-    organizations: request.subjectName.getField('O'),
+    commonName: subjectField(request, 'CN')[0] ?? '',
+    organizations: subjectField(request, 'O'),
     dnsNames: of('dns'),
     ipAddresses: of('ip'),
     otherNames: { email: of('email').length > 0, uri: of('url').length > 0 },
@@ -324,7 +333,8 @@ export async function signRequest(
   const extended = [...new Set(request.usages.flatMap((usage) => extendedUses[usage] ?? []))];
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: serialNumber(serial),
-    subject: asked.subjectName.toJSON(),
+    // As it stands: its text, read again, may be another name (quotes, escapes, `#` and hexadecimal).
+    subject: asked.subjectName,
     issuer: issuer.subjectName.toJSON(),
     // Clocks that are a little behind.
     notBefore: new Date(nowMs - 5 * 60_000),

@@ -1,4 +1,7 @@
+import { errorText } from '../../base/errors.ts';
+import { requestedCertificate } from '../../pki/certificates.ts';
 import type { Authorizer } from '../auth/authorizer.ts';
+import { mastersGroup } from '../auth/identity.ts';
 import { getPath, isObject, jsonEqual, type JsonObject } from '../machinery/json.ts';
 import { forbidden } from '../machinery/status.ts';
 import { type AdmissionPlugin, type AdmissionRequest, isFor } from './types.ts';
@@ -64,14 +67,18 @@ function failedChanged(request: AdmissionRequest): boolean {
   return !jsonEqual(failed(request.old), failed(request.object));
 }
 
-/** Nobody gets a client certificate of the group that may do everything. The name of the group stands in the request as it is (RFC 2986). */
+/** Nobody gets a client certificate of the group that may do everything. What the signer will read is asked, so that the two cannot differ. */
 function refuseMasters(request: AdmissionRequest): void {
   if (signerOf(request.object) !== 'kubernetes.io/kube-apiserver-client') return;
   const text = getPath(request.object, 'spec', 'request');
-  if (typeof text !== 'string') return;
-  const pem = Buffer.from(text, 'base64').toString('latin1');
-  const der = Buffer.from(pem.replace(/-----[A-Z ]+-----/g, '').replace(/\s+/g, ''), 'base64').toString('latin1');
-  if (der.includes('system:masters'))
+  let organizations: readonly string[];
+  try {
+    const pem = Buffer.from(typeof text === 'string' ? text : '', 'base64').toString('utf8');
+    organizations = requestedCertificate(pem).organizations;
+  } catch (error) {
+    throw forbidden(resource, request.name, `failed to parse CSR: ${errorText(error)}`);
+  }
+  if (organizations.includes(mastersGroup))
     throw forbidden(
       resource,
       request.name,

@@ -287,11 +287,28 @@ describe('CertificateApproval, CertificateSigning, CertificateSubjectRestriction
     if (exitCode !== 0) throw new Error(stderr.toString());
     return Buffer.from(stdout).toString('base64');
   }
-  const send = (name: string, subject: string): ReturnType<TestServer['call']> =>
+  const sendRequest = (name: string, request: string): ReturnType<TestServer['call']> =>
     post(requests, {
       metadata: { name },
-      spec: { signerName: 'kubernetes.io/kube-apiserver-client', request: csr(subject), usages: ['client auth'] },
+      spec: { signerName: 'kubernetes.io/kube-apiserver-client', request, usages: ['client auth'] },
     });
+  const send = (name: string, subject: string): ReturnType<TestServer['call']> => sendRequest(name, csr(subject));
+
+  test.skipIf(Bun.which('openssl') === null)('… nor with text around the request', async () => {
+    const request = Buffer.from(csr('/O=system:masters/CN=x'), 'base64').toString();
+    for (const text of [`A\n${request}`, `A\r\n${request.replaceAll('\n', '\r\n')}`, `${request}A\n${request}`])
+      expect(await sendRequest('around', Buffer.from(text).toString('base64'))).toMatchObject({
+        status: 403,
+        body: {
+          message: expect.stringContaining(
+            'use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed',
+          ),
+        },
+      });
+    // What validation reads and the signer does not.
+    const unread = Buffer.from(request.replace(/(REQUEST-----\n\S+)\n/, '$1 \n')).toString('base64');
+    expect((await sendRequest('unread', unread)).body.message).toContain('failed to parse CSR');
+  });
 
   test.skipIf(Bun.which('openssl') === null)(
     'who approves and who signs needs the right to that for the signer; nobody asks to be a master',
