@@ -6,6 +6,9 @@
  * Two facts keep old bytes from being replayed. The checksums of a record start from a salt of journal and sequence, so records of an earlier
  * use of a recycled file never verify. Every open takes a new epoch, and epochs do not fall within a segment, so a record that a power loss
  * left stranded behind the tail is not taken up when a later life has filled the gap before it.
+ *
+ * A journal that was closed ends in a mark: the header of a record of index 0, which no record has. It stands where the next record will be and says
+ * with its `durable` that everything before was on disk. A program that does not know it finds no next record there.
  */
 import { rawCrc32c } from '../base/crc32c.ts';
 
@@ -15,6 +18,8 @@ export const headerBytes = 4096;
 /** Bytes of a record before its payload. */
 export const recordHeaderBytes = 48;
 export const recordAlignment = 8;
+/** In place of a record's index. */
+export const endMarkIndex = 0;
 
 const segmentMagic = 0x314c_4a41; // AJL1
 export const recordMagic = 0x4345_524a; // JREC
@@ -121,6 +126,14 @@ export function encodeRecordHeader(
   view.setUint32(at + 36, 0, true);
   view.setUint32(at + 40, 0, true);
   view.setUint32(at + 44, rawCrc32c(salt, into.subarray(at, at + 44)), true);
+}
+
+/** What a journal that is closed ends in: every record up to `durable` is on disk. */
+export function encodeEndMark(durable: number, epoch: number, salt: number): Uint8Array {
+  const bytes = new Uint8Array(recordHeaderBytes);
+  const record = { length: 0, type: 0, index: endMarkIndex, durable, epoch, payloadCrc: salt };
+  encodeRecordHeader(bytes, new DataView(bytes.buffer), 0, record, salt);
+  return bytes;
 }
 
 /** The header of a record, or undefined when these bytes are not one of this segment. */

@@ -193,14 +193,78 @@ describe('journal', () => {
       await last.close();
     });
 
+  /** Three records in one write, after another one. */
+  const lastBatch = async (journal: Journal): Promise<void> => {
+    await journal.append(1, [bytes('first')]).done;
+    await Promise.all([2, 3, 4].map((i) => journal.append(1, [bytes(`record ${i}`)]).done));
+  };
+  const path = '/data/journal/seg-0000000000000001';
+
   test('a damaged record before the tail is an error with file and offset', async () => {
     const disk = memoryDisk({ random: seededRandom(6) });
     const journal = await open(disk);
     for (let i = 0; i < 5; i++) await journal.append(1, [bytes(`record ${i}`)]).done;
     await journal.close();
-    const path = '/data/journal/seg-0000000000000001';
     disk.flipBit(path, 4096 + 2 * 56 + 50);
     await expect(open(disk)).rejects.toMatchObject({ code: 'JOURNAL_CORRUPT', file: path, offset: 4096 + 2 * 56 });
+  });
+
+  test.each([2, 3, 4])(
+    'record %i, of what was written last before a clean stop, is damaged: an error with file and offset, also when it was opened since',
+    async (record) => {
+      const disk = memoryDisk({ random: seededRandom(6) });
+      const journal = await open(disk);
+      await lastBatch(journal);
+      await journal.close();
+      const again = await open(disk);
+      expect(again.status().tornBytes).toBe(0);
+      expect(again.lastIndex).toBe(4);
+      await again.close();
+      const offset = 4096 + (record - 1) * 56;
+      disk.flipBit(path, offset + 50);
+      await expect(open(disk)).rejects.toMatchObject({ code: 'JOURNAL_CORRUPT', file: path, offset });
+    },
+  );
+
+  test('what is damaged of the last write before a crash is cut, and told', async () => {
+    const disk = memoryDisk({ random: seededRandom(6) });
+    await lastBatch(await open(disk));
+    disk.crash();
+    const restarted = disk.restart();
+    restarted.flipBit(path, 4096 + 2 * 56 + 50);
+    const journal = await open(restarted);
+    expect([journal.lastIndex, journal.status().tornBytes]).toEqual([2, 112]);
+    await journal.close();
+  });
+
+  test('a journal goes on where it was closed: the mark of its end is written over', async () => {
+    const disk = memoryDisk({ random: seededRandom(6) });
+    const written: string[] = [];
+    for (let life = 0; life < 5; life++) {
+      const journal = await open(disk);
+      expect(journal.status().tornBytes).toBe(0);
+      expect([...(await contents(journal)).values()]).toEqual(written);
+      written.push(`${life}:`);
+      await journal.append(life, []).done;
+      await journal.close();
+    }
+    disk.flipBit(path, 4096 + 4 * 48 + 20);
+    await expect(open(disk)).rejects.toMatchObject({ code: 'JOURNAL_CORRUPT', offset: 4096 + 4 * 48 });
+  });
+
+  test('a segment without room for the mark of the end is closed by the next one', async () => {
+    const disk = memoryDisk({ random: seededRandom(6) });
+    const journal = await open(disk);
+    const fill = 16384 - 4096 - 48 - 40;
+    await journal.append(1, [new Uint8Array(fill)]).done;
+    await journal.close();
+    const again = await open(disk);
+    expect([again.lastIndex, again.status().segments, again.status().tornBytes]).toEqual([1, 2, 0]);
+    await again.close();
+    disk.flipBit(path, 5000);
+    const damaged = await open(disk);
+    await expect(contents(damaged)).rejects.toMatchObject({ code: 'JOURNAL_CORRUPT', offset: 4096 });
+    await damaged.close();
   });
 
   test('a damaged record in an older segment is found by replay', async () => {

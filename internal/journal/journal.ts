@@ -5,7 +5,14 @@ import { assert, errorText } from '../base/errors.ts';
 import type { Appended, Durability, Journal, JournalOptions, JournalRecord, JournalStatus } from './api.ts';
 import { BatchEncoder, type QueuedRecord } from './batch.ts';
 import { JournalCorruptError, JournalFailedError } from './errors.ts';
-import { headerBytes, recordBytes, type SegmentHeader } from './format.ts';
+import {
+  encodeEndMark,
+  headerBytes,
+  recordBytes,
+  recordHeaderBytes,
+  recordSalt,
+  type SegmentHeader,
+} from './format.ts';
 import { findStranded, scanSegment } from './scan.ts';
 import { Segments } from './segments.ts';
 
@@ -227,6 +234,7 @@ class SegmentedJournal implements Journal {
       if (!this.#failed) await this.sync();
       await this.#running;
       await this.#preparing;
+      await this.#markEnd();
       await this.#recycling;
     } finally {
       this.#volatileTimer?.cancel();
@@ -341,6 +349,21 @@ class SegmentedJournal implements Journal {
       // A failure reaches whoever appends next.
       if (!this.#failed && !this.#closed) this.sync().catch(() => undefined);
     });
+  }
+
+  /** Says behind the last record that everything is on disk: one that cannot be read is then known to be lost, and not taken for a torn one. */
+  async #markEnd(): Promise<void> {
+    if (this.#failed || this.#durableIndex < this.#active.header.firstIndex) return;
+    try {
+      // The next segment says it of this one, when there is no room.
+      if (this.#offset + recordHeaderBytes > this.#active.header.size) await this.#roll(0);
+      else {
+        const { header, file } = this.#active;
+        await file.writeDurable([encodeEndMark(this.#durableIndex, this.#epoch, recordSalt(header))], this.#offset);
+      }
+    } catch (error) {
+      this.#warn('could not mark its end', error);
+    }
   }
 
   /** Ends the active segment with everything in it durable and begins the next. */

@@ -3,6 +3,7 @@ import type { DiskFile } from '../base/disk.ts';
 import type { JournalRecord } from './api.ts';
 import {
   decodeRecordHeader,
+  endMarkIndex,
   headerBytes,
   recordAlignment,
   recordBytes,
@@ -69,7 +70,7 @@ export interface Stranded {
   provesLoss: boolean;
 }
 
-/** Looks behind the end of a run for records that stand there nevertheless. */
+/** Looks behind the end of a run for records that stand there nevertheless, and for the mark of a journal that was closed. */
 export async function findStranded(file: DiskFile, segment: SegmentHeader, run: ScanEnd): Promise<Stranded> {
   const window = new Window(file, segment.size);
   const salt = recordSalt(segment);
@@ -85,8 +86,11 @@ export async function findStranded(file: DiskFile, segment: SegmentHeader, run: 
     for (let hit = bytes.indexOf(magic); hit >= 0; hit = bytes.indexOf(magic, hit + 1)) {
       if ((at + hit) % recordAlignment !== 0 || hit + recordHeaderBytes > bytes.length) continue;
       const header = decodeRecordHeader(bytes.subarray(hit, hit + recordHeaderBytes), salt);
-      if (header === undefined || header.index < run.nextIndex) continue;
-      found.end = Math.max(found.end, at + hit + recordBytes(header.length));
+      if (header === undefined) continue;
+      if (header.index !== endMarkIndex) {
+        if (header.index < run.nextIndex) continue;
+        found.end = Math.max(found.end, at + hit + recordBytes(header.length));
+      }
       found.epoch = Math.max(found.epoch, header.epoch);
       if (header.durable >= run.nextIndex && header.epoch >= run.epoch) found.provesLoss = true;
     }
