@@ -251,12 +251,13 @@ async function serve(
   const response = await app.fetch(request, env);
   const reply = replyOf(response);
   if (reply === undefined) {
+    if (caller.left) return;
     outgoing.writeHead(response.status, Object.fromEntries(response.headers));
     outgoing.end(Buffer.from(await response.arrayBuffer()));
     return;
   }
   const packed = await compressed(reply, incoming.headers['accept-encoding']);
-  send(packed, outgoing, method === 'HEAD', incoming.httpVersionMajor === 1);
+  send(packed, outgoing, caller, method === 'HEAD', incoming.httpVersionMajor === 1);
 }
 
 /** As upstream: answers below this are not worth the time. */
@@ -283,7 +284,12 @@ function dropRest(incoming: Incoming): void {
   incoming.resume();
 }
 
-function send(reply: Reply, outgoing: Outgoing, headOnly: boolean, http1: boolean): void {
+function send(reply: Reply, outgoing: Outgoing, caller: RequestCaller, headOnly: boolean, http1: boolean): void {
+  if (caller.left) {
+    // What a stream already holds, as the connection of a kubelet, is let go by its end only.
+    if (typeof reply.body === 'function') reply.body(nobody)();
+    return;
+  }
   const headers: Record<string, string | string[]> = { ...reply.headers };
   const warnings = warningHeaders(reply.warnings);
   if (warnings.length > 0) headers.warning = warnings;
@@ -293,7 +299,7 @@ function send(reply: Reply, outgoing: Outgoing, headOnly: boolean, http1: boolea
     headers['content-length'] = String(length);
     outgoing.writeHead(reply.status, headers);
     if (headOnly) outgoing.end();
-    else sendPieces(reply.body, outgoing);
+    else sendPieces(reply.body, outgoing, caller);
     return;
   }
   if (http1) headers['transfer-encoding'] = 'chunked';
@@ -322,17 +328,25 @@ function send(reply: Reply, outgoing: Outgoing, headOnly: boolean, http1: boolea
     },
   };
   const stop = reply.body(sink);
-  outgoing.on('close', () => {
+  caller.onGone(() => {
     ended = true;
     stop();
   });
 }
 
+/** Takes what a stream says to a client that has left. */
+const nobody: ReplySink = {
+  write: () => undefined,
+  backlog: () => 0,
+  end: () => undefined,
+  abort: () => undefined,
+};
+
 /** One after another: pieces that wait in a stream together are joined to one before they are sent, however large they are. */
-function sendPieces(pieces: readonly Uint8Array[], outgoing: Outgoing): void {
+function sendPieces(pieces: readonly Uint8Array[], outgoing: Outgoing, caller: RequestCaller): void {
   let next = 0;
   const send = (): void => {
-    if (outgoing.destroyed) return;
+    if (caller.left) return;
     const piece = pieces[next++];
     if (piece === undefined) outgoing.end();
     else if (next === pieces.length) outgoing.end(piece);

@@ -1,8 +1,14 @@
 /** Clients that leave, or are told that it takes too long, over the network: what waited for them does not go on. */
 import http2 from 'node:http2';
+import tls from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { silentLogger } from '../../base/log.ts';
+import type { ApiApp } from './app.ts';
+import type { KubeletClient } from './kubelet-client-shell.ts';
+import { type Listener, listen } from './listener-server.ts';
+import { type ReplySink, toResponse } from './reply.ts';
 import { RequestCaller } from './request-caller.ts';
-import { startTestServer, type TestServer } from './testing.ts';
+import { makeTestPki, startTestServer, type TestPki, type TestServer } from './testing.ts';
 
 describe('a caller', () => {
   test('tells once, also who asks late; a callback that was taken away hears nothing', () => {
@@ -124,5 +130,94 @@ describe('a priority level with all its seats taken', () => {
     const names = (body.items as { metadata: { name: string } }[]).map(({ metadata }) => metadata.name);
     expect(names.filter((name) => !name.startsWith('kube-'))).toEqual(['last']);
     session.destroy();
+  });
+});
+
+describe('a stream whose client leaves', () => {
+  let pki: TestPki;
+  let listener: Listener;
+  let asked = 0;
+  let begun = 0;
+  let stopped = 0;
+  let answer = Promise.withResolvers<void>();
+  beforeAll(async () => {
+    pki = await makeTestPki();
+    const body = (sink: ReplySink) => {
+      begun++;
+      sink.write(Buffer.from('begun'));
+      return () => stopped++;
+    };
+    const app = {
+      fetch: async () => {
+        asked++;
+        await answer.promise;
+        return toResponse({ status: 200, headers: {}, body }, true);
+      },
+    } as unknown as ApiApp;
+    const options = { port: 0, host: '127.0.0.1', ...pki.server, clientCa: pki.clientCa.cert };
+    listener = await listen(app, {} as KubeletClient, options, Date.now, silentLogger);
+  });
+  afterAll(() => listener.close());
+
+  const until = async (done: () => boolean): Promise<void> => {
+    for (let i = 0; i < 200 && !done(); i++) await Bun.sleep(10);
+    expect({ asked, begun, stopped, done: done() }).toMatchObject({ done: true });
+  };
+  /** Each asks, and gives back how its client leaves and what shows that it is gone. */
+  const clients = {
+    'HTTP/2 reset': async (): Promise<() => Promise<void>> => {
+      const session = http2.connect(`https://127.0.0.1:${listener.port}`, { ca: pki.serverCa.cert });
+      session.on('error', () => undefined);
+      const stream = session.request({ ':path': '/' });
+      stream.on('error', () => undefined);
+      stream.resume();
+      return async () => {
+        stream.close(http2.constants.NGHTTP2_CANCEL);
+        // The server has seen the reset once it answers what was sent after it.
+        await new Promise<void>((resolve, reject) => {
+          session.ping((error: Error | null) => (error === null ? resolve() : reject(error)));
+        });
+        await Bun.sleep(50);
+        session.destroy();
+      };
+    },
+    'HTTP/2 session gone': async () => {
+      const session = http2.connect(`https://127.0.0.1:${listener.port}`, { ca: pki.serverCa.cert });
+      session.on('error', () => undefined);
+      const stream = session.request({ ':path': '/' });
+      stream.on('error', () => undefined);
+      stream.resume();
+      return async () => {
+        session.destroy();
+        await Bun.sleep(200);
+      };
+    },
+    'HTTP/1.1 connection gone': async () => {
+      const to = { host: '127.0.0.1', port: listener.port, ca: pki.serverCa.cert, ALPNProtocols: ['http/1.1'] };
+      const socket = tls.connect(to);
+      socket.on('error', () => undefined);
+      socket.resume();
+      socket.once('secureConnect', () => socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'));
+      return async () => {
+        socket.destroy();
+        await Bun.sleep(200);
+      };
+    },
+  };
+
+  describe.each(Object.entries(clients))('%s', (_how, ask) => {
+    test.each(['before', 'after'])('%s the answer: it is stopped, once', async (when) => {
+      asked = begun = stopped = 0;
+      answer = Promise.withResolvers();
+      const leave = await ask();
+      await until(() => asked === 1);
+      if (when === 'before') await leave();
+      answer.resolve();
+      await until(() => begun === 1);
+      if (when === 'after') await leave();
+      await until(() => stopped === 1);
+      await Bun.sleep(20);
+      expect([begun, stopped]).toEqual([1, 1]);
+    });
   });
 });
