@@ -102,10 +102,11 @@ export class PodResize {
 
   /**
    * Gives running containers what they were promised; `pod` is as the node runs it. Returns the runtime ids of those that have to be restarted for it. What
-   * fails is shown in the pod's status and tried again with the next look.
+   * fails is shown in the pod's status and tried again with the next look. When the pod was promised something else meanwhile, that is for the next look, too.
    */
   async actuate(pod: Pod, runtime: PodRuntime): Promise<ReadonlySet<string>> {
     if (!this.#underWay) return new Set();
+    const allocation = this.#allocation;
     const steps = resizeSteps(pod, runtime, (found) => this.#has(found));
     const path = podCgroupPath(this.#host.cgroupRoot, pod);
     try {
@@ -120,9 +121,14 @@ export class PodResize {
       // The kernel may refuse to take away what is in use.
       if (!steps.some(({ restart }) => restart)) await this.#host.cgroups.ensure(path, podCgroupLimits(pod));
     } catch (error) {
+      if (this.#allocation !== allocation) return new Set();
       const why = errorText(error);
       if (this.#error !== why) this.#tell(pod, 'Warning', 'ResizeError', 'error', why);
       this.#error = why;
+      return new Set();
+    }
+    if (this.#allocation !== allocation) {
+      if (this.#actual.has(wholePod)) this.#actual.set(wholePod, allocation[wholePod] ?? {});
       return new Set();
     }
     this.#error = '';
