@@ -11,6 +11,8 @@ import { addressesOf, serviceRangesController } from './service-ranges.ts';
 /** Addresses of Services as objects, over a whole server: who makes them, who repairs them, what more ranges are for. */
 let server: TestServer;
 let controllers: { stop(): Promise<void> } | undefined;
+/** How far the controllers' clock is ahead. */
+let aheadMs = 0;
 const services = '/api/v1/namespaces/default/services';
 const group = '/apis/networking.k8s.io/v1';
 
@@ -25,7 +27,7 @@ const control = (): void => {
   controllers ??= runControllers([serviceRangesController], {
     client: adminClient(server),
     kinds: builtinKinds,
-    clock: systemClock,
+    clock: { ...systemClock, now: () => systemClock.now() + aheadMs },
     random: systemRandom,
     log: silentLogger,
     host: 'test',
@@ -106,6 +108,22 @@ test('a range of a user becomes ready and is used for what the first does not ha
   await server.call('DELETE', `${group}/servicecidrs/more`);
   await expect.poll(ready).toMatchObject({ status: 'False', reason: 'Terminating' });
   expect((await make('farther', { clusterIP: '10.99.0.6' })).status).toBe(422);
+  aheadMs = 11_000;
   await server.call('DELETE', `${services}/far`);
   await expect.poll(async () => (await range('more')).status).toBe(404);
+});
+
+test('a range that nobody needs stays ten seconds, until every allocator has seen that it goes', async () => {
+  aheadMs = 0;
+  control();
+  await server.call('POST', `${group}/servicecidrs`, { metadata: { name: 'idle' }, spec: { cidrs: ['10.97.0.0/24'] } });
+  await expect.poll(async () => (await range('idle')).body.status?.conditions?.[0]?.status).toBe('True');
+  await server.call('DELETE', `${group}/servicecidrs/idle`);
+  await Bun.sleep(300);
+  expect((await range('idle')).status).toBe(200);
+  aheadMs = 11_000;
+  const label = { metadata: { labels: { look: 'again' } } };
+  const merge = { headers: { 'content-type': 'application/merge-patch+json' } };
+  await server.call('PATCH', `${group}/servicecidrs/idle`, label, merge);
+  await expect.poll(async () => (await range('idle')).status).toBe(404);
 });

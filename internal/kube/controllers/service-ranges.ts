@@ -33,10 +33,27 @@ const finalizer = 'networking.k8s.io/service-cidr-finalizer';
 /** An address whose Service is not to be seen may be of one that is being made. */
 const orphanMs = 60_000;
 
+/** A range stays this long after its deletion: allocators on every server must have seen it (upstream's deletionGracePeriod). */
+const deletionGraceMs = 10_000;
+
 /** The addresses that a Service has. */
 export function addressesOf(service: ServiceObject): string[] {
   const { clusterIP, clusterIPs = [] } = service.spec ?? {};
   return [...new Set([...(clusterIP === undefined ? [] : [clusterIP]), ...clusterIPs])].filter(isIPv4);
+}
+
+/** Whether an address is in the range and in no other that stays. */
+function stillNeeded(range: RangeObject, addresses: readonly AddressObject[], ranges: readonly RangeObject[]): boolean {
+  const cidrsOf = (one: RangeObject): ReturnType<typeof parseCidr>[] =>
+    (one.spec.cidrs ?? []).filter((cidr) => isIPv4(cidr.split('/')[0]!)).map(parseCidr);
+  const own = cidrsOf(range);
+  const others = ranges
+    .filter(({ metadata }) => metadata.name !== range.metadata.name && metadata.deletionTimestamp === undefined)
+    .flatMap(cidrsOf);
+  return addresses
+    .map((address) => address.metadata.name)
+    .filter(isIPv4)
+    .some((ip) => own.some((cidr) => cidrContains(cidr, ip)) && !others.some((cidr) => cidrContains(cidr, ip)));
 }
 
 /**
@@ -136,7 +153,14 @@ export function serviceRangesController(context: ControllerContext): void {
       return;
     }
     if (!finalizers.includes(finalizer)) return;
-    if (stillNeeded(range)) {
+    const age = clock.now() - (parseTime(deletionTimestamp) ?? 0);
+    const needed = stillNeeded(range, addresses.list(), ranges.list());
+    if (!needed && age < deletionGraceMs) {
+      ready.addAfter(name, deletionGraceMs - age);
+      return;
+    }
+    // A cache that is behind does not show the last Service that was made.
+    if (needed || (await stillNeededNow(range))) {
       await tell(
         range,
         'False',
@@ -149,20 +173,9 @@ export function serviceRangesController(context: ControllerContext): void {
     await unlessGone(client.update<RangeObject>(rangesRef, { ...range, metadata }));
   }
 
-  /** Whether an address is in the range and in no other that stays. */
-  function stillNeeded(range: RangeObject): boolean {
-    const cidrsOf = (one: RangeObject): ReturnType<typeof parseCidr>[] =>
-      (one.spec.cidrs ?? []).filter((cidr) => isIPv4(cidr.split('/')[0]!)).map(parseCidr);
-    const own = cidrsOf(range);
-    const others = ranges
-      .list()
-      .filter((one) => one !== range && one.metadata.deletionTimestamp === undefined)
-      .flatMap(cidrsOf);
-    return addresses
-      .list()
-      .map((address) => address.metadata.name)
-      .filter(isIPv4)
-      .some((ip) => own.some((cidr) => cidrContains(cidr, ip)) && !others.some((cidr) => cidrContains(cidr, ip)));
+  async function stillNeededNow(range: RangeObject): Promise<boolean> {
+    const live = await client.list<AddressObject>(addressesRef);
+    return stillNeeded(range, live.items, (await client.list<RangeObject>(rangesRef)).items);
   }
 
   async function tell(range: RangeObject, status: string, reason: string, message: string): Promise<void> {

@@ -13,6 +13,7 @@ import {
   replicaSetsRef,
   secretsRef,
   serviceAccountsRef,
+  servicesRef,
   statefulSetsRef,
 } from '../client/resources.ts';
 import { isStatus } from '../machinery/status.ts';
@@ -21,6 +22,7 @@ import { garbageCollector } from './garbage-collector.ts';
 import { persistentVolumeController, type VolumeProvisioner } from './persistent-volume.ts';
 import { type PodObject, podAdopter } from './pod-control.ts';
 import { replicaSetController } from './replica-set.ts';
+import { serviceRangesController } from './service-ranges.ts';
 import { statefulSetController } from './stateful-set.ts';
 
 /** Controllers over a real API server whose caches fall behind at a moment of the test's choice: nothing that cannot be undone may come of it. */
@@ -83,11 +85,12 @@ async function withControllers(
   controllers: readonly SetUpController[],
   through: KubeClient,
   body: () => Promise<void>,
+  clock = systemClock,
 ): Promise<void> {
   const running = runControllers(controllers, {
     client: through,
     kinds: builtinKinds,
-    clock: systemClock,
+    clock,
     random: systemRandom,
     log: silentLogger,
     host: 'test',
@@ -407,4 +410,38 @@ describe('adoption behind the times', () => {
         expect((await pods()).items.map(({ metadata }) => metadata.uid)).toEqual([pod.metadata.uid!]);
       });
     });
+});
+
+test('a ServiceCIDR does not go under a Service whose address has not been seen yet', async () => {
+  const group = { group: 'networking.k8s.io', version: 'v1' };
+  const [addresses, ranges] = [
+    { ...group, resource: 'ipaddresses' },
+    { ...group, resource: 'servicecidrs' },
+  ];
+  const namespace = await newNamespace();
+  const lag = lagging(addresses);
+  // Past the ten seconds that a range stays in any case.
+  const later = { ...systemClock, now: () => systemClock.now() + 11_000 };
+  const body = async (): Promise<void> => {
+    type Range = KubeObject & { status?: { conditions?: { status: string; reason: string }[] } };
+    const condition = async () => (await client.get<Range>(ranges, 'late')).status?.conditions?.[0];
+    const spec = { cidrs: ['10.98.0.0/24'] };
+    const made = { apiVersion: 'networking.k8s.io/v1', kind: 'ServiceCIDR', metadata: { name: 'late' }, spec };
+    await client.create<KubeObject>(ranges, made);
+    await until('ready', async () => (await condition())?.status === 'True');
+    lag.hold();
+    const service = {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'late', namespace },
+      spec: { clusterIP: '10.98.0.5', ports: [{ port: 80 }] },
+    };
+    await client.create<KubeObject>(servicesRef, service);
+    await client.delete(ranges, 'late');
+    await until('held', async () => (await condition())?.reason === 'Terminating');
+    lag.release();
+    await client.delete(servicesRef, 'late', namespace);
+    await until('gone', () => gone(ranges, 'late'));
+  };
+  await withControllers([serviceRangesController], lag.client, body, later);
 });
