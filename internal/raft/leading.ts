@@ -258,11 +258,19 @@ export class Leading {
     else this.#send(this.transferee, progress, true);
   }
 
-  /** A leader that is not a voter any more asks the one that has most to follow it. */
-  handOver(): void {
+  /** Who had better lead next: of the other voters that are heard the one that has most of the log. Undefined: none is heard. */
+  successor(): MemberId | undefined {
     let best: MemberId | undefined;
-    for (const id of this.configuration.voters)
+    for (const id of this.configuration.voters) {
+      if (id === this.#options.id || !this.hears(id)) continue;
       if (best === undefined || this.progress.get(id)!.match > this.progress.get(best)!.match) best = id;
+    }
+    return best;
+  }
+
+  /** A leader that is not a voter any more asks another one to follow it. */
+  handOver(): void {
+    const best = this.successor();
     if (best !== undefined) this.#tell(best, { type: 'timeout-now' });
   }
 

@@ -168,6 +168,8 @@ export interface Cluster {
   removeMember(id: bigint): Promise<void>;
   updateMember(id: bigint, peerUrls: readonly string[]): Promise<void>;
   promoteMember(id: bigint): Promise<void>;
+  /** Who had better lead when this member, which leads, goes: a voter that it hears. Undefined: it does not lead, or there is none. */
+  successor(): Member | undefined;
   /** Only the leader can; resolves when `to` leads. */
   moveLeader(to: bigint): Promise<void>;
 }

@@ -126,6 +126,11 @@ export class GroupCluster implements Cluster {
     await this.#leaderDoes({ op: 'member-promote', id: id.toString(16) });
   }
 
+  successor(): Member | undefined {
+    const next = this.#options.entries.node.raft.leading?.successor();
+    return this.members().find(({ id }) => raftId(id) === next);
+  }
+
   async moveLeader(to: bigint): Promise<void> {
     const { entries, clock } = this.#options;
     const target = this.members().find(({ id }) => id === to);

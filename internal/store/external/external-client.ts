@@ -479,6 +479,7 @@ class ExternalEtcd implements Store {
       },
       updateMember: elsewhere,
       promoteMember: elsewhere,
+      successor: () => undefined,
       moveLeader: elsewhere,
     };
   }

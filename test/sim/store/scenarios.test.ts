@@ -361,6 +361,28 @@ test('a member that is removed while it runs is told: it takes no requests, and 
   await expect(store.range({ key: utf8('a'), serializable: true })).rejects.toMatchObject({ code: 'REMOVED' });
 });
 
+test.each([0, 1])(
+  'a leader that goes hands the lead to a voter that answers: the other one is down (%i)',
+  async (down) => {
+    const three = await Three.start();
+    const { group } = three;
+    const old = group.leader!;
+    const { cluster } = old.life.store;
+    const others = group.members.filter(({ id }) => id !== old.id).sort((a, b) => a.id - b.id);
+    expect(others.map(({ memberId }) => memberId)).toContain(cluster.successor()!.id);
+    expect(others.map(({ life }) => life!.store!.cluster.successor())).toEqual([undefined, undefined]);
+    group.kill(others[down]!);
+    await three.pass(5000);
+    const next = others[1 - down]!;
+    expect(cluster.successor()).toMatchObject({ id: next.memberId, name: next.name });
+    await three.settle(cluster.moveLeader(next.memberId));
+    expect(group.leader!.id).toBe(next.id);
+    group.kill(next);
+    await three.pass(5000);
+    expect(cluster.successor()).toBeUndefined();
+  },
+);
+
 test('the leader is removed: it finishes that and ends, and another one leads', async () => {
   const three = await Three.start();
   const { group } = three;
