@@ -2,7 +2,6 @@
 import http2 from 'node:http2';
 import type { Duplex } from 'node:stream';
 import type { SecureContextOptions } from 'node:tls';
-import { gunzip } from 'node:zlib';
 import type { Clock, Timer } from '../../base/clock.ts';
 import { AppError, errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
@@ -10,6 +9,7 @@ import type { GrpcCounters, MethodCounts } from './counters.ts';
 import { frame, frameHeader, MessageReader } from './frame.ts';
 import { findMethod, type Method, type ServerStream, type Services } from './service.ts';
 import { encodeGrpcMessage, GrpcError, grpcCode, parseGrpcTimeout } from './status.ts';
+import { Gunzip, Unpacking } from './unpacking.ts';
 
 /** PEM; clients must show a certificate of `clientCa`. */
 export interface GrpcTls {
@@ -45,7 +45,7 @@ export interface GrpcServerOptions {
 export interface GrpcLimits {
   readonly connections: number;
   readonly streamsPerConnection: number;
-  /** Bytes of messages that are not complete. */
+  /** Bytes of messages that are not complete, or wait to be unpacked. */
   readonly partBytes: number;
   readonly tlsHandshakeMs: number;
 }
@@ -77,12 +77,13 @@ export interface GrpcServer {
 interface Shared {
   readonly options: GrpcServerOptions;
   readonly limits: GrpcLimits;
+  readonly gunzip: Gunzip;
   partBytes: number;
 }
 
 export async function serveGrpc(options: GrpcServerOptions): Promise<GrpcServer> {
   const limits = { ...defaultLimits, ...options.limits };
-  const shared: Shared = { options, limits, partBytes: 0 };
+  const shared: Shared = { options, limits, gunzip: new Gunzip(options.maxMessageBytes), partBytes: 0 };
   const { log, tls, clock } = options;
   const settings = {
     settings: { maxConcurrentStreams: limits.streamsPerConnection, initialWindowSize: 1 << 20 },
@@ -206,13 +207,16 @@ class Call implements ServerStream {
   #timer: Timer | undefined;
   #controller: AbortController | undefined;
   #answered = false;
-  #responded = false;
+  /** A message has come. */
+  #taken = false;
+  /** By the handler. */
+  #paused = false;
   #halfClosed = false;
   #closed = false;
   #held = 0;
   #status = { code: 0 as number, message: '' };
   /** Messages are handled in order, also when some of them must be unpacked first. */
-  #unpacking: Promise<void> | undefined;
+  #unpacking: Unpacking | undefined;
   #message: (message: Uint8Array) => void = () => undefined;
   #halfClose: () => void = () => undefined;
   #close: () => void = () => undefined;
@@ -283,66 +287,60 @@ class Call implements ServerStream {
     this.#drain = handler;
   }
   pause(): void {
-    this.#stream.pause();
+    this.#paused = true;
+    this.#read();
   }
   resume(): void {
-    this.#stream.resume();
+    this.#paused = false;
+    this.#read();
   }
 
   #data(chunk: Uint8Array): void {
     if (this.#answered) return;
     try {
       for (const { compressed, bytes } of this.#reader.push(chunk)) {
-        if (compressed || this.#unpacking !== undefined) this.#unpack(bytes, compressed);
+        // Later messages of a call that takes one are not looked at.
+        if (this.#taken && this.#method!.kind === 'unary') continue;
+        this.#taken = true;
+        if (compressed || this.#unpacking?.running !== undefined) this.#unpack(bytes, compressed);
         else this.#take(bytes);
       }
-      this.#hold(this.#reader.held);
+      this.#hold();
+      if (this.#held > 0 && this.#shared.partBytes > this.#shared.limits.partBytes)
+        throw new GrpcError(grpcCode.resourceExhausted, 'too many requests wait for the rest of their bytes');
     } catch (error) {
       this.#fail(error);
     }
   }
 
-  #hold(bytes: number): void {
+  /** Counts what this call makes the server hold. */
+  #hold(): void {
+    const bytes = this.#answered ? 0 : this.#reader.held + (this.#unpacking?.held ?? 0);
     this.#shared.partBytes += bytes - this.#held;
     this.#held = bytes;
-    if (bytes > 0 && this.#shared.partBytes > this.#shared.limits.partBytes)
-      throw new GrpcError(grpcCode.resourceExhausted, 'too many requests wait for the rest of their bytes');
   }
 
   #unpack(bytes: Uint8Array, compressed: boolean): void {
-    const { maxMessageBytes } = this.#shared.options;
     if (compressed && !this.#gzip)
       throw new GrpcError(grpcCode.internal, 'grpc: compressed flag set with identity or empty encoding');
-    const unpacked = compressed
-      ? new Promise<Uint8Array>((resolve, reject) => {
-          gunzip(bytes, { maxOutputLength: maxMessageBytes }, (error, plain) => {
-            if (!error) resolve(plain);
-            else if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
-              reject(
-                new GrpcError(
-                  grpcCode.resourceExhausted,
-                  `grpc: received message after decompression larger than max ${maxMessageBytes}`,
-                ),
-              );
-            else
-              reject(
-                new GrpcError(grpcCode.internal, `grpc: failed to decompress the received message: ${error.message}`),
-              );
-          });
-        })
-      : Promise.resolve(bytes.slice());
-    const before = this.#unpacking ?? Promise.resolve();
-    this.#stream.pause();
-    this.#unpacking = before
-      .then(() => unpacked)
-      .then(
-        (plain) => {
-          if (!this.#answered) this.#take(plain);
-          this.#stream.resume();
-        },
-        (error: unknown) => this.#fail(error),
-      );
-    unpacked.catch(() => undefined);
+    this.#unpacking ??= new Unpacking({
+      unpack: (packed) => this.#shared.gunzip.unpack(packed),
+      take: (message) => this.#take(message),
+      fail: (error) => this.#fail(error),
+      changed: () => {
+        this.#hold();
+        this.#read();
+      },
+    });
+    this.#unpacking.push(bytes, compressed);
+    this.#read();
+  }
+
+  /** Takes more from the client, unless its handler has enough, or what came before is still unpacked. */
+  #read(): void {
+    const enough = this.#paused || this.#unpacking?.running !== undefined;
+    if (enough && !this.#answered) this.#stream.pause();
+    else this.#stream.resume();
   }
 
   #take(message: Uint8Array): void {
@@ -355,9 +353,6 @@ class Call implements ServerStream {
       this.#message(message);
       return;
     }
-    // Later messages of a call that takes one are not looked at.
-    if (this.#responded) return;
-    this.#responded = true;
     try {
       const answer = method.handle(message, this);
       if (answer instanceof Uint8Array) this.#answer(answer);
@@ -374,16 +369,15 @@ class Call implements ServerStream {
   #end(): void {
     this.#halfClosed = true;
     if (this.#answered) return;
-    if (this.#unpacking !== undefined) {
-      const waiting = this.#unpacking;
-      this.#unpacking = undefined;
-      void waiting.then(() => this.#end());
+    const unpacking = this.#unpacking?.running;
+    if (unpacking !== undefined) {
+      void unpacking.then(() => this.#end());
       return;
     }
     try {
       this.#reader.end();
       if (this.#method!.kind === 'stream') this.#halfClose();
-      else if (!this.#responded) throw new GrpcError(grpcCode.internal, 'unexpected EOF: a call without a message');
+      else if (!this.#taken) throw new GrpcError(grpcCode.internal, 'unexpected EOF: a call without a message');
     } catch (error) {
       this.#fail(error);
     }
@@ -467,8 +461,9 @@ class Call implements ServerStream {
     this.#answered = true;
     this.#timer?.cancel();
     this.#controller?.abort();
-    this.#shared.partBytes -= this.#held;
-    this.#held = 0;
+    this.#unpacking?.stop();
+    this.#hold();
+    if (this.#paused) this.#read();
     // A client that has not ended its side is told that nobody reads it (RFC 9113, 8.1); one that is about to ends it in this turn.
     if (!this.#halfClosed)
       this.#shared.options.clock.after(halfOpenMs, () => {
@@ -483,8 +478,8 @@ class Call implements ServerStream {
       this.#answered = true;
       this.#status = { code: grpcCode.cancelled, message: '' };
       this.#timer?.cancel();
-      this.#shared.partBytes -= this.#held;
-      this.#held = 0;
+      this.#unpacking?.stop();
+      this.#hold();
     }
     this.#closed = true;
     if (this.#counts !== undefined) this.#shared.options.counters!.ended(this.#counts, this.#status.code);
