@@ -140,6 +140,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
       options.podsChanged?.();
     },
     resized: (uid) => pods?.resized(uid),
+    ending: () => pods?.ending(),
     confirmDeleted: (pod, status) => statuses.confirmDeleted(pod, status),
     forget: (uid) => {
       statuses.forget(uid);

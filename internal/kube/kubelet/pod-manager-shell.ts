@@ -188,6 +188,11 @@ export class PodManager {
     this.#decideResizes();
   }
 
+  /** A pod is taken down: what it held is for others. */
+  ending(): void {
+    this.#decideResizes();
+  }
+
   /** Promises pods what they ask for, one after the other, as long as the node has it. */
   #decideResizes(): void {
     const waiting = [...this.#workers.values()].flatMap((worker) => {

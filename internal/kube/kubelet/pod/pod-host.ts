@@ -41,6 +41,8 @@ export interface PodHost {
   report(pod: Pod, status: PodStatus): void;
   /** The pod's containers have what they were promised: it is written down, and others may have room now. */
   resized(uid: string): void;
+  /** A pod is taken down, and holds nothing of the node any more: others may have room now. */
+  ending(): void;
   /** The pod is ended, nothing of it is left: its object can go. Returns at once. */
   confirmDeleted(pod: Pod, status: PodStatus): void;
   /** Everything of the pod is gone from this node. */

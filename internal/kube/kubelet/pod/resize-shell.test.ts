@@ -6,6 +6,7 @@ import type { PodHost } from './pod-host.ts';
 import { withAllocation } from './resize.ts';
 import { PodResize } from './resize-shell.ts';
 import type { PodRuntime, RuntimeContainer } from './runtime.ts';
+import { PodWorker } from './worker-shell.ts';
 
 const cpu = (value: string): ResourceRequirements => ({ requests: { cpu: value }, limits: { cpu: value } });
 
@@ -129,5 +130,54 @@ describe('another promise while the runtime is at work on one', () => {
     expect([...(await under)]).toEqual([]);
     expect([...(await resize.actuate(two('300m', '10Mi'), { ...runtime, containers: both }))]).toEqual([]);
     expect(resize.state().underWay).toBeUndefined();
+  });
+});
+
+describe('whose turn it is', () => {
+  /** A worker of which nothing but its resizes is looked at: the runtime never answers. */
+  function worker(of: Pod): { worker: PodWorker; clock: ManualClock; ended: () => number } {
+    const { host, clock } = node();
+    let ended = 0;
+    const mute = {
+      ...host,
+      cache: { get: () => runtime, refresh: () => new Promise<never>(() => undefined) },
+      log: { warn: () => undefined },
+      ending: () => ended++,
+    } as unknown as PodHost;
+    return { worker: new PodWorker(mute, of), clock, ended: () => ended };
+  }
+
+  test('counts from when the pod first asks, before the node has looked at it, and anew for the next wish', () => {
+    const { worker: one, clock } = worker(pod(cpu('100m')));
+    clock.advance(5_000);
+    const asked = clock.now();
+    one.update(pod(cpu('200m')));
+    clock.advance(1_000);
+    expect(one.pendingResize?.sinceMs).toBe(asked);
+    one.resize({ reason: 'Deferred', message: 'no room' });
+    clock.advance(1_000);
+    one.update(pod(cpu('300m')));
+    expect(one.pendingResize?.sinceMs).toBe(asked);
+    one.resize(undefined);
+    expect(one.pendingResize).toBeUndefined();
+    clock.advance(1_000);
+    one.update(pod(cpu('400m')));
+    expect(one.pendingResize?.sinceMs).toBe(clock.now());
+    one.update(pod(cpu('300m')));
+    clock.advance(1_000);
+    one.update(pod(cpu('500m')));
+    expect(one.pendingResize?.sinceMs).toBe(clock.now());
+  });
+
+  test('comes also when another pod is taken down, which is told once', async () => {
+    const { worker: one, ended } = worker(pod(cpu('100m')));
+    await Bun.sleep(0);
+    expect([one.life, ended()]).toEqual(['running', 0]);
+    const { worker: other, ended: told } = worker({
+      ...pod(cpu('100m')),
+      metadata: { ...pod({}).metadata, deletionTimestamp: '2026-01-01T00:00:00Z' },
+    });
+    for (let i = 0; i < 100 && other.life === 'running'; i++) await Bun.sleep(5);
+    expect([other.life, told()]).toEqual(['ending', 1]);
   });
 });

@@ -29,7 +29,8 @@ export class PodResize {
   /** By runtime id, and `wholePod`. */
   readonly #actual: Map<string, ResourceRequirements>;
   #pending: WaitReason | undefined;
-  #pendingSinceMs = 0;
+  /** Since when the pod asks for something else than it was promised. */
+  #askedMs: number | undefined;
   #underWay = false;
   #error = '';
 
@@ -45,8 +46,9 @@ export class PodResize {
     return this.#allocation;
   }
 
+  /** Since when the pod asks for something else than it was promised; now when it does not. */
   get pendingSinceMs(): number {
-    return this.#pendingSinceMs;
+    return this.#askedMs ?? this.#host.clock.now();
   }
 
   /** What the node has to remember; undefined where the spec says it all. */
@@ -63,24 +65,30 @@ export class PodResize {
     };
   }
 
+  /** The pod asks for something else than it was promised: its turn counts from the first time that this is seen. */
+  ask(): void {
+    this.#askedMs ??= this.#host.clock.now();
+  }
+
   /** The node cannot promise it, now or ever. */
   hold(pod: Pod, why: WaitReason): void {
     if (this.#pending?.reason !== why.reason || this.#pending.message !== why.message)
       this.#tell(pod, 'Warning', `Resize${why.reason}`, why.reason, why.message);
-    if (this.#pending === undefined) this.#pendingSinceMs = this.#host.clock.now();
+    this.ask();
     this.#pending = why;
   }
 
   /** Nothing is asked for beyond what was promised. */
   settle(): void {
     this.#pending = undefined;
+    this.#askedMs = undefined;
   }
 
   /** The node promises what `pod` asks for. `live` are the containers that have the old size until they are given the new one. */
   allocate(pod: Pod, live: readonly RuntimeContainer[]): void {
     const whole = this.#actual.get(wholePod) ?? this.#allocation[wholePod];
     const had = new Map(live.map((found) => [found.id, this.#has(found)] as const));
-    this.#pending = undefined;
+    this.settle();
     this.#error = '';
     this.#before = this.#allocation;
     this.#allocation = allocationOf(pod);

@@ -77,6 +77,7 @@ export class PodWorker {
     this.#wanted = pod;
     this.#resize = new PodResize(host, pod, record);
     this.#pod = withAllocation(pod, this.#resize.allocation);
+    if (this.#pod !== pod) this.#resize.ask();
     this.#startTimeMs = host.clock.now();
     this.#mounts = new MountWatch(host);
     this.#lastStatus = pod.status?.startTime ? pod.status : undefined;
@@ -136,6 +137,7 @@ export class PodWorker {
     this.#wanted = pod;
     this.#pod = withAllocation(pod, this.#resize.allocation);
     if (this.#pod === pod) this.#resize.settle();
+    else this.#resize.ask();
     this.wake();
   }
 
@@ -215,10 +217,15 @@ export class PodWorker {
 
   async #step(): Promise<void> {
     if (this.#pod.metadata.deletionTimestamp !== undefined || this.#removed) this.#deleted = true;
-    if (this.#life === 'running' && (this.#deleted || isTerminal(this.#pod.status))) this.#life = 'ending';
+    if (this.#life === 'running' && (this.#deleted || isTerminal(this.#pod.status))) this.#takeDown();
     if (this.#life === 'running') await this.#run();
     if (this.#life === 'ending') await this.#end();
     if (this.#life === 'ended') await this.#finish();
+  }
+
+  #takeDown(): void {
+    this.#life = 'ending';
+    this.#host.ending();
   }
 
   async #runtime(): Promise<PodRuntime> {
@@ -287,7 +294,7 @@ export class PodWorker {
         message: 'Pod was active on the node longer than the specified deadline',
       };
       host.events.record(podSubject(this.#pod), 'Normal', 'DeadlineExceeded', this.#failed.message);
-      this.#life = 'ending';
+      this.#takeDown();
       return;
     }
     for (const id of this.#condemned.keys())
@@ -298,7 +305,7 @@ export class PodWorker {
     if (this.#resize.state().underWay) this.#wakeIn(resizeRetryMs);
     const status = this.#report(runtime, false);
     if (isTerminal(status)) {
-      this.#life = 'ending';
+      this.#takeDown();
       return;
     }
     const actions = this.#actions(runtime, resized);
