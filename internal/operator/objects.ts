@@ -157,7 +157,7 @@ export function edgeObjects(config: Config, edgeUser: string): Desired[] {
         rules: [
           {
             apiGroups: [''],
-            resources: ['services', 'endpoints', 'pods', 'namespaces', 'nodes'],
+            resources: ['services', 'nodes'],
             verbs: ['get', 'list', 'watch'],
           },
           { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['get', 'list', 'watch'] },

@@ -58,6 +58,12 @@ export const nodeRestriction: AdmissionPlugin = {
     } else if (isFor(request, 'storage.k8s.io', 'csinodes')) {
       if ((request.name || name(request.object)) !== node)
         refuse('can only access CSINode with the same name as the requesting node');
+    } else if (isFor(request, 'resource.k8s.io', 'resourceslices')) {
+      // Updates: the authorizer has seen whose it is, and nodeName does not change.
+      if (request.operation === 'CREATE' && getPath(request.object, 'spec', 'nodeName') !== node)
+        refuse('can only create ResourceSlice with the same NodeName as the requesting node');
+      if (request.operation === 'DELETE' && getPath(request.old, 'spec', 'nodeName') !== node)
+        refuse('can only delete ResourceSlice with the same NodeName as the requesting node');
     } else if (isFor(request, '', 'serviceaccounts', 'token')) {
       const ref = getPath(request.object, 'spec', 'boundObjectRef');
       if (!isObject(ref) || ref.kind !== 'Pod' || !ref.name) refuse('node requested token not bound to a pod');

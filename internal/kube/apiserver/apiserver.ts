@@ -160,6 +160,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     admission,
     authorizer,
     tokens,
+    tokenUser: (token) => bootstrapUser(token, (name) => lookups.get('', 'secrets', 'kube-system', name), clock.now()),
     allocation: new ServiceAllocation({
       store,
       serviceCidr: parseCidr(config.serviceCIDR),
@@ -186,7 +187,6 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     nodes,
     atRest,
     audit: options.audit,
-    tokenUser: (token) => bootstrapUser(token, (name) => lookups.get('', 'secrets', 'kube-system', name), clock.now()),
     openapi: aggregatedOpenApi(
       liveOpenApi(options.openapi, live, 'v1.36.0'),
       () => live.revision,

@@ -2,7 +2,7 @@
 import { Hono } from 'hono';
 import { type Random, uuid } from '../../base/random.ts';
 import type { KindInfo } from '../api/kinds.ts';
-import { authenticate, impersonate, type TokenUser } from '../auth/authenticator.ts';
+import { authenticate, impersonate } from '../auth/authenticator.ts';
 import { forbiddenText } from '../auth/authorizer.ts';
 import { forwardedUser } from '../auth/front-proxy.ts';
 import type { Attributes, UserInfo } from '../auth/identity.ts';
@@ -63,8 +63,6 @@ export interface AppOptions extends Omit<DocumentOptions, 'metrics'> {
   readonly aggregator?: () => Aggregator | undefined;
   /** What is recorded of requests, and where. */
   readonly audit?: { readonly policy: AuditPolicy; readonly sink: AuditSink } | undefined;
-  /** Who knows bearer tokens that are no service account's. */
-  readonly tokenUser: TokenUser;
 }
 
 /** Paths that must answer before anybody can be asked who may see them. */
@@ -168,7 +166,7 @@ export class ApiApp {
 
   /** Who asks, and whether they may. Throws 401, 403. */
   async authorize(request: Request, env: ApiEnv, info: RequestInfo, trail?: AuditTrail): Promise<UserInfo> {
-    const { tokens, authorizer } = this.#core;
+    const { tokens, tokenUser, authorizer } = this.#core;
     const forwarded = env.frontProxy === true ? forwardedUser(request.headers) : undefined;
     let who: UserInfo;
     try {
@@ -180,7 +178,7 @@ export class ApiApp {
           authorization: request.headers.get('authorization'),
         },
         tokens,
-        this.#options.tokenUser,
+        tokenUser,
       );
     } catch (error) {
       trail?.authenticated(undefined);
@@ -206,6 +204,8 @@ export class ApiApp {
       namespace: info.namespace,
       name: info.name,
       path: info.path,
+      fieldSelector: info.fieldSelector,
+      labelSelector: info.labelSelector,
     };
     const decision = await this.#core.authorizer.authorize(attributes);
     trail?.authorized(decision.allowed, decision.reason);

@@ -4,6 +4,7 @@ import type { Random } from '../../base/random.ts';
 import type { AdmissionChain, AdmissionRequest, Operation } from '../admission/types.ts';
 import type { ServiceAllocation } from '../admission/service-allocation.ts';
 import type { KindInfo, StrategyContext } from '../api/kinds.ts';
+import type { TokenUser } from '../auth/authenticator.ts';
 import type { Authorizer } from '../auth/authorizer.ts';
 import type { UserInfo } from '../auth/identity.ts';
 import type { ServiceAccountTokens } from '../auth/service-account-tokens.ts';
@@ -25,6 +26,8 @@ export interface Core {
   readonly admission: AdmissionChain;
   readonly authorizer: Authorizer;
   readonly tokens: ServiceAccountTokens;
+  /** Who has a token that is no service account's. */
+  readonly tokenUser: TokenUser;
   readonly allocation: ServiceAllocation;
   readonly strategy: StrategyContext;
   readonly clock: Clock;

@@ -98,8 +98,16 @@ export class Lookups implements AdmissionReader, NodeGraph, TokenSubjects {
     return { namespace: String(claim.namespace), name: String(claim.name) };
   }
 
-  async nodeOfAttachment(name: string): Promise<string | undefined> {
-    const node = getPath(await this.get('storage.k8s.io', 'volumeattachments', '', name), 'spec', 'nodeName');
+  nodeOfAttachment(name: string): Promise<string | undefined> {
+    return this.#nodeOf('storage.k8s.io', 'volumeattachments', name);
+  }
+
+  nodeOfSlice(name: string): Promise<string | undefined> {
+    return this.#nodeOf('resource.k8s.io', 'resourceslices', name);
+  }
+
+  async #nodeOf(group: string, resource: string, name: string): Promise<string | undefined> {
+    const node = getPath(await this.get(group, resource, '', name), 'spec', 'nodeName');
     return typeof node === 'string' ? node : undefined;
   }
 

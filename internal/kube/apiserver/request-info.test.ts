@@ -92,3 +92,17 @@ describe('record', () => {
       expect(() => new StoredRecord(Uint8Array.from(bytes), 1)).toThrow();
   });
 });
+
+test('a selector counts as it is read, not as its text looks', () => {
+  const of = (method: string, fieldSelector: string): unknown => {
+    const info = parseRequest(method, '/api/v1/namespaces/n/secrets', new URLSearchParams({ fieldSelector }))!;
+    return [info.name, info.fieldSelector.map(({ field, operator, value }) => `${field} ${operator} ${value}`)];
+  };
+  expect(of('GET', 'type=x,metadata.name==a')).toEqual(['a', ['type = x', 'metadata.name = a']]);
+  // One term: everything but a namespace of an odd name.
+  const odd = 'metadata.namespace!=x\\,metadata.name=a';
+  expect(of('GET', odd)).toEqual(['', ['metadata.namespace != x,metadata.name=a']]);
+  expect(of('GET', 'metadata.name')).toEqual(['', []]);
+  expect(of('DELETE', 'type=x')).toEqual(['', ['type = x']]);
+  expect(of('POST', 'type=x')).toEqual(['', []]);
+});

@@ -1,4 +1,10 @@
 /** What a URL of the Kubernetes API asks for (k8s.io/apiserver/pkg/endpoints/request, RequestInfo): pure string work. */
+import {
+  type FieldRequirement,
+  parseFieldSelector,
+  parseLabelSelector,
+  type Requirement,
+} from '../machinery/selectors.ts';
 
 export interface RequestInfo {
   readonly path: string;
@@ -13,6 +19,9 @@ export interface RequestInfo {
   readonly name: string;
   /** What follows the subresource (`proxy/<rest>`), without leading slash. */
   readonly rest: string;
+  /** What a list, watch or deletecollection is narrowed to; empty for other verbs, and for selectors that cannot be read (they are refused later). */
+  readonly fieldSelector: readonly FieldRequirement[];
+  readonly labelSelector: readonly Requirement[];
 }
 
 const verbs: Record<string, string> = {
@@ -36,6 +45,8 @@ function plain(path: string, method: string): RequestInfo {
     subresource: '',
     name: '',
     rest: '',
+    fieldSelector: [],
+    labelSelector: [],
   };
 }
 
@@ -82,27 +93,43 @@ export function parseRequest(method: string, path: string, query: URLSearchParam
     name = parts[at + 1] ?? '';
     subresource = parts[at + 2] ?? '';
   }
+  const fields = readable(parseFieldSelector, query.get('fieldSelector')) ?? [];
   if (name === '' && (verb === 'get' || verb === 'watch')) {
     if (verb === 'get') verb = isTrue(query.get('watch')) ? 'watch' : 'list';
     // A list or watch of one name is authorized as that name (kubelets watch single secrets so).
-    name = exactName(query.get('fieldSelector'));
+    name = fields.find(({ field, operator }) => field === 'metadata.name' && operator === '=')?.value ?? '';
   } else if (name === '' && verb === 'delete') verb = 'deletecollection';
   else if (name !== '' && verb === 'get' && subresource === '' && isTrue(query.get('watch'))) verb = 'watch';
   let rest = restParts.slice(restAt).join('/');
   if (rest !== '' && path.endsWith('/')) rest += '/';
-  return { path, isResource: true, verb, group, version, namespace, resource, subresource, name, rest };
+  const narrowed = selecting.has(verb);
+  return {
+    path,
+    isResource: true,
+    verb,
+    group,
+    version,
+    namespace,
+    resource,
+    subresource,
+    name,
+    rest,
+    fieldSelector: narrowed ? fields : [],
+    labelSelector: narrowed ? (readable(parseLabelSelector, query.get('labelSelector'))?.requirements ?? []) : [],
+  };
+}
+
+const selecting = new Set(['list', 'watch', 'deletecollection']);
+
+function readable<T>(parse: (text: string) => T, text: string | null): T | undefined {
+  if (text === null) return undefined;
+  try {
+    return parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 export function isTrue(value: string | null): boolean {
   return value === '1' || value === '' || value === 'true' || value === 'True' || value === 't';
-}
-
-/** The name that a field selector pins, or ''. */
-function exactName(fieldSelector: string | null): string {
-  if (fieldSelector === null || !fieldSelector.includes('metadata.name')) return '';
-  for (const term of fieldSelector.split(',')) {
-    const match = /^metadata\.name==?([^=\\]+)$/.exec(term);
-    if (match !== null) return match[1]!;
-  }
-  return '';
 }

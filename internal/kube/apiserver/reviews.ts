@@ -7,6 +7,7 @@ import { getPath, isObject, type Json, type JsonObject } from '../machinery/json
 import { badRequest, conflict, invalid, notFound } from '../machinery/status.ts';
 import { formatTime } from '../machinery/time.ts';
 import { admissionRequest, groupResource, type RequestContext, writeParameters } from './context.ts';
+import { reviewSelectors } from './review-selectors.ts';
 import { decodeKind } from './write.ts';
 
 type Review = (context: RequestContext, object: JsonObject, spec: JsonObject) => Promise<JsonObject>;
@@ -30,6 +31,14 @@ const tokenReview: Review = async ({ core }, _object, spec) => {
   const token = text(spec.token);
   if (token === '') throw badRequest('token is required for TokenReview in authentication');
   const audiences = strings(spec.audiences);
+  const other = await core.tokenUser(token);
+  if (other !== undefined) {
+    // Such a token says nothing of audiences: it is for those of this server.
+    const asked = audiences.length > 0 ? audiences : core.tokens.audiences;
+    const served = asked.filter((one) => core.tokens.audiences.includes(one));
+    if (served.length === 0) return { user: {}, error: 'the token is for none of the audiences asked for' };
+    return { authenticated: true, user: userJson(other), audiences: served };
+  }
   const result = await core.tokens.verify(token, audiences.length > 0 ? audiences : undefined);
   if ('error' in result) return { user: {}, error: result.error };
   return { authenticated: true, user: userJson(result.user), audiences: result.audiences };
@@ -62,6 +71,7 @@ async function access(
     namespace: namespace ?? text(resource?.namespace),
     name: text(resource?.name),
     path: text(path?.path),
+    ...reviewSelectors(resource),
   });
   return { allowed: decision.allowed, ...(decision.reason === '' ? {} : { reason: decision.reason }) };
 }

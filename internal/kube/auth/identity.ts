@@ -1,3 +1,5 @@
+import type { FieldRequirement, Requirement } from '../machinery/selectors.ts';
+
 /** Who makes a request, after authentication. */
 export interface UserInfo {
   readonly name: string;
@@ -53,6 +55,9 @@ export interface Attributes {
   readonly name: string;
   /** Set when `resourceRequest` is false. */
   readonly path: string;
+  /** What a list, watch or deletecollection is narrowed to (KEP-4601); without it, or where it cannot be read, all objects are meant. */
+  readonly fieldSelector?: readonly FieldRequirement[];
+  readonly labelSelector?: readonly Requirement[];
 }
 
 export interface Decision {

@@ -1,27 +1,19 @@
 /** Node authorizer (KEP-279, docs: reference/access-authn-authz/node): a kubelet reads what the pods bound to its node refer to. */
-import type { JsonObject } from '../machinery/json.ts';
+import { getPath, type JsonObject } from '../machinery/json.ts';
 import { parseRule } from './default-roles.ts';
 import { type Attributes, type Decision, nodeName } from './identity.ts';
 import { isMirrorPod, podReferences, type PodReference } from './pod-references.ts';
 import { ruleAllows } from './rbac.ts';
 
-/** What every kubelet may do; NodeRestriction admission narrows writes to its own objects. */
+/** What every kubelet may do, whatever its name. */
 const general = [
   'create @ authentication.k8s.io | tokenreviews',
   'create @ authorization.k8s.io | localsubjectaccessreviews subjectaccessreviews',
   'get list watch @ core | services',
-  'create get list watch patch update @ core | nodes',
-  'patch update @ core | nodes/status',
   'create patch update @ core events.k8s.io | events',
-  'get list watch create delete @ core | pods',
-  'patch update @ core | pods/status',
-  'create @ core | pods/eviction',
   'create get list watch @ certificates.k8s.io | certificatesigningrequests',
-  'create delete get patch update @ coordination.k8s.io | leases',
-  'create delete get patch update list watch @ storage.k8s.io | csinodes',
   'get list watch @ storage.k8s.io | csidrivers',
   'get list watch @ node.k8s.io | runtimeclasses',
-  'get list watch create update patch delete deletecollection @ resource.k8s.io | resourceslices',
   'get @ core | endpoints',
 ].map(parseRule);
 
@@ -35,6 +27,8 @@ export interface NodeGraph {
   claimOfVolume(volume: string): Promise<{ namespace: string; name: string } | undefined>;
   /** spec.nodeName of a VolumeAttachment. */
   nodeOfAttachment(name: string): Promise<string | undefined>;
+  /** spec.nodeName of a ResourceSlice. */
+  nodeOfSlice(name: string): Promise<string | undefined>;
 }
 
 /** Undefined when the request is none of a node's: other authorizers decide. */
@@ -74,7 +68,76 @@ export async function authorizeNode(attributes: Attributes, graph: NodeGraph): P
   }
   if (group === 'storage.k8s.io' && resource === 'volumeattachments' && verb === 'get')
     return (await graph.nodeOfAttachment(name)) === node ? yes : no('the attachment is for another node');
+  const own = ownObjects(attributes, node);
+  if (own === 'related') return (await relatedToNode(graph, node, attributes)) ? yes : unrelated;
+  if (own !== undefined) return own === '' ? yes : no(own);
   return general.some((rule) => ruleAllows(rule, attributes)) ? yes : undefined;
+}
+
+/**
+ * What a kubelet may do with objects of the kinds of which it has its own. '' when it may, `related` when that depends on the object, else why not; undefined for
+ * other kinds. Creations are let through, and writes of pods and nodes: NodeRestriction admission sees whose they are. (KEP-4601, node_authorizer.go.)
+ */
+function ownObjects(attributes: Attributes, node: string): string | undefined {
+  const { group, resource, subresource, namespace, name, verb } = attributes;
+  const kind = `${resource}.${group}`;
+  const narrowed = (field: string): boolean =>
+    attributes.fieldSelector?.some((one) => one.field === field && one.operator === '=' && one.value === node) === true;
+  switch (kind) {
+    case 'pods.':
+      if (subresource === 'status') return oneOf(verb, 'update', 'patch');
+      if (subresource === 'eviction') return oneOf(verb, 'create');
+      if (subresource !== '') return 'cannot use this subresource of pods';
+      if (verb === 'create' || verb === 'delete') return '';
+      if (verb === 'get') return 'related';
+      if (verb !== 'list' && verb !== 'watch') return oneOf(verb, 'get', 'list', 'watch', 'create', 'delete');
+      if (narrowed('spec.nodeName')) return '';
+      return name === '' ? 'can only list/watch pods with spec.nodeName field selector' : 'related';
+    case 'nodes.':
+      if (subresource === 'status') return oneOf(verb, 'update', 'patch');
+      if (subresource !== '') return 'cannot use this subresource of nodes';
+      if (verb === 'get' || verb === 'list' || verb === 'watch') {
+        if (name === node) return '';
+        return `node '${node}' cannot read ${name === '' ? 'all nodes' : `'${name}'`}, only its own Node object`;
+      }
+      return oneOf(verb, 'create', 'update', 'patch');
+    case 'leases.coordination.k8s.io':
+      if (subresource !== '') return 'cannot use subresources of leases';
+      if (namespace !== 'kube-node-lease') return 'can only access leases in the "kube-node-lease" system namespace';
+      if (verb !== 'create' && name !== node)
+        return 'can only access node lease with the same name as the requesting node';
+      return oneOf(verb, 'get', 'create', 'update', 'patch', 'delete');
+    case 'csinodes.storage.k8s.io':
+      if (subresource !== '') return 'cannot use subresources of CSINodes';
+      if (verb !== 'create' && name !== node)
+        return 'can only access CSINode with the same name as the requesting node';
+      return oneOf(verb, 'get', 'create', 'update', 'patch', 'delete');
+    case 'resourceslices.resource.k8s.io':
+      if (subresource !== '') return 'cannot use subresources of ResourceSlices';
+      if (verb === 'create') return '';
+      if (verb === 'get' || verb === 'update' || verb === 'patch' || verb === 'delete') return 'related';
+      if (verb !== 'list' && verb !== 'watch' && verb !== 'deletecollection')
+        return oneOf(verb, 'get', 'list', 'watch', 'create', 'update', 'patch', 'delete', 'deletecollection');
+      return narrowed('spec.nodeName')
+        ? ''
+        : 'can only list/watch/deletecollection resourceslices with spec.nodeName field selector';
+    default:
+      return undefined;
+  }
+}
+
+const oneOf = (verb: string, ...verbs: string[]): string => (verbs.includes(verb) ? '' : `can only ${verbs.join('/')}`);
+
+/** Whether a pod or ResourceSlice says in its spec that it is the node's. */
+async function relatedToNode(
+  graph: NodeGraph,
+  node: string,
+  { resource, namespace, name }: Attributes,
+): Promise<boolean> {
+  if (name === '') return false;
+  if (resource === 'resourceslices') return (await graph.nodeOfSlice(name)) === node;
+  if (namespace === '') return false;
+  return (await graph.podsOnNode(node, namespace)).some((pod) => getPath(pod, 'metadata', 'name') === name);
 }
 
 /** Whether a pod on the node refers to the object. Mirror pods are made by kubelets: they open nothing, whatever they name. */

@@ -75,6 +75,7 @@ describe('the Node authorizer', () => {
       claimsNeedingSecret: async () => [],
       claimOfVolume: async () => undefined,
       nodeOfAttachment: async () => undefined,
+      nodeOfSlice: async () => undefined,
     };
     const attributes: Attributes = {
       user: { name: 'system:node:n1', groups: ['system:nodes'] },

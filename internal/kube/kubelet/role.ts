@@ -20,10 +20,13 @@ export async function start(
 ): Promise<KubeletHandle> {
   const { clock, config, log, paths, random } = context;
   const client = apiClient(config, paths, 'kubelet', 'kubelet/v1.36.0');
+  const edge = apiClient(config, paths, 'edge', 'appliance-proxy');
   const network = new PodNetwork({
     config,
     paths,
     client,
+    // All nodes are read as `edge`, which may; a node's own identity reads its own Node alone.
+    reader: edge,
     clock,
     log: log.with({ component: 'network' }),
     changed: () => {
@@ -34,7 +37,7 @@ export async function start(
   const stop = new AbortController();
   const proxy = new ServiceProxy({
     // Services and endpoints are read as `edge`, which may; a node's own identity may not list endpoints.
-    client: apiClient(config, paths, 'edge', 'appliance-proxy'),
+    client: edge,
     settings: () =>
       network.facts && {
         table: nftTable(applianceId(config)),

@@ -121,7 +121,8 @@ export class StatusManager {
         try {
           latest = await this.#client.get<Pod>(podsRef, pod.metadata.name, podNamespace(pod));
         } catch (missing) {
-          if (isStatus(missing, 'NotFound')) return;
+          // A pod that is gone is not this node's, either: the Node authorizer refuses it.
+          if (isStatus(missing, 'NotFound', 'Forbidden')) return;
           throw missing;
         }
       }

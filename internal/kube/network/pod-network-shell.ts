@@ -45,8 +45,10 @@ export interface PodNetworkFacts {
 export interface PodNetworkOptions {
   readonly config: Config;
   readonly paths: Pick<Paths, 'agent'>;
-  /** May read all Nodes and change its own. */
+  /** Writes this node's Node. */
   readonly client: KubeClient;
+  /** Reads all Nodes. */
+  readonly reader: KubeClient;
   readonly clock: Clock;
   readonly log: Logger;
   /** The pod network is there, or is another one now. */
@@ -72,9 +74,9 @@ export class PodNetwork {
 
   constructor(options: PodNetworkOptions) {
     this.#options = options;
-    const { client, clock, log, paths } = options;
+    const { clock, log, paths, reader } = options;
     this.#file = join(paths.agent, 'pod-network.json');
-    this.#nodes = new Informer<ApiNode>({ client, resource: nodesRef, clock, log });
+    this.#nodes = new Informer<ApiNode>({ client: reader, resource: nodesRef, clock, log });
     const changed = (): void => {
       this.#dirty = true;
       this.#wake?.();
