@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { isObject, type JsonObject } from '../machinery/json.ts';
 import { startTestServer, type TestServer } from './testing.ts';
 
 let server: TestServer;
@@ -236,6 +237,56 @@ describe('objects', () => {
     expect(status.body.metadata.generation).toBe(live.metadata.generation);
     const main = await server.call('PUT', path, { ...status.body, status: { replicas: 77 } });
     expect(main.body.status.replicas).toBe(4);
+  });
+
+  test('apply on scale: the applier owns the replicas of the parent, and others conflict', async () => {
+    const path = '/apis/apps/v1/namespaces/t/deployments/applied';
+    await server.call('POST', '/apis/apps/v1/namespaces/t/deployments?fieldManager=maker', deployment('applied', 1));
+    const apply = (at: string, who: string, body: object, more = ''): ReturnType<TestServer['call']> =>
+      server.call('PATCH', `${at}?fieldManager=${who}${more}`, body, {
+        headers: { 'content-type': 'application/apply-patch+yaml' },
+      });
+    const scale = (replicas: number, metadata: object = {}): object => ({
+      apiVersion: 'autoscaling/v1',
+      kind: 'Scale',
+      metadata: { name: 'applied', ...metadata },
+      spec: { replicas },
+    });
+    type Entry = { manager: string; operation: string; subresource?: string; apiVersion: string; fieldsV1: JsonObject };
+    const owners = async (): Promise<unknown[]> => {
+      const { body } = await server.call('GET', path);
+      return body.metadata.managedFields
+        .filter(({ fieldsV1 }: Entry) => isObject(fieldsV1['f:spec']) && 'f:replicas' in fieldsV1['f:spec'])
+        .map((one: Entry) => [one.manager, one.operation, one.subresource, one.apiVersion]);
+    };
+    expect(await owners()).toEqual([['maker', 'Update', undefined, 'apps/v1']]);
+    const refused = await apply(`${path}/scale`, 'scaler', scale(3));
+    expect([refused.status, refused.body.details.causes[0].field]).toEqual([409, '.spec.replicas']);
+    expect(refused.body.message).toContain('conflict with "maker" using apps/v1');
+    expect((await server.call('GET', path)).body.spec.replicas).toBe(1);
+    const forced = await apply(`${path}/scale`, 'scaler', scale(3), '&force=true');
+    expect([forced.status, forced.body.kind, forced.body.spec.replicas]).toEqual([200, 'Scale', 3]);
+    expect(forced.body.metadata.managedFields).toBeUndefined();
+    expect(await owners()).toEqual([['scaler', 'Apply', 'scale', 'apps/v1']]);
+    expect((await server.call('GET', path)).body.spec).toMatchObject({ replicas: 3, selector: expect.anything() });
+    // The maker keeps the rest of what it made.
+    const { managedFields } = (await server.call('GET', path)).body.metadata;
+    expect(managedFields.find((one: Entry) => one.manager === 'maker').fieldsV1['f:spec']).toHaveProperty('f:template');
+    const whole = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'applied' }, spec: { replicas: 9 } };
+    const other = await apply(path, 'other', whole);
+    expect([other.status, other.body.message]).toEqual([
+      409,
+      expect.stringContaining('conflict with "scaler" with subresource "scale": .spec.replicas'),
+    ]);
+    expect((await apply(`${path}/scale`, 'scaler', scale(5))).body.spec.replicas).toBe(5);
+    // Two may own what they agree about.
+    expect((await apply(`${path}/scale`, 'second', scale(5))).status).toBe(200);
+    expect(await owners()).toHaveLength(2);
+    expect((await apply(`${path}/scale`, 'second', scale(5, { resourceVersion: '1' }))).status).toBe(409);
+    expect((await apply(`${path}/scale`, 'second', scale(-1), '&force=true')).status).toBe(422);
+    expect((await apply(`${path}/scale`, '', scale(5))).status).toBe(422);
+    const wrong = await apply(`${path}/scale`, 'second', { apiVersion: 'apps/v1', kind: 'Deployment' });
+    expect(wrong.status).toBe(400);
   });
 
   test('lists: labels, fields, pages with exact remainder, an expired page gives a token to go on', async () => {

@@ -2,12 +2,14 @@
 import { apiVersionOf, type KindInfo, type SubresourceInfo } from '../api/kinds.ts';
 import { decodeObject } from '../machinery/decode.ts';
 import { cloneJson, getPath, isObject, type Json, type JsonObject } from '../machinery/json.ts';
+import { serverSideApply } from '../machinery/managedfields.ts';
 import { applyJsonPatch, applyMergePatch } from '../machinery/patch.ts';
+import { parentManagers, type ReplicasPath, scaleManagers } from '../machinery/scale-fields.ts';
 import { labelSelectorOf, labelSelectorText, selectorOfMap } from '../machinery/selectors.ts';
 import { badRequest, invalid, notFound, unsupportedMediaType } from '../machinery/status.ts';
 import { applyStrategicMergePatch } from '../machinery/strategic.ts';
-import { checkDepth, groupResource, type RequestContext, writeParameters } from './context.ts';
-import { decodeKind, mediaType, update } from './write.ts';
+import { checkDepth, groupResource, type RequestContext, type WriteParameters, writeParameters } from './context.ts';
+import { appliedBody, decodeKind, management, mediaType, update } from './write.ts';
 
 const scaleKind = {
   group: 'autoscaling',
@@ -15,6 +17,8 @@ const scaleKind = {
   kind: 'Scale',
   schema: 'io.k8s.api.autoscaling.v1.Scale',
 } as const;
+
+const applyType = 'application/apply-patch+yaml';
 
 type ScalePaths = NonNullable<SubresourceInfo['scale']>;
 
@@ -56,23 +60,30 @@ export async function getScale(context: RequestContext): Promise<JsonObject> {
   return scaleOf(kind, object);
 }
 
-/** PUT and PATCH (not apply) of a Scale: writes the parent's replicas. */
+/** PUT and PATCH of a Scale: writes the parent's replicas. */
 export async function writeScale(context: RequestContext): Promise<JsonObject> {
   const { kind, info } = context;
   const put = info.verb === 'update';
   const parameters = writeParameters(context, put ? 'UpdateOptions' : 'PatchOptions');
   const body = await context.body();
   const media = mediaType(context.headers.get('content-type'));
+  const applies = !put && media === applyType;
   const change = put
     ? (): JsonObject => decodeKind(context, scaleKind, body, parameters.fieldValidation)
-    : scalePatch(media, body, context);
+    : applies
+      ? scaleApply(context, parameters, body)
+      : scalePatch(media, body, context);
   const paths = pathsOf(kind);
+  const pathOf = replicasPath(context);
   const written = await update(context, parameters, {
-    track: true,
+    track: !applies,
     create: false,
     change: (live) => {
       if (live === undefined) throw notFound(groupResource(kind), info.name);
-      const scale = change(scaleOf(kind, live));
+      const had = getPath(live, 'metadata', 'managedFields');
+      const shown = scaleOf(kind, live);
+      if (applies) (shown.metadata as JsonObject).managedFields = scaleManagers(had, pathOf);
+      const scale = change(shown);
       const name = getPath(scale, 'metadata', 'name');
       if (name !== undefined && name !== info.name)
         throw badRequest(`the name of the object (${String(name)}) does not match the name on the URL (${info.name})`);
@@ -91,10 +102,43 @@ export async function writeScale(context: RequestContext): Promise<JsonObject> {
       metadata.resourceVersion = getPath(scale, 'metadata', 'resourceVersion') ?? '';
       const uid = getPath(scale, 'metadata', 'uid');
       if (typeof uid === 'string' && uid !== '') metadata.uid = uid;
+      if (applies) {
+        const managers = getPath(scale, 'metadata', 'managedFields');
+        metadata.managedFields = parentManagers(had, managers, pathOf, apiVersionOf(kind));
+      }
       return next;
     },
   });
   return scaleOf(kind, written.object);
+}
+
+/** Where objects of the kind have their replicas, in each of its versions. */
+function replicasPath({ core, kind }: RequestContext): ReplicasPath {
+  return (apiVersion) => {
+    const [version, group = ''] = apiVersion.split('/').reverse() as [string, string?];
+    if (group !== kind.group) return undefined;
+    return core.kinds.byResource(group, version, kind.plural)?.subresources.scale?.scale?.specReplicas;
+  };
+}
+
+/** Server-side apply: who owns the Scale's replicas owns the parent's. */
+function scaleApply(
+  context: RequestContext,
+  parameters: WriteParameters,
+  body: Uint8Array,
+): (scale: JsonObject) => JsonObject {
+  const applied = appliedBody(context, scaleKind, parameters, body);
+  const fields = {
+    ...management(context, parameters),
+    schema: scaleKind.schema,
+    ignored: ['status'],
+    force: parameters.force,
+  };
+  return (scale) => {
+    const { resourceVersion: _read, ...metadata } = scale.metadata as JsonObject;
+    // Only a resourceVersion that the client sends is a precondition.
+    return serverSideApply({ ...scale, metadata }, cloneJson(applied), fields);
+  };
 }
 
 function scalePatch(media: string, body: Uint8Array, context: RequestContext): (scale: JsonObject) => JsonObject {
@@ -102,6 +146,7 @@ function scalePatch(media: string, body: Uint8Array, context: RequestContext): (
     'application/json-patch+json',
     'application/merge-patch+json',
     'application/strategic-merge-patch+json',
+    applyType,
   ];
   if (!accepted.includes(media)) throw unsupportedMediaType(media, accepted);
   checkDepth(body);

@@ -287,8 +287,14 @@ export async function patchFromBody(context: RequestContext): Promise<Written> {
   });
 }
 
-async function apply(context: RequestContext, parameters: WriteParameters, body: Uint8Array): Promise<Written> {
-  const { kind, info, core } = context;
+/** What a client applies: an object of this kind, or of that a subresource takes. Throws 400, 422, 500. */
+export function appliedBody(
+  context: RequestContext,
+  kind: Pick<KindInfo, 'group' | 'version' | 'kind' | 'schema' | 'custom'>,
+  parameters: WriteParameters,
+  body: Uint8Array,
+): JsonObject {
+  const { info, core } = context;
   if (!parameters.namedManager)
     throw invalid('meta.k8s.io', 'PatchOptions', '', [
       { type: 'FieldValueRequired', field: 'fieldManager', detail: 'Required value: is required for apply patch' },
@@ -313,6 +319,13 @@ async function apply(context: RequestContext, parameters: WriteParameters, body:
   refuseUndeclared(kind, applied, undeclared, core.schemas);
   if (Array.isArray(metadata.managedFields) && metadata.managedFields.length > 0)
     throw badRequest('metadata.managedFields must be nil');
+  return applied;
+}
+
+async function apply(context: RequestContext, parameters: WriteParameters, body: Uint8Array): Promise<Written> {
+  const { kind, info } = context;
+  const applied = appliedBody(context, kind, parameters, body);
+  const metadata = metadataOf(applied);
   return update(context, parameters, {
     track: false,
     create: info.subresource === '',

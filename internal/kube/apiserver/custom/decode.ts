@@ -46,7 +46,7 @@ export function pruneDecoded(
  * decoding has found. Throws 500 with upstream's text.
  */
 export function refuseUndeclared(
-  kind: KindInfo,
+  kind: Pick<KindInfo, 'group' | 'version' | 'kind' | 'custom'>,
   applied: JsonObject,
   undeclared: readonly string[],
   source: SchemaSource,
