@@ -14,7 +14,9 @@ export type PlantedFault =
   /** store: log segments are let go before the checkpoint that contains them is on disk. */
   | 'reclaim-early'
   /** store: after a power loss revisions that were handed out are used again. */
-  | 'reuse-revision';
+  | 'reuse-revision'
+  /** store: a lease that was renewed ends as if it had not been. */
+  | 'forget-renewal';
 
 /** Always false in a release. */
 export function plantedFault(fault: PlantedFault): boolean {

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../base/clock.ts';
+import { plantedFault } from '../base/planted-fault.ts';
 import { LeaseNotFoundError } from './errors.ts';
 
 /** Deadlines are looked at no more often than this. */
@@ -78,7 +79,7 @@ export class Lessor {
   /** Returns the seconds that are left now, once the next leader would give it as many. Throws LeaseNotFoundError. */
   async keepAlive(id: bigint): Promise<number> {
     const lease = this.#find(id);
-    lease.at = this.#clock.monotonic() + lease.ttlSeconds * 1000;
+    if (!plantedFault('forget-renewal')) lease.at = this.#clock.monotonic() + lease.ttlSeconds * 1000;
     if (lease.checkpointed) {
       await this.#handlers.checkpoint([{ id, remainingSeconds: 0 }]);
       lease.checkpointed = false;

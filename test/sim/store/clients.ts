@@ -162,7 +162,9 @@ export class Clients {
                 throw new Violation(`${who} was told of revision ${revision} behind ${from}`);
               from = revision;
               watched.upTo = revision;
-              this.history.told(revision, changesOf(events), who);
+              const changes = changesOf(events);
+              this.history.told(revision, changes, who);
+              this.leases.told(changes, this.world.now);
               this.known = Math.max(this.known, from);
             } catch (error) {
               this.group.violate(error as Error);

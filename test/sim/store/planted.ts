@@ -61,6 +61,13 @@ export const plantedFaults: readonly Planted[] = [
     within: 10,
     says: /revision \d+ was .* and is/,
   },
+  {
+    fault: 'forget-renewal',
+    what: 'a lease that was renewed ends as if it had not been',
+    options: { members: 3, weather: { faults: calm, everyMs: 1000, weights: {} }, durationMs: 20_000, short: true },
+    within: 10,
+    says: /the key of lease \d+ of \d+ ms was deleted/,
+  },
 ];
 
 /** One seed of a build with the fault in it. */
