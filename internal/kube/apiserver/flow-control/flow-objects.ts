@@ -34,7 +34,8 @@ export class FlowObjects {
   };
   /** When the status of a schema was written, in ms. */
   readonly #writes = new Map<string, number[]>();
-  #timer: Timer | undefined;
+  /** The next pass, and when it is due by the monotonic clock. */
+  #next: { readonly timer: Timer; readonly atMs: number } | undefined;
   #pass: Promise<void> = Promise.resolve();
   #started = false;
   #closed = false;
@@ -91,15 +92,21 @@ export class FlowObjects {
     this.#flow.configure([...flowschemas.values()], [...prioritylevelconfigurations.values()]);
   }
 
+  /** A pass in so many ms, or earlier where one is due before. */
   #later(ms: number): void {
-    this.#timer ??= this.#clock.after(ms, () => {
-      this.#timer = undefined;
+    if (this.#closed) return;
+    const atMs = this.#clock.monotonic() + ms;
+    if (this.#next !== undefined && this.#next.atMs <= atMs) return;
+    this.#next?.timer.cancel();
+    const timer = this.#clock.after(ms, () => {
+      this.#next = undefined;
       this.#pass = this.#ensure().catch((error: unknown) => {
         if (this.#closed) return;
         this.#log.warn('objects of priority and fairness are not seen to yet', { error: errorText(error) });
         this.#later(30_000);
       });
     });
+    this.#next = { timer, atMs };
   }
 
   async #ensure(): Promise<void> {
@@ -149,7 +156,7 @@ export class FlowObjects {
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#timer?.cancel();
+    this.#next?.timer.cancel();
     for (const feed of this.#feeds) feed.close();
     await this.#pass;
   }
