@@ -195,7 +195,7 @@ describe('a node as a service', () => {
     expect(readable['appliance-edge']).toEqual([join(node.data, 'identity/edge.key')]);
     expect(readable['appliance-mgr']).toEqual([join(node.data, 'ceph/keyrings/mgr.a.keyring')]);
     // The second is for the way to other mons.
-    const ofMon = [join(node.data, 'ceph/keyrings/'), join(node.data, 'instances/mon/peer.key')];
+    const ofMon = [join(node.data, 'ceph/keyrings/'), join(node.data, 'instances/mon/peer/peer.key')];
     expect(readable['appliance-mon']!.filter((path) => !ofMon.some((one) => path.startsWith(one)))).toEqual([]);
     expect(
       await open('appliance-edge', [join(node.runDir, 'control.sock'), join(node.runDir, 'effective.json')]),
