@@ -552,6 +552,23 @@ describe('store', () => {
     }
   });
 
+  test('a journal that is damaged in its middle is refused, and it is said how the server comes back', async () => {
+    const dir = directory();
+    const store = await start(dir);
+    for (let i = 0; i < 20; i++) await put(store, `k${i}`, `damage me ${i}`);
+    await stop(store);
+    const files = fs.readdirSync(`${dir}/journal`).map((name) => `${dir}/journal/${name}`);
+    const hit = files.find((file) => fs.readFileSync(file).includes('damage me 7'))!;
+    const bytesOf = fs.readFileSync(hit);
+    bytesOf[bytesOf.indexOf('damage me 7')]! ^= 1;
+    fs.writeFileSync(hit, bytesOf);
+    await expect(start(dir)).rejects.toMatchObject({
+      code: 'STORE_DAMAGED',
+      message: expect.stringMatching(/journal\/.*damaged record at offset \d+/) as string,
+      hint: expect.stringMatching(/--replace.*appliance reset.*appliance join.*snapshot restore/) as string,
+    });
+  });
+
   test('a damaged pair of database and journal is refused', async () => {
     const dir = directory();
     const store = await start(dir);

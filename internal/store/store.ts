@@ -4,6 +4,7 @@ import { type Disk, makeDurableDirectory } from '../base/disk.ts';
 import type { Logger } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import type { Journal, JournalOptions } from '../journal/api.ts';
+import { JournalCorruptError } from '../journal/errors.ts';
 import { openJournal } from '../journal/journal.ts';
 import { JournalStorage, plainTerm } from '../raft/journal-storage.ts';
 import { decodeMembership, emptyConfiguration } from '../raft/membership.ts';
@@ -250,9 +251,14 @@ async function openParts(options: StoreOptions): Promise<Parts> {
   } catch (error) {
     await journal?.close().catch(() => undefined);
     await files.close().catch(() => undefined);
-    throw error;
+    throw error instanceof JournalCorruptError ? new StoreDamagedError(dir, error.message, damagedJournalHint) : error;
   }
 }
+
+/** A member that forgot what it has acknowledged may not vote again as the same one. */
+const damagedJournalHint =
+  'With other servers: `appliance token create --role server --replace <this node>` on one of them, here `appliance reset` and `appliance join`. ' +
+  'As the only one: `appliance store snapshot restore <file>`. Check the disk first (dmesg).';
 
 async function closeParts({ files, journal }: Parts): Promise<void> {
   await journal.close().catch(() => undefined);
