@@ -118,7 +118,7 @@ export async function listen(
   };
   let refused = 0;
   const ca = options.requestHeaderCa === undefined ? options.clientCa : [options.clientCa, options.requestHeaderCa];
-  const tls = { requestCert: true, rejectUnauthorized: false, ca };
+  const tls = { requestCert: true, rejectUnauthorized: false, ca, minVersion: 'TLSv1.2' } as const;
   const server = http2.createSecureServer({
     allowHTTP1: true,
     ...tls,

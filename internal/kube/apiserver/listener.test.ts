@@ -193,3 +193,29 @@ describe('before the body', () => {
     good.destroy();
   });
 });
+
+describe('TLS', () => {
+  /** The version that is spoken with a client that knows but one, or undefined when there is none. */
+  const spoken = (port: number, version: tls.SecureVersion): Promise<string | undefined | null> =>
+    new Promise((resolve) => {
+      const range = { minVersion: version, maxVersion: version };
+      const socket = tls.connect({ host: '127.0.0.1', port, ca: pki.serverCa.cert, ...range });
+      socket.once('secureConnect', () => {
+        resolve(socket.getProtocol());
+        socket.destroy();
+      });
+      socket.once('error', () => resolve(undefined));
+      socket.once('close', () => resolve(undefined));
+    });
+
+  test('nothing older than 1.2 is spoken, nor after the certificate is renewed', async () => {
+    const port = await echo({});
+    for (let renewed = 0; renewed < 2; renewed++) {
+      expect(await spoken(port, 'TLSv1.3')).toBe('TLSv1.3');
+      expect(await spoken(port, 'TLSv1.2')).toBe('TLSv1.2');
+      expect(await spoken(port, 'TLSv1.1')).toBeUndefined();
+      expect(await spoken(port, 'TLSv1')).toBeUndefined();
+      listeners.at(-1)!.renew(pki.server);
+    }
+  });
+});

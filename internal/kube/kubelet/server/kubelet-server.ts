@@ -87,7 +87,7 @@ export class KubeletServer {
   #tls(): http2.SecureServerOptions {
     const pem = (name: string): string => readFileSync(`${this.#options.paths.identity}/${name}`, 'utf8');
     const pair = { cert: pem('kubelet-serving.crt'), key: pem('kubelet-serving.key') };
-    return { requestCert: true, rejectUnauthorized: false, ca: pem('client-ca.crt'), ...pair };
+    return { requestCert: true, rejectUnauthorized: false, ca: pem('client-ca.crt'), minVersion: 'TLSv1.2', ...pair };
   }
 
   /** Takes up a renewed serving certificate: new connections get it. */
