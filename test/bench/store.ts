@@ -18,7 +18,8 @@ import { utf8 } from '../../internal/base/bytes.ts';
 import { systemDisk } from '../../internal/base/disk-system.ts';
 import { silentLogger } from '../../internal/base/log.ts';
 import { systemClock, systemRandom } from '../../internal/base/system.ts';
-import { codec } from '../../internal/store/etcd/messages.ts';
+import { codec, type Wide } from '../../internal/store/etcd/messages.ts';
+import { safeNumber } from '../../internal/store/mvccpb.ts';
 import { GrpcConnection } from '../../internal/store/grpc/client.ts';
 import { compileOptions } from '../../cmd/build/compile-options.ts';
 import { engineEnvironment, roleEntry } from '../../internal/node/role-table.ts';
@@ -45,10 +46,14 @@ const value = new Uint8Array(256).fill(0x61);
 const message = {
   put: codec('PutRequest'),
   range: codec('RangeRequest'),
+  counted: codec<{ count: Wide }>('RangeResponse'),
   txn: codec('TxnRequest'),
   watch: codec('WatchRequest'),
 };
 const requestMs = 60_000;
+/** Keys of each client: of 100, together fewer than the rows behind them hold. */
+const clientKeys = 50;
+const fewKeys = 10_000;
 
 class Server {
   readonly name: string;
@@ -57,6 +62,8 @@ class Server {
   readonly #port: number;
   #child: Bun.Subprocess | undefined;
   connections: GrpcConnection[] = [];
+  /** Keys that `fillTo` has written. */
+  #filled = 0;
 
   constructor(name: string, disk: CountedDirectory, port: number, argv: string[]) {
     this.name = name;
@@ -104,9 +111,13 @@ class Server {
   range(first: string, end: string, client = 0): Promise<unknown> {
     return this.#call('Range', message.range.encode({ key: utf8(first), rangeEnd: utf8(end), limit: 1000 }), client);
   }
-  /** Keys in transactions of 100, so that filling takes little time. */
-  async fill(from: number, to: number): Promise<void> {
-    let next = from;
+  /** Writes keys until the store has `count`, in transactions of 100, so that it takes little time. */
+  async fillTo(count: number): Promise<void> {
+    const everything = message.range.encode({ key: new Uint8Array(1), rangeEnd: new Uint8Array(1), countOnly: true });
+    const keys = async (): Promise<number> =>
+      safeNumber(message.counted.decode(await this.#call('Range', everything, 0)).count);
+    const to = this.#filled + count - (await keys());
+    let next = this.#filled;
     const worker = async (client: number): Promise<void> => {
       while (next < to) {
         const at = next;
@@ -118,6 +129,9 @@ class Server {
       }
     };
     await Promise.all(Array.from({ length: 8 }, (_, client) => worker(client)));
+    this.#filled = to;
+    const found = await keys();
+    if (found !== count) throw new Error(`${this.name} has ${found} keys instead of ${count}`);
   }
 
   #proc(file: string, pattern: RegExp): number {
@@ -159,7 +173,13 @@ async function callers(
   return count;
 }
 
-/** 1,000 watches of one prefix, 100 puts a second: the share of events that arrived, and their median delay in milliseconds. */
+/** Which puts an answer of a watch tells of: one may hold several events. Their values have no key in them. */
+function watchedIn(answer: Uint8Array): number[] {
+  const text = Buffer.from(answer.buffer, answer.byteOffset, answer.byteLength).toString('latin1');
+  return Array.from(text.matchAll(/watched\/(\d+)/g), ([, i]) => Number(i));
+}
+
+/** 1,000 watches of one prefix, 100 puts a second: the share of events that arrived, and the median in milliseconds from a put to its own event. */
 async function watchers(server: Server): Promise<{ share: number; delayMs: number }> {
   const sent: number[] = [];
   const delays: number[] = [];
@@ -167,13 +187,14 @@ async function watchers(server: Server): Promise<{ share: number; delayMs: numbe
   const streams = Array.from({ length: 1000 }, (_, i) => {
     let first = true;
     const stream = server.connections[i % server.connections.length]!.stream('/etcdserverpb.Watch/Watch', {
-      onMessage: () => {
+      onMessage: (answer) => {
         if (first) {
           first = false;
           created++;
           return;
         }
-        delays.push(performance.now() - sent.at(-1)!);
+        const now = performance.now();
+        for (const i of watchedIn(answer)) delays.push(now - sent[i]!);
       },
       onEnd: () => undefined,
     });
@@ -232,13 +253,22 @@ interface Row {
   most?: number;
 }
 
+const grouped = (count: number): string => Math.round(count).toLocaleString('en-US');
+
+/** As `docs/benchmarks.md` has it. */
+function quantity(value: number, unit: string): string {
+  if (unit === 'share') return value === 1 ? 'all' : `${(100 * value).toFixed(2)} %`;
+  if (unit === '/s') return `${grouped(value)}/s`;
+  return unit === 'KiB' ? `${grouped(value)} KiB` : `${value.toFixed(1)} ${unit}`;
+}
+
 function print({ what, unit, less, bar, most }: Row, ours: number, theirs: number): void {
   const ratio = less ? theirs / ours : ours / theirs;
   const reached = bar !== undefined ? ratio >= bar : most !== undefined ? ours <= most : undefined;
   const cells = [
     what,
-    `${ours.toFixed(1)} ${unit}`,
-    `${theirs.toFixed(1)} ${unit}`,
+    quantity(ours, unit),
+    quantity(theirs, unit),
     ratio.toFixed(2),
     bar !== undefined ? `${bar}x` : most !== undefined ? `${most} ${unit}` : '',
     reached === undefined ? '' : reached ? 'yes' : 'no',
@@ -286,7 +316,7 @@ async function bytesOfPuts(server: Server, clients: number): Promise<number> {
   const before = await server.disk.written();
   await Promise.all(
     Array.from({ length: clients }, async (_, client) => {
-      for (let i = 0; i < rounds / clients; i++) await server.put(`bytes/${client}/${i}`, client);
+      for (let i = 0; i < rounds / clients; i++) await server.put(`bytes/${client}/${i % 10}`, client);
     }),
   );
   return ((await server.disk.written()) - before) / 1024 / (rounds / 1000);
@@ -312,10 +342,10 @@ async function inProcess(clients: number): Promise<number> {
 
 async function measureMemory(what: string): Promise<void> {
   const memory = { unit: 'MiB', less: true, bar: 2 };
-  await row({ what: `memory ${what}`, ...memory }, async (server) => server.pssMiB);
+  await row({ what: `memory ${what}, right after the load`, ...memory }, async (server) => server.pssMiB);
   await row({ what: 'of that anonymous', unit: 'MiB', less: true }, async (server) => server.anonymousMiB);
   await Bun.sleep(restMs);
-  await row({ what: `memory ${what}, 10 s later`, ...memory }, async (server) => server.pssMiB);
+  await row({ what: 'later', ...memory }, async (server) => server.pssMiB);
   await row({ what: 'of that anonymous', unit: 'MiB', less: true }, async (server) => server.anonymousMiB);
 }
 
@@ -333,21 +363,21 @@ function startOtherRoles(): Bun.Subprocess[] {
 async function measureMemoryOnly(): Promise<void> {
   for (const server of servers) await server.start();
   const put = { what: 'put 256 B, 100 clients', unit: '/s', bar: 0.3 };
-  await row(put, (server) => rate(100, (client, i) => server.put(`k/${client}/${i % 100}`, client)));
+  await row(put, (server) => rate(100, (client, i) => server.put(`k/${client}/${i % clientKeys}`, client)));
   const get = { what: 'linearizable get, 100 clients', unit: '/s', bar: 0.3 };
-  await row(get, (server) => rate(100, (client, i) => server.get(`k/${client}/${i % 100}`, client)));
-  for (const server of servers) await server.fill(0, 10_000);
+  await row(get, (server) => rate(100, (client, i) => server.get(`k/${client}/${i % clientKeys}`, client)));
+  for (const server of servers) await server.fillTo(fewKeys);
   await row({ what: 'range of 1,000 keys, 4 clients', unit: '/s', bar: 0.3 }, (server) =>
     rate(4, (client) => server.range('fill/00001000', 'fill/00002000', client)),
   );
-  await measureMemory('with 10,000 keys more');
-  for (const server of servers) await server.fill(10_000, manyKeys);
-  await measureMemory(`after writing ${manyKeys} keys`);
+  await measureMemory(`with ${grouped(fewKeys)} keys`);
+  for (const server of servers) await server.fillTo(manyKeys);
+  await measureMemory(`after writing ${grouped(manyKeys)} keys`);
   for (const server of servers) {
     await server.kill();
     await server.start();
   }
-  await measureMemory('after a start with them');
+  await measureMemory('after kill -9 and a start with them');
 }
 
 async function measureAll(): Promise<void> {
@@ -357,13 +387,13 @@ async function measureAll(): Promise<void> {
     rate(1, (client, i) => server.put(`one/${i % 1000}`, client)),
   );
   const hundred = await row({ what: 'put 256 B, 100 clients', unit: perSecond, bar: 0.3 }, (server) =>
-    rate(100, (client, i) => server.put(`k/${client}/${i % 100}`, client)),
+    rate(100, (client, i) => server.put(`k/${client}/${i % clientKeys}`, client)),
   );
   const ours = 'ours in process';
   print({ what: `put 256 B, one caller, ${ours}`, unit: perSecond, bar: 1 }, await inProcess(1), one[1]);
   print({ what: `put 256 B, 100 callers, ${ours}`, unit: perSecond, bar: 1 }, await inProcess(100), hundred[1]);
   await row({ what: 'linearizable get, 100 clients', unit: perSecond, bar: 0.3 }, (server) =>
-    rate(100, (client, i) => server.get(`k/${client}/${i % 100}`, client)),
+    rate(100, (client, i) => server.get(`k/${client}/${i % clientKeys}`, client)),
   );
   await row({ what: 'written for 1,000 puts of one client', unit: 'KiB', less: true }, (server) =>
     bytesOfPuts(server, 1),
@@ -371,31 +401,34 @@ async function measureAll(): Promise<void> {
   await row({ what: 'written for 1,000 puts of 100 clients', unit: 'KiB', less: true }, (server) =>
     bytesOfPuts(server, 100),
   );
-  for (const server of servers) await server.fill(0, 10_000);
+  for (const server of servers) await server.fillTo(fewKeys);
   await row({ what: 'range of 1,000 keys, 4 clients', unit: perSecond, bar: 0.3 }, (server) =>
     rate(4, (client) => server.range('fill/00001000', 'fill/00002000', client)),
   );
   const first = 'first 1,000 of 10,000 keys, with their count, 4 clients';
   await row({ what: first, unit: perSecond, bar: 0.3 }, (server) =>
-    rate(4, (client) => server.range('fill/', 'fill0', client)),
+    rate(4, (client) => server.range('\0', '\0', client)),
   );
-  await measureMemory('with 10,000 keys more');
+  await measureMemory(`with ${grouped(fewKeys)} keys`);
   const told = new Map<string, { share: number; delayMs: number }>();
-  await row({ what: '1,000 watches, 100 puts/s: share of events that arrived', unit: '', bar: 1 }, async (server) => {
-    told.set(server.name, await watchers(server));
-    return told.get(server.name)!.share;
-  });
+  await row(
+    { what: '1,000 watches, 100 puts/s: share of events that arrived', unit: 'share', bar: 1 },
+    async (server) => {
+      told.set(server.name, await watchers(server));
+      return told.get(server.name)!.share;
+    },
+  );
   await row(
     { what: 'the same: median delay', unit: 'ms', less: true },
     async (server) => told.get(server.name)!.delayMs,
   );
-  for (const server of servers) await server.fill(10_000, manyKeys);
-  await measureMemory(`after writing ${manyKeys} keys`);
-  await row({ what: `start after kill -9 with ${manyKeys} keys`, unit: 'ms', less: true }, async (server) => {
+  for (const server of servers) await server.fillTo(manyKeys);
+  await measureMemory(`after writing ${grouped(manyKeys)} keys`);
+  await row({ what: `start after kill -9 with ${grouped(manyKeys)} keys`, unit: 's', less: true }, async (server) => {
     await server.kill();
-    return server.start();
+    return (await server.start()) / 1000;
   });
-  await measureMemory('after that start');
+  await measureMemory('after kill -9 and a start with them');
 }
 
 const others = startOtherRoles();

@@ -332,6 +332,38 @@ describe('objects', () => {
     expect((await server.call('GET', path)).body.items).toHaveLength(14);
   });
 
+  test('a revision that the member has not got yet is waited for, and refused when it does not come', async () => {
+    const path = `${ns}/configmaps`;
+    const { body } = await server.call('POST', path, configMap('awaited'));
+    const next = Number(body.metadata.resourceVersion) + 1;
+    const reads = [
+      `${path}/awaited?resourceVersion=${next}`,
+      `${path}?resourceVersion=${next}`,
+      `${path}?resourceVersion=${next}&resourceVersionMatch=NotOlderThan`,
+      `${path}?resourceVersion=${next}&resourceVersionMatch=Exact`,
+    ].map((one) => server.call('GET', one));
+    await Bun.sleep(100);
+    await server.call('PUT', `${path}/awaited`, configMap('awaited', { now: 'there' }));
+    for (const { status } of await Promise.all(reads)) expect(status).toBe(200);
+    for (const { status, body } of await Promise.all(
+      [`${path}/awaited`, path].map((one) => server.call('GET', `${one}?resourceVersion=${next + 1000}`)),
+    ))
+      expect([status, body.details.causes[0].reason]).toEqual([504, 'ResourceVersionTooLarge']);
+  });
+
+  test('an exact revision that is compacted away is Expired, in words about the revision', async () => {
+    const { body } = await server.call('POST', `${ns}/configmaps`, configMap('compacted'));
+    await server.call('DELETE', `${ns}/configmaps/compacted`);
+    await server.store.compact(server.store.revision);
+    const at = `resourceVersion=${body.metadata.resourceVersion}&resourceVersionMatch=Exact`;
+    const expired = await server.call('GET', `${ns}/configmaps?${at}`);
+    expect([expired.status, expired.body.reason, expired.body.message]).toEqual([
+      410,
+      'Expired',
+      'The resourceVersion for the provided list is too old.',
+    ]);
+  });
+
   test('tables, partial objects, YAML, and 406 for what cannot be', async () => {
     await server.call('POST', `${ns}/configmaps`, configMap('table', { a: 'b' }));
     const accept = (value: string): { headers: Record<string, string> } => ({ headers: { accept: value } });
