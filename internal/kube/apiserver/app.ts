@@ -22,7 +22,7 @@ import { decodeProtobuf } from './protobuf/decode.ts';
 import { proxyTarget } from './proxy.ts';
 import { forward, type ProxyTarget } from './proxy-client.ts';
 import { allowedMs, within } from './request-deadline.ts';
-import { errorStatus, type Reply, statusReply, textReply, toResponse } from './reply.ts';
+import { discard, errorStatus, type Reply, statusReply, textReply, toResponse } from './reply.ts';
 import { RequestCaller } from './request-caller.ts';
 import { parseRequest, type RequestInfo } from './request-info.ts';
 import { pathNotFound, serveResource, subresourceOf } from './resources.ts';
@@ -273,7 +273,7 @@ export class ApiApp {
     const caller = env.caller ?? new RequestCaller();
     const admitted = (): Promise<Reply> => this.#admitted(request, env, url, info, trail, headers, free, caller);
     if (free || info.verb === 'watch') return admitted();
-    return within(this.#core.clock, allowedMs(url.searchParams.get('timeout')), caller, admitted);
+    return within(this.#core.clock, allowedMs(url.searchParams.get('timeout')), caller, admitted, discard);
   }
 
   /** `free`: beside the seats. */

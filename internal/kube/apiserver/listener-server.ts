@@ -17,7 +17,7 @@ import {
 import type { ApiApp, ApiEnv } from './app.ts';
 import { forwardUpgrade } from './proxy-client.ts';
 import type { KubeletClient } from './kubelet-client-shell.ts';
-import { type Reply, replyOf, type ReplySink, warningHeaders } from './reply.ts';
+import { discard, type Reply, replyOf, type ReplySink, warningHeaders } from './reply.ts';
 import { BodyBudget, IncomingBody } from './request-body-server.ts';
 import { RequestCaller } from './request-caller.ts';
 
@@ -286,8 +286,7 @@ function dropRest(incoming: Incoming): void {
 
 function send(reply: Reply, outgoing: Outgoing, caller: RequestCaller, headOnly: boolean, http1: boolean): void {
   if (caller.left) {
-    // What a stream already holds, as the connection of a kubelet, is let go by its end only.
-    if (typeof reply.body === 'function') reply.body(nobody)();
+    discard(reply);
     return;
   }
   const headers: Record<string, string | string[]> = { ...reply.headers };
@@ -333,14 +332,6 @@ function send(reply: Reply, outgoing: Outgoing, caller: RequestCaller, headOnly:
     stop();
   });
 }
-
-/** Takes what a stream says to a client that has left. */
-const nobody: ReplySink = {
-  write: () => undefined,
-  backlog: () => 0,
-  end: () => undefined,
-  abort: () => undefined,
-};
 
 /** One after another: pieces that wait in a stream together are joined to one before they are sent, however large they are. */
 function sendPieces(pieces: readonly Uint8Array[], outgoing: Outgoing, caller: RequestCaller): void {

@@ -36,6 +36,13 @@ export interface Reply {
   readonly warnings?: readonly string[];
 }
 
+/** Lets go of an answer that nobody gets: what its stream already holds, as the connection of a kubelet, ends with the stream only. */
+export function discard({ body }: Reply): void {
+  if (typeof body !== 'function') return;
+  const stop = body({ write: () => undefined, backlog: () => 0, end: () => undefined, abort: () => undefined });
+  stop();
+}
+
 const replies = new WeakMap<Response, Reply>();
 
 /** The reply that a Response was made of, when `raw` was asked for. */

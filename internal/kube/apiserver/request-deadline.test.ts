@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ManualClock } from '../../store/testing.ts';
 import { StatusError } from '../machinery/status.ts';
+import { discard, type Reply } from './reply.ts';
 import { RequestCaller } from './request-caller.ts';
 import { allowedMs, within } from './request-deadline.ts';
 
@@ -54,5 +55,21 @@ describe('within', () => {
       reason: 'Timeout',
       message: 'Timeout: request did not complete within requested timeout - context deadline exceeded',
     });
+  });
+
+  test('a result that comes too late is let go: a stream is stopped', async () => {
+    const clock = new ManualClock();
+    const late = Promise.withResolvers<Reply>();
+    const answer = within(clock, 1000, new RequestCaller(), () => late.promise, discard).catch(() => 'late');
+    clock.advance(1000);
+    expect(await answer).toBe('late');
+    let stopped = 0;
+    late.resolve({ status: 200, headers: {}, body: () => () => stopped++ });
+    await late.promise;
+    await Promise.resolve();
+    expect(stopped).toBe(1);
+    const inTime = async (): Promise<Reply> => ({ status: 200, headers: {}, body: () => () => stopped++ });
+    await within(clock, 1000, new RequestCaller(), inTime, discard);
+    expect(stopped).toBe(1);
   });
 });

@@ -26,11 +26,20 @@ export function allowedMs(timeout: string | null): number {
 
 /**
  * The result of `work`, or a 504 after `ms`; from then on nobody waits for it, which ends what only waits (for a seat, for the request's body). What is being
- * done is not stopped and keeps its seat until it ends: nobody knows whether a write that was given up is done, as upstream.
+ * done is not stopped and keeps its seat until it ends: nobody knows whether a write that was given up is done, as upstream. A result that comes too late is
+ * given to `unwanted`.
  */
-export function within<T>(clock: Clock, ms: number, caller: RequestCaller, work: () => Promise<T>): Promise<T> {
+export function within<T>(
+  clock: Clock,
+  ms: number,
+  caller: RequestCaller,
+  work: () => Promise<T>,
+  unwanted?: (late: T) => void,
+): Promise<T> {
   return new Promise((resolve, reject) => {
+    let over = false;
     const late = clock.after(ms, () => {
+      over = true;
       reject(
         failure(
           504,
@@ -43,6 +52,7 @@ export function within<T>(clock: Clock, ms: number, caller: RequestCaller, work:
     });
     work().then(
       (value) => {
+        if (over) return unwanted?.(value);
         late.cancel();
         resolve(value);
       },
