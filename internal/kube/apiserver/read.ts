@@ -3,7 +3,7 @@ import { utf8Text } from '../../base/bytes.ts';
 import { badRequest, expired, invalid, isStatus, notFound } from '../machinery/status.ts';
 import { groupResource, type RequestContext } from './context.ts';
 import { negotiate } from './negotiation.ts';
-import { parseRevision, tooLargeResourceVersion } from './registry.ts';
+import { parseRevision } from './registry.ts';
 import { documentReply, includeObjectOf, listReply, protobufForm, recordPieces, reply, transform } from './render.ts';
 import type { Reply } from './reply.ts';
 import { parseSelection } from './selection.ts';
@@ -11,9 +11,7 @@ import { parseSelection } from './selection.ts';
 export async function getOne(context: RequestContext): Promise<Reply> {
   const { core, kind, info } = context;
   const form = negotiate(context.headers.get('accept'), true, protobufForm(core, kind));
-  const revision = parseRevision(context.query.get('resourceVersion'));
-  if (revision !== undefined && revision > core.registry.store.revision)
-    throw tooLargeResourceVersion(revision, core.registry.store.revision);
+  await core.registry.reached(parseRevision(context.query.get('resourceVersion')) ?? 0);
   const record = await core.registry.get(kind, kind.namespaced ? info.namespace : '', info.name);
   if (record === undefined) throw notFound(groupResource(kind), info.name);
   if (form.as === 'object' && form.format === 'json')
@@ -50,8 +48,8 @@ function decodeToken(text: string): ContinueToken {
   return { rv, start };
 }
 
-/** metav1.ListOptions: which revision to read, and where to go on. */
-function listPosition(query: URLSearchParams, newest: number): { revision: number; start: string } {
+/** metav1.ListOptions: which revision to read, which this member must have, and where to go on. */
+function listPosition(query: URLSearchParams): { revision: number; start: string; atLeast: number } {
   const token = query.get('continue') ?? '';
   const match = query.get('resourceVersionMatch') ?? '';
   const asked = parseRevision(query.get('resourceVersion'));
@@ -77,10 +75,9 @@ function listPosition(query: URLSearchParams, newest: number): { revision: numbe
     if (asked !== undefined && asked !== 0)
       throw badRequest('specifying resource version is not allowed when using continue');
     const { rv, start } = decodeToken(token);
-    return { revision: Math.max(0, rv), start };
+    return { revision: Math.max(0, rv), start, atLeast: rv };
   }
-  if (asked !== undefined && asked > newest) throw tooLargeResourceVersion(asked, newest);
-  return { revision: match === 'Exact' ? asked! : 0, start: '' };
+  return { revision: match === 'Exact' ? asked! : 0, start: '', atLeast: asked ?? 0 };
 }
 
 /** How many objects a client wants at most; 0 for all. Throws 400. */
@@ -95,7 +92,8 @@ export async function list(context: RequestContext): Promise<Reply> {
   const form = negotiate(context.headers.get('accept'), true, protobufForm(core, kind));
   const selection = parseSelection(kind, query);
   const limit = limitOf(query);
-  const { revision, start } = listPosition(query, core.registry.store.revision);
+  const { revision, start, atLeast } = listPosition(query);
+  await core.registry.reached(atLeast);
   let result: Awaited<ReturnType<typeof core.registry.list>>;
   try {
     result = await core.registry.list({

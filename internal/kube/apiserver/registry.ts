@@ -1,6 +1,6 @@
 import { utf8, utf8Text } from '../../base/bytes.ts';
 import { errorCode } from '../../base/errors.ts';
-import type { Clock } from '../../base/clock.ts';
+import { type Clock, sleep } from '../../base/clock.ts';
 import type { Compare, Durability, KeyValue, RequestOp, Store } from '../../store/api.ts';
 import type { KindInfo } from '../api/kinds.ts';
 import type { JsonObject } from '../machinery/json.ts';
@@ -54,6 +54,8 @@ export interface ListResult {
 }
 
 const pageSize = 500;
+const futureWaitMs = 3000;
+const futureStepMs = 50;
 
 const eventPrefix = '/registry/core/events/';
 const eventSeconds = 3600;
@@ -180,15 +182,20 @@ export class Registry {
     return { revision, records: found ? [{ rest, record }] : [], next: undefined, remaining: undefined };
   }
 
+  /** Resolves once this member has the revision that a client has seen on another. Throws 504 when it does not come within three seconds, as upstream. */
+  async reached(revision: number): Promise<void> {
+    for (let waited = 0; revision > this.store.revision; waited += futureStepMs) {
+      if (waited >= futureWaitMs) throw tooLargeResourceVersion(revision, this.store.revision);
+      await sleep(this.#clock, futureStepMs);
+    }
+  }
+
   async #range(request: Parameters<Store['range']>[0]): ReturnType<Store['range']> {
     try {
       return await this.store.range(request);
     } catch (error) {
       const code = errorCode(error) ?? '';
-      if (/COMPACTED/i.test(code))
-        throw expired(
-          'The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.',
-        );
+      if (/COMPACTED/i.test(code)) throw expired('The resourceVersion for the provided list is too old.');
       if (/FUTURE/i.test(code)) throw tooLargeResourceVersion(request.revision ?? 0, this.store.revision);
       throw error;
     }
@@ -344,7 +351,7 @@ export function parseRevision(text: string | null): number | undefined {
 }
 
 /** 504 with the cause that clients look for when they are ahead of the server. */
-export function tooLargeResourceVersion(asked: number, have: number): Error {
+function tooLargeResourceVersion(asked: number, have: number): Error {
   return failure(504, 'Timeout', `Timeout: Too large resource version: ${asked}, current: ${have}`, {
     causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],
     retryAfterSeconds: 1,

@@ -1,6 +1,5 @@
 /** Watches: initial events, changes filtered and rendered once for all who see them alike, bookmarks, an end in time. */
 import { concatBytes, utf8 } from '../../base/bytes.ts';
-import { sleep } from '../../base/clock.ts';
 import { apiVersionOf } from '../api/kinds.ts';
 import type { JsonObject } from '../machinery/json.ts';
 import { badRequest, invalid, type Status, StatusError } from '../machinery/status.ts';
@@ -11,7 +10,7 @@ import { type Negotiated, negotiate } from './negotiation.ts';
 import { protobufMediaType } from './protobuf/decode.ts';
 import { encodeWatchEvent } from './protobuf/encode.ts';
 import type { StoredRecord } from './record.ts';
-import { parseRevision, tooLargeResourceVersion } from './registry.ts';
+import { parseRevision } from './registry.ts';
 import { Chunks, includeObjectOf, protobufForm, recordPieces, transform } from './render.ts';
 import { errorStatus, type Reply, type ReplySink } from './reply.ts';
 import { isTrue } from './request-info.ts';
@@ -19,7 +18,6 @@ import { parseSelection, type Selection } from './selection.ts';
 import type { Change, Subscription } from './watch-hub.ts';
 
 const bookmarkMs = 60_000;
-const futureWaitMs = 3000;
 /** Changes that may wait for a slow client, beside the initial events. */
 const backlogMax = 8 * 1024 * 1024;
 const initialEventsEnd = 'k8s.io/initial-events-end';
@@ -79,11 +77,7 @@ export async function watch(context: RequestContext): Promise<Reply> {
   const timeoutText = query.get('timeoutSeconds') ?? '';
   if (!/^\d{0,9}$/.test(timeoutText)) throw badRequest(`invalid timeoutSeconds ${JSON.stringify(timeoutText)}`);
   const timeoutMs = Number(timeoutText) > 0 ? Number(timeoutText) * 1000 : (1800 + core.random.float() * 1800) * 1000;
-  const asked = parseRevision(query.get('resourceVersion')) ?? 0;
-  for (let waited = 0; asked > core.registry.store.revision; waited += 100) {
-    if (waited >= futureWaitMs) throw tooLargeResourceVersion(asked, core.registry.store.revision);
-    await sleep(core.clock, 100);
-  }
+  await core.registry.reached(parseRevision(query.get('resourceVersion')) ?? 0);
   let initial: { rest: string; record: StoredRecord }[] = [];
   let after = where.after ?? core.registry.store.revision;
   if (where.initialEvents) {
