@@ -38,6 +38,7 @@ import {
   roleStrategy,
   statefulSetStrategy,
   storageClassStrategy,
+  csiStorageCapacityStrategy,
   volumeAttachmentStrategy,
 } from '../strategies/groups.ts';
 import { eventFromCore, eventsGroupFields, eventToCore } from './event-fields.ts';
@@ -240,6 +241,7 @@ export const groupKinds: readonly KindInfo[] = [
     version: 'v1',
     kind: 'CSIStorageCapacity',
     printer: csiStorageCapacityPrinter,
+    strategy: csiStorageCapacityStrategy,
     plural: 'csistoragecapacities',
     singular: 'csistoragecapacity',
     schema: 'io.k8s.api.storage.v1.CSIStorageCapacity',

@@ -28,7 +28,7 @@ import { podErrors, podSpecErrors, podUpdateErrors } from '../validation/pod.ts'
 import { keepAllButResources, podResizeErrors } from '../validation/pod-resize.ts';
 import { serviceErrors, serviceStatusErrors, serviceUpdateErrors } from '../validation/service.ts';
 import { claimErrors, claimUpdateErrors, volumeErrors, volumeUpdateErrors } from '../validation/storage.ts';
-import { claimWarnings, serviceWarnings, volumeWarnings } from '../warnings/objects.ts';
+import { claimWarnings, nodeWarnings, serviceWarnings, volumeWarnings } from '../warnings/objects.ts';
 import { ownPodWarnings } from '../warnings/pod.ts';
 
 /** How objects of the core group come to be and change (pkg/registry/core/…/strategy.go). */
@@ -248,6 +248,7 @@ export const nodeStrategy: Strategy = {
   statusOnCreate: true,
   validate: nodeErrors,
   validateUpdate: nodeUpdateErrors,
+  warnings: nodeWarnings,
 };
 
 export const configMapStrategy: Strategy = { validate: configMapErrors, validateUpdate: configMapUpdateErrors };

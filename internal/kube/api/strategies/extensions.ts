@@ -69,6 +69,7 @@ import {
   serviceCidrUpdateErrors,
 } from '../validation/networking.ts';
 import { mutatingWebhookErrors, validatingWebhookErrors } from '../validation/webhooks.ts';
+import { ingressWarnings, runtimeClassWarnings } from '../warnings/objects.ts';
 
 /** How objects of networking, admission, extension, aggregation, flow control, certificates, runtime and devices come to be and change. */
 
@@ -80,6 +81,7 @@ export const ingressStrategy: Strategy = {
   },
   validate: ingressErrors,
   validateUpdate: ingressUpdateErrors,
+  warnings: ingressWarnings,
   subresources: { status: { validateUpdate: ingressStatusErrors } },
 };
 export const ingressClassStrategy: Strategy = {
@@ -222,6 +224,7 @@ export const priorityLevelStrategy: Strategy = {
 export const runtimeClassStrategy: Strategy = {
   validate: runtimeClassErrors,
   validateUpdate: runtimeClassUpdateErrors,
+  warnings: runtimeClassWarnings,
 };
 export const volumeAttributesClassStrategy: Strategy = {
   validate: volumeAttributesClassErrors,

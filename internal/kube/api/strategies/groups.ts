@@ -46,6 +46,7 @@ import {
   statefulSetStatusErrors,
   statefulSetUpdateErrors,
 } from '../validation/workloads.ts';
+import { storageCapacityWarnings, storageClassWarnings } from '../warnings/objects.ts';
 import { templateWarnings } from '../warnings/objects.ts';
 
 /** How objects of the named groups come to be and change (pkg/registry/<group>/…/strategy.go). */
@@ -154,7 +155,10 @@ export const storageClassStrategy: Strategy = {
   defaults: storageClassDefaults,
   validate: storageClassErrors,
   validateUpdate: storageClassUpdateErrors,
+  warnings: storageClassWarnings,
 };
+
+export const csiStorageCapacityStrategy: Strategy = { warnings: storageCapacityWarnings };
 
 export const csiDriverStrategy: Strategy = {
   defaults: csiDriverDefaults,

@@ -1,6 +1,7 @@
 import { isObject, type JsonObject } from '../../machinery/json.ts';
 import { tryQuantity } from '../../machinery/quantity.ts';
-import { nameWarnings, podWarnings } from './pod.ts';
+import { objects } from '../defaults/helpers.ts';
+import { nameWarnings, oldNodeLabel, podWarnings } from './pod.ts';
 
 /** What is told about objects that are accepted, beside pods (the strategies' WarningsOnCreate and WarningsOnUpdate), in upstream's words. */
 const inPodNames = 'this is used in Pod names and hostnames, which can result in surprising behavior';
@@ -75,4 +76,54 @@ export function claimWarnings(claim: JsonObject): string[] {
       );
   }
   return out;
+}
+
+const classAnnotation = 'kubernetes.io/ingress.class';
+
+/** Of a new Ingress. */
+export function ingressWarnings(ingress: JsonObject, old: JsonObject | undefined): string[] {
+  if (old !== undefined || part(ingress, 'spec').ingressClassName !== undefined) return [];
+  return classAnnotation in part(part(ingress, 'metadata'), 'annotations')
+    ? [`annotation ${JSON.stringify(classAnnotation)} is deprecated, please use 'spec.ingressClassName' instead`]
+    : [];
+}
+
+export function nodeWarnings(node: JsonObject): string[] {
+  const { configSource, externalID } = part(node, 'spec');
+  return [
+    ...(configSource === undefined ? [] : ['spec.configSource: the feature is removed']),
+    ...(externalID ? ['spec.externalID: this field is deprecated, and is unused by Kubernetes'] : []),
+  ];
+}
+
+export function storageClassWarnings(storageClass: JsonObject): string[] {
+  return objects(storageClass.allowedTopologies).flatMap((topology, i) =>
+    objects(topology.matchLabelExpressions).flatMap(({ key }, j) => {
+      const why = oldNodeLabel(String(key));
+      return why === undefined ? [] : [`allowedTopologies[${i}].matchLabelExpressions[${j}].key: ${why}`];
+    }),
+  );
+}
+
+export function storageCapacityWarnings(capacity: JsonObject): string[] {
+  const topology = part(capacity, 'nodeTopology');
+  const of = (label: string, told: (why: string) => string): string[] => {
+    const why = oldNodeLabel(label);
+    return why === undefined ? [] : [told(why)];
+  };
+  return [
+    ...objects(topology.matchExpressions).flatMap(({ key }, index) =>
+      of(String(key), (why) => `nodeTopology.matchExpressions[${index}].key: ${String(key)} is ${why}`),
+    ),
+    ...Object.keys(part(topology, 'matchLabels')).flatMap((label) =>
+      of(label, (why) => `nodeTopology.matchLabels.${label}: ${why}`),
+    ),
+  ];
+}
+
+export function runtimeClassWarnings(runtimeClass: JsonObject): string[] {
+  return Object.keys(part(part(runtimeClass, 'scheduling'), 'nodeSelector')).flatMap((label) => {
+    const why = oldNodeLabel(label);
+    return why === undefined ? [] : [`scheduling.nodeSelector: ${why}`];
+  });
 }

@@ -4,6 +4,8 @@ import { dns1123LabelErrors } from '../../machinery/validation.ts';
 import { objects } from '../defaults/helpers.ts';
 
 /** What is told about pods and pod templates that are accepted (pkg/api/pod/warnings.go), in upstream's words. */
+
+/** Why a label of nodes should no longer be used (pkg/api/node/util.go). */
 const nodeLabels: Readonly<Record<string, string>> = {
   'beta.kubernetes.io/arch': 'deprecated since v1.14; use "kubernetes.io/arch" instead',
   'beta.kubernetes.io/os': 'deprecated since v1.14; use "kubernetes.io/os" instead',
@@ -41,6 +43,9 @@ function part(object: JsonObject, ...path: string[]): JsonObject {
 /** A value that a map has of its own. */
 const own = (map: Readonly<Record<string, string>>, key: string): string | undefined =>
   Object.hasOwn(map, key) ? map[key] : undefined;
+
+/** Why that label of nodes should no longer be used; undefined for all others. */
+export const oldNodeLabel = (label: string): string | undefined => own(nodeLabels, label);
 
 /** `path` of a template, '' for a pod: its spec stands at `<path>.spec`. */
 export function podWarnings(template: JsonObject, path: string): string[] {
@@ -103,12 +108,12 @@ export function nameWarnings(object: JsonObject, why: string): string[] {
 function placeWarnings(spec: JsonObject, at: string): string[] {
   const out: string[] = [];
   for (const key in part(spec, 'nodeSelector')) {
-    const why = own(nodeLabels, key);
+    const why = oldNodeLabel(key);
     if (why !== undefined) out.push(`${at}.nodeSelector[${key}]: ${why}`);
   }
   const term = (one: JsonObject, where: string): void => {
     for (const [index, { key }] of objects(one.matchExpressions).entries()) {
-      const why = own(nodeLabels, String(key));
+      const why = oldNodeLabel(String(key));
       if (why !== undefined) out.push(`${where}.matchExpressions[${index}].key: ${String(key)} is ${why}`);
     }
   };
@@ -124,7 +129,7 @@ function placeWarnings(spec: JsonObject, at: string): string[] {
   const nothing = 'a null labelSelector results in matching no pod';
   for (const [index, one] of objects(spec.topologySpreadConstraints).entries()) {
     const where = `${at}.topologySpreadConstraints[${index}]`;
-    const why = own(nodeLabels, String(one.topologyKey));
+    const why = oldNodeLabel(String(one.topologyKey));
     if (why !== undefined) out.push(`${where}.topologyKey: ${String(one.topologyKey)} is ${why}`);
     if (one.labelSelector === undefined) out.push(`${where}.labelSelector: ${nothing}`);
   }

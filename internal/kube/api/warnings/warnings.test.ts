@@ -157,4 +157,66 @@ describe('others', () => {
       'spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.',
     ]);
   });
+
+  test('an Ingress whose class is an annotation is told when it is new', () => {
+    const rules = [{ host: 'a.b' }];
+    const ingress = { metadata: { name: 'i', annotations: { 'kubernetes.io/ingress.class': 'x' } }, spec: { rules } };
+    const kind = 'networking.k8s.io/v1 Ingress';
+    expect(told(kind, ingress)).toEqual([
+      'annotation "kubernetes.io/ingress.class" is deprecated, please use \'spec.ingressClassName\' instead',
+    ]);
+    const { warnings } = kindNamed(kind).strategy;
+    const first = create(kind, ingress);
+    expect(warnings?.(first, first)).toEqual([]);
+    expect(told(kind, { ...ingress, metadata: { name: 'i' } })).toEqual([]);
+    // With both the object is refused; were it not, the field would count.
+    expect(warnings?.({ ...ingress, spec: { rules, ingressClassName: 'x' } }, undefined)).toEqual([]);
+  });
+
+  test('a Node with fields of old', () => {
+    const node = (spec: JsonObject): string[] => told('v1 Node', { metadata: { name: 'n' }, spec });
+    expect(node({})).toEqual([]);
+    expect(node({ externalID: 'x' })).toEqual([
+      'spec.externalID: this field is deprecated, and is unused by Kubernetes',
+    ]);
+  });
+
+  test.each<[kind: string, object: JsonObject, where: string]>([
+    [
+      'storage.k8s.io/v1 StorageClass',
+      {
+        metadata: { name: 's' },
+        provisioner: 'a.b/c',
+        allowedTopologies: [
+          {
+            matchLabelExpressions: [
+              { key: 'topology.kubernetes.io/region', values: ['b'] },
+              { key: 'failure-domain.beta.kubernetes.io/zone', values: ['a'] },
+            ],
+          },
+        ],
+      },
+      'allowedTopologies[0].matchLabelExpressions[1].key',
+    ],
+    [
+      'node.k8s.io/v1 RuntimeClass',
+      {
+        metadata: { name: 'r' },
+        handler: 'h',
+        scheduling: { nodeSelector: { 'failure-domain.beta.kubernetes.io/zone': 'a', mine: 'x' } },
+      },
+      'scheduling.nodeSelector',
+    ],
+    [
+      'storage.k8s.io/v1 CSIStorageCapacity',
+      {
+        metadata: { name: 'c' },
+        storageClassName: 's',
+        nodeTopology: { matchLabels: { 'failure-domain.beta.kubernetes.io/zone': 'a', mine: 'x' } },
+      },
+      'nodeTopology.matchLabels.failure-domain.beta.kubernetes.io/zone',
+    ],
+  ])('%s with an old label of nodes', (kind, object, where) => {
+    expect(told(kind, object)).toEqual([`${where}: deprecated since v1.17; use "topology.kubernetes.io/zone" instead`]);
+  });
 });
