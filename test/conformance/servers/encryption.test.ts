@@ -1,102 +1,23 @@
 /** Three API servers, each over a member of its own of one replicated store: Secrets are encrypted, and keys rotated, for all of them by a word to one. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { utf8, utf8Text } from '../../../internal/base/bytes.ts';
-import { systemDisk } from '../../../internal/base/disk-system.ts';
-import { silentLogger } from '../../../internal/base/log.ts';
-import { systemClock, systemRandom } from '../../../internal/base/system.ts';
-import type { ApiServer } from '../../../internal/kube/apiserver/apiserver.ts';
+import { systemRandom } from '../../../internal/base/system.ts';
 import { encryptionPath } from '../../../internal/kube/apiserver/encryption/actions.ts';
 import { prefixEnd } from '../../../internal/kube/apiserver/keys.ts';
-import { admin, makeTestPki, startApi, type TestPki } from '../../../internal/kube/apiserver/testing.ts';
-import { issueCertificate, makeAuthority } from '../../../internal/pki/certificates.ts';
-import type { Store } from '../../../internal/store/api.ts';
-import type { Identity } from '../../../internal/store/identity.ts';
-import { connectPeers } from '../../../internal/store/peers-transport.ts';
-import { openStore } from '../../../internal/store/store.ts';
 import { type Any, eventually } from '../api/harness.ts';
+import { call, names, type Server, type Servers, startServers } from './members.ts';
 
-const directory = mkdtempSync(join(tmpdir(), 'conformance-servers-'));
-const names = ['n1', 'n2', 'n3'] as const;
-type Name = (typeof names)[number];
 const encryptionKey = systemRandom.bytes(32);
-const common = { clock: systemClock, random: systemRandom, log: silentLogger };
-
-interface Server {
-  readonly name: Name;
-  readonly store: Store;
-  readonly api: ApiServer;
-}
-
-const servers = new Map<Name, Server>();
-let ports: Record<Name, number>;
-let tls: { cert: string; key: string; ca: string };
-let pki: TestPki;
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
-
-async function start(name: Name, identity?: Identity): Promise<Server> {
-  const port = ports[name];
-  const store = await openStore({
-    ...common,
-    dir: join(directory, name),
-    disk: systemDisk,
-    writer: 'inline',
-    member: { name, peerUrls: [`https://127.0.0.1:${port}`], clientUrls: [] },
-    ...(identity && { join: identity }),
-    connect: connectPeers({ host: '127.0.0.1', port, tls: () => tls, clock: systemClock, log: silentLogger }).connect,
-  });
-  const address = `127.0.0.${names.indexOf(name) + 1}`;
-  const server = { name, store, api: await startApi(store, pki, { encryptionKey, address }) };
-  servers.set(name, server);
-  return server;
-}
-
-async function stop({ name, api, store }: Server): Promise<void> {
-  servers.delete(name);
-  await api.close();
-  await store.close();
-}
+let cluster: Servers;
+let servers: Servers['running'];
+let start: Servers['start'];
+let stop: Servers['stop'];
 
 beforeAll(async () => {
-  pki = await makeTestPki();
-  const authority = await makeAuthority('peers', systemClock.now(), systemRandom.bytes(16));
-  const peer = { commonName: 'etcd-n', usage: 'peer', dnsNames: [], ipAddresses: ['127.0.0.1'] } as const;
-  const pair = await issueCertificate(authority, peer, systemClock.now(), systemRandom.bytes(16));
-  tls = { ...pair, ca: authority.cert };
-  ports = { n1: await freePort(), n2: await freePort(), n3: await freePort() };
-  const first = await start('n1');
-  for (const name of ['n2', 'n3'] as const) {
-    const { id: memberId } = await first.store.cluster.addMember([`https://127.0.0.1:${ports[name]}`], true);
-    await start(name, { clusterId: first.store.cluster.clusterId, memberId });
-  }
-  await eventually('all vote', async () => first.store.cluster.members().every(({ learner }) => !learner));
+  cluster = await startServers({ encryptionKey });
+  ({ running: servers, start, stop } = cluster);
 });
-afterAll(async () => {
-  for (const server of [...servers.values()]) await stop(server);
-  rmSync(directory, { recursive: true });
-});
-
-async function call(server: Server, method: string, path: string, body?: unknown): Promise<Any> {
-  const request = new Request(`http://api${path}`, {
-    method,
-    headers: { 'content-type': 'application/json' },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  const response = await server.api.fetch(request, { identity: admin });
-  const text = await response.text();
-  if (response.status >= 300) throw new Error(`${server.name}: ${method} ${path}: ${response.status} ${text}`);
-  return JSON.parse(text);
-}
+afterAll(() => cluster.close());
 
 const password = 'plain nowhere on any disk';
 const secrets = '/api/v1/namespaces/default/secrets';
