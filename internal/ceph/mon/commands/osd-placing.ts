@@ -25,6 +25,32 @@ function weightsOf(text: string, exists: (osd: number) => boolean): Map<number, 
   return weights;
 }
 
+/** The command that takes an exception of a placement group back. */
+function clearing(
+  what: string,
+  has: 'pgUpmap' | 'pgUpmapItems',
+  old: 'oldPgUpmap' | 'oldPgUpmapItems',
+): CommandEntry<CommandContext> {
+  return {
+    signature: `osd rm-${what} name=pgid,type=CephPgid`,
+    help: 'place a placement group as CRUSH says again',
+    module: 'osd',
+    perm: 'rw',
+    handler: async ({ mon }, args) => {
+      const id = await mon.update((draft) => {
+        const pg = existingPg(draft.state.osdmap, args.text('pgid'));
+        draft.osdmap((inc, map) => {
+          if (map[has].get(pg.pool, pg.seed) === undefined) return false;
+          inc[old].set(pg.pool, pg.seed, true);
+          return true;
+        });
+        return pgText(pg);
+      });
+      return { status: `clear ${id} ${what.replaceAll('-', '_')} mapping` };
+    },
+  };
+}
+
 export const osdPlacingCommands: readonly CommandEntry<CommandContext>[] = [
   {
     signature: 'osd pg-temp name=pgid,type=CephPgid name=id,type=CephOsdName,n=N,req=false',
@@ -70,24 +96,7 @@ export const osdPlacingCommands: readonly CommandEntry<CommandContext>[] = [
       };
     },
   },
-  {
-    signature: 'osd rm-pg-upmap-items name=pgid,type=CephPgid',
-    help: 'place a placement group as CRUSH says again',
-    module: 'osd',
-    perm: 'rw',
-    handler: async ({ mon }, args) => {
-      const id = await mon.update((draft) => {
-        const pg = existingPg(draft.state.osdmap, args.text('pgid'));
-        draft.osdmap((inc, map) => {
-          if (map.pgUpmapItems.get(pg.pool, pg.seed) === undefined) return false;
-          inc.oldPgUpmapItems.set(pg.pool, pg.seed, true);
-          return true;
-        });
-        return pgText(pg);
-      });
-      return { status: `clear ${id} pg_upmap_items mapping` };
-    },
-  },
+  clearing('pg-upmap-items', 'pgUpmapItems', 'oldPgUpmapItems'),
   {
     signature: 'osd primary-temp name=pgid,type=CephPgid name=id,type=CephOsdName',
     help: 'let another OSD lead a placement group for now (for developers)',
@@ -131,24 +140,7 @@ export const osdPlacingCommands: readonly CommandEntry<CommandContext>[] = [
       return { status: `set ${id} pg_upmap mapping to [${osds.join(',')}]` };
     },
   },
-  {
-    signature: 'osd rm-pg-upmap name=pgid,type=CephPgid',
-    help: 'place a placement group where CRUSH says again',
-    module: 'osd',
-    perm: 'rw',
-    handler: async ({ mon }, args) => {
-      const id = await mon.update((draft) => {
-        const pg = existingPg(draft.state.osdmap, args.text('pgid'));
-        draft.osdmap((inc, map) => {
-          if (map.pgUpmap.get(pg.pool, pg.seed) === undefined) return false;
-          inc.oldPgUpmap.set(pg.pool, pg.seed, true);
-          return true;
-        });
-        return pgText(pg);
-      });
-      return { status: `clear ${id} pg_upmap mapping` };
-    },
-  },
+  clearing('pg-upmap', 'pgUpmap', 'oldPgUpmap'),
   {
     signature: 'osd reweightn name=weights,type=CephString',
     help: 'set the weights of several OSDs at once',
