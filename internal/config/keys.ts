@@ -18,6 +18,8 @@ export interface MachineFacts {
   ip: string;
   /** Free bytes where the data directory is. */
   freeBytes: number;
+  /** How large a file is that an OSD has already; undefined of one that is not there or cannot be looked at. */
+  fileBytes?: (file: string) => number | undefined;
   /** The cluster that this machine joined. */
   joined?: JoinedCluster;
   /** The name that the node of this data directory has had since its first start. */
@@ -608,7 +610,9 @@ function osdConfigs(given: readonly value.OsdEntry[] | undefined, { get, facts }
       };
     if (entry.directory !== undefined)
       return { ...identity, directory: entry.directory, ...(entry.size === undefined ? {} : { size: entry.size }) };
-    return { ...identity, file: entry.file!, size: entry.size ?? defaultOsdBytes(facts.freeBytes) };
+    // An OSD that is there keeps its size while the disk around it fills up.
+    const size = entry.size ?? facts.fileBytes?.(entry.file!) ?? defaultOsdBytes(facts.freeBytes);
+    return { ...identity, file: entry.file!, size };
   });
 }
 

@@ -195,6 +195,18 @@ describe('config', () => {
     });
   });
 
+  test('an OSD file that is there keeps its size, however full the disk around it is by now', () => {
+    const full = {
+      ...facts,
+      freeBytes: 2 ** 30,
+      fileBytes: (file: string) => (file === '/a' ? 20 * 2 ** 30 : undefined),
+    };
+    const sizes = (text: string) =>
+      effectiveConfig(text, 'f', full).storage.osd.map((osd) => 'size' in osd && osd.size);
+    expect(sizes('storage: {osd: [{file: /a}, {file: /b}]}')).toEqual([20 * 2 ** 30, 2 ** 30]);
+    expect(sizes('storage: {osd: [{file: /a, size: 30Gi}]}')).toEqual([30 * 2 ** 30]);
+  });
+
   test('sizes', () => {
     expect(parseSize('10Gi')).toBe(10 * 2 ** 30);
     expect(parseSize('1.5G')).toBe(1.5e9);

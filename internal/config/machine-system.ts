@@ -58,6 +58,16 @@ function freeBytes(path: string): number {
   }
 }
 
+function fileBytes(path: string): number | undefined {
+  try {
+    const stat = statSync(path, { throwIfNoEntry: false });
+    // An empty one says nothing of how large the OSD shall be.
+    return stat?.isFile() && stat.size > 0 ? stat.size : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 export function machineFacts(dataDir: string): MachineFacts {
   const { identity } = nodePaths(dataDir, '');
   const joined = readRecord(`${identity}/cluster.json`, joinedSchema);
@@ -67,6 +77,7 @@ export function machineFacts(dataDir: string): MachineFacts {
     hostname: hostname(),
     ip: nodeAddress(),
     freeBytes: freeBytes(dataDir),
+    fileBytes,
     ...(joined ? { joined } : {}),
     ...(keptName === undefined ? {} : { keptName }),
     ...(osdIds ? { osdIds } : {}),

@@ -372,7 +372,7 @@ export const osdKeys = {
     'A whole disk or a partition: a path below /dev, or a name in /dev/disk/by-id. Formatted if it is blank, refused if it holds anything else.',
   serial: 'A disk by its serial number, wherever it is plugged in.',
   partition: 'With serial: this partition of the disk. Default: the whole disk.',
-  size: 'With file: its size. Default: a fifth of the free space, from 1 to 32 GiB. With directory: use at most this much.',
+  size: 'With file: its size. Default: that of the file if it is there, else a fifth of the free space, from 1 to 32 GiB. With directory: use at most this much.',
 } as const;
 
 const osdSchema = z
