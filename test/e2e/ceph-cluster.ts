@@ -1,23 +1,20 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { BufferPool } from '../../internal/base/buffer-pool.ts';
-import { systemDisk } from '../../internal/base/disk-system.ts';
 import { silentLogger } from '../../internal/base/log.ts';
 import { systemClock, systemRandom } from '../../internal/base/system.ts';
 import { newCryptoKey } from '../../internal/ceph/auth/crypto.ts';
 import { formatKeyring } from '../../internal/ceph/auth/keyring.ts';
-import { type BlockStore, openBlockStore } from '../../internal/ceph/blockstore/blockstore.ts';
-import { openSqliteIndex } from '../../internal/ceph/blockstore/index-sqlite-shell.ts';
+import type { BlockStore } from '../../internal/ceph/blockstore/blockstore.ts';
 import { MgrServer } from '../../internal/ceph/mgr/server.ts';
 import { cephVersion } from '../../internal/ceph/mon/version.ts';
 import { start as startMon } from '../../internal/ceph/mon/role.ts';
-import { identityText } from '../../internal/ceph/osd/disk-owner.ts';
-import { OsdServer } from '../../internal/ceph/osd/osd-server.ts';
+import type { OsdServer } from '../../internal/ceph/osd/osd-server.ts';
 import { addrV2 } from '../../internal/ceph/wire/types.ts';
 import type { Config } from '../../internal/config/config.ts';
 import { nodePaths } from '../../internal/config/paths.ts';
 import type { RoleHandle } from '../../internal/node/role.ts';
+import { type ClusterOsd, startClusterOsd } from './cluster-osd.ts';
 
 const fsid = '1f6f2a3c-7d57-4d0b-9f0e-3a8b1c2d4e60';
 
@@ -28,6 +25,8 @@ export class CephCluster {
   readonly stores: BlockStore[] = [];
   readonly osds: (OsdServer | undefined)[] = [];
   readonly #port: number;
+  /** OSDs that are processes of their own. */
+  readonly #processes = new Map<number, Bun.Subprocess<'ignore', 'pipe', 'inherit'>>();
   readonly #keys = new Map<string, ReturnType<typeof newCryptoKey>>();
   #mon: RoleHandle | undefined;
   #mgr: MgrServer | undefined;
@@ -126,35 +125,36 @@ export class CephCluster {
     return `00000000-0000-4000-8000-00000000000${id}`;
   }
 
+  #osd(id: number): ClusterOsd {
+    const keyring = nodePaths(this.directory, join(this.directory, 'run')).keyring(`osd.${id}`);
+    return { id, uuid: this.#uuid(id), fsid, directory: this.directory, keyring, monPort: this.#port };
+  }
+
   /** Starts an OSD, or starts it again on its disk. */
   async startOsd(id: number): Promise<void> {
-    const buffers = new BufferPool(systemDisk.alignedBuffer, 8 << 20);
-    const store = await openBlockStore({
-      buffers,
-      disk: systemDisk,
-      dir: join(this.directory, `osd${id}`),
-      clock: systemClock,
-      log: silentLogger,
-      openIndex: openSqliteIndex,
-      capacityBytes: 1 << 30,
-      identity: identityText({ osd: id, fsid, uuid: this.#uuid(id) }),
-    });
+    const { store, server } = await startClusterOsd(this.#osd(id));
     this.stores[id] = store;
-    this.osds[id] = await OsdServer.start({
-      ...this.#common,
-      id,
-      uuid: this.#uuid(id),
-      key: this.#keys.get(`osd.${id}`)!,
-      portBase: this.#port + 1,
-      store,
-      buffers,
-      host: 'n',
-      metadata: {},
-      version: cephVersion,
-      fatal: (error) => {
-        throw error;
-      },
+    this.osds[id] = server;
+  }
+
+  /** Starts an OSD that was stopped again, in a process of its own. */
+  async spawnOsd(id: number): Promise<void> {
+    const script = join(import.meta.dirname, 'cluster-osd-process.ts');
+    const child = Bun.spawn([process.execPath, script, JSON.stringify(this.#osd(id))], {
+      stdout: 'pipe',
+      stderr: 'inherit',
     });
+    this.#processes.set(id, child);
+    const { value } = await child.stdout.getReader().read();
+    if (value === undefined) throw new Error(`osd.${id} ended with ${await child.exited}`);
+  }
+
+  /** Ends such a process by SIGKILL. */
+  async killOsd(id: number): Promise<void> {
+    const child = this.#processes.get(id);
+    this.#processes.delete(id);
+    child?.kill('SIGKILL');
+    await child?.exited;
   }
 
   async stopOsd(id: number): Promise<void> {
@@ -164,6 +164,7 @@ export class CephCluster {
 
   async stop(): Promise<void> {
     await this.#mgr?.stop();
+    for (const id of this.#processes.keys()) await this.killOsd(id);
     for (const osd of this.osds) await osd?.stop();
     await this.#mon?.stop();
     rmSync(this.directory, { recursive: true, force: true });

@@ -33,6 +33,26 @@ beforeAll(async () => {
 
 afterAll(() => cluster.stop(), minute);
 
+interface PoolRow {
+  pool_name: string;
+  pg_num: number;
+  pg_placement_num: number;
+}
+
+/** Asks for another pg_num and waits until PGs and places are as many, and all clean. `meanwhile` runs every few seconds until then. */
+async function reach(pool: string, pgNum: number, meanwhile: () => Promise<void>): Promise<void> {
+  expect((await tool(['ceph', 'osd', 'pool', 'set', pool, 'pg_num', String(pgNum)])).stderr).toMatch(
+    new RegExp(`^set pool \\d+ pg_num to ${pgNum}\n$`),
+  );
+  await until(`${pgNum} PGs`, 6 * minute, async () => {
+    await meanwhile();
+    const rows = JSON.parse(await must(['ceph', 'osd', 'pool', 'ls', 'detail', '--format', 'json'])) as PoolRow[];
+    const { pg_num, pg_placement_num } = rows.find((row) => row.pool_name === pool)!;
+    return pg_num === pgNum && pg_placement_num === pgNum;
+  });
+  await allClean(pgNum);
+}
+
 describe('erasure-coded pools, with the unmodified tools', () => {
   test('profiles, pool and rule look as those of 16.2.15', async () => {
     expect(await must(['ceph', 'osd', 'erasure-code-profile', 'ls'])).toBe('default\nec22\n');
@@ -121,5 +141,83 @@ describe('erasure-coded pools, with the unmodified tools', () => {
       await must(['rbd', 'rm', 'rbd/one']);
     },
     4 * minute,
+  );
+
+  test(
+    'pg_num from 4 to 16 and back under load, with OSDs that die by SIGKILL: every object is read back',
+    async () => {
+      await must(['ceph', 'config', 'set', 'mon', 'mon_allow_pool_delete', 'true']);
+      for (const pool of ['ec', 'rbd'])
+        await must(['ceph', 'osd', 'pool', 'rm', pool, pool, '--yes-i-really-really-mean-it']);
+      await must(['ceph', 'config', 'set', 'mgr', 'mgr_debug_aggressive_pg_num_changes', 'true']);
+      await must(['ceph', 'osd', 'pool', 'create', 'grows', '4', '4', 'erasure', 'ec22']);
+      await must(['ceph', 'osd', 'pool', 'application', 'enable', 'grows', 'test']);
+      await must(['ceph', 'osd', 'pool', 'set', 'grows', 'allow_ec_overwrites', 'true']);
+      await allClean(4);
+      const kept = new Map<string, Buffer>();
+      for (let i = 0; i < 24; i++) {
+        const bytes = randomBytes(1 + i * 3001);
+        kept.set(`kept-${i}`, bytes);
+        writeFileSync(file('put'), bytes);
+        await must(['rados', '-p', 'grows', 'put', `kept-${i}`, file('put')]);
+        await must(['rados', '-p', 'grows', 'setxattr', `kept-${i}`, 'name', `x${i}`]);
+      }
+      await must(['rados', '-p', 'grows', 'mksnap', 'before']);
+      await must(['rados', '-p', 'grows', 'put', 'kept-7', '-'], 'changed');
+      const check = async (): Promise<void> => {
+        const names = (await must(['rados', '-p', 'grows', 'ls'])).split('\n').filter((name) => /^kept-/.test(name));
+        expect(names.sort()).toEqual([...kept.keys()].sort());
+        for (const [name, bytes] of kept) {
+          if (name !== 'kept-7') expect((await get('grows', name)).equals(bytes), name).toBe(true);
+          expect(await must(['rados', '-p', 'grows', 'getxattr', name, 'name'])).toMatch(`x${name.slice(5)}`);
+        }
+        expect((await get('grows', 'kept-7')).toString()).toBe('changed');
+        await must(['rados', '-p', 'grows', '-s', 'before', 'get', 'kept-7', file('got')]);
+        expect(readFileSync(file('got')).equals(kept.get('kept-7')!)).toBe(true);
+      };
+      for (const id of [2, 3]) {
+        await cluster.stopOsd(id);
+        await cluster.spawnOsd(id);
+      }
+      await allClean(4);
+
+      let kills = 0;
+      const kill = async (): Promise<void> => {
+        const id = 2 + (kills++ % 2);
+        await cluster.killOsd(id);
+        await cluster.spawnOsd(id);
+        await Bun.sleep(2000);
+      };
+      const load = (run: string): Promise<string> =>
+        must([
+          ...['rados', '-p', 'grows', 'bench', '20', 'write', '-b', '4096', '-t', '4'],
+          ...['--run-name', run, '--no-cleanup'],
+        ]);
+      const up = load('up');
+      await reach('grows', 16, kill);
+      await up;
+      await check();
+      const down = load('down');
+      await reach('grows', 4, kill);
+      await down;
+      await check();
+      expect(kills).toBeGreaterThan(4);
+      for (const run of ['up', 'down'])
+        await must(['rados', '-p', 'grows', 'bench', '60', 'seq', '-t', '4', '--run-name', run]);
+      const { pg_stats } = JSON.parse(await must(['ceph', 'pg', 'ls', '--format', 'json'])) as {
+        pg_stats: { pgid: string }[];
+      };
+      for (const { pgid } of pg_stats) await must(['ceph', 'pg', 'deep-scrub', pgid]);
+      await until('all PGs are scrubbed', 2 * minute, async () => {
+        const report = JSON.parse(await must(['ceph', 'pg', 'ls', '--format', 'json'])) as {
+          pg_stats: { last_deep_scrub: string; version: string; state: string }[];
+        };
+        return report.pg_stats.every(({ last_deep_scrub, version, state }) => {
+          expect(state).not.toContain('inconsistent');
+          return last_deep_scrub === version;
+        });
+      });
+    },
+    14 * minute,
   );
 });

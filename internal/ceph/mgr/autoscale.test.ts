@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type PgPool, POOL_BULK, poolOptionNames } from '../maps/pool.ts';
+import { type PgPool, POOL_BULK, POOL_TYPE_ERASURE, poolOptionNames } from '../maps/pool.ts';
 import type { OsdMapIncremental } from '../maps/incremental.ts';
 import {
   type AutoscaleOptions,
@@ -56,6 +56,9 @@ describe('the PG autoscaler', () => {
       ['p1', 64, true],
       ['p2', 32, true],
     ]);
+    // Of k + m shards each PG counts as often.
+    expect(finals(cluster({ gib: 15, type: POOL_TYPE_ERASURE, size: 3, pgNumTarget: 8 }))).toEqual([['p1', 64, true]]);
+    expect(finals(cluster({ gib: 15, type: POOL_TYPE_ERASURE, size: 6, pgNumTarget: 8 }))).toEqual([['p1', 32, true]]);
     expect(finals(cluster({ gib: 15, pgNumTarget: 32 }))).toEqual([['p1', 64, false]]);
     expect(finals(cluster({ gib: 15, pgNumTarget: 256 }))).toEqual([['p1', 64, true]]);
     expect(

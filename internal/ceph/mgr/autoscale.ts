@@ -1,5 +1,5 @@
 import { ruleTakes, ruleWeights } from '../crush/rules.ts';
-import { autoscaleModeNames, isErasure, type PgPool, POOL_BULK, poolOptionNames } from '../maps/pool.ts';
+import { autoscaleModeNames, type PgPool, POOL_BULK, poolOptionNames } from '../maps/pool.ts';
 import type { HealthCheckDigest, PoolDigest } from '../wire/messages/mgr_mon.ts';
 import type { ClusterStats } from './cluster-stats.ts';
 import { fixedWidth } from './format/osd-status.ts';
@@ -176,7 +176,7 @@ export function autoscaleStatus(stats: ClusterStats, options: AutoscaleOptions):
     let final = Math.max(least, nearestPowerOfTwo(ideal));
     if (most > 0 && most < final) final = most;
     const off = final > pool.pgNumTarget * options.threshold || final < pool.pgNumTarget / options.threshold;
-    const wouldAdjust = off && ratio >= 0 && ratio <= 1 && scale.mode === 'on' && !isErasure(pool);
+    const wouldAdjust = off && ratio >= 0 && ratio <= 1 && scale.mode === 'on';
     pools.push({ ...scale, ideal: Math.trunc(ideal), final, wouldAdjust });
   };
   const take = (each: Candidate, ratio: number): void => {

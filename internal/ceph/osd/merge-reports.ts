@@ -1,9 +1,10 @@
 import { pendingMerge, seedAt } from '../maps/pg-num.ts';
-import { eversionZero, pgText } from '../wire/types.ts';
+import { eversionZero, type PgId, pgText } from '../wire/types.ts';
 import type { MapView } from './map-view.ts';
 import type { MonRequests } from './mon-requests.ts';
 import type { Pg } from './pg.ts';
 import { sameActing } from './pg-split.ts';
+import { leadingPg } from './shards.ts';
 
 /** Tells the mon which PGs are ready to merge, or that they cannot be (`OSDService::_send_ready_to_merge`). */
 export class MergeReports {
@@ -15,16 +16,21 @@ export class MergeReports {
     this.#requests = requests;
   }
 
+  /** Our copy of a PG, or of the shard that leads it. */
+  #leader(map: MapView, pg: PgId): Pg | undefined {
+    return this.#pgs.get(pgText(leadingPg(map, pg)));
+  }
+
   /** Looks at the PG of each pool that goes next, if we lead it. */
   check(map: MapView): void {
     for (const id of map.pools()) {
       const pool = map.pool(id)!;
       const source = { pool: id, seed: pool.pgNum - 1 };
       if (pendingMerge(source.seed, pool) !== 'source') continue;
-      const from = this.#pgs.get(pgText(source));
+      const from = this.#leader(map, source);
       if (from?.core.isPrimary !== true || from.core.map.epoch !== map.epoch) continue;
       const target = { pool: id, seed: seedAt(source.seed, pool.pgNumPending) };
-      const into = this.#pgs.get(pgText(target));
+      const into = this.#leader(map, target);
       const states = [from.mergeable, into?.mergeable ?? 'wait'];
       if (into === undefined || states.includes('no') || !sameActing(map, source, target)) {
         if (from.peering.phase !== 'active') continue;

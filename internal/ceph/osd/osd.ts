@@ -291,7 +291,10 @@ export class Osd {
       const pool = map.pool(pg.id.pool)!;
       const seeds = childSeeds(pg.id.seed, pool.pgNum, before);
       if (seeds.length === 0) continue;
-      const sources = gone.filter((each) => each.pg.id.pool === pg.id.pool && seeds.includes(each.pg.id.seed));
+      // Shards of erasure-coded PGs merge with those of the same place.
+      const sources = gone.filter(
+        ({ pg: { id } }) => id.pool === pg.id.pool && id.shard === pg.id.shard && seeds.includes(id.seed),
+      );
       const parts = sources.filter((each) => each.before === before).map((each) => each.pg);
       const ops = mergePgs(
         pg.core,

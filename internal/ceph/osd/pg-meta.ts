@@ -184,9 +184,9 @@ export class PgMeta {
 
   /**
    * Takes out what is of a PG that splits off: its log entries, missing objects and what else it needs to know. The sums stay; `writeOps` of both belong
-   * into one transaction.
+   * into one transaction, with `moves` once the part's collection is there: what a shard keeps to take those entries back.
    */
-  splitOff(pg: PgId, inside: (oid: HObject) => boolean, store: ObjectStore): PgMeta {
+  splitOff(pg: PgId, inside: (oid: HObject) => boolean, store: ObjectStore): { part: PgMeta; moves: TransactionOp[] } {
     const part = new PgMeta(pg);
     part.info = copyPgInfo(this.info);
     part.past = [...this.past];
@@ -209,11 +209,15 @@ export class PgMeta {
     }
     for (const meta of [this, part])
       meta.info.lastComplete = completeUpTo(meta.log, meta.missing, meta.info.lastUpdate);
-    return part;
+    const moves = this.rollback.splitOff(new Set(taken.map(({ version }) => version.version)), part.rollback);
+    return { part, moves };
   }
 
-  /** Takes in what merges into this PG at map `epoch`: the log begins anew at the newest version of all, requests are still recognised. */
-  mergeFrom(sources: readonly PgMeta[], epoch: number, store: ObjectStore): void {
+  /**
+   * Takes in what merges into this PG at map `epoch`: the log begins anew at the newest version of all, requests are still recognised, nothing of before is
+   * taken back. Gives operations for the transaction.
+   */
+  mergeFrom(sources: readonly PgMeta[], epoch: number, store: ObjectStore): TransactionOp[] {
     const { info } = this;
     for (const meta of [this, ...sources]) {
       const known = [...meta.oldEntries(store), ...meta.log.all()].filter(({ reqid }) => reqid !== undefined);
@@ -238,6 +242,7 @@ export class PgMeta {
     this.#dups = undefined;
     this.#dirtyInfo = true;
     this.#dirtyPast = true;
+    return this.pg.shard === undefined ? [] : this.rollback.clear();
   }
 
   /** Entries up to the log's tail that are still on disk. */

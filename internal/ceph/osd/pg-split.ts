@@ -36,7 +36,7 @@ export function splitPg(core: PgCore, before: number): { children: PgMeta[]; ops
   const ops: TransactionOp[] = [];
   const children = seeds.map((child, i) => {
     const id: PgId = { ...core.id, seed: child };
-    const part = meta.splitOff(id, (oid) => seedAt(oid.hash, pgNum) === child, env.store);
+    const { part, moves } = meta.splitOff(id, (oid) => seedAt(oid.hash, pgNum) === child, env.store);
     const { history } = part.info;
     part.info.sums = sums[i]!;
     history.epochCreated = map.epoch;
@@ -44,7 +44,8 @@ export function splitPg(core: PgCore, before: number): { children: PgMeta[]; ops
     history.sameUpSince = map.epoch;
     if (map.place(id).actingPrimary !== core.key.actingPrimary) history.samePrimarySince = map.epoch;
     const [create, ...rows] = part.createOps();
-    ops.push(create!, { op: 'move-range', cid: meta.cid, to: part.cid, ...keyRange(child, pgNum) }, ...rows);
+    ops.push(create!, { op: 'move-range', cid: meta.cid, to: part.cid, ...keyRange(child, pgNum) });
+    ops.push(...moves, ...rows);
     return part;
   });
   meta.touchInfo();
@@ -99,8 +100,8 @@ export function mergePgs(
     for (const key of store.list(cid, end, Number.MAX_SAFE_INTEGER)) ops.push({ op: 'remove', cid, key });
     ops.push({ op: 'move-range', cid, to: meta.cid, first, end }, { op: 'remove-collection', cid });
   }
-  const dups = sources.map((source) => source.meta);
-  meta.mergeFrom(dups, target.map.epoch, store);
+  const parts = sources.map((source) => source.meta);
+  ops.push(...meta.mergeFrom(parts, target.map.epoch, store));
   if (!complete) meta.info.lastBackfill = hobjectMin;
   ops.push(...meta.writeOps());
   return ops;

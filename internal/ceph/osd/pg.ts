@@ -150,7 +150,7 @@ export class Pg {
   get mergeable(): 'yes' | 'wait' | 'no' {
     const { core } = this;
     if (!core.isPrimary || !core.hasState(PG_PREMERGE)) return 'wait';
-    if (core.key.acting.length < core.key.size) return 'no';
+    if (placed(core.key.acting) < core.key.size) return 'no';
     return this.clean && this.replication.pending === 0 ? 'yes' : 'wait';
   }
 

@@ -56,8 +56,7 @@ export class Rollback {
         ops.push({ op: 'clone', cid: this.#cid, from: key, to: keptKey(version.version) });
         kind = 'kept';
       }
-      this.#records.set(version.version, kind);
-      this.#added.set(row(version.version), Uint8Array.of(1, kind === 'made' ? 1 : 2));
+      this.#record(version.version, kind);
     }
     return ops;
   }
@@ -101,6 +100,31 @@ export class Rollback {
     return [...this.#records.keys()]
       .filter((version) => version > to.version)
       .flatMap((version) => this.#drop(version));
+  }
+
+  /** Gives what belongs to the entries of these versions to a PG that splits off: operations that move what is kept for them to its collection `to`. */
+  splitOff(versions: ReadonlySet<number>, part: Rollback): TransactionOp[] {
+    const ops: TransactionOp[] = [];
+    for (const [version, kind] of this.#records) {
+      if (!versions.has(version)) continue;
+      this.#records.delete(version);
+      if (!this.#added.delete(row(version))) this.#removed.push(row(version));
+      part.#record(version, kind);
+      if (kind === 'kept')
+        ops.push({
+          op: 'move-range',
+          cid: this.#cid,
+          to: part.#cid,
+          first: keptKey(version),
+          end: keptKey(version + 1),
+        });
+    }
+    return ops;
+  }
+
+  #record(version: number, kind: Kind): void {
+    this.#records.set(version, kind);
+    this.#added.set(row(version), Uint8Array.of(1, kind === 'made' ? 1 : 2));
   }
 
   /** The copy starts from nothing. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { OsdMap } from '../../maps/osdmap.ts';
-import { newPool, POOL_EIO } from '../../maps/pool.ts';
+import { newPool, POOL_EIO, POOL_TYPE_ERASURE } from '../../maps/pool.ts';
 import { mergedPool } from '../osd/pools.ts';
 import { getSetting, type SettingContext, setSetting } from './pool-settings.ts';
 
@@ -22,6 +22,8 @@ test('pg_num and pgp_num are wishes; the mgr sets the numbers themselves', () =>
   const context = { map, id: 1, name: 'p', limits, epoch: 77 } as SettingContext;
   const pool = newPool({ size: 3, pgNum: 8, pgpNum: 8 });
   const wanted = setSetting(pool, 'pg_num', '32', context);
+  const shards = setSetting({ ...pool, type: POOL_TYPE_ERASURE }, 'pg_num', '32', context);
+  expect(shards).toEqual({ ...wanted, type: POOL_TYPE_ERASURE });
   expect(wanted).toMatchObject({ pgNum: 8, pgNumTarget: 32, pgpNum: 8, pgpNumTarget: 32, pgNumPending: 8 });
   const split = setSetting(wanted, 'pg_num_actual', '32', context);
   expect(split).toMatchObject({ pgNum: 32, pgNumPending: 32, pgpNum: 8, lastForceOpResendPreluminous: 77 });

@@ -301,11 +301,6 @@ const steps: ReadonlyMap<string, NonNullable<PoolSetting['set']>> = new Map([
 ]);
 
 function mayChangePgs(pool: PgPool, what: string): void {
-  if (isErasure(pool))
-    throw new Refusal(
-      ENOTSUP,
-      `the ${what} of an erasure-coded pool cannot be changed yet: make a pool with what you want`,
-    );
   if ((pool.flags & POOL_NOPGCHANGE) !== 0)
     throw new Refusal(EPERM, `pool ${what} change is disabled; you must unset nopgchange flag for the pool first`);
 }

@@ -4,7 +4,7 @@ import { pgText } from '../../wire/types.ts';
 import { decodeObjectInfo, encodeObjectInfo, infoXattr } from '../object-info.ts';
 import { firstObjectKey, isObjectKey } from '../object-key.ts';
 import { SimClient } from './client.testing.ts';
-import { calm, moveShards, options, settleAndCheck, storm } from './storm.testing.ts';
+import { calm, changePgs, moveShards, options, settleAndCheck, storm } from './storm.testing.ts';
 import { SimCluster, type SimOptions, simPool } from './world.testing.ts';
 
 /** k data and m coding shards on one OSD more than that, so that PGs move. */
@@ -89,5 +89,18 @@ describe('simulated OSDs, erasure-coded pool', () => {
       const [k, m] = shapes[seed % shapes.length]!;
       const acknowledged = await storm(erasure(seed, k, m), 60_000, moveShards);
       expect(acknowledged).toBeGreaterThan(30);
+    }, 180_000);
+
+  for (let seed = first; seed < first + count; seed++)
+    test(`PGs split and merge under all that: nothing acknowledged is lost (seed ${seed})`, async () => {
+      const [k, m] = shapes[seed % shapes.length]!;
+      let most = 0;
+      const acknowledged = await storm(erasure(seed, k, m), 30_000, (cluster) => {
+        if (cluster.chance(0.3)) moveShards(cluster);
+        else changePgs(cluster);
+        most = Math.max(most, cluster.map.pgs.pgNum);
+      });
+      expect(acknowledged).toBeGreaterThan(30);
+      expect(most).toBeGreaterThan(4);
     }, 180_000);
 });

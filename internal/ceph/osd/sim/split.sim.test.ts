@@ -7,39 +7,51 @@ const first = Number(process.env.SIM_SEED ?? 1);
 const count = Number(process.env.SIM_SEEDS ?? 3);
 
 describe('simulated OSDs, a pool whose PGs split and merge', () => {
-  test('under load, without trouble: nobody waits for long, all objects stay', async () => {
-    const cluster = new SimCluster({ ...options(3), pgNum: 2 });
-    const { scheduler } = cluster;
-    const clients = [1, 2, 3].map((num) => new SimClient(cluster, num, 5));
-    cluster.onMap = (map) => {
-      for (const client of clients) client.newMap(map.epoch);
-    };
-    for (const osd of cluster.osds) cluster.start(osd.id);
-    await scheduler.run(20_000, () => cluster.allClean());
-    for (const client of clients) client.start();
-    await scheduler.run(scheduler.timeMs + 2000);
-    for (const pgNum of [3, 8, 16]) {
-      cluster.split(pgNum);
+  test.each([
+    ['copies', { ...options(3), pgNum: 2 }],
+    ['shards', { ...options(3), pgNum: 2, osds: 4, size: 4, minSize: 3, erasure: { k: 2, chunkBytes: 32 } }],
+  ])(
+    'of %s, under load, without trouble: nobody waits for long, all objects stay',
+    async (_, given) => {
+      const cluster = new SimCluster(given);
+      const { scheduler } = cluster;
+      const clients = [1, 2, 3].map((num) => new SimClient(cluster, num, 5));
+      cluster.onMap = (map) => {
+        for (const client of clients) client.newMap(map.epoch);
+      };
+      for (const osd of cluster.osds) cluster.start(osd.id);
+      await scheduler.run(20_000, () => cluster.allClean());
+      for (const client of clients) client.start();
       await scheduler.run(scheduler.timeMs + 2000);
-      cluster.place(pgNum);
-      await scheduler.run(scheduler.timeMs + 20_000, () => cluster.allClean());
-      expect(cluster.map.pgs.pgNum).toBe(pgNum);
-    }
-    cluster.place(2);
-    await scheduler.run(scheduler.timeMs + 60_000, () => cluster.allClean());
-    for (let pgNum = 15; pgNum >= 2; pgNum--) {
-      cluster.merge();
-      const before = clients.reduce((sum, client) => sum + client.acknowledged, 0);
-      await scheduler.run(scheduler.timeMs + 20_000, () => cluster.map.pgs.pgNum === pgNum && cluster.allClean());
-      await scheduler.run(scheduler.timeMs + 300);
-      expect(cluster.map.pgs.pgNum).toBe(pgNum);
-      expect(clients.reduce((sum, client) => sum + client.acknowledged, 0)).toBeGreaterThan(before);
-    }
-    noFatal(cluster);
-    await settleAndCheck(cluster, clients);
-    for (const { store } of cluster.osds)
-      expect(store.collections().filter((cid) => cid.startsWith('1.'))).toEqual(['1.0', '1.1']);
-  }, 60_000);
+      for (const pgNum of [3, 8, 16]) {
+        cluster.split(pgNum);
+        await scheduler.run(scheduler.timeMs + 2000);
+        cluster.place(pgNum);
+        await scheduler.run(scheduler.timeMs + 20_000, () => cluster.allClean());
+        expect(cluster.map.pgs.pgNum).toBe(pgNum);
+      }
+      cluster.place(2);
+      await scheduler.run(scheduler.timeMs + 60_000, () => cluster.allClean());
+      for (let pgNum = 15; pgNum >= 2; pgNum--) {
+        cluster.merge();
+        const before = clients.reduce((sum, client) => sum + client.acknowledged, 0);
+        await scheduler.run(scheduler.timeMs + 20_000, () => cluster.map.pgs.pgNum === pgNum && cluster.allClean());
+        await scheduler.run(scheduler.timeMs + 300);
+        expect(cluster.map.pgs.pgNum).toBe(pgNum);
+        expect(clients.reduce((sum, client) => sum + client.acknowledged, 0)).toBeGreaterThan(before);
+      }
+      noFatal(cluster);
+      await settleAndCheck(cluster, clients);
+      for (const [i, { store }] of cluster.osds.entries()) {
+        const seeds = [0, 1];
+        const shard = (seed: number): string =>
+          given.erasure === undefined ? '' : `s${cluster.map.place({ pool: 1, seed }).acting.indexOf(i)}`;
+        const left = store.collections().filter((cid) => cid.startsWith('1.'));
+        expect(left).toEqual(seeds.map((seed) => `1.${seed}${shard(seed)}`));
+      }
+    },
+    60_000,
+  );
 
   for (let seed = first; seed < first + count; seed++)
     test(`crashes, partitions and false downs: nothing acknowledged is lost (seed ${seed})`, async () => {

@@ -53,7 +53,7 @@ async function compareCopies(cluster: SimCluster): Promise<void> {
 /** The shards of every object must be those of one object: xattrs equal, and the coding chunks what the data chunks give. */
 async function compareShards(cluster: SimCluster): Promise<void> {
   const { code } = cluster.map.pool(simPool)!.code!;
-  for (let seed = 0; seed < cluster.options.pgNum; seed++) {
+  for (let seed = 0; seed < cluster.map.pgs.pgNum; seed++) {
     const { acting } = cluster.map.place({ pool: simPool, seed });
     const shards = acting.map((osd, shard) => {
       const cid = pgText({ pool: simPool, seed, shard });
