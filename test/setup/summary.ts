@@ -1,9 +1,16 @@
 /**
- * `summary.ts DIR FAILED`: adds up the suites' results, names what failed and what this machine cannot run; the last line is `N passed, N failed, N skipped`.
+ * `summary.ts DIR FAILED`: adds up the suites' results, names what failed with the beginning of what was said, and what this machine cannot run; the last line is `N passed, N failed, N skipped`.
  * Exit 1 when anything failed.
  */
 import { readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
+
+/** Whoever sees only the end of a long output shall see why. */
+const beginning = (messages: readonly string[] = []): string =>
+  messages
+    .flatMap((message) => Bun.stripANSI(message).split('\n').slice(0, 25))
+    .map((line) => `\n    ${line.slice(0, 300)}`)
+    .join('');
 
 const [directory, failedFlag] = process.argv.slice(2) as [string, string];
 const root = join(import.meta.dirname, '../..');
@@ -18,7 +25,7 @@ for (const name of [...new Bun.Glob('*.json').scanSync(directory)].sort()) {
       name: string;
       status: string;
       message?: string;
-      assertionResults: { fullName: string; status: string }[];
+      assertionResults: { fullName: string; status: string; failureMessages?: string[] }[];
     }[];
   };
   total.passed += result.numPassedTests;
@@ -30,7 +37,7 @@ for (const name of [...new Bun.Glob('*.json').scanSync(directory)].sort()) {
       console.log(`failed: ${file.name}: ${file.message ?? ''}`);
     }
     for (const test of file.assertionResults) {
-      if (test.status === 'failed') console.log(`failed: ${test.fullName}`);
+      if (test.status === 'failed') console.log(`failed: ${test.fullName}${beginning(test.failureMessages)}`);
       // The fuzz suite picks its tests by name: what it leaves out is no lack of this machine.
       else if (test.status !== 'passed' && name !== 'fuzz.json')
         console.log(
