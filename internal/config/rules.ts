@@ -26,10 +26,8 @@ const companions: readonly { role: RoleName; needs: RoleName }[] = [
   { role: 'osd', needs: 'mon' },
 ];
 
-/**
- * Roles that exclude being a node that joins, and with that every role that it has of its cluster: this version has one mgr, on the machine that made the cluster.
- */
-const ofTheFirst: readonly RoleName[] = ['mgr'];
+/** What a joining mgr's key is made with: who has one of these has all keys of the storage. */
+const besideMgr: readonly RoleName[] = ['server', 'mon'];
 
 /** A token that opens the cluster's keys, in K3s' form (`internal/pki/token.ts`). */
 const serverToken = /^K10[0-9a-f]{64}::server:/;
@@ -91,8 +89,10 @@ const engineRules: readonly Rule[] = [
   {
     reads: ['storage.engine', 'roles'],
     check: ({ storage: { engine }, roles }, problem, { facts }) => {
-      if (engine === 'ceph' && facts.joined && roles.includes('osd'))
-        problem('roles', 'expected no osd: with storage.engine ceph OSDs are on the machine that made the cluster');
+      if (engine !== 'ceph' || !facts.joined) return;
+      for (const role of ['osd', 'mgr'] as const)
+        if (roles.includes(role))
+          problem('roles', `expected no ${role}: with storage.engine ceph it is on the machine that made the cluster`);
     },
   },
   ...(['memory.osd', 'memory.mon'] as const).map(
@@ -142,12 +142,8 @@ export const rules: readonly Rule[] = [
       roles.forEach((role, index) => {
         if (joins) {
           // Roles that nobody has named are those that fit.
-          if (isSet('roles') && ofTheFirst.includes(role))
-            problem(
-              'roles',
-              `expected no ${role} on a node that joins a cluster: the machine that made it has the one ${role}; server, agent, mon and osd may join`,
-              index,
-            );
+          if (isSet('roles') && role === 'mgr' && !besideMgr.some((one) => roles.includes(one)))
+            problem('roles', `expected server or mon beside mgr on a node that joins a cluster`, index);
           return;
         }
         const needs = companions.find((one) => one.role === role)?.needs;

@@ -176,7 +176,7 @@ function checkFits(
     throw failure(
       409,
       'Conflict',
-      'the cluster has no storage that an OSD could be part of: leave the role osd away',
+      'the cluster has no storage that an OSD or a mgr could be part of: leave the roles osd and mgr away',
       {},
     );
 }

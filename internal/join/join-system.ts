@@ -149,7 +149,7 @@ export async function joinCluster(
     const wanted = {
       peerPort: config.ports.etcdPeer,
       etcd: config.datastore !== undefined,
-      disks: config.roles.includes('osd'),
+      disks: config.roles.some((role) => role === 'osd' || role === 'mgr'),
     };
     const bundle = await requestServerBundle(byToken, token.secret, self, wanted, paths);
     step(`${config.node.name} has the keys of the cluster`);

@@ -90,11 +90,12 @@ export function accessRules(config: Config, paths: Paths, keyrings: readonly str
       ? [
           directory(paths.ceph),
           directory(`${paths.ceph}/keyrings`, passable),
-          ...keyrings.flatMap((entity): AccessRule[] =>
-            entity.startsWith('client.') && entity !== 'client.bootstrap-osd'
-              ? [{ path: paths.keyring(entity), owner: 'root', group: 'appliance-server', mode: 0o640, kind: 'file' }]
-              : [],
-          ),
+          ...keyrings.flatMap((entity): AccessRule[] => {
+            const mgr = entity.startsWith('mgr.');
+            if (!mgr && (!entity.startsWith('client.') || entity === 'client.bootstrap-osd')) return [];
+            const group = mgr ? 'appliance-mgr' : 'appliance-server';
+            return [{ path: paths.keyring(entity), owner: 'root', group, mode: 0o640, kind: 'file' }];
+          }),
         ]
       : []),
     ...(mon

@@ -39,6 +39,7 @@ import { applyAccess, checkReachable } from './access-system.ts';
 import { ensureCephFiles, ensureMonPeer } from './ceph-files-system.ts';
 import { findServers } from './find-servers-client.ts';
 import { checkOsdDevices } from './osd-devices-system.ts';
+import { ensureMgrKey } from './mgr-key-client.ts';
 import { allocateOsds } from './osd-ids-client.ts';
 import { claimRunDirectory } from './run-directory-system.ts';
 import { compiled, selfCommand } from './self-system.ts';
@@ -103,6 +104,7 @@ export async function prepareNode(load: () => Config): Promise<Config> {
   if (checkLater) await checkOsdDevices(config.storage.osd, { fsid: knownFsid(paths), known, log, ceph });
   const { token: _token, ...given } = config;
   const osd = makesStorage ? config.storage.osd : await allocateOsds(config, paths, clock, systemRandom, log);
+  if (config.roles.includes('mgr') && !makesStorage && engine === 'embedded') await ensureMgrKey(config, paths, log);
   if (!joined) keepName(config);
   await shareOut(config, paths);
   return { ...given, storage: { ...config.storage, osd } };

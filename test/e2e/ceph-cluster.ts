@@ -117,6 +117,8 @@ export class CephCluster {
       firstPort: this.#port + 1,
       poolDefaultSize: 3,
       metadata: new Map(),
+      services: new Map(),
+      deposed: () => undefined,
       version: cephVersion,
     });
   }

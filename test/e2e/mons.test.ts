@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { must, run, TestNode, TestSwitch, until } from './harness.ts';
 
@@ -57,7 +58,7 @@ describe('mons', () => {
     expect(refused.stderr).toContain('because roles has mon');
     const token = (await first.appliance('token', 'create', '--role', 'server')).stdout.trim();
     for (const node of [second, third])
-      await node.start(['join', token, '--server', server, '--role', 'mon'], 3 * minute);
+      await node.start(['join', token, '--server', server, '--role', 'mon,mgr'], 3 * minute);
     for (const node of nodes) await inQuorum(node, 'a,b,c');
     expect(await third.mustTool(['ceph', 'mon', 'stat'])).toMatch(
       /^e\d+: 3 mons at \{a=v2:10\.98\.0\.1:3300\/0,b=v2:10\.98\.0\.2:3300\/0,c=v2:10\.98\.0\.3:3300\/0\} removed_ranks: \{\}, election epoch \d+, leader \d [abc], quorum 0,1,2 a,b,c$/m,
@@ -111,6 +112,68 @@ describe('mons', () => {
     expect(written).toBeGreaterThan(0);
     for (let n = 0; n < written; n++)
       expect(await first.mustTool(['rados', '-p', 'data', 'get', `o${n}`, '-'])).toBe(`content ${n}`);
+  });
+
+  test('a standby follows the mgr that a person fails, and the one whose machine is gone: statistics are right', {
+    timeout: 8 * minute,
+  }, async () => {
+    const stat = async (): Promise<{ active_name: string; available: boolean; num_standby: number }> =>
+      JSON.parse(await first.mustTool(['ceph', 'mgr', 'stat']));
+    const serving = (standbys: number, not: string): Promise<string> =>
+      until('another mgr serves', 2 * minute, async () => {
+        const now = await stat();
+        return now.available && now.num_standby === standbys && now.active_name !== not && now.active_name;
+      });
+    const mgrs: Record<string, TestNode> = { a: first, 'node-2': second, 'node-3': third };
+    const before = await serving(2, '');
+    const data = async (): Promise<unknown> => {
+      const df = JSON.parse(await first.mustTool(['ceph', 'df', '-f', 'json'])) as {
+        pools: { name: string; stats: { objects: number; stored: number } }[];
+      };
+      const { stats } = df.pools.find(({ name }) => name === 'data')!;
+      const { pg_summary: pgs } = JSON.parse(await first.mustTool(['ceph', 'pg', 'stat', '-f', 'json'])) as {
+        pg_summary: { num_pg_by_state: unknown };
+      };
+      return { objects: stats.objects, stored: stats.stored, pgs: pgs.num_pg_by_state };
+    };
+    const known = await data();
+    const metrics = async (name: string): Promise<string> => {
+      const url = `http://${mgrs[name]!.ip}:9283/metrics`;
+      return must(first.inside('curl', '-sf', '--max-time', '10', url));
+    };
+
+    await first.mustTool(['ceph', 'mgr', 'fail']);
+    // The one that was failed is a standby again.
+    const failedOver = await serving(2, before);
+    await until('its statistics', minute, async () => isDeepStrictEqual(await data(), known));
+    expect(await metrics(failedOver)).toMatch(/^ceph_osd_up\{ceph_daemon="osd\.0"\} 1$/m);
+    expect(await metrics(before)).toBe('');
+    expect(JSON.parse(await first.mustTool(['ceph', 'mgr', 'services']))).toEqual({
+      prometheus: `http://${mgrs[failedOver]!.ip}:9283/`,
+    });
+
+    // OSDs stay where they are: the machine that is cut off is one without them.
+    if (failedOver === 'a') await first.mustTool(['ceph', 'mgr', 'fail']);
+    const gone = failedOver === 'a' ? await serving(2, 'a') : failedOver;
+    const link = (state: string) => must(['ip', '-n', mgrs[gone]!.namespace, 'link', 'set', 'uplink', state]);
+    await link('down');
+    const active = await serving(1, gone);
+    await first.mustTool(['rados', '-p', 'data', 'put', 'one-more', '-'], { input: 'content' });
+    await until('the new object is counted', minute, async () => {
+      const { objects } = (await data()) as { objects: number };
+      return objects === (known as { objects: number }).objects + 1;
+    });
+    expect(await first.mustTool(['ceph', '-s'])).toMatch(
+      new RegExp(`mgr: ${active}\\(active, since \\S+\\), standbys: `),
+    );
+    expect(await metrics(active)).toMatch(/^ceph_osd_up\{ceph_daemon="osd\.2"\} 1$/m);
+    expect(await first.mustTool(['ceph', 'log', 'last', '100'])).toContain(
+      `Manager daemon ${gone} is unresponsive, replacing it with standby daemon ${active}`,
+    );
+    await link('up');
+    await must(['ip', '-n', mgrs[gone]!.namespace, 'route', 'replace', 'default', 'dev', 'uplink']);
+    expect(await serving(2, gone)).toBe(active);
+    await inQuorum(first, 'a,b,c');
   });
 
   test('a mon that is cut off says nothing; the others go on, and it comes back', { timeout: 6 * minute }, async () => {

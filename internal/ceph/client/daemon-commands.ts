@@ -12,7 +12,7 @@ import {
 } from '../wire/messages/command.ts';
 import { MMgrMap } from '../wire/messages/mgr.ts';
 import type { Connection, Messenger } from '../wire/messenger.ts';
-import { ENTITY_MGR, ENTITY_OSD, type EntityAddrVec } from '../wire/types.ts';
+import { ENTITY_MGR, ENTITY_OSD, type EntityAddrVec, sameAddrs } from '../wire/types.ts';
 import type { CommandResult, MonClient } from './api.ts';
 
 interface Pending {
@@ -46,6 +46,12 @@ export class DaemonCommands {
     const map = decodeMgrMap(bytes);
     this.#mon.got('mgrmap', map.epoch);
     this.#mgrAddrs = map.available ? map.activeAddrs : [];
+    // Whoever waits for one that is gone is told so now, not when its connection breaks.
+    if (this.#mgr !== undefined && !sameAddrs(this.#mgr.peerAddrs, this.#mgrAddrs)) {
+      const gone = this.#mgr;
+      gone.close();
+      this.onClose(gone, 'another mgr is active');
+    }
     if (this.#mgrAddrs.length === 0) return;
     for (const wake of this.#mgrWaiters.splice(0)) wake();
   }

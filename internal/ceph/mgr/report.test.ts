@@ -39,6 +39,7 @@ const beacon: MMgrBeaconValue = {
   metadata: new Map([['hostname', 'h']]),
   modules: ['progress'],
   clients: [{ name: 'x', addrs: [addrV2('10.0.0.1', 0, 5)] }],
+  services: new Map([['prometheus', 'http://10.0.0.1:9283/']]),
 };
 
 function front<T>(codec: MessageCodec<T>, value: T): Uint8Array {

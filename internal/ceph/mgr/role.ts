@@ -1,42 +1,59 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import * as os from 'node:os';
 import { AppError } from '../../base/errors.ts';
 import type { StartRole } from '../../node/role.ts';
 import { parseKeyring } from '../auth/keyring.ts';
 import { cephRelease, cephVersion, cephVersionShort } from '../mon/version.ts';
 import { parseMonHosts } from '../client/ceph-conf.ts';
+import { firstMgr, joinedMgr } from './name.ts';
 import { MgrServer } from './server.ts';
 
-/** One node, one mgr. */
-const name = 'a';
-
-/** The manager's process. */
+/** The manager's process: a mgr, and after one that lost its place the next, as a standby that knows nothing yet. */
 export const start: StartRole = async (context) => {
   const { config, paths, clock, random, log } = context;
-  const { fsid, monAddrs } = parseMonHosts(readFileSync(paths.cephConf, 'utf8'), paths.cephConf);
+  const { ip } = config.node;
+  const joined = joinedMgr(config.node.name);
+  const name = existsSync(paths.keyring(`mgr.${joined}`)) ? joined : firstMgr;
   const entity = `mgr.${name}`;
   const keyringPath = paths.keyring(entity);
   const key = parseKeyring(readFileSync(keyringPath, 'utf8'), keyringPath).get(entity)?.key;
   if (key === undefined) throw new AppError('KEYRING', `${keyringPath} has no key of ${entity}`);
-  const server = await MgrServer.start(
-    {
-      name,
-      fsid,
-      key,
-      monAddrs,
-      ip: config.node.ip,
-      firstPort: config.ports.ceph,
-      poolDefaultSize: config.storage.replication,
-      metadata: metadata(),
-      version: cephVersion,
-      clock,
-      random,
-      log,
-    },
-    context.stopping,
-  );
+  let replacing: Promise<void> | undefined;
+  const next = (): Promise<MgrServer> => {
+    const { fsid, monAddrs } = parseMonHosts(readFileSync(paths.cephConf, 'utf8'), paths.cephConf);
+    return MgrServer.start(
+      {
+        name,
+        fsid,
+        key,
+        monAddrs,
+        ip,
+        firstPort: config.ports.ceph,
+        poolDefaultSize: config.storage.replication,
+        metadata: metadata(),
+        services: new Map([['prometheus', `http://${ip}:${config.ports.prometheus}/`]]),
+        version: cephVersion,
+        deposed: () => {
+          replacing ??= replace()
+            .catch((error: unknown) => context.fail(error))
+            .finally(() => {
+              replacing = undefined;
+            });
+        },
+        clock,
+        random,
+        log,
+      },
+      context.stopping,
+    );
+  };
+  let server = await next();
+  const replace = async (): Promise<void> => {
+    await server.stop();
+    if (!context.stopping.aborted) server = await next();
+  };
   const web = Bun.serve({
-    hostname: config.node.ip,
+    hostname: ip,
     port: config.ports.prometheus,
     fetch: async (request) => {
       if (new URL(request.url).pathname !== '/metrics') return new Response('see /metrics\n', { status: 404 });
@@ -47,6 +64,7 @@ export const start: StartRole = async (context) => {
     health: () => server.health(),
     stop: async () => {
       await web.stop(true);
+      await replacing;
       await server.stop();
     },
   };

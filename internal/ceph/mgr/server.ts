@@ -70,6 +70,8 @@ const soonMs = 250;
 const statsPeriodSec = 5;
 /** OSDs that have not reported by then are taken as they are. */
 const settleMs = 4 * statsPeriodSec * 1000;
+/** A stop waits no longer for the mons to name another mgr. */
+const handOverMs = 2000;
 /** How often the autoscaler looks (`sleep_interval` of its module). */
 const autoscaleMs = 60_000;
 /** Modules of upstream whose commands we have. */
@@ -87,7 +89,11 @@ export interface MgrServerOptions {
   /** `osd_pool_default_size` where the mon says nothing. */
   poolDefaultSize: number;
   metadata: ReadonlyMap<string, string>;
+  /** What else this mgr's machine serves while it is active, by name. */
+  services: ReadonlyMap<string, string>;
   version: string;
+  /** Another one took its place, or a person took it away: what it knows belongs to a past, and it must begin anew. */
+  deposed: () => void;
   clock: Clock;
   random: Random;
   log: Logger;
@@ -115,6 +121,7 @@ export class MgrServer {
   #adjusting = false;
   #scaledMs = Number.NEGATIVE_INFINITY;
   #stopped = false;
+  #deposed = false;
 
   private constructor(options: MgrServerOptions) {
     const { clock, random, log } = options;
@@ -250,10 +257,11 @@ export class MgrServer {
     return this.#mgrMap?.activeGid === this.#mon.globalId && this.#mon.globalId !== 0n;
   }
 
-  /** Every OSD that is up has reported, or had the time to. */
+  /** Every OSD that is up has reported, or had the time to; and the map is known by which the mgr before may do nothing any more. */
   get #ready(): boolean {
     const stats = this.#stats;
     if (stats === undefined || this.#activeSinceMs === undefined) return false;
+    if (stats.map.epoch < (this.#mgrMap?.lastFailureOsdEpoch ?? 0)) return false;
     if (this.#o.clock.monotonic() - this.#activeSinceMs > settleMs) return true;
     return stats.map.osds().every((osd) => !stats.map.isUp(osd) || stats.osds.has(osd));
   }
@@ -270,26 +278,35 @@ export class MgrServer {
   #onMgrMap(map: MgrMap): void {
     this.#mon.got('mgrmap', map.epoch);
     this.#mgrMap = map;
-    if (!this.#active) this.#activeSinceMs = undefined;
-    else if (this.#activeSinceMs === undefined) {
+    if (!this.#active) {
+      if (this.#activeSinceMs === undefined || this.#stopped) return;
+      this.#activeSinceMs = undefined;
+      this.#deposed = true;
+      this.#log.info('this mgr is active no more', { active: map.activeName });
+      this.#o.deposed();
+    } else if (this.#activeSinceMs === undefined) {
       this.#activeSinceMs = this.#o.clock.monotonic();
       this.#log.info('this mgr is active', { gid: String(map.activeGid) });
+      // Clients wait until it is told that this one serves.
+      this.#beacon();
     }
   }
 
   #beacon(): void {
-    if (this.#mon.connection === undefined) return;
-    const { name, fsid, metadata } = this.#o;
+    if (this.#mon.connection === undefined || this.#deposed) return;
+    const { name, fsid, ip, metadata, services } = this.#o;
+    const { addrs } = this.#messenger;
     this.#mon.send(MMgrBeacon, {
       fsid,
       gid: this.#mon.globalId,
       name,
-      addrs: this.#messenger.addrs,
-      available: this.#stats !== undefined,
+      addrs,
+      available: this.#active && this.#stats !== undefined,
       features: this.#mon.connection?.features ?? 0n,
-      metadata,
+      metadata: new Map([['addr', ip], ['addrs', addrVecText(addrs)], ...metadata]),
       modules,
       clients: [],
+      services: this.#active ? services : new Map(),
     });
   }
 
@@ -435,9 +452,9 @@ export class MgrServer {
 
   // --- others ----------------------------------------------------------------------------------------------------------------------
 
-  /** What Prometheus reads. */
+  /** What Prometheus reads; nothing of a standby. */
   async metrics(): Promise<string> {
-    if (this.#stats === undefined) return '';
+    if (this.#stats === undefined || !this.#active) return '';
     const health = await this.#mon
       .command({ prefix: 'health', format: 'json' }, undefined, 5000)
       .catch((): CommandResult | undefined => undefined);
@@ -450,9 +467,15 @@ export class MgrServer {
   }
 
   async stop(): Promise<void> {
+    const last = !this.#stopped && this.#active && (this.#mgrMap?.standbys.size ?? 0) > 0;
     this.#stopped = true;
     this.#timer?.cancel();
     this.#soon?.cancel();
+    // A standby follows at once instead of after `mon_mgr_beacon_grace`.
+    if (last)
+      await this.#mon
+        .command({ prefix: 'mgr fail', who: String(this.#mon.globalId) }, undefined, handOverMs)
+        .catch((error: unknown) => this.#log.info('the place was not handed on', { error: errorText(error) }));
     await this.#messenger.close();
     await this.#mon.close();
   }

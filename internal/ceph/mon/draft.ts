@@ -221,9 +221,16 @@ export class Draft {
     this.state.osdMetadata = new Map([...all].sort(([a], [b]) => a - b));
   }
 
-  setMgrMetadata(name: string, metadata: Metadata): void {
-    this.state.mgrMetadata = new Map(this.state.mgrMetadata).set(name, metadata);
-    this.put(keys.mgrMetadata(name), json(Object.fromEntries(metadata)));
+  setMgrMetadata(name: string, metadata: Metadata | undefined): void {
+    const all = new Map(this.state.mgrMetadata);
+    if (metadata === undefined) {
+      all.delete(name);
+      this.remove(keys.mgrMetadata(name));
+    } else {
+      all.set(name, metadata);
+      this.put(keys.mgrMetadata(name), json(Object.fromEntries(metadata)));
+    }
+    this.state.mgrMetadata = all;
   }
 
   setMonMetadata(name: string, metadata: Metadata | undefined): void {

@@ -2,7 +2,7 @@ import * as fs from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
 import { emptyBytes, utf8Text } from '../../base/bytes.ts';
 import { systemRandom } from '../../base/system.ts';
-import { newCryptoKey } from '../auth/crypto.ts';
+import { newCryptoKey, parseCryptoKey } from '../auth/crypto.ts';
 import type { MonClient } from '../client/api.ts';
 import { applyIncremental } from '../maps/apply.ts';
 import { decodeIncremental } from '../maps/incremental-codec.ts';
@@ -272,6 +272,7 @@ describe('mon', () => {
       metadata: new Map([['hostname', 'n']]),
       modules: ['status'],
       clients: [],
+      services: new Map<string, string>(),
     };
     const stat = async () => JSON.parse((await command(admin, { prefix: 'mgr stat', format: 'json' })).text) as object;
     mgr.send(MMgrBeacon, beacon);
@@ -300,6 +301,79 @@ describe('mon', () => {
     expect(await stat()).toMatchObject({ available: false, active_name: '' });
     const { osdmap } = { osdmap: (await command(admin, { prefix: 'osd blocklist ls' })).text };
     expect(osdmap).toContain('127.0.0.1:32000/32000');
+  });
+
+  test('a standby follows the mgr that is failed, with what it serves; facts about the other are gone', async () => {
+    const h = await cluster();
+    const admin = await h.client('client.admin');
+    const json = async (prefix: string): Promise<unknown> =>
+      JSON.parse((await command(admin, { prefix, format: 'json' })).text);
+    const until = async (what: string, prefix: string, holds: (value: Record<string, unknown>) => boolean) => {
+      for (let i = 0; i < 100; i++) {
+        if (holds((await json(prefix)) as Record<string, unknown>)) return;
+        await new Promise((r) => setTimeout(r, 20));
+      }
+      throw new Error(`never: ${what}`);
+    };
+    const own = async (name: string): Promise<MonClient> => {
+      const caps = ['mon', 'allow profile mgr', 'osd', 'allow *', 'mds', 'allow *'];
+      const entity = `mgr.${name}`;
+      const given = name === 'a' ? { prefix: 'auth get', entity } : { prefix: 'auth get-or-create', entity, caps };
+      const [{ key }] = JSON.parse((await command(admin, { ...given, format: 'json' })).text) as [{ key: string }];
+      return h.client(entity, parseCryptoKey(key));
+    };
+    const names = ['a', 'b', 'c'];
+    const mgrs = [];
+    for (const [i, name] of names.entries()) {
+      const mgr = await own(name);
+      const beacon = {
+        fsid,
+        gid: mgr.globalId,
+        name,
+        addrs: addrs(32_000 + i),
+        available: false,
+        features: FEATURES_PACIFIC,
+        metadata: new Map([['hostname', `host-${name}`]]),
+        modules: ['status'],
+        clients: [],
+        services: new Map<string, string>(),
+      };
+      const serves = { ...beacon, available: true, services: new Map([['prometheus', `http://${name}:9283/`]]) };
+      mgr.send(MMgrBeacon, beacon);
+      if (i === 0) {
+        await until('active', 'mgr stat', (stat) => stat.active_name === 'a');
+        mgr.send(MMgrBeacon, serves);
+      } else await until('standby', 'mgr stat', (stat) => stat.num_standby === i);
+      mgrs.push({ mgr, serves });
+    }
+    expect(await json('mgr services')).toEqual({ prometheus: 'http://a:9283/' });
+    expect(((await json('mgr metadata')) as { name: string }[]).map(({ name }) => name)).toEqual(names);
+    expect((await command(admin, { prefix: 'status' })).text).toMatch(/mgr: a\(active, since .*\), standbys: b, c/);
+
+    expect(await command(admin, { prefix: 'mgr fail', who: 'nobody' })).toMatchObject({ code: 0 });
+    await command(admin, { prefix: 'mgr fail' });
+    // Until it says that it serves, nobody is sent to it.
+    expect(await json('mgr dump')).toMatchObject({
+      active_name: 'b',
+      available: false,
+      services: {},
+    });
+    mgrs[1]!.mgr.send(MMgrBeacon, mgrs[1]!.serves);
+    await until('available', 'mgr stat', (stat) => stat.available === true);
+    expect(await json('mgr services')).toEqual({ prometheus: 'http://b:9283/' });
+    expect(((await json('mgr metadata')) as { name: string }[]).map(({ name }) => name)).toEqual(['b', 'c']);
+    const log = (await command(admin, { prefix: 'log last', num: 20, level: 'debug' })).text;
+    for (const line of ['Standby manager daemon c started', 'Manager daemon b is now available'])
+      expect(log).toContain(line);
+    // A standby that came again under its name is one, not two.
+    const again = await own('c');
+    again.send(MMgrBeacon, { ...mgrs[2]!.serves, gid: again.globalId, available: false, services: new Map() });
+    await until('the same number', 'mgr dump', ({ standbys }) =>
+      (standbys as { gid: number }[]).every(({ gid }) => BigInt(gid) === again.globalId),
+    );
+    await command(admin, { prefix: 'mgr fail', who: 'c' });
+    expect(await json('mgr stat')).toMatchObject({ active_name: 'b', num_standby: 0 });
+    expect(((await json('mgr metadata')) as { name: string }[]).map(({ name }) => name)).toEqual(['b']);
   });
 
   test('no command that is there is also listed as absent', () => {

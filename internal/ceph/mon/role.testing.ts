@@ -97,10 +97,10 @@ export class Harness {
     });
   }
 
-  async client(name: string): Promise<MonClient> {
+  async client(name: string, key = this.entries.get(name)!.key): Promise<MonClient> {
     const client = createMonClient({
       entity: parseEntityName(name)!,
-      key: this.entries.get(name)!.key,
+      key,
       monAddrs: [[addrV2(this.ip, this.port)]],
       clock: systemClock,
       random: systemRandom,

@@ -1,7 +1,7 @@
 import { LOG_INFO } from '../wire/messages/log.ts';
 import { utimeToMs } from '../wire/encoding.ts';
 import { healthOf } from './health.ts';
-import { failActiveMgr } from './handlers/mgr.ts';
+import { dropStandbyMgr, failActiveMgr } from './handlers/mgr.ts';
 import type { Mon } from './mon.ts';
 import { markAutoOut, markDown } from './osd/daemons.ts';
 import { canMarkDown, type FailureLimits } from './osd/failures.ts';
@@ -101,18 +101,19 @@ function silentMgr(mon: Mon): void {
   const limit = mon.options.number('mon_mgr_beacon_grace') * 1000;
   const silent = (gid: bigint): boolean =>
     now - (mon.mgrHeard.get(gid) ?? mon.mgrHeard.set(gid, now).get(gid)!) > limit;
+  // First, so that no dead standby follows.
+  const gone = [...mgrmap.standbys.keys()].filter(silent);
+  if (gone.length > 0)
+    mon.background('dropping standby mgrs', (draft) => {
+      for (const gid of gone) dropStandbyMgr(draft, gid);
+    });
   if (mgrmap.activeGid !== 0n && silent(mgrmap.activeGid))
     mon.background('failing the mgr', (draft) => {
       if (draft.state.mgrmap.activeGid !== mgrmap.activeGid) return;
       failActiveMgr(draft);
-      draft.log(mon.line(LOG_INFO, `Manager daemon ${mgrmap.activeName} is unresponsive`));
-    });
-  const gone = [...mgrmap.standbys.keys()].filter(silent);
-  if (gone.length > 0)
-    mon.background('dropping standby mgrs', (draft) => {
-      const map = draft.state.mgrmap;
-      const standbys = new Map([...map.standbys].filter(([gid]) => !gone.includes(gid)));
-      if (standbys.size !== map.standbys.size) draft.setMgrMap({ ...map, epoch: map.epoch + 1, standbys });
+      const { activeName: next } = draft.state.mgrmap;
+      const follows = next === '' ? '.  No standby daemons available.' : `, replacing it with standby daemon ${next}`;
+      draft.log(mon.line(LOG_INFO, `Manager daemon ${mgrmap.activeName} is unresponsive${follows}`));
     });
   for (const gid of mon.mgrHeard.keys())
     if (gid !== mgrmap.activeGid && !mgrmap.standbys.has(gid)) mon.mgrHeard.delete(gid);

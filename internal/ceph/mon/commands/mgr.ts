@@ -4,7 +4,7 @@ import { ENOENT, Refusal } from '../errno.ts';
 import { addrsJson, legacyAddr, legacyText } from '../format/addrs.ts';
 import type { Json } from '../format/json.ts';
 import { utimeText } from '../format/units.ts';
-import { alwaysOnModules, failActiveMgr } from '../handlers/mgr.ts';
+import { alwaysOnModules, dropStandbyMgr, failActiveMgr } from '../handlers/mgr.ts';
 import { LOG_INFO } from '../../wire/messages/log.ts';
 import { countMetadata, metadataJson } from './cluster.ts';
 import type { CommandContext } from './dispatch.ts';
@@ -108,9 +108,7 @@ export const mgrCommands: readonly CommandEntry<CommandContext>[] = [
         }
         const standby = [...map.standbys.values()].find(({ name, gid }) => name === who || gid.toString() === who);
         if (standby === undefined) return false;
-        const standbys = new Map(map.standbys);
-        standbys.delete(standby.gid);
-        draft.setMgrMap({ ...map, epoch: map.epoch + 1, standbys });
+        dropStandbyMgr(draft, standby.gid);
         return true;
       });
       if (done) return {};

@@ -23,12 +23,14 @@ export interface MMgrBeaconValue {
   modules: readonly string[];
   /** Its own client connections, to be blocklisted when it is failed: name and address. */
   clients: readonly { name: string; addrs: EntityAddrVec }[];
+  /** Where it serves what, by name: `prometheus`, `http://10.0.0.1:9283/`. */
+  services: ReadonlyMap<string, string>;
 }
 
 export const MMgrBeacon = frontCodec<MMgrBeaconValue>(
   { type: 0x703, name: 'MMgrBeacon', version: 1, compat: 1 },
   (e, m) => {
-    e.struct(1, 1, () => {
+    e.struct(2, 1, () => {
       e.uuid(m.fsid).u64b(m.gid).string(m.name);
       encodeAddrVec(e, m.addrs);
       e.bool(m.available).u64b(m.features).stringStringMap(m.metadata);
@@ -37,10 +39,12 @@ export const MMgrBeacon = frontCodec<MMgrBeaconValue>(
         x.string(client.name);
         encodeAddrVec(x, client.addrs);
       });
+      e.stringStringMap(m.services);
     });
   },
-  (d) =>
-    d.struct('MMgrBeacon', 1, () => ({
+  (d) => {
+    const opened = d.open('MMgrBeacon', 2);
+    const beacon = {
       fsid: d.uuid(),
       gid: d.u64b(),
       name: d.string(),
@@ -50,7 +54,11 @@ export const MMgrBeacon = frontCodec<MMgrBeaconValue>(
       metadata: d.stringStringMap(),
       modules: d.stringList(),
       clients: d.list((x) => ({ name: x.string(), addrs: decodeAddrVec(x) }), 9),
-    })),
+      services: opened.version < 2 ? new Map<string, string>() : d.stringStringMap(),
+    };
+    d.close(opened);
+    return beacon;
+  },
 );
 
 /** Work per second over the last seconds; what clients do and what recovery does. */
