@@ -180,8 +180,22 @@ describe('NodeRestriction, TaintNodesByCondition', () => {
       server.call('PATCH', '/api/v1/nodes/n1', { metadata: { labels } }, { ...merge, as: node });
     expect((await label({ mine: 'yes' })).status).toBe(200);
     expect(await refusal(label({ 'node-restriction.kubernetes.io/x': 'y' }))).toContain(
-      'node "n1" is not allowed to set the following labels: node-restriction.kubernetes.io/x',
+      'is not allowed to modify labels: node-restriction.kubernetes.io/x',
     );
+    const restricted = { 'node-restriction.kubernetes.io/x': 'y', 'example.com.k8s.io/z': 'y' };
+    expect((await server.call('PATCH', '/api/v1/nodes/n1', { metadata: { labels: restricted } }, merge)).status).toBe(
+      200,
+    );
+    expect(await refusal(label({ 'node-restriction.kubernetes.io/x': null, 'example.com.k8s.io/z': 'n' }))).toContain(
+      'is not allowed to modify labels: example.com.k8s.io/z, node-restriction.kubernetes.io/x',
+    );
+    const throughStatus = server.call(
+      'PATCH',
+      '/api/v1/nodes/n1/status',
+      { metadata: { labels: { 'node-restriction.kubernetes.io/x': 'n' } } },
+      { ...merge, as: node },
+    );
+    expect(await refusal(throughStatus)).toContain('is not allowed to modify labels: node-restriction.kubernetes.io/x');
     const taints = server.call('PATCH', '/api/v1/nodes/n1', { spec: { taints: [] } }, { ...merge, as: node });
     expect(await refusal(taints)).toContain('node "n1" is not allowed to modify taints');
   });
@@ -205,19 +219,88 @@ describe('NodeRestriction, TaintNodesByCondition', () => {
       server.call('PATCH', `${space}/pods/${name}/status`, { status: { phase: 'Running' } }, { ...merge, as: node });
     expect((await status('here')).status).toBe(200);
     expect(await refusal(status('there'))).toContain(
-      'node "n1" can only change or delete pods with spec.nodeName set to itself',
+      'node "n1" can only update pod status for pods with spec.nodeName set to itself',
     );
+    const asNode = (method: string, path: string, body?: JsonObject): ReturnType<TestServer['call']> =>
+      server.call(method, path, body, { ...merge, as: node });
+    expect(await refusal(asNode('DELETE', `${space}/pods/there`))).toContain(
+      'node "n1" can only delete pods with spec.nodeName set to itself',
+    );
+    const eviction = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name: 'there' } };
+    expect(await refusal(post(`${space}/pods/there/eviction`, eviction, node))).toContain(
+      'node "n1" can only evict pods with spec.nodeName set to itself',
+    );
+    expect(
+      await refusal(asNode('PATCH', `${space}/pods/here/status`, { metadata: { labels: { app: 'db' } } })),
+    ).toContain('node "n1" cannot update labels through pod status');
+    expect(
+      await refusal(
+        asNode('PATCH', `${space}/pods/here/status`, {
+          status: { resourceClaimStatuses: [{ name: 'r', resourceClaimName: 'of-another' }] },
+        }),
+      ),
+    ).toContain('node "n1" cannot update resource claim statuses');
+    const owners = await asNode('PATCH', `${space}/pods/here/status`, {
+      metadata: { ownerReferences: [{ apiVersion: 'v1', kind: 'ConfigMap', name: 'c', uid: 'u' }] },
+      status: { message: 'seen' },
+    });
+    expect(owners.body).toMatchObject({ status: { message: 'seen' } });
+    expect(owners.body.metadata.ownerReferences).toBeUndefined();
     expect(await refusal(post(`${space}/pods`, pod('plain', { nodeName: 'n1' }), node))).toContain(
       'node "n1" can only create mirror pods',
     );
-    const token = (name: string): JsonObject => ({
-      apiVersion: 'authentication.k8s.io/v1',
-      kind: 'TokenRequest',
-      spec: { boundObjectRef: { kind: 'Pod', apiVersion: 'v1', name } },
-    });
     const accounts = `${space}/serviceaccounts/default/token`;
-    expect((await post(accounts, token('here'), node)).status).toBe(201);
-    expect((await post(accounts, token('there'), node)).status).toBe(403);
+    const token = async (name: string, reference: JsonObject = {}): ReturnType<TestServer['call']> => {
+      const { uid } = (await server.call('GET', `${space}/pods/${name}`)).body.metadata;
+      const boundObjectRef = { kind: 'Pod', apiVersion: 'v1', name, uid, ...reference };
+      const request = { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: { boundObjectRef } };
+      return post(accounts, request, node);
+    };
+    expect((await token('here')).status).toBe(201);
+    expect(await refusal(token('there'))).toContain('bound to a pod scheduled on a different node');
+    expect(await refusal(token('here', { uid: '' }))).toContain('a pod binding without a uid');
+    expect(await refusal(token('here', { uid: 'other' }))).toContain('does not match the UID in record');
+    expect(await refusal(token('here', { kind: 'Node', name: 'n1' }))).toContain('not bound to a pod');
+  });
+
+  test('… of a claim that its pods use what an expansion changes, in its status', async () => {
+    const claims = `${space}/persistentvolumeclaims`;
+    const spec = { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } };
+    for (const name of ['used', 'unused']) expect((await post(claims, { metadata: { name }, spec })).status).toBe(201);
+    const volumes = [{ name: 'v', persistentVolumeClaim: { claimName: 'used' } }];
+    expect((await post(`${space}/pods`, pod('user', { nodeName: 'n1', volumes }))).status).toBe(201);
+    const change = (name: string, body: JsonObject): ReturnType<TestServer['call']> =>
+      server.call('PATCH', `${claims}/${name}/status`, body, { ...merge, as: node });
+    const grown = await change('used', {
+      status: {
+        capacity: { storage: '2Gi' },
+        conditions: [{ type: 'FileSystemResizePending', status: 'True' }],
+        allocatedResources: { storage: '2Gi' },
+        allocatedResourceStatuses: { storage: 'NodeResizeInProgress' },
+      },
+    });
+    expect(grown).toMatchObject({ status: 200, body: { status: { capacity: { storage: '2Gi' }, phase: 'Pending' } } });
+    const only = 'node "n1" is not allowed to update fields other than status.capacity, status.conditions';
+    for (const more of [
+      { status: { phase: 'Bound' } },
+      { status: { accessModes: ['ReadWriteMany'] } },
+      { metadata: { labels: { a: 'b' } } },
+      { metadata: { annotations: { a: 'b' } } },
+      { metadata: { finalizers: null } },
+      { metadata: { ownerReferences: [{ apiVersion: 'v1', kind: 'ConfigMap', name: 'c', uid: 'u' }] } },
+    ])
+      expect(await refusal(change('used', more))).toContain(only);
+    expect(await refusal(change('unused', { status: { capacity: { storage: '2Gi' } } }))).toContain('no relationship');
+    expect(await refusal(server.call('PATCH', `${claims}/used`, { spec }, { ...merge, as: node }))).toContain(
+      'can only get individual resources of this type',
+    );
+  });
+
+  test('an identity that names no node is none', async () => {
+    const nameless = { name: 'system:node:', groups: ['system:nodes', 'system:authenticated'] };
+    const pods = '/api/v1/pods?fieldSelector=spec.nodeName%3D';
+    expect(await refusal(server.call('GET', pods, undefined, { as: nameless }))).toContain('cannot list resource');
+    expect(await refusal(post('/api/v1/nodes', { metadata: { name: 'n3' } }, nameless))).toContain('cannot create');
   });
 
   test("a mirror pod is its node's own, and opens no object of a foreign namespace", async () => {

@@ -31,47 +31,78 @@ export interface NodeGraph {
   nodeOfSlice(name: string): Promise<string | undefined>;
 }
 
+const yes: Decision = { allowed: true, reason: '' };
+const no = (reason: string): Decision => ({ allowed: false, reason });
+
 /** Undefined when the request is none of a node's: other authorizers decide. */
 export async function authorizeNode(attributes: Attributes, graph: NodeGraph): Promise<Decision | undefined> {
+  const asked = nodeDecision(attributes);
+  return typeof asked === 'function' ? asked(graph) : asked;
+}
+
+/** Whether a node may, as far as the request alone tells: what depends on objects in the store is not allowed. */
+export function nodeMayAtOnce(attributes: Attributes): boolean {
+  const asked = nodeDecision(attributes);
+  return typeof asked === 'object' && asked.allowed;
+}
+
+/** The decision; a function where objects have to be looked up for it. */
+function nodeDecision(attributes: Attributes): Decision | undefined | ((graph: NodeGraph) => Promise<Decision>) {
   const node = nodeName(attributes.user);
   if (node === undefined || !attributes.resourceRequest) return undefined;
-  const yes: Decision = { allowed: true, reason: '' };
-  const no = (reason: string): Decision => ({ allowed: false, reason });
+  if (node === '') return no(`unknown node for user ${JSON.stringify(attributes.user.name)}`);
   const { group, resource, subresource, namespace, name, verb } = attributes;
   const unrelated = no(`no relationship found between node '${node}' and this object`);
-  const referenced = async (kind: PodReference['resource']): Promise<Decision> => {
-    if (namespace === '' || name === '') return no(`can only ${verb} individual resources of this type`);
-    return (await refersTo(graph, node, namespace, kind, name)) ? yes : unrelated;
-  };
+  const found = async (related: Promise<boolean>): Promise<Decision> => ((await related) ? yes : unrelated);
   if (group === '') {
     if (resource === 'secrets' || resource === 'configmaps') {
       if (verb !== 'get' && verb !== 'list' && verb !== 'watch') return no(`can only read resources of this type`);
-      const decision = await referenced(resource);
-      if (decision.allowed || resource !== 'secrets' || name === '') return decision;
-      for (const claim of await graph.claimsNeedingSecret(namespace, name))
-        if (await usesClaim(graph, node, claim)) return yes;
-      return decision;
+      if (subresource !== '') return no('cannot read subresource');
+      if (namespace === '' || name === '') return no(`can only ${verb} individual resources of this type`);
+      return (graph) =>
+        found(
+          resource === 'secrets'
+            ? needsSecret(graph, node, namespace, name)
+            : refersTo(graph, node, namespace, resource, name),
+        );
     }
-    if (resource === 'persistentvolumeclaims' && (subresource === '' || subresource === 'status')) {
-      if (subresource === '' && verb !== 'get') return no('can only get individual resources of this type');
-      return referenced(resource);
+    if (resource === 'persistentvolumeclaims') {
+      if (subresource === 'status') {
+        if (verb !== 'update' && verb !== 'patch') return no('can only update/patch the status of this type');
+      } else if (verb !== 'get') return no('can only get individual resources of this type');
+      else if (subresource !== '') return no('cannot get subresource');
+      if (namespace === '' || name === '') return no(`can only ${verb} individual resources of this type`);
+      return (graph) => found(refersTo(graph, node, namespace, resource, name));
     }
-    if (resource === 'persistentvolumes' && subresource === '' && verb === 'get') {
-      const claim = await graph.claimOfVolume(name);
-      if (claim === undefined) return no('the volume is bound to no claim');
-      return (await usesClaim(graph, node, claim)) ? yes : unrelated;
+    if (resource === 'persistentvolumes') {
+      if (verb !== 'get') return no('can only get individual resources of this type');
+      if (subresource !== '') return no('cannot get subresource');
+      return async (graph) => {
+        const claim = await graph.claimOfVolume(name);
+        return claim === undefined ? no('the volume is bound to no claim') : found(usesClaim(graph, node, claim));
+      };
     }
     if (resource === 'serviceaccounts' && (subresource === 'token' || subresource === '')) {
       if (subresource === 'token' ? verb !== 'create' : verb !== 'get') return no('can only create tokens');
-      return referenced(resource);
+      if (namespace === '' || name === '') return no(`can only ${verb} individual resources of this type`);
+      return (graph) => found(refersTo(graph, node, namespace, resource, name));
     }
   }
   if (group === 'storage.k8s.io' && resource === 'volumeattachments' && verb === 'get')
-    return (await graph.nodeOfAttachment(name)) === node ? yes : no('the attachment is for another node');
+    return async (graph) =>
+      (await graph.nodeOfAttachment(name)) === node ? yes : no('the attachment is for another node');
   const own = ownObjects(attributes, node);
-  if (own === 'related') return (await relatedToNode(graph, node, attributes)) ? yes : unrelated;
+  if (own === 'related') return (graph) => found(relatedToNode(graph, node, attributes));
   if (own !== undefined) return own === '' ? yes : no(own);
   return general.some((rule) => ruleAllows(rule, attributes)) ? yes : undefined;
+}
+
+/** A pod on the node names the secret, or the driver of a volume that such a pod uses needs it. */
+async function needsSecret(graph: NodeGraph, node: string, namespace: string, name: string): Promise<boolean> {
+  if (await refersTo(graph, node, namespace, 'secrets', name)) return true;
+  for (const claim of await graph.claimsNeedingSecret(namespace, name))
+    if (await usesClaim(graph, node, claim)) return true;
+  return false;
 }
 
 /**
