@@ -1,6 +1,6 @@
 /** Expressions of match conditions and policies: what they may speak of, and their values. Loaded when there is one. */
-import type { Attributes, UserInfo } from '../auth/identity.ts';
-import { isObject, type Json, type JsonObject } from '../machinery/json.ts';
+import { type Attributes, type Decision, serviceAccountUser, type UserInfo } from '../auth/identity.ts';
+import { getPath, isObject, type Json, type JsonObject } from '../machinery/json.ts';
 import { namespaceType, requestType } from '../machinery/cel/admission-types.ts';
 import { registerAuthorizer, type AuthorizerCheck, CelAuthorizer } from '../machinery/cel/library-authorizer.ts';
 import { type Budget, requestCostMax } from '../machinery/cel/meter.ts';
@@ -29,7 +29,7 @@ export const policyScope: Scope = {
 export const plainPolicyScope: Scope = { ...policyScope, variables: ofPolicy };
 
 /** Whether a user may; the answer has to be there at once. */
-export type Allowed = (attributes: Attributes) => boolean;
+export type Allowed = (attributes: Attributes) => Decision;
 
 export interface ExpressionInput {
   readonly object: JsonObject | undefined;
@@ -51,13 +51,24 @@ export function valuesOf(
   variables: readonly { readonly name: string; readonly program: Program }[],
   budget: Budget,
 ): Record<string, CelValue> {
-  const check: AuthorizerCheck = (attributes) => input.allowed({ user: input.user, ...attributes });
+  const check: AuthorizerCheck = (question, account) => {
+    const user = account === undefined ? input.user : serviceAccountUser(account.namespace, account.name);
+    return input.allowed({ user, ...question });
+  };
+  const text = (...path: string[]): string => String(getPath(input.request, ...path) ?? '');
+  const requestResource = {
+    group: text('requestResource', 'group'),
+    resource: text('requestResource', 'resource'),
+    subresource: text('requestSubResource'),
+    namespace: text('namespace'),
+    name: text('name'),
+  };
   const lazy: Record<string, CelValue> = {};
   const values: Record<string, CelValue> = {
     object: dynamicValue(input.object ?? null),
     oldObject: dynamicValue(input.old ?? null),
     request: dynamicValue(input.request),
-    authorizer: new CelAuthorizer(check),
+    authorizer: new CelAuthorizer(check, requestResource),
     params: dynamicValue(input.params ?? null),
     namespaceObject: dynamicValue(input.namespaceObject ?? null),
     variables: lazy,

@@ -5,7 +5,7 @@ import type { KindInfo } from '../api/kinds.ts';
 import { cloneJson, getPath, isObject, type Json, jsonEqual, type JsonObject } from '../machinery/json.ts';
 import { applyJsonPatch } from '../machinery/patch.ts';
 import { badRequest, failure, internalError, isStatus, type StatusReason } from '../machinery/status.ts';
-import type { Attributes } from '../auth/identity.ts';
+import type { Attributes, Decision } from '../auth/identity.ts';
 import { isExempt, type Match, matchedKind, matchOf } from './matching.ts';
 import { reviewRequest, typed } from './review.ts';
 import { type AdmissionContext, type AdmissionPlugin, type AdmissionRequest, replaceContent } from './types.ts';
@@ -22,7 +22,7 @@ export interface AdmissionServices {
   /** A mutated object, decoded and with defaults again. Throws 400. */
   decode(kind: KindInfo, object: JsonObject): JsonObject;
   post(clientConfig: Json | undefined, review: JsonObject, timeoutMs: number): Promise<JsonObject>;
-  allowed(attributes: Attributes): boolean;
+  allowed(attributes: Attributes): Decision;
 }
 
 interface Hook {

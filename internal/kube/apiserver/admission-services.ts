@@ -90,6 +90,6 @@ export function admissionServices(options: {
       return decoded;
     },
     post: (config, review, timeoutMs) => webhooks.post(clientConfigOf(config), review, timeoutMs),
-    allowed: (attributes) => authorizer.policy.authorize(attributes).allowed,
+    allowed: (attributes) => authorizer.authorizeAtOnce(attributes),
   };
 }

@@ -37,3 +37,79 @@ test('TokenReview knows the bootstrap tokens that work as bearer tokens', async 
     expect(refused.error).toBeTruthy();
   }
 });
+
+const subjects = '/apis/authorization.k8s.io/v1/subjectaccessreviews';
+const ask = (spec: JsonObject): ReturnType<TestServer['call']> => server.call('POST', subjects, { spec });
+
+test.each<[string, JsonObject, string]>([
+  [
+    'both forms',
+    { fieldSelector: { rawSelector: 'foo', requirements: [{ key: 'k', operator: 'Exists' }] } },
+    'spec.resourceAttributes.fieldSelector.rawSelector: Invalid value: "foo": may not specified at the same time as requirements',
+  ],
+  [
+    'neither form',
+    { labelSelector: {} },
+    'spec.resourceAttributes.labelSelector.requirements: Required value: when spec.resourceAttributes.labelSelector is specified, requirements or rawSelector is required',
+  ],
+  [
+    'no key',
+    { fieldSelector: { requirements: [{ key: '', operator: 'Exists' }] } },
+    'spec.resourceAttributes.fieldSelector.requirements[0].key: Required value: must be specified',
+  ],
+  [
+    'In of nothing',
+    { fieldSelector: { requirements: [{ key: 'k', operator: 'In', values: [] }] } },
+    "spec.resourceAttributes.fieldSelector.requirements[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'",
+  ],
+  [
+    'Exists of something',
+    { labelSelector: { requirements: [{ key: 'k', operator: 'Exists', values: ['v'] }] } },
+    "spec.resourceAttributes.labelSelector.requirements[0].values: Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+  ],
+  [
+    'no name of a label',
+    { labelSelector: { requirements: [{ key: 'k k', operator: 'Exists' }] } },
+    'spec.resourceAttributes.labelSelector.requirements[0].key: Invalid value: "k k": name part must consist of',
+  ],
+])("SubjectAccessReview: a selector's %s is refused", async (_, selectors, message) => {
+  const resourceAttributes = { verb: 'list', resource: 'pods', ...selectors };
+  const { status, body } = await ask({ user: 'alice', resourceAttributes });
+  expect(status).toBe(422);
+  expect(body.message).toContain(message);
+});
+
+test.each<[string, JsonObject, string | undefined]>([
+  ['can be read', { rawSelector: 'spec.nodeName=n1' }, undefined],
+  ['has an operator of the future', { requirements: [{ key: 'k', operator: 'Near', values: ['v'] }] }, 'ignored'],
+  [
+    'is understood in part',
+    {
+      requirements: [
+        { key: 'spec.nodeName', operator: 'In', values: ['n1'] },
+        { key: 'k', operator: 'In', values: ['a', 'b'] },
+      ],
+    },
+    'partially ignored',
+  ],
+  ['cannot be read', { rawSelector: 'spec.nodeName' }, 'ignored'],
+])('SubjectAccessReview: what is left out of a selector that %s is told', async (_, fieldSelector, told) => {
+  const resourceAttributes = { verb: 'list', resource: 'pods', fieldSelector };
+  const { status, body } = await ask({ user: 'system:node:n1', groups: ['system:nodes'], resourceAttributes });
+  expect(status).toBe(201);
+  expect(body.status.allowed).toBe(told !== 'ignored');
+  expect(body.status.evaluationError).toBe(
+    told === undefined ? undefined : `spec.resourceAttributes.fieldSelector ${told} due to parse error`,
+  );
+});
+
+test('SubjectAccessReview: one question about one subject', async () => {
+  const about = async (spec: JsonObject): Promise<string> => (await ask(spec)).body.message;
+  const resourceAttributes = { verb: 'list', resource: 'pods' };
+  const nonResourceAttributes = { verb: 'get', path: '/healthz' };
+  expect(await about({ user: 'a', resourceAttributes, nonResourceAttributes })).toContain(
+    'spec.nonResourceAttributes: Invalid value',
+  );
+  expect(await about({ user: 'a' })).toContain('exactly one of nonResourceAttributes or resourceAttributes');
+  expect(await about({ resourceAttributes })).toContain('spec.user: Invalid value: "": at least one of user or group');
+});

@@ -4,10 +4,11 @@ import type { BoundReference } from '../auth/service-account-tokens.ts';
 import type { PolicyRule } from '../auth/rbac.ts';
 import { fillDefaults } from '../api/lifecycle.ts';
 import { getPath, isObject, type Json, type JsonObject } from '../machinery/json.ts';
-import { badRequest, conflict, invalid, notFound } from '../machinery/status.ts';
+import { badRequest, conflict, type FieldError, invalid, notFound } from '../machinery/status.ts';
 import { formatTime } from '../machinery/time.ts';
+import { invalidValue } from '../machinery/validation.ts';
 import { admissionRequest, groupResource, type RequestContext, writeParameters } from './context.ts';
-import { reviewSelectors } from './review-selectors.ts';
+import { reviewSelectorErrors, reviewSelectors } from './review-selectors.ts';
 import { decodeKind } from './write.ts';
 
 type Review = (context: RequestContext, object: JsonObject, spec: JsonObject) => Promise<JsonObject>;
@@ -44,52 +45,69 @@ const tokenReview: Review = async ({ core }, _object, spec) => {
   return { authenticated: true, user: userJson(result.user), audiences: result.audiences };
 };
 
+/** What is asked: one thing, about a resource or about a path. `subject`: it is asked about somebody whom the spec names. */
+function accessErrors(spec: JsonObject, subject: boolean): FieldError[] {
+  const errors: FieldError[] = [];
+  const resource = isObject(spec.resourceAttributes) ? spec.resourceAttributes : undefined;
+  const path = isObject(spec.nonResourceAttributes) ? spec.nonResourceAttributes : undefined;
+  if (resource !== undefined && path !== undefined)
+    errors.push(
+      invalidValue('spec.nonResourceAttributes', path, 'cannot be specified in combination with resourceAttributes'),
+    );
+  if (resource === undefined && path === undefined)
+    errors.push(
+      invalidValue(
+        'spec.resourceAttributes',
+        null,
+        'exactly one of nonResourceAttributes or resourceAttributes must be specified',
+      ),
+    );
+  if (subject && text(spec.user) === '' && strings(spec.groups).length === 0)
+    errors.push(invalidValue('spec.user', '', 'at least one of user or group must be specified'));
+  if (resource !== undefined) errors.push(...reviewSelectorErrors(resource, 'spec.resourceAttributes'));
+  return errors;
+}
+
 async function access(
   context: RequestContext,
   spec: JsonObject,
   user: UserInfo,
   namespace?: string,
 ): Promise<JsonObject> {
+  const errors = accessErrors(spec, context.kind.kind !== 'SelfSubjectAccessReview');
+  if (errors.length > 0) throw invalid('authorization.k8s.io', context.kind.kind, '', errors);
   const resource = isObject(spec.resourceAttributes) ? spec.resourceAttributes : undefined;
   const path = isObject(spec.nonResourceAttributes) ? spec.nonResourceAttributes : undefined;
-  if ((resource === undefined) === (path === undefined))
-    throw invalid('authorization.k8s.io', context.kind.kind, '', [
-      {
-        type: 'FieldValueInvalid',
-        field: 'spec.resourceAttributes',
-        detail: 'Invalid value: exactly one of nonResourceAttributes or resourceAttributes must be specified',
-      },
-    ]);
+  const { ignored, ...selectors } = reviewSelectors(resource);
   const decision = await context.core.authorizer.authorize({
     user,
     verb: text(resource?.verb ?? path?.verb),
     resourceRequest: resource !== undefined,
     group: text(resource?.group),
-    version: text(resource?.version),
+    version: text(resource?.version) || '*',
     resource: text(resource?.resource),
     subresource: text(resource?.subresource),
     namespace: namespace ?? text(resource?.namespace),
     name: text(resource?.name),
     path: text(path?.path),
-    ...reviewSelectors(resource),
+    ...selectors,
   });
-  return { allowed: decision.allowed, ...(decision.reason === '' ? {} : { reason: decision.reason }) };
+  return {
+    allowed: decision.allowed,
+    ...(decision.reason === '' ? {} : { reason: decision.reason }),
+    ...(ignored === '' ? {} : { evaluationError: ignored }),
+  };
 }
 
-function reviewedUser(context: RequestContext, spec: JsonObject): UserInfo {
-  const name = text(spec.user);
-  const groups = strings(spec.groups);
-  if (name === '' && groups.length === 0)
-    throw invalid('authorization.k8s.io', context.kind.kind, '', [
-      {
-        type: 'FieldValueInvalid',
-        field: 'spec.user',
-        detail: 'Invalid value: "": at least one of user or group must be specified',
-      },
-    ]);
+function reviewedUser(spec: JsonObject): UserInfo {
   const extra: Record<string, string[]> = {};
   if (isObject(spec.extra)) for (const key in spec.extra) extra[key] = strings(spec.extra[key]);
-  return { name, groups, extra, ...(text(spec.uid) === '' ? {} : { uid: text(spec.uid) }) };
+  return {
+    name: text(spec.user),
+    groups: strings(spec.groups),
+    extra,
+    ...(text(spec.uid) === '' ? {} : { uid: text(spec.uid) }),
+  };
 }
 
 const rules: Review = async (context, _object, spec) => {
@@ -117,13 +135,13 @@ const rules: Review = async (context, _object, spec) => {
 const reviews: Record<string, Review> = {
   TokenReview: tokenReview,
   SelfSubjectReview: async ({ user }) => ({ userInfo: userJson(user) }),
-  SubjectAccessReview: (context, _object, spec) => access(context, spec, reviewedUser(context, spec)),
+  SubjectAccessReview: (context, _object, spec) => access(context, spec, reviewedUser(spec)),
   LocalSubjectAccessReview: (context, _object, spec) => {
     const namespace = context.info.namespace;
     const asked = getPath(spec, 'resourceAttributes', 'namespace');
     if (asked !== undefined && asked !== namespace)
       throw badRequest(`spec.resourceAttributes.namespace must match namespace: ${namespace}`);
-    return access(context, spec, reviewedUser(context, spec), namespace);
+    return access(context, spec, reviewedUser(spec), namespace);
   },
   SelfSubjectAccessReview: (context, _object, spec) => access(context, spec, context.user),
   SelfSubjectRulesReview: rules,
