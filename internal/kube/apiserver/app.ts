@@ -51,8 +51,15 @@ export type Extension = (request: Request, env: ApiEnv) => Promise<Response> | u
 
 /** Requests to kubelets. */
 export interface NodeGateway {
-  get(target: KubeletTarget): Promise<Reply>;
-  forward(target: KubeletTarget, method: string, headers: Headers, body: Uint8Array | undefined): Promise<Reply>;
+  /** Both are broken off when nobody waits for the answer any more. */
+  get(target: KubeletTarget, caller: RequestCaller): Promise<Reply>;
+  forward(
+    target: KubeletTarget,
+    method: string,
+    headers: Headers,
+    body: Uint8Array | undefined,
+    caller: RequestCaller,
+  ): Promise<Reply>;
 }
 
 export interface AppOptions extends Omit<DocumentOptions, 'metrics'> {
@@ -288,7 +295,7 @@ export class ApiApp {
     caller: RequestCaller,
   ): Promise<Reply> {
     const user = await this.authorize(request, env, info, trail);
-    const handle = (): Promise<Reply> => this.#handle(request, env, url, info, user, trail);
+    const handle = (): Promise<Reply> => this.#handle(request, env, url, info, user, trail, caller);
     if (free) return handle();
     const found = this.flow.classify(user, info);
     headers['x-kubernetes-pf-flowschema-uid'] = found.schema.uid;
@@ -304,6 +311,7 @@ export class ApiApp {
     info: RequestInfo,
     user: UserInfo,
     trail: AuditTrail | undefined,
+    caller: RequestCaller,
   ): Promise<Reply> {
     const remote = this.#options.aggregator?.()?.remote(info.path);
     if (remote !== undefined) {
@@ -311,7 +319,7 @@ export class ApiApp {
       const body = bodyless ? undefined : await (env.body?.() ?? readBody(request));
       const path = `${url.pathname}${url.search}`;
       const passed = { method: request.method, path, headers: request.headers, body, user };
-      return this.#options.aggregator!()!.serve(remote, passed);
+      return this.#options.aggregator!()!.serve(remote, passed, caller);
     }
     if (!info.isResource) {
       const path = info.path.length > 1 && info.path.endsWith('/') ? info.path.slice(0, -1) : info.path;
@@ -328,16 +336,16 @@ export class ApiApp {
       return document;
     }
     return serveResource(this.#context(request, env, url, info, user, trail), async (context) => {
-      if (info.subresource === 'proxy') return this.#proxy(request, url, context);
+      if (info.subresource === 'proxy') return this.#proxy(request, url, context, caller);
       if (info.subresource !== 'log') throw badRequest('Upgrade request required');
       if (info.verb !== 'get')
         throw failure(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource', {});
       const target = await connectTarget(context);
-      return target === emptyLog ? textReply('') : this.#nodes.get(target);
+      return target === emptyLog ? textReply('') : this.#nodes.get(target, caller);
     });
   }
 
-  async #proxy(request: Request, url: URL, context: RequestContext): Promise<Reply> {
+  async #proxy(request: Request, url: URL, context: RequestContext, caller: RequestCaller): Promise<Reply> {
     const { info } = context;
     // Relative links of the page behind need the slash.
     if (info.rest === '' && request.method === 'GET' && !url.pathname.endsWith('/'))
@@ -345,8 +353,8 @@ export class ApiApp {
     const target = await proxyTarget(context);
     const bodyless = request.method === 'GET' || request.method === 'HEAD';
     const body = bodyless ? undefined : await context.body();
-    if ('node' in target) return this.#nodes.forward(target, request.method, request.headers, body);
-    return forward(target, request.method, request.headers, body);
+    if ('node' in target) return this.#nodes.forward(target, request.method, request.headers, body, caller);
+    return forward(target, request.method, request.headers, body, caller);
   }
 
   /**

@@ -4,8 +4,9 @@ import { errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import { failure } from '../machinery/status.ts';
 import type { KubeletTarget } from './connect.ts';
-import { forward, streamed } from './proxy-client.ts';
+import { endWith, forward, streamed } from './proxy-client.ts';
 import type { Reply } from './reply.ts';
+import type { RequestCaller } from './request-caller.ts';
 import { passThrough } from './upgrade-client.ts';
 
 /** How the API server talks to kubelets: with a client certificate, and believing only serving certificates of our CA for the node's name. */
@@ -56,7 +57,7 @@ export class KubeletClient {
   }
 
   /** A GET whose answer is passed on as it comes (logs). Back-pressure goes to the kubelet. */
-  get(target: KubeletTarget): Promise<Reply> {
+  get(target: KubeletTarget, caller: RequestCaller): Promise<Reply> {
     return new Promise((resolve, reject) => {
       const outgoing = httpsRequest({ ...this.#tls(target), path: target.path, method: 'GET' }, (response) => {
         const status = response.statusCode ?? 502;
@@ -69,6 +70,7 @@ export class KubeletClient {
             size += piece.length;
           });
           response.on('end', () => {
+            answered();
             const text = Buffer.concat(pieces).toString('utf8').trim();
             reject(
               failure(status, status === 404 ? 'NotFound' : status === 400 ? 'BadRequest' : 'InternalError', text),
@@ -77,6 +79,7 @@ export class KubeletClient {
           response.on('error', reject);
           return;
         }
+        answered();
         resolve({
           status,
           headers: { 'content-type': contentType },
@@ -87,12 +90,19 @@ export class KubeletClient {
         if (outgoing.socket?.connecting !== false) outgoing.destroy(new Error('dial timeout'));
       });
       outgoing.on('error', (error) => reject(unreachable(target, error)));
+      const answered = endWith(caller, outgoing);
       outgoing.end();
     });
   }
 
   /** Any request to a kubelet (`nodes/<name>/proxy`). */
-  forward(target: KubeletTarget, method: string, headers: Headers, body: Uint8Array | undefined): Promise<Reply> {
+  forward(
+    target: KubeletTarget,
+    method: string,
+    headers: Headers,
+    body: Uint8Array | undefined,
+    caller: RequestCaller,
+  ): Promise<Reply> {
     const { ca, cert, key } = this.#credentials;
     return forward(
       {
@@ -106,6 +116,7 @@ export class KubeletClient {
       method,
       headers,
       body,
+      caller,
     );
   }
 

@@ -1,10 +1,11 @@
 /** Requests passed on: to pods and services through their proxy subresource, to kubelets, to extension API servers. */
-import http, { type IncomingMessage } from 'node:http';
+import http, { type ClientRequest, type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import { errorText } from '../../base/errors.ts';
 import { failure } from '../machinery/status.ts';
 import type { Duplex } from 'node:stream';
 import type { Reply, ReplySink } from './reply.ts';
+import type { RequestCaller } from './request-caller.ts';
 import { passThrough } from './upgrade-client.ts';
 
 export interface ProxyTarget {
@@ -105,13 +106,21 @@ export function tlsOf({ trust }: ProxyTarget): {
   return { ...rest, rejectUnauthorized: insecure !== true };
 }
 
-/** Sends the request on and gives the answer as it comes, until `signal` aborts. Throws 503 when the other cannot be reached. */
+/** Breaks the request off when nobody waits for its answer any more. The result ends that: from then on whoever has the answer stops it. */
+export function endWith(caller: RequestCaller | undefined, outgoing: ClientRequest): () => void {
+  return caller?.onGone(() => outgoing.destroy(new Error('nobody waits for the answer'))) ?? (() => undefined);
+}
+
+/**
+ * Sends the request on and gives the answer as it comes. Without a `caller` somebody waits for it in any case. Throws 503 when the other cannot be
+ * reached, or nobody waits any more.
+ */
 export function forward(
   target: ProxyTarget,
   method: string,
   given: Headers,
   body: Uint8Array | undefined,
-  signal?: AbortSignal,
+  caller?: RequestCaller,
 ): Promise<Reply> {
   const headers: Record<string, string | string[]> = {};
   given.forEach((value, name) => {
@@ -126,6 +135,7 @@ export function forward(
   const common = { host: target.host, port: target.port, path: target.path, method, headers };
   return new Promise((resolve, reject) => {
     const take = (response: IncomingMessage): void => {
+      answered();
       const out: Record<string, string> = {};
       for (const [name, value] of Object.entries(response.headers))
         if (value !== undefined && !ours.has(name)) out[name] = Array.isArray(value) ? value.join(', ') : value;
@@ -152,7 +162,7 @@ export function forward(
     outgoing.on('error', (error) =>
       reject(failure(503, 'ServiceUnavailable', `error trying to reach service: ${errorText(error)}`)),
     );
-    signal?.addEventListener('abort', () => outgoing.destroy(new Error(errorText(signal.reason))), { once: true });
+    const answered = endWith(caller, outgoing);
     outgoing.end(body);
   });
 }

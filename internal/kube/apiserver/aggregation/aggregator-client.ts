@@ -13,6 +13,7 @@ import type { LiveKinds } from '../live-kinds.ts';
 import { forward, type ProxyTarget } from '../proxy-client.ts';
 import type { Registry } from '../registry.ts';
 import type { Reply } from '../reply.ts';
+import { RequestCaller } from '../request-caller.ts';
 import { chooseEndpoint } from '../service-endpoint.ts';
 import type { SelfCaller } from '../self-caller.ts';
 import type { WatchHub } from '../watch-hub.ts';
@@ -282,8 +283,10 @@ export class Aggregator {
   async serve(
     api: RemoteApi,
     request: { method: string; path: string; headers: Headers; body: Uint8Array | undefined; user: UserInfo },
+    caller: RequestCaller,
   ): Promise<Reply> {
-    return forward(await this.target(api, request.path, request.user), request.method, request.headers, request.body);
+    const target = await this.target(api, request.path, request.user);
+    return forward(target, request.method, request.headers, request.body, caller);
   }
 
   /** A document of an extension server, as this server asks for it. Throws when there is none in time. */
@@ -296,19 +299,20 @@ export class Aggregator {
   async #fetch(api: RemoteApi, path: string, etag: string | undefined): Promise<Fetched> {
     const target = await this.#target(api, path, { name: 'system:kube-aggregator', groups: ['system:masters'] });
     // One that begins an answer and never ends it must not keep a connection each time that it is looked at.
-    const given = new AbortController();
-    const late = this.#options.clock.after(answerMs, () => given.abort(new Error(`no answer in ${answerMs} ms`)));
-    const timeout = new Promise<never>((_, reject) => {
-      given.signal.addEventListener('abort', () => reject(given.signal.reason as Error), { once: true });
+    const waiting = new RequestCaller();
+    const timeout = Promise.withResolvers<never>();
+    const late = this.#options.clock.after(answerMs, () => {
+      timeout.reject(new Error(`no answer in ${answerMs} ms`));
+      waiting.giveUp();
     });
     const whole = async (): Promise<Fetched> => {
       const headers = new Headers({ accept: 'application/json' });
       if (etag !== undefined) headers.set('if-none-match', etag);
-      const reply = await forward(target, 'GET', headers, undefined, given.signal);
-      return { status: reply.status, etag: reply.headers.etag, body: await collected(reply) };
+      const reply = await forward(target, 'GET', headers, undefined, waiting);
+      return { status: reply.status, etag: reply.headers.etag, body: await collected(reply, waiting) };
     };
     try {
-      return await Promise.race([whole(), timeout]);
+      return await Promise.race([whole(), timeout.promise]);
     } finally {
       late.cancel();
     }
@@ -367,8 +371,8 @@ function sameAvailability(a: Availability, b: Availability): boolean {
   return a.status === b.status && a.reason === b.reason && a.message === b.message;
 }
 
-/** The whole body of an answer. */
-function collected(reply: Reply): Promise<Uint8Array> {
+/** The whole body of an answer, as long as somebody waits for it. */
+function collected(reply: Reply, caller: RequestCaller): Promise<Uint8Array> {
   const { body } = reply;
   if (typeof body !== 'function') return Promise.resolve(concatBytes(body));
   return new Promise((resolve, reject) => {
@@ -386,5 +390,6 @@ function collected(reply: Reply): Promise<Uint8Array> {
       end: () => resolve(concatBytes(pieces)),
       abort: () => reject(new Error('the answer broke off')),
     });
+    caller.onGone(stop);
   });
 }
