@@ -140,7 +140,8 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
   }),
   'node.ip': row(value.ipv4, ({ facts }) => facts.ip, {
     about: 'The address of this machine that clients and other nodes use.',
-    defaultText: 'the address of the interface with the default route',
+    defaultText:
+      'the address of the interface with the default route; a running node keeps its own while the machine has it',
     example: '192.168.1.10',
     flag: 'node-ip',
   }),

@@ -209,6 +209,18 @@ describe('config', () => {
     expect(sizes('storage: {osd: [{file: /a, size: 30Gi}]}')).toEqual([30 * 2 ** 30]);
   });
 
+  test('of a node that has started nothing follows what drifts: the host name, the free space', () => {
+    const files = new Map<string, number>();
+    const started: MachineFacts = { ...facts, keptName: 'pi-4', fileBytes: (file) => files.get(file) };
+    const text = 'storage: {osd: [{file: /a}, {directory: /b}, {device: /dev/sda}, {file: /c, size: 3Gi}]}';
+    const of = (more: Partial<MachineFacts>) => ['# defaults', text].map((one) => load(one, { ...started, ...more }));
+    const first = of({});
+    for (const { storage } of first) for (const osd of storage.osd) if ('file' in osd) files.set(osd.file, osd.size);
+    for (const freeBytes of [0, 2 ** 31, 2 ** 43])
+      for (const hostname of ['', 'localhost', 'Pi-4', 'other.example'])
+        expect(of({ freeBytes, hostname })).toEqual(first);
+  });
+
   test('sizes', () => {
     expect(parseSize('10Gi')).toBe(10 * 2 ** 30);
     expect(parseSize('1.5G')).toBe(1.5e9);

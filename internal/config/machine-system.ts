@@ -8,36 +8,38 @@ import { z } from 'zod';
 import type { Config, JoinedCluster } from './config.ts';
 import { keyPaths } from './keys.ts';
 import { checkedConfig, type Evaluation, evaluate, type MachineFacts, type Source } from './load.ts';
+import { type MachineInterface, nodeAddress } from './node-address.ts';
 import { effectiveConfigFile, nodePaths } from './paths.ts';
 import { roleNames } from './values.ts';
 
 /** Where the configuration is when no `--config` is given. */
 export const defaultConfigPath = '/etc/appliance/appliance.yaml';
 
-/** Hexadecimal, little-endian, as /proc/net/route has it. */
-function routeInterface(): string | undefined {
-  let table: string;
-  try {
-    table = readFileSync('/proc/net/route', 'utf8');
-  } catch {
-    return undefined;
-  }
-  for (const line of table.split('\n').slice(1)) {
-    const fields = line.split('\t');
-    if (fields[1] === '00000000' && fields[7] === '00000000') return fields[0];
-  }
-  return undefined;
+function interfacesHere(): MachineInterface[] {
+  return Object.entries(networkInterfaces()).map(([name, all]) => ({
+    name,
+    addresses: (all ?? []).filter((one) => one.family === 'IPv4' && !one.internal).map((one) => one.address),
+  }));
 }
 
-/** The address of the interface with the default route, else the first that is not loopback, else loopback. */
-function nodeAddress(): string {
-  const interfaces = networkInterfaces();
-  const preferred = routeInterface();
-  const names = Object.keys(interfaces).sort((a, b) => Number(b === preferred) - Number(a === preferred));
-  for (const name of names)
-    for (const address of interfaces[name] ?? [])
-      if (address.family === 'IPv4' && !address.internal) return address.address;
-  return '127.0.0.1';
+/** Empty where the kernel tells none. */
+function routesHere(): string {
+  try {
+    return readFileSync('/proc/net/route', 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** The address of the node that runs with this run directory; undefined when none does, or nobody but root may know. */
+function runsAt(runDir: string): string | undefined {
+  try {
+    const text = readFileIfThere(effectiveConfigFile(runDir));
+    return text === undefined ? undefined : (JSON.parse(text) as Partial<Config>).node?.ip;
+  } catch (error) {
+    if (errorCode(error) === 'EACCES' || error instanceof SyntaxError) return undefined;
+    throw error;
+  }
 }
 
 /** Every IPv4 address of the machine, loopback too. */
@@ -68,14 +70,20 @@ function fileBytes(path: string): number | undefined {
   }
 }
 
-export function machineFacts(dataDir: string): MachineFacts {
+/** What joining has written; undefined on a machine that has not joined. */
+export function joinedCluster(dataDir: string): JoinedCluster | undefined {
+  return readRecord(`${nodePaths(dataDir, '').identity}/cluster.json`, joinedSchema);
+}
+
+/** `runDir`: of the node that may run here. */
+function machineFacts(dataDir: string, runDir: string): MachineFacts {
   const { identity } = nodePaths(dataDir, '');
-  const joined = readRecord(`${identity}/cluster.json`, joinedSchema);
+  const joined = joinedCluster(dataDir);
   const keptName = joined ? undefined : readKeptName(dataDir);
   const osdIds = readRecord(`${identity}/osds.json`, osdIdsSchema);
   return {
     hostname: hostname(),
-    ip: nodeAddress(),
+    ip: nodeAddress(interfacesHere(), routesHere(), runsAt(runDir)),
     freeBytes: freeBytes(dataDir),
     fileBytes,
     ...(joined ? { joined } : {}),
@@ -138,7 +146,6 @@ const joinedSchema: z.ZodType<JoinedCluster> = z.object({
   ceph: z.object({ fsid: z.string(), monHosts: z.array(z.string()) }).optional(),
 }) as z.ZodType<JoinedCluster>;
 
-/** What joining has written; undefined on a machine that has not joined. */
 function readRecord<T>(file: string, schema: z.ZodType<T>): T | undefined {
   let text: string;
   try {
@@ -225,8 +232,8 @@ export function configSources({ file, flags }: ConfigArguments): Source[] {
 
 /** Evaluates what the sources say on this machine; `dataDir` and `runDir` have no symbolic links in them. */
 export function evaluateHere(sources: readonly Source[], more: Partial<MachineFacts> = {}): Evaluation {
-  const { dataDir } = evaluate(sources, { hostname: '', ip: '', freeBytes: 0 }).config;
-  const evaluation = evaluate(sources, { ...machineFacts(dataDir), ...more });
+  const { dataDir, runDir } = evaluate(sources, { hostname: '', ip: '', freeBytes: 0 }).config;
+  const evaluation = evaluate(sources, { ...machineFacts(dataDir, runDir), ...more });
   const { config } = evaluation;
   return {
     ...evaluation,

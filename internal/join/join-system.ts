@@ -6,7 +6,7 @@ import type { Random } from '../base/random.ts';
 import type { Config, JoinedCluster, RoleName } from '../config/config.ts';
 import type { CephAccess } from './join-service.ts';
 import { checkedConfig } from '../config/load.ts';
-import { type ConfigArguments, configSources, evaluateHere, machineFacts } from '../config/machine-system.ts';
+import { type ConfigArguments, configSources, evaluateHere, joinedCluster } from '../config/machine-system.ts';
 import { nodePaths, type Paths } from '../config/paths.ts';
 import { nodeLeafNames } from '../pki/leaves.ts';
 import { ensureNodePassword, writePair } from '../pki/server-pki-system.ts';
@@ -40,7 +40,7 @@ export interface JoinOptions {
 
 /** Refuses on a machine that is something already. */
 function checkFree(paths: Paths, dataDir: string): void {
-  if (existsSync(`${paths.pki}/server-ca.key`) && machineFacts(dataDir).joined === undefined)
+  if (existsSync(`${paths.pki}/server-ca.key`) && joinedCluster(dataDir) === undefined)
     throw new AppError('JOINED', `this machine is a server of its own cluster (${paths.pki})`, {
       hint: 'to give that cluster up for good: `appliance reset`; to keep it, join with another dataDir',
     });
@@ -97,7 +97,7 @@ export async function joinCluster(
       : 'it is the cluster of the token',
   );
 
-  const earlier = machineFacts(before.dataDir).joined;
+  const earlier = joinedCluster(before.dataDir);
   if (earlier && earlier.caHash !== caHash(ca))
     throw new AppError('JOINED', `this machine is node ${earlier.node} of another cluster already`, {
       hint: `remove it there (kubectl delete node ${earlier.node}), then \`appliance reset\` here, or join with another dataDir`,

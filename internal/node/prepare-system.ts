@@ -10,7 +10,7 @@ import { ownBlueStore } from '../ceph/engine/daemon-system.ts';
 import { ensureExternalFiles } from '../ceph/engine/external-client.ts';
 import { selfFile } from '../ceph/mon/self-system.ts';
 import type { Config } from '../config/config.ts';
-import { keepName, machineAddresses, machineFacts } from '../config/machine-system.ts';
+import { joinedCluster, keepName, machineAddresses } from '../config/machine-system.ts';
 import { nodePaths, type Paths } from '../config/paths.ts';
 import { preflight } from '../doctor/doctor-system.ts';
 import {
@@ -59,7 +59,7 @@ export async function prepareNode(load: () => Config): Promise<Config> {
   await preflight(config);
   const addresses = machineAddresses();
   const fsid = knownFsid(paths);
-  const { joined } = machineFacts(config.dataDir);
+  const joined = joinedCluster(config.dataDir);
   const hasMon = config.roles.includes('mon');
   /** This machine's mon makes the storage cluster; every other one is of it. */
   const makesStorage = hasMon && joined === undefined;
