@@ -1,4 +1,5 @@
-import { closeSync, fsyncSync, openSync, readSync, statSync, writeSync } from 'node:fs';
+import { Database } from 'bun:sqlite';
+import { closeSync, fsyncSync, openSync, readFileSync, readSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { BlockStore } from '../../internal/ceph/blockstore/blockstore.ts';
@@ -67,6 +68,20 @@ function flipBit(osd: number, pattern: string): void {
   fsyncSync(fd);
   closeSync(fd);
   expect(flipped).toBe(1);
+}
+
+/** Flips a bit on the disk of an OSD that does not run, in the row that its index has of an object. */
+function flipIndexBit(osd: number, name: string): void {
+  const path = join(directory, `osd${osd}`, 'index.sqlite');
+  const index = new Database(path, { readonly: true });
+  const rows = index.query<{ key: Uint8Array; value: Uint8Array }, []>('SELECT key, value FROM objects').all();
+  index.close();
+  const row = rows.find(({ key }) => Buffer.from(key).includes(name))!.value;
+  const file = readFileSync(path);
+  const at = file.indexOf(row);
+  expect(at).toBeGreaterThan(0);
+  file[at + row.length - 5]! ^= 16;
+  writeFileSync(path, file);
 }
 
 /** Content of an object that goes to the data file itself, and is found there. */
@@ -173,6 +188,51 @@ describe('scrub, with the unmodified tools', () => {
       expect((await scrub('deep-scrub', pgid)).state).toBe('active+clean');
     },
     2 * minute,
+  );
+
+  test(
+    'a bit flips in an entry of the index: of a replica a scrub tells and repair mends it, of the primary a reader has it mended',
+    async () => {
+      const clean = (): Promise<true> =>
+        until('all PGs are clean', minute, async () => /4 active\+clean;/.test(await must(['ceph', 'pg', 'stat'])));
+      await must(['rados', '-p', 'kept', 'put', 'entry', '-'], contentOf('entry'));
+      await must(['rados', '-p', 'kept', 'setomapval', 'entry', 'key', 'value']);
+      const { pgid, acting } = await placeOf('entry');
+      const [primary, bad] = acting as [number, number];
+      await cluster.stopOsd(bad);
+      flipIndexBit(bad, 'entry');
+      await cluster.startOsd(bad);
+      await clean();
+      expect(stores[bad]!.stat(pgid, keyOf(stores[bad]!, pgid, 'entry'))).toEqual({ size: 0, damaged: true });
+      expect((await scrub('deep-scrub', pgid)).state).toBe('active+clean+inconsistent');
+      const { inconsistents } = JSON.parse(await must(['rados', 'list-inconsistent-obj', pgid])) as {
+        inconsistents: {
+          errors: string[];
+          union_shard_errors: string[];
+          shards: { osd: number; errors: string[] }[];
+        }[];
+      };
+      expect(inconsistents).toMatchObject([{ errors: [], union_shard_errors: ['stat_error'] }]);
+      expect(inconsistents[0]!.shards.filter(({ errors }) => errors.length > 0).map(({ osd }) => osd)).toEqual([bad]);
+      await scrub('repair', pgid);
+      const whole = async (osd: number): Promise<void> => {
+        const store = stores[osd]!;
+        const key = keyOf(store, pgid, 'entry');
+        expect(Buffer.from((await store.read(pgid, key, 0, 1 << 20, true))!).toString()).toBe(contentOf('entry'));
+        expect(store.omapGet(pgid, key, ['key']).size).toBe(1);
+      };
+      await whole(bad);
+
+      await cluster.stopOsd(primary);
+      flipIndexBit(primary, 'entry');
+      await cluster.startOsd(primary);
+      await clean();
+      expect((await placeOf('entry')).acting[0]).toBe(primary);
+      expect(await must(['rados', '-p', 'kept', 'get', 'entry', '-'])).toBe(contentOf('entry'));
+      await whole(primary);
+      expect((await scrub('deep-scrub', pgid)).state).toBe('active+clean');
+    },
+    4 * minute,
   );
 
   test(

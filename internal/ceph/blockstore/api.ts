@@ -15,6 +15,8 @@ export type ObjectKey = Uint8Array;
 /** Cheap facts about an object; kept in memory while hot. */
 export interface ObjectStat {
   size: number;
+  /** Its entry in the index is damaged: it is there, and nothing else about it is known. */
+  damaged?: true;
 }
 
 /**
@@ -62,7 +64,8 @@ export type TransactionOp =
 
 /**
  * Reads see every transaction queued before them, also those not yet on disk (read your writes): ordering is the queue's. A checksum
- * mismatch throws `ChecksumError` naming object and offset. A missing object reads as undefined.
+ * mismatch throws `ChecksumError` naming object and offset. Of an object whose entry in the index is damaged everything but `stat` and `list` throws
+ * `DamagedEntryError`; whatever is written to it, it stays damaged until it is removed. A missing object reads as undefined.
  */
 export interface ObjectStore {
   /**

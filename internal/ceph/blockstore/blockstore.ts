@@ -204,6 +204,7 @@ class Store implements BlockStore {
     this.#index = parts.index;
     this.#journal = parts.journal;
     this.#catalog = parts.catalog;
+    this.#catalog.onDamaged = (error) => this.#damaged(error);
     this.#data = parts.data;
     const idle = (): boolean => this.#uncommitted === 0 && !this.#closed && this.#failed === undefined;
     this.#trimmer = new Trimmer(options.clock, parts.catalog.allocator, parts.data, idle);
@@ -463,13 +464,20 @@ class Store implements BlockStore {
     return collection && this.#catalog.find(collection, keyString(key));
   }
 
+  /** The object, for what must not be told of a damaged one. */
+  #sound(cid: CollectionId, key: ObjectKey): Onode | undefined {
+    const onode = this.#find(cid, key);
+    if (onode?.damaged !== undefined) throw onode.damaged;
+    return onode;
+  }
+
   collections(): CollectionId[] {
     return this.#catalog.collectionNames();
   }
 
   stat(cid: CollectionId, key: ObjectKey): ObjectStat | undefined {
     const onode = this.#find(cid, key);
-    return onode && { size: onode.size };
+    return onode && (onode.damaged === undefined ? { size: onode.size } : { size: 0, damaged: true });
   }
 
   async read(
@@ -485,7 +493,7 @@ class Store implements BlockStore {
         buffers: this.#options.buffers,
         data: this.#data,
         name: this.#name,
-        find: () => this.#find(cid, key),
+        find: () => this.#sound(cid, key),
         damaged: (error) => this.#damaged(error),
       },
       offset,
@@ -495,7 +503,7 @@ class Store implements BlockStore {
   }
 
   extents(cid: CollectionId, key: ObjectKey, offset: number, length: number): { offset: number; length: number }[] {
-    const onode = this.#find(cid, key);
+    const onode = this.#sound(cid, key);
     const out: { offset: number; length: number }[] = [];
     if (onode === undefined) return out;
     const end = Math.min(offset + length, onode.size);
@@ -510,15 +518,15 @@ class Store implements BlockStore {
   }
 
   xattr(cid: CollectionId, key: ObjectKey, name: string): Uint8Array | undefined {
-    return this.#find(cid, key)?.xattrs.get(name);
+    return this.#sound(cid, key)?.xattrs.get(name);
   }
 
   xattrs(cid: CollectionId, key: ObjectKey): Map<string, Uint8Array> {
-    return new Map(this.#find(cid, key)?.xattrs);
+    return new Map(this.#sound(cid, key)?.xattrs);
   }
 
   omapHeader(cid: CollectionId, key: ObjectKey): Uint8Array {
-    return this.#find(cid, key)?.omapHeader ?? new Uint8Array(0);
+    return this.#sound(cid, key)?.omapHeader ?? new Uint8Array(0);
   }
 
   omapList(
@@ -526,13 +534,13 @@ class Store implements BlockStore {
     key: ObjectKey,
     options: OmapListOptions,
   ): { entries: [string, Uint8Array][]; more: boolean } {
-    const id = this.#find(cid, key)?.omapId ?? 0;
+    const id = this.#sound(cid, key)?.omapId ?? 0;
     return id === 0 ? { entries: [], more: false } : this.#catalog.omaps.list(id, options);
   }
 
   omapGet(cid: CollectionId, key: ObjectKey, keys: readonly string[]): Map<string, Uint8Array> {
     const found = new Map<string, Uint8Array>();
-    const id = this.#find(cid, key)?.omapId ?? 0;
+    const id = this.#sound(cid, key)?.omapId ?? 0;
     if (id === 0) return found;
     for (const name of keys) {
       const value = this.#catalog.omaps.get(id, name);

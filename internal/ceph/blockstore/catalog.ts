@@ -1,5 +1,5 @@
 import { ByteReader, ByteWriter } from '../../base/bytes.ts';
-import { AppError, assert, errorText } from '../../base/errors.ts';
+import { assert } from '../../base/errors.ts';
 import { Allocator, type Run } from './allocator.ts';
 import type { BlockRun } from './blocktable.ts';
 import type { Index, IndexChange } from './index-api.ts';
@@ -16,7 +16,7 @@ import {
   type Totals,
 } from './index-rows.ts';
 import { Omaps } from './omap.ts';
-import { keyText } from './errors.ts';
+import { DamagedEntryError } from './errors.ts';
 import { type Collection, Onode } from './onode.ts';
 import { OnodeCache } from './onode-cache.ts';
 import { keyBytes } from './order.ts';
@@ -55,6 +55,8 @@ export class Catalog {
   #droppedOmaps: number[] = [];
   readonly #totals: Totals = { nextCollection: 1, nextOmap: 1, nextShare: 1, objects: 0, storedBytes: 0 };
   readonly #rowWriter = new RecordWriter();
+  /** Told of each entry that is found damaged. */
+  onDamaged: (error: DamagedEntryError) => void = () => undefined;
   /** Blocks that the transaction being applied gave up. */
   freed: Run[] = [];
 
@@ -124,9 +126,20 @@ export class Catalog {
       absent.add(name);
       return undefined;
     }
-    const onode = decodeRow(collection, name, place, row);
+    const onode = this.#decode(collection, name, place, row);
     this.#cache.add(onode);
     return onode;
+  }
+
+  #decode(collection: Collection, name: string, place: number, row: Uint8Array): Onode {
+    try {
+      return Onode.decode(collection, name, place, 0, row);
+    } catch (cause) {
+      const onode = new Onode(collection, name, place, 0);
+      onode.damaged = new DamagedEntryError(collection.cid, keyBytes(name), cause);
+      this.onDamaged(onode.damaged);
+      return onode;
+    }
   }
 
   /** Names >= start in byte order, at most `limit`. */
@@ -269,6 +282,8 @@ export class Catalog {
   setCrcs(onode: Onode, logical: number, crcs: ArrayLike<number>): void {
     for (let i = 0; i < crcs.length; i++) {
       onode.unresolved?.delete(logical + i);
+      // Where its blocks are is not known any more.
+      if (onode.damaged !== undefined && onode.table.physical(logical + i) === 0) continue;
       onode.table.setCrc(logical + i, crcs[i]!);
     }
   }
@@ -473,20 +488,5 @@ export class Catalog {
     this.omaps.thaw();
     // What was changed before the current generation began is in the index.
     this.#cache.unpin(this.#generation - 1);
-  }
-}
-
-function decodeRow(collection: Collection, name: string, place: number, row: Uint8Array): Onode {
-  try {
-    return Onode.decode(collection, name, place, 0, row);
-  } catch (cause) {
-    throw new AppError(
-      'INDEX_ROW',
-      `object ${keyText(keyBytes(name))} of ${collection.cid}: its entry in the index is damaged: ${errorText(cause)}`,
-      {
-        cause,
-        hint: 'The disk returned other bytes than were written. `appliance osd repair` takes it out and has it fetched from another copy.',
-      },
-    );
   }
 }

@@ -63,6 +63,8 @@ export async function damagedBlocks(
   { progress, recycle }: DataCheck,
 ): Promise<number[]> {
   const damaged: number[] = [];
+  // Told of with the index.
+  if (store.stat(cid, key)?.damaged) return damaged;
   for (const { offset, length } of store.extents(cid, key, 0, Number.MAX_SAFE_INTEGER)) {
     const end = offset + length;
     /** Up to here one block at a time: the disk could not read all of it. */

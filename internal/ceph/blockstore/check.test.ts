@@ -7,7 +7,7 @@ import { silentLogger } from '../../base/log.ts';
 import { seededRandom } from '../../base/random.ts';
 import { systemClock } from '../../base/system.ts';
 import type { TransactionOp } from './api.ts';
-import { type BlockStoreOptions, openBlockStore } from './blockstore.ts';
+import { type BlockStore, type BlockStoreOptions, openBlockStore } from './blockstore.ts';
 import { checkData } from './check-data.ts';
 import { checkIndex, type IndexCheck } from './check-index.ts';
 import { type Fault, FaultList } from './fault.ts';
@@ -245,17 +245,83 @@ describe('checking a store', () => {
     expect((await checkedDisk(disk)).faults).toEqual([]);
   });
 
-  test('a row with a wrong bit: the store refuses to tell of the object, by name, and the others are there', async () => {
+  /** A store in which the row of `other` has a wrong bit. */
+  async function withWrongBit(): Promise<MemoryDisk> {
     const disk = await made();
     await change(disk, (index) => {
       const [key, value] = row(index, 'objects', 1);
       return [{ table: 'objects', key, value: flipped(value, 9, 1) }];
     });
+    return disk;
+  }
+
+  /** What a store says of an object whose entry is damaged. */
+  async function expectDamaged(store: BlockStore, of: Uint8Array): Promise<void> {
+    expect(store.stat(cid, of)).toEqual({ size: 0, damaged: true });
+    for (const look of [
+      () => store.xattr(cid, of, 'x'),
+      () => store.xattrs(cid, of),
+      () => store.omapHeader(cid, of),
+      () => store.omapList(cid, of, { limit: 1 }),
+      () => store.omapGet(cid, of, ['x']),
+      () => store.extents(cid, of, 0, 1),
+    ])
+      expect(look).toThrow('its entry in the index is damaged');
+    await expect(store.read(cid, of, 0, 10)).rejects.toMatchObject({ code: 'CHECKSUM', cid });
+  }
+
+  test('a row with a wrong bit: the store tells nothing of the object, by name, and the others are there', async () => {
+    const disk = await withWrongBit();
     const store = await openBlockStore(options(disk));
-    expect(() => store.stat(cid, other)).toThrow('object b of 1.0: its entry in the index is damaged');
+    await expectDamaged(store, other);
+    expect(store.status().checksumErrors).toBe(1);
+    expect(store.list(cid, other, 1)).toEqual([other]);
     expect(store.stat(cid, key)).toEqual({ size: 200_000 });
     await store.close();
     expect((await checkedDisk(disk)).faults[0]).toMatchObject({ kind: 'object', key: other });
+  });
+
+  test('what is written to it, it stays damaged: when read again, by replay, in clones; until it is removed', async () => {
+    const disk = await withWrongBit();
+    const clone = new Uint8Array([0x71]);
+    const store = await openBlockStore(options(disk));
+    // Each change with the power lost before the checkpoint, and with one.
+    await store.queue({ ops: [write(other, 4096, fill(5000, 3))] });
+    await store.queue({ ops: [{ op: 'set-xattrs', cid, key: other, xattrs: new Map([['x', fill(3, 3)]]) }] });
+    await store.queue({ ops: [{ op: 'truncate', cid, key: other, size: 9 }] });
+    await store.queue({ ops: [{ op: 'clone', cid, from: other, to: clone }] });
+    for (const each of [other, clone]) await expectDamaged(store, each);
+    disk.crash();
+    let left = disk.restart();
+    const again = await openBlockStore(options(left));
+    for (const each of [other, clone]) await expectDamaged(again, each);
+    await again.checkpoint();
+    left.crash();
+    left = left.restart();
+    const third = await openBlockStore(options(left));
+    for (const each of [other, clone]) await expectDamaged(third, each);
+    await third.queue({ ops: [{ op: 'remove', cid, key: other }, write(other, 0, fill(100, 4))] });
+    await third.queue({ ops: [{ op: 'clone', cid, from: key, to: clone }] });
+    expect(await third.read(cid, other, 0, 1000)).toEqual(fill(100, 4));
+    expect(third.stat(cid, clone)).toEqual({ size: 200_000 });
+    await third.close();
+    const { faults } = await checkedDisk(left);
+    expect(faults.filter(({ kind }) => kind === 'object')).toEqual([]);
+  });
+
+  test('a write that replay does again to blocks of a row that was damaged since leaves it damaged', async () => {
+    const disk = await made();
+    const store = await openBlockStore(options(disk));
+    await store.queue({ ops: [write(other, 100, fill(5000, 3))] });
+    disk.crash();
+    const left = disk.restart();
+    await change(left, (index) => {
+      const [rowKey, value] = row(index, 'objects', 1);
+      return [{ table: 'objects', key: rowKey, value: flipped(value, 9, 1) }];
+    });
+    const again = await openBlockStore(options(left));
+    await expectDamaged(again, other);
+    await again.close();
   });
 
   test('a row of an object in no collection is told, and its blocks stay taken', async () => {

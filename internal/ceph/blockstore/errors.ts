@@ -1,4 +1,4 @@
-import { AppError } from '../../base/errors.ts';
+import { AppError, errorText } from '../../base/errors.ts';
 
 /** The store has no room for a transaction; nothing of it was applied. An OSD answers ENOSPC. */
 export class NoSpaceError extends AppError {
@@ -21,6 +21,20 @@ export class ChecksumError extends AppError {
   ) {
     super('CHECKSUM', `${store}: object ${keyText(key)} of ${cid} is damaged at offset ${offset} (${where})`, {
       hint: 'The disk returned other bytes than were written: check it with smartctl; the copy is repaired from a replica.',
+    });
+  }
+}
+
+/** The entry of an object in the index is damaged: nothing of the object can be told, only that it is there. The OSD takes it as `ChecksumError`. */
+export class DamagedEntryError extends AppError {
+  constructor(
+    readonly cid: string,
+    readonly key: Uint8Array,
+    cause: unknown,
+  ) {
+    super('CHECKSUM', `object ${keyText(key)} of ${cid}: its entry in the index is damaged: ${errorText(cause)}`, {
+      cause,
+      hint: 'The disk returned other bytes than were written. A scrub tells of it; `ceph pg repair`, or `appliance osd repair` while the OSD does not run, has it fetched from another copy.',
     });
   }
 }

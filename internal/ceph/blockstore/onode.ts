@@ -2,6 +2,7 @@ import { ByteReader, DecodeError, utf8, utf8Text } from '../../base/bytes.ts';
 import { rawCrc32c } from '../../base/crc32c.ts';
 import { assert } from '../../base/errors.ts';
 import { blockBytes } from './api.ts';
+import type { DamagedEntryError } from './errors.ts';
 import { BlockTable } from './blocktable.ts';
 import type { BlockImage } from './image.ts';
 import type { Layout } from './layout.ts';
@@ -46,6 +47,11 @@ export class Onode {
   /** 0 when it has none. */
   omapId = 0;
   omapHeader: Uint8Array = noBytes;
+  /**
+   * Its row in the index was damaged: what it was is not known, and whatever is changed of it is changed of that. It stays damaged, also on disk, and so
+   * are its clones, until it is removed.
+   */
+  damaged: DamagedEntryError | undefined;
   /** Blocks whose checksum is not known yet, because what they are merged with is being read. */
   unresolved: Map<number, BlockImage> | undefined;
   /** Counts changes, so that a reader sees whether what it looked up still holds. */
@@ -85,6 +91,7 @@ export class Onode {
     out.omapId = this.omapId;
     out.omapHeader = this.omapHeader;
     out.version = this.version;
+    out.damaged = this.damaged;
     if (this.unresolved !== undefined && this.unresolved.size > 0) {
       out.unresolved = new Map(this.unresolved);
       for (const image of this.unresolved.values()) image.holders.push(out);
@@ -104,7 +111,8 @@ export class Onode {
     }
     this.table.encode(writer);
     const row = writer.end();
-    new DataView(row.buffer, row.byteOffset).setUint32(1, rowCrc(this.name, row), true);
+    const crc = rowCrc(this.name, row);
+    new DataView(row.buffer, row.byteOffset).setUint32(1, this.damaged === undefined ? crc : ~crc, true);
     return row;
   }
 

@@ -63,7 +63,8 @@ function listRange(
       if (Buffer.compare(key, end) >= 0) return { items, full: false };
       if (!isObjectKey(key)) continue;
       if (items.length >= limit) return { items, full: true };
-      const info = core.env.store.xattr(core.meta.cid, key, infoXattr);
+      const { store } = core.env;
+      const info = store.stat(core.meta.cid, key)?.damaged ? undefined : store.xattr(core.meta.cid, key, infoXattr);
       items.push({
         oid: objectOfKey(key, core.id.pool),
         version: info === undefined ? eversionZero : decodeObjectInfo(info).version,

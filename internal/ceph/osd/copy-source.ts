@@ -34,6 +34,11 @@ export function serveCopyGet(
   engine.internalRead(headOf(m.oid), m.oid.snap, (obc, done) => {
     const { info } = obc ?? {};
     let result = 0;
+    if (obc?.damaged === true) {
+      if (!engine.repair(obc)) answer(EIO);
+      done();
+      return;
+    }
     if (obc === undefined || info === undefined || !obc.exists) result = ENOENT;
     else if (m.userVersion !== 0 && m.userVersion < info.userVersion) result = ERANGE;
     else if (m.userVersion !== 0 && m.userVersion > info.userVersion) result = EOVERFLOW;

@@ -17,8 +17,11 @@ export interface RecoveryGate {
   readable(oid: HObject, ready: () => void): boolean;
   /** Calls `ready` once the object may be written, which all members must be able to follow (true: it may now). */
   writable(oid: HObject, ready: () => void): boolean;
-  /** Our copy of the object in this version is damaged: fetches it from another OSD. False: there is no other. */
-  repair(oid: HObject, version: EVersion): boolean;
+  /**
+   * Our copy of the object in this version (undefined: the log says in which) is damaged: fetches it from another OSD. False: there is no other, or the
+   * version is not known.
+   */
+  repair(oid: HObject, version: EVersion | undefined): boolean;
   /** A write to the object changed what the PG's objects sum up to. */
   sumsChanged(oid: HObject, delta: SumsSeen): void;
   /** Answers SCRUBLS. */

@@ -1,4 +1,4 @@
-import { assert, errorCode } from '../../base/errors.ts';
+import { AppError, assert, errorCode } from '../../base/errors.ts';
 import type { ObjectStore, TransactionOp } from '../blockstore/api.ts';
 import {
   OSD_FLAG_ENFORCE_SNAPC,
@@ -8,21 +8,13 @@ import {
 } from '../wire/messages/osd_client.ts';
 import { PG_ACTIVE } from '../wire/messages/osd_mgr.ts';
 import { OP } from '../wire/messages/osd_op.ts';
-import type { LogEntry, OpReturn } from '../wire/messages/osd_pg.ts';
+import type { LogEntry } from '../wire/messages/osd_pg.ts';
 import { type EVersion, eversionZero, type HObject, SNAP_DIR, SNAP_HEAD } from '../wire/types.ts';
 import { admit } from './admission.ts';
 import type { FullState, InternalWrite, RecoveryGate } from './engine-host.ts';
 import { sameWatch, withoutWatcher } from './watch-expiry.ts';
-import {
-  encodeObjectInfo,
-  encodeSnapSet,
-  infoXattr,
-  type ObjectInfo,
-  type SnapSet,
-  snapsetXattr,
-  type WatchInfo,
-} from './object-info.ts';
-import { headOf, objectKey } from './object-key.ts';
+import type { ObjectInfo, SnapSet, WatchInfo } from './object-info.ts';
+import { headOf } from './object-key.ts';
 import type { OpRequest } from './op-request.ts';
 import { objectClasses } from './ops/class-context.ts';
 import { plainRead } from './ops/classify.ts';
@@ -31,7 +23,7 @@ import { runOps } from './ops/interpreter.ts';
 import { maxWriteReplyBytes } from './ops/limits.ts';
 import { type LockMode, type ObjectContext, ObjectContexts } from './ops/object-context.ts';
 import { OpContext, type OpHost, type OpResult } from './ops/op-context.ts';
-import { effectiveSnapContext, makeWriteable, resolveSnap, validSnapContext } from './ops/snap-ops.ts';
+import { effectiveSnapContext, resolveSnap, validSnapContext } from './ops/snap-ops.ts';
 import type { ErasurePg } from './ec/erasure-pg.ts';
 import { poolRules } from './ec/pool-rules.ts';
 import type { PgCore } from './pg-core.ts';
@@ -39,6 +31,7 @@ import { replyTo } from './op-reply.ts';
 import { listObjects } from './pg-list.ts';
 import type { Replication } from './replication.ts';
 import { copySums, sumsSeen } from './scrub-sums.ts';
+import { writeEntries } from './write-entries.ts';
 import { WatchHub } from './watch.ts';
 
 /** Ops whose payload is of no use once it is on all disks: every member has it, and nothing else refers to it. */
@@ -82,8 +75,8 @@ export class OpEngine {
       pool: core.id.pool,
       nowMs: () => core.env.clock.now(),
       random: core.env.random,
-      context: (oid) => this.contexts.get(oid),
-      contextAt: (head, snap) => this.#contextAt(head, snap),
+      context: (oid) => this.#usable(this.contexts.get(oid)),
+      contextAt: (head, snap) => this.#usable(this.#contextAt(head, snap)),
       hashOf: (pool, name, key, nspace) => core.map.hashOf(pool, name, key, nspace),
       readObject: (oid, from, userVersion) => core.env.readObject(oid, from, userVersion),
       watcher: (obc, name, cookie) => this.watches.find(obc, name, cookie),
@@ -195,11 +188,19 @@ export class OpEngine {
     }
 
     const headContext = this.contexts.get(head);
+    if (headContext.damaged) {
+      this.#unusable(request, headContext, retry);
+      return;
+    }
     let target: ObjectContext | undefined = headContext;
     if (message.snapId !== SNAP_HEAD && message.snapId !== SNAP_DIR) {
       target = this.#contextAt(headContext, message.snapId);
       if (target !== undefined && target !== headContext && !this.#gate.readable(target.oid, retry)) {
         request.stage = 'waiting for missing clone';
+        return;
+      }
+      if (target?.damaged === true) {
+        this.#unusable(request, target, retry);
         return;
       }
     }
@@ -216,6 +217,19 @@ export class OpEngine {
       return;
     }
     this.#lockAndRun(request, target!);
+  }
+
+  /** Nothing of an object can be told: it is fetched from another OSD, or is an error until a scrub has found out what it should be. */
+  #unusable(request: OpRequest, obc: ObjectContext, retry: () => void): void {
+    if (this.#gate.repair(obc.oid, undefined)) retry();
+    else this.#fail(request, errno.EIO);
+  }
+
+  /** An object's context for an op; one of which nothing can be told is an error. */
+  #usable<T extends ObjectContext | undefined>(obc: T): T {
+    if (obc?.damaged === true)
+      throw new AppError('UNREADABLE', `pg ${this.#core.text}: the entry of ${obc.oid.name} is damaged`);
+    return obc;
   }
 
   #contextAt(head: ObjectContext, snap: bigint): ObjectContext | undefined {
@@ -413,64 +427,15 @@ export class OpEngine {
   ): void {
     const { obc } = ctx;
     const core = this.#core;
-    const entries: LogEntry[] = [];
-    const head: TransactionOp[] = [];
-    const tail: TransactionOp[] = [];
-    const { snapset, made } = makeWriteable(ctx);
-    const replication = this.#replication;
-    if (made !== undefined) {
-      const version = replication.nextVersion();
-      entries.push({
-        op: 'clone',
-        oid: made.oid,
-        version,
-        prior: obc.info.version,
-        userVersion: obc.info.userVersion,
-        reqid: undefined,
-        mtime: obc.info.mtime,
-        returnCode: 0,
-        returns: undefined,
-      });
-      const key = objectKey(made.oid);
-      const cid = core.meta.cid;
-      const info: ObjectInfo = { ...obc.info, version, watchers: [] };
-      head.push({ op: 'clone', cid, from: obc.key, to: key });
-      head.push({ op: 'remove-xattr', cid, key, name: snapsetXattr });
-      head.push({ op: 'set-xattrs', cid, key, xattrs: new Map([[infoXattr, encodeObjectInfo(info)]]) });
-      this.contexts.forget(made.oid);
-    }
-    const version = replication.nextVersion(entries.length);
-    let { userVersion } = ctx.info;
-    if (ctx.userModified) userVersion = Math.max(core.info.lastUserVersion, userVersion) + 1;
-    if (ctx.userModified && version.version > userVersion) userVersion = version.version;
-    const info: ObjectInfo = {
-      ...ctx.info,
-      version,
-      userVersion,
-      mtime: ctx.userModified ? ctx.mtime : ctx.info.mtime,
-    };
-    if (ctx.inStore) {
-      const xattrs = new Map([[infoXattr, encodeObjectInfo(info)]]);
-      if (snapset.seq !== 0n) xattrs.set(snapsetXattr, encodeSnapSet(snapset));
-      tail.push({ op: 'set-xattrs', cid: core.meta.cid, key: obc.key, xattrs });
-    }
-    const returns: OpReturn[] | undefined = wantsReturns
-      ? ctx.results.map((r) => ({ rval: r.rval, data: r.out[0] ?? new Uint8Array(0) }))
-      : undefined;
-    entries.push({
-      op: ctx.inStore ? 'modify' : 'delete',
-      oid: obc.oid,
-      version,
-      prior: obc.inStore ? obc.info.version : eversionZero,
-      userVersion,
-      reqid: request.id,
-      mtime: info.mtime,
-      returnCode: result,
-      returns,
-    });
+    const next = (after: number): EVersion => this.#replication.nextVersion(after);
+    const write = writeEntries(ctx, core.meta.cid, next, core.info.lastUserVersion);
+    const { entries, before, behind, after, version, userVersion } = write;
+    if (write.made !== undefined) this.contexts.forget(write.made);
+    const own = entries[entries.length - 1]!;
+    own.returnCode = result;
+    if (wantsReturns) own.returns = ctx.results.map((r) => ({ rval: r.rval, data: r.out[0] ?? new Uint8Array(0) }));
     const results = wantsReturns ? ctx.results : ctx.results.map(({ op }): OpResult => ({ op, out: [], rval: 0 }));
-    const around = (ops: readonly TransactionOp[]): TransactionOp[] => [...head, ...ops, ...tail];
-    const after = { info, inStore: ctx.inStore, snapset };
+    const around = (ops: readonly TransactionOp[]): TransactionOp[] => [...before, ...ops, ...behind];
     const committed = (): void => {
       this.#sideEffects(request, ctx, userVersion);
       if (!ctx.exists) this.watches.removeAll(obc);
@@ -576,7 +541,13 @@ export class OpEngine {
           return;
         }
         const before = copySums(this.#core.info.sums);
-        const write = build(obc);
+        const fetched = obc.damaged && this.#gate.repair(obc.oid, undefined);
+        if (fetched) {
+          obc.unlock('write');
+          run();
+          return;
+        }
+        const write = obc.damaged ? undefined : build(obc);
         const delta = copySums(this.#core.info.sums);
         for (const field of sumsSeen) delta[field] -= before[field];
         this.#gate.sumsChanged(head, delta);
@@ -620,7 +591,7 @@ export class OpEngine {
 
   /** Our copy of an object is damaged. False: there is no other to fetch it from. */
   repair(obc: ObjectContext): boolean {
-    return this.#gate.repair(obc.oid, obc.info.version);
+    return this.#gate.repair(obc.oid, obc.damaged ? undefined : obc.info.version);
   }
 
   /** Calls `done` when all writes of objects `inside` that were let in before have ended. */

@@ -114,6 +114,11 @@ export function listObjects(core: PgCore, op: OsdOp, nspace: string): ListAnswer
           if (!take(missing[missingAt++]!)) break listing;
         if (missingAt < missing.length && compareHObject(missing[missingAt]!, oid) === 0) missingAt++;
         if (oid.snap !== SNAP_HEAD) continue;
+        if (store.stat(core.meta.cid, key)?.damaged) {
+          // That it is there is all that is known of it.
+          if (filter === undefined && !take(oid)) break listing;
+          continue;
+        }
         const info = store.xattr(core.meta.cid, key, infoXattr);
         if (info === undefined || decodeObjectInfo(info).whiteout) continue;
         if (filter !== undefined) {

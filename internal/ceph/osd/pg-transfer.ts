@@ -58,7 +58,8 @@ export async function exportPg(store: ObjectStore, pg: PgId, options: ExportOpti
   const writer = new ArchiveWriter();
   let planned = 0;
   for (const key of keys)
-    for (const { length } of store.extents(cid, key, 0, Number.MAX_SAFE_INTEGER)) planned += length;
+    if (store.stat(cid, key)?.damaged === undefined)
+      for (const { length } of store.extents(cid, key, 0, Number.MAX_SAFE_INTEGER)) planned += length;
   const begin: ArchiveBegin = {
     pg,
     fsid: options.fsid,
@@ -137,6 +138,7 @@ async function readPiece(
 }
 
 async function isDamaged(store: ObjectStore, cid: CollectionId, key: ObjectKey): Promise<boolean> {
+  if (store.stat(cid, key)?.damaged) return true;
   for (const { offset, length } of store.extents(cid, key, 0, Number.MAX_SAFE_INTEGER))
     for (let at = offset; at < offset + length; at += archivePieceBytes)
       try {
@@ -154,7 +156,7 @@ function noteMissing(store: ObjectStore, meta: PgMeta, key: ObjectKey): void {
       hint: 'the other shards have the object',
     });
   const oid = objectOfKey(key, meta.pg.pool);
-  const bytes = store.xattr(meta.cid, key, infoXattr);
+  const bytes = store.stat(meta.cid, key)?.damaged ? undefined : store.xattr(meta.cid, key, infoXattr);
   const version: EVersion | undefined = meta.log.latest(oid)?.version ?? (bytes && decodeObjectInfo(bytes).version);
   if (version === undefined)
     throw new AppError('PG', `object ${keyText(key)} of PG ${meta.cid} is damaged and has no version`);

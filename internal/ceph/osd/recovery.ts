@@ -125,10 +125,14 @@ export class Recovery {
     return false;
   }
 
-  /** Our copy of an object is damaged: from now on it is missing here, and is fetched from another OSD. False: there is no other. */
-  repair(oid: HObject, version: EVersion): boolean {
+  /**
+   * Our copy of an object is damaged: from now on it is missing here, and is fetched from another OSD. False: there is no other, or its version (undefined: it
+   * cannot be read here) is not in the log.
+   */
+  repair(oid: HObject, known: EVersion | undefined): boolean {
     const { meta, info } = this.#core;
-    if (this.#core.members.length === 0) return false;
+    const version = known ?? loggedVersion(this.#core, oid);
+    if (this.#core.members.length === 0 || version === undefined) return false;
     if (!meta.missing.has(oid)) {
       this.#core.env.log.error('damaged object: it is fetched from another OSD', {
         pg: this.#core.text,
@@ -405,9 +409,8 @@ export class Recovery {
         core.env.log.error('cannot read an object for recovery', { pg: core.text, oid: oid.name, error: reason });
         if (!pulled && generation === this.#generation && this.erasure === undefined) {
           // It cannot be given to others before it is whole here.
-          const version = infoOf(core, oid)?.version;
           this.#active.delete(objectId(oid));
-          if (version !== undefined && this.repair(oid, version)) return;
+          if (this.repair(oid, infoOf(core, oid)?.version)) return;
         }
         item = notFound(oid, from);
       }
@@ -553,7 +556,14 @@ export class Recovery {
   }
 }
 
+/** The version of an object as the log has it. */
+function loggedVersion(core: PgCore, oid: HObject): EVersion | undefined {
+  const entry = core.meta.log.latest(oid);
+  return entry === undefined || entry.op === 'delete' ? undefined : entry.version;
+}
+
 function infoOf(core: PgCore, oid: HObject): ObjectInfo | undefined {
+  if (core.env.store.stat(core.meta.cid, objectKey(oid))?.damaged) return undefined;
   const bytes = core.env.store.xattr(core.meta.cid, objectKey(oid), infoXattr);
   return bytes === undefined ? undefined : decodeObjectInfo(bytes);
 }

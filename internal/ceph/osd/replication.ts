@@ -234,6 +234,11 @@ export class Replication {
   }
 }
 
+function isSound({ meta, env }: PgCore, key: Uint8Array): boolean {
+  const stat = env.store.stat(meta.cid, key);
+  return stat !== undefined && !stat.damaged;
+}
+
 /** Whether a write builds on an object that this copy should have and does not: its disk has lost it, or it is missing already. */
 function lacksBase(core: PgCore, entries: readonly LogEntry[], ops: readonly TransactionOp[]): boolean {
   const { meta, env } = core;
@@ -242,7 +247,7 @@ function lacksBase(core: PgCore, entries: readonly LogEntry[], ops: readonly Tra
     if (meta.missing.has(entry.oid)) return true;
     if (entry.prior.version === 0) continue;
     const key = objectKey(entry.oid);
-    if (env.store.stat(meta.cid, key) === undefined) return true;
+    if (!isSound(core, key)) return true;
     // A shard of another version would become a mixture that nobody could tell from the right one.
     const info = core.erasure ? env.store.xattr(meta.cid, key, infoXattr) : undefined;
     if (core.erasure && (info === undefined || compareEVersion(decodeObjectInfo(info).version, entry.prior) !== 0))
@@ -252,7 +257,7 @@ function lacksBase(core: PgCore, entries: readonly LogEntry[], ops: readonly Tra
   const nameOf = (key: Uint8Array): string => Buffer.from(key).toString('latin1');
   for (const op of ops) {
     if (op.op === 'clone' || op.op === 'clone-range') {
-      if (!made.has(nameOf(op.from)) && env.store.stat(meta.cid, op.from) === undefined) return true;
+      if (!made.has(nameOf(op.from)) && !isSound(core, op.from)) return true;
       made.add(nameOf(op.to));
     } else if (op.op === 'touch' || op.op === 'write') made.add(nameOf(op.key));
   }

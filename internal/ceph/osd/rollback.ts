@@ -52,7 +52,8 @@ export class Rollback {
       if (op !== 'clone' && prior.version > 0) {
         const key = objectKey(oid);
         // What the disk has lost cannot be given back.
-        if (store.stat(this.#cid, key) === undefined) continue;
+        const stat = store.stat(this.#cid, key);
+        if (stat === undefined || stat.damaged) continue;
         ops.push({ op: 'clone', cid: this.#cid, from: key, to: keptKey(version.version) });
         kind = 'kept';
       }

@@ -15,6 +15,7 @@ import { objectId } from './object-key.ts';
 /** What is wrong with one copy of an object: bits of `err_t` (`src/include/rados/rados_types.hpp`). */
 export const SHARD = {
   missing: 1 << 1,
+  statError: 1 << 2,
   readError: 1 << 3,
   sizeMismatchInfo: 1 << 11,
   ecHashMismatch: 1 << 12,
@@ -158,6 +159,10 @@ function judge(osd: number, object: ScrubObject | undefined, sizeOf: (size: numb
     verdict.errors = SHARD.missing;
     return verdict;
   }
+  if (object.statError) {
+    verdict.errors = SHARD.statError;
+    return verdict;
+  }
   if (object.readError) verdict.errors |= SHARD.readError;
   const snapset = object.xattrs.get(snapsetXattr);
   if (object.oid.snap === SNAP_HEAD && snapset !== undefined && decoded(() => decodeSnapSet(snapset)) === undefined)
@@ -259,7 +264,8 @@ function compareObject(
   for (const verdict of shards) {
     const { object } = verdict;
     let differs = 0;
-    if (auth !== undefined && object !== undefined) {
+    // Of one of which nothing is known there is nothing to compare.
+    if (auth !== undefined && object !== undefined && !object.statError) {
       differs = difference(auth.object!, object);
       // Each shard has data of its own.
       if (rules !== undefined) differs &= ~OBJECT.dataDigestMismatch;

@@ -82,14 +82,15 @@ export async function scrubMap(
     const object: ScrubObject = {
       oid: objectOfKey(key, pool),
       size: stat.size,
-      xattrs: store.xattrs(cid, key),
+      xattrs: stat.damaged ? new Map() : store.xattrs(cid, key),
+      statError: stat.damaged === true,
       readError: false,
       dataDigest: undefined,
       omapDigest: undefined,
       omapKeys: 0,
       omapBytes: 0,
     };
-    if (deep) await readAll(store, cid, key, object, shard, stop, recycle);
+    if (deep && !object.statError) await readAll(store, cid, key, object, shard, stop, recycle);
     out.push(object);
   }
   return stop() ? undefined : out;

@@ -98,7 +98,12 @@ export class SnapTrim {
       // Clones stand before their head: the head tells all about them.
       if (oid.snap === SNAP_HEAD) continue;
       const head: HObject = { ...oid, snap: SNAP_HEAD };
-      const { snapset } = this.#engine.contexts.get(head);
+      const { snapset, damaged } = this.#engine.contexts.get(head);
+      if (damaged) {
+        // What its clones serve is not known before it is mended.
+        this.#finish(false);
+        return;
+      }
       if (!snapset.clones.some((clone) => clone.snaps.some((snap) => this.#snaps.has(snap)))) continue;
       this.#cursor = objectKey(head);
       const generation = this.#generation;

@@ -32,7 +32,9 @@ export class ErasurePg {
   }
 
   #infoAt(key: Uint8Array): ObjectInfo | undefined {
-    const bytes = this.#core.env.store.xattr(this.#core.meta.cid, key, infoXattr);
+    const { env, meta } = this.#core;
+    if (env.store.stat(meta.cid, key)?.damaged) return undefined;
+    const bytes = env.store.xattr(meta.cid, key, infoXattr);
     return bytes === undefined ? undefined : decodeObjectInfo(bytes);
   }
 
@@ -124,7 +126,8 @@ export class ErasurePg {
     const key = objectKey(oid);
     const shard = shardOf(member)!;
     const first = from.dataTo === 0;
-    const here = meta.missing.has(oid) ? undefined : env.store.xattrs(meta.cid, key);
+    const absent = meta.missing.has(oid) || env.store.stat(meta.cid, key)?.damaged;
+    const here = absent ? undefined : env.store.xattrs(meta.cid, key);
     const item: PushItem = { ...notFound(oid, from), version, found: true };
     let info = here === undefined ? undefined : this.#infoAt(key);
     if (info === undefined) {

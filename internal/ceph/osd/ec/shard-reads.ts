@@ -165,7 +165,8 @@ export class ShardReads {
     const { env, meta, text } = this.#core;
     const key = objectKey(m.oid);
     const nothing = { version: eversionZero, xattrs: new Map<string, Uint8Array>(), data: new Uint8Array(0) };
-    const info = meta.missing.has(m.oid) ? undefined : env.store.xattr(meta.cid, key, infoXattr);
+    const absent = meta.missing.has(m.oid) || env.store.stat(meta.cid, key)?.damaged;
+    const info = absent ? undefined : env.store.xattr(meta.cid, key, infoXattr);
     if (info === undefined) {
       answer({ ...nothing, result: ENOENT });
       return;

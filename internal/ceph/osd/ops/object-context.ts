@@ -31,6 +31,8 @@ export class ObjectContext {
   snapset: SnapSet;
   /** No longer the object's context: whoever waits for its lock must look the object up again. */
   stale = false;
+  /** Its entry in the store's index is damaged: it is there, and nothing else of it is known. */
+  readonly damaged: boolean;
   /** Live watches by `watcherId`; undefined until somebody needs them. */
   watchers: Map<string, Watcher> | undefined;
   #readers = 0;
@@ -42,6 +44,13 @@ export class ObjectContext {
     this.oid = oid;
     this.id = objectId(oid);
     this.key = objectKey(oid);
+    this.damaged = store.stat(cid, this.key)?.damaged === true;
+    if (this.damaged) {
+      this.inStore = true;
+      this.info = noObject;
+      this.snapset = noSnapSet;
+      return;
+    }
     const info = store.xattr(cid, this.key, infoXattr);
     this.inStore = info !== undefined;
     this.info = info === undefined ? noObject : decodeObjectInfo(info);

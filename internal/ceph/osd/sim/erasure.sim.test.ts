@@ -33,6 +33,7 @@ const damages: Record<string, Damage> = {
     spoil: (cluster, osd, cid, key) =>
       spoil(cluster, osd, { op: 'write', cid, key, offset: 3, data: [Uint8Array.of(7)] }),
   },
+  'has a damaged entry': { from: 0, spoil: (cluster, osd, cid, key) => cluster.spoilEntry(osd, cid, key) },
   'is missing': { from: 1, spoil: (cluster, osd, cid, key) => spoil(cluster, osd, { op: 'remove', cid, key }) },
   'is of another version': {
     from: 1,

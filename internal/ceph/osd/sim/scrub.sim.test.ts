@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { bytesEqual, utf8 } from '../../../base/bytes.ts';
 import type { TransactionOp } from '../../blockstore/api.ts';
-import { Decoder, Encoder } from '../../wire/encoding.ts';
+import { Decoder, encoded, Encoder } from '../../wire/encoding.ts';
 import { LOG_ERROR } from '../../wire/messages/log.ts';
 import { hasPgState, PG_CLEAN, PG_FAILED_REPAIR, PG_INCONSISTENT } from '../../wire/messages/osd_mgr.ts';
 import { OP, OsdOp } from '../../wire/messages/osd_op.ts';
-import { type HObject, pgText, SNAP_HEAD } from '../../wire/types.ts';
+import { encodeHObject, type HObject, hobjectMin, pgText, SNAP_HEAD } from '../../wire/types.ts';
 import { decodeObjectInfo, encodeObjectInfo, infoXattr, snapsetXattr } from '../object-info.ts';
 import { firstObjectKey, objectKey, objectOfKey } from '../object-key.ts';
 import type { Pg } from '../pg.ts';
@@ -97,6 +97,13 @@ const damages: Damage[] = [
     object: 0,
     shard: SHARD.readError,
     shallow: false,
+  },
+  {
+    name: 'its entry in the store is damaged',
+    spoil: (c, osd) => c.spoilEntry(osd, cid, keyOf('b')),
+    object: 0,
+    shard: SHARD.statError,
+    shallow: true,
   },
   {
     name: 'it is missing',
@@ -286,6 +293,64 @@ describe('scrub', () => {
     expect(pg.scrubber.record!.objects).toEqual([]);
   });
 
+  describe('an entry in the store of the primary is damaged', () => {
+    const read = OsdOp.extent(OP.READ, 0, 0);
+    async function damaged(forget: (pg: Pg) => void) {
+      const { cluster, clients } = await threeOsds();
+      await put(clients[0]!, 'b', 'content');
+      const primary = cluster.map.place(pg0).actingPrimary;
+      forget(leaderOf(cluster));
+      cluster.spoilEntry(primary, cid, keyOf('b'));
+      return { cluster, client: clients[0]!, primary };
+    }
+
+    test.each([
+      ['and the object is in use', () => undefined],
+      ['and the log has the object', (pg: Pg) => pg.engine.contexts.clear()],
+    ])('%s: a client gets the right bytes, and the copy is mended', async (_, forget) => {
+      const { cluster, client, primary } = await damaged(forget);
+      const answer = await client.exec('b', [read]);
+      expect(Buffer.from(answer.outs[0]!).toString()).toBe('content');
+      expect(repairs(cluster)).toEqual(cluster.osds.map(({ id }) => (id === primary ? 1 : 0)));
+      await expectEqualCopies(cluster);
+    });
+
+    test('and the log knows nothing of the object: an error and no wrong answer, until a scrub has it mended', async () => {
+      const { cluster, client, primary } = await damaged((pg) => {
+        pg.engine.contexts.clear();
+        pg.core.meta.trim(pg.core.info.lastUpdate);
+      });
+      const stat = OsdOp.make(OP.STAT, []);
+      const write = OsdOp.extent(OP.WRITE, 3, 1, [utf8('!')]);
+      for (const op of [read, stat, write, OsdOp.make(OP.GETXATTRS, []), OsdOp.make(OP.DELETE, [])])
+        expect((await client.exec('b', [op])).result).toBe(-5);
+      const list = await client.exec('', [
+        OsdOp.pgls(OP.PGNLS, 100, 0, [encoded((e) => encodeHObject(e, hobjectMin))]),
+      ]);
+      expect(list.result).toBe(1);
+      expect(Buffer.from(list.outs[0]!).toString('latin1')).toContain('b');
+
+      const pg = await scrub(cluster, false, false);
+      const [found] = pg.scrubber.record!.objects;
+      expect(found!.shards.find(({ osd }) => osd === primary)!.errors).toBe(SHARD.statError);
+      await scrub(cluster, true);
+      expect(Buffer.from((await client.exec('b', [read])).outs[0]!).toString()).toBe('content');
+      await expectEqualCopies(cluster);
+    });
+  });
+
+  test('a replica cannot tell anything of the head: a write is answered, and the replica gets the object again', async () => {
+    const { cluster, clients } = await threeOsds();
+    await put(clients[0]!, 'b', 'content');
+    const replica = cluster.map.place(pg0).acting[1]!;
+    await cluster.scheduler.run(cluster.scheduler.timeMs + 1000);
+    cluster.spoilEntry(replica, cid, keyOf('b'));
+    expect((await clients[0]!.exec('b', [OsdOp.extent(OP.APPEND, 0, 1, [utf8('+')])])).result).toBe(0);
+    await cluster.scheduler.run(cluster.scheduler.timeMs + 2000);
+    expect(repairs(cluster)).toEqual(cluster.osds.map(({ id }) => (id === replica ? 1 : 0)));
+    await expectEqualCopies(cluster);
+  });
+
   const snapped = { snapSeq: 5n, snaps: [5n] };
   const append = (text: string): OsdOp => OsdOp.extent(OP.APPEND, 0, text.length, [utf8(text)]);
   for (const [name, ops, change] of [
@@ -386,7 +451,8 @@ describe('scrub under load', () => {
             const replica = replicas[cluster.random.uint32() % replicas.length]!;
             planted++;
             // What the primary's checksums do not see it would give to clients.
-            if (roll < 0.4) cluster.rot(cluster.chance(0.5) ? primary! : replica, id, key);
+            if (roll < 0.1) cluster.spoilEntry(cluster.chance(0.5) ? primary! : replica, id, key);
+            else if (roll < 0.4) cluster.rot(cluster.chance(0.5) ? primary! : replica, id, key);
             else if (roll < 0.6) spoil(cluster, replica, [{ op: 'remove', cid: id, key }]);
             else if (roll < 0.8)
               spoil(cluster, replica, [{ op: 'set-xattrs', cid: id, key, xattrs: new Map([['_stray', utf8('x')]]) }]);

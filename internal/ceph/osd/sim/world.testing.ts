@@ -2,7 +2,7 @@ import { silentLogger, type Logger } from '../../../base/log.ts';
 import { type Random, seededRandom } from '../../../base/random.ts';
 import { crushHash2 } from '../../crush/hash.ts';
 import type { ObjectStore, Transaction } from '../../blockstore/api.ts';
-import { ChecksumError, keyText } from '../../blockstore/errors.ts';
+import { ChecksumError, DamagedEntryError, keyText } from '../../blockstore/errors.ts';
 import { type MemoryStore, memoryStore } from '../../blockstore/memory.ts';
 import { concatBytes, emptyBytes } from '../../../base/bytes.ts';
 import { stableMod } from '../../maps/object-hash.ts';
@@ -240,6 +240,8 @@ export class SimOsd {
   fatal: unknown;
   /** Objects of which the disk gives other bytes than were written, until they are written anew. */
   readonly rotten = new Set<string>();
+  /** Objects whose entry in the store's index is damaged, until they are removed. */
+  readonly entryless = new Set<string>();
 
   constructor(id: number, store: MemoryStore) {
     this.id = id;
@@ -502,7 +504,8 @@ export class SimCluster {
     const host: OsdHost = {
       whoami: id,
       fsid: '00000000-0000-0000-0000-000000000001',
-      store: this.options.fault === 'early-ack' ? hastyStore(sim.store) : checkedStore(sim.store, sim.rotten),
+      store:
+        this.options.fault === 'early-ack' ? hastyStore(sim.store) : checkedStore(sim.store, sim.rotten, sim.entryless),
       clock: {
         now: () => this.scheduler.now(),
         monotonic: () => this.scheduler.monotonic(),
@@ -565,6 +568,11 @@ export class SimCluster {
     if ((sim.store.stat(cid, key)?.size ?? 0) > 0) sim.rotten.add(rotId(cid, key));
   }
 
+  /** The entry of an object in the index of an OSD's store is damaged. */
+  spoilEntry(id: number, cid: string, key: Uint8Array): void {
+    this.osds[id]!.entryless.add(rotId(cid, key));
+  }
+
   /** kill -9 and loss of what was not on disk. */
   crash(id: number): void {
     const sim = this.osds[id]!;
@@ -596,8 +604,17 @@ function rotId(cid: string, key: Uint8Array): string {
   return `${cid} ${keyText(key)}`;
 }
 
+const entryReads: ReadonlySet<PropertyKey> = new Set([
+  'extents',
+  'xattr',
+  'xattrs',
+  'omapHeader',
+  'omapList',
+  'omapGet',
+]);
+
 /** A disk whose checksums find what has rotted. What removes an object, or makes it a copy of another, ends that; a clone has it, too. */
-function checkedStore(store: MemoryStore, rotten: Set<string>): ObjectStore {
+function checkedStore(store: MemoryStore, rotten: Set<string>, entryless: Set<string>): ObjectStore {
   const readable = (cid: string, key: Uint8Array): void => {
     if (rotten.has(rotId(cid, key)) && (store.stat(cid, key)?.size ?? 0) > 0)
       throw new ChecksumError('', cid, key, 0, '');
@@ -606,21 +623,31 @@ function checkedStore(store: MemoryStore, rotten: Set<string>): ObjectStore {
     get: (target, property) => {
       if (property === 'queue')
         return (transaction: Transaction): Promise<void> => {
-          for (const op of transaction.ops) {
-            if (op.op === 'remove') rotten.delete(rotId(op.cid, op.key));
-            else if (op.op === 'clone') {
-              if (rotten.has(rotId(op.cid, op.from))) rotten.add(rotId(op.cid, op.to));
-              else rotten.delete(rotId(op.cid, op.to));
+          for (const op of transaction.ops)
+            for (const set of [rotten, entryless]) {
+              if (op.op === 'remove') set.delete(rotId(op.cid, op.key));
+              else if (op.op === 'clone') {
+                if (set.has(rotId(op.cid, op.from))) set.add(rotId(op.cid, op.to));
+                else set.delete(rotId(op.cid, op.to));
+              }
             }
-          }
           return target.queue(transaction);
         };
       if (property === 'read')
         return async (cid: string, key: Uint8Array, offset: number, length: number) => {
+          if (entryless.has(rotId(cid, key))) throw new DamagedEntryError(cid, key, '');
           readable(cid, key);
           return target.read(cid, key, offset, length);
         };
+      if (property === 'stat')
+        return (cid: string, key: Uint8Array) =>
+          entryless.has(rotId(cid, key)) ? { size: 0, damaged: true } : target.stat(cid, key);
       const value: unknown = Reflect.get(target, property, target);
+      if (entryReads.has(property))
+        return (cid: string, key: Uint8Array, ...rest: unknown[]): unknown => {
+          if (entryless.has(rotId(cid, key))) throw new DamagedEntryError(cid, key, '');
+          return (value as (...args: unknown[]) => unknown).call(target, cid, key, ...rest);
+        };
       return typeof value === 'function' ? value.bind(target) : value;
     },
   });

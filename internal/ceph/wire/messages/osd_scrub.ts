@@ -81,6 +81,8 @@ export interface ScrubObject {
   size: number;
   /** All of them, as they lie in the store. */
   xattrs: ReadonlyMap<string, Uint8Array>;
+  /** Its entry in the store's index is damaged: nothing else of it is known. */
+  statError: boolean;
   /** Its data or omap could not be read. */
   readError: boolean;
   /** CRC-32C of the data, and of omap header and entries; of deep scrubs only. */
@@ -98,12 +100,14 @@ export interface MOSDRepScrubMap extends PgMessage {
 const READ_ERROR = 1;
 const DATA_DIGEST = 2;
 const OMAP_DIGEST = 4;
+const STAT_ERROR = 8;
 
 function encodeScrubObject(e: Encoder, o: ScrubObject): void {
   encodeHObject(e, o.oid);
   e.u64(o.size).stringMap(o.xattrs, (x, v) => x.blob(v));
   e.u8(
     (o.readError ? READ_ERROR : 0) |
+      (o.statError ? STAT_ERROR : 0) |
       (o.dataDigest === undefined ? 0 : DATA_DIGEST) |
       (o.omapDigest === undefined ? 0 : OMAP_DIGEST),
   );
@@ -124,6 +128,7 @@ function decodeScrubObject(d: Decoder): ScrubObject {
     oid,
     size,
     xattrs,
+    statError: (flags & STAT_ERROR) !== 0,
     readError: (flags & READ_ERROR) !== 0,
     dataDigest: flags & DATA_DIGEST ? data : undefined,
     omapDigest: flags & OMAP_DIGEST ? omap : undefined,
