@@ -1,4 +1,4 @@
-import { isObject, type JsonObject } from '../machinery/json.ts';
+import { getPath, isObject, type JsonObject } from '../machinery/json.ts';
 import { forbidden } from '../machinery/status.ts';
 import { type AdmissionPlugin, isFor } from './types.ts';
 
@@ -117,5 +117,31 @@ export const runtimeClass: AdmissionPlugin = {
         ...(Array.isArray(spec.tolerations) ? spec.tolerations : []),
         ...found.scheduling.tolerations,
       ];
+  },
+};
+
+/** What pods are told of where they run. */
+const topologyLabels = ['topology.kubernetes.io/zone', 'topology.kubernetes.io/region'];
+
+/**
+ * PodTopologyLabels (KEP-4742): a pod that is bound to a node, or made for one, gets the node's zone and region as labels, unless it or the Binding says
+ * otherwise.
+ */
+export const podTopologyLabels: AdmissionPlugin = {
+  name: 'PodTopologyLabels',
+  async admit(request, { reader }) {
+    const { object } = request;
+    if (request.operation !== 'CREATE' || object === undefined) return;
+    const target = isFor(request, '', 'pods', 'binding') && isObject(object.target) ? object.target : undefined;
+    const spec = isFor(request, '', 'pods') && isObject(object.spec) ? object.spec : undefined;
+    const name = target?.kind === 'Node' ? target.name : spec?.nodeName;
+    if (typeof name !== 'string' || name === '') return;
+    const node = await reader.get('', 'nodes', '', name);
+    const known = getPath(node, 'metadata', 'labels');
+    if (!isObject(known) || !isObject(object.metadata)) return;
+    const labels = Object.fromEntries(topologyLabels.filter((key) => key in known).map((key) => [key, known[key]!]));
+    if (Object.keys(labels).length === 0) return;
+    const own = isObject(object.metadata.labels) ? object.metadata.labels : {};
+    object.metadata.labels = { ...labels, ...own };
   },
 };

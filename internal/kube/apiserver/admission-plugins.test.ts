@@ -102,6 +102,32 @@ describe('RuntimeClass', () => {
   });
 });
 
+describe('PodTopologyLabels', () => {
+  test('a pod gets zone and region of its node when it is bound or made there, and keeps what it says itself', async () => {
+    const [zone, region] = ['topology.kubernetes.io/zone', 'topology.kubernetes.io/region'];
+    await post('/api/v1/nodes', { metadata: { name: 'here', labels: { [zone]: 'z1', [region]: 'r1', other: 'x' } } });
+    const labels = { a: 'b', [region]: 'own' };
+    const made = await post(`${space}/pods?dryRun=All`, pod('there', { nodeName: 'here' }, { labels }));
+    expect(made.body.metadata.labels).toEqual({ a: 'b', [zone]: 'z1', [region]: 'own' });
+    const { metadata } = (await post(`${space}/pods`, pod('bound', {}, { labels: { a: 'b', [zone]: 'old' } }))).body;
+    const bind = (more: JsonObject) =>
+      post(`${space}/pods/bound/binding`, {
+        metadata: { name: 'bound', ...more },
+        target: { kind: 'Node', name: 'here' },
+      });
+    const late = await bind({ resourceVersion: '1' });
+    expect(late).toMatchObject({
+      status: 409,
+      body: { message: expect.stringContaining('Precondition failed: ResourceVersion in precondition: 1,') },
+    });
+    expect((await bind({ resourceVersion: metadata.resourceVersion, labels: { by: 'me' } })).status).toBe(201);
+    const { body } = await server.call('GET', `${space}/pods/bound`);
+    expect(body.metadata.labels).toEqual({ a: 'b', by: 'me', [zone]: 'z1', [region]: 'r1' });
+    expect((await post(`${space}/pods?dryRun=All`, pod('t', { nodeName: 'gone' }))).status).toBe(201);
+    await server.call('DELETE', '/api/v1/nodes/here');
+  });
+});
+
 describe('DefaultStorageClass, StorageObjectInUseProtection, PersistentVolumeClaimResize', () => {
   const claims = `${space}/persistentvolumeclaims`;
   const claim = (name: string, spec: JsonObject = {}): JsonObject => ({

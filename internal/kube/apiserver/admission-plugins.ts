@@ -5,7 +5,7 @@ import { expressionValidation } from '../admission/expression-validation.ts';
 import { limitRanger } from '../admission/limit-ranger.ts';
 import { namespaceLifecycle } from '../admission/namespace-lifecycle.ts';
 import { nodeRestriction, taintNewNodes } from '../admission/node-restriction.ts';
-import { defaultTolerationSeconds, priority, runtimeClass } from '../admission/pod-defaults.ts';
+import { defaultTolerationSeconds, podTopologyLabels, priority, runtimeClass } from '../admission/pod-defaults.ts';
 import { podResize } from '../admission/pod-resize.ts';
 import { podSecurity } from '../admission/pod-security.ts';
 import { mutatingPolicies, type PolicyServices, validatingPolicies } from '../admission/policies.ts';
@@ -45,6 +45,7 @@ export function admissionPlugins(options: {
     certificateSigning(authorizer),
     ownerReferences(authorizer),
     defaultIngressClass,
+    podTopologyLabels,
     serviceDefaults,
     rbacEscalation(authorizer),
     customResourceDefinition,

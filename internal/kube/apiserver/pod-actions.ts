@@ -110,6 +110,13 @@ export async function bind(context: RequestContext): Promise<Status> {
         name,
         `Precondition failed: UID in precondition: ${metadata.uid}, UID in object meta: ${String(podMetadata.uid)}`,
       );
+    const version = metadata.resourceVersion;
+    if (typeof version === 'string' && version !== '' && version !== podMetadata.resourceVersion)
+      throw conflict(
+        pods,
+        name,
+        `Precondition failed: ResourceVersion in precondition: ${version}, ResourceVersion in object meta: ${String(podMetadata.resourceVersion)}`,
+      );
     if (podMetadata.deletionTimestamp !== undefined && podMetadata.deletionTimestamp !== null)
       throw conflict(
         { group: '', resource: 'pods/binding' },
@@ -126,11 +133,14 @@ export async function bind(context: RequestContext): Promise<Status> {
     if (Array.isArray(pod.spec.schedulingGates) && pod.spec.schedulingGates.length > 0)
       throw conflict({ group: '', resource: 'pods/binding' }, name, `pod ${name} has non-empty .spec.schedulingGates`);
     pod.spec.nodeName = node;
-    if (isObject(metadata.annotations) && Object.keys(metadata.annotations).length > 0)
-      podMetadata.annotations = {
-        ...(isObject(podMetadata.annotations) ? podMetadata.annotations : {}),
-        ...metadata.annotations,
-      };
+    if (isObject(pod.status)) delete pod.status.nominatedNodeName;
+    // Admission may have put labels of the node there.
+    for (const field of ['annotations', 'labels']) {
+      const told = metadata[field];
+      if (!isObject(told) || Object.keys(told).length === 0) continue;
+      const own = podMetadata[field];
+      podMetadata[field] = { ...(isObject(own) ? own : {}), ...told };
+    }
     setCondition(pod, {
       type: 'PodScheduled',
       status: 'True',
