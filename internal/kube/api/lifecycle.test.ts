@@ -398,6 +398,26 @@ describe('update', () => {
   ])('%s', (_title, group, kind, old, change, expected) => {
     expect(refusal(() => updated(group, kind, old, change))).toContain(expected);
   });
+  test('a volume’s phase changes now, unless who tells it says when; in the same phase the time stays', () => {
+    const spec = { capacity: { storage: '1Gi' }, accessModes: ['ReadWriteOnce'], hostPath: { path: '/v' } };
+    const volume = created('', 'PersistentVolume', { metadata: { name: 'v' }, spec }, undefined);
+    expect(volume.status).toEqual({ phase: 'Pending', lastPhaseTransitionTime: '2026-01-01T00:00:00Z' });
+    const [before, told] = ['2025-01-01T00:00:00Z', '2025-06-01T00:00:00Z'];
+    const old = { ...volume, status: { phase: 'Pending', lastPhaseTransitionTime: before } };
+    const statusOf = (status: JsonObject): unknown =>
+      updated('', 'PersistentVolume', old, (object) => (object.status = status), 'status').status;
+    const now = { phase: 'Bound', lastPhaseTransitionTime: '2026-01-01T00:00:00Z' };
+    expect(statusOf({ phase: 'Bound' })).toEqual(now);
+    expect(statusOf({ phase: 'Bound', lastPhaseTransitionTime: before })).toEqual(now);
+    expect(statusOf({ phase: 'Bound', lastPhaseTransitionTime: told })).toMatchObject({
+      lastPhaseTransitionTime: told,
+    });
+    expect(statusOf({ phase: 'Pending' })).toEqual(old.status);
+    expect(statusOf({ phase: 'Pending', lastPhaseTransitionTime: told })).toMatchObject({
+      lastPhaseTransitionTime: told,
+    });
+  });
+
   test('an object that is being deleted takes no new finalizers, and its time can only come nearer', () => {
     const object = created('', 'ConfigMap', { metadata: { name: 'c', finalizers: ['a/b'] } });
     markDeleted(object, 30, now);

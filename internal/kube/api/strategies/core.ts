@@ -1,5 +1,6 @@
 import { isObject, type JsonObject, jsonEqual } from '../../machinery/json.ts';
 import type { FieldError } from '../../machinery/status.ts';
+import { formatTime } from '../../machinery/time.ts';
 import { forbiddenField, immutableMessage, invalidValue } from '../../machinery/validation.ts';
 import { child, objects } from '../defaults/helpers.ts';
 import {
@@ -193,7 +194,7 @@ export const volumeStrategy: Strategy = {
   prepareForCreate(volume, context) {
     volume.status = {
       phase: 'Pending',
-      lastPhaseTransitionTime: new Date(Math.floor(context.now() / 1000) * 1000).toISOString().replace('.000', ''),
+      lastPhaseTransitionTime: formatTime(context.now()),
     };
   },
   validate: volumeErrors,
@@ -201,13 +202,16 @@ export const volumeStrategy: Strategy = {
   warnings: volumeWarnings,
   subresources: {
     status: {
+      /** Who tells a phase may tell since when; else it is since now, or what it was (registry/core/persistentvolume/strategy.go). */
       prepareForUpdate(volume, old, context) {
-        const phase = isObject(volume.status) ? volume.status.phase : undefined;
-        const before = isObject(old.status) ? old.status.phase : undefined;
-        if (phase !== before)
-          child(volume, 'status').lastPhaseTransitionTime = new Date(Math.floor(context.now() / 1000) * 1000)
-            .toISOString()
-            .replace('.000', '');
+        const now = child(volume, 'status');
+        const before = isObject(old.status) ? old.status : {};
+        const told = now.lastPhaseTransitionTime ?? undefined;
+        if (now.phase === before.phase) {
+          if (told === undefined && before.lastPhaseTransitionTime !== undefined)
+            now.lastPhaseTransitionTime = before.lastPhaseTransitionTime;
+        } else if (told === undefined || told === before.lastPhaseTransitionTime)
+          now.lastPhaseTransitionTime = formatTime(context.now());
       },
     },
   },

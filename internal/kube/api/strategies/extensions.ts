@@ -234,6 +234,9 @@ export const volumeAttributesClassStrategy: Strategy = {
 export const deviceClassStrategy: Strategy = { generation: true, validate: deviceClassErrors };
 export const resourceClaimStrategy: Strategy = {
   defaults: resourceClaimDefaults,
+  prepareForCreate(claim) {
+    claim.status = {};
+  },
   validate: resourceClaimErrors,
   validateUpdate: specImmutableErrors,
   subresources: { status: { validateUpdate: resourceClaimStatusErrors } },
