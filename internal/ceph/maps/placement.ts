@@ -26,6 +26,24 @@ interface RawTable {
   readonly raw: (Int32Array | undefined)[];
 }
 
+function markedOut(map: OsdMap, osd: number): boolean {
+  return osd !== ITEM_NONE && osd >= 0 && osd < map.maxOsd && map.osdWeight[osd] === 0;
+}
+
+/** Puts each pair's second OSD into the place of its first one, in `raw` itself, unless it is out or there already. */
+export function applyUpmapItems(
+  map: OsdMap,
+  raw: number[],
+  items: readonly (readonly [from: number, to: number])[],
+): number[] {
+  for (const [from, to] of items) {
+    if (raw.includes(to) || markedOut(map, to)) continue;
+    const at = raw.indexOf(from);
+    if (at >= 0) raw[at] = to;
+  }
+  return raw;
+}
+
 /**
  * Answers "which OSDs" for an OSD map. PGs are mapped when first asked for and remembered; results of CRUSH are taken over from the previous
  * epoch's placement where CRUSH map, weights and pool are unchanged. After the first call for a PG, `mapPg` is two array look-ups.
@@ -131,23 +149,14 @@ export class Placement {
   /** An explicit mapping counts only while none of its targets is out. */
   #applyUpmap(poolId: number, seed: number, raw: number[]): number[] {
     const map = this.map;
-    const markedOut = (osd: number): boolean =>
-      osd !== ITEM_NONE && osd >= 0 && osd < map.maxOsd && map.osdWeight[osd] === 0;
     const whole = map.pgUpmap.get(poolId, seed);
     if (whole !== undefined) {
       // Ignoring it means that the item mappings are ignored too.
-      if (whole.some(markedOut)) return raw;
+      if (whole.some((osd) => markedOut(map, osd))) return raw;
       raw = [...whole];
     }
     const items = map.pgUpmapItems.get(poolId, seed);
-    if (items !== undefined) {
-      for (const [from, to] of items) {
-        if (raw.includes(to) || markedOut(to)) continue;
-        const at = raw.indexOf(from);
-        if (at >= 0) raw[at] = to;
-      }
-    }
-    return raw;
+    return items === undefined ? raw : applyUpmapItems(map, raw, items);
   }
 
   /** First OSD, unless primary affinity passes it over; where ranks close it also moves to the front. */

@@ -3,6 +3,7 @@ import { autoscaleModeNames, type PgPool, POOL_BULK, poolOptionNames } from '../
 import type { HealthCheckDigest, PoolDigest } from '../wire/messages/mgr_mon.ts';
 import type { ClusterStats } from './cluster-stats.ts';
 import { fixedWidth } from './format/osd-status.ts';
+import { pyRepr } from './format/python.ts';
 import { poolDigests, rawUsedRate } from './sums.ts';
 
 /** pg_num of pools that say nothing else (`PG_NUM_MIN` of upstream's module). */
@@ -207,10 +208,6 @@ export function autoscaleStatus(stats: ClusterStats, options: AutoscaleOptions):
   return { pools, subtrees: byRoot };
 }
 
-function pythonList(names: readonly string[]): string {
-  return `[${names.map((name) => `'${name}'`).join(', ')}]`;
-}
-
 /** What the autoscaler has to say to the operator. */
 export function autoscaleChecks(stats: ClusterStats, options: AutoscaleOptions): HealthCheckDigest[] {
   const wanted = ['target_size_bytes', 'target_size_ratio'];
@@ -238,9 +235,9 @@ export function autoscaleChecks(stats: ClusterStats, options: AutoscaleOptions):
     const target = Math.trunc(sized.reduce((sum, p) => sum + p.targetBytes * p.rawUsedRate, 0));
     const total = mine.reduce((sum, p) => sum + Math.max(p.actualRawUsed, p.targetBytes * p.rawUsedRate), 0);
     if (capacity === 0 || target === 0 || total <= capacity) continue;
-    const names = pythonList(sized.map(({ name }) => name));
+    const names = pyRepr(sized.map(({ name }) => name));
     overcommitted.push(
-      `Pools ${pythonList(pools)} overcommit available storage by ${(total / capacity).toFixed(3)}x due to target_size_bytes ${fixedWidth(target, 5, 1024)} on pools ${names}`,
+      `Pools ${pyRepr(pools)} overcommit available storage by ${(total / capacity).toFixed(3)}x due to target_size_bytes ${fixedWidth(target, 5, 1024)} on pools ${names}`,
     );
   }
   add('POOL_TARGET_SIZE_BYTES_OVERCOMMITTED', 'subtrees have overcommitted pool target_size_bytes', overcommitted);

@@ -1,14 +1,7 @@
 import type { CommandDescription } from '../mon/commands/table.ts';
+import { type MgrCommand, moduleCommands } from './module-commands.ts';
 
 const FLAG_MGR = 8;
-
-/** Signature and help of one command that the mgr executes. */
-export interface MgrCommand {
-  readonly signature: string;
-  readonly help: string;
-  readonly module: string;
-  readonly perm: string;
-}
 
 const states = 'name=states,type=CephString,n=N,req=false';
 
@@ -128,7 +121,7 @@ export const mgrCommands: readonly MgrCommand[] = [
     module: 'mgr',
     perm: 'r',
   },
-  { signature: 'balancer status', help: 'show whether PGs are moved to even out OSDs', module: 'mgr', perm: 'r' },
+  ...moduleCommands,
   {
     signature: 'osd pool autoscale-status name=format,type=CephString,req=false',
     help: 'show how many placement groups pools should have',

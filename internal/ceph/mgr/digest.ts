@@ -1,5 +1,11 @@
 import { utimeFromMs } from '../wire/encoding.ts';
-import type { MMonMgrReportValue, OsdDigest, ProgressDigest, SpaceDigest } from '../wire/messages/mgr_mon.ts';
+import type {
+  HealthCheckDigest,
+  MMonMgrReportValue,
+  OsdDigest,
+  ProgressDigest,
+  SpaceDigest,
+} from '../wire/messages/mgr_mon.ts';
 import { addObjectSums, hasPgState, PG_ACTIVE, zeroObjectSums } from '../wire/messages/osd_mgr.ts';
 import type { ClusterStats } from './cluster-stats.ts';
 import { type HealthOptions, healthChecks } from './health.ts';
@@ -18,7 +24,12 @@ export function makeReport(
   who: { fsid: string; gid: bigint },
   nowMs: number,
   options: HealthOptions,
-  extra: { progress: readonly ProgressDigest[]; serviceMap: Uint8Array },
+  extra: {
+    progress: readonly ProgressDigest[];
+    serviceMap: Uint8Array;
+    /** Beside those that statistics give. */
+    checks?: readonly HealthCheckDigest[];
+  },
 ): MMonMgrReportValue {
   const { map } = stats;
   const pools = poolDigests(stats);
@@ -74,7 +85,7 @@ export function makeReport(
     pgsUnknown: states.get(0) ?? 0,
     sums,
     rates: stats.rates.rates(),
-    checks: healthChecks(stats, nowMs, options),
+    checks: [...healthChecks(stats, nowMs, options), ...(extra.checks ?? [])],
     progress: extra.progress,
     serviceMap: extra.serviceMap,
   };

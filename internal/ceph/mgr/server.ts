@@ -20,6 +20,7 @@ import type { OutputFormat } from '../mon/format/json.ts';
 import { type Message, MessageHandlers } from '../wire/message.ts';
 import {
   type CommandReplyValue,
+  type CommandValue,
   MCommand,
   MCommandReply,
   MMgrCommand,
@@ -58,6 +59,8 @@ import { makeReport } from './digest.ts';
 import { healthOptions } from './health.ts';
 import { adjustOptions, adjustPgs, type Wishes } from './pg-adjust.ts';
 import { carryOut } from './pg-commands.ts';
+import { Modules } from './modules.ts';
+import { noautoscale } from './answers/modules.ts';
 import { ProgressTracker } from './progress.ts';
 import { prometheusText } from './prometheus.ts';
 import { Services } from './services.ts';
@@ -75,7 +78,7 @@ const handOverMs = 2000;
 /** How often the autoscaler looks (`sleep_interval` of its module). */
 const autoscaleMs = 60_000;
 /** Modules of upstream whose commands we have. */
-const modules: readonly string[] = ['balancer', 'pg_autoscaler', 'progress', 'prometheus', 'status'];
+const modules: readonly string[] = ['balancer', 'crash', 'pg_autoscaler', 'progress', 'prometheus', 'status'];
 
 export interface MgrServerOptions {
   /** `a` of mgr.a. */
@@ -109,6 +112,7 @@ export class MgrServer {
   readonly #table: MgrCommands = mgrCommandTable();
   readonly #services = new Services();
   readonly #progress: ProgressTracker;
+  readonly #modules: Modules;
   readonly #handlers = new MessageHandlers<Connection>();
   /** Since the first OSDMap. */
   #stats: ClusterStats | undefined;
@@ -137,6 +141,7 @@ export class MgrServer {
       random,
       log,
     });
+    this.#modules = new Modules({ mon: this.#mon, clock, random, log });
     this.#maps = new MapFollower(this.#mon, log);
     this.#maps.onMap = (map) => this.#onOsdMap(map);
     this.#messenger = createMessenger({
@@ -154,11 +159,11 @@ export class MgrServer {
         this.#services.heard(serviceName, daemonName, this.#o.clock.now()),
       )
       .on(MMgrClose, (connection, { serviceName, daemonName }) => this.#onClose(connection, serviceName, daemonName))
-      .on(MMgrCommand, async (connection, { command }, { tid }) => {
-        connection.send(MMgrCommandReply, await this.#run(connection, command, false), { tid });
+      .on(MMgrCommand, async (connection, given, { tid }) => {
+        connection.send(MMgrCommandReply, await this.#run(connection, given, false), { tid });
       })
-      .on(MCommand, async (connection, { command }, { tid }) => {
-        connection.send(MCommandReply, await this.#run(connection, command, true), { tid });
+      .on(MCommand, async (connection, given, { tid }) => {
+        connection.send(MCommandReply, await this.#run(connection, given, true), { tid });
       });
   }
 
@@ -178,10 +183,8 @@ export class MgrServer {
     const mon = this.#mon;
     mon.on(MOSDMap, (value) => this.#maps.handle(value));
     // A client's command that came to the mon, which has checked what the client may do.
-    mon.on(MMgrCommand, ({ command }, { tid }) => {
-      void this.#run(undefined, command, false).then((answer) =>
-        mon.connection?.send(MMgrCommandReply, answer, { tid }),
-      );
+    mon.on(MMgrCommand, (given, { tid }) => {
+      void this.#run(undefined, given, false).then((answer) => mon.connection?.send(MMgrCommandReply, answer, { tid }));
     });
     mon.on(MMgrMap, ({ map }) => this.#onMgrMap(decodeMgrMap(map)));
     mon.on(MServiceMap, ({ map }) => {
@@ -228,6 +231,7 @@ export class MgrServer {
     this.#beacon();
     this.#report();
     this.#adjust();
+    if (this.#stats !== undefined && this.#active && this.#ready) this.#modules.tick(this.#stats);
   }
 
   /** Brings the numbers of PGs nearer to what is wanted. */
@@ -246,6 +250,7 @@ export class MgrServer {
   #scaled(stats: ClusterStats): Wishes {
     const nowMs = this.#o.clock.monotonic();
     if (nowMs - this.#scaledMs < autoscaleMs || stats.map.hasFlag(MAP_NORECOVER)) return new Map();
+    if (noautoscale(this.#modules.options)) return new Map();
     this.#scaledMs = nowMs;
     const { pools } = autoscaleStatus(stats, autoscaleOptions(this.#mon.config));
     for (const { name, pgNumTarget, final, wouldAdjust } of pools)
@@ -325,7 +330,11 @@ export class MgrServer {
     stats.version++;
     this.#mon.send(
       MMonMgrReport,
-      makeReport(stats, who, now, options, { progress: this.#progress.digest(now), serviceMap }),
+      makeReport(stats, who, now, options, {
+        progress: this.#progress.digest(now),
+        serviceMap,
+        checks: this.#modules.crashes.checks(now),
+      }),
     );
   }
 
@@ -398,10 +407,14 @@ export class MgrServer {
 
   // --- commands --------------------------------------------------------------------------------------------------------------------
 
-  async #run(connection: Connection | undefined, words: readonly string[], tell: boolean): Promise<CommandReplyValue> {
+  async #run(
+    connection: Connection | undefined,
+    { command: words, input }: CommandValue,
+    tell: boolean,
+  ): Promise<CommandReplyValue> {
     let answer: CommandAnswer;
     try {
-      answer = await this.#execute(connection, words, tell);
+      answer = await this.#execute(connection, words, input, tell);
     } catch (error) {
       let refusal: Refusal;
       try {
@@ -416,7 +429,12 @@ export class MgrServer {
     return { code, status, output: typeof output === 'string' ? utf8(output) : output };
   }
 
-  async #execute(connection: Connection | undefined, words: readonly string[], tell: boolean): Promise<CommandAnswer> {
+  async #execute(
+    connection: Connection | undefined,
+    words: readonly string[],
+    input: Uint8Array,
+    tell: boolean,
+  ): Promise<CommandAnswer> {
     const given = parseCommand(words);
     const { prefix } = given;
     if (prefix === 'get_command_descriptions') return { output: this.#table.descriptions(tell) };
@@ -431,10 +449,10 @@ export class MgrServer {
     });
     const format = given.format === undefined || given.format === 'plain' ? 'plain' : String(given.format);
     const shaped: OutputFormat = format === 'json' || format === 'plain' ? format : 'json-pretty';
-    return await command.handler!(this.#view(), readArguments(command.signature, given), shaped);
+    return await command.handler!(this.#view(input), readArguments(command.signature, given), shaped);
   }
 
-  #view(): MgrView {
+  #view(input: Uint8Array): MgrView {
     if (this.#stats === undefined) throw new Refusal(EAGAIN, 'the mgr has no OSDMap yet');
     const { clock, poolDefaultSize, version } = this.#o;
     return {
@@ -442,11 +460,17 @@ export class MgrServer {
       options: healthOptions(this.#mon.config, poolDefaultSize),
       services: this.#services.map,
       progress: this.#progress,
+      balancer: this.#modules.balancer,
+      crashes: this.#modules.crashes,
+      modules: this.#modules.options,
+      config: this.#mon.config,
+      input,
+      time: clock,
       ready: this.#ready,
       version,
       nowMs: () => clock.now(),
       scrub: (osd, pgs, how) => this.#scrub(osd, pgs, how),
-      mon: (command) => this.#mon.command(command),
+      mon: (command, more) => this.#mon.command(command, more),
     };
   }
 

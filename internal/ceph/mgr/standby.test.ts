@@ -100,8 +100,7 @@ describe('mgrs', () => {
     const next = (await ask(admin, { prefix: 'mgr stat' })) as Stat;
     const [active, standby] = next.active_name === 'b' ? [b, c] : [c, b];
     const standbyName = active === b ? 'c' : 'b';
-    for (let n = 0; n < 500 && (await active.server.metrics()) === ''; n++)
-      await new Promise((resolve) => setTimeout(resolve, 10));
+    await statIs(admin, { active_name: next.active_name, num_standby: 1 });
     expect(await active.server.metrics()).toContain('ceph_health_status');
     expect(await ask(admin, { prefix: 'mgr services' })).toEqual({ prometheus: `http://${next.active_name}:9283/` });
     expect(active.deposed).toBe(false);

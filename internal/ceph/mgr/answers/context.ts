@@ -1,11 +1,13 @@
-import type { CommandResult } from '../../client/api.ts';
 import type { ServiceMap } from '../../maps/servicemap.ts';
 import type { Arguments } from '../../mon/commands/signature.ts';
 import { type CommandAnswer, wantsJson } from '../../mon/commands/table.ts';
 import { type JsonObject, jsonText, type OutputFormat } from '../../mon/format/json.ts';
 import type { PgId } from '../../wire/types.ts';
 import type { ClusterStats } from '../cluster-stats.ts';
+import type { Balancer } from '../balancer.ts';
+import type { Crashes } from '../crashes.ts';
 import type { HealthOptions } from '../health.ts';
+import type { ModuleOptions, MonCommand } from '../module-options.ts';
 import type { ProgressTracker } from '../progress.ts';
 
 /** What the commands of the mgr work on. */
@@ -14,6 +16,14 @@ export interface MgrView {
   readonly options: HealthOptions;
   readonly services: ServiceMap;
   readonly progress: ProgressTracker;
+  readonly balancer: Balancer;
+  readonly crashes: Crashes;
+  readonly modules: ModuleOptions;
+  /** What the mons' central configuration says for this mgr. */
+  readonly config: ReadonlyMap<string, string>;
+  /** What came with the command (`-i`). */
+  readonly input: Uint8Array;
+  readonly time: { now(): number; monotonic(): number };
   /** Every OSD that is up has reported. */
   readonly ready: boolean;
   readonly version: string;
@@ -21,7 +31,7 @@ export interface MgrView {
   /** Tells the OSD to scrub PGs that it leads. False: it is not connected. */
   scrub(osd: number, pgs: readonly PgId[], how: { deep: boolean; repair: boolean }): boolean;
   /** A command to the mon in our name. */
-  mon(command: Record<string, unknown>): Promise<CommandResult>;
+  readonly mon: MonCommand;
 }
 
 export type MgrHandler = (

@@ -1,34 +1,58 @@
+import { AppError } from '../../../base/errors.ts';
 import { structured, wantsJson } from '../../mon/commands/table.ts';
 import { jsonText } from '../../mon/format/json.ts';
 import { autoscaleStatus } from '../autoscale.ts';
 import { autoscaleJson, autoscaleText } from '../format/autoscale.ts';
+import { pyJson } from '../format/python.ts';
 import { serviceMapJson } from '../services.ts';
-import type { MgrHandler } from './context.ts';
+import type { ModuleOptions } from '../module-options.ts';
+import { balancerAnswers } from './balancer.ts';
+import type { MgrHandler, MgrView } from './context.ts';
+import { crashAnswers } from './crash.ts';
 
-/** As upstream's modules in Python print JSON. */
-function pythonJson(value: unknown): string {
-  return `${JSON.stringify(value, null, 4)}\n`;
+export function noautoscale(modules: ModuleOptions): boolean {
+  return modules.flag('pg_autoscaler', 'noautoscale', false);
+}
+
+/** The autoscaler for all pools, and those that come. Errors: MON. */
+async function scaleAll({ modules, mon, stats }: MgrView, on: boolean): Promise<void> {
+  const value = on ? 'on' : 'off';
+  await modules.set('pg_autoscaler', 'noautoscale', String(!on));
+  const commands = [
+    { prefix: 'config set', who: 'global', name: 'osd_pool_default_pg_autoscale_mode', value },
+    ...[...stats.map.poolNames.values()].map((pool) => ({
+      prefix: 'osd pool set',
+      pool,
+      var: 'pg_autoscale_mode',
+      val: value,
+    })),
+  ];
+  for (const command of commands) {
+    const { code, status } = await mon(command);
+    if (code < 0) throw new AppError('MON', status);
+  }
 }
 
 /** What upstream has in modules of the mgr. */
 export const moduleAnswers: Readonly<Record<string, MgrHandler>> = {
+  ...balancerAnswers,
+  ...crashAnswers,
+  'osd pool get noautoscale': ({ modules }) => ({ status: `noautoscale is ${noautoscale(modules) ? 'on' : 'off'}` }),
+  'osd pool set noautoscale': async (view) => {
+    if (noautoscale(view.modules)) return { status: 'noautoscale is already set!' };
+    await scaleAll(view, false);
+    return { status: 'noautoscale is set, all pools now have autoscale off' };
+  },
+  'osd pool unset noautoscale': async (view) => {
+    if (!noautoscale(view.modules)) return { status: 'noautoscale is already unset!' };
+    await scaleAll(view, true);
+    return { status: 'noautoscale is unset, all pools now have autoscale on' };
+  },
   'service dump': (view, _args, format) =>
     wantsJson(format)
       ? structured(serviceMapJson(view.services), format)
       : { output: `${jsonText(serviceMapJson(view.services), true)}\n` },
   'service status': (_view, _args, format) => ({ output: wantsJson(format) ? '{}' : '{}\n' }),
-  // PGs are placed by CRUSH alone: there is no plan to show.
-  'balancer status': () => ({
-    output: pythonJson({
-      active: false,
-      last_optimize_duration: '',
-      last_optimize_started: '',
-      mode: 'none',
-      no_optimization_needed: false,
-      optimize_result: '',
-      plans: [],
-    }),
-  }),
   'osd pool autoscale-status': ({ stats, options }, _args, format) => {
     const { pools } = autoscaleStatus(stats, options.autoscale);
     return { output: wantsJson(format) ? autoscaleJson(pools) : autoscaleText(pools) };
@@ -37,7 +61,7 @@ export const moduleAnswers: Readonly<Record<string, MgrHandler>> = {
     const text = progress.text(nowMs());
     return text === '' ? { status: 'Nothing in progress' } : { output: text };
   },
-  'progress json': ({ progress, nowMs }) => ({ output: pythonJson(progress.json(nowMs())) }),
+  'progress json': ({ progress, nowMs }) => ({ output: `${pyJson(progress.json(nowMs()))}\n` }),
   version: ({ version }, _args, format) =>
     wantsJson(format)
       ? structured(

@@ -1,13 +1,16 @@
 import { describe, expect, test } from 'vitest';
-import { utf8 } from '../../../base/bytes.ts';
+import { emptyBytes, utf8 } from '../../../base/bytes.ts';
 import { seededRandom } from '../../../base/random.ts';
 import { emptyServiceMap } from '../../maps/servicemap.ts';
 import { readArguments } from '../../mon/commands/signature.ts';
 import { Refusal } from '../../mon/errno.ts';
 import { pgText } from '../../wire/types.ts';
+import { Balancer } from '../balancer.ts';
+import { Crashes } from '../crashes.ts';
 import { defaultHealthOptions } from '../health.ts';
+import { ModuleOptions } from '../module-options.ts';
 import { ProgressTracker } from '../progress.ts';
-import { haveRecorded, RecordedPhase } from '../recorded-stats.testing.ts';
+import { haveRecorded, RecordedPhase, recordedMap } from '../recorded-stats.testing.ts';
 import type { MgrView } from './context.ts';
 import { mgrCommandTable } from './table.ts';
 
@@ -40,11 +43,25 @@ async function answer(
 ): Promise<string> {
   const nowMs = phase.stats.stampMs;
   const hosts = phase.stats.map.osds().map((id) => ({ id, hostname: 'vm' }));
+  const random = seededRandom(1);
+  const mon: MgrView['mon'] = async (given) => ({
+    code: 0,
+    status: '',
+    output: utf8(JSON.stringify(given.prefix === 'config-key dump' ? {} : hosts)),
+  });
+  const config = new Map<string, string>();
+  const modules = new ModuleOptions(() => config, mon);
   const view: MgrView = {
     stats: phase.stats,
     options: defaultHealthOptions,
     services: emptyServiceMap,
-    progress: new ProgressTracker(seededRandom(1)),
+    progress: new ProgressTracker(random),
+    balancer: new Balancer(modules, random),
+    crashes: new Crashes(modules, mon),
+    modules,
+    config,
+    input: emptyBytes,
+    time: { now: () => nowMs, monotonic: () => 0 },
     ready: true,
     version: '',
     nowMs: () => nowMs,
@@ -52,7 +69,7 @@ async function answer(
       told.push([osd, pgs.map(pgText), how]);
       return true;
     },
-    mon: async () => ({ code: 0, status: '', output: utf8(JSON.stringify(hosts)) }),
+    mon,
   };
   const given = parse(command.split(' '));
   const found = table.find(given.prefix as string)[0]!;
@@ -119,6 +136,7 @@ const lists = ['pg ls', 'pg ls-by-osd 0'];
 const still: Record<string, readonly string[]> = {
   'a-fresh': [
     ...always,
+    'crash ls',
     ...df,
     ...lists,
     'osd ok-to-stop 0',
@@ -181,6 +199,13 @@ describe.skipIf(!haveRecorded)('commands are answered as by 16.2.15', () => {
       expect([given.code, given.status]).toEqual([code, status]);
       expect(told).toEqual(expected);
     });
+
+  test('b-changes: balancer eval, after an OSD was moved out of the root', async () => {
+    const phase = new RecordedPhase('b-pools-data');
+    phase.stats.applyMap(recordedMap(100), phase.stats.stampMs);
+    const given = JSON.parse(await answer(phase, 'balancer eval', 'plain'));
+    expect(given.output).toEqual(['', 'current cluster score 0.101040 (lower is better)']);
+  });
 
   for (const name of ['c-osd-down', 'd-osd-out-recovering', 'f-scrub-error'])
     test(`${name}: everything of pg dump`, async () => {

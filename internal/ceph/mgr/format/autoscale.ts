@@ -1,13 +1,7 @@
 import { column, tableText } from '../../mon/format/table.ts';
 import type { PoolScale } from '../autoscale.ts';
 import { fixedWidth } from './osd-status.ts';
-
-/** A floating-point number as Python prints it. */
-function float(value: number): string {
-  if (Number.isInteger(value)) return value.toFixed(1);
-  if (Math.abs(value) >= 1e-4) return String(value);
-  return value.toExponential().replace(/e-(\d)$/, 'e-0$1');
-}
+import { pyFloat as float } from './python.ts';
 
 const left = ['POOL', 'AUTOSCALE', 'BULK'];
 

@@ -1,0 +1,247 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { emptyBytes, utf8, utf8Text } from '../../../base/bytes.ts';
+import { seededRandom } from '../../../base/random.ts';
+import { emptyServiceMap } from '../../maps/servicemap.ts';
+import { readArguments } from '../../mon/commands/signature.ts';
+import { Refusal } from '../../mon/errno.ts';
+import { PG_ACTIVE, PG_CLEAN } from '../../wire/messages/osd_mgr.ts';
+import { Balancer } from '../balancer.ts';
+import { ClusterStats } from '../cluster-stats.ts';
+import { Crashes } from '../crashes.ts';
+import { defaultHealthOptions } from '../health.ts';
+import { ModuleOptions } from '../module-options.ts';
+import { ProgressTracker } from '../progress.ts';
+import { nextMap, smallMap } from '../small-cluster.testing.ts';
+import type { MgrView } from './context.ts';
+import { mgrCommandTable } from './table.ts';
+
+const table = mgrCommandTable();
+const nowMs = Date.parse('2026-11-21T12:00:00Z');
+
+/** What a mon keeps for modules: settings and values. */
+class Kept {
+  config: ReadonlyMap<string, string> = new Map();
+  readonly keys = new Map<string, string>();
+  readonly told: Record<string, unknown>[] = [];
+
+  readonly mon: MgrView['mon'] = async (command, input) => {
+    const { prefix, key, name, value } = command as Record<string, string>;
+    let output = '';
+    if (prefix === 'config set') this.config = new Map(this.config).set(name!, value!);
+    else if (prefix === 'config-key set') this.keys.set(key!, utf8Text(input!));
+    else if (prefix === 'config-key rm') this.keys.delete(key!);
+    else if (prefix === 'config-key dump')
+      output = JSON.stringify(Object.fromEntries([...this.keys].filter(([each]) => each.startsWith(key!))));
+    else this.told.push(command);
+    return { code: 0, status: '', output: utf8(output) };
+  };
+}
+
+let kept: Kept;
+let stats: ClusterStats;
+let view: MgrView;
+
+/** A mgr that has just become active. */
+function newMgr(): MgrView {
+  const modules = new ModuleOptions(() => kept.config, kept.mon);
+  const random = seededRandom(1);
+  return {
+    stats,
+    options: defaultHealthOptions,
+    services: emptyServiceMap,
+    progress: new ProgressTracker(random),
+    balancer: new Balancer(modules, random),
+    crashes: new Crashes(modules, kept.mon),
+    modules,
+    config: kept.config,
+    input: emptyBytes,
+    time: { now: () => nowMs, monotonic: () => 0 },
+    ready: true,
+    version: '',
+    nowMs: () => nowMs,
+    scrub: () => false,
+    mon: kept.mon,
+  };
+}
+
+async function run(prefix: string, given: Record<string, unknown> = {}, input = ''): Promise<string> {
+  const [command] = table.find(prefix);
+  const format = given.format === 'json' ? 'json' : 'plain';
+  try {
+    const answer = await command!.handler!(
+      { ...view, input: utf8(input) },
+      readArguments(command!.signature, given),
+      format,
+    );
+    return String(answer.output ?? '') || (answer.status ?? '');
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    return `${error.errno}: ${error.message}`;
+  }
+}
+
+beforeEach(() => {
+  kept = new Kept();
+  const map = nextMap(smallMap(), (inc) => {
+    const pool = { ...smallMap().pools.get(1)!, size: 1, pgNum: 64, pgpNum: 64, pgNumTarget: 64, pgpNumTarget: 64 };
+    inc.newPools.set(1, pool);
+    // All of them on osd.0, by hand.
+    for (let seed = 0; seed < 64; seed++)
+      inc.newPgUpmapItems.set(1, seed, [
+        [1, 0],
+        [2, 0],
+      ]);
+  });
+  stats = new ClusterStats(map);
+  stats.applyMap(map, nowMs);
+  for (const [, stat] of stats.pgs.entries()) stat.state = PG_ACTIVE + PG_CLEAN;
+  view = newMgr();
+});
+
+describe('balancer', () => {
+  test('what is set outlives the mgr, and a new configuration counts more than what was set before', async () => {
+    expect(JSON.parse(await run('balancer status'))).toMatchObject({ active: true, mode: 'upmap', plans: [] });
+    await run('balancer off');
+    await run('balancer mode', { mode: 'none' });
+    await run('balancer pool add', { pools: ['data'] });
+    view = newMgr();
+    expect(JSON.parse(await run('balancer status'))).toMatchObject({ active: false, mode: 'none' });
+    expect(JSON.parse(await run('balancer pool ls'))).toEqual(['data']);
+    expect(await run('balancer pool add', { pools: ['x', 'data'] })).toBe("22: pool(s) ['x'] not found");
+    kept.config = new Map(kept.config).set('mgr/balancer/mode', 'upmap');
+    expect(JSON.parse(await run('balancer status'))).toMatchObject({ mode: 'upmap' });
+    await run('balancer pool rm', { pools: ['data'] });
+    expect(await run('balancer pool ls')).toBe('');
+  });
+
+  test('a plan is made, shown, evaluated and carried out; only while it does not work of itself', async () => {
+    expect(await run('balancer optimize', { plan: 'p' })).toBe('22: Balancer enabled, disable to optimize manually');
+    await run('balancer off');
+    expect(await run('balancer optimize', { plan: 'p', pools: ['x'] })).toBe("22: pools ['x'] not found");
+    expect(await run('balancer optimize', { plan: 'p' })).toBe('');
+    expect(JSON.parse(await run('balancer ls'))).toEqual(['p']);
+    const shown = (await run('balancer show', { plan: 'p' })).trimEnd().split('\n');
+    expect(shown.slice(0, 3)).toEqual(['# starting osdmap epoch 2', '# starting crush version 2', '# mode upmap']);
+    expect(shown).toHaveLength(13);
+    expect(shown[3]).toMatch(/^ceph osd (rm-pg-upmap-items 1\.\w+|pg-upmap-items 1\.\w+( \d)+)$/);
+    const dumped = JSON.parse(await run('balancer dump', { plan: 'p' }));
+    expect(dumped.old_pg_upmap_items.length + dumped.new_pg_upmap_items.length).toBe(10);
+    expect(await run('balancer eval', { option: 'p' })).toMatch(/^plan "p" score 0\.\d{6} \(lower is better\)\n$/);
+    expect(await run('balancer eval', { option: 'nothing' })).toBe('22: option "nothing" not a plan or a pool');
+    expect(await run('balancer eval-verbose', { option: 'data' })).toMatch(
+      /^pool "data"\ntarget_by_root {'default': {0: 0\.3333333333333333, 1: 0\.\d+, 2: 0\.\d+}}\n/,
+    );
+    await run('balancer execute', { plan: 'p' });
+    expect(kept.told).toHaveLength(10);
+    expect(kept.told[0]).toMatchObject({ pgid: expect.stringMatching(/^1\./) });
+    expect(await run('balancer show', { plan: 'p' })).toBe('2: plan p not found');
+    expect(JSON.parse(await run('balancer status'))).toMatchObject({
+      last_optimize_started: 'Sat Nov 21 12:00:00 2026',
+      last_optimize_duration: '0:00:00',
+      optimize_result: 'Optimization plan created successfully',
+    });
+  });
+
+  test('nothing is moved while something is wrong, or much is moving, or outside of its hours', async () => {
+    await run('balancer off');
+    const [, first] = [...stats.pgs.entries()][0]!;
+    const result = (): Promise<string> => run('balancer optimize', { plan: 'p' });
+    first.state = 0;
+    expect(await result()).toBe('11: Some PGs (0.015625) are unknown; try again later');
+    first.state = PG_CLEAN;
+    expect(await result()).toBe('11: Some PGs (0.015625) are inactive; try again later');
+    first.state = PG_ACTIVE;
+    first.sums.objectCopies = 10;
+    first.sums.objectsMisplaced = 5;
+    expect(await result()).toBe('11: Too many objects (0.500000 > 0.050000) are misplaced; try again later');
+    first.sums.objectsDegraded = 1;
+    expect(await result()).toBe('11: Some objects (0.100000) are degraded; try again later');
+    expect(view.balancer.permitted(nowMs)).toBe(true);
+    await view.balancer.set('begin_time', '2200');
+    await view.balancer.set('end_time', '0600');
+    expect(view.balancer.permitted(nowMs)).toBe(false);
+    expect(view.balancer.permitted(nowMs + 11 * 3600_000)).toBe(true);
+    await view.balancer.set('begin_weekday', '1');
+    await view.balancer.set('end_weekday', '6');
+    // A Saturday.
+    expect(view.balancer.permitted(nowMs + 11 * 3600_000)).toBe(false);
+  });
+});
+
+describe('crashes', () => {
+  const report = (id: string, timestamp: string, more: object = {}): string =>
+    JSON.stringify({
+      crash_id: id,
+      timestamp,
+      entity_name: 'osd.1',
+      utsname_hostname: 'vm',
+      process_name: 'ceph-osd',
+      ...more,
+    });
+
+  test('are kept for the next mgr, warned of until they are archived, and forgotten', async () => {
+    expect(await run('crash stat')).toBe('0 crashes recorded\n');
+    const backtrace = ['(_start()+0x2a) [0x1]', '(main()+0x10) [0x2]'];
+    await run('crash post', {}, report('new', '2026-11-21T10:00:00.123456Z', { backtrace }));
+    await run('crash post', {}, report('old', '2026-11-16 10:00:00.000000Z'));
+    await run('crash post', {}, report('ancient', '2020-01-01T00:00:00.000000Z'));
+    view = newMgr();
+    expect(view.crashes.checks(nowMs)).toEqual([]);
+    expect(await run('crash ls')).toBe(
+      'ID       ENTITY  NEW  \nancient  osd.1    *   \nnew      osd.1    *   \nold      osd.1    *   \n',
+    );
+    expect(view.crashes.checks(nowMs)).toEqual([
+      {
+        code: 'RECENT_CRASH',
+        severity: 'HEALTH_WARN',
+        summary: '2 daemons have recently crashed',
+        count: 2,
+        detail: [
+          'osd.1 crashed on host vm at 2026-11-21T10:00:00.123456Z',
+          'osd.1 crashed on host vm at 2026-11-16 10:00:00.000000Z',
+        ],
+      },
+    ]);
+    expect(JSON.parse(await run('crash info', { id: 'new' })).stack_sig).toMatch(/^[0-9a-f]{64}$/);
+    expect(await run('crash stat')).toBe(
+      '3 crashes recorded\n2 older than 1 days old:\nold\nancient\n2 older than 3 days old:\nold\nancient\n1 older than 7 days old:\nancient\n',
+    );
+    expect(await run('crash json_report', { hours: '24' })).toBe('{"ceph-osd": 3}');
+    await run('crash archive', { id: 'new' });
+    expect(
+      JSON.parse(await run('crash ls-new', { format: 'json' })).map(({ crash_id: id }: { crash_id: string }) => id),
+    ).toEqual(['ancient', 'old']);
+    expect(JSON.parse(await run('crash info', { id: 'new' })).archived).toBe('2026-11-21 12:00:00.000000');
+    await run('crash archive-all');
+    expect(view.crashes.checks(nowMs)).toEqual([]);
+    await run('crash prune', { keep: '30' });
+    await run('crash rm', { id: 'old' });
+    expect([...kept.keys.keys()]).toEqual(['mgr/crash/crash/new']);
+    await view.crashes.prune(nowMs);
+    expect(kept.keys.size).toBe(0);
+  });
+
+  test.each([
+    ['', /^malformed crash metadata: /],
+    ['[1]', /^malformed crash metadata: no JSON object/],
+    ['{"timestamp": "2026-11-21T10:00:00.1Z"}', /^malformed crash metadata: missing 'crash_id' field/],
+    ['{"crash_id": "x", "timestamp": "yesterday"}', /does not match format/],
+    ['{"crash_id": "../x\\n", "timestamp": "2026-11-21T10:00:00.1Z"}', /crash_id is no id/],
+  ])('%j is refused', async (text, why) => {
+    expect(await run('crash post', {}, text)).toMatch(why);
+    expect(kept.keys.size).toBe(0);
+  });
+});
+
+test('noautoscale: all pools and those that come; twice changes nothing', async () => {
+  expect(await run('osd pool get noautoscale')).toBe('noautoscale is off');
+  expect(await run('osd pool set noautoscale')).toBe('noautoscale is set, all pools now have autoscale off');
+  expect(kept.config.get('osd_pool_default_pg_autoscale_mode')).toBe('off');
+  expect(kept.told).toEqual([{ prefix: 'osd pool set', pool: 'data', var: 'pg_autoscale_mode', val: 'off' }]);
+  view = newMgr();
+  expect(await run('osd pool get noautoscale')).toBe('noautoscale is on');
+  expect(await run('osd pool set noautoscale')).toBe('noautoscale is already set!');
+  expect(await run('osd pool unset noautoscale')).toBe('noautoscale is unset, all pools now have autoscale on');
+  expect(await run('osd pool unset noautoscale')).toBe('noautoscale is already unset!');
+  expect(kept.told.at(-1)).toMatchObject({ val: 'on' });
+});

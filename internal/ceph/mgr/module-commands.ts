@@ -1,0 +1,51 @@
+/** Signature and help of one command that the mgr executes. */
+export interface MgrCommand {
+  readonly signature: string;
+  readonly help: string;
+  readonly module: string;
+  readonly perm: string;
+}
+
+const command = (signature: string, help: string, perm = 'r'): MgrCommand => ({ signature, help, module: 'mgr', perm });
+const pools = 'name=pools,type=CephString,n=N';
+const plan = 'name=plan,type=CephString';
+
+/** The commands of upstream's modules. */
+export const moduleCommands: readonly MgrCommand[] = [
+  command('balancer status', 'show whether PGs are moved to even out OSDs'),
+  command(
+    'balancer mode name=mode,type=CephChoices,strings=none|crush-compat|upmap',
+    'say how PGs are moved: upmap, by exceptions for single ones',
+    'rw',
+  ),
+  command('balancer on', 'let PGs be moved', 'rw'),
+  command('balancer off', 'let no PGs be moved', 'rw'),
+  command('balancer pool ls', 'list the pools whose PGs are moved; none: all'),
+  command(`balancer pool add ${pools}`, 'let PGs of these pools be moved', 'rw'),
+  command(`balancer pool rm ${pools}`, 'let no PGs of these pools be moved', 'rw'),
+  command(
+    'balancer eval name=option,type=CephString,req=false',
+    'show how evenly the cluster, a pool or a plan is spread',
+  ),
+  command('balancer eval-verbose name=option,type=CephString,req=false', 'show that with all numbers'),
+  command(`balancer optimize ${plan} ${pools},req=false`, 'look for what would make it more even, and keep it', 'rw'),
+  command(`balancer show ${plan}`, 'show a plan as commands'),
+  command(`balancer rm ${plan}`, 'forget a plan', 'rw'),
+  command('balancer reset', 'forget all plans', 'rw'),
+  command(`balancer dump ${plan}`, 'show a plan as JSON'),
+  command('balancer ls', 'list the plans'),
+  command(`balancer execute ${plan}`, 'carry a plan out', 'rw'),
+  command('crash ls', 'list crashes of daemons'),
+  command('crash ls-new', 'list crashes that nobody has archived'),
+  command('crash info name=id,type=CephString', 'show a crash'),
+  command('crash post', 'keep the report of a crash (-i)', 'rw'),
+  command('crash rm name=id,type=CephString', 'forget a crash', 'rw'),
+  command('crash prune name=keep,type=CephString', 'forget crashes older than so many days', 'rw'),
+  command('crash archive name=id,type=CephString', 'let a crash be no warning any more', 'w'),
+  command('crash archive-all', 'let no crash be a warning any more', 'w'),
+  command('crash stat', 'count crashes by age'),
+  command('crash json_report name=hours,type=CephString', 'count crashes by program'),
+  command('osd pool get noautoscale', 'tell whether the autoscaler is held back'),
+  command('osd pool set noautoscale', 'hold the autoscaler back, for all pools', 'rw'),
+  command('osd pool unset noautoscale', 'let the autoscaler work, for all pools', 'rw'),
+];
