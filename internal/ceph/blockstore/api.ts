@@ -6,6 +6,12 @@
 /** `1.2f` for a PG, `meta` for the OSD's own objects. */
 export type CollectionId = string;
 
+/** Number of the pool that a collection is of, -1 when it is of none. */
+export function poolOf(cid: CollectionId): number {
+  const pool = /^(\d+)\./.exec(cid)?.[1];
+  return pool === undefined ? -1 : Number(pool);
+}
+
 /**
  * An object's identity inside a collection, already in sort order of `hobject_t` (bitwise): the OSD builds it from the hobject, the store
  * only compares it bytewise and hands it back. At most 4 KiB.
@@ -23,7 +29,7 @@ export interface ObjectStat {
  * One atomic group of changes: all of it is on disk, or none of it. Operations apply in order. `data` (and every other byte array in it) is a
  * view: it must not change until the transaction is committed; data is never copied before it is written.
  *
- * `touch`, `write`, `zero`, `truncate`, `set-xattrs`, `omap-set` and `omap-set-header` make the object when it is not there; what removes
+ * `touch`, `set-alloc-hint`, `write`, `zero`, `truncate`, `set-xattrs`, `omap-set` and `omap-set-header` make the object when it is not there; what removes
  * or clears does nothing to a missing one. A write of no bytes is a `touch`. `write` and `zero` behind the end grow the object, the gap reads as zeros. Impossible requests
  * (`TransactionError`: unknown collection ENOENT, collection made twice EEXIST, removing one that holds objects or moving
  * a range to where objects are ENOTEMPTY, `clone` or
@@ -37,12 +43,14 @@ export type TransactionOp =
   | { op: 'create-collection'; cid: CollectionId }
   | { op: 'remove-collection'; cid: CollectionId }
   /**
-   * The objects with first <= key < end become objects of `to`, which holds none there. Costs the same for few and many. A transaction moves no
+   * The objects with first <= key < end become objects of `to`, a collection of the same pool, which holds none there. Costs the same for few and many. A transaction moves no
    * key twice.
    */
   | { op: 'move-range'; cid: CollectionId; to: CollectionId; first: ObjectKey; end: ObjectKey }
   /** Makes the object if it is not there. */
   | { op: 'touch'; cid: CollectionId; key: ObjectKey }
+  /** How the object will be used (`CEPH_OSD_ALLOC_HINT_FLAG_*`): whether its data is worth compressing. Stays with it, and with clones of it. */
+  | { op: 'set-alloc-hint'; cid: CollectionId; key: ObjectKey; flags: number }
   | { op: 'write'; cid: CollectionId; key: ObjectKey; offset: number; data: readonly Uint8Array[] }
   | { op: 'zero'; cid: CollectionId; key: ObjectKey; offset: number; length: number }
   | { op: 'truncate'; cid: CollectionId; key: ObjectKey; size: number }
@@ -102,8 +110,33 @@ export interface ObjectStore {
   /** Keys >= start in byte order, at most `limit`. */
   list(cid: CollectionId, start: ObjectKey, limit: number): ObjectKey[];
   statfs(): StoreStatfs;
+  /** What is compressed, by pool; a pool without is left out. */
+  compressed(): ReadonlyMap<number, Readonly<CompressedSums>>;
+  /** How data of each pool is compressed that is written from now on; none of a pool that is left out. What is stored stays as it is. */
+  setCompression(policies: ReadonlyMap<number, CompressionPolicy>): void;
   /** Makes everything queued durable and ends. */
   close(): Promise<void>;
+}
+
+/** Data that will not get smaller, and data that will, as clients hint (`CEPH_OSD_ALLOC_HINT_FLAG_*`). */
+export const hintCompressible = 256;
+export const hintIncompressible = 512;
+
+/** The names of codecs that a store knows. */
+export const compressionAlgorithms = ['snappy', 'zlib', 'zstd', 'lz4'] as const;
+export type CompressionAlgorithm = (typeof compressionAlgorithms)[number];
+
+/** How data of a pool is compressed. */
+export interface CompressionPolicy {
+  /** `passive`: only objects hinted to be compressible; `aggressive`: all but those hinted not to be; `force`: all. */
+  readonly mode: 'passive' | 'aggressive' | 'force';
+  readonly algorithm: CompressionAlgorithm;
+  /** What compression makes is kept when it is at most this share of the data, and takes fewer blocks. */
+  readonly requiredRatio: number;
+  /** Less than this many bytes are not compressed. */
+  readonly minBlobBytes: number;
+  /** Data is compressed in pieces of this many bytes, 64 KiB at most. */
+  readonly maxBlobBytes: number;
 }
 
 /** The most bytes an object key may have. */
@@ -122,4 +155,16 @@ export interface StoreStatfs {
   omapBytes: number;
   metaBytes: number;
   objects: number;
+  /** Of all pools. */
+  compressed: CompressedSums;
+}
+
+/** What is compressed; names and meaning as in `store_statfs_t`. */
+export interface CompressedSums {
+  /** Bytes that compression made (`data_compressed`). */
+  stored: number;
+  /** Bytes allocated for them (`data_compressed_allocated`). */
+  allocated: number;
+  /** Bytes of objects that are in them; those that clones share count for each (`data_compressed_original`). */
+  original: number;
 }

@@ -10,6 +10,8 @@ import type { Run } from './allocator.ts';
 import {
   blockBytes,
   type CollectionId,
+  type CompressedSums,
+  type CompressionPolicy,
   type ObjectKey,
   type ObjectStat,
   type ObjectStore,
@@ -17,6 +19,7 @@ import {
   type Transaction,
 } from './api.ts';
 import { Catalog } from './catalog.ts';
+import { type CompressionCounts, Compressor } from './compress.ts';
 import { DataFile } from './datafile.ts';
 import { replayTransaction, transactionRecord } from './effects.ts';
 import { NoSpaceError } from './errors.ts';
@@ -77,6 +80,8 @@ export interface BlockStoreStatus {
   /** Transactions that are applied and not on disk. */
   uncommitted: number;
   checksumErrors: number;
+  /** What compressing came to since the store was opened. */
+  compression: Readonly<CompressionCounts>;
 }
 
 export interface BlockStore extends ObjectStore {
@@ -193,6 +198,9 @@ class Store implements BlockStore {
   #checkpointTook = 0;
   #loggedBytes = 0;
   #checksumErrors = 0;
+  readonly #compression: CompressionCounts = { compress_success_count: 0, compress_rejected_count: 0 };
+  /** By pool. */
+  #compressors: ReadonlyMap<number, Compressor> = new Map();
   /** Free bytes of the file system below the data file, when it is sparse. */
   #hostAvailable = Number.POSITIVE_INFINITY;
   #hostSpent = 0;
@@ -281,6 +289,7 @@ class Store implements BlockStore {
       writer: this.#writer,
       index,
       deferredMaxBytes: this.#deferredMaxBytes,
+      compressors: this.#compressors,
     });
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const ready = translated.direct.length === 0 && translated.merges.length === 0;
@@ -565,7 +574,18 @@ class Store implements BlockStore {
       omapBytes,
       metaBytes: Math.max(0, this.#index.bytes() - this.#index.omapBytes()) + this.#journal.diskBytes,
       objects,
+      compressed: sumOf(this.#catalog.compressed.values()),
     };
+  }
+
+  compressed(): ReadonlyMap<number, Readonly<CompressedSums>> {
+    return this.#catalog.compressed;
+  }
+
+  setCompression(policies: ReadonlyMap<number, CompressionPolicy>): void {
+    this.#compressors = new Map(
+      [...policies].map(([pool, policy]) => [pool, new Compressor(policy, this.#compression)]),
+    );
   }
 
   status(): BlockStoreStatus {
@@ -580,6 +600,7 @@ class Store implements BlockStore {
       dirtyBytes: this.#catalog.dirtyBytes,
       uncommitted: this.#uncommitted,
       checksumErrors: this.#checksumErrors,
+      compression: this.#compression,
     };
   }
 
@@ -600,4 +621,14 @@ class Store implements BlockStore {
       await this.#index.close();
     }
   }
+}
+
+function sumOf(parts: Iterable<Readonly<CompressedSums>>): CompressedSums {
+  const sum = { stored: 0, allocated: 0, original: 0 };
+  for (const { stored, allocated, original } of parts) {
+    sum.stored += stored;
+    sum.allocated += allocated;
+    sum.original += original;
+  }
+  return sum;
 }

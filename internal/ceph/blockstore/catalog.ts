@@ -1,16 +1,21 @@
 import { ByteReader, ByteWriter } from '../../base/bytes.ts';
 import { assert } from '../../base/errors.ts';
 import { Allocator, type Run } from './allocator.ts';
+import { blockBytes, type CompressedSums } from './api.ts';
+import type { CompressedBlob } from './blob.ts';
 import type { BlockRun } from './blocktable.ts';
 import type { Index, IndexChange } from './index-api.ts';
 import {
   collectionRow,
+  compressedRow,
   decodeState,
   encodeState,
   newCollection,
+  nothingCompressed,
   number,
   objectKey,
   readCollections,
+  readCompressed,
   stateKey,
   stretchEnd,
   type Totals,
@@ -54,6 +59,9 @@ export class Catalog {
   #dirtyCollections = new Set<string>();
   #droppedOmaps: number[] = [];
   readonly #totals: Totals = { nextCollection: 1, nextOmap: 1, nextShare: 1, objects: 0, storedBytes: 0 };
+  #compressed = new Map<number, CompressedSums>();
+  /** Pools of which something else is compressed than the index says. */
+  #dirtyCompressed = new Set<number>();
   readonly #rowWriter = new RecordWriter();
   /** Told of each entry that is found damaged. */
   onDamaged: (error: DamagedEntryError) => void = () => undefined;
@@ -79,6 +87,7 @@ export class Catalog {
     this.appliedIndex = state.appliedIndex;
     Object.assign(this.#totals, state.totals);
     for (const collection of readCollections(this.#index)) this.#addCollection(collection);
+    this.#compressed = readCompressed(this.#index);
     for (const [key, value] of this.#index.range('space', number(0), number(2 ** 32), 2 ** 31))
       this.allocator.load(new DataView(key.buffer, key.byteOffset).getUint32(4), value);
     this.allocator.takeDirty();
@@ -92,6 +101,11 @@ export class Catalog {
 
   get storedBytes(): number {
     return this.#totals.storedBytes;
+  }
+
+  /** By pool. */
+  get compressed(): ReadonlyMap<number, Readonly<CompressedSums>> {
+    return this.#compressed;
   }
 
   /** Memory that is bound until the next checkpoint, in bytes, about. */
@@ -278,6 +292,30 @@ export class Catalog {
     this.#totals.storedBytes += onode.storedBytes - before;
   }
 
+  /** Puts the blocks of a new blob where it begins; what was there is given up. `crcs`: of what they are when they are not compressed. */
+  mapCompressed(onode: Onode, blob: CompressedBlob, crcs: ArrayLike<number>): void {
+    const before = onode.storedBytes;
+    this.#giveUp(onode, blob.first, blob.first + blob.blocks);
+    onode.table.addBlob(blob);
+    for (let i = 0; i < blob.blocks; i++) onode.table.setCompressed(blob.first + i, blob, crcs[i]!);
+    this.#totals.storedBytes += onode.storedBytes - before;
+    this.#countCompressed(onode, blob.length, blob.places.length, blob.blocks);
+  }
+
+  /** What is compressed grows by bytes that compression made, blocks they are in, blocks of objects. */
+  #countCompressed({ collection: { pool } }: Onode, stored: number, places: number, blocks: number): void {
+    let sums = this.#compressed.get(pool);
+    if (sums === undefined) {
+      sums = { ...nothingCompressed };
+      this.#compressed.set(pool, sums);
+    }
+    sums.stored += stored;
+    sums.allocated += places * blockBytes;
+    sums.original += blocks * blockBytes;
+    if (sums.stored === 0 && sums.allocated === 0 && sums.original === 0) this.#compressed.delete(pool);
+    this.#dirtyCompressed.add(pool);
+  }
+
   /** The blocks keep their place and get other content. */
   setCrcs(onode: Onode, logical: number, crcs: ArrayLike<number>): void {
     for (let i = 0; i < crcs.length; i++) {
@@ -303,7 +341,8 @@ export class Catalog {
     const share = new Share(this.#totals.nextShare, this.#generation);
     const runs: BlockRun[] = [];
     from.table.forEachRun(0, Number.MAX_SAFE_INTEGER, (run) => runs.push(run));
-    for (const run of runs) this.#share(from, run, share);
+    for (const run of runs) if (run.blob === undefined) this.#share(from, run, share);
+    for (const blob of from.table.blobs()) this.#shareBlob(blob, share);
     this.#addShare(share);
     const version = (old?.version ?? 0) + 1;
     const copy = from.copy(this.#generation, name, this.#place(from.collection, name));
@@ -312,6 +351,7 @@ export class Catalog {
     copy.omapId = 0;
     this.#totals.objects++;
     this.#totals.storedBytes += copy.storedBytes;
+    for (const blob of copy.table.blobs()) this.#countCompressed(copy, 0, 0, blob.live);
     copy.collection.objects++;
     this.#dirtyCollections.add(copy.collection.cid);
     this.#put(copy);
@@ -328,11 +368,23 @@ export class Catalog {
     const runs: BlockRun[] = [];
     from.table.forEachRun(first, end, (run) => runs.push(run));
     const share = new Share(this.#totals.nextShare, this.#generation);
-    for (const run of runs) this.#share(from, run, share);
+    for (const run of runs) if (run.blob === undefined) this.#share(from, run, share);
+    const blobs = new Set(runs.map(({ blob }) => blob).filter((blob) => blob !== undefined));
+    for (const blob of blobs) this.#shareBlob(blob, share);
     this.#addShare(share);
     this.#giveUp(to, first, end);
+    for (const blob of blobs) {
+      // An object counts once, however many blocks of a blob it has.
+      if (to.table.blobOf(blob.key) === undefined) to.table.addBlob(blob.empty());
+      else this.#releaseBlob(to, blob);
+    }
     for (const run of runs)
       for (let block = run.logical; block < run.logical + run.count; block++) {
+        if (run.blob !== undefined) {
+          to.table.setCompressed(block, to.table.blobOf(run.blob.key)!, from.table.crc(block));
+          this.#countCompressed(to, 0, 0, 1);
+          continue;
+        }
         to.table.set(block, from.table.physical(block), from.table.crc(block), from.table.share(block));
         const image = from.unresolved?.get(block);
         if (image === undefined) continue;
@@ -371,6 +423,26 @@ export class Catalog {
       from.table.set(run.logical + i, run.physical + i, from.table.crc(run.logical + i), fresh.id);
   }
 
+  /** One more user for a blob; without a share it enters `fresh`. */
+  #shareBlob(blob: CompressedBlob, fresh: Share): void {
+    for (const run of blob.runs())
+      if (blob.share === 0) fresh.add(run, 2);
+      else this.#ownShare(blob.share).retain(run);
+    if (blob.share === 0) blob.share = fresh.id;
+  }
+
+  /** One user less for a blob; without users its place is given up. */
+  #releaseBlob(onode: Onode, blob: CompressedBlob): void {
+    let gone = false;
+    for (const run of blob.runs())
+      for (const free of blob.share === 0 ? [run] : this.#ownShare(blob.share).release(run)) {
+        this.allocator.free(free);
+        this.freed.push(free);
+        gone ||= free.start <= blob.key && blob.key < free.start + free.count;
+      }
+    if (gone) this.#countCompressed(onode, -blob.length, -blob.places.length, 0);
+  }
+
   #addShare(share: Share): void {
     if (share.empty) return;
     this.#totals.nextShare++;
@@ -395,6 +467,12 @@ export class Catalog {
     const runs: BlockRun[] = [];
     onode.table.forEachRun(first, end, (run) => runs.push(run));
     for (const run of runs) {
+      if (run.blob !== undefined) {
+        for (let i = 0; i < run.count; i++) onode.table.clear(run.logical + i);
+        this.#countCompressed(onode, 0, 0, -run.count);
+        if (run.blob.live === 0) this.#releaseBlob(onode, run.blob);
+        continue;
+      }
       const blocks = { start: run.physical, count: run.count };
       for (const gone of run.share === 0 ? [blocks] : this.#ownShare(run.share).release(blocks)) {
         this.allocator.free(gone);
@@ -445,6 +523,9 @@ export class Catalog {
     const rows: IndexChange[] = [];
     for (const cid of this.#dirtyCollections) rows.push(collectionRow(cid, this.#collections.get(cid)));
     this.#dirtyCollections = new Set();
+    for (const pool of this.#dirtyCompressed)
+      rows.push(compressedRow(pool, this.#compressed.get(pool) ?? nothingCompressed));
+    this.#dirtyCompressed = new Set();
     const plain = [...this.#collections.values()].every(({ layout }) => layout.simple);
     rows.push({ table: 'meta', key: stateKey, value: encodeState(appliedIndex, this.#totals, plain) });
     const dropped = this.#droppedOmaps.map((id) => this.omaps.drop(id));

@@ -2,20 +2,23 @@ import { ByteReader, ByteWriter } from '../../base/bytes.ts';
 import { errorText } from '../../base/errors.ts';
 import { plural } from '../../base/words.ts';
 import { mapChunkBlocks } from './allocator.ts';
-import { blockBytes } from './api.ts';
+import { blockBytes, type CompressedSums } from './api.ts';
 import { keyText } from './errors.ts';
 import type { Fault, FaultList } from './fault.ts';
 import type { Index, IndexChange, IndexTable } from './index-api.ts';
 import {
   collectionRow,
+  compressedRow,
   decodeState,
   encodeState,
   endOfNumbers,
   newCollection,
+  nothingCompressed,
   number,
   numberOf,
   objectKey,
   readCollections,
+  readCompressed,
   stateKey,
   type Totals,
 } from './index-rows.ts';
@@ -79,6 +82,10 @@ class IndexChecker {
   /** Key-value rows that objects have, by number. */
   readonly #omaps = new Set<number>();
   readonly #counted = new Map<Collection, number>();
+  /** By pool. */
+  readonly #compressed = new Map<number, CompressedSums>();
+  /** Keys of compressed blobs that clones share and that are counted. */
+  readonly #countedBlobs = new Set<number>();
   #storedBytes = 0;
   #objects = 0;
   #newestShare = 0;
@@ -188,18 +195,44 @@ class IndexChecker {
   #impossible(onode: Onode): string {
     let why = '';
     const blocks = Math.ceil(onode.size / blockBytes);
+    const live = new Map<number, number>();
+    for (const blob of onode.table.blobs())
+      for (const place of blob.places)
+        if (place >= this.#used.totalBlocks) why = `block ${place} is behind the end of the disk`;
     onode.table.forEachRun(0, Number.MAX_SAFE_INTEGER, (run) => {
-      if (run.physical + run.count > this.#used.totalBlocks)
+      if (run.blob !== undefined) {
+        const { key, first, blocks } = run.blob;
+        live.set(key, (live.get(key) ?? 0) + run.count);
+        if (run.logical < first || run.logical + run.count > first + blocks) why = `block ${key} has two uses in it`;
+      } else if (run.physical + run.count > this.#used.totalBlocks)
         why = `block ${run.physical + run.count - 1} is behind the end of the disk`;
-      else if (run.logical + run.count > blocks) why = `it has data behind its end at ${onode.size}`;
+      if (run.logical + run.count > blocks) why = `it has data behind its end at ${onode.size}`;
     });
+    for (const blob of onode.table.blobs())
+      if (live.get(blob.key) !== blob.live) why = `block ${blob.key} has two uses in it`;
     return why;
   }
 
   #take(onode: Onode): void {
-    onode.table.forEachRun(0, Number.MAX_SAFE_INTEGER, ({ physical, count, share }) =>
-      this.#used.add({ start: physical, count }, share),
-    );
+    onode.table.forEachRun(0, Number.MAX_SAFE_INTEGER, ({ physical, count, share, blob }) => {
+      if (blob === undefined) this.#used.add({ start: physical, count }, share);
+    });
+    for (const blob of onode.table.blobs()) {
+      for (const run of blob.runs()) this.#used.add(run, blob.share);
+      const { pool } = onode.collection;
+      let sums = this.#compressed.get(pool);
+      if (sums === undefined) {
+        sums = { ...nothingCompressed };
+        this.#compressed.set(pool, sums);
+      }
+      sums.original += blob.live * blockBytes;
+      if (blob.share !== 0) {
+        if (this.#countedBlobs.has(blob.key)) continue;
+        this.#countedBlobs.add(blob.key);
+      }
+      sums.stored += blob.length;
+      sums.allocated += blob.places.length * blockBytes;
+    }
     if (onode.omapId === 0) return;
     if (this.#omaps.has(onode.omapId))
       this.#fault({
@@ -235,11 +268,12 @@ class IndexChecker {
       const blocks: { logical: number; physical: number }[] = [];
       onode.table.forEachRun(0, Number.MAX_SAFE_INTEGER, (run) => {
         for (let i = 0; i < run.count; i++)
-          if (run.share === 0 && isTwice(run.physical + i))
+          if (run.blob === undefined && run.share === 0 && isTwice(run.physical + i))
             blocks.push({ logical: run.logical + i, physical: run.physical + i });
       });
-      if (blocks.length === 0) continue;
-      const count = blocks.length;
+      const blobs = [...onode.table.blobs()].filter((blob) => blob.share === 0 && blob.places.some(isTwice));
+      const count = blocks.length + blobs.length;
+      if (count === 0) continue;
       this.#fault({
         kind: 'block-twice',
         text: `object ${keyText(key)} of ${collection.cid}: ${plural(count, 'block')} of it ${count === 1 ? 'is' : 'are'} another object’s, too`,
@@ -251,6 +285,18 @@ class IndexChecker {
       for (const { logical, physical } of blocks) {
         uses.push(physical, 1);
         onode.table.set(logical, physical, onode.table.crc(logical), share);
+      }
+      // A blob is shared as a whole.
+      for (const blob of blobs) {
+        for (const place of blob.places) uses.push(place, 1);
+        blob.share = share;
+        if (!this.#countedBlobs.has(blob.key)) {
+          this.#countedBlobs.add(blob.key);
+          continue;
+        }
+        const sums = this.#compressed.get(collection.pool)!;
+        sums.stored -= blob.length;
+        sums.allocated -= blob.places.length * blockBytes;
       }
       this.#changes.push({ table: 'objects', key: objectKey(place, name), value: onode.encode(writer).slice() });
     }
@@ -371,6 +417,26 @@ class IndexChecker {
       this.#fault({ kind: 'omap', text: `${plural(strays, 'key-value row')} of no object`, mend: 'removed' });
   }
 
+  #checkCompressed(): void {
+    let noted: ReadonlyMap<number, CompressedSums>;
+    try {
+      noted = readCompressed(this.#index);
+    } catch (error) {
+      this.#fault({ kind: 'sums', text: `what is compressed cannot be read: ${errorText(error)}`, mend: 'none' });
+      return;
+    }
+    for (const pool of new Set([...noted.keys(), ...this.#compressed.keys()])) {
+      const right = this.#compressed.get(pool) ?? nothingCompressed;
+      const found = noted.get(pool) ?? nothingCompressed;
+      const wrong = (['stored', 'allocated', 'original'] as const).filter((name) => right[name] !== found[name]);
+      if (wrong.length === 0) continue;
+      const texts = wrong.map((name) => `${name} is ${found[name]}, should be ${right[name]}`);
+      const text = `sums of what is compressed in pool ${pool} are wrong: ${texts.join(', ')}`;
+      this.#fault({ kind: 'sums', text, mend: 'rebuilt' });
+      this.#changes.push(compressedRow(pool, right));
+    }
+  }
+
   #checkSums(collections: readonly Collection[], appliedIndex: number, totals: Totals): void {
     for (const collection of collections) {
       const count = this.#counted.get(collection) ?? 0;
@@ -384,6 +450,7 @@ class IndexChecker {
       collection.objects = count;
       this.#changes.push(collectionRow(collection.cid, collection));
     }
+    this.#checkCompressed();
     const right: Totals = { ...totals, objects: this.#objects, storedBytes: this.#storedBytes };
     right.nextShare = Math.max(right.nextShare, this.#newestShare + 1);
     for (const id of this.#omaps) right.nextOmap = Math.max(right.nextOmap, id + 1);

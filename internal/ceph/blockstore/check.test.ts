@@ -18,7 +18,7 @@ import { openSqliteIndex } from './index-sqlite-shell.ts';
 import { Onode } from './onode.ts';
 import { RecordWriter } from './record-writer.ts';
 import { countUses } from './used-blocks.ts';
-import { dump, randomTransaction } from './workload.testing.ts';
+import { dump, randomCompression, randomTransaction } from './workload.testing.ts';
 
 const capacityBytes = 8 * 1024 * 1024;
 const cid = '1.0';
@@ -91,6 +91,7 @@ describe('checking a store', () => {
       const disk = memoryDisk({ random: seededRandom(seed + 1000) });
       const store = await openBlockStore(options(disk, { memoryBudget: 512 * 1024, journalSegmentBytes: 128 * 1024 }));
       for (let n = 0; n < 40; n++) {
+        if (n % 10 === 0) store.setCompression(randomCompression(random));
         await store.queue({ ops: randomTransaction(random, store) });
         if (random.uint32() % 10 === 0) await store.checkpoint();
       }

@@ -9,7 +9,7 @@ import type { ObjectStore, TransactionOp } from './api.ts';
 import { type BlockStore, openBlockStore } from './blockstore.ts';
 import { openLogIndex } from './index-log.ts';
 import { type MemoryStore, memoryStore } from './memory.ts';
-import { dump, randomTransaction } from './workload.testing.ts';
+import { dump, randomCompression, randomTransaction } from './workload.testing.ts';
 
 function open(disk: Disk): Promise<BlockStore> {
   return openBlockStore({
@@ -27,6 +27,8 @@ function open(disk: Disk): Promise<BlockStore> {
   });
 }
 
+const pick = <T>(random: Random, from: readonly T[]): T => from[random.uint32() % from.length]!;
+
 /** What may be found: the state as of the last acknowledged transaction, then every later one. As text. */
 interface Truth {
   states: string[];
@@ -37,9 +39,11 @@ async function life(disk: Disk, crashed: Promise<void>, truth: Truth, random: Ra
   const work = async (): Promise<void> => {
     const store = await open(disk);
     await check(store, truth);
+    store.setCompression(randomCompression(random));
     const twin = await twinOf(store);
     for (let i = 0; i < count; i++) {
-      const ops = randomTransaction(random, twin, 64 * 1024);
+      if (random.uint32() % 10 === 0) store.setCompression(randomCompression(random));
+      const ops = randomTransaction(random, twin, pick(random, [64, 64, 200]) * 1024);
       await twin.queue({ ops });
       truth.states.push(await dump(twin));
       // Commits come in order: the oldest state is not allowed any more.
@@ -82,8 +86,9 @@ async function twinOf(store: ObjectStore): Promise<MemoryStore> {
 async function checkSpace(store: BlockStore): Promise<void> {
   for (const cid of store.collections())
     for (const key of store.list(cid, new Uint8Array(0), 1e6)) await store.queue({ ops: [{ op: 'remove', cid, key }] });
-  const { allocatedBytes, dataBytes, objects } = store.statfs();
+  const { allocatedBytes, dataBytes, objects, compressed } = store.statfs();
   expect({ allocatedBytes, dataBytes, objects }).toEqual({ allocatedBytes: 0, dataBytes: 0, objects: 0 });
+  expect(compressed).toEqual({ stored: 0, allocated: 0, original: 0 });
 }
 
 /** `STORE_CRASH_SEEDS=2000` for a long run. */

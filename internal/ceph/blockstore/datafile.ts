@@ -2,6 +2,7 @@ import { wholeCrc32c } from '../../base/crc32c.ts';
 import type { Disk, DiskFile } from '../../base/disk.ts';
 import type { Run } from './allocator.ts';
 import { blockBytes } from './api.ts';
+import { BlobCache } from './blob-cache.ts';
 import type { BlockImage } from './image.ts';
 
 /** Largest single write or read. */
@@ -49,22 +50,24 @@ export class DataFile {
   /** Blocks in the file that were written or read lately, the oldest first. */
   readonly #clean = new Map<number, CleanBlock>();
   readonly #cleanLimit: number;
+  readonly blobs: BlobCache;
   /** Grows whenever a block gets other content or another owner. */
   #changes = 0;
   #currentSync: Promise<void> = Promise.resolve();
   #nextSync: Promise<void> | undefined;
 
-  /** `cacheBytes`: bound of the cache of small blocks. */
+  /** `cacheBytes`: bound of the cache of small blocks; an eighth of it more is for what was compressed. */
   constructor(disk: Disk, file: DiskFile, cacheBytes: number) {
     this.#disk = disk;
     this.#file = file;
     this.#cleanLimit = Math.floor(cacheBytes / (blockBytes + entryBytes));
+    this.blobs = new BlobCache(cacheBytes / 8);
   }
 
   /** Memory of images and buffers, in bytes. */
   get memoryBytes(): number {
     const blocks = this.#pending.size + this.#clean.size;
-    return blocks * (blockBytes + entryBytes) + this.#buffers.length * ioBytes;
+    return blocks * (blockBytes + entryBytes) + this.#buffers.length * ioBytes + this.blobs.memoryBytes;
   }
 
   get pendingBytes(): number {
@@ -116,6 +119,7 @@ export class DataFile {
       if (--waits === 0) then();
     };
     this.#changes++;
+    this.blobs.forget(run);
     for (let block = run.start; block < run.start + run.count; block++) {
       this.#pending.delete(block);
       this.#clean.delete(block);
@@ -264,7 +268,12 @@ export class DataFile {
 
   /** Room for one block, to read it into. */
   blockBuffer(): Uint8Array {
-    return this.#disk.alignedBuffer(blockBytes);
+    return this.alignedBuffer(blockBytes);
+  }
+
+  /** Room for blocks, to read them into. */
+  alignedBuffer(bytes: number): Uint8Array {
+    return this.#disk.alignedBuffer(bytes);
   }
 
   /** Lets go of buffers that are not in use; the cache of blocks stays. */

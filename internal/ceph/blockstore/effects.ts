@@ -2,6 +2,7 @@ import { type ByteReader, DecodeError, emptyBytes, utf8, utf8Text } from '../../
 import { assert } from '../../base/errors.ts';
 import type { Run } from './allocator.ts';
 import { blockBytes } from './api.ts';
+import { CompressedBlob } from './blob.ts';
 import type { Catalog } from './catalog.ts';
 import type { BlockImage } from './image.ts';
 import type { Collection, Onode } from './onode.ts';
@@ -38,6 +39,8 @@ const code = {
   omapClear: 18,
   omapHeader: 19,
   moveRange: 20,
+  mapCompressed: 21,
+  allocHint: 22,
 } as const;
 
 export class Effects {
@@ -121,6 +124,15 @@ export class Effects {
     const onode = this.#make();
     this.#catalog.map(onode, logical, run, crcs);
     this.#checksums(writer, onode, logical, crcs, images);
+  }
+
+  /** The blocks of a new blob; `images` of its blocks in the data file when they get their content by way of the journal. `crcs`: of what is compressed. */
+  mapCompressed(blob: CompressedBlob, crcs: ArrayLike<number>, images: readonly BlockImage[] = []): void {
+    const writer = this.#begin(code.mapCompressed);
+    blob.encode(writer);
+    for (let i = 0; i < blob.blocks; i++) writer.u32(crcs[i]!);
+    this.#catalog.mapCompressed(this.#make(), blob, crcs);
+    this.images.push(...images);
   }
 
   /** Blocks that stay where they are get other content, by way of the journal. */
@@ -225,6 +237,11 @@ export class Effects {
     if (onode === undefined) return;
     this.#begin(code.omapClear);
     this.#catalog.clearOmap(onode);
+  }
+
+  allocHint(flags: number): void {
+    this.#begin(code.allocHint).u32(flags);
+    this.#make().allocHint = flags;
   }
 
   omapHeader(header: Uint8Array): void {
@@ -338,6 +355,12 @@ export function replayTransaction(
       catalog.allocator.take(run);
       effects.map(logical, run, crcs(run.count));
     },
+    [code.mapCompressed]: () => {
+      const blob = CompressedBlob.decode(reader);
+      for (const run of blob.runs()) catalog.allocator.take(run);
+      effects.mapCompressed(blob, crcs(blob.blocks));
+    },
+    [code.allocHint]: () => effects.allocHint(reader.u32()),
     [code.content]: () => effects.content(reader.u32(), crcs(reader.u32()), []),
     [code.unmap]: () => effects.unmap(reader.u64(), reader.u64()),
     [code.remove]: () => effects.remove(),

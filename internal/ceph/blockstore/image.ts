@@ -1,3 +1,4 @@
+import type { CompressedBlob } from './blob.ts';
 import type { Onode } from './onode.ts';
 
 /** The whole content of one block that reaches the data file by way of the journal. */
@@ -41,4 +42,6 @@ export interface BlockSource {
   /** False when `crc` is not known yet: then it is the image's, once that is ready. */
   readonly crcKnown: boolean;
   readonly image: BlockImage | undefined;
+  /** It is in this; `physical` is the blob's key then, `crc` of what is compressed, and there is no image. */
+  readonly blob: CompressedBlob | undefined;
 }

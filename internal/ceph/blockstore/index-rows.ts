@@ -1,5 +1,6 @@
 import { ByteReader, ByteWriter, utf8, utf8Text } from '../../base/bytes.ts';
 import { assert } from '../../base/errors.ts';
+import { type CompressedSums, poolOf } from './api.ts';
 import type { Index, IndexChange } from './index-api.ts';
 import { Layout } from './layout.ts';
 import type { Collection } from './onode.ts';
@@ -10,6 +11,9 @@ import { keyBytes, putU32 } from './order.ts';
 /** 2 when some collection has more than one number in the index. */
 const stateVersion = 2;
 export const stateKey = utf8('state');
+/** Rows of what is compressed in a pool; an index in which nothing ever was has none. */
+const compressedPrefix = utf8('compressed/');
+const compressedEnd = utf8('compressed0');
 const collectionPrefix = utf8('collection/');
 export const collectionsEnd = utf8('collection0');
 
@@ -23,7 +27,29 @@ export interface Totals {
 }
 
 export function newCollection(cid: string, id: number): Collection {
-  return { cid, id, layout: new Layout(id), objects: 0, onodes: new Map(), absent: new Set() };
+  return { cid, id, layout: new Layout(id), pool: poolOf(cid), objects: 0, onodes: new Map(), absent: new Set() };
+}
+
+export const nothingCompressed: Readonly<CompressedSums> = { stored: 0, allocated: 0, original: 0 };
+
+/** The row of what is compressed in a pool. */
+export function compressedRow(pool: number, sums: Readonly<CompressedSums>): IndexChange {
+  const key = new Uint8Array([...compressedPrefix, ...utf8(String(pool))]);
+  const empty = sums.stored === 0 && sums.allocated === 0 && sums.original === 0;
+  const value = new ByteWriter(32).u8(1).u64(sums.stored).u64(sums.allocated).u64(sums.original);
+  return { table: 'meta', key, value: empty ? undefined : value.finish() };
+}
+
+export function readCompressed(index: Index): Map<number, CompressedSums> {
+  const out = new Map<number, CompressedSums>();
+  for (const [key, value] of index.range('meta', compressedPrefix, compressedEnd, 2 ** 31)) {
+    const reader = new ByteReader(value);
+    const version = reader.u8();
+    assert(version === 1, `what is compressed is noted in format version ${version}`);
+    const pool = Number(utf8Text(key.subarray(compressedPrefix.length)));
+    out.set(pool, { stored: reader.u64(), allocated: reader.u64(), original: reader.u64() });
+  }
+  return out;
 }
 
 export function encodeState(appliedIndex: number, t: Totals, simpleLayouts: boolean): Uint8Array {

@@ -2,10 +2,12 @@ import { assert } from '../../base/errors.ts';
 import {
   blockBytes,
   type CollectionId,
+  type CompressedSums,
   maxKeyBytes,
   type ObjectKey,
   type ObjectStat,
   type ObjectStore,
+  poolOf,
   type StoreStatfs,
   type Transaction,
   type TransactionOp,
@@ -148,7 +150,22 @@ class Twin implements MemoryStore {
   statfs(): StoreStatfs {
     const total = this.#options.capacityBytes ?? 2 ** 30;
     const sums = this.#live.sums();
-    return { totalBytes: total, availableBytes: Math.max(0, total - sums.allocatedBytes), metaBytes: 0, ...sums };
+    const availableBytes = Math.max(0, total - sums.allocatedBytes);
+    return {
+      totalBytes: total,
+      availableBytes,
+      metaBytes: 0,
+      ...sums,
+      compressed: { stored: 0, allocated: 0, original: 0 },
+    };
+  }
+
+  compressed(): ReadonlyMap<number, CompressedSums> {
+    return new Map();
+  }
+
+  setCompression(): void {
+    // What it holds takes the same memory either way.
   }
 
   async close(): Promise<void> {
@@ -296,6 +313,7 @@ class Contents {
       if (to === undefined) throw new TransactionError('ENOENT', `collection ${op.to} does not exist`);
       const [first, end] = [keyString(op.first), keyString(op.end)];
       if (op.cid === op.to || first >= end) throw new TransactionError('EINVAL', `an empty move from ${op.cid}`);
+      if (poolOf(op.cid) !== poolOf(op.to)) throw new TransactionError('EINVAL', `a move from ${op.cid} to ${op.to}`);
       const inside = (name: string): boolean => name >= first && name < end;
       if ([...to.keys()].some(inside))
         throw new TransactionError('ENOTEMPTY', `collection ${op.to} holds objects there`);
@@ -328,6 +346,7 @@ class Contents {
     };
     switch (op.op) {
       case 'touch':
+      case 'set-alloc-hint':
         made(op.key);
         break;
       case 'write': {

@@ -9,8 +9,10 @@ import type { Layout } from './layout.ts';
 import { keyBytes } from './order.ts';
 import type { RecordWriter } from './record-writer.ts';
 
-/** 2: a crc32c of the object's key and of what follows stands behind the version. */
-const onodeVersion = 2;
+/** A crc32c of the object's key and of what follows stands behind the version. */
+const checkedVersion = 2;
+/** As 2, with an allocation hint and compressed blobs at the end; only for objects that have them, so that older programs read all others. */
+const onodeVersion = 3;
 const headBytes = 5;
 const noBytes = new Uint8Array(0);
 
@@ -23,6 +25,8 @@ export interface Collection {
   readonly id: number;
   readonly layout: Layout;
   readonly cid: string;
+  /** Number of the pool, -1 for a collection of none. */
+  readonly pool: number;
   objects: number;
   /** Those in memory; a removed one stays until the index knows. */
   readonly onodes: Map<string, Onode>;
@@ -52,6 +56,8 @@ export class Onode {
    * are its clones, until it is removed.
    */
   damaged: DamagedEntryError | undefined;
+  /** `CEPH_OSD_ALLOC_HINT_FLAG_*`, as the last `set-alloc-hint` left them. */
+  allocHint = 0;
   /** Blocks whose checksum is not known yet, because what they are merged with is being read. */
   unresolved: Map<number, BlockImage> | undefined;
   /** Counts changes, so that a reader sees whether what it looked up still holds. */
@@ -90,6 +96,7 @@ export class Onode {
     out.xattrs = new Map(this.xattrs);
     out.omapId = this.omapId;
     out.omapHeader = this.omapHeader;
+    out.allocHint = this.allocHint;
     out.version = this.version;
     out.damaged = this.damaged;
     if (this.unresolved !== undefined && this.unresolved.size > 0) {
@@ -102,7 +109,12 @@ export class Onode {
   encode(writer: RecordWriter): Uint8Array {
     assert(!this.unresolved || this.unresolved.size === 0, `object with unknown checksums in a checkpoint`);
     writer.begin();
-    writer.u8(onodeVersion).u32(0).u64(this.size).u64(this.omapId);
+    const plain = !this.table.compressed && this.allocHint === 0;
+    writer
+      .u8(plain ? checkedVersion : onodeVersion)
+      .u32(0)
+      .u64(this.size)
+      .u64(this.omapId);
     writer.u32(this.omapHeader.length).bytes(this.omapHeader);
     writer.u16(this.xattrs.size);
     for (const [name, value] of this.xattrs) {
@@ -110,6 +122,10 @@ export class Onode {
       writer.u16(text.length).bytes(text).u32(value.length).bytes(value);
     }
     this.table.encode(writer);
+    if (!plain) {
+      writer.u32(this.allocHint);
+      this.table.encodeBlobs(writer);
+    }
     const row = writer.end();
     const crc = rowCrc(this.name, row);
     new DataView(row.buffer, row.byteOffset).setUint32(1, this.damaged === undefined ? crc : ~crc, true);
@@ -119,9 +135,8 @@ export class Onode {
   static decode(collection: Collection, name: string, place: number, generation: number, row: Uint8Array): Onode {
     const reader = new ByteReader(row);
     const version = reader.u8();
-    if (version !== 1 && version !== onodeVersion)
-      throw new DecodeError(`an object's row has format version ${version}`);
-    if (version === onodeVersion && reader.u32() !== rowCrc(name, row))
+    if (version < 1 || version > onodeVersion) throw new DecodeError(`an object's row has format version ${version}`);
+    if (version >= checkedVersion && reader.u32() !== rowCrc(name, row))
       throw new DecodeError("an object's row has a wrong checksum");
     const out = new Onode(collection, name, place, generation);
     out.size = reader.u64();
@@ -132,6 +147,9 @@ export class Onode {
       out.xattrs.set(name, new Uint8Array(reader.bytes(reader.u32())));
     }
     out.table = BlockTable.decode(reader);
+    if (version < onodeVersion) return out;
+    out.allocHint = reader.u32();
+    out.table.decodeBlobs(reader);
     return out;
   }
 }

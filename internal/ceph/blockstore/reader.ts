@@ -1,9 +1,11 @@
 import type { BufferPool } from '../../base/buffer-pool.ts';
 import type { Disk } from '../../base/disk.ts';
-import { unfilledBytes } from '../../base/bytes.ts';
+import { DecodeError, unfilledBytes } from '../../base/bytes.ts';
 import { Crc32cPieces, noteCrc32c, wholeCrc32c } from '../../base/crc32c.ts';
 import { assert } from '../../base/errors.ts';
 import { blockBytes } from './api.ts';
+import type { CompressedBlob } from './blob.ts';
+import { codecOfId } from './codecs/codec.ts';
 import type { DataFile } from './datafile.ts';
 import { ChecksumError } from './errors.ts';
 import type { BlockImage, BlockSource } from './image.ts';
@@ -51,7 +53,7 @@ export async function readObject(
     const { changes } = context.data;
     const { buffers } = context;
     const bytes = buffers?.take(count * blockBytes) ?? context.disk.alignedBuffer(count * blockBytes);
-    const found = await readBlocks(context, onode, first, bytes);
+    const found = await readBlocks(context, onode, first, bytes, fromDisk);
     if (typeof found === 'number') {
       const same = context.find() === onode && onode.version === version;
       if (count <= cachedBlocks && same) keepBlocks(context.data, onode, first, bytes, changes);
@@ -87,8 +89,10 @@ function fromMemory(data: DataFile, onode: Onode, first: number, count: number):
     const physical = onode.table.physical(first + n);
     if (physical === 0) return undefined;
     const crc = onode.table.crc(first + n);
-    const image = data.image(physical);
-    const bytes = image === undefined ? data.cached(physical, crc) : image.bytes;
+    const blob = onode.table.blobAt(first + n);
+    const image = blob === undefined ? data.image(physical) : undefined;
+    const plain = (): Uint8Array | undefined => (image === undefined ? data.cached(physical, crc) : image.bytes);
+    const bytes = blob === undefined ? plain() : data.blobs.block(blob, first + n);
     if (bytes === undefined || wholeCrc32c(bytes) !== crc) return undefined;
     if (count === 1) return bytes;
     out ??= unfilledBytes(count * blockBytes);
@@ -102,7 +106,7 @@ function keepBlocks(data: DataFile, onode: Onode, first: number, bytes: Uint8Arr
   for (let at = 0; at < bytes.length; at += blockBytes) {
     const block = first + at / blockBytes;
     const physical = onode.table.physical(block);
-    if (physical === 0 || data.image(physical) !== undefined) continue;
+    if (physical === 0 || onode.table.blobAt(block) !== undefined || data.image(physical) !== undefined) continue;
     const copy = bytes.slice(at, at + blockBytes);
     const crc = onode.table.crc(block);
     noteCrc32c(copy, crc);
@@ -116,12 +120,30 @@ async function readBlocks(
   onode: Onode,
   first: number,
   into: Uint8Array,
+  fromDisk: boolean,
 ): Promise<number | { block: number; physical: number }> {
   const reads: Promise<void>[] = [];
+  const blobs = new BlobReader(data, fromDisk);
+  let broken: { block: number; physical: number } | undefined;
   const crcs = new Uint32Array(into.length / blockBytes);
   const places = new Uint32Array(crcs.length);
   onode.table.forEachRun(first, first + crcs.length, (run) => {
     const start = run.logical - first;
+    const { blob } = run;
+    if (blob !== undefined) {
+      for (let i = 0; i < run.count; i++) {
+        crcs[start + i] = onode.table.crc(run.logical + i);
+        places[start + i] = run.physical;
+      }
+      const from = (run.logical - blob.first) * blockBytes;
+      reads.push(
+        blobs.read(blob).then((raw) => {
+          if (typeof raw === 'number') broken ??= { block: run.logical, physical: raw };
+          else into.set(raw.subarray(from, from + run.count * blockBytes), start * blockBytes);
+        }),
+      );
+      return;
+    }
     let from = 0;
     for (let i = 0; i <= run.count; i++) {
       const image = i < run.count ? data.image(run.physical + i) : undefined;
@@ -149,6 +171,7 @@ async function readBlocks(
     }
   });
   await Promise.all(reads);
+  if (broken !== undefined) return broken;
   for (let n = 0; n < crcs.length; n++)
     if (places[n] === 0) {
       into.fill(0, n * blockBytes, (n + 1) * blockBytes);
@@ -163,6 +186,67 @@ async function readBlocks(
   return { block: first + bad, physical: places[bad]! };
 }
 
+/** Reads compressed blobs, each once. */
+class BlobReader {
+  readonly #data: DataFile;
+  readonly #fromDisk: boolean;
+  readonly #reads = new Map<number, Promise<Uint8Array | number>>();
+
+  /** `fromDisk`: past the cache. */
+  constructor(data: DataFile, fromDisk: boolean) {
+    this.#data = data;
+    this.#fromDisk = fromDisk;
+  }
+
+  /** What was compressed; or the block of the data file that is damaged. Nobody may change it. */
+  async read(blob: CompressedBlob): Promise<Uint8Array | number> {
+    const cached = this.#fromDisk ? undefined : this.#data.blobs.get(blob);
+    if (cached !== undefined) return cached;
+    let read = this.#reads.get(blob.key);
+    if (read === undefined) {
+      read = this.#decompress(blob);
+      this.#reads.set(blob.key, read);
+    }
+    return read;
+  }
+
+  async #decompress(blob: CompressedBlob): Promise<Uint8Array | number> {
+    const stored = this.#data.alignedBuffer(blob.places.length * blockBytes);
+    let at = 0;
+    const reads: Promise<void>[] = [];
+    for (const run of blob.runs()) {
+      for (let i = 0; i < run.count; ) {
+        const image = this.#data.image(run.start + i);
+        if (image !== undefined) {
+          // It never changes, so it is never merged with anything.
+          stored.set(image.bytes!, at);
+          at += blockBytes;
+          i++;
+          continue;
+        }
+        let count = 1;
+        while (i + count < run.count && this.#data.image(run.start + i + count) === undefined) count++;
+        const part = stored.subarray(at, at + count * blockBytes);
+        reads.push(this.#data.read({ start: run.start + i, count }, part));
+        at += part.length;
+        i += count;
+      }
+    }
+    await Promise.all(reads);
+    for (let i = 0; i < blob.places.length; i++)
+      if (blockCrc(stored.subarray(i * blockBytes, (i + 1) * blockBytes)) !== blob.crcs[i]) return blob.places[i]!;
+    const raw = unfilledBytes(blob.rawBytes);
+    try {
+      codecOfId(blob.codec).decompress(stored.subarray(0, blob.length), raw);
+    } catch (error) {
+      if (error instanceof DecodeError) return blob.key;
+      throw error;
+    }
+    if (!this.#fromDisk) this.#data.blobs.put(blob, raw);
+    return raw;
+  }
+}
+
 async function whenReady(image: BlockImage): Promise<Uint8Array> {
   await image.ready;
   assert(image.bytes !== undefined, `block ${image.physical} is ready and has no content`);
@@ -175,11 +259,12 @@ export async function finishMerges(
   data: DataFile,
   damaged: (error: ChecksumError) => void,
 ): Promise<void> {
+  const blobs = new BlobReader(data, false);
   await Promise.all(
     merges.map(async (merge) => {
       const contents = new Map<BlockSource, Uint8Array>();
       for (const source of [merge.base, 'source' in merge.patch ? merge.patch.source : undefined])
-        if (source !== undefined) contents.set(source, await sourceBytes(source, data, damaged));
+        if (source !== undefined) contents.set(source, await sourceBytes(source, data, blobs, damaged));
       mergeBlock(merge, (source) => contents.get(source)!);
       merge.settle();
     }),
@@ -189,14 +274,29 @@ export async function finishMerges(
 async function sourceBytes(
   source: BlockSource,
   data: DataFile,
+  blobs: BlobReader,
   damaged: (error: ChecksumError) => void,
 ): Promise<Uint8Array> {
+  if (source.blob !== undefined) {
+    const raw = await blobs.read(source.blob);
+    const at = (source.block - source.blob.first) * blockBytes;
+    if (typeof raw !== 'number') return raw.subarray(at, at + blockBytes);
+    noteDamage(source, raw, damaged);
+    // Any bytes that do not fit the checksum.
+    const lost = new Uint8Array(blockBytes);
+    if (blockCrc(lost) === source.crc) lost[0] = 1;
+    return lost;
+  }
   if (source.image !== undefined) return whenReady(source.image);
   const bytes = data.blockBuffer();
   await data.read({ start: source.physical, count: 1 }, bytes);
   if (blockCrc(bytes) !== sourceCrc(source)) {
-    const where = `block ${source.physical}, while a part of it was overwritten`;
-    damaged(new ChecksumError('', source.cid, keyBytes(source.name), source.block * blockBytes, where));
+    noteDamage(source, source.physical, damaged);
   }
   return bytes;
+}
+
+function noteDamage(source: BlockSource, place: number, damaged: (error: ChecksumError) => void): void {
+  const where = `block ${place}, while a part of it was overwritten`;
+  damaged(new ChecksumError('', source.cid, keyBytes(source.name), source.block * blockBytes, where));
 }

@@ -1,13 +1,16 @@
 import { unfilledBytes } from '../../base/bytes.ts';
-import { knownBlockCrcs, noteCrc32c, rawCrc32c, wholeCrc32c } from '../../base/crc32c.ts';
+import { noteCrc32c, rawCrc32c, wholeCrc32c } from '../../base/crc32c.ts';
 import type { Run } from './allocator.ts';
 import { blockBytes, type Transaction, type TransactionOp } from './api.ts';
+import { CompressedBlob, maxBlobBlocks } from './blob.ts';
 import type { Catalog } from './catalog.ts';
+import type { Compressed, Compressor } from './compress.ts';
 import { type DataFile, PieceReader } from './datafile.ts';
 import { Effects } from './effects.ts';
 import { BlockImage, type BlockSource } from './image.ts';
 import type { Onode } from './onode.ts';
 import { keyString } from './order.ts';
+import { blockCrcs, compressParts, type Part, PlaceReader } from './parts.ts';
 import type { RecordWriter } from './record-writer.ts';
 
 /** Data that is written straight to new blocks. */
@@ -44,7 +47,12 @@ export interface TranslateContext {
   /** Journal index that the record will have. */
   index: number;
   deferredMaxBytes: number;
+  /** How data of each pool is compressed; a pool that is left out: it is not. */
+  compressors: ReadonlyMap<number, Compressor>;
 }
+
+/** Blocks that one transaction takes out of compressed blobs of which it left little, at most. */
+export const rewrittenBlocks = 2 * maxBlobBlocks;
 
 export function blockCrc(bytes: Uint8Array): number {
   return rawCrc32c(0xffffffff, bytes);
@@ -66,6 +74,10 @@ class Translator implements Translated {
   readonly #data: DataFile;
   readonly #index: number;
   readonly #deferredMaxBytes: number;
+  readonly #compressors: TranslateContext['compressors'];
+  /** Keys of blobs that this transaction made. */
+  readonly #made = new Set<number>();
+  #mayRewrite = rewrittenBlocks;
   #key: Uint8Array | undefined;
   #name = '';
 
@@ -74,6 +86,7 @@ class Translator implements Translated {
     this.#data = context.data;
     this.#index = context.index;
     this.#deferredMaxBytes = context.deferredMaxBytes;
+    this.#compressors = context.compressors;
     this.effects = new Effects(context.catalog, context.writer);
   }
 
@@ -100,6 +113,9 @@ class Translator implements Translated {
     switch (op.op) {
       case 'touch':
         effects.touch();
+        break;
+      case 'set-alloc-hint':
+        effects.allocHint(op.flags);
         break;
       case 'write':
         this.#write(op.offset, op.data);
@@ -150,12 +166,21 @@ class Translator implements Translated {
     const { effects } = this;
     let length = 0;
     for (const piece of data) length += piece.length;
-    const before = effects.current()?.size ?? 0;
+    const onode = effects.current();
+    const before = onode?.size ?? 0;
     const end = offset + length;
+    const blobs = onode?.table.compressed ? blobsIn(onode, offset, end) : undefined;
     if (end > before && length > 0) effects.size(end);
     else effects.touch();
 
     if (length === 0) return;
+    this.#writeData(offset, data, end, before);
+    if (blobs !== undefined) this.#rewriteThin(blobs);
+  }
+
+  /** `before`: the object's size until now. */
+  #writeData(offset: number, data: readonly Uint8Array[], end: number, before: number): void {
+    const length = end - offset;
     const reader = new PieceReader(data);
     let block = Math.floor(offset / blockBytes);
     if (offset % blockBytes !== 0) {
@@ -164,6 +189,24 @@ class Translator implements Translated {
       this.#patchBlock(block, before, { from, to, bytes: reader.take(to - from) });
       block++;
     }
+    const whole = Math.max(0, Math.floor(end / blockBytes) - block);
+    const compressor = this.#compressor();
+    if (compressor !== undefined) {
+      // The last block goes with the others when nothing of an older one is left behind the data: what is there are zeros.
+      const rest = end - (block + whole) * blockBytes;
+      const padded = rest > 0 && end >= before ? 1 : 0;
+      if (whole + padded >= compressor.leastBlocks) {
+        const pieces = reader.take(whole * blockBytes + padded * rest);
+        if (padded > 0) pieces.push(new Uint8Array(blockBytes - rest));
+        this.#writeCompressed(block, whole + padded, pieces, compressor);
+        block += whole + padded;
+      }
+    }
+    if (block * blockBytes >= end) return;
+    this.#writePlain(block, before, end, reader);
+  }
+
+  #writePlain(block: number, before: number, end: number, reader: PieceReader): void {
     const whole = Math.max(0, Math.floor(end / blockBytes) - block);
     if (whole * blockBytes > this.#deferredMaxBytes) {
       this.#writeDirect(block, whole, reader.take(whole * blockBytes));
@@ -180,26 +223,100 @@ class Translator implements Translated {
       });
   }
 
+  /** How the selected object's data is compressed; undefined: it is not. */
+  #compressor(): Compressor | undefined {
+    if (this.#compressors.size === 0) return undefined;
+    const onode = this.effects.current()!;
+    const compressor = this.#compressors.get(onode.collection.pool);
+    return compressor?.wants(onode.allocHint) ? compressor : undefined;
+  }
+
+  /** Whole blocks, compressed where that is worth it, to new places. */
+  #writeCompressed(first: number, count: number, pieces: readonly Uint8Array[], compressor: Compressor): void {
+    const parts = compressParts(first, count, pieces, compressor);
+    if (count * blockBytes > this.#deferredMaxBytes) {
+      if (parts.length === 1 && parts[0]!.made === undefined) this.#writeDirect(first, count, pieces);
+      else this.#writePartsDirect(first, parts);
+      return;
+    }
+    for (const { block, blocks, raw, made } of parts) {
+      if (made !== undefined) {
+        const places = new PlaceReader(this.#allocate(block, made.bytes.length / blockBytes));
+        const blob = this.#blob(block, blocks, made, places);
+        const images = Array.from(blob.places, (place, i) => {
+          const image = new BlockImage(place, this.#index);
+          image.resolve(made.bytes.slice(i * blockBytes, (i + 1) * blockBytes), blob.crcs[i]!);
+          this.#data.add(image);
+          return image;
+        });
+        this.effects.mapCompressed(blob, blockCrcs(raw, blocks), images);
+        continue;
+      }
+      const reader = new PieceReader(raw);
+      for (let at = block; at < block + blocks; ) at += this.#writeImages(at, block + blocks, reader);
+    }
+  }
+
+  /** All parts of a large write to new places, without the journal. */
+  #writePartsDirect(first: number, parts: readonly Part[]): void {
+    let stored = 0;
+    for (const { blocks, made } of parts) stored += made === undefined ? blocks : made.bytes.length / blockBytes;
+    const runs = this.#allocate(first, stored);
+    const places = new PlaceReader(runs);
+    const pieces: Uint8Array[] = [];
+    for (const { block, blocks, raw, made } of parts) {
+      const crcs = blockCrcs(raw, blocks);
+      if (made !== undefined) {
+        this.effects.mapCompressed(this.#blob(block, blocks, made, places), crcs);
+        pieces.push(made.bytes);
+        continue;
+      }
+      let at = 0;
+      for (const run of places.take(blocks)) {
+        this.effects.map(block + at, run, crcs.subarray(at, at + run.count));
+        at += run.count;
+      }
+      pieces.push(...raw);
+    }
+    this.direct.push({ runs, pieces });
+  }
+
+  #blob(first: number, blocks: number, made: Compressed, from: PlaceReader): CompressedBlob {
+    const count = made.bytes.length / blockBytes;
+    const places = new Uint32Array(count);
+    let at = 0;
+    for (const run of from.take(count)) for (let i = 0; i < run.count; i++) places[at++] = run.start + i;
+    const { codec, length } = made;
+    this.#made.add(places[0]!);
+    return new CompressedBlob({ first, blocks, codec, length, places, crcs: blockCrcs([made.bytes], count) });
+  }
+
+  /**
+   * Blocks of blobs that take more room than what is still in them goes out of them, so that an object never takes more than it would without
+   * compression. Not out of those that clones have, too, nor of new ones.
+   */
+  #rewriteThin(keys: ReadonlySet<number>): void {
+    for (const key of keys) {
+      const onode = this.effects.current()!;
+      const blob = onode.table.blobOf(key);
+      if (blob === undefined || blob.share !== 0 || blob.live >= blob.places.length) continue;
+      if (blob.live > this.#mayRewrite || this.#made.has(key)) continue;
+      this.#mayRewrite -= blob.live;
+      const { first, blocks } = blob;
+      for (let block = first; block < first + blocks; block++)
+        if (this.effects.current()!.table.physical(block) === key)
+          this.#patchBlock(block, onode.size, { from: 0, to: 0, bytes: [] });
+    }
+  }
+
   /** Whole blocks to new places, without the journal. */
   #writeDirect(first: number, count: number, pieces: readonly Uint8Array[]): void {
     const runs = this.#allocate(first, count);
-    const reader = new PieceReader(pieces);
-    const known = pieces.length === 1 ? knownBlockCrcs(pieces[0]!) : undefined;
-    let block = first;
+    const crcs = blockCrcs(pieces, count);
+    let at = 0;
     for (const run of runs) {
-      if (known !== undefined) {
-        this.effects.map(block, run, known.subarray(block - first, block - first + run.count));
-        block += run.count;
-        continue;
-      }
-      const crcs = new Uint32Array(run.count);
-      for (let i = 0; i < run.count; i++) {
-        let crc = 0xffffffff;
-        for (const piece of reader.take(blockBytes)) crc = rawCrc32c(crc, piece);
-        crcs[i] = crc;
-      }
-      this.effects.map(block, run, crcs);
-      block += run.count;
+      this.effects.map(first + at, run, crcs.subarray(at, at + run.count));
+      at += run.count;
     }
     this.direct.push({ runs, pieces });
   }
@@ -247,8 +364,8 @@ class Translator implements Translated {
     const image = new BlockImage(run.start, this.#index);
     const sources = [base, 'source' in patch ? patch.source : undefined];
     // When all that it is made of is in memory it is made at once.
-    if (sources.every((source) => source === undefined || source.image?.bytes !== undefined)) {
-      mergeBlock({ image, base, patch }, (source) => source.image!.bytes!);
+    if (sources.every((source) => source === undefined || this.#inMemory(source) !== undefined)) {
+      mergeBlock({ image, base, patch }, (source) => this.#inMemory(source)!);
     } else {
       const { promise, resolve } = Promise.withResolvers<void>();
       image.ready = promise;
@@ -320,7 +437,8 @@ class Translator implements Translated {
   /** A block may be overwritten where it is when nobody shares it: the journal holds the new content until then. */
   #staysInPlace(block: number): boolean {
     const table = this.effects.current()?.table;
-    return table !== undefined && table.physical(block) !== 0 && table.share(block) === 0;
+    if (table === undefined || table.physical(block) === 0) return false;
+    return table.blobAt(block) === undefined && table.share(block) === 0;
   }
 
   /** The runs in which blocks lie that are all mapped. */
@@ -344,19 +462,35 @@ class Translator implements Translated {
     return this.#catalog.allocator.allocate(count, before === 0 ? 0 : before + 1);
   }
 
+  /** The bytes of a block that need not be read. */
+  #inMemory(source: BlockSource): Uint8Array | undefined {
+    return source.blob === undefined ? source.image?.bytes : this.#data.blobs.block(source.blob, source.block);
+  }
+
   #source(onode: Onode, block: number): BlockSource | undefined {
     const physical = onode.table.physical(block);
     if (physical === 0) return undefined;
+    const blob = onode.table.blobAt(block);
     return {
       cid: onode.collection.cid,
       name: onode.name,
       block,
       physical,
       crc: onode.table.crc(block),
-      image: this.#data.image(physical),
+      image: blob === undefined ? this.#data.image(physical) : undefined,
       crcKnown: onode.unresolved?.has(block) !== true,
+      blob,
     };
   }
+}
+
+/** The keys of compressed blobs in a range of bytes. */
+function blobsIn(onode: Onode, offset: number, end: number): Set<number> {
+  const keys = new Set<number>();
+  onode.table.forEachRun(Math.floor(offset / blockBytes), Math.ceil(end / blockBytes), ({ blob }) => {
+    if (blob !== undefined) keys.add(blob.key);
+  });
+  return keys;
 }
 
 /**

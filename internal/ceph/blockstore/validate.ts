@@ -1,8 +1,9 @@
-import { blockBytes, maxKeyBytes, type ObjectKey, type Transaction } from './api.ts';
+import { blockBytes, maxKeyBytes, type ObjectKey, poolOf, type Transaction } from './api.ts';
 import { maxObjectBlocks } from './blocktable.ts';
 import type { Catalog } from './catalog.ts';
 import { keyText, TransactionError } from './errors.ts';
 import { keyString } from './order.ts';
+import { rewrittenBlocks } from './translate.ts';
 
 /** Names and omap keys are stored with 16-bit lengths. */
 const maxNameBytes = 32 * 1024;
@@ -19,11 +20,15 @@ class Validator {
   #collection = { objects: 0 };
   #key: ObjectKey | undefined;
   #name = '';
+  /** It has made an object that has what another one has, and that is compressed. */
+  #cloned = false;
   /** Ranges that it has moved so far. */
   readonly #moves: { cid: string; to: string; first: string; end: string }[] = [];
   /** An upper bound of the new blocks that its writes need, apart from those of a clean-up (`remove`, `truncate`, `zero`). */
   blocks = 0;
   recordBytes = 0;
+  /** It writes into an object of which something is compressed. */
+  mayRewrite = false;
 
   constructor(catalog: Catalog) {
     this.#catalog = catalog;
@@ -81,6 +86,13 @@ class Validator {
     return there !== undefined && this.#catalog.find(there, name) !== undefined;
   }
 
+  /** Whether something of an object is compressed, or may be when this transaction comes to it. */
+  compressed(cid: string, key: ObjectKey): boolean {
+    if (this.#moves.length > 0 || this.#cloned) return true;
+    const there = this.#catalog.collection(cid);
+    return there !== undefined && this.#catalog.find(there, this.#nameOf(key))?.table.compressed === true;
+  }
+
   /** Objects with keys in a range, as the transaction so far leaves them. */
   #count(cid: string, first: string, end: string): number {
     const there = this.#catalog.collection(cid);
@@ -103,6 +115,8 @@ class Validator {
       if (first < move.end && move.first < end && [move.cid, move.to].some((c) => c === cid || c === to))
         throw new TransactionError('EINVAL', `objects of ${cid} are moved twice`);
     this.collection(to);
+    if (poolOf(cid) !== poolOf(to))
+      throw new TransactionError('EINVAL', `objects of ${cid} are moved to ${to}, a collection of another pool`);
     if (this.#count(to, first, end) > 0)
       throw new TransactionError('ENOTEMPTY', `collection ${to} holds objects where those of ${cid} should come`);
     const count = this.#count(cid, first, end);
@@ -139,6 +153,7 @@ class Validator {
   }
 
   source(cid: string, key: ObjectKey): void {
+    this.#cloned ||= this.compressed(cid, key);
     if (!this.exists(cid, key))
       throw new TransactionError('ENOENT', `clone of missing object ${keyText(key)} of collection ${cid}`);
   }
@@ -175,6 +190,7 @@ export function validate(catalog: Catalog, transaction: Transaction, deferredMax
         v.moveRange(op.cid, op.to, op.first, op.end);
         break;
       case 'touch':
+      case 'set-alloc-hint':
         v.make(op.cid, op.key);
         break;
       case 'write': {
@@ -184,7 +200,8 @@ export function validate(catalog: Catalog, transaction: Transaction, deferredMax
         v.make(op.cid, op.key);
         const touched = length === 0 ? 0 : Math.ceil(((op.offset % blockBytes) + length) / blockBytes);
         v.blocks += touched;
-        v.recordBytes += length > deferredMaxBytes ? touched * 4 + 2 * blockBytes : touched * blockBytes;
+        v.recordBytes += length > deferredMaxBytes ? touched * 16 + 2 * blockBytes : touched * blockBytes;
+        v.mayRewrite ||= v.compressed(op.cid, op.key);
         break;
       }
       case 'zero':
@@ -234,6 +251,10 @@ export function validate(catalog: Catalog, transaction: Transaction, deferredMax
       case 'omap-clear':
         break;
     }
+  }
+  if (v.mayRewrite) {
+    v.blocks += rewrittenBlocks;
+    v.recordBytes += rewrittenBlocks * blockBytes;
   }
   if (v.recordBytes > maxRecordBytes)
     throw new TransactionError('EINVAL', `a transaction with ${v.recordBytes} bytes of metadata and small writes`);

@@ -1,6 +1,6 @@
 /** Random transactions and full comparisons: test support for whatever implements ObjectStore. */
 import type { Random } from '../../base/random.ts';
-import type { ObjectStore, TransactionOp } from './api.ts';
+import { type CompressionPolicy, compressionAlgorithms, type ObjectStore, poolOf, type TransactionOp } from './api.ts';
 import { keyText } from './errors.ts';
 
 const collections = ['meta', '1.0', '1.1f'];
@@ -18,6 +18,22 @@ function range(random: Random, largest: number): { offset: number; length: numbe
   return { offset: near(largest), length: pick(random, [0, 1, 100, 4096, 8192, 4095, 4097, near(largest)]) };
 }
 
+/** Some way to compress the pools of random transactions; none at times. */
+export function randomCompression(random: Random): Map<number, CompressionPolicy> {
+  const out = new Map<number, CompressionPolicy>();
+  for (const pool of new Set(collections.map(poolOf))) {
+    if (random.uint32() % 4 === 0) continue;
+    out.set(pool, {
+      mode: pick(random, ['passive', 'aggressive', 'force', 'force']),
+      algorithm: pick(random, compressionAlgorithms),
+      requiredRatio: pick(random, [0.875, 0.5, 1]),
+      minBlobBytes: pick(random, [0, 8192, 16384]),
+      maxBlobBytes: pick(random, [65536, 65536, 16384, 8192, 2 ** 20]),
+    });
+  }
+  return out;
+}
+
 /** A transaction that is possible on `store` as it is now. */
 export function randomTransaction(random: Random, store: ObjectStore, largest = 256 * 1024): TransactionOp[] {
   const ops: TransactionOp[] = [];
@@ -33,8 +49,11 @@ export function randomTransaction(random: Random, store: ObjectStore, largest = 
   const gone = new Set<string>();
   for (let count = 1 + (random.uint32() % 4); count > 0; count--) {
     const cid = pick(random, collections);
-    if (random.uint32() % 25 === 0 && ops.every((each): boolean => each.op === 'create-collection')) {
-      const to = pick(random, collections);
+    if (random.uint32() % 15 === 0 && ops.every((each): boolean => each.op === 'create-collection')) {
+      const to = pick(
+        random,
+        collections.filter((each) => poolOf(each) === poolOf(cid)),
+      );
       const [first, end] = [random.uint32() % 256, 1 + (random.uint32() % 256)].map((byte) => new Uint8Array([byte]));
       const free = (): boolean => {
         const next = store.collections().includes(to) ? store.list(to, first!, 1)[0] : undefined;
@@ -52,7 +71,9 @@ export function randomTransaction(random: Random, store: ObjectStore, largest = 
     if (kind < 7) {
       const bytes = random.bytes(16);
       const data = new Uint8Array(length);
-      for (let i = 0; i < length; i++) data[i] = (bytes[i & 15]! + (i >> 6)) & 0xff;
+      // One in four does not compress.
+      if (random.uint32() % 4 === 0) data.set(random.bytes(length));
+      else for (let i = 0; i < length; i++) data[i] = (bytes[i & 15]! + (i >> 6)) & 0xff;
       const cut = length === 0 ? 0 : random.uint32() % length;
       ops.push({ op: 'write', cid, key, offset, data: [data.subarray(0, cut), data.subarray(cut)] });
       made.add(name);
@@ -66,7 +87,8 @@ export function randomTransaction(random: Random, store: ObjectStore, largest = 
       made.add(name);
       gone.delete(name);
     } else if (kind === 9) {
-      ops.push({ op: 'touch', cid, key });
+      const flags = pick(random, [0, 256, 512]);
+      ops.push(random.uint32() % 2 === 0 ? { op: 'touch', cid, key } : { op: 'set-alloc-hint', cid, key, flags });
       made.add(name);
       gone.delete(name);
     } else if (kind === 10) {

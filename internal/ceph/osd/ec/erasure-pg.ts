@@ -60,6 +60,8 @@ export class ErasurePg {
       omapGet: (cid, key, keys) => store.omapGet(cid, key, keys),
       list: (cid, start, limit) => store.list(cid, start, limit),
       statfs: () => store.statfs(),
+      compressed: () => store.compressed(),
+      setCompression: (policies) => store.setCompression(policies),
       close: () => store.close(),
     };
   }
