@@ -64,7 +64,7 @@ const isShell = (file: string): boolean =>
 
 /** What a pure module may not call. A member of something else (`app.fetch(`) is not meant. */
 const machineCalls =
-  /(?<![\w$]|(?<!globalThis)\.)(?:Date\.now\(|new Date\(\)|Date\(\)|Math\.random\(|set(?:Timeout|Interval|Immediate)\(|performance\.|Bun\.(?!hash\b)|fetch\((?!\w+:)|process\.|console\.|navigator\.|crypto\.(?:randomUUID|getRandomValues)\(|random(?:Bytes|UUID|Int)\(|getRandomValues\(|new WebSocket\()/;
+  /(?<![\w$]|(?<!globalThis)\.)(?:Date\.now\(|new Date\(\)|Date\(\)|Math\.random\(|set(?:Timeout|Interval|Immediate)\(|performance\.|Bun\.(?!hash\b|zstd(?:Compress|Decompress)Sync\b)|fetch\((?!\w+:)|process\.|console\.|navigator\.|crypto\.(?:randomUUID|getRandomValues)\(|random(?:Bytes|UUID|Int)\(|getRandomValues\(|new WebSocket\()/;
 const machineModules =
   /^(node:(fs|net|http|https|http2|tls|dgram|dns|child_process|cluster|worker_threads|os|process|perf_hooks|readline|timers|tty|v8|vm)(\/.*)?|bun|bun:(sqlite|ffi)|ws)$/;
 
@@ -162,6 +162,8 @@ describe('tidy', () => {
     ['new Date()', true],
     ['new Date(ms)', false],
     ['Bun.hash.crc32(x)', false],
+    ['Bun.zstdCompressSync(x)', false],
+    ['Bun.zstdCompress(x)', true],
   ])('what counts as the machine: %s: %j', (code, expected) => {
     expect(machineCalls.test(code)).toBe(expected);
   });
