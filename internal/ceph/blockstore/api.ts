@@ -6,9 +6,9 @@
 /** `1.2f` for a PG, `meta` for the OSD's own objects. */
 export type CollectionId = string;
 
-/** Number of the pool that a collection is of, -1 when it is of none. */
+/** Number of the pool that a collection is of, also of one that is on its way to be a PG (`import.1.2f`); -1 when it is of none. */
 export function poolOf(cid: CollectionId): number {
-  const pool = /^(\d+)\./.exec(cid)?.[1];
+  const pool = /^(?:[a-z]+\.)?(\d+)\./.exec(cid)?.[1];
   return pool === undefined ? -1 : Number(pool);
 }
 

@@ -4,7 +4,7 @@ import { type MemoryDisk, memoryDisk } from '../../base/disk-memory.ts';
 import { silentLogger } from '../../base/log.ts';
 import { seededRandom } from '../../base/random.ts';
 import { systemClock } from '../../base/system.ts';
-import type { CompressionPolicy, TransactionOp } from './api.ts';
+import { type CompressionPolicy, poolOf, type TransactionOp } from './api.ts';
 import { CompressedBlob } from './blob.ts';
 import { type BlockStore, type BlockStoreOptions, openBlockStore } from './blockstore.ts';
 import { BlockTable } from './blocktable.ts';
@@ -82,6 +82,11 @@ async function faultsOf(disk: MemoryDisk, bytes = capacityBytes): Promise<string
 }
 
 describe('what is compressed', () => {
+  test('a collection is of the pool that its name says, also while a PG is brought in', () => {
+    const names = ['1.0', '12.1f', 'import.3.a', 'replaced.3.a', 'meta', 'new'];
+    expect(names.map(poolOf)).toEqual([1, 12, 3, 3, -1, -1]);
+  });
+
   test('mode and hint of the object say it', () => {
     const table: [CompressionPolicy['mode'], none: boolean, compressible: boolean, incompressible: boolean][] = [
       ['passive', false, true, false],
