@@ -114,6 +114,20 @@ describe('several mons', () => {
     const metadata = JSON.parse(await command(admin, { prefix: 'mon metadata', format: 'json' })) as { name: string }[];
     expect(metadata.map(({ name }) => name)).toEqual(['a', 'b', 'c']);
 
+    // One client is connected with a, one with each other; whoever is asked counts them all.
+    interface Features {
+      mon: { num: number }[];
+      client: { num: number }[];
+    }
+    const features = async (client: MonClient): Promise<Features> =>
+      JSON.parse(await command(client, { prefix: 'features', format: 'json' })) as Features;
+    await until(
+      'all clients are counted',
+      () => features(admin),
+      ({ client, mon }) => client[0]!.num === 3 && mon[0]!.num === 3,
+    );
+    expect((await features(await others[0]!.client('client.rbd'))).client[0]!.num).toBeGreaterThanOrEqual(3);
+
     await command(admin, { prefix: 'mon set election_strategy', strategy: 'disallow' });
     await command(admin, { prefix: 'mon add disallowed_leader', name: 'a' });
     await until(

@@ -179,12 +179,9 @@ function run(
 }
 
 /** Another mon leads before this one goes, so that nobody waits for an election. */
-async function handOver({ clock, log }: RoleContext, mon: Mon): Promise<void> {
-  const { cluster } = mon.group;
-  const next = cluster
-    .members()
-    .find(({ id, learner, name }) => id !== cluster.memberId && !learner && mon.inQuorum.names.includes(name));
-  if (cluster.leaderId !== cluster.memberId || next === undefined) return;
+async function handOver({ clock, log }: RoleContext, { group: { cluster } }: Mon): Promise<void> {
+  const next = cluster.successor();
+  if (next === undefined) return;
   const moved = cluster.moveLeader(next.id).catch((error: unknown) => {
     log.info('the lead was not handed on', { to: next.name, error: errorText(error) });
   });

@@ -91,14 +91,14 @@ function nodes(mon: Mon, type: string): Json {
 
 function features(mon: Mon): Json {
   const byType = new Map<string, Map<string, number>>();
-  const add = (type: string, bits: bigint): void => {
+  const add = (type: string, bits: bigint, count: number): void => {
     const counts = byType.get(type) ?? new Map<string, number>();
     const text = `0x${bits.toString(16)}`;
-    counts.set(text, (counts.get(text) ?? 0) + 1);
+    counts.set(text, (counts.get(text) ?? 0) + count);
     byType.set(type, counts);
   };
-  for (const _ of mon.inQuorum.names) add('mon', 0x3f01_cfbd_fffd_ffffn);
-  for (const { name, connection } of mon.sessions.values()) add(entityTypeName(name.type), connection.features);
+  add('mon', 0x3f01_cfbd_fffd_ffffn, mon.inQuorum.names.length);
+  for (const { type, features: bits, count } of mon.quorum.allFeatures()) add(entityTypeName(type), bits, count);
   const order = ['mon', 'mds', 'osd', 'client', 'mgr'];
   return new Map(
     order.flatMap((type): [string, Json][] => {

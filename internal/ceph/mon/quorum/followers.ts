@@ -1,6 +1,6 @@
 import type { Clock } from '../../../base/clock.ts';
 import type { RawMessage } from '../../wire/messenger.ts';
-import type { Hello, HelloAnswer } from './wire.ts';
+import type { FeatureCount, Hello, HelloAnswer } from './wire.ts';
 
 /** A hello is answered after so long at the latest. */
 const holdMs = 1000;
@@ -12,6 +12,8 @@ export interface Follower {
   heardMs: number;
   skewMs: number;
   latencyMs: number;
+  /** Of who is connected with it. */
+  features: readonly FeatureCount[];
 }
 
 type Push = HelloAnswer['pushes'][number];
@@ -53,8 +55,8 @@ export class Followers {
   }
 
   /** Resolves when there is something to tell the mon, or a moment later. */
-  async hello({ name, skewMs, latencyMs }: Hello): Promise<Push[]> {
-    this.#followers.set(name, { heardMs: this.#clock.monotonic(), skewMs, latencyMs });
+  async hello({ name, skewMs, latencyMs, features }: Hello): Promise<Push[]> {
+    this.#followers.set(name, { heardMs: this.#clock.monotonic(), skewMs, latencyMs, features });
     const mail = this.#mail.get(name) ?? { pushes: [], wake: () => undefined };
     // Its last hello, if that still waits, was lost on the way.
     mail.wake();

@@ -26,6 +26,7 @@ import {
   encodeHelloAnswer,
   encodeQuestion,
   encodeReserved,
+  type FeatureCount,
   type ForwardedRequest,
   type Hello,
   rawOf,
@@ -303,6 +304,23 @@ export class Quorum {
     return this.followers.push(globalId, message);
   }
 
+  /** What those can do who are connected with this mon. */
+  ownFeatures(): FeatureCount[] {
+    return sumFeatures(
+      [...this.#o.sessions.values()].map(({ connection: { features }, name: { type } }) => ({
+        type,
+        features,
+        count: 1,
+      })),
+    );
+  }
+
+  /** The same of all mons in quorum, as the leader knows it. */
+  allFeatures(): FeatureCount[] {
+    const theirs = this.followers.names.flatMap((name) => this.followers.get(name)!.features);
+    return sumFeatures([...this.ownFeatures(), ...theirs]);
+  }
+
   /** Requests that are to be known to whoever leads are told again: it is somebody else now. */
   #again(): void {
     for (const { session, message } of this.#reports.open(this.#o.core.state.osdmap))
@@ -380,7 +398,15 @@ export class Quorum {
           const sentMs = clock.now();
           const { skewMs, latencyMs } = this.#hello;
           const metadata = leader === group.cluster.leaderId ? new Map<string, string>() : this.#o.metadata;
-          const question = encodeQuestion({ kind: 'hello', name: this.#o.name(), skewMs, latencyMs, metadata });
+          const features = this.ownFeatures();
+          const question = encodeQuestion({
+            kind: 'hello',
+            name: this.#o.name(),
+            skewMs,
+            latencyMs,
+            metadata,
+            features,
+          });
           const answer = decodeHelloAnswer(await group.ask(question, askMs));
           const tookMs = clock.monotonic() - began;
           this.#confirmedMs = Math.max(this.#confirmedMs, began);
@@ -423,6 +449,15 @@ export class Quorum {
       await this.#changed(change);
     }
   }
+}
+
+function sumFeatures(counts: readonly FeatureCount[]): FeatureCount[] {
+  const sums = new Map<string, FeatureCount>();
+  for (const { type, features, count } of counts) {
+    const key = `${type} ${features}`;
+    sums.set(key, { type, features, count: (sums.get(key)?.count ?? 0) + count });
+  }
+  return [...sums.values()];
 }
 
 /** Another mon may be able to, or this one in a moment. */

@@ -41,7 +41,14 @@ const questions: Question[] = [
     },
     message,
   },
-  { kind: 'hello', name: 'c', skewMs: -3.5, latencyMs: 0.25, metadata: new Map([['arch', 'x86_64']]) },
+  {
+    kind: 'hello',
+    name: 'c',
+    skewMs: -3.5,
+    latencyMs: 0.25,
+    metadata: new Map([['arch', 'x86_64']]),
+    features: [{ type: ENTITY_OSD, features: 0x3f01_cfb9_fffd_ffffn, count: 3 }],
+  },
   { kind: 'reserve' },
 ];
 const answer = { revision: 99, messages: [message, { ...message, type: 51 }] };

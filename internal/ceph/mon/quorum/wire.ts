@@ -53,6 +53,15 @@ export interface Hello {
   readonly latencyMs: number;
   /** What `ceph mon metadata` shows of it; empty when the leader has been told. */
   readonly metadata: ReadonlyMap<string, string>;
+  /** Of who is connected with it. */
+  readonly features: readonly FeatureCount[];
+}
+
+/** So many peers of a type (`ENTITY_OSD`) can do the same. */
+export interface FeatureCount {
+  readonly type: number;
+  readonly features: bigint;
+  readonly count: number;
 }
 
 export interface HelloAnswer {
@@ -113,9 +122,10 @@ export function rawOf(message: Message): RawMessage {
 export function encodeQuestion(question: Question): Uint8Array {
   const e = new Encoder(256);
   e.u8(kinds[question.kind]);
-  e.struct(1, 1, (x) => {
+  e.struct(2, 1, (x) => {
     if (question.kind === 'hello') {
       x.string(question.name).f64(question.skewMs).f64(question.latencyMs).stringStringMap(question.metadata);
+      x.list(question.features, (y, { type, features, count }) => y.u8(type).u64b(features).u32(count));
     } else if (question.kind === 'request') {
       const { id, mon, session, message } = question;
       x.u64b(id).string(mon);
@@ -133,31 +143,34 @@ export function encodeQuestion(question: Question): Uint8Array {
 export function decodeQuestion(bytes: Uint8Array): Question {
   const d = new Decoder(bytes);
   const kind = d.u8();
-  return d.struct('question of a mon', 1, (x): Question => {
-    if (kind === kinds.reserve) return { kind: 'reserve' };
-    if (kind === kinds.hello)
-      return {
-        kind: 'hello',
-        name: x.string(),
-        skewMs: x.f64(),
-        latencyMs: x.f64(),
-        metadata: x.stringStringMap(),
-      };
-    if (kind !== kinds.request) throw new DecodeError(`a question of kind ${kind}`);
-    const id = x.u64b();
-    const mon = x.string();
-    const session: ForwardedSession = {
-      name: decodeEntityName(x),
-      globalId: x.u64b(),
-      caps: x.string(),
-      allowAll: x.bool(),
-      addrs: decodeAddrVec(x),
-      features: x.u64b(),
-      hostname: x.string(),
-      followsOsdMap: x.bool(),
+  return d.struct('question of a mon', 2, (x, version) => readQuestion(kind, version, x));
+}
+
+function readQuestion(kind: number, version: number, x: Decoder): Question {
+  if (kind === kinds.reserve) return { kind: 'reserve' };
+  if (kind === kinds.hello)
+    return {
+      kind: 'hello',
+      name: x.string(),
+      skewMs: x.f64(),
+      latencyMs: x.f64(),
+      metadata: x.stringStringMap(),
+      features: version < 2 ? [] : x.list((y) => ({ type: y.u8(), features: y.u64b(), count: y.u32() }), 13),
     };
-    return { kind: 'request', id, mon, session, message: decodeRaw(x) };
-  });
+  if (kind !== kinds.request) throw new DecodeError(`a question of kind ${kind}`);
+  const id = x.u64b();
+  const mon = x.string();
+  const session: ForwardedSession = {
+    name: decodeEntityName(x),
+    globalId: x.u64b(),
+    caps: x.string(),
+    allowAll: x.bool(),
+    addrs: decodeAddrVec(x),
+    features: x.u64b(),
+    hostname: x.string(),
+    followsOsdMap: x.bool(),
+  };
+  return { kind: 'request', id, mon, session, message: decodeRaw(x) };
 }
 
 export function encodeAnswer(answer: ForwardedAnswer): Uint8Array {

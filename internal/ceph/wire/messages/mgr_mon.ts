@@ -42,9 +42,8 @@ export const MMgrBeacon = frontCodec<MMgrBeaconValue>(
       e.stringStringMap(m.services);
     });
   },
-  (d) => {
-    const opened = d.open('MMgrBeacon', 2);
-    const beacon = {
+  (d) =>
+    d.struct('MMgrBeacon', 2, (_d, version) => ({
       fsid: d.uuid(),
       gid: d.u64b(),
       name: d.string(),
@@ -54,11 +53,8 @@ export const MMgrBeacon = frontCodec<MMgrBeaconValue>(
       metadata: d.stringStringMap(),
       modules: d.stringList(),
       clients: d.list((x) => ({ name: x.string(), addrs: decodeAddrVec(x) }), 9),
-      services: opened.version < 2 ? new Map<string, string>() : d.stringStringMap(),
-    };
-    d.close(opened);
-    return beacon;
-  },
+      services: version < 2 ? new Map<string, string>() : d.stringStringMap(),
+    })),
 );
 
 /** Work per second over the last seconds; what clients do and what recovery does. */
