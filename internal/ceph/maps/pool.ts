@@ -419,3 +419,13 @@ function poolTooOld(version: number): DecodeError {
 export function poolBytes(pool: PgPool): Uint8Array {
   return encoded((e) => encodePool(e, pool), 512);
 }
+
+/** Raw bytes that a byte in the pool takes. */
+export function rawUsedRate(
+  { erasureCodeProfiles }: { readonly erasureCodeProfiles: ReadonlyMap<string, ReadonlyMap<string, string>> },
+  pool: PgPool,
+): number {
+  if (!isErasure(pool)) return pool.size;
+  const k = Number(erasureCodeProfiles.get(pool.erasureCodeProfile)?.get('k') ?? 0);
+  return k > 0 ? pool.size / k : 1;
+}

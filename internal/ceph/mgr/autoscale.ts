@@ -1,10 +1,10 @@
 import { ruleTakes, ruleWeights } from '../crush/rules.ts';
-import { autoscaleModeNames, type PgPool, POOL_BULK, poolOptionNames } from '../maps/pool.ts';
+import { autoscaleModeNames, type PgPool, POOL_BULK, poolOptionNames, rawUsedRate } from '../maps/pool.ts';
 import type { HealthCheckDigest, PoolDigest } from '../wire/messages/mgr_mon.ts';
 import type { ClusterStats } from './cluster-stats.ts';
 import { fixedWidth } from './format/osd-status.ts';
 import { pyRepr } from './format/python.ts';
-import { poolDigests, rawUsedRate } from './sums.ts';
+import { poolDigests } from './sums.ts';
 
 /** pg_num of pools that say nothing else (`PG_NUM_MIN` of upstream's module). */
 const pgNumMin = 32;

@@ -9,7 +9,8 @@ import type {
 import { addObjectSums, hasPgState, PG_ACTIVE, zeroObjectSums } from '../wire/messages/osd_mgr.ts';
 import type { ClusterStats } from './cluster-stats.ts';
 import { type HealthOptions, healthChecks } from './health.ts';
-import { addSpace, poolDigests, zeroSpace } from './sums.ts';
+import { addSpace, poolDigests } from './sums.ts';
+import { zeroSpace } from '../wire/messages/mgr_mon.ts';
 
 /** Counts of PGs: by state, ascending by the state's bits. */
 export function pgsByState(stats: ClusterStats): Map<number, number> {

@@ -1,7 +1,8 @@
 import { PrometheusText } from '../../base/prometheus.ts';
 import { hasPgState, pgStateNames } from '../wire/messages/osd_mgr.ts';
 import type { ClusterStats } from './cluster-stats.ts';
-import { addSpace, poolDigests, zeroSpace } from './sums.ts';
+import { addSpace, poolDigests } from './sums.ts';
+import { zeroSpace } from '../wire/messages/mgr_mon.ts';
 
 const healthValues: Readonly<Record<string, number>> = { HEALTH_OK: 0, HEALTH_WARN: 1, HEALTH_ERR: 2 };
 

@@ -1,14 +1,9 @@
 import { ruleWeights } from '../crush/rules.ts';
-import type { OsdMap } from '../maps/osdmap.ts';
-import { isErasure, type PgPool } from '../maps/pool.ts';
+import { rawUsedRate } from '../maps/pool.ts';
 import type { PoolDigest, SpaceDigest } from '../wire/messages/mgr_mon.ts';
-import { zeroRates } from '../wire/messages/mgr_mon.ts';
-import { addObjectSums, type OsdStat, zeroObjectSums } from '../wire/messages/osd_mgr.ts';
+import { emptyPoolDigest, zeroRates } from '../wire/messages/mgr_mon.ts';
+import { addObjectSums, type OsdStat } from '../wire/messages/osd_mgr.ts';
 import type { ClusterStats } from './cluster-stats.ts';
-
-export function zeroSpace(): SpaceDigest {
-  return { totalBytes: 0, availableBytes: 0, dataBytes: 0, allocatedBytes: 0, omapBytes: 0, metaBytes: 0 };
-}
 
 export function addSpace(to: SpaceDigest, stat: OsdStat): void {
   to.totalBytes += stat.totalBytes;
@@ -17,30 +12,6 @@ export function addSpace(to: SpaceDigest, stat: OsdStat): void {
   to.allocatedBytes += stat.allocatedBytes;
   to.omapBytes += stat.omapBytes;
   to.metaBytes += stat.metaBytes;
-}
-
-export function emptyPoolDigest(): PoolDigest {
-  return {
-    sums: zeroObjectSums(),
-    logSize: 0,
-    ondiskLogSize: 0,
-    up: 0,
-    acting: 0,
-    pgs: 0,
-    dataBytes: 0,
-    allocatedBytes: 0,
-    omapBytes: 0,
-    storeReports: 0,
-    maxAvailBytes: 0,
-    rates: zeroRates,
-  };
-}
-
-/** Raw bytes that a byte in the pool takes. */
-export function rawUsedRate(map: OsdMap, pool: PgPool): number {
-  if (!isErasure(pool)) return pool.size;
-  const k = Number(map.erasureCodeProfiles.get(pool.erasureCodeProfile)?.get('k') ?? 0);
-  return k > 0 ? pool.size / k : 1;
 }
 
 /** Raw bytes that a rule can still place before its first OSD is full; 0 when nothing is known (`PGMap::get_rule_avail`). */

@@ -8,7 +8,7 @@ describe('mons under faults', () => {
   test.each([1, 3, 5] as const)(
     '%i: nothing acknowledged is lost, no map forks, no id is given twice, nothing stale is said',
     {
-      timeout: 600_000,
+      timeout: Math.max(600_000, seeds * 120_000),
     },
     async (mons) => {
       for (let seed = 1; seed <= seeds; seed++) {

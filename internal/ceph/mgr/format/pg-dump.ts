@@ -11,7 +11,8 @@ import {
 } from '../../wire/messages/osd_mgr.ts';
 import { eversionText, pgText } from '../../wire/types.ts';
 import type { ClusterStats } from '../cluster-stats.ts';
-import { addSpace, poolDigests, zeroSpace } from '../sums.ts';
+import { addSpace, poolDigests } from '../sums.ts';
+import { zeroSpace } from '../../wire/messages/mgr_mon.ts';
 import {
   noStore,
   osdStatJson,

@@ -29,6 +29,32 @@ function checkDisallow(map: MonMap, name: string): void {
   need(map, name);
 }
 
+/** `changed` gives the mons that must not lead, of a map where `name` is not as wanted yet. */
+function disallowing(
+  verb: 'add' | 'rm',
+  help: string,
+  changed: (map: MonMap, name: string) => string[],
+): CommandEntry<CommandContext> {
+  return {
+    signature: `mon ${verb} disallowed_leader name=name,type=CephString`,
+    help,
+    module: 'mon',
+    perm: 'rw',
+    handler: async ({ mon }, args) => {
+      const name = args.text('name');
+      const isWanted = (map: MonMap): boolean => map.disallowedLeaders.includes(name) === (verb === 'add');
+      const { monmap } = mon.state;
+      checkDisallow(monmap, name);
+      if (isWanted(monmap)) return { status: `mon.${name} is already ${verb === 'add' ? 'disallowed' : 'allowed'}` };
+      await change(mon, (map) => {
+        checkDisallow(map, name);
+        return { disallowedLeaders: isWanted(map) ? map.disallowedLeaders : changed(map, name) };
+      });
+      return {};
+    },
+  };
+}
+
 export const monElectionCommands: readonly CommandEntry<CommandContext>[] = [
   {
     signature: 'mon set election_strategy name=strategy,type=CephString',
@@ -43,39 +69,12 @@ export const monElectionCommands: readonly CommandEntry<CommandContext>[] = [
       return {};
     },
   },
-  {
-    signature: 'mon add disallowed_leader name=name,type=CephString',
-    help: 'keep a mon from leading',
-    module: 'mon',
-    perm: 'rw',
-    handler: async ({ mon }, args) => {
-      const name = args.text('name');
-      const { monmap } = mon.state;
-      checkDisallow(monmap, name);
-      if (monmap.disallowedLeaders.includes(name)) return { status: `mon.${name} is already disallowed` };
-      await change(mon, (map) => {
-        checkDisallow(map, name);
-        if (map.disallowedLeaders.length >= map.mons.length - 1)
-          throw new Refusal(EINVAL, `mon.${name} is the only remaining allowed leader!`);
-        return { disallowedLeaders: [...new Set([...map.disallowedLeaders, name])].sort() };
-      });
-      return {};
-    },
-  },
-  {
-    signature: 'mon rm disallowed_leader name=name,type=CephString',
-    help: 'let a mon lead again',
-    module: 'mon',
-    perm: 'rw',
-    handler: async ({ mon }, args) => {
-      const name = args.text('name');
-      const { monmap } = mon.state;
-      checkDisallow(monmap, name);
-      if (!monmap.disallowedLeaders.includes(name)) return { status: `mon.${name} is already allowed` };
-      await change(mon, (map) => ({ disallowedLeaders: map.disallowedLeaders.filter((each) => each !== name) }));
-      return {};
-    },
-  },
+  disallowing('add', 'keep a mon from leading', (map, name) => {
+    if (map.disallowedLeaders.length >= map.mons.length - 1)
+      throw new Refusal(EINVAL, `mon.${name} is the only remaining allowed leader!`);
+    return [...map.disallowedLeaders, name].sort();
+  }),
+  disallowing('rm', 'let a mon lead again', (map, name) => map.disallowedLeaders.filter((each) => each !== name)),
   {
     signature: 'mon set_location name=name,type=CephString name=args,type=CephString,n=N,goodchars=[A-Za-z0-9-_.=]',
     help: 'say where a mon is, as type=name of CRUSH buckets',

@@ -1,53 +1,20 @@
 import type { OsdMap } from '../../maps/osdmap.ts';
-import { isErasure, type PgPool } from '../../maps/pool.ts';
-import type { MMonMgrReportValue, PoolDigest, SpaceDigest } from '../../wire/messages/mgr_mon.ts';
-import { zeroObjectSums } from '../../wire/messages/osd_mgr.ts';
-import { zeroRates } from '../../wire/messages/mgr_mon.ts';
+import { type PgPool, rawUsedRate } from '../../maps/pool.ts';
+import type { MMonMgrReportValue, SpaceDigest } from '../../wire/messages/mgr_mon.ts';
+import { emptyPoolDigest, zeroSpace } from '../../wire/messages/mgr_mon.ts';
 import type { Json } from './json.ts';
 import { column, tableText } from './table.ts';
 import { bytesText, countText, percentText } from './units.ts';
 
-const noSpace: SpaceDigest = {
-  totalBytes: 0,
-  availableBytes: 0,
-  dataBytes: 0,
-  allocatedBytes: 0,
-  omapBytes: 0,
-  metaBytes: 0,
-};
-
-const noPool: PoolDigest = {
-  sums: zeroObjectSums(),
-  logSize: 0,
-  ondiskLogSize: 0,
-  up: 0,
-  acting: 0,
-  pgs: 0,
-  dataBytes: 0,
-  allocatedBytes: 0,
-  omapBytes: 0,
-  storeReports: 0,
-  maxAvailBytes: 0,
-  rates: zeroRates,
-};
-
-/** How many bytes on disks a byte of a client costs. */
-function rawRate(map: OsdMap, pool: PgPool): number {
-  if (!isErasure(pool)) return pool.size;
-  const profile = map.erasureCodeProfiles.get(pool.erasureCodeProfile);
-  const k = Number(profile?.get('k') ?? 1);
-  return (k + Number(profile?.get('m') ?? 0)) / k;
-}
-
 /** Numbers of one pool as `df` shows them (`PGMapDigest::dump_object_stat_sum`). */
 function poolNumbers(map: OsdMap, id: number, pool: PgPool, digest: MMonMgrReportValue | undefined) {
-  const stats = digest?.pools.get(id) ?? noPool;
+  const stats = digest?.pools.get(id) ?? emptyPoolDigest();
   const { objectCopies, objectsDegraded } = stats.sums;
   // A degraded pool holds fewer copies than it should: what a client's byte costs now, not when all is well.
   const share = objectCopies > 0 ? Math.max(0, (objectCopies - objectsDegraded) / objectCopies) : 1;
-  const rate = Math.fround(rawRate(map, pool) * Math.fround(share));
+  const rate = Math.fround(rawUsedRate(map, pool) * Math.fround(share));
   const used = stats.allocatedBytes + stats.omapBytes;
-  const rawAvail = stats.maxAvailBytes * rawRate(map, pool);
+  const rawAvail = stats.maxAvailBytes * rawUsedRate(map, pool);
   const normal = (bytes: number): number => (rate > 0 ? Math.floor(bytes / rate) : 0);
   const storedData = normal(stats.dataBytes);
   const storedOmap = normal(stats.omapBytes);
@@ -81,7 +48,7 @@ export function dfJson(map: OsdMap, digest: MMonMgrReportValue | undefined, deta
   const osds = digest?.osds.size ?? 0;
   return {
     stats: {
-      ...spaceJson(digest?.space ?? noSpace),
+      ...spaceJson(digest?.space ?? zeroSpace()),
       num_osds: osds,
       num_per_pool_osds: osds,
       num_per_pool_omap_osds: osds,
@@ -149,7 +116,7 @@ export function dfText(map: OsdMap, digest: MMonMgrReportValue | undefined, deta
     ];
   };
   const rows = [...(digest?.spaceByClass ?? [])].map(([name, space]) => row(name, space));
-  rows.push(row('TOTAL', digest?.space ?? noSpace));
+  rows.push(row('TOTAL', digest?.space ?? zeroSpace()));
   return `--- RAW STORAGE ---\n${tableText(raw, rows)} \n--- POOLS ---\n${poolsTable(map, digest, detail)}`;
 }
 

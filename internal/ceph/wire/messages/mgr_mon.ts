@@ -5,7 +5,7 @@
 import type { Decoder, Encoder, UTime } from '../encoding.ts';
 import { frontCodec } from '../message.ts';
 import { decodeAddrVec, type EntityAddrVec, encodeAddrVec } from '../types.ts';
-import { decodeObjectSums, encodeObjectSums, type ObjectSums } from './osd_mgr.ts';
+import { decodeObjectSums, encodeObjectSums, type ObjectSums, zeroObjectSums } from './osd_mgr.ts';
 
 /** Sent every `mgr_beacon_period` (2 s) and at once on change. */
 export interface MMgrBeaconValue {
@@ -106,6 +106,29 @@ export interface SpaceDigest {
   allocatedBytes: number;
   omapBytes: number;
   metaBytes: number;
+}
+
+/** Of nothing. */
+export function zeroSpace(): SpaceDigest {
+  return { totalBytes: 0, availableBytes: 0, dataBytes: 0, allocatedBytes: 0, omapBytes: 0, metaBytes: 0 };
+}
+
+/** Of a pool that nothing is known of. */
+export function emptyPoolDigest(): PoolDigest {
+  return {
+    sums: zeroObjectSums(),
+    logSize: 0,
+    ondiskLogSize: 0,
+    up: 0,
+    acting: 0,
+    pgs: 0,
+    dataBytes: 0,
+    allocatedBytes: 0,
+    omapBytes: 0,
+    storeReports: 0,
+    maxAvailBytes: 0,
+    rates: zeroRates,
+  };
 }
 
 export interface OsdDigest extends SpaceDigest {
