@@ -135,6 +135,13 @@ const table: readonly (readonly [string, OptionType, string, Option['level'], st
     'Share of scrubs that are deep before their time.',
   ],
   [
+    'osd_deep_scrub_update_digest_min_age',
+    'int',
+    '7200',
+    'advanced',
+    'Seconds after which a deep scrub notes the checksums of an object that has none.',
+  ],
+  [
     'osd_deep_scrub_large_omap_object_key_threshold',
     'uint',
     '200000',

@@ -12,6 +12,8 @@ import {
   eversionZero,
 } from '../wire/types.ts';
 
+import { type Digests, unknownDigests } from './digests.ts';
+
 /** Xattr of every object that holds its ObjectInfo. Xattrs of clients have `_` before their names, so that ours never meet them. */
 export const infoXattr = 'oi';
 /** Xattr of a head (or of what is left of it) that holds its SnapSet. */
@@ -27,7 +29,7 @@ export interface WatchInfo {
 }
 
 /** What the OSD keeps with each object (`object_info_t` in our own format). Never changed in place: a write makes a new one. */
-export interface ObjectInfo {
+export interface ObjectInfo extends Digests {
   version: EVersion;
   /** What clients see as the version; 0 until the first write by a client. */
   userVersion: number;
@@ -58,24 +60,37 @@ export const noObject: ObjectInfo = Object.freeze({
   expectedWriteSize: 0,
   allocHintFlags: 0,
   watchers: [],
+  ...unknownDigests,
 });
 
 const FLAG_WHITEOUT = 1;
 const FLAG_OMAP = 2;
 const FLAG_HINT = 4;
 const FLAG_TRUNC = 8;
+const FLAG_DATA_DIGEST = 16;
+const FLAG_OMAP_DIGEST = 32;
+/** 2 when it has digests. */
+const infoVersion = 2;
 
 export function encodeObjectInfo(i: ObjectInfo): Uint8Array {
   const e = new Encoder(64);
   const hint = i.expectedObjectSize !== 0 || i.expectedWriteSize !== 0 || i.allocHintFlags !== 0;
   const trunc = i.truncateSeq !== 0 || i.truncateSize !== 0;
-  e.u8(1).u8(
-    (i.whiteout ? FLAG_WHITEOUT : 0) | (i.omap ? FLAG_OMAP : 0) | (hint ? FLAG_HINT : 0) | (trunc ? FLAG_TRUNC : 0),
+  const { dataDigest, omapDigest } = i;
+  e.u8(dataDigest === undefined && omapDigest === undefined ? 1 : infoVersion).u8(
+    (i.whiteout ? FLAG_WHITEOUT : 0) |
+      (i.omap ? FLAG_OMAP : 0) |
+      (hint ? FLAG_HINT : 0) |
+      (trunc ? FLAG_TRUNC : 0) |
+      (dataDigest === undefined ? 0 : FLAG_DATA_DIGEST) |
+      (omapDigest === undefined ? 0 : FLAG_OMAP_DIGEST),
   );
   encodeEVersion(e, i.version);
   e.u64(i.userVersion).utime(i.mtime).u64(i.size);
   if (trunc) e.u32(i.truncateSeq).u64(i.truncateSize);
   if (hint) e.u64(i.expectedObjectSize).u64(i.expectedWriteSize).u32(i.allocHintFlags);
+  if (dataDigest !== undefined) e.u32(dataDigest);
+  if (omapDigest !== undefined) e.u32(omapDigest);
   e.u16(i.watchers.length);
   for (const w of i.watchers) {
     encodeEntityNum(e, w.name);
@@ -88,7 +103,8 @@ export function encodeObjectInfo(i: ObjectInfo): Uint8Array {
 export function decodeObjectInfo(bytes: Uint8Array): ObjectInfo {
   const d = new Decoder(bytes);
   const format = d.u8();
-  if (format !== 1) throw new RangeError(`object info of version ${format}, this one knows 1`);
+  if (format !== 1 && format !== infoVersion)
+    throw new RangeError(`object info of version ${format}, this one knows ${infoVersion}`);
   const flags = d.u8();
   const version = decodeEVersion(d);
   const userVersion = d.u64();
@@ -99,6 +115,8 @@ export function decodeObjectInfo(bytes: Uint8Array): ObjectInfo {
   const expectedObjectSize = flags & FLAG_HINT ? d.u64() : 0;
   const expectedWriteSize = flags & FLAG_HINT ? d.u64() : 0;
   const allocHintFlags = flags & FLAG_HINT ? d.u32() : 0;
+  const dataDigest = flags & FLAG_DATA_DIGEST ? d.u32() : undefined;
+  const omapDigest = flags & FLAG_OMAP_DIGEST ? d.u32() : undefined;
   const count = d.u16();
   const watchers: WatchInfo[] = [];
   for (let n = 0; n < count; n++)
@@ -116,6 +134,8 @@ export function decodeObjectInfo(bytes: Uint8Array): ObjectInfo {
     expectedWriteSize,
     allocHintFlags,
     watchers,
+    dataDigest,
+    omapDigest,
   };
 }
 

@@ -91,6 +91,11 @@ export class OpEngine {
     return this.#host.store;
   }
 
+  /** For a write that no client asked for. */
+  nextVersion(): EVersion {
+    return this.#replication.nextVersion();
+  }
+
   /** Requests not answered yet. */
   get open(): ReadonlySet<OpRequest> {
     return this.#open;

@@ -1,6 +1,8 @@
 import { bytesEqual } from '../../base/bytes.ts';
+import type { UTime } from '../wire/encoding.ts';
 import type { ScrubObject } from '../wire/messages/osd_scrub.ts';
 import { compareEVersion, type EVersion, type HObject, SNAP_HEAD } from '../wire/types.ts';
+import type { Digests } from './digests.ts';
 import {
   decodeObjectInfo,
   decodeSnapSet,
@@ -17,6 +19,8 @@ export const SHARD = {
   missing: 1 << 1,
   statError: 1 << 2,
   readError: 1 << 3,
+  dataDigestMismatchInfo: 1 << 9,
+  omapDigestMismatchInfo: 1 << 10,
   sizeMismatchInfo: 1 << 11,
   ecHashMismatch: 1 << 12,
   infoMissing: 1 << 14,
@@ -25,7 +29,8 @@ export const SHARD = {
   snapsetCorrupted: 1 << 17,
   objectSizeInfoMismatch: 1 << 18,
 } as const;
-const shardDeep = SHARD.readError | SHARD.ecHashMismatch;
+const shardDigests = SHARD.dataDigestMismatchInfo | SHARD.omapDigestMismatchInfo;
+const shardDeep = SHARD.readError | SHARD.ecHashMismatch | shardDigests;
 
 /** How copies of an object differ: bits of `obj_err_t`. */
 export const OBJECT = {
@@ -94,12 +99,22 @@ export interface SnapInconsistency {
   snapset: SnapSet | undefined;
 }
 
+/** What an object's info should say of its digests, and does not. */
+export interface DigestFix extends Digests {
+  oid: HObject;
+  version: EVersion;
+  /** What it says is wrong, though all copies are the same: only a repair changes it. */
+  wrong: boolean;
+  mtime: UTime;
+}
+
 export interface ScrubFindings {
   shallowErrors: number;
   deepErrors: number;
   objects: Inconsistency[];
   snapsets: SnapInconsistency[];
   mends: Mend[];
+  digests: DigestFix[];
   /** What the copies hold where they agree, or what was chosen: for the PG's sums. */
   kept: ScrubObject[];
 }
@@ -134,7 +149,15 @@ export function compareMaps(
       }
       entry.copies.set(osd, object);
     }
-  const findings: ScrubFindings = { shallowErrors: 0, deepErrors: 0, objects: [], snapsets: [], mends: [], kept: [] };
+  const findings: ScrubFindings = {
+    shallowErrors: 0,
+    deepErrors: 0,
+    objects: [],
+    snapsets: [],
+    mends: [],
+    digests: [],
+    kept: [],
+  };
   const chosen: ShardVerdict[] = [];
   const unknown = new Set<string>();
   for (const [id, { oid, copies }] of byId) {
@@ -186,7 +209,20 @@ function decoded<T>(decode: () => T): T | undefined {
   }
 }
 
-/** The copy that is right (`be_select_auth_object`): of those without fault and of the newest version what most agree on, else the primary's. */
+/** Bits of `SHARD`: whether a copy is what the object's info says of its digests. */
+function againstInfo({ dataDigest, omapDigest }: Digests, info: Digests): number {
+  const differs = (a: number | undefined, b: number | undefined): boolean =>
+    a !== undefined && b !== undefined && a !== b;
+  return (
+    (differs(dataDigest, info.dataDigest) ? SHARD.dataDigestMismatchInfo : 0) |
+    (differs(omapDigest, info.omapDigest) ? SHARD.omapDigestMismatchInfo : 0)
+  );
+}
+
+/**
+ * The copy that is right (`be_select_auth_object`): of those without fault and of the newest version one that is what its info says of its digests, of these
+ * what most agree on, else the primary's.
+ */
 function selectAuth(shards: readonly ShardVerdict[], primary: number, sharded: boolean): ShardVerdict | undefined {
   const seen = sharded ? ~OBJECT.dataDigestMismatch : ~0;
   const sound = shards.filter((s) => s.errors === 0);
@@ -200,8 +236,10 @@ function selectAuth(shards: readonly ShardVerdict[], primary: number, sharded: b
     if (group === undefined) groups.push([shard]);
     else group.push(shard);
   }
+  const recorded = ([first]: ShardVerdict[]): number =>
+    !sharded && againstInfo(first!.object!, first!.info!) === 0 ? 1 : 0;
   const led = (group: ShardVerdict[]): number => (group.some((s) => s.osd === primary) ? 1 : 0);
-  groups.sort((a, b) => b.length - a.length || led(b) - led(a));
+  groups.sort((a, b) => recorded(b) - recorded(a) || b.length - a.length || led(b) - led(a));
   const best = groups[0];
   return best?.find((s) => s.osd === primary) ?? best?.[0];
 }
@@ -264,6 +302,9 @@ function compareObject(
   for (const verdict of shards) {
     const { object } = verdict;
     let differs = 0;
+    // Each shard has data of its own.
+    if (auth !== undefined && object !== undefined && rules === undefined)
+      verdict.errors |= againstInfo(object, auth.info!);
     // Of one of which nothing is known there is nothing to compare.
     if (auth !== undefined && object !== undefined && !object.statError) {
       differs = difference(auth.object!, object);
@@ -287,8 +328,27 @@ function compareObject(
   if ((found.errors & objectDeep) !== 0) findings.deepErrors++;
   else if (found.errors !== 0) findings.shallowErrors++;
   if (found.errors !== 0 || found.shardErrors !== 0) findings.objects.push(found);
-  if (auth !== undefined && bad.length > 0) findings.mends.push({ oid, version: auth.info!.version, good, bad });
+  if (auth === undefined) return undefined;
+  const { version, mtime } = auth.info!;
+  if (bad.length > 0 && good.length > 0) findings.mends.push({ oid, version, good, bad });
+  if (rules === undefined) {
+    const { dataDigest, omapDigest } = auth.object!;
+    const fix = { oid, version, mtime, dataDigest, omapDigest };
+    // All are the same, and only not what the info says of their data.
+    const wrong =
+      shards.length > 1 && shards.every((s) => s.errors === SHARD.dataDigestMismatchInfo) && found.errors === 0;
+    if (wrong) findings.digests.push({ ...fix, wrong });
+    else if (bad.length === 0 && lacks(auth.info!, fix)) findings.digests.push({ ...fix, wrong });
+  }
   return auth;
+}
+
+/** Whether a digest that was found is not in the info. */
+function lacks(info: Digests, { dataDigest, omapDigest }: Digests): boolean {
+  return (
+    (info.dataDigest === undefined && dataDigest !== undefined) ||
+    (info.omapDigest === undefined && omapDigest !== undefined)
+  );
 }
 
 /** Heads against their clones (`scrub_snapshot_metadata`). Objects in `unknown`, and clones of such heads, are not judged. */

@@ -143,6 +143,8 @@ function encodeSnapInconsistency(e: Encoder, found: SnapInconsistency): void {
 const FLAG_WHITEOUT = 1 << 1;
 const FLAG_DIRTY = 1 << 2;
 const FLAG_OMAP = 1 << 3;
+const FLAG_DATA_DIGEST = 1 << 4;
+const FLAG_OMAP_DIGEST = 1 << 5;
 
 /** `object_info_t` as clients print it. What upstream keeps and we do not is zero. */
 function upstreamObjectInfo(oid: HObject, info: ObjectInfo): Uint8Array {
@@ -168,8 +170,16 @@ function upstreamObjectInfo(oid: HObject, info: ObjectInfo): Uint8Array {
     encodeEVersion(e, { epoch: 0, version: info.userVersion });
     e.bool(false);
     watchers();
-    e.u32((info.whiteout ? FLAG_WHITEOUT : 0) | FLAG_DIRTY | (info.omap ? FLAG_OMAP : 0));
-    e.utime(info.mtime).u32(0xffffffff).u32(0xffffffff);
+    const { dataDigest, omapDigest } = info;
+    e.u32(
+      (info.whiteout ? FLAG_WHITEOUT : 0) |
+        FLAG_DIRTY |
+        (info.omap ? FLAG_OMAP : 0) |
+        (dataDigest === undefined ? 0 : FLAG_DATA_DIGEST) |
+        (omapDigest === undefined ? 0 : FLAG_OMAP_DIGEST),
+    );
+    e.utime(info.mtime);
+    e.u32(dataDigest ?? 0xffffffff).u32(omapDigest ?? 0xffffffff);
     e.u64(info.expectedObjectSize).u64(info.expectedWriteSize).u32(info.allocHintFlags);
   });
   return e.finish();

@@ -115,7 +115,8 @@ async function readAll(
       recycle(bytes);
     }
     object.dataDigest = crc;
-    object.omapDigest = omapDigest(store, cid, key, object);
+    const omap = omapDigest(store, cid, key);
+    Object.assign(object, { omapDigest: omap.digest, omapKeys: omap.keys, omapBytes: omap.bytes });
   } catch (error) {
     if (errorCode(error) !== 'CHECKSUM') throw error;
     object.readError = true;
@@ -123,17 +124,23 @@ async function readAll(
 }
 
 /** Over the header and then each key and value as they are encoded, in order; counts them on the way. */
-function omapDigest(store: ObjectStore, cid: CollectionId, key: Uint8Array, object: ScrubObject): number {
+export function omapDigest(
+  store: ObjectStore,
+  cid: CollectionId,
+  key: Uint8Array,
+): { digest: number; keys: number; bytes: number } {
+  let keys = 0;
+  let bytes = 0;
   let crc = rawCrc32c(seed, store.omapHeader(cid, key));
   let after: string | undefined;
   for (;;) {
     const page = store.omapList(cid, key, { limit: omapPage, ...(after === undefined ? {} : { after }) });
     for (const [name, value] of page.entries) {
       crc = rawCrc32c(crc, new Encoder(name.length + value.length + 8).string(name).blob(value).finish());
-      object.omapKeys++;
-      object.omapBytes += value.length;
+      keys++;
+      bytes += value.length;
       after = name;
     }
-    if (!page.more || page.entries.length === 0) return crc;
+    if (!page.more || page.entries.length === 0) return { digest: crc, keys, bytes };
   }
 }

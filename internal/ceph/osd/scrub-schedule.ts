@@ -25,6 +25,8 @@ export interface ScrubOptions {
   scrubAutoRepairNumErrors: number;
   deepScrubLargeOmapObjectKeyThreshold: number;
   deepScrubLargeOmapObjectValueSumThreshold: number;
+  /** An object's digests are noted by a scrub when it is older than this. */
+  deepScrubUpdateDigestMinAge: number;
 }
 
 export const defaultScrubOptions: ScrubOptions = {
@@ -49,6 +51,7 @@ export const defaultScrubOptions: ScrubOptions = {
   scrubAutoRepairNumErrors: 5,
   deepScrubLargeOmapObjectKeyThreshold: 200_000,
   deepScrubLargeOmapObjectValueSumThreshold: 2 ** 30,
+  deepScrubUpdateDigestMinAge: 7200,
 };
 
 /** `scrubMinInterval` is `osd_scrub_min_interval`. */

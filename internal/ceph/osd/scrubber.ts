@@ -12,6 +12,7 @@ import {
 } from '../wire/messages/osd_mgr.ts';
 import { MOSDRepScrub, MOSDRepScrubMap, MOSDScrubReserve, type ScrubObject } from '../wire/messages/osd_scrub.ts';
 import { type HObject, hobjectMax, hobjectMin, SNAP_HEAD } from '../wire/types.ts';
+import { digestsToNote, writeDigests } from './digest-update.ts';
 import { MAP_NODEEP_SCRUB, MAP_NOSCRUB } from './map-view.ts';
 import { decodeObjectInfo, infoXattr } from './object-info.ts';
 import { objectId, objectKey } from './object-key.ts';
@@ -391,17 +392,23 @@ export class Scrubber {
     if (chunk.maps.size < core.members.length + 1) return;
     const missing = (oid: HObject): boolean =>
       core.meta.missing.has(oid) || core.members.some((member) => core.peers.get(member)!.missing!.has(oid));
-    this.#compare(chunk, (oid) => this.#disturbed.has(objectId(oid)) || missing(oid));
+    const { digests } = this.#compare(chunk, (oid) => this.#disturbed.has(objectId(oid)) || missing(oid));
     this.#position = chunk.end;
     this.#preemptions = 0;
     const options = core.env.scrubOptions();
     this.#chunkObjects = options.scrubChunkMax;
     this.#endChunk(chunk);
-    if (chunk.end.max) this.#finish();
-    else this.#later(options.scrubSleep * 1000);
+    const { repair } = this.#task!;
+    const toNote = digestsToNote(digests, repair, core.env.clock.now(), options.deepScrubUpdateDigestMinAge);
+    const attempt = this.#attempt;
+    writeDigests(this.#engine, core.meta.cid, toNote, () => {
+      if (attempt !== this.#attempt || this.#task === undefined) return;
+      if (chunk.end.max) this.#finish();
+      else this.#later(options.scrubSleep * 1000);
+    });
   }
 
-  #compare(chunk: Chunk, skip: (oid: HObject) => boolean): void {
+  #compare(chunk: Chunk, skip: (oid: HObject) => boolean): ScrubFindings {
     const core = this.#core;
     const findings = compareMaps(chunk.maps, core.env.whoami, skip, core.code && shardRules(core.code));
     this.#shallowErrors += findings.shallowErrors;
@@ -432,6 +439,7 @@ export class Scrubber {
     }
     if (this.#task!.repair && findings.mends.length > 0) this.#mend(findings.mends);
     if ([...chunk.maps.values()].some((objects) => objects.some(({ oid }) => skip(oid)))) this.#sums.incomplete = true;
+    return findings;
   }
 
   /** Before the chunk opens: the versions are what was compared. */

@@ -1,10 +1,13 @@
 import type { CollectionId, TransactionOp } from '../blockstore/api.ts';
 import type { LogEntry } from '../wire/messages/osd_pg.ts';
 import { type EVersion, eversionZero, type HObject } from '../wire/types.ts';
+import { type Digests, digestsAfter, emptyDigests } from './digests.ts';
 import {
+  decodeObjectInfo,
   encodeObjectInfo,
   encodeSnapSet,
   infoXattr,
+  noObject,
   type ObjectInfo,
   type SnapSet,
   snapsetXattr,
@@ -63,6 +66,7 @@ export function writeEntries(
   if (ctx.userModified && version.version > userVersion) userVersion = version.version;
   const info: ObjectInfo = {
     ...ctx.info,
+    ...digests(ctx),
     version,
     userVersion,
     mtime: ctx.userModified ? ctx.mtime : ctx.info.mtime,
@@ -85,4 +89,12 @@ export function writeEntries(
   });
   const after = { info, inStore: ctx.inStore, snapset };
   return { entries, made: made?.oid, before, behind, after, version, userVersion };
+}
+
+function digests({ obc, ops, host, cid }: OpContext): Digests {
+  const before = obc.inStore ? obc.info : emptyDigests;
+  return digestsAfter(before, obc.inStore ? obc.info.size : 0, ops, obc.key, (key) => {
+    const source = host.store.xattr(cid, key, infoXattr);
+    return source === undefined ? noObject : decodeObjectInfo(source);
+  });
 }

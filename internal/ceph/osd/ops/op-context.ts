@@ -7,6 +7,7 @@ import type { OsdOp } from '../../wire/messages/osd_op.ts';
 import type { PushCursor } from '../../wire/messages/osd_osd.ts';
 import type { EntityAddr, EntityNum, HObject, RequestId, SnapContext } from '../../wire/types.ts';
 import type { CopyPiece } from '../copy-reads.ts';
+import { emptyDigests } from '../digests.ts';
 import type { PoolRules } from '../ec/pool-rules.ts';
 import { type ObjectInfo, subtractRange, type Ranges, type WatchInfo } from '../object-info.ts';
 import type { Watcher } from '../watch.ts';
@@ -237,6 +238,7 @@ export class OpContext {
       expectedWriteSize: 0,
       allocHintFlags: 0,
       watchers: [],
+      ...emptyDigests,
     };
     this.inStore = keepHead;
     if (keepHead) {

@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { bytesEqual, utf8 } from '../../../base/bytes.ts';
+import { wholeCrc32c } from '../../../base/crc32c.ts';
 import type { TransactionOp } from '../../blockstore/api.ts';
-import { Decoder, encoded, Encoder } from '../../wire/encoding.ts';
+import { Decoder, encoded, Encoder, utimeFromMs } from '../../wire/encoding.ts';
 import { LOG_ERROR } from '../../wire/messages/log.ts';
 import { hasPgState, PG_CLEAN, PG_FAILED_REPAIR, PG_INCONSISTENT } from '../../wire/messages/osd_mgr.ts';
 import { OP, OsdOp } from '../../wire/messages/osd_op.ts';
 import { encodeHObject, type HObject, hobjectMin, pgText, SNAP_HEAD } from '../../wire/types.ts';
-import { decodeObjectInfo, encodeObjectInfo, infoXattr, snapsetXattr } from '../object-info.ts';
+import { decodeObjectInfo, encodeObjectInfo, infoXattr, type ObjectInfo, snapsetXattr } from '../object-info.ts';
 import { firstObjectKey, objectKey, objectOfKey } from '../object-key.ts';
 import type { Pg } from '../pg.ts';
 import { OBJECT, SHARD, SNAPSET } from '../scrub-compare.ts';
@@ -80,6 +81,8 @@ interface Damage {
   /** Bits of `OBJECT`, and of `SHARD` of the bad copy. */
   object: number;
   shard: number;
+  /** What a deep scrub adds. */
+  deepShard?: number;
   shallow: boolean;
 }
 
@@ -88,7 +91,7 @@ const damages: Damage[] = [
     name: 'a bit of its data flipped behind its checksum',
     spoil: (c, osd) => spoil(c, osd, [{ op: 'write', cid, key: keyOf('b'), offset: 1, data: [utf8('X')] }]),
     object: OBJECT.dataDigestMismatch,
-    shard: 0,
+    shard: SHARD.dataDigestMismatchInfo,
     shallow: false,
   },
   {
@@ -117,6 +120,7 @@ const damages: Damage[] = [
     spoil: (c, osd) => spoil(c, osd, [{ op: 'truncate', cid, key: keyOf('b'), size: 2 }]),
     object: OBJECT.sizeMismatch | OBJECT.dataDigestMismatch,
     shard: SHARD.objectSizeInfoMismatch | SHARD.sizeMismatchInfo,
+    deepShard: SHARD.dataDigestMismatchInfo,
     shallow: true,
   },
   {
@@ -182,7 +186,7 @@ describe('scrub', () => {
         expect(found!.oid.name).toBe('b');
         expect(found!.errors).toBe(damage.object);
         expect(found!.shards.map(({ osd, errors }) => [osd, errors])).toEqual(
-          [0, 1, 2].map((osd) => [osd, osd === bad ? damage.shard : 0]),
+          [0, 1, 2].map((osd) => [osd, osd === bad ? damage.shard | (damage.deepShard ?? 0) : 0]),
         );
         expect(pg.core.hasState(PG_INCONSISTENT)).toBe(true);
         expect(pg.core.info.sums.scrubErrors).toBeGreaterThan(0);
@@ -198,6 +202,72 @@ describe('scrub', () => {
         const answer = await clients[0]!.exec('b', [OsdOp.extent(OP.READ, 0, 0)]);
         expect(Buffer.from(answer.outs[0]!).toString()).toBe('content of b');
       });
+
+  const infoOn = (cluster: SimCluster, osd: number, name: string): ObjectInfo =>
+    decodeObjectInfo(cluster.osds[osd]!.store.xattr(cid, keyOf(name), infoXattr)!);
+
+  test('two copies are damaged in the same way: the one that is as the object says of itself is right', async () => {
+    const { cluster, clients } = await threeOsds();
+    await put(clients[0]!, 'b', 'content');
+    const { acting } = cluster.map.place(pg0);
+    for (const osd of acting.slice(0, 2))
+      spoil(cluster, osd, [{ op: 'write', cid, key: keyOf('b'), offset: 1, data: [utf8('X')] }]);
+    const pg = await scrub(cluster);
+    const [found] = pg.scrubber.record!.objects;
+    expect(found!.errors).toBe(OBJECT.dataDigestMismatch);
+    const shards = new Map(found!.shards.map(({ osd, errors }) => [osd, errors]));
+    expect(acting.map((osd) => shards.get(osd))).toEqual([
+      SHARD.dataDigestMismatchInfo,
+      SHARD.dataDigestMismatchInfo,
+      0,
+    ]);
+    await scrub(cluster, true);
+    await expectEqualCopies(cluster);
+    const answer = await clients[0]!.exec('b', [OsdOp.extent(OP.READ, 0, 0)]);
+    expect(Buffer.from(answer.outs[0]!).toString()).toBe('content');
+  });
+
+  test('all copies are the same and not what the object says of itself: told of all; a repair changes what it says', async () => {
+    const { cluster, clients } = await threeOsds();
+    await put(clients[0]!, 'b', 'content');
+    for (const osd of [0, 1, 2])
+      spoil(cluster, osd, [{ op: 'write', cid, key: keyOf('b'), offset: 1, data: [utf8('X')] }]);
+    const pg = await scrub(cluster);
+    const [found] = pg.scrubber.record!.objects;
+    expect([found!.errors, found!.shards.map(({ errors }) => errors)]).toEqual([
+      0,
+      [SHARD.dataDigestMismatchInfo, SHARD.dataDigestMismatchInfo, SHARD.dataDigestMismatchInfo],
+    ]);
+    expect(pg.core.info.sums.deepScrubErrors).toBe(3);
+    await scrub(cluster, true);
+    const after = await scrub(cluster);
+    expect(after.scrubber.record!.objects).toEqual([]);
+    expect(infoOn(cluster, 1, 'b').dataDigest).toBe(wholeCrc32c(utf8('cXntent')));
+    await expectEqualCopies(cluster);
+  });
+
+  test('a deep scrub notes the digests of objects that are not young, and nothing else of them changes', async () => {
+    const { cluster, clients } = await threeOsds();
+    for (const name of ['old', 'young']) {
+      await put(clients[0]!, name, 'content');
+      const mtime = utimeFromMs(cluster.scheduler.now() - (name === 'old' ? 7_300_000 : 7_000_000));
+      const part = OsdOp.extent(OP.WRITE, 1, 1, [utf8('o')]);
+      expect((await clients[0]!.exec(name, [part], { mtime })).result).toBe(0);
+      const { dataDigest, omapDigest } = infoOn(cluster, 1, name);
+      expect([dataDigest, omapDigest]).toEqual([undefined, undefined]);
+    }
+    const before = infoOn(cluster, 1, 'old');
+    await scrub(cluster);
+    const after = infoOn(cluster, 1, 'old');
+    expect(after.dataDigest).toBe(wholeCrc32c(utf8('content')));
+    expect(after.omapDigest).toBeTypeOf('number');
+    expect(after).toEqual({ ...before, ...after, mtime: before.mtime, userVersion: before.userVersion });
+    expect(infoOn(cluster, 1, 'young').dataDigest).toBeUndefined();
+    await expectEqualCopies(cluster);
+    const again = await scrub(cluster);
+    expect(again.scrubber.record!.objects).toEqual([]);
+    expect(infoOn(cluster, 1, 'old')).toEqual(after);
+  });
 
   test('damage on all copies: it is found, repair says that it failed, nothing is made up', async () => {
     const { cluster, clients } = await threeOsds();

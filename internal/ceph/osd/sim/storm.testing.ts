@@ -20,7 +20,11 @@ export function options(seed: number, fault?: SimOptions['fault']): SimOptions {
     minSize: 2,
     pgNum: 4,
     // Scrubs all the time: whatever they find wrong is a defect.
-    scrub: { scrubMinInterval: 4, scrubMaxInterval: 20, deepScrubInterval: 8, scrubChunkMax: 3, scrubChunkMin: 1 },
+    scrub: {
+      ...{ scrubMinInterval: 4, scrubMaxInterval: 20, deepScrubInterval: 8, scrubChunkMax: 3, scrubChunkMin: 1 },
+      // Not at once: some objects are found to have no digests before they have.
+      deepScrubUpdateDigestMinAge: 2,
+    },
     ...(seed % 2 === 0 ? { logEntries: 8 } : {}),
     ...(verbose ? { log: systemLogger({ value: 'debug' }) } : {}),
   };
