@@ -5,8 +5,9 @@ import type { Version } from './rows.ts';
 /** Costs of a version beside its key and value, roughly. */
 const versionOverheadBytes = 200;
 
-export function versionBytes(version: Version): number {
-  return versionOverheadBytes + version.key.length + version.kv.value.length;
+/** What a version takes in memory, roughly. */
+export function versionBytes(key: { readonly length: number }, valueLength: number): number {
+  return versionOverheadBytes + key.length + valueLength;
 }
 
 /** The versions that were applied and are not yet known to be in the database, by key. */
@@ -26,7 +27,7 @@ export class Overlay {
       if (keys.length === 0 || keys[keys.length - 1]! < version.key) keys.push(version.key);
       else keys.splice(lowerBound(keys, version.key), 0, version.key);
     } else versions.push(version);
-    this.bytes += versionBytes(version);
+    this.bytes += versionBytes(version.key, version.kv.value.length);
     this.count++;
   }
 
@@ -36,7 +37,7 @@ export class Overlay {
     for (const version of written) {
       const versions = this.#byKey.get(version.key);
       if (versions === undefined || versions[0] !== version) continue;
-      this.bytes -= versionBytes(version);
+      this.bytes -= versionBytes(version.key, version.kv.value.length);
       this.count--;
       if (versions.length > 1) versions.shift();
       else {
@@ -121,5 +122,5 @@ export class NewestCache {
 }
 
 function cost(key: KeyText, kv: KeyValue | null): number {
-  return versionOverheadBytes + key.length + (kv === null ? 0 : kv.value.length);
+  return versionBytes(key, kv === null ? 0 : kv.value.length);
 }

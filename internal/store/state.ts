@@ -15,6 +15,7 @@ import type {
 } from './api.ts';
 import type { Command } from './command.ts';
 import { holds } from './compare.ts';
+import { Directories } from './directories.ts';
 import {
   CompactedError,
   CorruptError,
@@ -26,7 +27,7 @@ import {
   NoSpaceError,
 } from './errors.ts';
 import { type KeyRange, type KeyText, keyBytes, keyRange, keyText, ownBytes } from './keys.ts';
-import { LiveRanges } from './live.ts';
+import { type LiveKeys, LiveRanges } from './live.ts';
 import { NewestCache, Overlay, versionBytes } from './overlay.ts';
 import { needsWholeRange, shapeRange } from './range-options.ts';
 import type { RevisionEvents } from './recent.ts';
@@ -49,12 +50,13 @@ export interface Applied {
 
 /**
  * The state machine: commands in, changes out, the same on every member. Reads of what is not in memory go to the database, synchronously.
- * Memory: what is not written yet (bounded by the store's flushing), a cache of newest versions (bounded by bytes), the leases.
+ * Memory: what is not written yet (bounded by the store's flushing), caches of newest versions and of small directories (bounded by bytes), the leases.
  */
 export class State {
   readonly #rows: Rows;
   readonly #overlay = new Overlay();
   readonly #cache: NewestCache;
+  readonly #directories: Directories;
   readonly #live: LiveRanges;
   readonly #leases = new Map<bigint, { readonly ttlSeconds: number; readonly remainingSeconds: number }>();
   #alarms: readonly Alarm[];
@@ -88,6 +90,7 @@ export class State {
     const { meta } = saved;
     this.#rows = rows;
     this.#cache = new NewestCache(options.cacheBytes);
+    this.#directories = new Directories(options.cacheBytes / 8);
     this.#live = new LiveRanges(rows, this.#overlay, (key, revision) => this.keyAt(key, revision));
     this.#quotaBytes = options.quotaBytes;
     this.#maxChanges = options.maxChanges;
@@ -322,8 +325,18 @@ export class State {
     const wanted = request.countOnly ? undefined : limit;
     const { versions, count } = range.single
       ? one(at === newestRevision ? this.newest(range.first) : this.keyAt(range.first, at))
-      : this.#live.read(range, at, wanted);
+      : at === newestRevision
+        ? this.#newestOf(range, wanted)
+        : this.#live.read(range, at, wanted);
     return { revision: newestRevision, count, ...shapeRange(request, versions, count) };
+  }
+
+  #newestOf(range: KeyRange, wanted: number | undefined): LiveKeys {
+    const known = this.#directories.get(range);
+    if (known !== undefined) return { versions: wanted ? known.slice(0, wanted) : known, count: known.length };
+    const found = this.#live.read(range, this.#visibleRevision, wanted);
+    if (found.count === found.versions.length) this.#directories.set(range, found.versions);
+    return found;
   }
 
   #checkRevision(revision: number | undefined): void {
@@ -472,7 +485,8 @@ export class State {
     const version: Version = { key, kv, sub: writing.events.length };
     this.#overlay.add(version);
     this.#pendingVersions.push(version);
-    this.pendingBytes += versionBytes(version);
+    this.pendingBytes += versionBytes(key, kv.value.length);
+    this.#directories.changed(key);
     writing.events.push({ type: kv.version === 0 ? 'delete' : 'put', kv, ...(prev && { prevKv: prev }) });
   }
 }

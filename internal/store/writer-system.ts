@@ -9,12 +9,15 @@ const rowOverheadBytes = 64;
 export class InlineWriter implements RowWriter {
   readonly #database: Database;
   #bytesWritten = 0;
+  /** Undefined after a change, until somebody asks: sqlite takes its time to say it. */
+  #size: DatabaseSize | undefined;
 
   constructor(database: Database) {
     this.#database = database;
   }
 
   async write(batch: Batch): Promise<void> {
+    this.#size = undefined;
     this.#database.write(batch);
     this.#bytesWritten += batchBytes(batch);
   }
@@ -24,7 +27,11 @@ export class InlineWriter implements RowWriter {
   }
 
   async compact(revision: number): Promise<void> {
-    while (this.#database.compactStep(revision)) await new Promise((resolve) => setImmediate(resolve));
+    for (let more = true; more; ) {
+      this.#size = undefined;
+      more = this.#database.compactStep(revision);
+      if (more) await new Promise((resolve) => setImmediate(resolve));
+    }
   }
 
   async hash(revision: number): Promise<{ hash: number; revision: number; compactRevision: number }> {
@@ -40,11 +47,13 @@ export class InlineWriter implements RowWriter {
   }
 
   async vacuum(): Promise<void> {
+    this.#size = undefined;
     this.#database.vacuum();
   }
 
   status(): DatabaseSize & { bytesWritten: number } {
-    return { ...databaseSize(this.#database), bytesWritten: this.#bytesWritten };
+    this.#size ??= databaseSize(this.#database);
+    return { ...this.#size, bytesWritten: this.#bytesWritten };
   }
 
   async close(): Promise<void> {}

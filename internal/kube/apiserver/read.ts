@@ -4,7 +4,7 @@ import { badRequest, expired, invalid, isStatus, notFound } from '../machinery/s
 import { groupResource, type RequestContext } from './context.ts';
 import { negotiate } from './negotiation.ts';
 import { parseRevision } from './registry.ts';
-import { documentReply, includeObjectOf, listReply, protobufForm, recordPieces, reply, transform } from './render.ts';
+import { documentReply, includeObjectOf, listReply, protobufForm, recordReply, transform } from './render.ts';
 import type { Reply } from './reply.ts';
 import { parseSelection } from './selection.ts';
 
@@ -14,8 +14,8 @@ export async function getOne(context: RequestContext): Promise<Reply> {
   await core.registry.reached(parseRevision(context.query.get('resourceVersion')) ?? 0);
   const record = await core.registry.get(kind, kind.namespaced ? info.namespace : '', info.name);
   if (record === undefined) throw notFound(groupResource(kind), info.name);
-  if (form.as === 'object' && form.format === 'json')
-    return reply(recordPieces(core.registry, kind, record), form, 200, context.warnings);
+  const stored = recordReply(core.registry, kind, record, form, 200, context.warnings);
+  if (stored !== undefined) return stored;
   const object = core.registry.objectOf(kind, record);
   const shaped = transform(kind, object, form, includeObjectOf(context.query), core.clock.now());
   return documentReply(shaped, form, 200, context.warnings);

@@ -83,6 +83,26 @@ export function recordPieces(
 
 const chunkBytes = 1024 * 1024;
 
+/** Up to this size copying takes less than sending more than one piece. */
+const joinedBytesMax = 64 * 1024;
+
+/** A stored object as it is answered; undefined when it has to be made anew for the form, or is stored in another. */
+export function recordReply(
+  registry: Registry,
+  kind: KindInfo,
+  record: StoredRecord,
+  form: Negotiated,
+  status: number,
+  warnings: readonly string[],
+): Reply | undefined {
+  if (form.as !== 'object' || form.format !== 'json' || !registry.conversions.isNative(kind, record)) return undefined;
+  const { jsonLength } = record;
+  if (jsonLength > joinedBytesMax) return reply(record.pieces(), form, status, warnings);
+  const joined = Buffer.allocUnsafe(jsonLength);
+  record.copyTo(joined, 0);
+  return reply([joined], form, status, warnings);
+}
+
 /** Copies many small pieces into few large ones. */
 export class Chunks {
   readonly chunks: Uint8Array[] = [];

@@ -7,7 +7,7 @@ import { type Negotiated, negotiate } from './negotiation.ts';
 import { bind, evict } from './pod-actions.ts';
 import { getOne, list } from './read.ts';
 import { deleteCollection, deleteOne } from './remove.ts';
-import { documentReply, includeObjectOf, listDocument, protobufForm, transform } from './render.ts';
+import { documentReply, includeObjectOf, listDocument, protobufForm, recordReply, transform } from './render.ts';
 import type { Reply } from './reply.ts';
 import { requestToken, review } from './reviews.ts';
 import { getScale, writeScale } from './scale.ts';
@@ -19,8 +19,12 @@ export type Connect = (context: RequestContext) => Promise<Reply>;
 
 function written(context: RequestContext, form: Negotiated, result: Written): Reply {
   const { core, kind, query } = context;
+  const status = result.created ? 201 : 200;
+  const { record } = result;
+  const stored = record && recordReply(core.registry, kind, record, form, status, context.warnings);
+  if (stored !== undefined) return stored;
   const shaped = transform(kind, result.object, form, includeObjectOf(query), core.clock.now());
-  return documentReply(shaped, form, result.created ? 201 : 200, context.warnings);
+  return documentReply(shaped, form, status, context.warnings);
 }
 
 const verbHandlers: Record<string, (context: RequestContext) => Promise<Reply>> = {

@@ -30,11 +30,14 @@ import {
 import { pruneDecoded, refuseTerminating, refuseUndeclared } from './custom/decode.ts';
 import { customEnvelope } from './live-kinds.ts';
 import { decodeProtobuf, protobufMediaType } from './protobuf/decode.ts';
+import type { StoredRecord } from './record.ts';
 import { SideConflict, WriteConflict } from './registry.ts';
 
 export interface Written {
   /** The object as it is now, with resourceVersion, in the requested kind's form. */
   readonly object: JsonObject;
+  /** The same as it was stored, in the form of `object`'s kind or another; undefined when nothing was: a dry run, no change, a removal. */
+  readonly record?: StoredRecord;
   readonly created: boolean;
 }
 
@@ -153,7 +156,7 @@ export async function createFromBody(context: RequestContext): Promise<Written> 
   if (context.kind.subresources.status !== undefined) delete tracked.status;
   trackUpdate(undefined, tracked, management(context, parameters));
   setManagedFields(object, tracked);
-  return { object: await persistNew(context, object, parameters.dryRun), created: true };
+  return persistNew(context, object, parameters.dryRun);
 }
 
 function setManagedFields(object: JsonObject, from: JsonObject): void {
@@ -163,7 +166,7 @@ function setManagedFields(object: JsonObject, from: JsonObject): void {
 }
 
 /** Admission, strategy and store for a new object that has its defaults and managedFields. */
-export async function persistNew(context: RequestContext, object: JsonObject, dryRun: boolean): Promise<JsonObject> {
+export async function persistNew(context: RequestContext, object: JsonObject, dryRun: boolean): Promise<Written> {
   const { core, kind } = context;
   refuseTerminating(kind);
   const request = admissionRequest(context, 'CREATE', {
@@ -191,14 +194,14 @@ export async function persistNew(context: RequestContext, object: JsonObject, dr
     if (dryRun) {
       if (!generated && (await core.registry.get(kind, namespace, finalName)) !== undefined)
         throw alreadyExists(groupResource(kind), finalName);
-      return candidate;
+      return { object: candidate, created: true };
     }
     try {
       const record = await core.admission.store({ ...request, name: finalName, object: candidate }, (beside) =>
         core.registry.create(kind, namespace, finalName, candidate, together([side, beside])),
       );
       metadataOf(candidate).resourceVersion = String(record.revision);
-      return candidate;
+      return { object: candidate, record, created: true };
     } catch (error) {
       if (error instanceof SideConflict && attempt < attemptsMax) continue;
       if (error instanceof SideConflict) throw core.allocation.exhausted(candidate);
@@ -384,7 +387,7 @@ export async function update(context: RequestContext, parameters: WriteParameter
     if (change.track) trackUpdate(live, next, management(context, parameters));
     metadataOf(next).resourceVersion = metadataOf(live).resourceVersion;
     try {
-      return { object: await write(context, record.revision, request, next, live), created: false };
+      return { ...(await write(context, record.revision, request, next, live)), created: false };
     } catch (error) {
       if (error instanceof SideConflict && attempt < retriesMax) continue;
       if (error instanceof SideConflict) throw core.allocation.exhausted(next);
@@ -412,7 +415,7 @@ async function createThroughUpdate(
     setManagedFields(object, tracked);
   }
   try {
-    return { object: await persistNew(context, object, parameters.dryRun), created: true };
+    return await persistNew(context, object, parameters.dryRun);
   } catch (error) {
     // Somebody created it meanwhile: it is an update now.
     if (!isStatus(error, 'AlreadyExists')) throw error;
@@ -427,27 +430,27 @@ async function write(
   request: AdmissionRequest,
   next: JsonObject,
   live: JsonObject,
-): Promise<JsonObject> {
+): Promise<Omit<Written, 'created'>> {
   const { dryRun } = request;
   const { core, kind, info } = context;
   const namespace = kind.namespaced ? info.namespace : '';
   const metadata = metadataOf(next);
   if (deletesNow(kind, next)) {
-    if (dryRun) return next;
+    if (dryRun) return { object: next };
     const side = core.allocation.concerns(kind) ? core.allocation.release(live) : undefined;
     const at = await core.registry.delete(kind, namespace, info.name, revision, side);
     metadata.resourceVersion = String(at);
-    return next;
+    return { object: next };
   }
   const candidate = core.allocation.concerns(kind) ? cloneJson(next) : next;
   const side = core.allocation.concerns(kind) ? await core.allocation.allocate(candidate, live) : undefined;
-  if (sameContent(candidate, live)) return live;
-  if (dryRun) return candidate;
+  if (sameContent(candidate, live)) return { object: live };
+  if (dryRun) return { object: candidate };
   const record = await core.admission.store({ ...request, object: candidate }, (beside) =>
     core.registry.update(kind, namespace, info.name, revision, candidate, together([side, beside])),
   );
   metadataOf(candidate).resourceVersion = String(record.revision);
-  return candidate;
+  return { object: candidate, record };
 }
 
 /** Whether an object that is being deleted has nothing left that holds it. */
