@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { silentLogger } from '../../base/log.ts';
-import { builtinKinds, type OpenApiDocuments } from '../api/builtin.ts';
+import { builtinKinds, builtinSchemas, type OpenApiDocuments } from '../api/builtin.ts';
 import type { Core } from './context.ts';
 import { documentHandlers } from './documents.ts';
+import { decodeProtobuf } from './protobuf/decode.ts';
 
 describe('health', () => {
   let etcd = '';
@@ -50,5 +51,37 @@ describe('health', () => {
     told.length = 0;
     await get('/livez');
     expect(told).toEqual([{ check: 'etcd', reason: 'no quorum' }]);
+  });
+});
+
+describe('discovery', () => {
+  const core = { kinds: builtinKinds, schemas: builtinSchemas, log: silentLogger } as unknown as Core;
+  const handlers = documentHandlers(core, {
+    openapi: {} as OpenApiDocuments,
+    checks: [],
+    serverAddress: '10.0.0.1:6443',
+    architecture: 'amd64',
+    metrics: () => '',
+  });
+  test.each([
+    ['/api', 'APIVersions'],
+    ['/apis', 'APIGroupList'],
+    ['/apis/apps', 'APIGroup'],
+    ['/apis/apps/v1', 'APIResourceList'],
+  ])('%s is a %s, as JSON, as YAML and as protobuf', async (path, kind) => {
+    const get = async (accept: string): Promise<[type: string | undefined, body: Buffer]> => {
+      const url = new URL(path, 'https://localhost');
+      const { headers, body } = await handlers(url.pathname)!(new Request(url.href, { headers: { accept } }), url);
+      return [headers['content-type'], Buffer.concat(body as Uint8Array[])];
+    };
+    const [, json] = await get('application/json');
+    const object = JSON.parse(json.toString());
+    expect(object.kind).toBe(kind);
+    const protobuf = 'application/vnd.kubernetes.protobuf';
+    const [type, bytes] = await get(protobuf);
+    expect(type).toBe(protobuf);
+    const definition = `io.k8s.apimachinery.pkg.apis.meta.v1.${kind}`;
+    expect(decodeProtobuf(bytes, definition, builtinSchemas)).toMatchObject(object);
+    expect((await get('application/yaml'))[1].toString()).toContain(`kind: ${kind}\n`);
   });
 });

@@ -85,8 +85,9 @@ export function documentHandlers(core: Core, options: DocumentOptions): (path: s
   const { kinds } = core;
   const remote = (): readonly RemoteVersion[] => options.remoteVersions?.() ?? [];
   const document = (request: Request, value: JsonObject | undefined): Reply => {
-    const form = negotiate(request.headers.get('accept'), false);
     if (value === undefined) throw pathNotFound();
+    const definition = `io.k8s.apimachinery.pkg.apis.meta.v1.${String(value.kind)}`;
+    const form = negotiate(request.headers.get('accept'), false, { definition, source: core.schemas });
     return documentReply(value, form, 200, []);
   };
   const discover = (request: Request, isCore: boolean, old: () => JsonObject): Reply => {

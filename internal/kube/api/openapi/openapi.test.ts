@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { builtinKinds, builtinOpenApi } from '../builtin.ts';
 import { allPaths } from './operations.ts';
+import { plainText } from './texts.ts';
 
 const oraclePath = new URL('../../../../../shared/data/kubernetes-1.36/openapi-v2.json', import.meta.url).pathname;
 type Any = Record<string, unknown>;
@@ -26,6 +27,13 @@ const notTaken: readonly (readonly [parameter: string, why: string])[] = [
     'query ignoreStoreReadErrorWithClusterBreakingPotential',
     'alpha and off by default (AllowUnsafeMalformedObjectDeletion)',
   ],
+];
+
+/** What the other document's bodies and answers are written in, and ours are not. */
+const notWritten: readonly (readonly [type: string, why: string])[] = [
+  ['application/cbor', 'alpha and off by default (CBORServingAndStorage)'],
+  ['application/cbor-seq', 'the same, of a watch'],
+  ['application/apply-patch+cbor', 'the same, of a patch'],
 ];
 
 /** Definitions that are scalars on the wire: their texts are about Go. */
@@ -88,6 +96,30 @@ describe.skipIf(!existsSync(oraclePath))('OpenAPI against the document of Kubern
       }
     expect([...missing].sort()).toEqual(notTaken.map(([name]) => name).sort());
   });
+  test('every operation takes and answers the same types of media, but for those with a reason', async () => {
+    const ours = JSON.parse(new TextDecoder().decode(await builtinOpenApi.v2Json())) as typeof oracle;
+    const missing = new Set<string>();
+    for (const [path, item] of Object.entries(ours.paths))
+      for (const [method, operation] of Object.entries(item)) {
+        if (method === 'parameters') continue;
+        for (const key of ['consumes', 'produces'] as const) {
+          const theirs = (oracle.paths[path]![method]![key] as string[]).filter((type) => {
+            const left = notWritten.some(([none]) => none === type);
+            if (left) missing.add(type);
+            return !left;
+          });
+          expect(operation[key], `${method} ${path} ${key}`).toEqual(theirs);
+        }
+      }
+    expect([...missing].sort()).toEqual(notWritten.map(([type]) => type).sort());
+  });
+  test('the document itself says the same, but for its version', () =>
+    builtinOpenApi.v2Json().then((bytes) => {
+      const { info, paths: _paths, definitions: _definitions, ...rest } = JSON.parse(new TextDecoder().decode(bytes));
+      const { info: other, paths: _p, definitions: _d, parameters: _shared, ...theirs } = oracle as unknown as Any;
+      expect(rest).toEqual(theirs);
+      expect(info).toMatchObject({ title: (other as Any).title });
+    }));
   test('every path of a stable version is served, but for those with a reason', async () => {
     const ours = JSON.parse(new TextDecoder().decode(await builtinOpenApi.v2Json())) as typeof oracle;
     const missing = Object.keys(oracle.paths).filter(
@@ -118,12 +150,102 @@ describe.skipIf(!existsSync(oraclePath))('OpenAPI against the document of Kubern
   });
 });
 
+interface Parameter extends Any {
+  in: string;
+  name: string;
+  type?: string;
+  schema?: Any;
+}
+
+const ofPath = (parameters: unknown): unknown =>
+  (parameters as Parameter[]).map(({ in: place, name, type, schema, description }) => [
+    `${place} ${name}`,
+    type ?? schema?.type,
+    description,
+  ]);
+
+/** What an operation of either version of OpenAPI says, in one form. */
+function common(operation: Any): unknown {
+  const parameters = (operation.parameters ?? []) as Parameter[];
+  const body = parameters.find((one) => one.in === 'body');
+  const request = operation.requestBody as { required?: true; content: Record<string, { schema: Any }> } | undefined;
+  const bare = (schema: Any | undefined): unknown => String(schema?.$ref ?? schema?.type).replace(/^.*\//, '');
+  const responses = Object.entries(operation.responses as Record<string, Any>).map(([code, answer]) => {
+    const content = answer.content as Record<string, { schema: Any }> | undefined;
+    const [first] = Object.values(content ?? {});
+    // Only v3 says with each answer what it is written in.
+    return [code, answer.description, bare(content === undefined ? (answer.schema as Any) : first?.schema)];
+  });
+  const answered = Object.values(operation.responses as Record<string, { content?: Any }>).find((one) => one.content);
+  const { operationId, description, tags } = operation;
+  return {
+    operationId,
+    description,
+    tags,
+    action: operation['x-kubernetes-action'],
+    kind: operation['x-kubernetes-group-version-kind'],
+    parameters: ofPath(parameters.filter((one) => one !== body)),
+    body: request === undefined ? body && bare(body.schema) : bare(Object.values(request.content)[0]?.schema),
+    required: request === undefined ? body?.required : request.required,
+    // A request without a body has nothing that it could be written in.
+    consumes: request === undefined ? (body === undefined ? [] : operation.consumes) : Object.keys(request.content),
+    produces: operation.produces ?? Object.keys(answered?.content ?? {}),
+    responses,
+  };
+}
+
 describe('OpenAPI documents', () => {
   test('operation ids are unique', () => {
     const ids = allPaths(builtinKinds).flatMap(({ operations }) =>
       operations.map((operation) => operation.operationId),
     );
     expect(new Set(ids).size).toBe(ids.length);
+  });
+  test('there is a v3 document of every group and version, which says what the v2 document says', async () => {
+    const v2 = JSON.parse(new TextDecoder().decode(await builtinOpenApi.v2Json())) as {
+      paths: Record<string, Record<string, Any>>;
+      definitions: Record<string, Any>;
+    };
+    const index = await builtinOpenApi.v3Index();
+    const wanted = builtinKinds.groups().flatMap(({ group, versions }) => {
+      const root = group === '' ? 'api' : `apis/${group}`;
+      return [root, ...versions.map((version) => `${root}/${version}`)];
+    });
+    expect(Object.keys(index.paths).toSorted()).toEqual(wanted.toSorted());
+    const seen = new Set(['/apis/', '/version/']);
+    for (const name of wanted) {
+      const document = JSON.parse(new TextDecoder().decode(await builtinOpenApi.v3Json(name))) as {
+        openapi: string;
+        paths: Record<string, Record<string, Any>>;
+        components: { schemas: Record<string, Any> };
+      };
+      expect(document.openapi).toBe('3.0.0');
+      for (const [path, item] of Object.entries(document.paths)) {
+        expect(path.startsWith(`/${name}/`), path).toBe(true);
+        seen.add(path);
+        expect(Object.keys(item).toSorted(), path).toEqual(Object.keys(v2.paths[path]!).toSorted());
+        for (const method of Object.keys(item)) {
+          const [three, two] = [item[method]!, v2.paths[path]![method]!].map(method === 'parameters' ? ofPath : common);
+          expect(three, `${method} ${path}`).toEqual(two);
+        }
+      }
+      for (const [definition, schema] of Object.entries(document.components.schemas)) {
+        const two = v2.definitions[definition]!;
+        expect(two, definition).toBeDefined();
+        for (const key of ['required', 'x-kubernetes-group-version-kind'])
+          expect(schema[key], `${definition} ${key}`).toEqual(two[key]);
+        // v3 tells the values of a field in its text, too.
+        const textOf = ({ description }: Any): unknown => plainText(description as string | undefined);
+        const fields = (one: Any): [string, unknown][] => [
+          ['', textOf(one)],
+          ...Object.entries((one.properties ?? {}) as Record<string, Any>).map(
+            ([field, property]): [string, unknown] => [field, textOf(property)],
+          ),
+        ];
+        expect(fields(schema), definition).toEqual(fields(two));
+      }
+    }
+    expect([...seen].toSorted()).toEqual(Object.keys(v2.paths).toSorted());
   });
   test('each v3 document has every definition that it refers to', async () => {
     const index = await builtinOpenApi.v3Index();

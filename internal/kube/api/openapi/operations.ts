@@ -18,6 +18,8 @@ export interface Operation {
   codes: readonly number[];
   gvk?: { group: string; version: string; kind: string } | undefined;
   watch: boolean;
+  /** Of the kind of a CustomResourceDefinition. */
+  custom?: boolean;
 }
 
 export interface PathOperations {
@@ -115,6 +117,7 @@ function kindOperations(kind: KindInfo): PathOperations[] {
     gvk,
     ...operation,
     tag,
+    custom: kind.custom !== undefined,
   });
   const collection = kind.namespaced ? `${root}/namespaces/{namespace}/${kind.plural}` : `${root}/${kind.plural}`;
   const placeParameters = kind.namespaced ? ['namespace', 'pretty'] : ['pretty'];

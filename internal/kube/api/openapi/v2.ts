@@ -1,17 +1,10 @@
 import type { Json, JsonObject } from '../../machinery/json.ts';
 import type { Schema, SchemaSource } from '../../machinery/openapi.ts';
 import type { KindTable } from '../kinds.ts';
+import { consumed, produced } from './media-types.ts';
 import { allPaths, definitionKinds, type Operation } from './operations.ts';
 import { parameterTable } from './parameters.ts';
 import { type Docs, plainText, textsOf } from './texts.ts';
-
-const bodyTypes = ['application/json', 'application/yaml'];
-const patchTypes = [
-  'application/json-patch+json',
-  'application/merge-patch+json',
-  'application/strategic-merge-patch+json',
-  'application/apply-patch+yaml',
-];
 
 /** Extensions of a schema that tell how it merges. */
 export function mergeExtensions(schema: Schema): JsonObject {
@@ -56,16 +49,6 @@ function parameterV2(name: string): JsonObject {
 }
 
 function operationV2(operation: Operation): JsonObject {
-  const connect = operation.action === 'connect';
-  const produces = connect
-    ? ['*/*']
-    : operation.answer === undefined
-      ? ['text/plain', ...bodyTypes]
-      : operation.watch
-        ? [...bodyTypes, 'application/json;stream=watch']
-        : operation.action === undefined
-          ? ['application/json']
-          : bodyTypes;
   const parameters: JsonObject[] = operation.parameters.map(parameterV2);
   if (operation.body !== undefined)
     parameters.unshift({
@@ -81,12 +64,11 @@ function operationV2(operation: Operation): JsonObject {
     responses[String(code)] = { description: { 200: 'OK', 201: 'Created', 202: 'Accepted' }[code] ?? '', schema };
   responses['401'] = { description: 'Unauthorized' };
   return {
-    consumes:
-      operation.method === 'patch' ? patchTypes : operation.action === undefined ? ['application/json'] : ['*/*'],
+    consumes: [...consumed(operation)],
     description: operation.description,
     operationId: operation.operationId,
     ...(parameters.length > 0 ? { parameters } : {}),
-    produces,
+    produces: [...produced(operation)],
     responses,
     schemes: ['https'],
     tags: [operation.tag],

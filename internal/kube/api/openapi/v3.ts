@@ -1,20 +1,13 @@
 import type { Json, JsonObject } from '../../machinery/json.ts';
 import type { Schema, SchemaSource } from '../../machinery/openapi.ts';
 import type { KindTable } from '../kinds.ts';
+import { consumed, produced } from './media-types.ts';
 import { definitionKinds, groupPaths, groupVersionPaths, type Operation, type PathOperations } from './operations.ts';
 import { parameterTable } from './parameters.ts';
 import { type Docs, textsOf } from './texts.ts';
 import { mergeExtensions, reachable } from './v2.ts';
 
 /** OpenAPI v3: one document a group and version, with the definitions that it uses. */
-const bodyTypes = ['application/json', 'application/yaml'];
-const patchTypes = [
-  'application/apply-patch+yaml',
-  'application/json-patch+json',
-  'application/merge-patch+json',
-  'application/strategic-merge-patch+json',
-];
-
 function reference(name: string): JsonObject {
   return { $ref: `#/components/schemas/${name}` };
 }
@@ -68,19 +61,11 @@ function operationV3(operation: Operation): JsonObject {
   const content = (types: readonly string[], schema: JsonObject): JsonObject =>
     Object.fromEntries(types.map((type) => [type, { schema }]));
   const answer = operation.answer === undefined ? { type: 'string' } : reference(operation.answer);
-  const answerTypes =
-    operation.answer === undefined
-      ? operation.action === 'connect'
-        ? ['*/*']
-        : ['text/plain', ...bodyTypes]
-      : operation.watch
-        ? [...bodyTypes, 'application/json;stream=watch']
-        : bodyTypes;
   const responses: JsonObject = {};
   for (const code of operation.codes)
     responses[String(code)] = {
       description: { 200: 'OK', 201: 'Created', 202: 'Accepted' }[code] ?? '',
-      content: content(answerTypes, answer),
+      content: content(produced(operation), answer),
     };
   responses['401'] = { description: 'Unauthorized' };
   return {
@@ -92,7 +77,7 @@ function operationV3(operation: Operation): JsonObject {
       ? {}
       : {
           requestBody: {
-            content: content(operation.method === 'patch' ? patchTypes : ['*/*'], reference(operation.body)),
+            content: content(consumed(operation), reference(operation.body)),
             ...(operation.method === 'delete' ? {} : { required: true }),
           },
         }),

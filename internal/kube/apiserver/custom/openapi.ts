@@ -181,22 +181,6 @@ function toV2(raw: Json | undefined): JsonObject {
   return out;
 }
 
-const strategic = 'application/strategic-merge-patch+json';
-
-/** Custom resources take no strategic merge patch: kubectl reads here which patch it may send. */
-function withoutStrategic(path: Json | undefined): JsonObject {
-  const item = isObject(path) ? path : {};
-  if (!isObject(item.patch)) return item;
-  const patch: JsonObject = { ...item.patch };
-  if (Array.isArray(patch.consumes)) patch.consumes = patch.consumes.filter((one) => one !== strategic);
-  const body = patch.requestBody;
-  if (isObject(body) && isObject(body.content)) {
-    const { [strategic]: _none, ...content } = body.content;
-    patch.requestBody = { ...body, content };
-  }
-  return { ...item, patch };
-}
-
 function ownV2(live: LiveKinds, version: string): { paths: JsonObject; definitions: JsonObject } {
   const kinds = live.custom;
   const table = makeKindTable(kinds);
@@ -207,7 +191,7 @@ function ownV2(live: LiveKinds, version: string): { paths: JsonObject; definitio
     if (
       kinds.some((kind) => path.startsWith(`/apis/${kind.group}/${kind.version}/`) || path === `/apis/${kind.group}/`)
     )
-      paths[path] = withoutStrategic(all[path]);
+      paths[path] = all[path]!;
   const definitions: JsonObject = {};
   const reference = (name: string): JsonObject => ({
     description: objectTexts.metadata,
@@ -237,7 +221,6 @@ function ownV3(live: LiveKinds, kinds: readonly KindInfo[], version: string, tex
     allOf: [{ $ref: `#/components/schemas/${name}` }],
   });
   for (const kind of kinds) schemas[kind.schema] = published(kind, reference);
-  document.paths = mapValues(document.paths as JsonObject, withoutStrategic);
   return document;
 }
 
