@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { noCompressed, type PoolUsage } from '../wire/messages/osd_mgr.ts';
 import { type PgPool, POOL_BULK, POOL_TYPE_ERASURE, poolOptionNames } from '../maps/pool.ts';
 import type { OsdMapIncremental } from '../maps/incremental.ts';
 import {
@@ -30,12 +31,10 @@ function cluster(...pools: (Partial<PgPool> & { gib?: number })[]): ClusterStats
   });
   const stats = new ClusterStats(map);
   for (const osd of [0, 1, 2]) {
-    const usage = pools.map(
-      ({ gib: raw = 0 }, i): [number, { dataBytes: number; allocatedBytes: number; omapBytes: number }] => [
-        i + 1,
-        { dataBytes: (raw * gib) / 3, allocatedBytes: (raw * gib) / 3, omapBytes: 0 },
-      ],
-    );
+    const usage = pools.map(({ gib: raw = 0 }, i): [number, PoolUsage] => [
+      i + 1,
+      { dataBytes: (raw * gib) / 3, allocatedBytes: (raw * gib) / 3, omapBytes: 0, compressed: noCompressed },
+    ]);
     stats.osds.set(osd, { stat: osdStat(), upFrom: 1, seq: 1, pools: new Map(usage) });
   }
   return stats;

@@ -77,6 +77,8 @@ function poolMetrics(stats: ClusterStats, metrics: PrometheusText): void {
   perPool('pool_objects', 'Objects', ({ sums }) => sums.objects);
   perPool('pool_stored', 'Bytes that clients stored', ({ sums }) => sums.bytes);
   perPool('pool_bytes_used', 'Bytes on disks, replicas included', ({ allocatedBytes }) => allocatedBytes);
+  perPool('pool_compress_bytes_used', 'Bytes on disks of what is compressed', ({ compressed }) => compressed.allocated);
+  perPool('pool_compress_under_bytes', 'Bytes that were compressed into them', ({ compressed }) => compressed.original);
   perPool('pool_max_avail', 'Bytes that can still be stored', ({ maxAvailBytes }) => maxAvailBytes);
   perPool('pool_rd', 'Reads', ({ sums }) => sums.read);
   perPool('pool_wr', 'Writes', ({ sums }) => sums.write);

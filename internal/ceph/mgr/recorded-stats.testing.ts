@@ -3,6 +3,7 @@ import type { OsdMap } from '../maps/osdmap.ts';
 import { decodeOsdMap } from '../maps/osdmap-codec.ts';
 import type { UTime } from '../wire/encoding.ts';
 import {
+  type CompressedUsage,
   emptyPgStat,
   type ObjectSums,
   objectSumFields,
@@ -104,6 +105,11 @@ function sumsOf(dumped: Record<string, number>): ObjectSums {
   return sums;
 }
 
+function compressedOf(statfs: Record<string, number>): CompressedUsage {
+  const { data_compressed: stored, data_compressed_allocated: allocated, data_compressed_original: original } = statfs;
+  return { stored: stored!, allocated: allocated!, original: original! };
+}
+
 function osdOf({ statfs, num_pgs, hb_peers, snap_trim_queue_len, perf_stat }: DumpedOsd): OsdStat {
   return {
     totalBytes: statfs.total!,
@@ -112,6 +118,7 @@ function osdOf({ statfs, num_pgs, hb_peers, snap_trim_queue_len, perf_stat }: Du
     allocatedBytes: statfs.allocated!,
     omapBytes: statfs.omap_allocated!,
     metaBytes: statfs.internal_metadata!,
+    compressed: compressedOf(statfs),
     pgs: num_pgs,
     primaryPgs: 0,
     commitLatencyMs: perf_stat.commit_latency_ns / 1e6,
@@ -167,7 +174,12 @@ function makeStats(map: OsdMap, dump: PgDump): ClusterStats {
     const pools = new Map<number, PoolUsage>();
     for (const p of dump.pool_statfs)
       if (p.osd === osd.osd)
-        pools.set(p.poolid, { dataBytes: p.data_stored!, allocatedBytes: p.allocated!, omapBytes: p.omap_allocated! });
+        pools.set(p.poolid, {
+          dataBytes: p.data_stored!,
+          allocatedBytes: p.allocated!,
+          omapBytes: p.omap_allocated!,
+          compressed: compressedOf(p),
+        });
     stats.applyReport({
       fsid: map.fsid,
       osdId: osd.osd,

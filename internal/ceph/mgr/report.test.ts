@@ -22,7 +22,17 @@ function stats(): ClusterStats {
   for (const osd of [0, 1, 2])
     made.applyReport({
       ...report(made, osd, 1),
-      pools: new Map([[1, { dataBytes: 100, allocatedBytes: 4096, omapBytes: 7 }]]),
+      pools: new Map([
+        [
+          1,
+          {
+            dataBytes: 100,
+            allocatedBytes: 4096,
+            omapBytes: 7,
+            compressed: { stored: 900, allocated: 2048, original: 8192 },
+          },
+        ],
+      ]),
     });
   made.sample(2000);
   return made;
@@ -149,6 +159,8 @@ test('metrics for Prometheus', () => {
     'ceph_osd_up{ceph_daemon="osd.2"} 1',
     'ceph_pool_metadata{pool_id="1",name="data"} 1',
     'ceph_pool_bytes_used{pool_id="1"} 12288',
+    'ceph_pool_compress_bytes_used{pool_id="1"} 6144',
+    'ceph_pool_compress_under_bytes{pool_id="1"} 24576',
     'ceph_pg_active{pool_id="1"} 8',
   ])
     expect(text.split('\n')).toContain(line);

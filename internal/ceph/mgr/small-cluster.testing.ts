@@ -8,6 +8,7 @@ import { newPool } from '../maps/pool.ts';
 import {
   emptyPgStat,
   type MPGStats,
+  noCompressed,
   type OsdStat,
   PG_ACTIVE,
   PG_CLEAN,
@@ -54,6 +55,7 @@ export function osdStat(fields: Partial<OsdStat> = {}): OsdStat {
     allocatedBytes: gib,
     omapBytes: 0,
     metaBytes: 0,
+    compressed: noCompressed,
     pgs: 0,
     primaryPgs: 0,
     commitLatencyMs: 1,

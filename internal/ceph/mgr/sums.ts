@@ -2,7 +2,7 @@ import { ruleWeights } from '../crush/rules.ts';
 import { rawUsedRate } from '../maps/pool.ts';
 import type { PoolDigest, SpaceDigest } from '../wire/messages/mgr_mon.ts';
 import { emptyPoolDigest, zeroRates } from '../wire/messages/mgr_mon.ts';
-import { addObjectSums, type OsdStat } from '../wire/messages/osd_mgr.ts';
+import { addCompressed, addObjectSums, type OsdStat } from '../wire/messages/osd_mgr.ts';
 import type { ClusterStats } from './cluster-stats.ts';
 
 export function addSpace(to: SpaceDigest, stat: OsdStat): void {
@@ -58,6 +58,7 @@ export function poolDigests(stats: ClusterStats): Map<number, PoolDigest> {
       digest.dataBytes += usage.dataBytes;
       digest.allocatedBytes += usage.allocatedBytes;
       digest.omapBytes += usage.omapBytes;
+      addCompressed(digest.compressed, usage.compressed);
       digest.storeReports++;
     }
   }

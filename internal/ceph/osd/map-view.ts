@@ -1,6 +1,7 @@
 import type { ErasureCode } from '../erasure/code.ts';
 import type { StripeLayout } from '../erasure/layout.ts';
 import type { EntityAddr, EntityAddrVec, IntervalSet, PgId, SnapContext } from '../wire/types.ts';
+import type { PoolCompression } from './compression.ts';
 import type { MergeVersions } from './pg-split.ts';
 
 /** Where a PG lives in one epoch. */
@@ -48,6 +49,7 @@ export interface PoolView {
   readonly scrubMinSec: number;
   readonly scrubMaxSec: number;
   readonly deepScrubSec: number;
+  readonly compression: PoolCompression;
   /** Snapshots that the pool itself takes; undefined when clients manage snapshots or there are none. */
   readonly poolSnaps: SnapContext | undefined;
   readonly hasSelfManagedSnaps: boolean;

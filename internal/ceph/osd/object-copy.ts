@@ -110,6 +110,8 @@ export function pieceOps(cid: CollectionId, item: PushItem): TransactionOp[] {
     ops.push({ op: 'remove', cid, key: to }, { op: 'touch', cid, key: to });
     if (item.size > 0) ops.push({ op: 'truncate', cid, key: to, size: item.size });
     ops.push({ op: 'set-xattrs', cid, key: to, xattrs: item.xattrs });
+    const hint = allocHintOf(item.xattrs);
+    if (hint !== 0) ops.push({ op: 'set-alloc-hint', cid, key: to, flags: hint });
     if (item.omapHeader.length > 0) ops.push({ op: 'omap-set-header', cid, key: to, header: item.omapHeader });
   }
   item.extents.forEach((extent, i) => {
@@ -118,4 +120,10 @@ export function pieceOps(cid: CollectionId, item: PushItem): TransactionOp[] {
   if (item.omap.size > 0) ops.push({ op: 'omap-set', cid, key: to, entries: item.omap });
   if (last && !first) ops.push({ op: 'clone', cid, from: to, to: key }, { op: 'remove', cid, key: to });
   return ops;
+}
+
+/** How clients said that an object will be used: its data is to be stored here as where it comes from. */
+function allocHintOf(xattrs: ReadonlyMap<string, Uint8Array>): number {
+  const bytes = xattrs.get(infoXattr);
+  return bytes === undefined ? 0 : decodeObjectInfo(bytes).allocHintFlags;
 }

@@ -28,6 +28,16 @@ function poolSeconds(pool: PgPool, name: string): number {
   return option?.type === 2 ? option.value : 0;
 }
 
+function poolNumber(pool: PgPool, name: string): number | undefined {
+  const option = pool.options.get(optionIds.get(name)!);
+  return option === undefined || option.type === 0 ? undefined : Number(option.value);
+}
+
+function poolText(pool: PgPool, name: string): string | undefined {
+  const option = pool.options.get(optionIds.get(name)!);
+  return option?.type === 0 ? option.value : undefined;
+}
+
 /** By profile: maps share what did not change. */
 const codes = new WeakMap<Profile, ErasureCode>();
 
@@ -79,6 +89,13 @@ function poolView(id: number, pool: PgPool, map: OsdMap): PoolView {
     scrubMinSec: poolSeconds(pool, 'scrub_min_interval'),
     scrubMaxSec: poolSeconds(pool, 'scrub_max_interval'),
     deepScrubSec: poolSeconds(pool, 'deep_scrub_interval'),
+    compression: {
+      mode: poolText(pool, 'compression_mode'),
+      algorithm: poolText(pool, 'compression_algorithm'),
+      requiredRatio: poolNumber(pool, 'compression_required_ratio'),
+      minBlobBytes: poolNumber(pool, 'compression_min_blob_size'),
+      maxBlobBytes: poolNumber(pool, 'compression_max_blob_size'),
+    },
     poolSnaps,
     hasSelfManagedSnaps: (pool.flags & POOL_SELFMANAGED_SNAPS) !== 0,
     applications: pool.applications,

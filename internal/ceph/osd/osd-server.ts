@@ -34,11 +34,13 @@ import { createMessenger } from '../wire/messenger-transport.ts';
 import { addrVecText, ENTITY_MGR, ENTITY_OSD, type EntityAddr, type EntityAddrVec, sameAddrs } from '../wire/types.ts';
 import { ClientSession } from './client-session.ts';
 import { type CommandTarget, runCommand } from './commands.ts';
+import { compressionConfig, CompressionKeeper } from './compression.ts';
 import { Heartbeats } from './heartbeat.ts';
 import { MapKeeper } from './map-keeper.ts';
 import type { MapView } from './map-view.ts';
 import { peerCodecs } from './deliver.ts';
 import { Osd } from './osd.ts';
+import { perfCounters } from './perf-counters.ts';
 import { scrubAnswers } from './scrub-commands.ts';
 import { defaultScrubOptions, localTimeOf, type ScrubOptions, scrubOptions } from './scrub-schedule.ts';
 import { StatsReporter } from './stats-reporter.ts';
@@ -105,10 +107,12 @@ export class OsdServer {
   #logSeq = 0;
   #scrubConfig: ReadonlyMap<string, string> = new Map();
   #scrub: ScrubOptions = defaultScrubOptions;
+  readonly #compression: CompressionKeeper;
 
   private constructor(options: OsdServerOptions) {
     this.#o = options;
     this.#log = options.log;
+    this.#compression = new CompressionKeeper((policies) => options.store.setCompression(policies));
     const { clock, random, log } = options;
     this.#mon = createMonClient({
       entity: { type: ENTITY_OSD, id: String(options.id) },
@@ -189,6 +193,7 @@ export class OsdServer {
       held: () => this.#osd.held(),
       pgCount: () => this.#osd.pgs.size,
       statfs: () => options.store.statfs(),
+      compressed: () => options.store.compressed(),
       latencyMs: () => this.#osd.commitLatencyMs,
       shardsRepaired: () => this.#osd.shardsRepaired,
       heartbeatPeers: () => this.#beats.peers,
@@ -239,6 +244,7 @@ export class OsdServer {
       shareMaps: (client, epoch) => this.#shareMaps(client as ClientSession, epoch),
     });
     this.#osd.load();
+    this.#compression.update(this.#osd.map, this.#mon.config);
 
     this.#mon.on(MOSDMap, (value) => this.#onMaps(value));
     this.#mon.on(MMgrMap, ({ map }) => this.#onMgrMap(map));
@@ -341,6 +347,7 @@ export class OsdServer {
       return;
     }
     this.#osd.advanceTo(newest);
+    this.#compression.update(this.#osd.map, this.#mon.config);
     this.#closeStale();
     // Where an interval began in what was skipped nobody here can tell: only a new one makes all PGs agree again.
     if (taken.skipped && this.up) this.#markMeDown();
@@ -584,6 +591,7 @@ export class OsdServer {
 
   #tick(): void {
     this.#osd.tick();
+    this.#compression.update(this.#osd.map, this.#mon.config);
     this.#o.buffers.trim();
     this.#maps.trim(this.#osd.oldestMapNeeded());
     this.#markDownAgain();
@@ -642,17 +650,7 @@ export class OsdServer {
         return { ops };
       },
       opHistory: () => ({ history: osd.opHistory, monotonicMs: this.#o.clock.monotonic(), nowMs: this.#o.clock.now() }),
-      perf: () => ({
-        osd: {
-          op_in_flight: osd.opsInFlight,
-          numpg: osd.pgs.size,
-          commit_latency_ms: osd.commitLatencyMs,
-          stat_bytes: this.#o.store.statfs().totalBytes,
-          stat_bytes_avail: this.#o.store.statfs().availableBytes,
-        },
-        store: this.#o.store.status() as unknown as Record<string, unknown>,
-        process: { ...process.memoryUsage() },
-      }),
+      perf: () => perfCounters(osd, this.#o.store, { ...process.memoryUsage() }),
       pgQuery: (pgid) => osd.query(pgid),
       ...scrubAnswers(osd, () => this.#scrubOptions()),
       flushStats: () => this.#stats.report(true),
@@ -661,6 +659,7 @@ export class OsdServer {
         osd_data: 'blockstore',
         osd_heartbeat_interval: String(Heartbeats.intervalMs / 1000),
         public_addr: addrVecText(this.#data.addrs),
+        ...compressionConfig(this.#mon.config),
       }),
     };
   }

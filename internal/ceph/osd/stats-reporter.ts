@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../../base/clock.ts';
 import { compareUTime } from '../wire/encoding.ts';
-import type { StoreStatfs } from '../blockstore/api.ts';
-import type { MPGStats, OsdStat, PgStat, PoolUsage } from '../wire/messages/osd_mgr.ts';
+import type { CompressedSums, StoreStatfs } from '../blockstore/api.ts';
+import { type MPGStats, noCompressed, type OsdStat, type PgStat, type PoolUsage } from '../wire/messages/osd_mgr.ts';
 import { pgText } from '../wire/types.ts';
 
 /** `mgr_stats_period`. */
@@ -21,6 +21,8 @@ export interface StatsHost {
   held(): Iterable<{ pool: number; bytes: number; omapBytes: number }>;
   pgCount(): number;
   statfs(): StoreStatfs;
+  /** What is compressed, by pool. */
+  compressed(): ReadonlyMap<number, Readonly<CompressedSums>>;
   latencyMs(): number;
   shardsRepaired(): number;
   heartbeatPeers(): number[];
@@ -107,6 +109,7 @@ export class StatsReporter {
       allocatedBytes: fs.allocatedBytes,
       omapBytes: fs.omapBytes,
       metaBytes: fs.metaBytes,
+      compressed: fs.compressed,
       pgs: this.#host.pgCount(),
       primaryPgs: pgs.length,
       commitLatencyMs: latency,
@@ -120,11 +123,18 @@ export class StatsReporter {
   #pools(): Map<number, PoolUsage> {
     const out = new Map<number, PoolUsage>();
     for (const { pool, bytes, omapBytes } of this.#host.held()) {
-      const usage = out.get(pool) ?? { dataBytes: 0, allocatedBytes: 0, omapBytes: 0 };
+      const usage = out.get(pool) ?? { dataBytes: 0, allocatedBytes: 0, omapBytes: 0, compressed: noCompressed };
       usage.dataBytes += bytes;
       usage.allocatedBytes += bytes;
       usage.omapBytes += omapBytes;
       out.set(pool, usage);
+    }
+    for (const [pool, compressed] of this.#host.compressed()) {
+      const usage = out.get(pool);
+      if (usage === undefined) continue;
+      usage.compressed = compressed;
+      // Without compression a byte takes a byte, about.
+      usage.allocatedBytes = Math.max(0, usage.allocatedBytes - compressed.original) + compressed.allocated;
     }
     return out;
   }

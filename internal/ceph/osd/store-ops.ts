@@ -33,9 +33,17 @@ function entries(e: Encoder, map: ReadonlyMap<string, Uint8Array>): void {
 export function encodeStoreOps(ops: readonly TransactionOp[]): { bytes: Uint8Array; data: Uint8Array[] } {
   const e = new Encoder(256);
   const data: Uint8Array[] = [];
-  e.u8(1).u32(ops.length);
+  // Hints follow the operations: OSDs that know nothing of them stop reading before.
+  const hints: { before: number; key: Uint8Array; flags: number }[] = [];
+  let count = 0;
+  for (const op of ops)
+    if (op.op === 'set-alloc-hint') hints.push({ before: count, key: op.key, flags: op.flags });
+    else count++;
+  e.u8(1).u32(count);
   for (const op of ops) {
     switch (op.op) {
+      case 'set-alloc-hint':
+        break;
       case 'touch':
         e.u8(TOUCH).blob(op.key);
         break;
@@ -95,6 +103,7 @@ export function encodeStoreOps(ops: readonly TransactionOp[]): { bytes: Uint8Arr
         throw new RangeError(`store operation ${op.op} does not travel`);
     }
   }
+  if (hints.length > 0) e.list(hints, (x, { before, key, flags }) => x.u32(before).blob(key).u32(flags));
   return { bytes: e.finish(), data };
 }
 
@@ -115,7 +124,20 @@ export function decodeStoreOps(bytes: Uint8Array, data: Uint8Array, cid: Collect
     if (!bytesEqual(next, key)) key = next;
     ops.push(decodeOp(d, payload, cid, code, key));
   }
-  return ops;
+  return d.remaining > 0 ? withHints(d, ops, cid) : ops;
+}
+
+/** Puts hints, which follow the operations, each before the operation that it came before. */
+function withHints(d: Decoder, ops: readonly TransactionOp[], cid: CollectionId): TransactionOp[] {
+  const out: TransactionOp[] = [];
+  let next = 0;
+  for (const { before, key, flags } of d.list((x) => ({ before: x.u32(), key: x.blob(), flags: x.u32() }), 12)) {
+    if (before < next || before > ops.length) throw new DecodeError(`a hint before operation ${before}`);
+    out.push(...ops.slice(next, before), { op: 'set-alloc-hint', cid, key, flags });
+    next = before;
+  }
+  out.push(...ops.slice(next));
+  return out;
 }
 
 function decodeOp(d: Decoder, payload: Decoder, cid: CollectionId, code: number, key: Uint8Array): TransactionOp {

@@ -3,7 +3,9 @@ import { column, tableText } from '../../mon/format/table.ts';
 import { bytesText, osdSetText, timespanText, utimeText } from '../../mon/format/units.ts';
 import { utimeFromMs, utimeToMs } from '../../wire/encoding.ts';
 import {
+  addCompressed,
   addObjectSums,
+  noCompressed,
   type ObjectSums,
   type PgStat,
   pgStateText,
@@ -54,7 +56,11 @@ export function dumpView(stats: ClusterStats): DumpView {
     sets.acting += pool.acting;
   }
   const space = zeroSpace();
-  for (const [, stat] of stats.spaceOf()) addSpace(space, stat);
+  const compressed = { ...noCompressed };
+  for (const [, stat] of stats.spaceOf()) {
+    addSpace(space, stat);
+    addCompressed(compressed, stat.compressed);
+  }
   return {
     stats,
     pgs: [...stats.pgs.entries()].map(([, stat]) => stat),
@@ -71,6 +77,7 @@ export function dumpView(stats: ClusterStats): DumpView {
       stored: space.dataBytes,
       omap: space.omapBytes,
       meta: space.metaBytes,
+      compressed,
     },
   };
 }
@@ -113,7 +120,8 @@ function deltaJson(view: DumpView): JsonObject {
 export function poolsJson(view: DumpView): Json[] {
   return view.poolIds.map((id) => {
     const p = view.pools.get(id)!;
-    const store = { ...noStore, allocated: p.allocatedBytes, stored: p.dataBytes, omap: p.omapBytes };
+    const { allocatedBytes: allocated, dataBytes: stored, omapBytes: omap, compressed } = p;
+    const store = { ...noStore, allocated, stored, omap, compressed };
     return {
       poolid: id,
       num_pg: p.pgs,
@@ -132,10 +140,10 @@ function poolStatfsJson(view: DumpView): Json[] {
   );
   return all
     .sort((a, b) => a.pool - b.pool || a.osd - b.osd)
-    .map(({ pool, osd, usage: { allocatedBytes, dataBytes, omapBytes } }) => ({
+    .map(({ pool, osd, usage: { allocatedBytes, dataBytes, omapBytes, compressed } }) => ({
       poolid: pool,
       osd,
-      ...storeJson({ ...noStore, allocated: allocatedBytes, stored: dataBytes, omap: omapBytes }),
+      ...storeJson({ ...noStore, allocated: allocatedBytes, stored: dataBytes, omap: omapBytes, compressed }),
     }));
 }
 

@@ -1,6 +1,13 @@
 import type { Json, JsonObject } from '../../mon/format/json.ts';
 import { utimeText } from '../../mon/format/units.ts';
-import { type ObjectSums, type OsdStat, type PgStat, pgStateText } from '../../wire/messages/osd_mgr.ts';
+import {
+  type CompressedUsage,
+  noCompressed,
+  type ObjectSums,
+  type OsdStat,
+  type PgStat,
+  pgStateText,
+} from '../../wire/messages/osd_mgr.ts';
 import { eversionText, pgText } from '../../wire/types.ts';
 import { statSeq } from '../digest.ts';
 import type { OsdReport } from '../cluster-stats.ts';
@@ -59,6 +66,7 @@ export interface StoreNumbers {
   stored: number;
   omap: number;
   meta: number;
+  compressed: Readonly<CompressedUsage>;
 }
 
 export const noStore: StoreNumbers = Object.freeze({
@@ -68,6 +76,7 @@ export const noStore: StoreNumbers = Object.freeze({
   stored: 0,
   omap: 0,
   meta: 0,
+  compressed: noCompressed,
 });
 
 export function storeJson(s: StoreNumbers): JsonObject {
@@ -77,9 +86,9 @@ export function storeJson(s: StoreNumbers): JsonObject {
     internally_reserved: 0,
     allocated: s.allocated,
     data_stored: s.stored,
-    data_compressed: 0,
-    data_compressed_allocated: 0,
-    data_compressed_original: 0,
+    data_compressed: s.compressed.stored,
+    data_compressed_allocated: s.compressed.allocated,
+    data_compressed_original: s.compressed.original,
     omap_allocated: s.omap,
     internal_metadata: s.meta,
   };
@@ -93,6 +102,7 @@ export function storeOf(stat: OsdStat): StoreNumbers {
     stored: stat.dataBytes,
     omap: stat.omapBytes,
     meta: stat.metaBytes,
+    compressed: stat.compressed,
   };
 }
 

@@ -59,3 +59,46 @@ test('a merge is carried out when it is the turn of that PG, and called off when
   expect(mergedPool({ ...pool, pgNumPending: 12 }, report, 9)).toBeUndefined();
   expect(mergedPool(pool, { ...report, ready: false }, 9)).toMatchObject({ pgNum: 12, pgNumPending: 12 });
 });
+
+test('compression: what works is taken, the rest refused in upstream’s words, and taken back', () => {
+  const map = new OsdMap();
+  const context = { map, id: 1, name: 'p' } as SettingContext;
+  const plain = newPool({});
+  const set = (variable: string, value: string, pool = plain) =>
+    setSetting(pool, `compression_${variable}`, value, context);
+  const shown = (variable: string, value: string): string =>
+    getSetting(set(variable, value), 'p', `compression_${variable}`, map).text;
+  for (const mode of ['none', 'passive', 'aggressive', 'force']) expect(shown('mode', mode)).toBe(mode);
+  for (const algorithm of ['none', 'snappy', 'zlib', 'zstd', 'lz4'])
+    expect(shown('algorithm', algorithm)).toBe(algorithm);
+  expect(shown('required_ratio', '.7')).toBe('0.7');
+  expect(shown('required_ratio', '1')).toBe('1');
+  expect(shown('max_blob_size', '65536')).toBe('65536');
+  expect(shown('min_blob_size', '8192')).toBe('8192');
+  const refused: [string, string, string][] = [
+    ['mode', 'sometimes', "unrecognized compression mode 'sometimes'"],
+    ['mode', '', "unrecognized compression mode ''"],
+    ['algorithm', 'brotli', "unrecognized compression_algorithm 'brotli'"],
+    ['algorithm', 'LZ4', "unrecognized compression_algorithm 'LZ4'"],
+    ['required_ratio', '1.1', "compression_required_ratio is out of range (0-1): '1.1'"],
+    ['required_ratio', '-.5', "compression_required_ratio is out of range (0-1): '-.5'"],
+    ['required_ratio', 'x', "error parsing float value 'x': strict_strtod: expected double, got: 'x'"],
+    ['required_ratio', '.5x', "error parsing float value '.5x': strict_strtod: garbage at end of string. got: '.5x'"],
+    ['max_blob_size', '64K', "error parsing int value '64K': Expected option value to be integer, got '64K'"],
+    ['min_blob_size', 'x', "error parsing int value 'x': Expected option value to be integer, got 'x'"],
+  ];
+  for (const [variable, value, text] of refused) expect(() => set(variable, value), value).toThrow(text);
+  for (const [variable, value, back] of [
+    ['mode', 'force', 'unset'],
+    ['algorithm', 'lz4', 'unset'],
+    ['required_ratio', '0.5', '0'],
+    ['max_blob_size', '65536', '0'],
+    ['min_blob_size', '8192', '0'],
+  ] as const) {
+    const gone = set(variable, back, set(variable, value));
+    expect(gone.options.size).toBe(0);
+    expect(() => getSetting(gone, 'p', `compression_${variable}`, map)).toThrow(
+      `option 'compression_${variable}' is not set on pool 'p'`,
+    );
+  }
+});

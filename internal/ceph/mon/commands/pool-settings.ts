@@ -1,3 +1,4 @@
+import { compressionAlgorithms } from '../../blockstore/api.ts';
 import type { OsdMap } from '../../maps/osdmap.ts';
 import {
   autoscaleModeNames,
@@ -87,10 +88,10 @@ function option(name: string, kind: PoolOption['type'], check?: (text: string) =
     },
     set: (pool, text) => {
       const options = new Map(pool.options);
-      const unset = kind === 0 ? text === 'unset' || text === '' : float(text) === 0;
-      if (unset) options.delete(id);
+      const unset = kind === 0 && text === 'unset';
+      if (!unset) check?.(text);
+      if (unset || (kind === 0 ? text === '' : float(text) === 0)) options.delete(id);
       else {
-        check?.(text);
         options.set(
           id,
           kind === 0
@@ -105,10 +106,26 @@ function option(name: string, kind: PoolOption['type'], check?: (text: string) =
   };
 }
 
-function oneOf(words: readonly string[]): (text: string) => void {
+/** `what`: in upstream's words, with which the refusal begins. */
+function oneOf(words: readonly string[], what: string): (text: string) => void {
   return (text) => {
-    if (!words.includes(text)) throw new Refusal(EINVAL, `expecting one of ${words.join(', ')}`);
+    if (!words.includes(text)) throw new Refusal(EINVAL, `unrecognized ${what} '${text}'`);
   };
+}
+
+/** A share of what data takes (`compression_required_ratio`). */
+function ratio(text: string): void {
+  const value = Number(text);
+  if (text.trim() === '' || Number.isNaN(value)) {
+    const wrong = Number.isNaN(Number.parseFloat(text)) ? 'expected double, got' : 'garbage at end of string. got';
+    throw new Refusal(EINVAL, `error parsing float value '${text}': strict_strtod: ${wrong}: '${text}'`);
+  }
+  if (value < 0 || value > 1) throw new Refusal(EINVAL, `compression_required_ratio is out of range (0-1): '${text}'`);
+}
+
+function wholeNumber(text: string): void {
+  if (!/^-?\d+$/.test(text.trim()))
+    throw new Refusal(EINVAL, `error parsing int value '${text}': Expected option value to be integer, got '${text}'`);
 }
 
 /** In the order in which `osd pool get x all` shows them. */
@@ -233,11 +250,17 @@ export const poolSettings: ReadonlyMap<string, PoolSetting> = new Map<string, Po
   ['recovery_priority', option('recovery_priority', 1)],
   ['recovery_op_priority', option('recovery_op_priority', 1)],
   ['scrub_priority', option('scrub_priority', 1)],
-  ['compression_mode', option('compression_mode', 0, oneOf(['none', 'passive', 'aggressive', 'force']))],
-  ['compression_algorithm', option('compression_algorithm', 0, oneOf(['none', 'snappy', 'zlib', 'zstd', 'lz4']))],
-  ['compression_required_ratio', option('compression_required_ratio', 2)],
-  ['compression_max_blob_size', option('compression_max_blob_size', 1)],
-  ['compression_min_blob_size', option('compression_min_blob_size', 1)],
+  [
+    'compression_mode',
+    option('compression_mode', 0, oneOf(['none', 'passive', 'aggressive', 'force'], 'compression mode')),
+  ],
+  [
+    'compression_algorithm',
+    option('compression_algorithm', 0, oneOf(['none', ...compressionAlgorithms], 'compression_algorithm')),
+  ],
+  ['compression_required_ratio', option('compression_required_ratio', 2, ratio)],
+  ['compression_max_blob_size', option('compression_max_blob_size', 1, wholeNumber)],
+  ['compression_min_blob_size', option('compression_min_blob_size', 1, wholeNumber)],
   ['csum_type', option('csum_type', 1)],
   ['csum_max_block', option('csum_max_block', 1)],
   ['csum_min_block', option('csum_min_block', 1)],

@@ -90,8 +90,8 @@ function poolJson(
       rd_bytes: sums.readKb * 1024,
       wr: sums.write,
       wr_bytes: sums.writeKb * 1024,
-      compress_bytes_used: 0,
-      compress_under_bytes: 0,
+      compress_bytes_used: n.stats.compressed.allocated,
+      compress_under_bytes: n.stats.compressed.original,
       stored_raw: n.storedRaw,
       avail_raw: n.rawAvail,
     }),
@@ -158,8 +158,8 @@ function poolsTable(map: OsdMap, digest: MMonMgrReportValue | undefined, detail:
       pool.quotaMaxObjects > 0 ? countText(pool.quotaMaxObjects) : 'N/A',
       pool.quotaMaxBytes > 0 ? bytesText(pool.quotaMaxBytes) : 'N/A',
       pool.tierOf >= 0 ? countText(objectsDirty) : 'N/A',
-      bytesText(0),
-      bytesText(0),
+      bytesText(n.stats.compressed.allocated),
+      bytesText(n.stats.compressed.original),
     ];
   });
   return tableText(columns, rows);

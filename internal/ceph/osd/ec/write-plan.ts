@@ -108,6 +108,7 @@ export class WritePlan {
         break;
       }
       case 'touch':
+      case 'set-alloc-hint':
       case 'set-xattrs':
       case 'remove-xattr':
       case 'clear-xattrs':

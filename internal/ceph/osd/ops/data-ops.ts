@@ -352,5 +352,6 @@ export function setAllocHint(ctx: OpContext, op: OsdOp): number {
     expectedWriteSize: op.expectedWriteSize,
     allocHintFlags: op.allocHintFlags,
   };
+  ctx.ops.push({ op: 'set-alloc-hint', cid: ctx.cid, key: ctx.key, flags: op.allocHintFlags });
   return 0;
 }

@@ -132,6 +132,13 @@ export class SimMap implements MapView {
       scrubMinSec: 0,
       scrubMaxSec: 0,
       deepScrubSec: 0,
+      compression: {
+        mode: undefined,
+        algorithm: undefined,
+        requiredRatio: undefined,
+        minBlobBytes: undefined,
+        maxBlobBytes: undefined,
+      },
       poolSnaps: undefined,
       hasSelfManagedSnaps: false,
       applications: new Map(),

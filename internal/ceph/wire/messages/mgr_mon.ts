@@ -5,7 +5,16 @@
 import type { Decoder, Encoder, UTime } from '../encoding.ts';
 import { frontCodec } from '../message.ts';
 import { decodeAddrVec, type EntityAddrVec, encodeAddrVec } from '../types.ts';
-import { decodeObjectSums, encodeObjectSums, type ObjectSums, zeroObjectSums } from './osd_mgr.ts';
+import {
+  type CompressedUsage,
+  decodeCompressedInto,
+  decodeObjectSums,
+  encodeCompressedOf,
+  encodeObjectSums,
+  noCompressed,
+  type ObjectSums,
+  zeroObjectSums,
+} from './osd_mgr.ts';
 
 /** Sent every `mgr_beacon_period` (2 s) and at once on change. */
 export interface MMgrBeaconValue {
@@ -91,6 +100,7 @@ export interface PoolDigest {
   dataBytes: number;
   allocatedBytes: number;
   omapBytes: number;
+  compressed: CompressedUsage;
   /** OSDs that reported this pool. */
   storeReports: number;
   /** Bytes that can still be written (`MAX AVAIL`), replication taken off. */
@@ -125,6 +135,7 @@ export function emptyPoolDigest(): PoolDigest {
     dataBytes: 0,
     allocatedBytes: 0,
     omapBytes: 0,
+    compressed: { ...noCompressed },
     storeReports: 0,
     maxAvailBytes: 0,
     rates: zeroRates,
@@ -231,6 +242,7 @@ function decodePoolDigest(d: Decoder): PoolDigest {
     dataBytes: d.u64(),
     allocatedBytes: d.u64(),
     omapBytes: d.u64(),
+    compressed: { ...noCompressed },
     storeReports: d.u32(),
     maxAvailBytes: d.u64(),
     rates: decodeRates(d),
@@ -255,7 +267,7 @@ function decodeOsdDigest(d: Decoder): OsdDigest {
 export const MMonMgrReport = frontCodec<MMonMgrReportValue>(
   { type: 0x706, name: 'MMonMgrReport', version: 1, compat: 1 },
   (e, m) => {
-    e.struct(1, 1, () => {
+    e.struct(2, 1, () => {
       e.uuid(m.fsid).u64b(m.gid).u64(m.version).utime(m.stamp).u32(m.osdmapEpoch);
       e.numberMap(m.pools, (x, id) => x.s64(id), encodePoolDigest);
       e.numberMap(m.osds, (x, id) => x.s32(id), encodeOsdDigest);
@@ -278,40 +290,50 @@ export const MMonMgrReport = frontCodec<MMonMgrReportValue>(
       });
       e.list(m.progress, (x, p) => x.string(p.id).string(p.message).f64(p.progress));
       e.blob(m.serviceMap);
+      encodeCompressedOf(e, m.pools);
     });
   },
   (d) =>
-    d.struct('MMonMgrReport', 1, () => ({
-      fsid: d.uuid(),
-      gid: d.u64b(),
-      version: d.u64(),
-      stamp: d.utime(),
-      osdmapEpoch: d.u32(),
-      pools: d.map((x) => x.s64(), decodePoolDigest, 100),
-      osds: d.map((x) => x.s32(), decodeOsdDigest, 84),
-      space: decodeSpace(d),
-      spaceByClass: d.stringMap(decodeSpace),
-      pgsByState: d.map(
-        (x) => x.u64(),
-        (x) => x.u32(),
-        12,
-      ),
-      pgs: d.u32(),
-      pgsActive: d.u32(),
-      pgsUnknown: d.u32(),
-      sums: decodeObjectSums(d),
-      rates: decodeRates(d),
-      checks: d.list(
-        (x) => ({
-          code: x.string(),
-          severity: x.u8() === 2 ? ('HEALTH_ERR' as const) : ('HEALTH_WARN' as const),
-          summary: x.string(),
-          count: x.u64(),
-          detail: x.stringList(),
-        }),
-        21,
-      ),
-      progress: d.list((x) => ({ id: x.string(), message: x.string(), progress: x.f64() }), 16),
-      serviceMap: d.blob(),
-    })),
+    d.struct('MMonMgrReport', 1, (_, format) => {
+      const m = decodeReport(d);
+      if (format >= 2) decodeCompressedInto(d, m.pools);
+      return m;
+    }),
 );
+
+/** What all formats have. */
+function decodeReport(d: Decoder): MMonMgrReportValue {
+  return {
+    fsid: d.uuid(),
+    gid: d.u64b(),
+    version: d.u64(),
+    stamp: d.utime(),
+    osdmapEpoch: d.u32(),
+    pools: d.map((x) => x.s64(), decodePoolDigest, 100),
+    osds: d.map((x) => x.s32(), decodeOsdDigest, 84),
+    space: decodeSpace(d),
+    spaceByClass: d.stringMap(decodeSpace),
+    pgsByState: d.map(
+      (x) => x.u64(),
+      (x) => x.u32(),
+      12,
+    ),
+    pgs: d.u32(),
+    pgsActive: d.u32(),
+    pgsUnknown: d.u32(),
+    sums: decodeObjectSums(d),
+    rates: decodeRates(d),
+    checks: d.list(
+      (x) => ({
+        code: x.string(),
+        severity: x.u8() === 2 ? ('HEALTH_ERR' as const) : ('HEALTH_WARN' as const),
+        summary: x.string(),
+        count: x.u64(),
+        detail: x.stringList(),
+      }),
+      21,
+    ),
+    progress: d.list((x) => ({ id: x.string(), message: x.string(), progress: x.f64() }), 16),
+    serviceMap: d.blob(),
+  };
+}

@@ -302,6 +302,49 @@ export function decodePgStat(d: Decoder): PgStat {
   });
 }
 
+/** What is compressed, in bytes; names and meaning as in `store_statfs_t`. */
+export interface CompressedUsage {
+  /** What compression made (`data_compressed`). */
+  stored: number;
+  /** Allocated for it (`data_compressed_allocated`). */
+  allocated: number;
+  /** Bytes of objects that are in it (`data_compressed_original`). */
+  original: number;
+}
+
+export const noCompressed: Readonly<CompressedUsage> = Object.freeze({ stored: 0, allocated: 0, original: 0 });
+
+export function addCompressed(to: CompressedUsage, more: Readonly<CompressedUsage>): void {
+  to.stored += more.stored;
+  to.allocated += more.allocated;
+  to.original += more.original;
+}
+
+export function encodeCompressed(e: Encoder, c: Readonly<CompressedUsage>): void {
+  e.u64(c.stored).u64(c.allocated).u64(c.original);
+}
+export function decodeCompressed(d: Decoder): CompressedUsage {
+  return { stored: d.u64(), allocated: d.u64(), original: d.u64() };
+}
+
+/** Those of a map that have something compressed, as older programs skip it at the end of a message. */
+export function encodeCompressedOf(
+  e: Encoder,
+  pools: ReadonlyMap<number, { readonly compressed: Readonly<CompressedUsage> }>,
+): void {
+  e.numberMap(
+    new Map([...pools].filter(([, { compressed }]) => compressed.original > 0 || compressed.allocated > 0)),
+    (x, pool) => x.s64(pool),
+    (x, { compressed }) => encodeCompressed(x, compressed),
+  );
+}
+export function decodeCompressedInto(d: Decoder, pools: ReadonlyMap<number, { compressed: CompressedUsage }>): void {
+  for (const [pool, compressed] of d.map((x) => x.s64(), decodeCompressed, 32)) {
+    const of = pools.get(pool);
+    if (of !== undefined) of.compressed = compressed;
+  }
+}
+
 /** `osd_stat_t`. Sizes in bytes. */
 export interface OsdStat {
   totalBytes: number;
@@ -312,6 +355,7 @@ export interface OsdStat {
   allocatedBytes: number;
   omapBytes: number;
   metaBytes: number;
+  compressed: CompressedUsage;
   /** PGs of which this OSD holds a copy. */
   pgs: number;
   /** PGs that it leads. */
@@ -329,6 +373,7 @@ export interface PoolUsage {
   dataBytes: number;
   allocatedBytes: number;
   omapBytes: number;
+  compressed: CompressedUsage;
 }
 
 export interface MPGStats {
@@ -346,7 +391,7 @@ export interface MPGStats {
 }
 
 export function encodeMPGStats(e: Encoder, m: MPGStats): void {
-  e.struct(1, 1, () => {
+  e.struct(2, 1, () => {
     e.uuid(m.fsid).s32(m.osdId).u32(m.epoch).u32(m.upFrom).u64(m.seq);
     const o = m.osd;
     e.struct(2, 1, () => {
@@ -362,11 +407,24 @@ export function encodeMPGStats(e: Encoder, m: MPGStats): void {
       (x, u) => x.u64(u.dataBytes).u64(u.allocatedBytes).u64(u.omapBytes),
     );
     e.list(m.pgs, encodePgStat);
+    encodeCompressed(e, o.compressed);
+    encodeCompressedOf(e, m.pools);
   });
 }
 
 export function decodeMPGStats(d: Decoder): MPGStats {
-  return d.struct('MPGStats', 1, () => ({
+  return d.struct('MPGStats', 1, (_, format) => {
+    const m = decodeStats(d);
+    if (format < 2) return m;
+    m.osd.compressed = decodeCompressed(d);
+    decodeCompressedInto(d, m.pools);
+    return m;
+  });
+}
+
+/** What all formats have. */
+function decodeStats(d: Decoder): MPGStats {
+  return {
     fsid: d.uuid(),
     osdId: d.s32(),
     epoch: d.u32(),
@@ -379,6 +437,7 @@ export function decodeMPGStats(d: Decoder): MPGStats {
       allocatedBytes: d.u64(),
       omapBytes: d.u64(),
       metaBytes: d.u64(),
+      compressed: { ...noCompressed },
       pgs: d.u32(),
       primaryPgs: d.u32(),
       commitLatencyMs: d.f64(),
@@ -389,11 +448,16 @@ export function decodeMPGStats(d: Decoder): MPGStats {
     })),
     pools: d.map(
       (x) => x.s64(),
-      (x): PoolUsage => ({ dataBytes: x.u64(), allocatedBytes: x.u64(), omapBytes: x.u64() }),
+      (x): PoolUsage => ({
+        dataBytes: x.u64(),
+        allocatedBytes: x.u64(),
+        omapBytes: x.u64(),
+        compressed: { ...noCompressed },
+      }),
       32,
     ),
     pgs: d.list(decodePgStat, 190),
-  }));
+  };
 }
 
 export const MPGStats = frontCodec<MPGStats>(

@@ -72,6 +72,7 @@ describe('OSD to mon and mgr messages', () => {
         allocatedBytes: 4096,
         omapBytes: 1,
         metaBytes: 2,
+        compressed: { stored: 5, allocated: 4096, original: 8192 },
         pgs: 3,
         primaryPgs: 1,
         commitLatencyMs: 1.5,
@@ -80,11 +81,21 @@ describe('OSD to mon and mgr messages', () => {
         snapTrimQueueLen: 0,
         shardsRepaired: 7,
       },
-      pools: new Map([[4, { dataBytes: 1, allocatedBytes: 2, omapBytes: 3 }]]),
+      pools: new Map([
+        [4, { dataBytes: 1, allocatedBytes: 2, omapBytes: 3, compressed: { stored: 6, allocated: 7, original: 8 } }],
+        [5, { dataBytes: 1, allocatedBytes: 2, omapBytes: 3, compressed: { stored: 0, allocated: 0, original: 0 } }],
+      ]),
       pgs: [stat],
     };
     const bytes = encoded((e) => encodeMPGStats(e, m));
     expect(decodeMPGStats(new Decoder(bytes))).toEqual(m);
+    // Programs of before compression end with the PGs.
+    const before = bytes.slice(0, bytes.length - 24 - 4 - 8 - 24);
+    before[0] = 1;
+    new DataView(before.buffer).setUint32(2, before.length - 6, true);
+    const nothing = { stored: 0, allocated: 0, original: 0 };
+    const old = decodeMPGStats(new Decoder(before));
+    expect([old.osd.compressed, old.pools.get(4)!.compressed, old.pgs.length]).toEqual([nothing, nothing, 1]);
     for (let n = 0; n < bytes.length; n += 7)
       expect(() => decodeMPGStats(new Decoder(bytes.subarray(0, n)))).toThrow(DecodeError);
   });
