@@ -293,7 +293,14 @@ export class OpEngine {
             this.#guard(() => this.#locate(request, headOf(obc.oid))),
           ))
       ) {
-        this.#run(request, obc, mode);
+        const found = kinds.mayWrite ? 'here' : this.#afterWaiting(request.message, obc);
+        if (found === 'here') {
+          this.#run(request, obc, mode);
+          return;
+        }
+        if (found === 'gone') this.#fail(request, errno.ENOENT, obc.info.userVersion);
+        obc.unlock(mode);
+        if (found === 'elsewhere') this.#locate(request, headOf(obc.oid));
         return;
       }
       const again = obc.stale;
@@ -301,6 +308,13 @@ export class OpEngine {
       if (!again) return;
       this.#locate(request, headOf(obc.oid));
     });
+  }
+
+  /** What a read was to read may be gone when its turn comes: a write before it removed the object, or made a clone of what it was at a snapshot. */
+  #afterWaiting({ snapId }: OpRequest['message'], obc: ObjectContext): 'here' | 'gone' | 'elsewhere' {
+    if (snapId === SNAP_DIR) return obc.inStore ? 'here' : 'gone';
+    if (snapId !== SNAP_HEAD && obc.oid.snap === SNAP_HEAD && this.#contextAt(obc, snapId) !== obc) return 'elsewhere';
+    return obc.exists ? 'here' : 'gone';
   }
 
   #run(request: OpRequest, obc: ObjectContext, mode: LockMode): void {

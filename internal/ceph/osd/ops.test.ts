@@ -408,6 +408,32 @@ describe('order', () => {
     await Promise.all([write1, read1]);
     expect(order).toEqual(['write', 'second']);
   });
+
+  test('a read that waited behind the removal of its object finds none', async () => {
+    const { clients } = await threeOsds();
+    const [one] = clients as [TestClient];
+    await one.exec('x', [writeFull('first')]);
+    const [, removed, found] = await Promise.all([
+      one.exec('x', [writeFull('second')]),
+      // Alone in its turn, because it reads: it begins when the write before it is on all disks.
+      one.exec('x', [OsdOp.make(OP.STAT), OsdOp.make(OP.DELETE)]),
+      one.exec('x', [read()]),
+    ]);
+    expect([removed.result, found.result]).toEqual([0, -2]);
+  });
+
+  test('a read of a snapshot that waited behind the write that makes its clone reads the clone', async () => {
+    const { clients } = await threeOsds();
+    const [one] = clients as [TestClient];
+    await one.exec('x', [writeFull('first')]);
+    const snapped = { snapSeq: 4n, snaps: [4n] };
+    const [, , found] = await Promise.all([
+      one.exec('x', [xattr(OP.SETXATTR, 'v', '1')]),
+      one.exec('x', [OsdOp.make(OP.STAT), writeFull('second')], snapped),
+      one.exec('x', [read()], { snapId: 4n }),
+    ]);
+    expect([found.result, utf8Text(found.outs[0]!)]).toEqual([0, 'first']);
+  });
 });
 
 describe('watch and notify', () => {
