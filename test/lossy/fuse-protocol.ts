@@ -47,6 +47,7 @@ export const errno = {
   EISDIR: 21,
   EINVAL: 22,
   ENXIO: 6,
+  ENOSPC: 28,
   ERANGE: 34,
   ENOSYS: 38,
   ENOTEMPTY: 39,

@@ -109,6 +109,56 @@ describe.skipIf(!possible)('lossy file system', () => {
     expect([get('new'), get('kept'), get('late'), get('renamed')]).toEqual(['y', 'z', undefined, undefined]);
   });
 
+  test('a full disk: what needs room fails, what is there can be overwritten and removed', async () => {
+    await start();
+    put('file', 'x'.repeat(8192), true);
+    mount.full();
+    expect(() => fs.writeFileSync(`${root}/new`, '')).toThrow('ENOSPC');
+    expect(() => fs.appendFileSync(`${root}/file`, 'y')).toThrow('ENOSPC');
+    const fd = fs.openSync(`${root}/file`, 'r+');
+    fs.writeSync(fd, 'z', 0);
+    fs.fsyncSync(fd);
+    fs.closeSync(fd);
+    expect(fs.statfsSync(root).bavail).toBe(0);
+    await powerLoss();
+    expect(get('file')).toBe(`z${'x'.repeat(8191)}`);
+    mount.full();
+    mount.full(false);
+    put('new', 'y', true);
+    expect(get('new')).toBe('y');
+  });
+
+  test('a slow disk: a sync takes longer, and is one', async () => {
+    await start();
+    mount.slow(300);
+    const began = performance.now();
+    put('file', 'x', true);
+    expect(performance.now() - began).toBeGreaterThanOrEqual(300);
+    mount.slow(0);
+    await powerLoss();
+    expect(get('file')).toBe('x');
+  });
+
+  test('early pages are torn: sectors are old or new, whole, and both kinds are found in one page', async () => {
+    await start({ early: 1 });
+    put('file', 'a'.repeat(64 * 4096), true);
+    const fd = fs.openSync(`${root}/file`, 'r+');
+    fs.writeSync(fd, 'b'.repeat(64 * 4096), 0);
+    await mount.crash();
+    fs.closeSync(fd);
+    await mount.start();
+    const text = get('file')!;
+    let torn = 0;
+    for (let page = 0; page < 64; page++) {
+      const sectors = Array.from({ length: 8 }, (_, i) =>
+        text.slice(page * 4096 + i * 512, page * 4096 + (i + 1) * 512),
+      );
+      for (const sector of sectors) expect(['a', 'b'].map((letter) => letter.repeat(512))).toContain(sector);
+      if (new Set(sectors).size === 2) torn++;
+    }
+    expect(torn).toBeGreaterThan(5);
+  });
+
   test('a planted fault: syncs of some files do nothing', async () => {
     await start({ ignoreSync: '^/d/bad$' });
     fs.mkdirSync(`${root}/d`);

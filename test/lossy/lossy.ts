@@ -18,6 +18,8 @@ export interface LossyStats {
   syncs: number;
   dirtyPages: number;
   early: number;
+  /** Of them pages of which only some sectors did. */
+  torn: number;
   /** Syncs that `ignoreSync` swallowed. */
   ignored: number;
 }
@@ -94,7 +96,26 @@ export class LossyMount {
 
   /** Makes everything stable. */
   sync(): void {
-    fs.writeFileSync(`${this.mountpoint}/.lossy-control`, 'sync');
+    this.#command('sync');
+  }
+
+  /** The disk becomes slow: each sync takes so many milliseconds longer, and all else waits meanwhile. 0: as before. */
+  slow(ms: number): void {
+    this.#command(`slow ${ms}`);
+  }
+
+  /** The disk is full: what needs new room fails with ENOSPC. False: there is room again. */
+  full(full = true): void {
+    this.#command(full ? 'full' : 'full off');
+  }
+
+  #command(line: string): void {
+    fs.writeFileSync(`${this.mountpoint}/.lossy-control`, line);
+  }
+
+  /** Where the stable bytes of a file lie, for those who want to damage them. */
+  backingFile(path: string): string {
+    return `${this.backing}/data/${fs.statSync(path).ino}`;
   }
 
   stats(): LossyStats {

@@ -20,10 +20,12 @@ import { type Inode, Tree, type TreeOptions } from './tree.ts';
 const [backing, mountpoint, optionsText] = process.argv.slice(2) as [string, string, string];
 const options = JSON.parse(optionsText) as Omit<TreeOptions, 'backing'>;
 
-/** Not listed, but there: writing `sync` makes everything stable, reading tells the counters. */
+/** Not listed, but there: commands (README.md) are written to it, reading tells the counters. */
 export const controlName = '.lossy-control';
 const controlNode = 2 ** 40;
 const nothing = new Uint8Array(0);
+/** A slow disk: each sync takes so much longer, and everything else waits for it. */
+let slowMs = 0;
 
 const tree = new Tree({ ...options, backing });
 const fd = fs.openSync('/dev/fuse', fs.constants.O_RDWR);
@@ -107,6 +109,18 @@ function controlAttributes() {
   };
 }
 
+function command(line: string): void {
+  const [what, value] = line.split(' ');
+  if (what === 'sync') tree.syncAll();
+  else if (what === 'slow') slowMs = Number(value);
+  else if (what === 'full') tree.full = value !== 'off';
+  else throw new FuseError('EINVAL');
+}
+
+function slow(): void {
+  if (slowMs > 0) Bun.sleepSync(slowMs);
+}
+
 function control(r: Request): Uint8Array {
   switch (r.opcode) {
     case opcode.getattr:
@@ -122,7 +136,7 @@ function control(r: Request): Uint8Array {
     case opcode.write: {
       const size = r.skip(16).u32();
       r.at = inHeaderBytes + 40;
-      if (r.rest(size).toString().trim() === 'sync') tree.syncAll();
+      command(r.rest(size).toString().trim());
       return new Body().u32(size).u32(0).finish();
     }
     case opcode.getxattr:
@@ -217,6 +231,7 @@ function answer(r: Request): Uint8Array | undefined {
       return write(r);
     case opcode.fsync:
     case opcode.fsyncdir:
+      slow();
       tree.sync(r.node);
       return nothing;
     case opcode.syncfs:
@@ -228,7 +243,8 @@ function answer(r: Request): Uint8Array | undefined {
       return nothing;
     case opcode.statfs: {
       const s = fs.statfsSync(backing);
-      const body = new Body().u64(s.blocks).u64(s.bfree).u64(s.bavail).u64(s.files).u64(s.ffree);
+      const [free, available] = tree.full ? [0, 0] : [s.bfree, s.bavail];
+      const body = new Body().u64(s.blocks).u64(free).u64(available).u64(s.files).u64(s.ffree);
       return body.u32(s.bsize).u32(255).u32(s.bsize).zeros(28).finish();
     }
     case opcode.readdir:
@@ -291,7 +307,10 @@ function write(r: Request): Uint8Array {
   const inode = tree.inode(r.node);
   tree.write(inode, r.rest(size), offset);
   // O_DSYNC: the kernel sends FSYNC behind buffered writes; direct ones may come without.
-  if (flags & 0o10000) tree.sync(r.node);
+  if (flags & 0o10000) {
+    slow();
+    tree.sync(r.node);
+  }
   return new Body().u32(size).u32(0).finish();
 }
 

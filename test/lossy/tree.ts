@@ -8,6 +8,8 @@ import { seededRandom } from '../../internal/base/random.ts';
 import { type Attributes, FuseError } from './fuse-protocol.ts';
 
 const pageBytes = 4096;
+/** What a power loss may tear: a sector is written whole or not at all. */
+const sectorBytes = 512;
 const rootNode = 1;
 const maxOpenFiles = 200;
 
@@ -15,7 +17,7 @@ export interface TreeOptions {
   backing: string;
   /** Names become stable only by a sync of their directory. Otherwise, as on ext4, any sync makes all earlier names stable. */
   strict: boolean;
-  /** Share of page writes that reach the disk at once, unasked, as any cache may do. */
+  /** Share of page writes that reach the disk at once, unasked, as any cache may do; half of them torn: some sectors of the page only. */
   early: number;
   seed: number;
   /** Syncs of files whose path matches do nothing, as if the program did not call them: a planted fault. '' for none. */
@@ -80,7 +82,9 @@ export class Tree {
   /** Open backing files, the least recently used first. */
   readonly #fds = new Map<number, number>();
   #lastWriteback = Date.now();
-  readonly stats = { writes: 0, syncs: 0, dirtyPages: 0, early: 0, ignored: 0 };
+  /** The disk is full: what needs new room fails with ENOSPC, what is there can be overwritten and removed. */
+  full = false;
+  readonly stats = { writes: 0, syncs: 0, dirtyPages: 0, early: 0, torn: 0, ignored: 0 };
 
   constructor(options: TreeOptions) {
     this.#options = options;
@@ -354,6 +358,7 @@ export class Tree {
   ): Inode {
     const entries = this.#entries(dir);
     if (entries.has(name)) throw new FuseError('EEXIST');
+    if (this.full) throw new FuseError('ENOSPC');
     const parent = this.inode(dir);
     // A directory with the set-group-id bit hands its group on.
     const group = parent.mode & 0o2000 ? parent.gid : gid;
@@ -494,6 +499,7 @@ export class Tree {
   }
 
   write(inode: Inode, data: Uint8Array, offset: number): void {
+    if (this.full && this.#needsRoom(inode, data.length, offset)) throw new FuseError('ENOSPC');
     this.stats.writes++;
     this.#touch(inode);
     let done = 0;
@@ -510,6 +516,13 @@ export class Tree {
       inode.sizeChanged = true;
     }
     inode.mtime = inode.ctime = Date.now();
+  }
+
+  /** Pages behind what the file has had on disk, and not in memory either, are new. */
+  #needsRoom(inode: Inode, bytes: number, offset: number): boolean {
+    for (let page = Math.floor(offset / pageBytes); page * pageBytes < offset + bytes; page++)
+      if (page * pageBytes >= inode.backed && !inode.dirty.has(page)) return true;
+    return false;
   }
 
   /** A page to change; its content as it is now unless all of it will be written. */
@@ -529,7 +542,16 @@ export class Tree {
     if (this.#options.early === 0 || (page + 1) * pageBytes > Math.min(inode.backed, inode.stableSize)) return;
     if (this.#random.float() >= this.#options.early) return;
     this.stats.early++;
-    fs.writeSync(this.#backingFd(inode), inode.dirty.get(page)!, 0, pageBytes, page * pageBytes);
+    const bytes = inode.dirty.get(page)!;
+    if (this.#random.float() < 0.5) {
+      fs.writeSync(this.#backingFd(inode), bytes, 0, pageBytes, page * pageBytes);
+      return;
+    }
+    this.stats.torn++;
+    const sectors = this.#random.uint32();
+    for (let at = 0; at < pageBytes; at += sectorBytes)
+      if (sectors & (1 << (at / sectorBytes)))
+        fs.writeSync(this.#backingFd(inode), bytes, at, sectorBytes, page * pageBytes + at);
   }
 
   #touch(inode: Inode): void {
@@ -558,6 +580,7 @@ export class Tree {
   /** FALLOC_FL_KEEP_SIZE 1, PUNCH_HOLE 2, ZERO_RANGE 16. */
   fallocate(inode: Inode, mode: number, offset: number, length: number): void {
     if (mode & ~(1 | 2 | 16)) throw new FuseError('EOPNOTSUPP');
+    if (this.full && !(mode & 2)) throw new FuseError('ENOSPC');
     this.#touch(inode);
     const end = offset + length;
     if (mode & (2 | 16)) {
