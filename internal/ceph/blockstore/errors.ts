@@ -1,4 +1,4 @@
-import { AppError, errorText } from '../../base/errors.ts';
+import { AppError, errorCode, errorText } from '../../base/errors.ts';
 
 /** The store has no room for a transaction; nothing of it was applied. An OSD answers ENOSPC. */
 export class NoSpaceError extends AppError {
@@ -37,6 +37,12 @@ export class DamagedEntryError extends AppError {
       hint: 'The disk returned other bytes than were written. A scrub tells of it; `ceph pg repair`, or `appliance osd repair` while the OSD does not run, has it fetched from another copy.',
     });
   }
+}
+
+/** Whether a read failed because this copy cannot be had: the disk returned other bytes than were written (CHECKSUM), or could not read them (EIO). */
+export function isDamage(error: unknown): boolean {
+  const code = errorCode(error);
+  return code === 'CHECKSUM' || code === 'EIO';
 }
 
 /** A transaction asked for something impossible (a missing collection, a clone of a missing object); nothing of it was applied. */

@@ -1,4 +1,4 @@
-import { errorCode } from '../../base/errors.ts';
+import { isDamage } from '../blockstore/errors.ts';
 import { utimeZero } from '../wire/encoding.ts';
 import type { MOSDCopyGet, MOSDCopyGetReply } from '../wire/messages/osd_copy.ts';
 import { PG_ACTIVE } from '../wire/messages/osd_mgr.ts';
@@ -52,7 +52,7 @@ export function serveCopyGet(
       .then(
         (item) => answer(0, { userVersion, mtime, truncateSeq, truncateSize, item }),
         (error: unknown) => {
-          if (errorCode(error) === 'CHECKSUM' && engine.repair(obc!)) return;
+          if (isDamage(error) && engine.repair(obc!)) return;
           core.env.log.error('object to be copied could not be read', { pg: core.text, oid: m.oid.name, error });
           answer(EIO);
         },

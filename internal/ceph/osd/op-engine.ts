@@ -1,5 +1,6 @@
-import { AppError, assert, errorCode } from '../../base/errors.ts';
+import { AppError, assert } from '../../base/errors.ts';
 import type { ObjectStore, TransactionOp } from '../blockstore/api.ts';
+import { isDamage } from '../blockstore/errors.ts';
 import {
   OSD_FLAG_ENFORCE_SNAPC,
   OSD_FLAG_ORDERSNAP,
@@ -424,7 +425,7 @@ export class OpEngine {
       },
       (error: unknown) => {
         if (generation !== this.#generation) return;
-        if (errorCode(error) === 'CHECKSUM' && this.#gate.repair(obc.oid, obc.info.version)) {
+        if (isDamage(error) && this.#gate.repair(obc.oid, obc.info.version)) {
           this.#locate(request, headOf(obc.oid));
           obc.unlock(mode);
           return;

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import { AppError } from '../../base/errors.ts';
 import { concatBytes, utf8, utf8Text } from '../../base/bytes.ts';
 import { compareText, Decoder, encoded, Encoder, textFromBytes } from '../wire/encoding.ts';
 import {
@@ -513,7 +514,10 @@ describe('snapshots', () => {
 });
 
 describe('damaged objects', () => {
-  test('a read that meets one is answered from another copy, which replaces it; writes behind it are not lost', async () => {
+  test.each([
+    ['a read that meets one', () => new ChecksumError('s', '1.0', utf8('x'), 0, 'test')],
+    ['a sector that the disk cannot read', () => new AppError('EIO', 'a read failed')],
+  ])('%s is answered from another copy, which replaces it; writes behind it are not lost', async (_name, error) => {
     const { cluster, clients } = await threeOsds();
     const client = clients[0]!;
     await client.exec('x', [writeFull('sound')]);
@@ -523,8 +527,7 @@ describe('damaged objects', () => {
     const { store } = primary;
     const read = store.read.bind(store);
     let damaged = 1;
-    store.read = (...args) =>
-      damaged-- > 0 ? Promise.reject(new ChecksumError('s', '1.0', args[1], 0, 'test')) : read(...args);
+    store.read = (...args) => (damaged-- > 0 ? Promise.reject(error()) : read(...args));
     const first = client.exec('x', [OsdOp.extent(OP.READ, 0, 0)]);
     const second = client.exec('x', [OsdOp.extent(OP.APPEND, 0, 1, [utf8('!')])], { tid: 900 });
     expect(utf8Text((await first).outs[0]!)).toBe('sound');

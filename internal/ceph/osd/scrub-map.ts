@@ -1,7 +1,7 @@
 import { wholeCrc32c, rawCrc32c } from '../../base/crc32c.ts';
-import { errorCode } from '../../base/errors.ts';
 import { shardDigest } from '../erasure/digest.ts';
 import type { CollectionId, ObjectStore } from '../blockstore/api.ts';
+import { isDamage } from '../blockstore/errors.ts';
 import { Encoder } from '../wire/encoding.ts';
 import type { ScrubObject } from '../wire/messages/osd_scrub.ts';
 import { type HObject, SNAP_HEAD } from '../wire/types.ts';
@@ -118,7 +118,7 @@ async function readAll(
     const omap = omapDigest(store, cid, key);
     Object.assign(object, { omapDigest: omap.digest, omapKeys: omap.keys, omapBytes: omap.bytes });
   } catch (error) {
-    if (errorCode(error) !== 'CHECKSUM') throw error;
+    if (!isDamage(error)) throw error;
     object.readError = true;
   }
 }

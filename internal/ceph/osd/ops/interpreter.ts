@@ -1,5 +1,6 @@
 import { DecodeError } from '../../../base/bytes.ts';
 import { errorCode } from '../../../base/errors.ts';
+import { isDamage } from '../../blockstore/errors.ts';
 import { OP, OP_FLAG_FAILOK, type OsdOp } from '../../wire/messages/osd_op.ts';
 import { callTarget } from './classify.ts';
 import { copyFrom } from './copy-ops.ts';
@@ -82,7 +83,7 @@ const handlers: ReadonlyMap<number, OpHandler> = new Map<number, OpHandler>([
 function failure(ctx: OpContext, error: unknown): number {
   if (error instanceof DecodeError) return EINVAL;
   if (errorCode(error) === 'UNREADABLE') return EIO;
-  if (errorCode(error) !== 'CHECKSUM') throw error;
+  if (!isDamage(error)) throw error;
   ctx.damaged = true;
   return EIO;
 }
