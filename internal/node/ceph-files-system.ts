@@ -48,15 +48,23 @@ export async function ensureCephFiles(config: Config, paths: Paths, clock: Clock
     const key = newCryptoKey(clock.now(), random);
     writeFileAtomic(path, formatKeyring(new Map([[entity, { key, caps }]])), 0o600);
   }
-  // The others are kept: which mons there are changes while the node runs (`join/keep-identity-client.ts`).
-  const own = `[v2:${config.node.ip}:${config.ports.mon}]`;
   const known = confMonHosts(readFileIfThere(paths.cephConf) ?? '');
-  const conf = renderCephConf({
-    fsid,
-    monHosts: known.length > 1 ? [own, ...known.filter((host) => !host.includes(`:${config.node.ip}:`))] : [own],
-    keyrings: `${paths.ceph}/keyrings`,
-  });
+  writeMonHosts(config, paths, fsid, known.length > 1 ? known : []);
+}
+
+/** ceph.conf names this node's mon where it is now, before the others: which of those there are changes while the node runs (`join/keep-identity-client.ts`). */
+function writeMonHosts(config: Config, paths: Paths, fsid: string, known: readonly string[]): void {
+  const own = `[v2:${config.node.ip}:${config.ports.mon}]`;
+  const others = known.filter((host) => !host.includes(`:${config.node.ip}:`));
+  const conf = renderCephConf({ fsid, monHosts: [own, ...others], keyrings: `${paths.ceph}/keyrings` });
   if (readFileIfThere(paths.cephConf) !== conf) writeFileAtomic(paths.cephConf, conf, 0o644);
+}
+
+/** On a node whose mon joined the others: its address may be another one since. */
+export function keepOwnMonHost(config: Config, paths: Paths): void {
+  const known = confMonHosts(readFileIfThere(paths.cephConf) ?? '');
+  if (!known.some((host) => host.includes(`:${config.node.ip}:`)))
+    writeMonHosts(config, paths, knownFsid(paths)!, known);
 }
 
 /** What the node's mon proves with that it is one, to the other mons. */

@@ -64,15 +64,21 @@ export async function runRoleProcess(instance: string, configFile: string): Prom
   });
   try {
     const { start } = await entry.run.load();
+    const paths = nodePaths(config.dataDir, config.runDir);
+    const clock = nodeClock(config.dataDir);
     handle = await start({
       role: entry.role,
       instance,
       config,
-      paths: nodePaths(config.dataDir, config.runDir),
+      paths,
       log,
-      clock: nodeClock(config.dataDir),
+      clock,
       random: systemRandom,
       stopping: stopping.signal,
+      // Few roles look for others, and this is not small.
+      discover: config.mdns
+        ? async (signal) => (await import('./find-servers-client.ts')).discoverNodes(paths, clock, signal)
+        : undefined,
       waits: (detail) => tell({ t: 'waits', detail }),
       fail: (error) => fail('cannot go on', error),
     });

@@ -6,10 +6,19 @@ import { discoverServers } from './discovery/mdns-system.ts';
 
 const answerMs = 5000;
 
-/** Servers of the cluster that this node has joined, as they answer on the network, `host:port`. Who answers is believed only by its certificate. */
-export async function findServers(paths: Paths, clock: Clock): Promise<string[]> {
+/** Servers of this node's cluster as they answer on the network. Who answers is believed only by its certificate. */
+export async function discoverNodes(
+  paths: Paths,
+  clock: Clock,
+  signal?: AbortSignal,
+): Promise<readonly { node: string; address: string; port: number }[]> {
   const ca = readFileIfThere(`${paths.identity}/server-ca.crt`);
   if (ca === undefined) return [];
-  const { servers } = await discoverServers(caHash(ca), { timeoutMs: answerMs, clock });
-  return servers.map(({ address, port }) => `${address}:${port}`);
+  const options = { timeoutMs: answerMs, clock, ...(signal && { signal }) };
+  return (await discoverServers(caHash(ca), options)).servers;
+}
+
+/** Where they serve the API, `host:port`. */
+export async function findServers(paths: Paths, clock: Clock): Promise<string[]> {
+  return (await discoverNodes(paths, clock)).map(({ address, port }) => `${address}:${port}`);
 }

@@ -36,7 +36,7 @@ import {
 import { parseToken } from '../pki/token.ts';
 import { accessRules } from './access.ts';
 import { applyAccess, checkReachable } from './access-system.ts';
-import { ensureCephFiles, ensureMonPeer } from './ceph-files-system.ts';
+import { ensureCephFiles, ensureMonPeer, keepOwnMonHost } from './ceph-files-system.ts';
 import { findServers } from './find-servers-client.ts';
 import { checkOsdDevices } from './osd-devices-system.ts';
 import { ensureMgrKey } from './mgr-key-client.ts';
@@ -99,7 +99,10 @@ export async function prepareNode(load: () => Config): Promise<Config> {
     throw new AppError('JOIN', 'this node joined its cluster without a mon', {
       hint: `join again with it: \`appliance join <token> --role ${config.roles.join()}\` with a token of \`appliance token create --role server\``,
     });
-  if (hasMon && engine === 'embedded') await ensureMonPeer(config, paths, clock, systemRandom);
+  if (hasMon && engine === 'embedded') {
+    if (!makesStorage) keepOwnMonHost(config, paths);
+    await ensureMonPeer(config, paths, clock, systemRandom);
+  }
   if (engine === 'external' && !joined) await ensureExternalFiles(config, paths, { clock, random: systemRandom, log });
   if (checkLater) await checkOsdDevices(config.storage.osd, { fsid: knownFsid(paths), known, log, ceph });
   const { token: _token, ...given } = config;

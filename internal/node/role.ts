@@ -24,6 +24,8 @@ export interface RoleContext {
   waits(detail: string): void;
   /** The role cannot go on: its process ends with this reason, and is started again. */
   fail(error: unknown): void;
+  /** Servers of the cluster that answer on the local network; absent where they are not to be looked for. */
+  readonly discover?: ((signal: AbortSignal) => Promise<readonly { node: string; address: string }[]>) | undefined;
   /** Ends when the supervisor asks for an ordered stop. */
   readonly stopping: AbortSignal;
 }

@@ -118,8 +118,10 @@ export class PeerTransport implements RaftTransport {
 
   #connectionTo(to: MemberId): Connection | undefined {
     const dialled = this.#dialled.get(to);
-    if (dialled !== undefined && !dialled.closed) return dialled;
     const called = this.#called.get(to);
+    // One that calls is answered there as long as nobody answers where it should be.
+    if (dialled !== undefined && !dialled.closed)
+      return dialled.greeted || called === undefined || called.closed ? dialled : called;
     const wait = this.#redial.get(to);
     const address = this.#address(to);
     if (address !== undefined && (wait === undefined || this.#options.clock.monotonic() >= wait.notBefore))
@@ -146,7 +148,11 @@ export class PeerTransport implements RaftTransport {
   #dial(to: MemberId, address: string): Connection {
     const connection = this.#open(to, address, 'messages');
     this.#dialled.set(to, connection);
+    const timer = this.#options.clock.after(helloMs, () => {
+      if (!connection.greeted) connection.end(new Error('no answer'));
+    });
     connection.onClose = (error) => {
+      timer.cancel();
       this.#forget(connection);
       if (this.#dialled.get(to) === connection) this.#dialled.delete(to);
       const before = this.#redial.get(to);

@@ -12,7 +12,6 @@ const first = new TestNode({
   network,
   config: [
     'roles: [server, mon, mgr, osd]',
-    'mdns: false',
     `storage: {osd: [${[0, 1, 2].map((id) => `{id: ${id}, file: DIRECTORY/osd.${id}, size: 1Gi}`).join(', ')}]}`,
   ].join('\n'),
 });
@@ -197,9 +196,30 @@ describe('mons', () => {
     expect(await third.mustTool(['ceph', 'osd', 'pool', 'ls'])).toContain('meanwhile');
   });
 
+  test('every machine gets another address at once: the mons find each other, clients and OSDs find them, nothing is lost', {
+    timeout: 10 * minute,
+  }, async () => {
+    for (const node of nodes) expect((await node.appliance('down')).code).toBe(0);
+    for (const node of nodes) await node.waitForExit();
+    for (const [i, node] of nodes.entries()) await node.moveTo(`10.98.0.${i + 51}`);
+    await Promise.all(nodes.map((node) => node.up(5 * minute)));
+    for (const node of nodes) await inQuorum(node, 'a,b,c');
+    await until('the map has the new addresses', minute, async () =>
+      (await third.mustTool(['ceph', 'mon', 'stat'])).includes(
+        '{a=v2:10.98.0.51:3300/0,b=v2:10.98.0.52:3300/0,c=v2:10.98.0.53:3300/0}',
+      ),
+    );
+    await until('the OSDs are up, and a mgr is active', 2 * minute, async () =>
+      /mgr: \S+\(active, since .*\n.*osd: 3 osds: 3 up/.test(await second.mustTool(['ceph', '-s'])),
+    );
+    expect(await second.mustTool(['rados', '-p', 'data', 'get', 'one-more', '-'])).toBe('content');
+    await first.mustTool(['ceph', 'osd', 'pool', 'create', 'after-the-move', '1']);
+    expect(await third.mustTool(['ceph', 'osd', 'pool', 'ls'])).toContain('after-the-move');
+  });
+
   test('a mon that is removed is gone from the map, and says so', { timeout: 4 * minute }, async () => {
     const removed = await first.tool(['ceph', 'mon', 'rm', 'c']);
-    expect(removed.stderr).toMatch(/removing mon\.c at v2:10\.98\.0\.3:3300\/0, there will be 2 monitors/);
+    expect(removed.stderr).toMatch(/removing mon\.c at v2:10\.98\.0\.53:3300\/0, there will be 2 monitors/);
     await inQuorum(first, 'a,b');
     expect((await quorum(second)).monmap.mons.map(({ name }) => name)).toEqual(['a', 'b']);
     await until('node-3 says that its mon was removed', minute, async () =>

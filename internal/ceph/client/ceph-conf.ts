@@ -13,6 +13,12 @@ export function confMonHosts(text: string): string[] {
   return hosts?.trim().match(/\[v[^\]]*(?:\[[^\]]*\][^\]]*)*\]|[^\s,]+/g) ?? [];
 }
 
+/** The IP addresses in `mon host` of a ceph.conf; what is none is left out. */
+export function confMonAddresses(text: string): string[] {
+  const parts = confMonHosts(text).flatMap((group) => group.replace(/^\[|\]$/g, '').split(','));
+  return [...new Set(parts.flatMap((part) => parseAddr(part.trim())?.ip ?? []))];
+}
+
 /** `fsid` and `mon host` of a ceph.conf. Errors: CEPH_CONF. */
 export function parseMonHosts(text: string, path: string): { fsid: string; monAddrs: EntityAddrVec[] } {
   const fsid = confFsid(text);

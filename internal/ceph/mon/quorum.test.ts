@@ -186,6 +186,35 @@ describe('several mons', () => {
     );
   }, 120_000);
 
+  test('all get other addresses at once: they find each other where ceph.conf says, and the map follows', async () => {
+    const { first, others, admin } = await three();
+    await until(
+      'all have votes',
+      () => others[1]!.handle!.health().detail,
+      (detail) => detail.includes('3 mons in quorum'),
+    );
+    await command(admin, { prefix: 'osd pool create', pool: 'kept', pg_num: 1 });
+    const mons = [first, ...others];
+    for (const mon of mons) await mon.stop();
+    const moved = mons.map(({ port }, i) => `[v2:127.0.2.${i + 1}:${port}]`);
+    for (const [i, mon] of mons.entries()) await mon.moveTo(`127.0.2.${i + 1}`, moved);
+    await Promise.all(mons.map((mon) => mon.start()));
+    const again = await others[1]!.client('client.admin');
+    const status = await until(
+      'they agree',
+      () => quorumOf(again),
+      ({ quorum_names: names }) => names.length === 3,
+    );
+    expect(status.quorum_names).toEqual(['a', 'b', 'c']);
+    const map = await until(
+      'the map has the new addresses',
+      async () => decodeMonMap((await again.command({ prefix: 'mon getmap' })).output),
+      ({ mons: infos }) => infos.every(({ addrs }) => addrs[0]!.ip.startsWith('127.0.2.')),
+    );
+    expect(map.mons.map(({ addrs }) => addrs[0]!.ip)).toEqual(['127.0.2.1', '127.0.2.2', '127.0.2.3']);
+    expect(JSON.parse(await command(again, { prefix: 'osd pool ls', format: 'json' }))).toContain('kept');
+  });
+
   test('two of three are gone: the third says nothing, and lets nobody in', async () => {
     const { others, first } = await three();
     const c = others[1]!;

@@ -38,17 +38,21 @@ export interface HarnessOptions {
 /** A mon on loopback, of a cluster of its own unless it joins one, and clients of it. */
 export class Harness {
   readonly data = fs.mkdtempSync(`${os.tmpdir()}/mon-test-`);
-  readonly port = nextPort++;
+  readonly port: number;
   readonly paths = nodePaths(this.data, `${this.data}/run`);
-  readonly peerPort = nextPort++;
-  readonly ip: string;
+  readonly peerPort: number;
+  ip: string;
   readonly entries: Map<string, AuthEntry>;
   readonly clients: MonClient[] = [];
   handle: RoleHandle | undefined;
   stopping = new AbortController();
 
   constructor({ ip = '127.0.0.1', like }: HarnessOptions = {}) {
+    // As on machines of their own.
+    this.port = like?.port ?? nextPort++;
+    this.peerPort = like?.peerPort ?? nextPort++;
     this.ip = ip;
+    this.node = `n${ip.split('.')[3]}`;
     this.entries = like?.entries ?? new Map<string, AuthEntry>();
     fs.mkdirSync(`${this.paths.ceph}/keyrings`, { recursive: true });
     fs.writeFileSync(this.paths.cephConf, `[global]\nfsid = ${fsid}\nmon host = [v2:${ip}:${this.port}]\n`);
@@ -64,8 +68,13 @@ export class Harness {
   }
 
   /** The node's number. */
-  get node(): string {
-    return `n${this.ip.split('.')[3]}`;
+  readonly node: string;
+
+  /** The network gives it another address, while it does not run; ceph.conf names these mons. */
+  async moveTo(ip: string, mons: readonly string[]): Promise<void> {
+    this.ip = ip;
+    fs.writeFileSync(this.paths.cephConf, `[global]\nfsid = ${fsid}\nmon host = ${mons.join(',')}\n`);
+    await this.prepare();
   }
 
   /** With the way to other mons, which a node is prepared with. */

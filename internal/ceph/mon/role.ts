@@ -32,6 +32,7 @@ import {
   markRemoved,
   monMember,
   type MonSelf,
+  monFinder,
   monPeers,
   monSelf,
   untilStopped,
@@ -56,7 +57,8 @@ export const start: StartRole = async (context) => {
   const addrs: EntityAddrVec = [addrV2(config.node.ip, config.ports.mon, 0)];
   const self = monSelf(dir);
   if (self.removed) await untilStopped(context);
-  const peers = monPeers(context, dir);
+  const finder = monFinder(context);
+  const peers = monPeers(context, dir, finder);
   // Who asks before this mon knows anything asks again.
   const application: { quorum?: Quorum } = {};
   const store = await openStore({
@@ -90,6 +92,7 @@ export const start: StartRole = async (context) => {
       context.fail(error);
     },
   });
+  finder.start(() => application.quorum?.serves !== true);
   try {
     const loaded = await firstState(context, store, self, addrs, peers);
     const mon = new Mon({

@@ -6,7 +6,9 @@ import type { Config } from '../../config/config.ts';
 import type { RoleContext } from '../../node/role.ts';
 import type { Identity } from '../../store/identity.ts';
 import type { MemberStore } from '../../store/member.ts';
+import { findPeers, type PeerFinder } from '../../store/peer-finder.ts';
 import { connectPeers, type Peers } from '../../store/peers-transport.ts';
+import { confMonAddresses } from '../client/ceph-conf.ts';
 import { addrV2 } from '../wire/types.ts';
 import { memberUrls } from './quorum/mon-map.ts';
 
@@ -109,7 +111,7 @@ export async function untilStopped({ clock, config, stopping, waits }: RoleConte
 }
 
 /** The way to the other mons; undefined where the node was prepared without one: then there are none. */
-export function monPeers({ clock, config, log }: RoleContext, dir: string): Peers | undefined {
+export function monPeers({ clock, config, log }: RoleContext, dir: string, finder: PeerFinder): Peers | undefined {
   const file = (name: string): string => `${peerDir(dir)}/${name}`;
   if (!existsSync(file('peer.key'))) return undefined;
   const pem = (name: string): string => readFileSync(file(name), 'utf8');
@@ -119,6 +121,23 @@ export function monPeers({ clock, config, log }: RoleContext, dir: string): Peer
     tls: () => ({ cert: pem('peer.crt'), key: pem('peer.key'), ca: pem('ca.crt') }),
     clock,
     log,
+    elsewhere: finder.elsewhere,
+  });
+}
+
+/** Looks for the other mons where they may be when their addresses changed while none could agree: on the network, at `mon host` of ceph.conf, at `server`. */
+export function monFinder({ clock, config, discover, paths, stopping }: RoleContext): PeerFinder {
+  return findPeers({
+    port: config.ports.monPeer,
+    node: config.node.name,
+    clock,
+    stopping,
+    discover,
+    // Read each time: people write new addresses there while this mon waits.
+    hosts: () => [
+      ...confMonAddresses(readFileIfThere(paths.cephConf) ?? '').filter((ip) => ip !== config.node.ip),
+      ...(config.server === undefined ? [] : [new URL(config.server).hostname]),
+    ],
   });
 }
 

@@ -15,7 +15,7 @@ import { connectPeers, type Peers } from '../../store/peers-transport.ts';
 import { openStore } from '../../store/store.ts';
 import type { RoleContext } from '../role.ts';
 import { controlMember } from '../store-access.ts';
-import { findPeers } from './peer-finder-system.ts';
+import { findPeers } from '../../store/peer-finder.ts';
 import { isRemoved, markRemoved, untilStopped, waitingText } from './server-waiting-system.ts';
 
 export interface ControlStore {
@@ -52,7 +52,14 @@ export async function openControlStore(context: RoleContext, disk: Disk = system
   }
   if (isRemoved(paths)) await untilStopped(new RemovedError(), context);
   const { etcdPeer } = config.ports;
-  const finder = findPeers(context);
+  const finder = findPeers({
+    port: etcdPeer,
+    node: config.node.name,
+    clock,
+    stopping: context.stopping,
+    discover: context.discover,
+    hosts: () => (config.server === undefined ? [] : [new URL(config.server).hostname]),
+  });
   const pem = (name: string): string => readFileSync(`${paths.pki}/${name}`, 'utf8');
   const peers = connectPeers({
     host: '0.0.0.0',
