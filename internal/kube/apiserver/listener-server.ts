@@ -14,12 +14,14 @@ import {
   certificateUser,
   type PeerSocket,
 } from '../auth/client-certificates-shell.ts';
+import { type Answer, AnswerBudget } from './answer-budget.ts';
 import type { ApiApp, ApiEnv } from './app.ts';
 import { forwardUpgrade } from './proxy-client.ts';
 import type { KubeletClient } from './kubelet-client-shell.ts';
-import { discard, type Reply, replyOf, type ReplySink, warningHeaders } from './reply.ts';
+import { discard, type Reply, replyOf, type ReplySink, statusReply, warningHeaders } from './reply.ts';
 import { BodyBudget, IncomingBody } from './request-body-server.ts';
 import { RequestCaller } from './request-caller.ts';
+import { tooManyRequests } from '../machinery/status.ts';
 
 export interface ListenOptions {
   readonly port: number;
@@ -42,6 +44,10 @@ export interface ListenLimits {
   readonly bodyBytes: number;
   /** For the body of one request; then 408. */
   readonly bodyMs: number;
+  /** Bytes of answers that clients have not read yet; beyond, those that stand still are broken off, and else new ones are 429. */
+  readonly answerBytes: number;
+  /** After how long an answer of which nothing is read stands still. */
+  readonly stillMs: number;
   readonly tlsHandshakeMs: number;
   /** From the handshake to the headers of a connection's first request. */
   readonly firstRequestMs: number;
@@ -51,6 +57,8 @@ const defaultLimits: ListenLimits = {
   connections: 2000,
   bodyBytes: 64 * 1024 * 1024,
   bodyMs: 60_000,
+  answerBytes: 192 * 1024 * 1024,
+  stillMs: 10_000,
   tlsHandshakeMs: 15_000,
   firstRequestMs: 60_000,
 };
@@ -103,6 +111,7 @@ export async function listen(
   };
   const limits = { ...defaultLimits, ...options.limits };
   const budget = new BodyBudget(limits.bodyBytes);
+  const answers = new AnswerBudget(limits.answerBytes, limits.stillMs, () => performance.now());
   const sockets = new Set<Duplex>();
   /** Of what has to show something in time: TLS sockets, and HTTP/2 sessions. */
   const waiting = new Map<object, ReturnType<typeof setTimeout>>();
@@ -155,7 +164,7 @@ export async function listen(
     const outgoing = response as Outgoing;
     moved(connectionOf(incoming));
     const body = new IncomingBody(incoming, Number(incoming.headers['content-length'] ?? 0), budget, limits.bodyMs);
-    serve(app, incoming, outgoing, envOf, body)
+    serve(app, incoming, outgoing, envOf, body, answers)
       .catch((error: unknown) => {
         log.debug('request broke off', { error: errorText(error) });
         outgoing.destroy();
@@ -230,6 +239,7 @@ async function serve(
   outgoing: Outgoing,
   envOf: (socket: object) => ApiEnv,
   body: IncomingBody,
+  answers: AnswerBudget,
 ): Promise<void> {
   const method = incoming.method ?? 'GET';
   const bodyless = method === 'GET' || method === 'HEAD';
@@ -257,7 +267,7 @@ async function serve(
     return;
   }
   const packed = await compressed(reply, incoming.headers['accept-encoding']);
-  send(packed, outgoing, caller, method === 'HEAD', incoming.httpVersionMajor === 1);
+  send(packed, outgoing, caller, method === 'HEAD', incoming.httpVersionMajor === 1, answers);
 }
 
 /** As upstream: answers below this are not worth the time. */
@@ -284,21 +294,38 @@ function dropRest(incoming: Incoming): void {
   incoming.resume();
 }
 
-function send(reply: Reply, outgoing: Outgoing, caller: RequestCaller, headOnly: boolean, http1: boolean): void {
+function send(
+  reply: Reply,
+  outgoing: Outgoing,
+  caller: RequestCaller,
+  headOnly: boolean,
+  http1: boolean,
+  answers: AnswerBudget,
+): void {
   if (caller.left) {
     discard(reply);
     return;
   }
+  const answer = answers.open(() => outgoing.destroy());
+  outgoing.once('close', () => answer.close());
   const headers: Record<string, string | string[]> = { ...reply.headers };
   const warnings = warningHeaders(reply.warnings);
   if (warnings.length > 0) headers.warning = warnings;
   if (typeof reply.body !== 'function') {
     let length = 0;
     for (const piece of reply.body) length += piece.length;
+    if (!headOnly && !answer.take(length)) {
+      const refusal = statusReply(
+        tooManyRequests('Too many answers that are not read, please try again later.', 1).status,
+      );
+      outgoing.writeHead(refusal.status, refusal.headers);
+      outgoing.end(Buffer.concat(refusal.body as Uint8Array[]));
+      return;
+    }
     headers['content-length'] = String(length);
     outgoing.writeHead(reply.status, headers);
     if (headOnly) outgoing.end();
-    else sendPieces(reply.body, outgoing, caller);
+    else sendPieces(reply.body, outgoing, caller, answer);
     return;
   }
   if (http1) headers['transfer-encoding'] = 'chunked';
@@ -309,9 +336,15 @@ function send(reply: Reply, outgoing: Outgoing, caller: RequestCaller, headOnly:
   const sink: ReplySink = {
     write(bytes) {
       if (ended) return;
+      if (!answer.write(bytes.length)) {
+        ended = true;
+        outgoing.destroy();
+        return;
+      }
       queued += bytes.length;
       outgoing.write(bytes, () => {
         queued -= bytes.length;
+        answer.sent(bytes.length);
       });
     },
     backlog: () => queued,
@@ -334,14 +367,18 @@ function send(reply: Reply, outgoing: Outgoing, caller: RequestCaller, headOnly:
 }
 
 /** One after another: pieces that wait in a stream together are joined to one before they are sent, however large they are. */
-function sendPieces(pieces: readonly Uint8Array[], outgoing: Outgoing, caller: RequestCaller): void {
+function sendPieces(pieces: readonly Uint8Array[], outgoing: Outgoing, caller: RequestCaller, answer: Answer): void {
   let next = 0;
   const send = (): void => {
     if (caller.left) return;
     const piece = pieces[next++];
     if (piece === undefined) outgoing.end();
-    else if (next === pieces.length) outgoing.end(piece);
-    else outgoing.write(piece, send);
+    else if (next === pieces.length) outgoing.end(piece, () => answer.close());
+    else
+      outgoing.write(piece, () => {
+        answer.sent(piece.length);
+        send();
+      });
   };
   send();
 }
