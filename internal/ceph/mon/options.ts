@@ -87,6 +87,13 @@ const table: readonly (readonly [string, OptionType, string, Option['level'], st
   ['osd_pool_default_pgp_num', 'uint', '0', 'advanced', 'pgp_num of new pools; 0: as pg_num.'],
   ['osd_pool_default_crush_rule', 'int', '-1', 'advanced', 'Rule of new pools; -1: the first one.'],
   ['osd_pool_default_pg_autoscale_mode', 'str', 'off', 'advanced', 'Autoscale mode of new pools.'],
+  [
+    'osd_pool_default_read_lease_ratio',
+    'float',
+    '0.800000',
+    'dev',
+    'Length of read leases, as a share of osd_heartbeat_grace; pools may have their own (read_lease_interval).',
+  ],
   ['osd_pool_default_flags', 'int', '0', 'dev', 'Flags of new pools.'],
   ['osd_crush_chooseleaf_type', 'int', '1', 'dev', 'Failure domain of the first rule.'],
   ['osd_crush_update_on_start', 'bool', 'true', 'advanced', 'OSDs place themselves in CRUSH when they start.'],

@@ -120,7 +120,7 @@ describe('mon', () => {
     await watched.until((map) => map.isUp(2) && map.clientAddrsOf(2)[0]!.port === 30_120);
     // A report about its former life is void.
     osds[1]!.send(MOSDFailure, { ...failure, reporter: 1, kind: 'immediate' });
-    osds[1]!.send(MOSDMarkMeDown, { fsid, osdId: 1, addrs: addrs(30_010), epoch: 5 });
+    osds[1]!.send(MOSDMarkMeDown, { fsid, osdId: 1, addrs: addrs(30_010), epoch: 5, dead: false });
     await watched.until((map) => !map.isUp(1));
     expect(watched.map().isUp(2)).toBe(true);
     // Another disk cannot take the id.

@@ -1,22 +1,17 @@
-import {
-  OSD_FLAG_BALANCE_READS,
-  OSD_FLAG_FULL_FORCE,
-  OSD_FLAG_FULL_TRY,
-  OSD_FLAG_LOCALIZE_READS,
-  OSD_FLAG_PARALLELEXEC,
-} from '../wire/messages/osd_client.ts';
+import { OSD_FLAG_FULL_FORCE, OSD_FLAG_FULL_TRY, OSD_FLAG_PARALLELEXEC } from '../wire/messages/osd_client.ts';
 import { PG_ACTIVE } from '../wire/messages/osd_mgr.ts';
 import { OP, WATCH_OP_PING } from '../wire/messages/osd_op.ts';
 import { type HObject, SNAP_HEAD } from '../wire/types.ts';
 import { maxObjectKeyBytes } from './object-key.ts';
 import type { OpRequest } from './op-request.ts';
+import { anyCopy, replicaServes } from './replica-read.ts';
 import { EAGAIN, EBLOCKLISTED, EDQUOT, EINVAL, EIO, EMSGSIZE, ENAMETOOLONG, ENOSPC, EPERM } from './ops/errno.ts';
 import { maxNameBytes, maxNamespaceBytes, maxWriteBytes } from './ops/limits.ts';
 import type { PgCore } from './pg-core.ts';
 
 /**
  * What becomes of a request before its object is looked at: a negative errno answers it, `drop` leaves it to the client to send it again, `wait` holds it
- * until the PG serves, `pg` is about the PG itself, an object goes on.
+ * until the PG serves and its read lease holds, `pg` is about the PG itself, an object goes on.
  */
 export type Verdict = number | 'drop' | 'wait' | 'pg' | HObject;
 
@@ -44,13 +39,15 @@ export function admit(core: PgCore, request: OpRequest, diskFull: boolean): Verd
   if (!client.open || pool === undefined) return 'drop';
   const { samePrimarySince, lastEpochSplit } = core.info.history;
   if (message.epoch < Math.max(pool.lastForceOpResend, samePrimarySince, lastEpochSplit)) return 'drop';
-  if (!core.isPrimary) {
-    // A replica may be behind: it refers readers to the primary.
-    const anyCopy = (flags & (OSD_FLAG_BALANCE_READS | OSD_FLAG_LOCALIZE_READS)) !== 0 && !kinds.mayWrite;
-    return anyCopy && core.isActing ? EAGAIN : 'drop';
-  }
+  if (!core.isPrimary && !(core.isActing && anyCopy(request))) return 'drop';
   if (pool.eio) return EIO;
-  if (!core.hasState(PG_ACTIVE)) return 'wait';
+  if (!core.isPrimary) {
+    if (!replicaServes(core, request)) return EAGAIN;
+  } else if (!core.hasState(PG_ACTIVE)) return 'wait';
+  else if (!core.lease.readable) {
+    core.lease.lag();
+    return 'wait';
+  }
   const { nspace } = locator;
   if (!client.allowed(pool, nspace, oid, kinds)) return EPERM;
   if (kinds.pgOp) return 'pg';

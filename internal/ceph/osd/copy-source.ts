@@ -9,8 +9,8 @@ import { headOf } from './object-key.ts';
 import type { PgCore } from './pg-core.ts';
 
 /**
- * Gives a piece of an object to the OSD that copies it, in turn with the requests of clients on the object. Without an answer (not led from here, a new interval)
- * the OSD asks again.
+ * Gives a piece of an object to the OSD that copies it, in turn with the requests of clients on the object. Without an answer (not led from here, a new interval, the
+ * read lease has run out) the OSD asks again.
  */
 export function serveCopyGet(
   core: PgCore,
@@ -19,7 +19,8 @@ export function serveCopyGet(
   reply: (value: MOSDCopyGetReply) => void,
 ): void {
   if (!core.isPrimary || !core.hasState(PG_ACTIVE)) return;
-  const answer = (result: number, fields: Partial<MOSDCopyGetReply> = {}): void =>
+  const answer = (result: number, fields: Partial<MOSDCopyGetReply> = {}): void => {
+    if (!core.lease.readable) return;
     reply({
       ...core.head(),
       tid: m.tid,
@@ -31,6 +32,7 @@ export function serveCopyGet(
       item: notFound(m.oid, m.from),
       ...fields,
     });
+  };
   engine.internalRead(headOf(m.oid), m.oid.snap, (obc, done) => {
     const { info } = obc ?? {};
     let result = 0;

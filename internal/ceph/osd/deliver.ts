@@ -16,6 +16,7 @@ import {
   type PgMessage,
 } from '../wire/messages/osd_osd.ts';
 import { MOSDECSubOpRead, MOSDECSubOpReadReply } from '../wire/messages/osd_ec.ts';
+import { MOSDPGLease, MOSDPGLeaseAck } from '../wire/messages/osd_lease.ts';
 import { MOSDRepScrub, MOSDRepScrubMap, MOSDScrubReserve } from '../wire/messages/osd_scrub.ts';
 import type { Pg } from './pg.ts';
 
@@ -41,6 +42,8 @@ export const peerCodecs: ReadonlyMap<number, MessageCodec<PgMessage>> = new Map(
     MOSDRepScrubMap,
     MOSDECSubOpRead,
     MOSDECSubOpReadReply,
+    MOSDPGLease,
+    MOSDPGLeaseAck,
   ].map((codec) => [codec.type, codec as unknown as MessageCodec<PgMessage>]),
 );
 
@@ -97,6 +100,12 @@ export function deliver(
       break;
     case MOSDECSubOpReadReply.type:
       pg.onShardReadReply(from, m as MOSDECSubOpReadReply);
+      break;
+    case MOSDPGLease.type:
+      pg.onLease(from, m as MOSDPGLease);
+      break;
+    case MOSDPGLeaseAck.type:
+      pg.onLeaseAck(from, m as MOSDPGLeaseAck);
       break;
     case MOSDScrubReserve.type:
       pg.onScrubReserve(from, m as MOSDScrubReserve);

@@ -1,14 +1,16 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
 import type { FailureKind } from '../wire/messages/osd_mon.ts';
-import type { MOSDPing } from '../wire/messages/osd_osd.ts';
+import { utimeFromMs } from '../wire/encoding.ts';
+import type { MOSDPing } from '../wire/messages/osd_ping.ts';
 import { type EntityAddrVec, sameAddrs } from '../wire/types.ts';
+import type { ClockDeltas } from './clock-deltas.ts';
 import type { MapView } from './map-view.ts';
 
 /** `osd_heartbeat_interval` is 6 s upstream; a failed process is found by its connection, this is for those that hang. */
 const intervalMs = 2000;
 /** `osd_heartbeat_grace`. */
-const graceMs = 20_000;
+export const graceMs = 20_000;
 /** A loop that stood still for this long does not believe the silence it measured meanwhile. */
 const stallMs = 6000;
 const refusedAgainMs = 1000;
@@ -19,8 +21,9 @@ export interface HeartbeatHost {
   readonly clock: Clock;
   readonly log: Logger;
   map(): MapView | undefined;
+  /** Of our present life; 0 while no map shows it. */
   upFrom(): number;
-  addrs(): EntityAddrVec;
+  clockDeltas(): ClockDeltas;
   /** OSDs that share PGs with us. */
   peers(): Set<number>;
   sendPing(osd: number, addrs: EntityAddrVec, body: MOSDPing): void;
@@ -72,7 +75,11 @@ export class Heartbeats {
     this.#choose(map);
     for (const [osd, peer] of this.#peers) {
       if (stalled && peer.unansweredMs > 0) peer.unansweredMs = nowMs;
-      host.sendPing(osd, peer.addrs, this.#body('ping', nowMs));
+      host.sendPing(osd, peer.addrs, {
+        ...this.#body('ping', osd, nowMs),
+        pingStamp: utimeFromMs(host.clock.now()),
+        monoPingStampMs: nowMs,
+      });
       if (peer.unansweredMs === 0) {
         peer.unansweredMs = nowMs;
         continue;
@@ -86,16 +93,15 @@ export class Heartbeats {
     }
   }
 
-  #body(op: MOSDPing['op'], stampMs: number): MOSDPing {
+  #body(op: MOSDPing['op'], to: number, nowMs: number): Omit<MOSDPing, 'pingStamp' | 'monoPingStampMs'> {
     const host = this.#host;
     return {
       fsid: host.fsid,
       op,
-      from: host.whoami,
       epoch: host.map()?.epoch ?? 0,
       upFrom: host.upFrom(),
-      stampMs,
-      addrs: host.addrs(),
+      monoSendStampMs: nowMs,
+      deltaUbMs: host.clockDeltas().ourUb(to),
     };
   }
 
@@ -129,23 +135,28 @@ export class Heartbeats {
     }
   }
 
-  /** A ping came: gives the answer. */
-  answer(ping: MOSDPing): MOSDPing {
+  /** A ping of the OSD `from` came: gives the answer. */
+  answer(from: number, ping: MOSDPing): MOSDPing {
     const map = this.#host.map();
-    const died = map !== undefined && map.epoch > ping.epoch && !map.isUp(ping.from);
-    return this.#body(died ? 'you-died' : 'reply', ping.stampMs);
+    const died = map !== undefined && map.epoch > ping.epoch && !map.isUp(from);
+    const nowMs = this.#host.clock.monotonic();
+    this.#host.clockDeltas().heard(from, ping, nowMs);
+    const { pingStamp, monoPingStampMs } = ping;
+    return { ...this.#body(died ? 'you-died' : 'reply', from, nowMs), pingStamp, monoPingStampMs };
   }
 
-  onReply(ping: MOSDPing): void {
-    const peer = this.#peers.get(ping.from);
-    if (peer === undefined || !sameAddrs(peer.addrs, ping.addrs)) return;
+  /** The OSD `from`, on a connection to `addrs`, has answered. */
+  onReply(from: number, addrs: EntityAddrVec, ping: MOSDPing): void {
+    const peer = this.#peers.get(from);
+    if (peer === undefined || !sameAddrs(peer.addrs, addrs)) return;
     const nowMs = this.#host.clock.monotonic();
+    this.#host.clockDeltas().heard(from, ping, nowMs);
     peer.unansweredMs = 0;
     peer.lastReplyMs = nowMs;
-    peer.roundTripMs = nowMs - ping.stampMs;
+    peer.roundTripMs = nowMs - ping.monoPingStampMs;
     if (!peer.reported) return;
     peer.reported = false;
-    this.#host.reportFailure(ping.from, 'alive', 0);
+    this.#host.reportFailure(from, 'alive', 0);
   }
 
   /** Nobody listens at the peer's address any more: its process is gone. Repeated while that lasts: a report may be lost. */

@@ -9,6 +9,7 @@ const mergedFields = [
   'lastEpochClean',
   'lastIntervalClean',
   'lastEpochSplit',
+  'lastEpochReadable',
 ] as const;
 
 /** Takes over what another member knows of the PG's history; what that makes known is no longer asked for. */

@@ -163,6 +163,19 @@ export function buildPrior(
   return prior;
 }
 
+/**
+ * OSDs that are down and may still answer clients for an earlier interval, if their leases last (`prior_readable_down_osds`): those that could serve in an interval since
+ * the last one of which it is known that nobody had to be waited for. Those that are up have said that they are in the present interval.
+ */
+export function readableDown(map: MapView, past: readonly PastInterval[], history: PgHistory): Set<number> {
+  const down = new Set<number>();
+  for (const interval of past) {
+    if (interval.last < history.lastEpochReadable || !interval.maybeWentRw) continue;
+    for (const osd of interval.acting) if (osd !== noMember && !map.isUp(osd)) down.add(osd);
+  }
+  return down;
+}
+
 /** `PriorSet::affected_by_map`: whether a newer map of the same interval changes the answer. */
 export function priorChangedBy(prior: PriorSet, map: MapView): boolean {
   for (const osd of prior.probe) if (!map.isUp(osd)) return true;

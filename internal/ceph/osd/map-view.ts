@@ -50,6 +50,8 @@ export interface PoolView {
   readonly scrubMaxSec: number;
   readonly deepScrubSec: number;
   readonly compression: PoolCompression;
+  /** How long its read leases last, in seconds (`read_lease_interval`); 0: as those of all pools. */
+  readonly readLeaseSec: number;
   /** Snapshots that the pool itself takes; undefined when clients manage snapshots or there are none. */
   readonly poolSnaps: SnapContext | undefined;
   readonly hasSelfManagedSnaps: boolean;
@@ -75,6 +77,8 @@ export interface MapView {
   upThru(osd: number): number;
   downAt(osd: number): number;
   lostAt(osd: number): number;
+  /** It is down and knows it, or its process is gone: it answers nobody any more (`OSDMap::is_dead`). */
+  isDead(osd: number): boolean;
   /** Of the store that the mon knows as this OSD; undefined when it takes any: the OSD is new, not there, or destroyed. */
   storeUuid(osd: number): string | undefined;
   clientAddrs(osd: number): EntityAddrVec;

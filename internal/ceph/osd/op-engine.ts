@@ -1,12 +1,7 @@
 import { AppError, assert } from '../../base/errors.ts';
 import type { ObjectStore, TransactionOp } from '../blockstore/api.ts';
 import { isDamage } from '../blockstore/errors.ts';
-import {
-  OSD_FLAG_ENFORCE_SNAPC,
-  OSD_FLAG_ORDERSNAP,
-  OSD_FLAG_RETURNVEC,
-  OSD_FLAG_RWORDERED,
-} from '../wire/messages/osd_client.ts';
+import { OSD_FLAG_ORDERSNAP, OSD_FLAG_RETURNVEC, OSD_FLAG_RWORDERED } from '../wire/messages/osd_client.ts';
 import { PG_ACTIVE } from '../wire/messages/osd_mgr.ts';
 import { OP } from '../wire/messages/osd_op.ts';
 import type { LogEntry } from '../wire/messages/osd_pg.ts';
@@ -24,13 +19,15 @@ import { runOps } from './ops/interpreter.ts';
 import { maxWriteReplyBytes } from './ops/limits.ts';
 import { type LockMode, type ObjectContext, ObjectContexts } from './ops/object-context.ts';
 import { OpContext, type OpHost, type OpResult } from './ops/op-context.ts';
-import { effectiveSnapContext, resolveSnap, validSnapContext } from './ops/snap-ops.ts';
+import { resolveSnap, validSnapContext } from './ops/snap-ops.ts';
 import type { ErasurePg } from './ec/erasure-pg.ts';
 import { poolRules } from './ec/pool-rules.ts';
 import type { PgCore } from './pg-core.ts';
-import { replyTo } from './op-reply.ts';
-import { listObjects } from './pg-list.ts';
+import { boundReturns, replyTo } from './op-reply.ts';
+import { runPgOps } from './pg-list.ts';
+import { replicaShows } from './replica-read.ts';
 import type { Replication } from './replication.ts';
+import { requestSnapContext } from './request-snaps.ts';
 import { copySums, sumsSeen } from './scrub-sums.ts';
 import { writeEntries } from './write-entries.ts';
 import { WatchHub } from './watch.ts';
@@ -168,7 +165,7 @@ export class OpEngine {
       this.#drop(request);
     } else if (verdict === 'pg') this.#pgOp(request);
     else if (verdict === 'wait') {
-      request.stage = 'waiting for peering';
+      request.stage = this.#core.hasState(PG_ACTIVE) ? 'waiting for readable' : 'waiting for peering';
       this.#waitingForActive.push(request);
     } else this.#locate(request, verdict);
   }
@@ -176,10 +173,7 @@ export class OpEngine {
   #locate(request: OpRequest, head: HObject): void {
     const { message, kinds } = request;
     const retry = this.#guard(() => this.#locate(request, head));
-    if (!this.#gate.readable(head, retry)) {
-      request.stage = 'waiting for missing object';
-      return;
-    }
+    if (!this.#isHere(request, head, 'waiting for missing object', retry)) return;
     // A read that is ordered with writes must not pass those that wait here.
     const ordered = kinds.mayWrite || (message.flags & OSD_FLAG_RWORDERED) !== 0;
     if (ordered && !this.#gate.writable(head, retry)) {
@@ -201,10 +195,8 @@ export class OpEngine {
     let target: ObjectContext | undefined = headContext;
     if (message.snapId !== SNAP_HEAD && message.snapId !== SNAP_DIR) {
       target = this.#contextAt(headContext, message.snapId);
-      if (target !== undefined && target !== headContext && !this.#gate.readable(target.oid, retry)) {
-        request.stage = 'waiting for missing clone';
-        return;
-      }
+      const clone = target === headContext ? undefined : target?.oid;
+      if (clone !== undefined && !this.#isHere(request, clone, 'waiting for missing clone', retry)) return;
       if (target?.damaged === true) {
         this.#unusable(request, target, retry);
         return;
@@ -218,16 +210,17 @@ export class OpEngine {
         at.unlock('read');
         const now = message.snapId === SNAP_HEAD && at.exists;
         if (now) this.#lockAndRun(request, at);
-        else this.#fail(request, errno.ENOENT, at.info.userVersion);
+        else if (this.#mayTell(request, at)) this.#fail(request, errno.ENOENT, at.info.userVersion);
       });
       return;
     }
     this.#lockAndRun(request, target!);
   }
 
-  /** Nothing of an object can be told: it is fetched from another OSD, or is an error until a scrub has found out what it should be. */
+  /** Nothing of an object can be told: the primary has it, or it is fetched from another OSD, or is an error until a scrub has found out what it should be. */
   #unusable(request: OpRequest, obc: ObjectContext, retry: () => void): void {
-    if (this.#gate.repair(obc.oid, undefined)) retry();
+    if (!this.#core.isPrimary) this.#fail(request, errno.EAGAIN);
+    else if (this.#gate.repair(obc.oid, undefined)) retry();
     else this.#fail(request, errno.EIO);
   }
 
@@ -238,11 +231,41 @@ export class OpEngine {
     return obc;
   }
 
+  /** Whether the object may be read here; else the request waits for it, at a replica it goes to the primary. */
+  #isHere(request: OpRequest, oid: HObject, stage: string, retry: () => void): boolean {
+    if (this.#core.isPrimary) {
+      if (this.#gate.readable(oid, retry)) return true;
+      request.stage = stage;
+    } else if (replicaShows(this.#core, oid)) return true;
+    else this.#fail(request, errno.EAGAIN);
+    return false;
+  }
+
   #contextAt(head: ObjectContext, snap: bigint): ObjectContext | undefined {
     if (snap === SNAP_HEAD || snap === SNAP_DIR) return head;
     const clone = resolveSnap(head.snapset, head.exists, snap);
     if (clone === undefined) return undefined;
     return clone === 'head' ? head : this.contexts.get({ ...head.oid, snap: clone });
+  }
+
+  /**
+   * Whether what was read may be told: the lease may have run out meanwhile, and a replica may have been sent a write to the object. If not the request starts over, or
+   * goes to the primary.
+   */
+  #mayTell(request: OpRequest, { oid }: ObjectContext): boolean {
+    const core = this.#core;
+    if (core.lease.readable && (core.isPrimary || (replicaShows(core, headOf(oid)) && replicaShows(core, oid))))
+      return true;
+    if (core.isPrimary) this.#admit(request);
+    else this.#fail(request, errno.EAGAIN);
+    return false;
+  }
+
+  /** A replica's read. What its disk does not give the primary has. */
+  #finishReplica(request: OpRequest, ctx: OpContext, rval: number): void {
+    const { obc } = ctx;
+    if (ctx.damaged || obc.stale) this.#fail(request, errno.EAGAIN);
+    else if (this.#mayTell(request, obc)) this.#reply(request, rval, ctx.results, eversionZero, obc.info.userVersion);
   }
 
   /** Makes a callback void once a new interval has begun. */
@@ -321,16 +344,7 @@ export class OpEngine {
   #run(request: OpRequest, obc: ObjectContext, mode: LockMode): void {
     const { message, kinds } = request;
     request.stage = 'started';
-    const pool = this.#core.map.pool(this.#core.id.pool);
-    const given = effectiveSnapContext(
-      { seq: message.snapSeq, snaps: message.snaps },
-      pool?.poolSnaps,
-      (message.flags & OSD_FLAG_ENFORCE_SNAPC) !== 0,
-    );
-    // A client that has not heard of a removed snapshot must not make clones for it any more.
-    const snapContext = given.snaps.some((snap) => this.#core.map.isSnapRemoved(this.#core.id.pool, snap))
-      ? { seq: given.seq, snaps: given.snaps.filter((s) => !this.#core.map.isSnapRemoved(this.#core.id.pool, s)) }
-      : given;
+    const snapContext = requestSnapContext(this.#core, message);
     if (kinds.mayWrite) {
       let refused = 0;
       if (!validSnapContext(snapContext)) refused = errno.EINVAL;
@@ -371,6 +385,11 @@ export class OpEngine {
 
   #finish(request: OpRequest, ctx: OpContext, mode: LockMode, rval: number): void {
     const { obc } = ctx;
+    if (!this.#core.isPrimary) {
+      this.#finishReplica(request, ctx, rval);
+      obc.unlock(mode);
+      return;
+    }
     if (ctx.damaged && this.#gate.repair(obc.oid, obc.info.version)) {
       // Before those that wait behind it.
       this.#locate(request, headOf(obc.oid));
@@ -385,29 +404,23 @@ export class OpEngine {
         this.#logResult(request, ctx, mode, rval);
         return;
       }
-      const { userVersion } = obc.info;
-      addReads(this.#core.info.sums, ctx);
-      if (rval >= 0) this.#sideEffects(request, ctx, userVersion);
-      this.#reply(request, rval, ctx.results, eversionZero, userVersion);
+      if (this.#mayTell(request, obc)) {
+        const { userVersion } = obc.info;
+        this.#core.info.sums.read += ctx.delta.read;
+        this.#core.info.sums.readKb += ctx.delta.readKb;
+        if (rval >= 0) this.#sideEffects(request, ctx, userVersion);
+        this.#reply(request, rval, ctx.results, eversionZero, userVersion);
+      }
       obc.unlock(mode);
       return;
     }
     const wantsReturns = (request.message.flags & OSD_FLAG_RETURNVEC) !== 0;
-    if (wantsReturns) {
-      for (const each of ctx.results) {
-        let length = 0;
-        for (const piece of each.out) length += piece.length;
-        if (length <= maxWriteReplyBytes) continue;
-        each.rval = errno.EOVERFLOW;
-        each.out = [];
-        result = errno.EOVERFLOW;
-      }
-      if (result === errno.EOVERFLOW) {
-        this.#reply(request, result, ctx.results, eversionZero, obc.info.userVersion);
-        obc.unlock(mode);
-        return;
-      }
-    } else result = 0;
+    if (!wantsReturns) result = 0;
+    else if (!boundReturns(ctx.results)) {
+      this.#reply(request, errno.EOVERFLOW, ctx.results, eversionZero, obc.info.userVersion);
+      obc.unlock(mode);
+      return;
+    }
     const erasure = this.#erasure;
     if (erasure === undefined) {
       this.#write(request, ctx, mode, result, wantsReturns);
@@ -647,17 +660,7 @@ export class OpEngine {
   }
 
   #pgOp(request: OpRequest): void {
-    const results: OpResult[] = [];
-    let result = 0;
-    for (const op of request.message.ops) {
-      const answer =
-        op.op === OP.SCRUBLS
-          ? this.#gate.listInconsistent(op.input)
-          : listObjects(this.#core, op, request.message.locator.nspace);
-      result = answer.rval;
-      results.push({ op, rval: answer.rval, out: answer.out.length > 0 ? [answer.out] : [] });
-      if (result < 0) break;
-    }
+    const { result, results } = runPgOps(this.#core, this.#gate, request.message);
     this.#reply(request, result, results, eversionZero, this.#core.info.lastUserVersion);
   }
 
@@ -678,9 +681,4 @@ export class OpEngine {
     assert(this.#open.delete(request) || request.replied, 'reply to a request that is not open');
     request.reply(replyTo(this.#core, request, result, results, version, userVersion));
   }
-}
-
-function addReads(sums: { read: number; readKb: number }, ctx: OpContext): void {
-  sums.read += ctx.delta.read;
-  sums.readKb += ctx.delta.readKb;
 }

@@ -29,7 +29,8 @@ import {
 } from '../wire/types.ts';
 import { ChecksumError } from '../blockstore/errors.ts';
 import { severalPgs, singleOsd, TestClient, threeOsds } from './sim/single.testing.ts';
-import { type SimCluster, simHash, simPool } from './sim/world.testing.ts';
+import { simHash, simPool } from './sim/map.testing.ts';
+import type { SimCluster } from './sim/world.testing.ts';
 
 let cluster: SimCluster;
 let client: TestClient;

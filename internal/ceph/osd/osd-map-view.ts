@@ -96,6 +96,7 @@ function poolView(id: number, pool: PgPool, map: OsdMap): PoolView {
       minBlobBytes: poolNumber(pool, 'compression_min_blob_size'),
       maxBlobBytes: poolNumber(pool, 'compression_max_blob_size'),
     },
+    readLeaseSec: poolSeconds(pool, 'read_lease_interval'),
     poolSnaps,
     hasSelfManagedSnaps: (pool.flags & POOL_SELFMANAGED_SNAPS) !== 0,
     applications: pool.applications,
@@ -185,6 +186,9 @@ export class OsdMapView implements MapView {
   }
   lostAt(osd: number): number {
     return this.map.infoOf(osd).lostAt;
+  }
+  isDead(osd: number): boolean {
+    return this.map.exists(osd) && this.map.xinfoOf(osd).deadEpoch > this.map.infoOf(osd).upFrom;
   }
   storeUuid(osd: number): string | undefined {
     const uuid = this.map.exists(osd) && !this.map.isDestroyed(osd) ? this.map.osdUuid[osd] : undefined;

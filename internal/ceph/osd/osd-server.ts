@@ -1,4 +1,4 @@
-import { arch, cpus, hostname, loadavg, release, totalmem } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { type Clock, sleep, type Timer } from '../../base/clock.ts';
 import type { BufferPool } from '../../base/buffer-pool.ts';
 import { utf8 } from '../../base/bytes.ts';
@@ -20,8 +20,8 @@ import { MMgrMap, MMgrOpen } from '../wire/messages/mgr.ts';
 import { MOSDMap, type MOSDMapValue } from '../wire/messages/mon.ts';
 import { MOSDOp } from '../wire/messages/osd_client.ts';
 import { MPGStats } from '../wire/messages/osd_mgr.ts';
-import { MOSDBeacon, MOSDBoot, MOSDFailure, MOSDMarkMeDown } from '../wire/messages/osd_mon.ts';
-import { MOSDPing } from '../wire/messages/osd_osd.ts';
+import { MOSDBeacon, MOSDBoot, MOSDFailure, MOSDMarkMeDead, MOSDMarkMeDown } from '../wire/messages/osd_mon.ts';
+import { MOSDPing } from '../wire/messages/osd_ping.ts';
 import { MOSDScrub2 } from '../wire/messages/osd_scrub.ts';
 import {
   type CloseReason,
@@ -32,10 +32,12 @@ import {
 } from '../wire/messenger.ts';
 import { createMessenger } from '../wire/messenger-transport.ts';
 import { addrVecText, ENTITY_MGR, ENTITY_OSD, type EntityAddr, type EntityAddrVec, sameAddrs } from '../wire/types.ts';
+import { bootMetadata } from './boot-metadata-system.ts';
 import { ClientSession } from './client-session.ts';
 import { type CommandTarget, runCommand } from './commands.ts';
 import { compressionConfig, CompressionKeeper } from './compression.ts';
 import { Heartbeats } from './heartbeat.ts';
+import { configuredLeaseMs } from './lease.ts';
 import { MapKeeper } from './map-keeper.ts';
 import type { MapView } from './map-view.ts';
 import { peerCodecs } from './deliver.ts';
@@ -161,8 +163,8 @@ export class OsdServer {
       clock,
       log,
       map: () => this.#osd.map,
-      upFrom: () => this.#upFrom(),
-      addrs: () => this.#heartbeat.addrs,
+      upFrom: () => (this.up ? this.#upFrom() : 0),
+      clockDeltas: () => this.#osd.clockDeltas,
       peers: () => this.#osd.peers(),
       sendPing: (osd, addrs, body) => this.#beatConnection(osd, addrs).send(MOSDPing, body, { priority: PRIO_HIGHEST }),
       forget: (osd) => {
@@ -237,6 +239,7 @@ export class OsdServer {
       full: () => this.#full(),
       clusterLog: (level, text) => this.#clusterLog(level, text),
       scrubOptions: () => this.#scrubOptions(),
+      leaseMs: () => configuredLeaseMs(this.#mon.config),
       load: () => ({ oneMinute: loadavg()[0]!, fifteenMinutes: loadavg()[2]!, processors: cpus().length }),
       localTime: () => localTimeOf(o.clock.now()),
       recycle: (bytes) => o.buffers.give(bytes),
@@ -346,7 +349,9 @@ export class OsdServer {
       this.#maybeBoot();
       return;
     }
+    const wasUp = this.up;
     this.#osd.advanceTo(newest);
+    if (wasUp && !this.up) this.#markMeDead();
     this.#compression.update(this.#osd.map, this.#mon.config);
     this.#closeStale();
     // Where an interval began in what was skipped nobody here can tell: only a new one makes all PGs agree again.
@@ -377,34 +382,8 @@ export class OsdServer {
       hbFrontAddrs: this.#heartbeat.addrs,
       features: FEATURES_PACIFIC,
       crush: { root: 'default', host: this.#o.host, weightTiB: total / 2 ** 40 },
-      metadata: this.#metadata(),
+      metadata: bootMetadata(addrs, this.#heartbeat.addrs, this.#o.version, this.#o.metadata),
     });
-  }
-
-  #metadata(): Map<string, string> {
-    const addrs = addrVecText(this.#data.addrs);
-    const beats = addrVecText(this.#heartbeat.addrs);
-    return new Map(
-      Object.entries({
-        arch: arch(),
-        back_addr: addrs,
-        ceph_release: 'pacific',
-        ceph_version: this.#o.version,
-        ceph_version_short: this.#o.version,
-        cpu: cpus()[0]?.model ?? '',
-        distro: 'linux',
-        front_addr: addrs,
-        hb_back_addr: beats,
-        hb_front_addr: beats,
-        hostname: hostname(),
-        kernel_version: release(),
-        mem_total_kb: String(Math.floor(totalmem() / 1024)),
-        os: 'Linux',
-        osd_objectstore: 'blockstore',
-        rotational: '0',
-        ...this.#o.metadata,
-      }).sort(([a], [b]) => (a < b ? -1 : 1)),
-    );
   }
 
   #shareMaps(client: ClientSession, epoch: number): void {
@@ -495,7 +474,14 @@ export class OsdServer {
       osdId: this.#o.id,
       addrs: this.#data.addrs,
       epoch: this.#maps.newest,
+      dead: this.#stopping,
     });
+  }
+
+  /** Our PGs know that we are down: nobody has to wait until our read leases have ended. */
+  #markMeDead(): void {
+    if (this.#osd.map?.isUp(this.#o.id) === true) return;
+    this.#mon.send(MOSDMarkMeDead, { fsid: this.#o.fsid, osdId: this.#o.id, epoch: this.#maps.newest });
   }
 
   #beatConnection(osd: number, addrs: EntityAddrVec): Connection {
@@ -509,9 +495,11 @@ export class OsdServer {
   #onPing(connection: Connection, message: Message): void {
     if (message.type !== MOSDPing.type) return;
     const ping = message.decode(MOSDPing);
-    if (ping.fsid !== this.#o.fsid) return;
-    if (ping.op === 'ping') connection.send(MOSDPing, this.#beats.answer(ping), { priority: PRIO_HIGHEST });
-    else if (ping.op === 'reply') this.#beats.onReply(ping);
+    const name = connection.identity?.name;
+    if (ping.fsid !== this.#o.fsid || name?.type !== ENTITY_OSD) return;
+    const from = Number(name.id);
+    if (ping.op === 'ping') connection.send(MOSDPing, this.#beats.answer(from, ping), { priority: PRIO_HIGHEST });
+    else if (ping.op === 'reply') this.#beats.onReply(from, connection.peerAddrs, ping);
   }
 
   #onBeatClose(connection: Connection): void {
@@ -678,6 +666,7 @@ export class OsdServer {
   async stop(): Promise<void> {
     if (this.#stopping) return;
     this.#stopping = true;
+    this.#osd.leave();
     if (this.up && this.#mon.connection !== undefined) {
       await new Promise<void>((resolve) => {
         const timer = this.#o.clock.after(markDownWaitMs, resolve);

@@ -13,6 +13,7 @@ import { MOSDCopyGetReply } from '../wire/messages/osd_copy.ts';
 import { MOSDPGLog, MOSDPGNotify, MOSDPGQuery, type PgMessage } from '../wire/messages/osd_osd.ts';
 import type { PastInterval, PgHistory } from '../wire/messages/osd_pg.ts';
 import { type EntityAddrVec, parsePg, type PgId, pgText, sameAddrs } from '../wire/types.ts';
+import { ClockDeltas } from './clock-deltas.ts';
 import { CopyReads } from './copy-reads.ts';
 import { deliver, peerCodecs } from './deliver.ts';
 import type { MapView } from './map-view.ts';
@@ -58,6 +59,8 @@ export interface OsdHost {
   /** A line for the cluster log; levels are those of `messages/log.ts`. */
   clusterLog(level: number, text: string): void;
   scrubOptions(): ScrubOptions;
+  /** How long read leases last where the pool does not say. */
+  leaseMs(): number;
   load(): SystemLoad;
   localTime(): LocalTime;
   /** A payload that nobody reads any more. */
@@ -97,6 +100,9 @@ export class Osd {
   #everUp = false;
   readonly #slotQueue: { start: () => void; state: 'waiting' | 'running' | 'done' }[] = [];
   #stopped = false;
+  #leaving = false;
+  /** What heartbeats tell of the clocks of other OSDs. */
+  readonly clockDeltas = new ClockDeltas();
   /** Requests of clients not answered yet, over all PGs and those that wait for a map. */
   opsInFlight = 0;
   /** Requests that took long. */
@@ -137,6 +143,9 @@ export class Osd {
       reserve: (start) => this.#reserve(start),
       scrubSlot: () => this.scrubs.slot(),
       scrubOptions: () => host.scrubOptions(),
+      leaseMs: () => host.leaseMs(),
+      leaving: () => this.#leaving,
+      clockDelta: (osd) => this.clockDeltas.get(osd, this.#map?.upFrom(osd) ?? 0),
       countRepair: () => void this.shardsRepaired++,
       clusterLog: (level, text) => host.clusterLog(level, text),
     };
@@ -181,10 +190,16 @@ export class Osd {
       const temps = store.list(cid, firstTempKey, 4096).filter((key) => Buffer.compare(key, firstObjectKey) < 0);
       if (temps.length > 0) this.#commit(temps.map((key) => ({ op: 'remove', cid, key }) as const));
       const pg = new Pg(meta, envFor(this.#env, id), viewFor(from, id), this.#pgOptions(cid));
+      pg.core.lease.unknownLease();
       this.pgs.set(cid, pg);
     }
     if (maps.newest > 0) this.advanceTo(maps.newest);
     log.info('PGs loaded', { pgs: this.pgs.size, epoch: maps.newest });
+  }
+
+  /** Clients are answered no more reads, so that nobody has to wait for our leases; everything else goes on until `stop`. */
+  leave(): void {
+    this.#leaving = true;
   }
 
   stop(): void {
@@ -279,6 +294,7 @@ export class Osd {
     this.#commit(ops);
     for (const meta of children) {
       const pg = new Pg(meta, envFor(this.#env, meta.pg), parent.core.map, this.#pgOptions(meta.cid));
+      pg.core.lease.inherit(parent.core.lease);
       this.pgs.set(meta.cid, pg);
     }
     this.#host.reportSoon();
@@ -305,6 +321,7 @@ export class Osd {
       );
       this.#host.log.info('PG merges', { pg: pg.core.text, from: parts.map(({ core }) => core.text).join(' ') });
       for (const part of parts) {
+        pg.core.lease.inherit(part.core.lease);
         part.shutdown();
         this.pgs.delete(part.core.text);
       }
@@ -483,6 +500,7 @@ export class Osd {
           past: [],
           undoable: [],
           activate: 'no',
+          lease: undefined,
         });
       return undefined;
     }

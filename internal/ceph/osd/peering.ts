@@ -17,6 +17,7 @@ import { pendingMerge } from '../maps/pg-num.ts';
 import { MOSDPGInfo, MOSDPGLog, MOSDPGNotify, MOSDPGQuery, MOSDPGRemove } from '../wire/messages/osd_osd.ts';
 import { copyPgInfo, emptyPgInfo, type PgHistory, type PgInfo } from '../wire/messages/osd_pg.ts';
 import { compareEVersion, type EVersion, eversionText, eversionZero, hobjectMin } from '../wire/types.ts';
+import { type Activation, activationOf } from './activation.ts';
 import { type ActingChoice, chooseActing, chooseShards, findBestInfo } from './choose-acting.ts';
 import {
   buildPrior,
@@ -26,20 +27,18 @@ import {
   mergeIntervals,
   type PriorSet,
   priorChangedBy,
+  readableDown,
 } from './intervals.ts';
 import type { MapView } from './map-view.ts';
 import { MissingSet } from './missing.ts';
 import { objectKey } from './object-key.ts';
-import type { Peer, PgCore } from './pg-core.ts';
+import type { PgCore } from './pg-core.ts';
 import { judgeReplica, mergeLog } from './pg-log.ts';
 import { completeUpTo } from './pg-meta.ts';
 import { mergeHistory } from './history-merge.ts';
 import type { PeeringHooks, PeeringPhase } from './peering-host.ts';
 import { scrubSums } from './scrub-history.ts';
 import { noMember, placed } from './shards.ts';
-
-/** How many recent entries a copy gets that starts backfill, so that it can soon follow by log. */
-const backfillLogEntries = 250;
 
 /** `PeeringState`. */
 export class Peering {
@@ -54,8 +53,10 @@ export class Peering {
   readonly #gone = new Set<number>();
   #localActivated = false;
   /** What members were sent that have not said yet that they took it over. */
-  readonly #activations = new Map<number, Pick<MOSDPGLog, 'info' | 'log' | 'past' | 'activate'>>();
+  readonly #activations = new Map<number, Activation>();
   #needsBegin = true;
+  /** It would be clean, but for leases of earlier intervals. */
+  #cleanLater = false;
   /** `clock.monotonic` when the phase began or its questions were last repeated. */
   #askedMs = 0;
 
@@ -88,6 +89,8 @@ export class Peering {
       if (before.actingPrimary !== key.actingPrimary) history.samePrimarySince = next.epoch;
       core.meta.touchInfo();
       core.meta.touchPast();
+      core.lease.newInterval();
+      core.unstable.clear();
       this.#needsBegin = true;
     }
     core.map = next;
@@ -106,7 +109,10 @@ export class Peering {
       return;
     }
     if (this.phase === 'wait-up-thru') this.#checkUpThru();
-    else if (this.phase === 'active') this.#checkStrays();
+    else if (this.phase === 'active') {
+      core.lease.onMap();
+      this.#checkStrays();
+    }
   }
 
   /** Strays that restarted have forgotten what we asked of them: they are asked anew. */
@@ -181,6 +187,7 @@ export class Peering {
     const { key } = core;
     const needed = core.code?.code.k ?? 1;
     this.prior = buildPrior(core.map, core.meta.past, core.info.history, key.up, key.acting, needed);
+    core.lease.priorDown = readableDown(core.map, core.meta.past, core.info.history);
     for (const osd of [...this.#waiting]) if (!this.prior.probe.has(osd)) this.#waiting.delete(osd);
     for (const osd of this.prior.probe) {
       if (osd === core.env.whoami || core.peers.has(osd) || this.#waiting.has(osd) || !core.map.isUp(osd)) continue;
@@ -191,7 +198,7 @@ export class Peering {
 
   #query(osd: number, kind: 'info' | 'log' | 'fulllog', since = eversionZero): void {
     const core = this.#core;
-    core.env.send(osd, MOSDPGQuery, { ...core.head(), kind, since, history: { ...core.info.history } });
+    core.env.send(osd, MOSDPGQuery, { ...core.head(), kind, since, history: core.historyCopy() });
   }
 
   #maybeGotInfo(): void {
@@ -255,7 +262,7 @@ export class Peering {
     info.lastIntervalStarted = Math.max(info.lastIntervalStarted, m.info.lastIntervalStarted);
     info.sums = { ...m.info.sums };
     info.sumsEstimated = m.info.sumsEstimated;
-    mergeHistory(this.#core.meta, m.info.history);
+    this.#heard(m.info.history);
     core.peers.set(from, {
       info: copyPgInfo(m.info),
       missing: MissingSet.of(m.missing),
@@ -351,36 +358,21 @@ export class Peering {
   #activate(): void {
     const core = this.#core;
     const { info, meta } = core;
-    const { log } = meta;
     this.#enter('activating');
     this.#localActivated = false;
+    this.#cleanLater = false;
     core.setState(PG_ACTIVATING);
+    const lease = core.lease.first();
     info.lastEpochStarted = core.map.epoch;
     info.lastIntervalStarted = core.interval;
-    info.lastComplete = completeUpTo(log, meta.missing, info.lastUpdate);
+    info.lastComplete = completeUpTo(meta.log, meta.missing, info.lastUpdate);
     meta.touchInfo();
     if (placed(core.key.acting) < core.key.size) core.setState(PG_UNDERSIZED);
 
     for (const osd of core.members) {
-      const peer = core.peers.get(osd)!;
-      const theirs = peer.info;
-      const restart =
-        compareEVersion(log.tail, theirs.lastUpdate) > 0 ||
-        (!theirs.lastBackfill.max && theirs.lastBackfill.name === '') ||
-        (core.backfillTargets.has(osd) && theirs.lastBackfill.max);
-      if (restart && !(theirs.lastUpdate.version === 0 && info.lastUpdate.version === 0)) {
-        this.#activateFromNothing(osd, peer);
-        continue;
-      }
-      const segment = log.segment(theirs.lastUpdate);
-      this.#sendActivation(osd, { info: core.infoCopy(), log: segment, past: [...meta.past], activate: 'log' });
-      const missing = peer.missing!;
-      for (const entry of segment.entries)
-        if (theirs.lastBackfill.max || Buffer.compare(objectKey(entry.oid), objectKey(theirs.lastBackfill)) <= 0)
-          missing.addNext(entry);
-      theirs.lastUpdate = info.lastUpdate;
-      theirs.lastComplete = completeUpTo(log, missing, info.lastUpdate);
-      if (!theirs.lastBackfill.max) core.backfillTargets.add(osd);
+      const activation = activationOf(core, osd, lease);
+      this.#activations.set(osd, activation);
+      this.#sendActivation(osd, activation);
     }
 
     const interval = core.interval;
@@ -391,30 +383,7 @@ export class Peering {
     });
   }
 
-  #activateFromNothing(osd: number, peer: Peer): void {
-    const core = this.#core;
-    const { log } = core.meta;
-    core.backfillTargets.add(osd);
-    const info = core.infoCopy();
-    info.lastBackfill = hobjectMin;
-    info.lastComplete = info.lastUpdate;
-    const cut = log.trimPoint(backfillLogEntries);
-    const segment = log.segment(cut);
-    info.logTail = segment.tail;
-    segment.dups = core.meta.oldEntries(core.env.store);
-    if (cut !== undefined) segment.dups.push(...log.all().filter((e) => compareEVersion(e.version, cut) <= 0));
-    this.#sendActivation(osd, {
-      info: copyPgInfo(info),
-      log: segment,
-      past: [...core.meta.past],
-      activate: 'backfill',
-    });
-    peer.info = info;
-    peer.missing = new MissingSet();
-  }
-
-  #sendActivation(osd: number, activation: Pick<MOSDPGLog, 'info' | 'log' | 'past' | 'activate'>): void {
-    this.#activations.set(osd, activation);
+  #sendActivation(osd: number, activation: Activation): void {
     this.#core.env.send(osd, MOSDPGLog, { ...this.#core.head(), missing: [], undoable: [], ...activation });
   }
 
@@ -433,6 +402,8 @@ export class Peering {
     core.clearState(PG_CREATING);
     core.clearState(PG_PEERING);
     core.clearState(PG_ACTIVATING);
+    core.lease.start();
+    if (!core.lease.waiting) this.#readable();
     // What is about to merge takes no more writes.
     const merging = pendingMerge(core.id.seed, core.key) !== undefined;
     if (merging) core.setState(PG_PREMERGE);
@@ -440,6 +411,20 @@ export class Peering {
     this.shareInfo();
     this.#hooks.active();
     if (core.hasState(PG_PREMERGE)) this.#hooks.mergeReady();
+  }
+
+  /** No OSD of an earlier interval can be readable any more. */
+  #readable(): void {
+    this.#core.info.history.lastEpochReadable = this.#core.map.epoch;
+    this.#core.meta.touchInfo();
+    this.#core.flush();
+  }
+
+  /** The wait for earlier intervals is over. */
+  waited(): void {
+    this.#readable();
+    if (this.#cleanLater) this.markClean();
+    else this.shareInfo();
   }
 
   /** Tells the members what the history has become. */
@@ -451,6 +436,8 @@ export class Peering {
         info: core.infoCopy(),
         activated: false,
         forwardTo: core.forwardTo,
+        committedTo: core.committedTo(),
+        leaseAckMs: undefined,
       });
   }
 
@@ -458,6 +445,9 @@ export class Peering {
   markClean(): void {
     const core = this.#core;
     if (this.phase !== 'active' || core.hasState(PG_CLEAN)) return;
+    // Who may still be readable is known by the past intervals, which then are forgotten.
+    this.#cleanLater = core.lease.waiting;
+    if (this.#cleanLater) return;
     core.setState(PG_CLEAN);
     const { history } = core.info;
     history.lastEpochClean = core.map.epoch;
@@ -507,7 +497,7 @@ export class Peering {
     const before = core.info.history.lastEpochStarted;
     const oldest = core.meta.past[0]?.first;
     core.meta.past = mergeIntervals(core.meta.past, m.past);
-    mergeHistory(this.#core.meta, m.info.history);
+    this.#heard(m.info.history);
     if (core.info.history.lastEpochStarted !== before || core.meta.past[0]?.first !== oldest) {
       core.meta.touchPast();
       core.flush();
@@ -525,8 +515,14 @@ export class Peering {
     this.#getInfo();
   }
 
+  /** What another member knows of the PG's history. */
+  #heard(history: PgHistory): void {
+    mergeHistory(this.#core.meta, history);
+    this.#core.lease.heard(history);
+  }
+
   onQuery(from: number, m: MOSDPGQuery): void {
-    mergeHistory(this.#core.meta, m.history);
+    this.#heard(m.history);
     if (m.kind === 'info') {
       this.#notify(from);
       return;
@@ -546,6 +542,7 @@ export class Peering {
       past: meta.past,
       undoable: meta.rollback.versions(),
       activate: 'no',
+      lease: undefined,
     });
   }
 
@@ -578,6 +575,7 @@ export class Peering {
           past: [],
           undoable: [],
           activate: 'rewind',
+          lease: undefined,
         });
     }
     core.peers.set(from, { info, missing, activated: false, upFrom: core.map.upFrom(from) });
@@ -611,7 +609,8 @@ export class Peering {
     const { info } = meta;
     info.lastEpochStarted = m.info.lastEpochStarted;
     info.lastIntervalStarted = m.info.lastIntervalStarted;
-    mergeHistory(this.#core.meta, m.info.history);
+    this.#heard(m.info.history);
+    if (m.lease !== undefined) core.lease.granted(m.lease);
     meta.past = mergeIntervals(meta.past, m.past);
     meta.touchInfo();
     meta.touchPast();
@@ -625,6 +624,8 @@ export class Peering {
         info: core.infoCopy(),
         activated: true,
         forwardTo: eversionZero,
+        committedTo: eversionZero,
+        leaseAckMs: m.lease === undefined ? undefined : core.lease.ackMs,
       });
     });
   }
@@ -635,12 +636,15 @@ export class Peering {
       const peer = core.peers.get(from);
       if (!m.activated || peer === undefined || !core.members.includes(from)) return;
       peer.activated = true;
+      if (m.leaseAckMs !== undefined) core.lease.acked(from, m.leaseAckMs);
       this.#activations.delete(from);
       this.#maybeAllActivated();
       return;
     }
     if (from !== core.key.actingPrimary) return;
-    mergeHistory(this.#core.meta, m.info.history);
+    this.#heard(m.info.history);
+    if (this.phase === 'replica' && m.info.history.lastEpochReadable >= core.interval) core.lease.serve();
+    core.unstable.committed(m.committedTo);
     // Scrubs tell what they found outside of writes.
     for (const field of scrubSums) core.info.sums[field] = m.info.sums[field];
     if (core.info.sumsEstimated !== m.info.sumsEstimated) {
@@ -682,5 +686,5 @@ const repeatMs = 10_000;
 
 /** The info of a copy that is not there. */
 export function absentInfo(history: PgHistory): PgInfo {
-  return { ...emptyPgInfo(), history: { ...history } };
+  return { ...emptyPgInfo(), history: { ...history, priorReadableMs: 0 } };
 }

@@ -1,5 +1,5 @@
 import { PG_CREATING } from '../wire/messages/osd_mgr.ts';
-import { copyPgInfo, type PgInfo } from '../wire/messages/osd_pg.ts';
+import { copyPgInfo, type PgHistory, type PgInfo } from '../wire/messages/osd_pg.ts';
 import {
   compareEVersion,
   compareHObject,
@@ -10,10 +10,12 @@ import {
   pgText,
 } from '../wire/types.ts';
 import { type IntervalKey, intervalKey } from './intervals.ts';
+import { ReadLease } from './lease.ts';
 import type { MapView, PoolCode } from './map-view.ts';
 import type { MissingSet } from './missing.ts';
 import type { PgEnv } from './pg-env.ts';
 import type { PgMeta } from './pg-meta.ts';
+import { UnstableWrites } from './unstable.ts';
 
 /** What the primary knows of another copy. */
 export interface Peer {
@@ -46,6 +48,11 @@ export class PgCore {
   readonly code: PoolCode | undefined;
   /** Entries up to here are on all shards for good; of the primary of an erasure-coded PG. */
   forwardTo: EVersion = eversionZero;
+  readonly lease: ReadLease;
+  /** The primary's: up to where writes are on the disk of every member; set by Replication. */
+  committedTo: () => EVersion = () => this.info.lastUpdate;
+  /** The replica's: writes that are not known to be acknowledged. */
+  readonly unstable = new UnstableWrites();
 
   constructor(meta: PgMeta, env: PgEnv, map: MapView) {
     this.id = meta.pg;
@@ -55,6 +62,7 @@ export class PgCore {
     this.map = map;
     this.key = intervalKey(map, meta.pg);
     this.code = map.pool(meta.pg.pool)?.code;
+    this.lease = new ReadLease(this);
   }
 
   get info(): PgInfo {
@@ -110,8 +118,15 @@ export class PgCore {
     return infos;
   }
 
+  /** For another member. */
   infoCopy(): PgInfo {
-    return copyPgInfo(this.info);
+    const info = copyPgInfo(this.info);
+    info.history.priorReadableMs = this.lease.remainingMs();
+    return info;
+  }
+
+  historyCopy(): PgHistory {
+    return { ...this.info.history, priorReadableMs: this.lease.remainingMs() };
   }
 
   /** Writes down what changed in info, log and missing set. */

@@ -5,6 +5,7 @@ import type { ObjectStore, TransactionOp } from '../blockstore/api.ts';
 import type { MessageCodec } from '../wire/message.ts';
 import type { PushCursor } from '../wire/messages/osd_osd.ts';
 import type { HObject, PgId } from '../wire/types.ts';
+import type { ClockDelta } from './clock-deltas.ts';
 import type { CopyPiece } from './copy-reads.ts';
 import type { ScrubOptions } from './scrub-schedule.ts';
 
@@ -42,6 +43,12 @@ export interface PgEnv {
   /** A place for one scrub, our own or that of a PG led by another OSD, with a way to give it back; undefined: all are taken. */
   scrubSlot(): (() => void) | undefined;
   scrubOptions(): ScrubOptions;
+  /** How long read leases last where the pool does not say. */
+  leaseMs(): number;
+  /** The OSD is about to stop, and must not answer clients any more. */
+  leaving(): boolean;
+  /** How far another OSD's monotonic clock is from ours. */
+  clockDelta(osd: number): ClockDelta;
   /** A copy here was wrong or lost, and is or will be replaced. */
   countRepair(): void;
   /** A line for the cluster log; levels are those of `messages/log.ts`. */

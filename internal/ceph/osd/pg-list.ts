@@ -1,4 +1,5 @@
 import { Decoder, Encoder } from '../wire/encoding.ts';
+import type { MOSDOpValue } from '../wire/messages/osd_client.ts';
 import { OP, type OsdOp } from '../wire/messages/osd_op.ts';
 import {
   compareHObject,
@@ -10,11 +11,13 @@ import {
   reverseBits32,
   SNAP_HEAD,
 } from '../wire/types.ts';
+import type { RecoveryGate } from './engine-host.ts';
 import { decodeObjectInfo, infoXattr } from './object-info.ts';
 import { hasClassFilter } from './cls/table.ts';
 import { endObjectKey, objectKey, objectOfKey } from './object-key.ts';
 import { EINVAL, EOPNOTSUPP } from './ops/errno.ts';
 import { maxListEntries } from './ops/limits.ts';
+import type { OpResult } from './ops/op-context.ts';
 import { toStoreText } from './ops/store-text.ts';
 import type { PgCore } from './pg-core.ts';
 
@@ -56,6 +59,24 @@ function decodeFilter(d: Decoder): ListFilter | undefined {
 export interface ListAnswer {
   rval: number;
   out: Uint8Array;
+}
+
+/** Carries out a request about the PG itself. */
+export function runPgOps(
+  core: PgCore,
+  gate: Pick<RecoveryGate, 'listInconsistent'>,
+  message: MOSDOpValue,
+): { result: number; results: OpResult[] } {
+  const results: OpResult[] = [];
+  let result = 0;
+  for (const op of message.ops) {
+    const answer =
+      op.op === OP.SCRUBLS ? gate.listInconsistent(op.input) : listObjects(core, op, message.locator.nspace);
+    result = answer.rval;
+    results.push({ op, rval: answer.rval, out: answer.out.length > 0 ? [answer.out] : [] });
+    if (result < 0) break;
+  }
+  return { result, results };
 }
 
 /** PGNLS and PGLS, plain and with a filter: heads of the PG behind a cursor, in hash order. Result 1: this was the end, the cursor is the next PG's. */

@@ -22,6 +22,7 @@ import type {
   MOSDRepOpReply,
 } from '../wire/messages/osd_osd.ts';
 import type { MOSDECSubOpRead, MOSDECSubOpReadReply } from '../wire/messages/osd_ec.ts';
+import type { MOSDPGLease, MOSDPGLeaseAck } from '../wire/messages/osd_lease.ts';
 import type { MOSDRepScrub, MOSDRepScrubMap, MOSDScrubReserve } from '../wire/messages/osd_scrub.ts';
 import { utimeFromMs } from '../wire/encoding.ts';
 import type { PastInterval, PgHistory } from '../wire/messages/osd_pg.ts';
@@ -109,6 +110,8 @@ export class Pg {
       ended: options.scrubEnded,
       shareInfo: () => this.peering.shareInfo(),
     });
+    this.core.lease.onReadable = () => this.engine.resume();
+    this.core.lease.onWaited = () => this.peering.waited();
     this.snapTrim = new SnapTrim(this.core, this.engine, this.replication);
     this.peering = new Peering(this.core, {
       reset: () => this.#reset(),
@@ -131,11 +134,12 @@ export class Pg {
     options: PgOptions,
   ): Pg {
     const meta = new PgMeta(pg);
-    meta.info.history = { ...history };
+    meta.info.history = { ...history, priorReadableMs: 0 };
     meta.info.lastBackfill = hobjectMax;
     meta.past = [...past];
     meta.epoch = map.epoch;
     const made = new Pg(meta, env, map, options);
+    made.core.lease.heard(history);
     env.commit(meta.createOps());
     return made;
   }
@@ -232,6 +236,13 @@ export class Pg {
     return this.peering.phase === 'replica' && this.core.key.actingPrimary === from;
   }
 
+  onLease(from: number, m: MOSDPGLease): void {
+    if (this.#follows(from)) this.core.lease.onLease(from, m);
+  }
+  onLeaseAck(from: number, m: MOSDPGLeaseAck): void {
+    if (this.peering.phase === 'active') this.core.lease.acked(from, m.readableUntilUbMs);
+  }
+
   onRepOp(from: number, m: MOSDRepOp): void {
     if (!this.#follows(from)) return;
     this.replication.onRepOp(from, m);
@@ -303,6 +314,7 @@ export class Pg {
   /** Ends it in memory: timers, waiting requests. */
   shutdown(): void {
     this.#reset();
+    this.core.lease.stop();
     for (const request of [...this.engine.open]) request.drop();
   }
 

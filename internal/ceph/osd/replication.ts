@@ -58,6 +58,7 @@ export class Replication {
   constructor(core: PgCore, limits: () => LogLimits) {
     this.#core = core;
     this.#limits = limits;
+    core.committedTo = () => this.#committedTo();
   }
 
   get pending(): number {
@@ -83,6 +84,7 @@ export class Replication {
     const core = this.#core;
     const { meta, info } = core;
     const tid = this.#nextTid++;
+    const committedTo = this.#committedTo();
     const own = shards?.[core.id.shard!] ?? ops;
     const undo = core.erasure ? [...meta.rollback.note(core.env.store, entries), ...this.#forward()] : [];
     const version = entries[entries.length - 1]!.version;
@@ -106,6 +108,7 @@ export class Replication {
         trimTo,
         lastUserVersion: info.lastUserVersion,
         forwardTo: core.forwardTo,
+        committedTo,
         sums: info.sums,
       };
       const message: MOSDRepOp | undefined =
@@ -155,12 +158,16 @@ export class Replication {
     if (this.#core.erasure && this.#pending.size === 0) this.#forwardSoon();
   }
 
+  /** Writes end in any order; the oldest that has not bounds them. */
+  #committedTo(): EVersion {
+    const oldest = this.#pending.values().next().value;
+    return oldest === undefined ? this.#core.info.lastUpdate : beforeVersion(oldest.entries[0]!.version);
+  }
+
   /** What is on all shards needs no way back: notes how far that goes, and gives up what was kept here. */
   #forward(): TransactionOp[] {
     const core = this.#core;
-    const oldest = this.#pending.values().next().value;
-    // Writes end in any order; the oldest that has not bounds them.
-    core.forwardTo = oldest === undefined ? core.info.lastUpdate : beforeVersion(oldest.entries[0]!.version);
+    core.forwardTo = this.#committedTo();
     return core.meta.rollback.forward(core.forwardTo);
   }
 
@@ -177,6 +184,8 @@ export class Replication {
           info: core.infoCopy(),
           activated: false,
           forwardTo: core.forwardTo,
+          committedTo: core.forwardTo,
+          leaseAckMs: undefined,
         });
     });
   }
@@ -212,6 +221,10 @@ export class Replication {
     const undo = core.erasure && ops.length > 0 && !lacks ? meta.rollback.note(core.env.store, m.entries) : [];
     if (core.erasure) undo.push(...meta.rollback.forward(m.forwardTo));
     for (const entry of m.entries) meta.append(entry);
+    if (!core.erasure) {
+      core.unstable.add(m.entries);
+      core.unstable.committed(m.committedTo);
+    }
     info.lastUpdate = last.version;
     info.lastComplete = meta.missing.size === 0 ? last.version : completeUpTo(meta.log, meta.missing, last.version);
     info.lastUserVersion = m.lastUserVersion;

@@ -99,6 +99,9 @@ class ShardView implements MapView {
   lostAt(member: Member): number {
     return this.#map.lostAt(osdOf(member));
   }
+  isDead(member: Member): boolean {
+    return this.#map.isDead(osdOf(member));
+  }
   storeUuid(member: Member): string | undefined {
     return this.#map.storeUuid(osdOf(member));
   }
@@ -159,6 +162,7 @@ export function envFor(env: PgEnv, pg: PgId): PgEnv {
       env.send(osdOf(member), codec, { ...body, pg: { pool, seed, shard: shardOf(member) ?? 0 }, fromShard: shard });
     },
     bulk: (member, send) => env.bulk(osdOf(member), send),
+    clockDelta: (member) => env.clockDelta(osdOf(member)),
     wantPgTemp: ({ pool, seed }, members) => env.wantPgTemp({ pool, seed }, members.map(osdOf)),
   };
 }

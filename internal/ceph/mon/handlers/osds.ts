@@ -4,13 +4,14 @@ import {
   MOSDBeacon,
   MOSDBoot,
   MOSDFailure,
+  MOSDMarkMeDead,
   MOSDMarkMeDown,
   MOSDPGReadyToMerge,
   MOSDPGTemp,
 } from '../../wire/messages/osd_mon.ts';
 import { addrVecText, ENTITY_OSD } from '../../wire/types.ts';
 import type { Mon } from '../mon.ts';
-import { bootOsd, markDown } from '../osd/daemons.ts';
+import { bootOsd, markDead, markDown } from '../osd/daemons.ts';
 import { changePool, mergedPool } from '../osd/pools.ts';
 import { failureLimits } from '../tick.ts';
 import type { Session } from '../session.ts';
@@ -84,14 +85,23 @@ export function handleOsds(mon: Mon): void {
       const found = mon.failures.report(mon.state.osdmap, report, mon.clock.monotonic(), failureLimits(mon));
       if (found === undefined) return;
       return mon.change('marking an OSD down', (draft) => {
-        if (markDown(draft, found.osd, report.targetAddrs)) draft.log(mon.line(LOG_INFO, found.reason));
+        if (markDown(draft, found.osd, report.targetAddrs, found.dead)) draft.log(mon.line(LOG_INFO, found.reason));
       });
     })
     .on(MOSDMarkMeDown, (session, request) => {
       const osd = request.osdId;
       if (!isOsd(mon, session, osd, request.fsid)) return;
       return mon.change('marking an OSD down', (draft) => {
-        if (markDown(draft, osd, request.addrs)) draft.log(mon.line(LOG_INFO, `osd.${osd} marked itself down`));
+        if (!markDown(draft, osd, request.addrs, request.dead)) return;
+        const how = request.dead ? 'down and dead' : 'down';
+        draft.log(mon.line(LOG_INFO, `osd.${osd} marked itself ${how}`));
+      });
+    })
+    .on(MOSDMarkMeDead, (session, request) => {
+      const { osdId: osd, epoch } = request;
+      if (!isOsd(mon, session, osd, request.fsid)) return;
+      return mon.change('marking an OSD dead', (draft) => {
+        if (markDead(draft, osd, epoch)) draft.log(mon.line(LOG_INFO, `osd.${osd} knows that it is down`));
       });
     })
     .on(MOSDBeacon, (session, beacon) => {

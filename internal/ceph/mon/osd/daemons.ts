@@ -111,12 +111,29 @@ function markUp(inc: OsdMapIncremental, map: OsdMap, boot: MOSDBoot): void {
   });
 }
 
-/** Marks an OSD down when it is up (and, where given, still has these addresses). */
-export function markDown(draft: Draft, osd: number, addrs?: EntityAddrVec): boolean {
+/**
+ * Marks an OSD down when it is up (and, where given, still has these addresses). `dead`: it certainly answers nobody any more, so that those who take its
+ * place need not wait until its read leases have ended (`osd_xinfo_t::dead_epoch`).
+ */
+export function markDown(draft: Draft, osd: number, addrs?: EntityAddrVec, dead = false): boolean {
   const map = draft.state.osdmap;
   if (!map.isUp(osd)) return false;
   if (addrs !== undefined && !sameAddrs(map.clientAddrsOf(osd), addrs)) return false;
-  draft.osdmap((inc) => toggleState(inc, osd, OSD_UP));
+  draft.osdmap((inc) => {
+    toggleState(inc, osd, OSD_UP);
+    if (dead) inc.newXInfo.set(osd, { ...map.xinfoOf(osd), deadEpoch: map.epoch + 1 });
+  });
+  return true;
+}
+
+/** An OSD that is down says that it knows so by the map `epoch` (`OSDMonitor::prepare_mark_me_dead`). */
+export function markDead(draft: Draft, osd: number, epoch: number): boolean {
+  const map = draft.state.osdmap;
+  if (!map.exists(osd) || map.isUp(osd) || epoch > map.epoch || epoch <= map.infoOf(osd).upFrom) return false;
+  if (map.xinfoOf(osd).deadEpoch >= epoch) return false;
+  draft.osdmap((inc) => {
+    inc.newXInfo.set(osd, { ...map.xinfoOf(osd), deadEpoch: epoch });
+  });
   return true;
 }
 

@@ -23,6 +23,8 @@ export interface FoundFailure {
   osd: number;
   /** For the cluster log. */
   reason: string;
+  /** Its process is gone; else it may only be out of reach. */
+  dead: boolean;
 }
 
 /** What OSDs say about each other (`OSDMonitor::check_failure`). Times are of the mon's own monotonic clock. */
@@ -43,7 +45,7 @@ export class FailureReports {
     if (!canMarkDown(map, target, limits)) return undefined;
     if (report.kind === 'immediate') {
       this.forget(target);
-      return { osd: target, reason: `osd.${target} reported immediately failed by osd.${reporter}` };
+      return { osd: target, reason: `osd.${target} reported immediately failed by osd.${reporter}`, dead: true };
     }
     const reports = this.#byTarget.get(target) ?? new Map<number, Report>();
     this.#byTarget.set(target, reports);
@@ -90,6 +92,7 @@ export class FailureReports {
       reason:
         `osd.${target} failed (${subtrees.size} reporters from different ${limits.reporterLevel} ` +
         `after ${seconds(failedMs)} >= grace ${seconds(limits.graceMs)})`,
+      dead: false,
     };
   }
 

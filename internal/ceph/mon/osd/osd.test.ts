@@ -4,12 +4,13 @@ import { decodeIncremental } from '../../maps/incremental-codec.ts';
 import { applyIncremental } from '../../maps/apply.ts';
 import { encodeOsdMap } from '../../maps/osdmap-codec.ts';
 import { newPool, POOL_FULL, POOL_FULL_QUOTA } from '../../maps/pool.ts';
+import { OsdMapView } from '../../osd/osd-map-view.ts';
 import { FEATURES_PACIFIC } from '../../wire/features.ts';
 import type { MOSDBoot } from '../../wire/messages/osd_mon.ts';
 import { addrV2 } from '../../wire/types.ts';
 import { Draft } from '../draft.ts';
 import { mkfs } from '../mkfs.ts';
-import { bootOsd, markAutoOut, markDown } from './daemons.ts';
+import { bootOsd, markAutoOut, markDead, markDown } from './daemons.ts';
 import { DownTimes } from './down-out.ts';
 import { FailureReports } from './failures.ts';
 import { quotaFlags } from './pools.ts';
@@ -152,8 +153,8 @@ describe('osd map', () => {
     expect(reports.check(map, 110_000, limits)).toEqual([]);
     reports.report(map, about(1, 'alive'), 110_000, limits);
     expect(reports.check(map, 200_000, limits)).toEqual([]);
-    expect(reports.report(map, about(1, 'failed', 30_000), 200_000, limits)?.osd).toBe(3);
-    expect(reports.report(map, about(2, 'immediate', 0), 200_000, limits)?.osd).toBe(3);
+    expect(reports.report(map, about(1, 'failed', 30_000), 200_000, limits)).toMatchObject({ osd: 3, dead: false });
+    expect(reports.report(map, about(2, 'immediate', 0), 200_000, limits)).toMatchObject({ osd: 3, dead: true });
     expect(reports.report(map, { ...about(2, 'immediate', 0), targetAddrs: [] }, 200_000, limits)).toBeUndefined();
   });
 
@@ -172,6 +173,27 @@ describe('osd map', () => {
     } as const;
     expect(new FailureReports().report(map, report, 1e6, limits)?.osd).toBe(2);
     expect(new FailureReports().report(map, report, 1e6, { ...limits, reporterLevel: 'osd' })).toBeUndefined();
+  });
+
+  test('an OSD that is down is dead when its process is gone, or when it says that it knows; not any more when it is up again', () => {
+    const draft = withOsds(3);
+    const view = () => new OsdMapView(draft.state.osdmap);
+    markDown(draft, 0);
+    markDown(draft, 1, undefined, true);
+    expect([0, 1, 2].map((osd) => view().isDead(osd))).toEqual([false, true, false]);
+    expect(draft.state.osdmap.xinfoOf(1).deadEpoch).toBe(draft.state.osdmap.epoch);
+    const { epoch } = draft.state.osdmap;
+    // Of a map that nobody has made, of one in which it was not up yet, and of one that is up.
+    expect(markDead(draft, 0, epoch + 1)).toBe(false);
+    expect(markDead(draft, 0, draft.state.osdmap.infoOf(0).upFrom)).toBe(false);
+    expect(markDead(draft, 2, epoch)).toBe(false);
+    expect(markDead(draft, 0, epoch)).toBe(true);
+    expect(view().isDead(0)).toBe(true);
+    expect(markDead(draft, 0, epoch)).toBe(false);
+    bootOsd(draft, booting(0, 'h0', 1));
+    markDown(draft, 0);
+    expect(view().isDead(0)).toBe(false);
+    expect(view().isDead(7)).toBe(false);
   });
 
   test('a quota fills a pool and frees it', () => {

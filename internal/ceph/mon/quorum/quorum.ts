@@ -7,7 +7,7 @@ import { MCommand } from '../../wire/messages/command.ts';
 import { MLog } from '../../wire/messages/log.ts';
 import { MMgrBeacon, MMonMgrReport } from '../../wire/messages/mgr_mon.ts';
 import { MAuth, MMonGetMap, MMonGetOSDMap, MMonGetVersion, MMonSubscribe, MPing } from '../../wire/messages/mon.ts';
-import { MOSDAlive, MOSDBeacon, MOSDFailure, MOSDPGTemp } from '../../wire/messages/osd_mon.ts';
+import { MOSDAlive, MOSDBeacon, MOSDFailure, MOSDMarkMeDead, MOSDPGTemp } from '../../wire/messages/osd_mon.ts';
 import type { RawMessage } from '../../wire/messenger.ts';
 import { ENTITY_MGR } from '../../wire/types.ts';
 import type { Core } from '../core.ts';
@@ -50,7 +50,9 @@ const answeredHere: ReadonlySet<number> = new Set(
 
 /** What the leader takes without asking whether it leads still: it tells nobody anything, and what it changes takes effect on the newest state only. */
 const takenAtOnce: ReadonlySet<number> = new Set(
-  [MLog, MOSDAlive, MOSDBeacon, MOSDFailure, MOSDPGTemp, MMgrBeacon, MMonMgrReport].map(({ type }) => type),
+  [MLog, MOSDAlive, MOSDBeacon, MOSDFailure, MOSDMarkMeDead, MOSDPGTemp, MMgrBeacon, MMonMgrReport].map(
+    ({ type }) => type,
+  ),
 );
 
 export interface QuorumOptions {

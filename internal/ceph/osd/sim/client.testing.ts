@@ -13,7 +13,9 @@ import { OP, OsdOp } from '../../wire/messages/osd_op.ts';
 import { addrV2, ENTITY_CLIENT, NO_SHARD, SNAP_HEAD } from '../../wire/types.ts';
 import type { OpClient } from '../op-request.ts';
 import type { Watcher } from '../watch.ts';
-import { type SimCluster, simPool } from './world.testing.ts';
+import { digestOf, type WrittenState } from './reader.testing.ts';
+import { simPool } from './map.testing.ts';
+import type { SimCluster } from './world.testing.ts';
 
 /** What an object must hold: undefined when it must not exist. */
 export type Expected = { data: Uint8Array; omap: Map<string, string> } | undefined;
@@ -37,6 +39,8 @@ export class SimClient {
   readonly num: number;
   readonly cluster: SimCluster;
   readonly expected = new Map<string, Expected>();
+  /** States of each object that were acknowledged. */
+  readonly history = new Map<string, WrittenState[]>();
   readonly errors: string[] = [];
   acknowledged = 0;
   stopped = false;
@@ -228,6 +232,7 @@ export class SimClient {
     snapId = SNAP_HEAD,
   ): void {
     const tid = ++this.#tid;
+    const begunMs = this.cluster.scheduler.timeMs;
     const attempt: Attempt = {
       snapId,
       tid,
@@ -240,12 +245,21 @@ export class SimClient {
         if (!this.#pending.delete(tid)) return;
         if (write) this.acknowledged++;
         answered(reply);
+        if (write) this.#remember(oid, begunMs);
         this.#next(oid);
       },
     };
     this.#pending.set(tid, attempt);
     this.#send(attempt);
     this.#watchdog(attempt);
+  }
+
+  #remember(oid: string, begunMs: number): void {
+    const data = this.expected.get(oid)?.data;
+    const states = this.history.get(oid) ?? [];
+    this.history.set(oid, states);
+    const acknowledgedMs = this.cluster.scheduler.timeMs;
+    states.push({ digest: data === undefined ? undefined : digestOf(data), begunMs, acknowledgedMs });
   }
 
   #watchdog(attempt: Attempt): void {

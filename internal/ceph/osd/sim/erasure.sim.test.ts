@@ -4,8 +4,9 @@ import { pgText } from '../../wire/types.ts';
 import { decodeObjectInfo, encodeObjectInfo, infoXattr } from '../object-info.ts';
 import { firstObjectKey, isObjectKey } from '../object-key.ts';
 import { SimClient } from './client.testing.ts';
+import { type SimOptions, simPool } from './map.testing.ts';
 import { calm, changePgs, moveShards, options, settleAndCheck, storm } from './storm.testing.ts';
-import { SimCluster, type SimOptions, simPool } from './world.testing.ts';
+import { SimCluster } from './world.testing.ts';
 
 /** k data and m coding shards on one OSD more than that, so that PGs move. */
 function erasure(seed: number, k: number, m: number, fault?: SimOptions['fault']): SimOptions {

@@ -16,7 +16,8 @@ import type { ReadBytes } from '../pg-archive.ts';
 import { type Exported, exportPg, type ImportTarget, importPg } from '../pg-transfer.ts';
 import { loadPg } from '../store-check.ts';
 import { severalPgs, type TestClient } from './single.testing.ts';
-import { type SimCluster, simHash, simPool } from './world.testing.ts';
+import { simHash, simPool } from './map.testing.ts';
+import type { SimCluster } from './world.testing.ts';
 
 const fsid = '00000000-0000-0000-0000-000000000001';
 const names = Array.from({ length: 12 }, (_, n) => `object-${n}`);

@@ -13,7 +13,8 @@ import type { Pg } from '../pg.ts';
 import { OBJECT, SHARD, SNAPSET } from '../scrub-compare.ts';
 import { SimClient } from './client.testing.ts';
 import { type TestClient, threeOsds } from './single.testing.ts';
-import { SimCluster, simPool } from './world.testing.ts';
+import { simPool } from './map.testing.ts';
+import { SimCluster } from './world.testing.ts';
 
 const cid = '1.0';
 const pg0 = { pool: simPool, seed: 0 };

@@ -10,7 +10,8 @@ import type { OsdOp } from '../../wire/messages/osd_op.ts';
 import { addrV2, ENTITY_CLIENT, NO_SHARD, SNAP_HEAD } from '../../wire/types.ts';
 import type { OpClient } from '../op-request.ts';
 import type { Watcher } from '../watch.ts';
-import { SimCluster, simHash, simPool } from './world.testing.ts';
+import { simHash, simPool } from './map.testing.ts';
+import { SimCluster } from './world.testing.ts';
 
 export interface Answer {
   result: number;

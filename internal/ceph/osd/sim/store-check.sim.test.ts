@@ -10,7 +10,8 @@ import { markMissing } from '../store-repair.ts';
 import type { TransactionOp } from '../../blockstore/api.ts';
 import { SimClient } from './client.testing.ts';
 import { threeOsds } from './single.testing.ts';
-import { SimCluster, simHash, simPool } from './world.testing.ts';
+import { simHash, simPool } from './map.testing.ts';
+import { SimCluster } from './world.testing.ts';
 
 const cid = '1.0';
 const keyOf = (name: string): Uint8Array =>

@@ -6,7 +6,9 @@ import { LOG_ERROR } from '../../wire/messages/log.ts';
 import { pgText } from '../../wire/types.ts';
 import { firstObjectKey, isObjectKey } from '../object-key.ts';
 import { SimClient } from './client.testing.ts';
-import { SimCluster, type SimOptions, simPool } from './world.testing.ts';
+import { type SimOptions, simPool } from './map.testing.ts';
+import { SimReader } from './reader.testing.ts';
+import { SimCluster } from './world.testing.ts';
 
 const verbose = process.env.SIM_VERBOSE === '1';
 
@@ -162,7 +164,7 @@ export function moveShards(cluster: SimCluster): void {
 }
 
 /**
- * Writers while OSDs crash, part and are taken for down, and `change` is called now and then; then everything must be there. Gives how many writes were
+ * Writers and readers while OSDs crash, part, are cut off from everybody but clients and are taken for down, and `change` is called now and then; then everything must be there. Gives how many writes were
  * acknowledged.
  */
 export async function storm(
@@ -172,12 +174,13 @@ export async function storm(
 ): Promise<number> {
   const cluster = new SimCluster(given);
   const clients = [1, 2, 3].map((num) => new SimClient(cluster, num, 5));
+  const readers = [1, 2].map((num) => new SimReader(cluster, num, clients));
   cluster.onMap = (map) => {
-    for (const client of clients) client.newMap(map.epoch);
+    for (const client of [...clients, ...readers]) client.newMap(map.epoch);
   };
   for (const osd of cluster.osds) cluster.start(osd.id);
   await cluster.scheduler.run(20_000, () => cluster.allClean());
-  for (const client of clients) client.start();
+  for (const client of [...clients, ...readers]) client.start();
   const { scheduler } = cluster;
   const end = scheduler.timeMs + durationMs;
   const trouble = (): void => {
@@ -186,7 +189,13 @@ export async function storm(
     const roll = cluster.random.float();
     if (roll < 0.4) {
       cluster.crash(id);
-      if (cluster.chance(0.7)) scheduler.after(cluster.between(100, 3000), () => cluster.markDown(id));
+      // A refused connection tells the mon that it is dead; silence does not.
+      const dead = cluster.chance(0.5);
+      const { nonce } = cluster.osds[id]!;
+      if (cluster.chance(0.7))
+        scheduler.after(cluster.between(100, 3000), () =>
+          cluster.markDown(id, dead && cluster.osds[id]!.nonce === nonce),
+        );
       scheduler.after(cluster.between(50, 8000), () => cluster.start(id));
     } else if (roll < 0.5) cluster.markDown(id);
     else if (roll < 0.65) {
@@ -197,6 +206,11 @@ export async function storm(
         cluster.heal();
       });
     } else if (roll < 0.7) for (const osd of cluster.osds) cluster.crash(osd.id);
+    else if (roll < 0.85) {
+      cluster.cutOff(id);
+      if (cluster.chance(0.8)) scheduler.after(cluster.between(50, 1500), () => cluster.markDown(id));
+      scheduler.after(cluster.between(1000, 6000), () => cluster.heal());
+    }
     if (roll >= 0.65 && roll < 0.7)
       for (const osd of cluster.osds) scheduler.after(cluster.between(50, 5000), () => cluster.start(osd.id));
     scheduler.after(cluster.between(200, 4000), trouble);
@@ -210,6 +224,9 @@ export async function storm(
   if (change !== undefined) changes();
   await scheduler.run(end);
   noFatal(cluster);
+  for (const reader of readers) reader.stopped = true;
   await settleAndCheck(cluster, clients);
+  expect(readers.flatMap((reader) => reader.wrong())).toEqual([]);
+  for (const reader of readers) expect(reader.seen.length).toBeGreaterThan(100);
   return clients.reduce((sum, client) => sum + client.acknowledged, 0);
 }

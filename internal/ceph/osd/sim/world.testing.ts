@@ -1,240 +1,23 @@
-import { silentLogger, type Logger } from '../../../base/log.ts';
+import { type Logger, silentLogger } from '../../../base/log.ts';
 import { type Random, seededRandom } from '../../../base/random.ts';
-import { crushHash2 } from '../../crush/hash.ts';
 import type { ObjectStore, Transaction } from '../../blockstore/api.ts';
 import { ChecksumError, DamagedEntryError, keyText } from '../../blockstore/errors.ts';
 import { type MemoryStore, memoryStore } from '../../blockstore/memory.ts';
 import { concatBytes, emptyBytes } from '../../../base/bytes.ts';
-import { stableMod } from '../../maps/object-hash.ts';
 import type { MessageCodec } from '../../wire/message.ts';
 import { FEATURES_PACIFIC } from '../../wire/features.ts';
 import { MOSDAlive, MOSDPGReadyToMerge, MOSDPGTemp } from '../../wire/messages/osd_mon.ts';
 import { MOSDRepOp, MOSDRepOpReply, type PgMessage } from '../../wire/messages/osd_osd.ts';
-import { addrV2, type EntityAddrVec, eversionZero, type PgId, pgText } from '../../wire/types.ts';
-import { ITEM_NONE } from '../../crush/map.ts';
-import { ErasureCode } from '../../erasure/code.ts';
-import { jerasureVandermonde } from '../../erasure/matrix.ts';
-import type { MapView, Placement, PoolCode, PoolView } from '../map-view.ts';
+import type { MOSDPing } from '../../wire/messages/osd_ping.ts';
+import { addrV2, pgText } from '../../wire/types.ts';
+import { Heartbeats } from '../heartbeat.ts';
+import { type OsdState, SimMap, type SimOptions, type SimPgs, simPool } from './map.testing.ts';
 import { SimScheduler } from './scheduler.testing.ts';
 import { findPg } from '../shards.ts';
 import { Osd, type OsdHost } from '../osd.ts';
 import type { MapHistory } from '../pg-birth.ts';
-import type { MergeVersions } from '../pg-split.ts';
 import type { OpClient } from '../op-request.ts';
-import { defaultScrubOptions, type ScrubOptions } from '../scrub-schedule.ts';
-
-export interface SimOptions {
-  /** The pool is erasure-coded, with chunks of so many bytes; `size` is k + m. */
-  erasure?: { k: number; chunkBytes: number };
-  seed: number;
-  osds: number;
-  size: number;
-  minSize: number;
-  pgNum: number;
-  /** Entries that logs keep: few force backfill. */
-  logEntries?: number;
-  /**
-   * Planted faults, which the checks must find. `early-ack`: the disk says "done" before it is. `skipped-replica`: now and then a replica answers a write
-   * that it never got.
-   */
-  fault?: 'early-ack' | 'skipped-replica';
-  log?: Logger;
-  /** Where they are not the defaults. */
-  scrub?: Partial<ScrubOptions>;
-}
-
-interface OsdState {
-  up: boolean;
-  nonce: number;
-  upFrom: number;
-  upThru: number;
-  downAt: number;
-  /** Of an erasure-coded pool: others take its places. */
-  out: boolean;
-}
-
-const simCodes = new Map<string, PoolCode>();
-
-function simCode({ erasure, size }: SimOptions): PoolCode | undefined {
-  if (erasure === undefined) return undefined;
-  const { k, chunkBytes } = erasure;
-  const name = `${k}+${size - k} ${chunkBytes}`;
-  let code = simCodes.get(name);
-  if (code === undefined) {
-    code = { code: new ErasureCode(k, jerasureVandermonde(k, size - k)), layout: { k, chunkBytes } };
-    simCodes.set(name, code);
-  }
-  return code;
-}
-
-/** How many PGs the pool has, and what of that is on its way. */
-export interface SimPgs {
-  pgNum: number;
-  pgpNum: number;
-  pgNumPending: number;
-  lastMerge: MergeVersions;
-}
-
-export const simPool = 1;
-
-/** Where objects belong; any function of the name does. */
-export function simHash(name: string): number {
-  return [...name].reduce((h, c) => (Math.imul(h, 31) + c.charCodeAt(0)) >>> 0, 7);
-}
-
-export class SimMap implements MapView {
-  readonly epoch: number;
-  readonly #options: SimOptions;
-  readonly states: readonly OsdState[];
-  readonly pgTemp: ReadonlyMap<string, readonly number[]>;
-  readonly poolExists: boolean;
-  readonly pgs: SimPgs;
-
-  constructor(
-    epoch: number,
-    options: SimOptions,
-    states: readonly OsdState[],
-    pgTemp: ReadonlyMap<string, readonly number[]>,
-    poolExists: boolean,
-    pgs?: SimPgs,
-  ) {
-    this.epoch = epoch;
-    this.#options = options;
-    this.states = states;
-    this.pgTemp = pgTemp;
-    this.poolExists = poolExists;
-    const { pgNum } = options;
-    this.pgs = pgs ?? {
-      pgNum,
-      pgpNum: pgNum,
-      pgNumPending: pgNum,
-      lastMerge: { sourceSeed: 0, sourceVersion: eversionZero, targetVersion: eversionZero },
-    };
-  }
-
-  pool(id: number): PoolView | undefined {
-    if (id !== simPool || !this.poolExists) return undefined;
-    const { size, minSize } = this.#options;
-    return {
-      id,
-      size,
-      minSize,
-      ...this.pgs,
-      erasure: this.#options.erasure !== undefined,
-      code: simCode(this.#options),
-      overwrites: true,
-      lastForceOpResend: 0,
-      full: false,
-      fullQuota: false,
-      eio: false,
-      noScrub: false,
-      noDeepScrub: false,
-      scrubMinSec: 0,
-      scrubMaxSec: 0,
-      deepScrubSec: 0,
-      compression: {
-        mode: undefined,
-        algorithm: undefined,
-        requiredRatio: undefined,
-        minBlobBytes: undefined,
-        maxBlobBytes: undefined,
-      },
-      poolSnaps: undefined,
-      hasSelfManagedSnaps: false,
-      applications: new Map(),
-      name: 'sim',
-    };
-  }
-  pools(): Iterable<number> {
-    return this.poolExists ? [simPool] : [];
-  }
-  #order(seed: number): number[] {
-    return this.states.map((_, osd) => osd).sort((a, b) => crushHash2(seed, a) - crushHash2(seed, b));
-  }
-
-  /** Each place is a shard's: while an OSD is out another one takes its places, and as few others as possible move. */
-  #places(seed: number): number[] {
-    const taken = new Set<number>();
-    return Array.from({ length: this.#options.size }, (_, shard) => {
-      const order = this.#order(seed * 64 + shard);
-      const osd = order.find((each) => !taken.has(each) && !this.states[each]!.out) ?? ITEM_NONE;
-      taken.add(osd);
-      return osd;
-    });
-  }
-
-  place(pg: PgId): Placement {
-    if (pg.seed >= this.pgs.pgNum) return { up: [], upPrimary: -1, acting: [], actingPrimary: -1 };
-    const seed = stableMod(pg.seed, this.pgs.pgpNum);
-    const order =
-      this.#options.erasure === undefined ? this.#order(seed).slice(0, this.#options.size) : this.#places(seed);
-    const present = (osds: readonly number[]): number[] =>
-      this.#options.erasure === undefined
-        ? osds.filter((osd) => this.isUp(osd))
-        : osds.map((osd) => (this.isUp(osd) ? osd : ITEM_NONE));
-    const first = (osds: readonly number[]): number => osds.find((osd) => osd !== ITEM_NONE) ?? -1;
-    const up = present(order);
-    const temp = present(this.pgTemp.get(pgText({ pool: pg.pool, seed: pg.seed })) ?? []);
-    const acting = temp.length > 0 ? temp : up;
-    return { up, upPrimary: first(up), acting, actingPrimary: first(acting) };
-  }
-  changesPlacement(): boolean {
-    return true;
-  }
-  hashOf(pool: number, name: string): number | undefined {
-    return this.pool(pool) === undefined ? undefined : simHash(name);
-  }
-  pgOfHash(pool: number, hash: number): PgId {
-    return { pool, seed: stableMod(hash, this.pgs.pgNum) };
-  }
-  exists(osd: number): boolean {
-    return this.states[osd] !== undefined;
-  }
-  isUp(osd: number): boolean {
-    return this.states[osd]?.up === true;
-  }
-  upFrom(osd: number): number {
-    return this.states[osd]?.upFrom ?? 0;
-  }
-  upThru(osd: number): number {
-    return this.states[osd]?.upThru ?? 0;
-  }
-  downAt(osd: number): number {
-    return this.states[osd]?.downAt ?? 0;
-  }
-  lostAt(): number {
-    return 0;
-  }
-  storeUuid(): undefined {
-    return undefined;
-  }
-  clientAddrs(osd: number): EntityAddrVec {
-    return this.clusterAddrs(osd);
-  }
-  clusterAddrs(osd: number): EntityAddrVec {
-    return [addrV2('10.0.0.1', 6800 + osd, this.states[osd]?.nonce ?? 0)];
-  }
-  heartbeatAddrs(osd: number): EntityAddrVec {
-    return this.clusterAddrs(osd);
-  }
-  osds(): Iterable<number> {
-    return this.states.keys();
-  }
-  hasFlag(): boolean {
-    return false;
-  }
-  isBlocklisted(): boolean {
-    return false;
-  }
-  isSnapRemoved(): boolean {
-    return false;
-  }
-  removedSnaps(): [] {
-    return [];
-  }
-  fullRatio = 0.95;
-  releases = { osd: 16, minCompatClient: 12 };
-}
+import { defaultScrubOptions } from '../scrub-schedule.ts';
 
 /** One simulated OSD process and its disk. */
 export class SimOsd {
@@ -244,6 +27,11 @@ export class SimOsd {
   /** Grows with each start: its address. */
   nonce = 0;
   newestMap = 0;
+  /** Of the present life, less the simulation's time. */
+  clockOffsetMs = 0;
+  /** When its clock stopped. */
+  stoppedMs: number | undefined;
+  beats: Heartbeats | undefined;
   fatal: unknown;
   /** Objects of which the disk gives other bytes than were written, until they are written anew. */
   readonly rotten = new Set<string>();
@@ -266,6 +54,8 @@ export class SimCluster {
   readonly #log: Logger;
   /** Pairs `a-b` that cannot talk now, with what waits. */
   readonly #parted = new Map<string, (() => void)[]>();
+  /** OSDs that hear nothing of the mon, and it nothing of them. */
+  readonly #cutOff = new Set<number>();
   readonly #lastDelivery = new Map<string, number>();
   /** Told of every new map after a while. */
   onMap: ((map: SimMap) => void) | undefined;
@@ -283,7 +73,15 @@ export class SimCluster {
     this.random = seededRandom(options.seed);
     this.#log = options.log ?? silentLogger;
     for (let id = 0; id < options.osds; id++) this.osds.push(new SimOsd(id, memoryStore({ commit: 'manual' })));
-    const states = this.osds.map(() => ({ up: false, nonce: 0, upFrom: 0, upThru: 0, downAt: 0, out: false }));
+    const states = this.osds.map(() => ({
+      up: false,
+      nonce: 0,
+      upFrom: 0,
+      upThru: 0,
+      downAt: 0,
+      dead: false,
+      out: false,
+    }));
     this.maps.push(new SimMap(0, options, states, new Map(), false));
     this.#publish(new SimMap(1, options, states, new Map(), true));
   }
@@ -310,12 +108,14 @@ export class SimCluster {
   #deliverMap(osd: SimOsd, epoch: number): void {
     const { nonce } = osd;
     this.scheduler.after(this.between(1, 40), () => {
-      if (osd.osd === undefined || osd.nonce !== nonce || osd.newestMap >= epoch) return;
+      if (osd.osd === undefined || osd.nonce !== nonce || osd.newestMap >= epoch || this.#cutOff.has(osd.id)) return;
       osd.newestMap = epoch;
       osd.osd.advanceTo(epoch);
       const state = this.maps[epoch]!.states[osd.id]!;
-      // Marked down although it lives: it asks to be taken back.
-      if (!state.up && epoch === this.map.epoch) this.#boot(osd);
+      if (state.up || epoch !== this.map.epoch) return;
+      // Marked down although it lives: it says that it knows, and asks to be taken back.
+      this.#markMeDead(osd, state.downAt);
+      this.#boot(osd);
     });
   }
 
@@ -369,21 +169,31 @@ export class SimCluster {
   #boot(osd: SimOsd): void {
     const { nonce } = osd;
     this.scheduler.after(this.between(5, 100), () => {
-      if (osd.osd === undefined || osd.nonce !== nonce) return;
+      if (osd.osd === undefined || osd.nonce !== nonce || this.#cutOff.has(osd.id)) return;
       const state = this.map.states[osd.id]!;
       if (state.up && state.nonce === nonce) return;
       if (state.up) this.markDown(osd.id);
       this.#change((states) => {
         const epoch = this.map.epoch + 1;
-        states[osd.id] = { ...states[osd.id]!, up: true, nonce, upFrom: epoch };
+        states[osd.id] = { ...states[osd.id]!, up: true, dead: false, nonce, upFrom: epoch };
       });
     });
   }
 
-  markDown(id: number): void {
+  #markMeDead(osd: SimOsd, downAt: number): void {
+    this.scheduler.after(this.between(1, 30), () => {
+      const state = this.map.states[osd.id]!;
+      if (state.up || state.dead || state.downAt !== downAt) return;
+      this.#change((states) => (states[osd.id]!.dead = true));
+    });
+  }
+
+  /** `dead`: the mon knows that nobody is there any more. */
+  markDown(id: number, dead = false): void {
     if (!this.map.isUp(id)) return;
+    const known = dead || this.options.fault === 'rash-mon';
     this.#change((states, temp) => {
-      states[id] = { ...states[id]!, up: false, downAt: this.map.epoch + 1 };
+      states[id] = { ...states[id]!, up: false, dead: known, downAt: this.map.epoch + 1 };
       for (const [pg, osds] of temp) {
         // In erasure-coded pools each place is a shard.
         if (this.options.erasure !== undefined) {
@@ -408,7 +218,7 @@ export class SimCluster {
   #onMon(from: SimOsd, codec: MessageCodec<unknown>, body: unknown): void {
     const { nonce } = from;
     // A session with the mon may end with what was just sent.
-    if (this.chance(0.03)) return;
+    if (this.chance(0.03) || this.#cutOff.has(from.id)) return;
     this.scheduler.after(this.between(1, 30), () => {
       const state = this.map.states[from.id]!;
       if (!state.up || state.nonce !== nonce) return;
@@ -433,7 +243,26 @@ export class SimCluster {
   part(a: number, b: number): void {
     for (const key of [`${a}-${b}`, `${b}-${a}`]) if (!this.#parted.has(key)) this.#parted.set(key, []);
   }
+  /** An OSD reaches neither the others nor the mon, but clients reach it. */
+  cutOff(id: number): void {
+    const osd = this.osds[id]!;
+    this.#cutOff.add(id);
+    for (const other of this.osds) if (other.id !== id) this.part(id, other.id);
+    if (this.options.fault === 'stopped-clock') osd.stoppedMs = this.scheduler.monotonic();
+  }
+  isCutOff(id: number): boolean {
+    return this.#cutOff.has(id);
+  }
+
   heal(): void {
+    for (const id of this.#cutOff) this.osds[id]!.stoppedMs = undefined;
+    const back = [...this.#cutOff].map((id) => this.osds[id]!);
+    this.#cutOff.clear();
+    for (const osd of back) {
+      this.#deliverMap(osd, this.map.epoch);
+      // It started while it was cut off.
+      if (!this.map.isUp(osd.id)) this.#boot(osd);
+    }
     const all = [...this.#parted.values()].flat();
     this.#parted.clear();
     for (const run of all) run();
@@ -498,6 +327,8 @@ export class SimCluster {
     const sim = this.osds[id]!;
     if (sim.osd !== undefined) return;
     sim.nonce++;
+    sim.clockOffsetMs = this.between(0, 1e6) - this.scheduler.timeMs;
+    sim.stoppedMs = undefined;
     const { nonce } = sim;
     const alive = (): boolean => sim.nonce === nonce && sim.osd !== undefined;
     const history: MapHistory = {
@@ -515,7 +346,7 @@ export class SimCluster {
         this.options.fault === 'early-ack' ? hastyStore(sim.store) : checkedStore(sim.store, sim.rotten, sim.entryless),
       clock: {
         now: () => this.scheduler.now(),
-        monotonic: () => this.scheduler.monotonic(),
+        monotonic: () => (sim.stoppedMs ?? this.scheduler.monotonic()) + sim.clockOffsetMs,
         after: (ms, fn) => this.scheduler.after(ms, () => alive() && fn()),
       },
       random: this.random,
@@ -527,6 +358,7 @@ export class SimCluster {
       reportSoon: () => undefined,
       clusterLog: (level, text) => void this.clusterLog.push({ osd: id, level, text }),
       scrubOptions: () => ({ ...defaultScrubOptions, ...this.options.scrub }),
+      leaseMs: () => this.options.leaseMs ?? 2000,
       load: () => ({ oneMinute: 0, fifteenMinutes: 0, processors: 1 }),
       localTime: () => ({ hour: 12, weekDay: 3 }),
       fatal: (error) => {
@@ -545,8 +377,55 @@ export class SimCluster {
     sim.osd.load();
     if (sim.newestMap < this.map.epoch) this.#deliverMap(sim, this.map.epoch);
     this.#boot(sim);
+    sim.beats = new Heartbeats({
+      whoami: id,
+      fsid: host.fsid,
+      clock: host.clock,
+      log: host.log,
+      map: () => sim.osd?.map,
+      upFrom: () => (sim.osd?.map !== undefined && host.isMe(sim.osd.map) ? sim.osd.map.upFrom(id) : 0),
+      clockDeltas: () => sim.osd!.clockDeltas,
+      peers: () => sim.osd!.peers(),
+      sendPing: (to, _addrs, ping) => this.#sendPing(sim, to, ping),
+      forget: () => undefined,
+      reportFailure: (target, kind) => {
+        if (kind !== 'alive' && !this.#cutOff.has(id)) this.markDown(target);
+      },
+    });
+    this.#beatLoop(sim, nonce);
     this.#commitLoop(sim, nonce);
     this.#tickLoop(sim, nonce);
+  }
+
+  /** A heartbeat and its answer. They are lost where there is no way. */
+  #sendPing(from: SimOsd, to: number, ping: MOSDPing): void {
+    const target = this.osds[to]!;
+    const nonces = [from.nonce, target.nonce];
+    const addrs = this.map.heartbeatAddrs(to);
+    const way = (run: () => void): void => {
+      if (this.#parted.has(`${from.id}-${to}`)) return;
+      this.scheduler.after(this.chance(0.02) ? this.between(20, 400) : this.between(0.1, 8), () => {
+        if (
+          from.osd !== undefined &&
+          target.osd !== undefined &&
+          from.nonce === nonces[0] &&
+          target.nonce === nonces[1]
+        )
+          run();
+      });
+    };
+    way(() => {
+      const answer = target.beats!.answer(from.id, ping);
+      way(() => from.beats!.onReply(to, addrs, answer));
+    });
+  }
+
+  #beatLoop(sim: SimOsd, nonce: number): void {
+    this.scheduler.after(this.between(400, 600), () => {
+      if (sim.nonce !== nonce || sim.osd === undefined) return;
+      sim.beats!.tick();
+      this.#beatLoop(sim, nonce);
+    });
   }
 
   /** The disk: commits some of what is queued, after a while. */

@@ -79,6 +79,8 @@ export const PG_ACTIVATING = 2 ** 24;
 export const PG_PEERED = 2 ** 25;
 export const PG_SNAPTRIM = 2 ** 26;
 export const PG_FAILED_REPAIR = 2 ** 32;
+export const PG_LAGGY = 2 ** 33;
+export const PG_WAIT = 2 ** 34;
 
 /** Whether `bit` (a power of two, also above 2^31) is set in `state`. */
 export function hasPgState(state: number, bit: number): boolean {

@@ -41,7 +41,7 @@ describe('OSD to mon and mgr messages', () => {
     expect(mon.decodeMOSDAlive(new Decoder(encoded((e) => mon.encodeMOSDAlive(e, alive))))).toEqual(alive);
     const temp = { fsid, osdId: 1, epoch: 8, pgTemp: [{ pg: { pool: 1, seed: 3 }, osds: [2, 1] }] };
     expect(mon.decodeMOSDPGTemp(new Decoder(encoded((e) => mon.encodeMOSDPGTemp(e, temp))))).toEqual(temp);
-    const down = { fsid, osdId: 1, addrs, epoch: 8 };
+    const down = { fsid, osdId: 1, addrs, epoch: 8, dead: true };
     expect(mon.decodeMOSDMarkMeDown(new Decoder(encoded((e) => mon.encodeMOSDMarkMeDown(e, down))))).toEqual(down);
     const merge = {
       ...{ fsid, osdId: 1, epoch: 8, source: { pool: 1, seed: 7 }, ready: true },

@@ -4,6 +4,7 @@
  */
 import type { Decoder, Encoder } from '../encoding.ts';
 import { frontCodec } from '../message.ts';
+import { decodePaxosHead, encodePaxosHead } from './mon.ts';
 import {
   decodeAddrVec,
   decodeEVersion,
@@ -23,6 +24,7 @@ export const MSG_OSD_MARK_ME_DOWN = 74;
 export const MSG_OSD_PGTEMP = 78;
 export const MSG_OSD_BEACON = 79;
 export const MSG_OSD_PG_READY_TO_MERGE = 122;
+export const MSG_OSD_MARK_ME_DEAD = 123;
 
 /** An OSD that has its map and its disk asks to be marked up. Answered by a map in which it is up with these addresses. */
 export interface MOSDBoot {
@@ -202,24 +204,48 @@ export interface MOSDMarkMeDown {
   /** The incarnation that stops. */
   addrs: EntityAddrVec;
   epoch: number;
+  /** It answers no client any more (`down_and_dead`): nobody has to wait for its read leases. */
+  dead: boolean;
 }
 
 export function encodeMOSDMarkMeDown(e: Encoder, m: MOSDMarkMeDown): void {
-  e.struct(1, 1, () => {
+  e.struct(2, 1, () => {
     e.uuid(m.fsid).s32(m.osdId);
     encodeAddrVec(e, m.addrs);
-    e.u32(m.epoch);
+    e.u32(m.epoch).bool(m.dead);
   });
 }
 
 export function decodeMOSDMarkMeDown(d: Decoder): MOSDMarkMeDown {
-  return d.struct('MOSDMarkMeDown', 1, () => ({
+  return d.struct('MOSDMarkMeDown', 1, (_, version) => ({
     fsid: d.uuid(),
     osdId: d.s32(),
     addrs: decodeAddrVec(d),
     epoch: d.u32(),
+    dead: version >= 2 && d.bool(),
   }));
 }
+
+/** An OSD that the map shows down although it lives has taken its PGs to that map: of its former life nobody is answered any more. */
+export interface MOSDMarkMeDead {
+  fsid: string;
+  osdId: number;
+  /** The map by which it knows. */
+  epoch: number;
+}
+
+/** In upstream's encoding (`src/messages/MOSDMarkMeDead.h`). */
+export const MOSDMarkMeDead = frontCodec<MOSDMarkMeDead>(
+  { type: MSG_OSD_MARK_ME_DEAD, name: 'MOSDMarkMeDead', version: 1, compat: 1 },
+  (e, m) => {
+    encodePaxosHead(e, m.epoch);
+    e.uuid(m.fsid).s32(m.osdId).u32(m.epoch);
+  },
+  (d) => {
+    decodePaxosHead(d);
+    return { fsid: d.uuid(), osdId: d.s32(), epoch: d.u32() };
+  },
+);
 
 /** Sent about every 60 s (upstream's default is 300): an OSD that has no peers to report it is otherwise never found dead. */
 export interface MOSDBeacon {

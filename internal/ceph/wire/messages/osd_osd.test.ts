@@ -7,6 +7,8 @@ import { MOSDCopyGet, MOSDCopyGetReply } from './osd_copy.ts';
 import { zeroObjectSums } from './osd_mgr.ts';
 import * as ec from './osd_ec.ts';
 import * as osd from './osd_osd.ts';
+import { MOSDPGLease, MOSDPGLeaseAck } from './osd_lease.ts';
+import { MOSDPing } from './osd_ping.ts';
 import * as scrub from './osd_scrub.ts';
 import { emptyPgHistory, emptyPgInfo, type LogEntry } from './osd_pg.ts';
 
@@ -15,6 +17,10 @@ const clone: HObject = { key: 'k', name: 'a longer name', snap: 4n, hash: 9, max
 const version = { epoch: 3, version: 9 };
 const head = { pg: { pool: 1, seed: 5 }, epoch: 12, interval: 10 };
 const shardHead = { pg: { pool: 1, seed: 5, shard: 2 }, fromShard: 0, epoch: 12, interval: 10 };
+/** The interval is not written: a lease counts in the newest that its epoch can be of. */
+const leaseHead = { pg: { pool: 1, seed: 5 }, epoch: 12, interval: 12 };
+const leaseShard = { pg: { pool: 1, seed: 5, shard: 2 }, fromShard: 3 };
+const lease = { readableUntilMs: 1000.125, readableUntilUbMs: 17_000.5, intervalMs: 16_000 };
 const never = { epoch: 0, version: 0 };
 const entry: LogEntry = {
   op: 'modify',
@@ -46,8 +52,21 @@ const samples: [MessageCodec<never>, unknown][] = [
   [osd.MOSDPGNotify, { ...head, info: emptyPgInfo(), past: [] }],
   [osd.MOSDPGNotify, { ...head, info: { ...emptyPgInfo(), sums }, past }],
   [osd.MOSDPGQuery, { ...head, kind: 'fulllog', since: version, history: emptyPgHistory() }],
-  [osd.MOSDPGInfo, { ...head, info: emptyPgInfo(), activated: true, forwardTo: never }],
-  [osd.MOSDPGInfo, { ...shardHead, info: emptyPgInfo(), activated: false, forwardTo: version }],
+  [
+    osd.MOSDPGInfo,
+    { ...head, info: emptyPgInfo(), activated: true, forwardTo: never, committedTo: never, leaseAckMs: 5.5 },
+  ],
+  [
+    osd.MOSDPGInfo,
+    {
+      ...shardHead,
+      info: emptyPgInfo(),
+      activated: false,
+      forwardTo: version,
+      committedTo: version,
+      leaseAckMs: undefined,
+    },
+  ],
   [
     osd.MOSDPGLog,
     {
@@ -58,11 +77,21 @@ const samples: [MessageCodec<never>, unknown][] = [
       past,
       undoable: [],
       activate: 'log',
+      lease,
     },
   ],
   [
     osd.MOSDPGLog,
-    { ...shardHead, info: emptyPgInfo(), log, missing: [], past: [], undoable: [9, 2 ** 40], activate: 'rewind' },
+    {
+      ...shardHead,
+      info: emptyPgInfo(),
+      log,
+      missing: [],
+      past: [],
+      undoable: [9, 2 ** 40],
+      activate: 'rewind',
+      lease: undefined,
+    },
   ],
   [
     osd.MOSDRepOp,
@@ -73,6 +102,7 @@ const samples: [MessageCodec<never>, unknown][] = [
       trimTo: version,
       lastUserVersion: 3,
       forwardTo: version,
+      committedTo: version,
       sums,
       ops: emptyBytes,
       data: [emptyBytes],
@@ -100,6 +130,7 @@ const samples: [MessageCodec<never>, unknown][] = [
       trimTo: version,
       lastUserVersion: 3,
       forwardTo: never,
+      committedTo: never,
       sums,
       ops: Uint8Array.of(1),
       data: [Uint8Array.of(7, 8)],
@@ -216,9 +247,35 @@ const samples: [MessageCodec<never>, unknown][] = [
   ],
   [osd.MOSDPGBackfill, { ...head, op: 'progress', lastBackfill: oid, sums, remove: [oid, hobjectMin] }],
   [
-    osd.MOSDPing,
-    { fsid: '7b6b2f7a-0d4c-4f6e-9d3c-0a1b2c3d4e5f', op: 'ping', from: 1, epoch: 2, upFrom: 1, stampMs: 1.5, addrs: [] },
+    MOSDPing,
+    {
+      fsid: '7b6b2f7a-0d4c-4f6e-9d3c-0a1b2c3d4e5f',
+      op: 'reply',
+      epoch: 2,
+      pingStamp: { sec: 7, nsec: 8 },
+      upFrom: 1,
+      monoPingStampMs: 1.5,
+      monoSendStampMs: 1_234_567.25,
+      deltaUbMs: -2500.75,
+    },
   ],
+  [
+    MOSDPing,
+    {
+      fsid: '7b6b2f7a-0d4c-4f6e-9d3c-0a1b2c3d4e5f',
+      op: 'ping',
+      epoch: 2,
+      pingStamp: { sec: 7, nsec: 8 },
+      upFrom: 0,
+      monoPingStampMs: 1,
+      monoSendStampMs: 1,
+      deltaUbMs: undefined,
+    },
+  ],
+  [MOSDPGLease, { ...leaseHead, lease, committedTo: version }],
+  [MOSDPGLease, { ...leaseHead, ...leaseShard, lease, committedTo: never }],
+  [MOSDPGLeaseAck, { ...leaseHead, readableUntilUbMs: 17_000.5 }],
+  [MOSDPGLeaseAck, { ...leaseHead, ...leaseShard, readableUntilUbMs: 0 }],
 ] as [MessageCodec<never>, unknown][];
 
 describe('messages between OSDs', () => {
@@ -226,8 +283,8 @@ describe('messages between OSDs', () => {
     for (const [codec, value] of samples) {
       const body = codec.encode(value as never, FEATURES_PACIFIC);
       const parts = (front: Uint8Array): Parameters<typeof codec.decode>[0] => ({
-        version: 1,
-        compat: 1,
+        version: codec.version,
+        compat: codec.compat,
         front,
         middle: emptyBytes,
         data: concatBytes(body.data ?? [emptyBytes]),

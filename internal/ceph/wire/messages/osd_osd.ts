@@ -1,5 +1,5 @@
 /**
- * What OSDs say to each other: peering, replication, recovery, backfill, heartbeats. The type numbers are upstream's (`src/msg/Message.h`), the
+ * What OSDs say to each other: peering, replication, recovery, backfill. The type numbers are upstream's (`src/msg/Message.h`), the
  * bodies our own, each one versioned structure (the replicated write, which is hot, has a bare version byte).
  *
  * `epoch` is the sender's map: a receiver with an older one waits for that map. `interval` is the first epoch of the interval the message
@@ -9,18 +9,16 @@ import { DecodeError } from '../../../base/bytes.ts';
 import { Decoder, Encoder } from '../encoding.ts';
 import { frontCodec, type MessageBody, type MessageCodec } from '../message.ts';
 import {
-  decodeAddrVec,
   decodeEVersion,
   decodeHObject,
-  type EntityAddrVec,
   type EVersion,
-  encodeAddrVec,
   encodeEVersion,
   encodeHObject,
   eversionZero,
   type HObject,
   type PgId,
 } from '../types.ts';
+import { decodePgLease, decodePgLeaseAck, encodePgLease, encodePgLeaseAck, type PgLease } from './osd_lease.ts';
 import { decodeObjectSums, encodeObjectSums, type ObjectSums } from './osd_mgr.ts';
 import {
   decodeLogEntry,
@@ -43,7 +41,6 @@ import {
   type PgInfo,
 } from './osd_pg.ts';
 
-export const MSG_OSD_PING = 70;
 export const MSG_OSD_PG_LOG = 83;
 export const MSG_OSD_PG_REMOVE = 84;
 export const MSG_OSD_PG_SCAN = 94;
@@ -88,17 +85,18 @@ export function pgCodec<T extends PgMessage>(
   type: number,
   name: string,
   encode: (e: Encoder, m: T) => void,
-  decode: (d: Decoder, head: PgMessage) => T,
+  decode: (d: Decoder, head: PgMessage, version: number) => T,
+  version = 1,
 ): MessageCodec<T> {
   return frontCodec<T>(
     { type, name, version: 1, compat: 1 },
     (e, m) => {
-      e.struct(1, 1, () => {
+      e.struct(version, 1, () => {
         encodeHead(e, m);
         encode(e, m);
       });
     },
-    (d) => d.struct(name, 1, () => decode(d, decodeHead(d))),
+    (d) => d.struct(name, 1, (_, found) => decode(d, decodeHead(d), found)),
   );
 }
 
@@ -151,6 +149,10 @@ export interface MOSDPGInfo extends PgMessage {
   activated: boolean;
   /** From the primary of an erasure-coded PG: entries up to here are on all shards for good. */
   forwardTo: EVersion;
+  /** From the primary: writes up to here are acknowledged (`MOSDRepOp`). */
+  committedTo: EVersion;
+  /** With `activated`, when the activation came with a lease: the upper bound that was taken note of. */
+  leaseAckMs: number | undefined;
 }
 
 export const MOSDPGInfo = pgCodec<MOSDPGInfo>(
@@ -160,13 +162,18 @@ export const MOSDPGInfo = pgCodec<MOSDPGInfo>(
     encodePgInfo(e, m.info);
     e.bool(m.activated);
     if (m.pg.shard !== undefined) encodeEVersion(e, m.forwardTo);
+    encodeEVersion(e, m.committedTo);
+    e.optional(m.leaseAckMs, encodePgLeaseAck);
   },
-  (d, head) => ({
+  (d, head, version) => ({
     ...head,
     info: decodePgInfo(d),
     activated: d.bool(),
     forwardTo: head.pg.shard === undefined ? eversionZero : decodeEVersion(d),
+    committedTo: version >= 2 ? decodeEVersion(d) : eversionZero,
+    leaseAckMs: version >= 2 ? d.optional(decodePgLeaseAck) : undefined,
   }),
+  2,
 );
 
 /** Log entries and the missing set: the answer to a query, or (from the primary) what a replica takes over before it activates. */
@@ -182,6 +189,8 @@ export interface MOSDPGLog extends PgMessage {
    * the log.
    */
   activate: 'no' | 'log' | 'backfill' | 'rewind';
+  /** With what an acting OSD activates. */
+  lease: PgLease | undefined;
 }
 const activations: readonly MOSDPGLog['activate'][] = ['no', 'log', 'backfill', 'rewind'];
 
@@ -195,8 +204,9 @@ export const MOSDPGLog = pgCodec<MOSDPGLog>(
     encodePastIntervals(e, m.past);
     e.u8(activations.indexOf(m.activate));
     if (m.pg.shard !== undefined) e.list(m.undoable, (x, version) => x.u64(version));
+    e.optional(m.lease, encodePgLease);
   },
-  (d, head) => ({
+  (d, head, version) => ({
     ...head,
     info: decodePgInfo(d),
     log: decodeLogSegment(d, head.pg.pool),
@@ -204,7 +214,9 @@ export const MOSDPGLog = pgCodec<MOSDPGLog>(
     past: decodePastIntervals(d),
     activate: activations[d.u8()] ?? 'no',
     undoable: head.pg.shard === undefined ? [] : d.list((x) => x.u64(), 8),
+    lease: version >= 2 ? d.optional(decodePgLease) : undefined,
   }),
+  2,
 );
 
 /** The PG is clean without the receiver: its stray copy may go. */
@@ -226,6 +238,8 @@ export interface MOSDRepOp extends PgMessage {
   lastUserVersion: number;
   /** In an erasure-coded pool: entries up to here are on all shards for good. */
   forwardTo: EVersion;
+  /** Writes up to here are on the disk of every member: what an object held then, anybody may see (`min_last_complete_ondisk`). */
+  committedTo: EVersion;
   /** The PG's sums after this write. */
   sums: ObjectSums;
   /** Encoded store operations (`osd/store-ops.ts`); their payloads are `data`. Empty for a backfill target that does not hold the object yet. */
@@ -251,6 +265,7 @@ export const MOSDRepOp: MessageCodec<MOSDRepOp> = {
     encodeObjectSums(e, m.sums);
     e.blob(m.ops);
     if (m.pg.shard !== undefined) encodeEVersion(e, m.forwardTo);
+    encodeEVersion(e, m.committedTo);
     return { front: e.finish(), data: m.data };
   },
   decode: (parts) => {
@@ -267,6 +282,8 @@ export const MOSDRepOp: MessageCodec<MOSDRepOp> = {
       sums: decodeObjectSums(d),
       ops: d.blob(),
       forwardTo: head.pg.shard === undefined ? eversionZero : decodeEVersion(d),
+      // Older OSDs do not say it.
+      committedTo: d.remaining > 0 ? decodeEVersion(d) : eversionZero,
       data: [parts.data],
     };
   },
@@ -507,35 +524,4 @@ export const MOSDPGBackfill = pgCodec<MOSDPGBackfill>(
       remove: d.list(decodeHObject, hobjectMinBytes),
     };
   },
-);
-
-/** A heartbeat and its answer. `you-died`: the receiver of the ping has a newer map in which the sender is down or another. */
-export interface MOSDPing {
-  fsid: string;
-  op: 'ping' | 'reply' | 'you-died';
-  from: number;
-  epoch: number;
-  upFrom: number;
-  /** `clock.monotonic` of the one who pinged, given back in the reply. */
-  stampMs: number;
-  /** The sender's own address: tells two incarnations apart. */
-  addrs: EntityAddrVec;
-}
-const pingOps: readonly MOSDPing['op'][] = ['ping', 'reply', 'you-died'];
-
-export const MOSDPing = frontCodec<MOSDPing>(
-  { type: MSG_OSD_PING, name: 'MOSDPing', version: 1, compat: 1 },
-  (e, m) => {
-    e.struct(1, 1, () => {
-      e.uuid(m.fsid).u8(pingOps.indexOf(m.op)).s32(m.from).u32(m.epoch).u32(m.upFrom).f64(m.stampMs);
-      encodeAddrVec(e, m.addrs);
-    });
-  },
-  (d) =>
-    d.struct('MOSDPing', 1, () => {
-      const fsid = d.uuid();
-      const op = pingOps[d.u8()];
-      if (op === undefined) throw new DecodeError('MOSDPing: unknown op');
-      return { fsid, op, from: d.s32(), epoch: d.u32(), upFrom: d.u32(), stampMs: d.f64(), addrs: decodeAddrVec(d) };
-    }),
 );

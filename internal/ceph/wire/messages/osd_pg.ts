@@ -16,6 +16,7 @@ import {
   type RequestId,
   SNAP_HEAD,
 } from '../types.ts';
+import { decodeSpan, encodeSpan } from './osd_lease.ts';
 import { decodeObjectSums, encodeObjectSums, type ObjectSums, zeroObjectSums } from './osd_mgr.ts';
 
 /** `pg_history_t`: facts about a PG on which all its members agree once they met. */
@@ -39,6 +40,13 @@ export interface PgHistory {
   lastDeepScrubStamp: UTime;
   /** When a scrub last found nothing wrong. */
   lastCleanScrubStamp: UTime;
+  /**
+   * Newest epoch at which no OSD of an earlier interval could be readable any more (`osd/lease.ts`). Upstream takes `lastEpochStarted` for that, which a PG
+   * reaches that still waits for leases of the interval before.
+   */
+  lastEpochReadable: number;
+  /** In messages: for how long from now OSDs of earlier intervals may be readable, at most (`prior_readable_until_ub`); in a PG's own info 0. */
+  priorReadableMs: number;
 }
 
 export function emptyPgHistory(): PgHistory {
@@ -57,16 +65,20 @@ export function emptyPgHistory(): PgHistory {
     lastDeepScrub: eversionZero,
     lastDeepScrubStamp: utimeZero,
     lastCleanScrubStamp: utimeZero,
+    lastEpochReadable: 0,
+    priorReadableMs: 0,
   };
 }
 
 export function encodePgHistory(e: Encoder, h: PgHistory): void {
-  e.struct(3, 1, () => {
+  e.struct(4, 1, () => {
     e.u32(h.epochCreated).u32(h.lastEpochStarted).u32(h.lastIntervalStarted).u32(h.lastEpochClean);
     e.u32(h.lastIntervalClean).u32(h.sameUpSince).u32(h.sameIntervalSince).u32(h.samePrimarySince);
     encodeEVersion(e, h.lastScrub);
     encodeEVersion(e, h.lastDeepScrub);
     e.utime(h.lastScrubStamp).utime(h.lastDeepScrubStamp).utime(h.lastCleanScrubStamp).u32(h.lastEpochSplit);
+    e.u32(h.lastEpochReadable);
+    encodeSpan(e, h.priorReadableMs);
   });
 }
 
@@ -90,6 +102,9 @@ export function decodePgHistory(d: Decoder): PgHistory {
     history.lastDeepScrubStamp = d.utime();
     history.lastCleanScrubStamp = d.utime();
     if (version >= 3) history.lastEpochSplit = d.u32();
+    // Written before there were leases: then none of an earlier interval was left.
+    history.lastEpochReadable = version >= 4 ? d.u32() : history.lastEpochStarted;
+    if (version >= 4) history.priorReadableMs = decodeSpan(d);
     return history;
   });
 }
