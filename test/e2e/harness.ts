@@ -74,7 +74,7 @@ export interface Traces {
 /** A switch in a network namespace of its own: nodes that are plugged into it reach one another, and nothing else. */
 export class TestSwitch {
   readonly namespace = `appliance-switch-${process.pid}-${Math.floor(Math.random() * 1e6)}`;
-  #ports = 0;
+  readonly #ports = new Map<string, string>();
 
   async make(): Promise<void> {
     await must(['ip', 'netns', 'add', this.namespace]);
@@ -84,10 +84,17 @@ export class TestSwitch {
 
   /** Makes the interface `uplink` in the node's namespace, with its other end on the switch. */
   async plug(nodeNamespace: string): Promise<void> {
-    const port = `port-${this.#ports++}`;
+    const port = `port-${this.#ports.size}`;
+    this.#ports.set(nodeNamespace, port);
     const here = (...argv: string[]) => must(['ip', '-n', this.namespace, 'link', ...argv]);
     await here('add', port, 'type', 'veth', 'peer', 'name', 'uplink', 'netns', nodeNamespace);
     await here('set', port, 'master', 'switch', 'up');
+  }
+
+  /** Pulls a node's cable out, or plugs it in again. The node keeps its address. */
+  async connect(node: TestNode, connected: boolean): Promise<void> {
+    const port = this.#ports.get(node.namespace)!;
+    await must(['ip', '-n', this.namespace, 'link', 'set', port, connected ? 'up' : 'down']);
   }
 
   async remove(): Promise<void> {

@@ -265,7 +265,10 @@ export class OpEngine {
   #finishReplica(request: OpRequest, ctx: OpContext, rval: number): void {
     const { obc } = ctx;
     if (ctx.damaged || obc.stale) this.#fail(request, errno.EAGAIN);
-    else if (this.#mayTell(request, obc)) this.#reply(request, rval, ctx.results, eversionZero, obc.info.userVersion);
+    else if (this.#mayTell(request, obc)) {
+      this.#core.env.replicaReads.served++;
+      this.#reply(request, rval, ctx.results, eversionZero, obc.info.userVersion);
+    }
   }
 
   /** Makes a callback void once a new interval has begun. */

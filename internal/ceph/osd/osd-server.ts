@@ -495,11 +495,14 @@ export class OsdServer {
   #onPing(connection: Connection, message: Message): void {
     if (message.type !== MOSDPing.type) return;
     const ping = message.decode(MOSDPing);
+    if (ping.fsid !== this.#o.fsid) return;
     const name = connection.identity?.name;
-    if (ping.fsid !== this.#o.fsid || name?.type !== ENTITY_OSD) return;
-    const from = Number(name.id);
-    if (ping.op === 'ping') connection.send(MOSDPing, this.#beats.answer(from, ping), { priority: PRIO_HIGHEST });
-    else if (ping.op === 'reply') this.#beats.onReply(from, connection.peerAddrs, ping);
+    if (ping.op === 'ping' && name?.type === ENTITY_OSD)
+      connection.send(MOSDPing, this.#beats.answer(Number(name.id), ping), { priority: PRIO_HIGHEST });
+    if (ping.op !== 'reply') return;
+    // On the connection that we made to it.
+    for (const [osd, made] of this.#beatConnections)
+      if (made === connection) this.#beats.onReply(osd, connection.peerAddrs, ping);
   }
 
   #onBeatClose(connection: Connection): void {

@@ -32,6 +32,7 @@ import { requestKey } from './pg-log.ts';
 import { PgMeta } from './pg-meta.ts';
 import { PgRemover } from './pg-remover.ts';
 import { mergePgs, splitPg } from './pg-split.ts';
+import type { ReplicaReadCounts } from './replica-read.ts';
 import type { LogLimits } from './replication.ts';
 import type { LocalTime, ScrubOptions, SystemLoad } from './scrub-schedule.ts';
 import { ScrubScheduler } from './scrub-scheduler.ts';
@@ -101,6 +102,7 @@ export class Osd {
   readonly #slotQueue: { start: () => void; state: 'waiting' | 'running' | 'done' }[] = [];
   #stopped = false;
   #leaving = false;
+  readonly replicaReads: ReplicaReadCounts = { asked: 0, served: 0, missing: 0, conflict: 0 };
   /** What heartbeats tell of the clocks of other OSDs. */
   readonly clockDeltas = new ClockDeltas();
   /** Requests of clients not answered yet, over all PGs and those that wait for a map. */
@@ -146,6 +148,7 @@ export class Osd {
       leaseMs: () => host.leaseMs(),
       leaving: () => this.#leaving,
       clockDelta: (osd) => this.clockDeltas.get(osd, this.#map?.upFrom(osd) ?? 0),
+      replicaReads: this.replicaReads,
       countRepair: () => void this.shardsRepaired++,
       clusterLog: (level, text) => host.clusterLog(level, text),
     };

@@ -9,6 +9,10 @@ export function perfCounters(osd: Osd, store: BlockStore, memory: object): Recor
     osd: {
       op_in_flight: osd.opsInFlight,
       numpg: osd.pgs.size,
+      replica_read: osd.replicaReads.asked,
+      replica_read_served: osd.replicaReads.served,
+      replica_read_redirect_missing: osd.replicaReads.missing,
+      replica_read_redirect_conflict: osd.replicaReads.conflict,
       commit_latency_ms: osd.commitLatencyMs,
       stat_bytes: statfs.totalBytes,
       stat_bytes_avail: statfs.availableBytes,

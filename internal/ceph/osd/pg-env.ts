@@ -7,6 +7,7 @@ import type { PushCursor } from '../wire/messages/osd_osd.ts';
 import type { HObject, PgId } from '../wire/types.ts';
 import type { ClockDelta } from './clock-deltas.ts';
 import type { CopyPiece } from './copy-reads.ts';
+import type { ReplicaReadCounts } from './replica-read.ts';
 import type { ScrubOptions } from './scrub-schedule.ts';
 
 /** What a PG asks of the OSD around it. A PG has no other way out, so that a simulation can run whole clusters of them in one process. */
@@ -51,6 +52,8 @@ export interface PgEnv {
   clockDelta(osd: number): ClockDelta;
   /** A copy here was wrong or lost, and is or will be replaced. */
   countRepair(): void;
+  /** Of reads at replicas. */
+  readonly replicaReads: ReplicaReadCounts;
   /** A line for the cluster log; levels are those of `messages/log.ts`. */
   clusterLog(level: number, text: string): void;
 }
