@@ -202,8 +202,7 @@ export class OpEngine {
         return;
       }
     }
-    const seenAs = message.snapId === SNAP_DIR ? headContext.inStore : target?.exists === true;
-    if (!kinds.mayWrite && (target === undefined || !seenAs)) {
+    if (!kinds.mayWrite && (target === undefined || !isThere(request, target))) {
       // The lock orders it behind writes under way.
       const at = target ?? headContext;
       at.lock('read', () => {
@@ -311,9 +310,10 @@ export class OpEngine {
     request.stage = 'waiting for rw locks';
     obc.lock(mode, () => {
       const late = kinds.mayWrite && this.#erasure !== undefined;
-      // While it waited its copies may have come into other hands.
+      // While it waited its copies may have come into other hands, or it was deleted.
+      const again = obc.stale || (!kinds.mayWrite && !isThere(request, obc));
       if (
-        !obc.stale &&
+        !again &&
         (!late ||
           this.#gate.writable(
             headOf(obc.oid),
@@ -330,7 +330,6 @@ export class OpEngine {
         if (found === 'elsewhere') this.#locate(request, headOf(obc.oid));
         return;
       }
-      const again = obc.stale;
       obc.unlock(mode);
       if (!again) return;
       this.#locate(request, headOf(obc.oid));
@@ -684,4 +683,9 @@ export class OpEngine {
     assert(this.#open.delete(request) || request.replied, 'reply to a request that is not open');
     request.reply(replyTo(this.#core, request, result, results, version, userVersion));
   }
+}
+
+/** Whether a reader finds the object. What is left of a deleted one only LIST_SNAPS sees. */
+function isThere({ message }: OpRequest, obc: ObjectContext): boolean {
+  return message.snapId === SNAP_DIR ? obc.inStore : obc.exists;
 }

@@ -117,7 +117,12 @@ export class SimReader {
         return;
       }
       if (osd !== actingPrimary) this.fromReplicas++;
-      const digest = reply.result === ENOENT ? undefined : digestOf(concatBytes(reply.ops[0]!.out));
+      const digest =
+        reply.result === ENOENT
+          ? undefined
+          : reply.result < 0
+            ? `error ${reply.result}`
+            : digestOf(concatBytes(reply.ops[0]!.out));
       this.seen.push({ oid, osd, sentMs, answeredMs: cluster.scheduler.timeMs, digest });
     });
     cluster.deliver(`r${this.num}`, `osd${osd}.${nonce}`, () => {
@@ -165,7 +170,15 @@ export class SimReader {
           state.begunMs <= answeredMs &&
           (all[i + 1]?.acknowledgedMs ?? Number.POSITIVE_INFINITY) >= sentMs,
       );
-      if (!right) wrong.push(`${oid} read from osd.${osd} between ${sentMs} and ${answeredMs}`);
+      const when = `between ${Math.round(sentMs)} and ${Math.round(answeredMs)}`;
+      const where = all.findIndex((state) => state.digest === digest);
+      const was = all[where];
+      const next = all[where + 1];
+      const what =
+        was === undefined
+          ? `${digest}, which nobody wrote`
+          : `what was written at ${Math.round(was.begunMs)} and overwritten by ${Math.round(next?.acknowledgedMs ?? 0)}`;
+      if (!right) wrong.push(`${oid} read from osd.${osd} ${when}: ${what}`);
     }
     return wrong;
   }
