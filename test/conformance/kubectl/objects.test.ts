@@ -1,6 +1,6 @@
 /**
  * Unmodified kubectl, a current one and Debian 12's 1.20, with objects that no controller looks at: every command that speaks to an API server
- * alone, a test each. `workloads.test.ts` has those that need controllers, `explain.test.ts` the fields of every kind.
+ * alone, a test each. `workloads.test.ts` has those that need controllers, `explain.test.ts` the fields of every kind, `describe.test.ts` what is told of each.
  */
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
