@@ -11,8 +11,9 @@ import { admin, makeTestPki, startApi } from '../../../internal/kube/apiserver/t
 import { issueCertificate, makeAuthority } from '../../../internal/pki/certificates.ts';
 import type { Store } from '../../../internal/store/api.ts';
 import type { Identity } from '../../../internal/store/identity.ts';
+import { raftId } from '../../../internal/store/members.ts';
 import { connectPeers } from '../../../internal/store/peers-transport.ts';
-import { openStore } from '../../../internal/store/store.ts';
+import { openStore, type StoreOptions } from '../../../internal/store/store.ts';
 import { type Any, eventually } from '../api/harness.ts';
 
 export const names = ['n1', 'n2', 'n3'] as const;
@@ -38,6 +39,8 @@ export interface Servers {
   readonly running: Map<Name, Server>;
   start(name: Name, identity?: Identity): Promise<Server>;
   stop(server: Server): Promise<void>;
+  /** From now on nothing that is written reaches the member, which hears that there is a leader, until the result is called. */
+  hold(server: Server): () => void;
   close(): Promise<void>;
 }
 
@@ -51,6 +54,21 @@ export async function startServers(options: { encryptionKey?: Uint8Array } = {})
   const tls = { ...pair, ca: authority.cert };
   const ports = { n1: await freePort(), n2: await freePort(), n3: await freePort() };
   const running = new Map<Name, Server>();
+  const held = new Set<bigint | number>();
+
+  /** The way to the others, on which changes for members that are held are lost. */
+  const lossy =
+    (connect: NonNullable<StoreOptions['connect']>): NonNullable<StoreOptions['connect']> =>
+    (group) => {
+      const transport = connect(group);
+      return {
+        send: (message) => {
+          if (message.type !== 'append' || !held.has(message.to)) transport.send(message);
+        },
+        sendSnapshot: (to, term, snapshot) => transport.sendSnapshot(to, term, snapshot),
+        close: () => transport.close(),
+      };
+    };
 
   async function start(name: Name, identity?: Identity): Promise<Server> {
     const port = ports[name];
@@ -61,7 +79,9 @@ export async function startServers(options: { encryptionKey?: Uint8Array } = {})
       writer: 'inline',
       member: { name, peerUrls: [`https://127.0.0.1:${port}`], clientUrls: [] },
       ...(identity && { join: identity }),
-      connect: connectPeers({ host: '127.0.0.1', port, tls: () => tls, clock: systemClock, log: silentLogger }).connect,
+      connect: lossy(
+        connectPeers({ host: '127.0.0.1', port, tls: () => tls, clock: systemClock, log: silentLogger }).connect,
+      ),
     });
     const address = `127.0.0.${names.indexOf(name) + 1}`;
     const server = { name, store, api: await startApi(store, pki, { ...options, address }) };
@@ -85,6 +105,11 @@ export async function startServers(options: { encryptionKey?: Uint8Array } = {})
     running,
     start,
     stop,
+    hold({ store }) {
+      const id = raftId(store.cluster.memberId);
+      held.add(id);
+      return () => held.delete(id);
+    },
     async close() {
       for (const server of [...running.values()]) await stop(server);
       rmSync(directory, { recursive: true });
