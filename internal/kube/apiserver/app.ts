@@ -17,6 +17,7 @@ import type { AtRest } from './encryption/at-rest.ts';
 import { encryptionPath } from './encryption/actions.ts';
 import { serveEncryption } from './encryption/endpoint.ts';
 import { FlowControl } from './flow-control/flow-control.ts';
+import { worthOf } from './flow-control/width.ts';
 import { Metrics } from './metrics.ts';
 import { decodeProtobuf } from './protobuf/decode.ts';
 import { proxyTarget } from './proxy.ts';
@@ -301,7 +302,8 @@ export class ApiApp {
     headers['x-kubernetes-pf-flowschema-uid'] = found.schema.uid;
     headers['x-kubernetes-pf-prioritylevel-uid'] = found.level.uid;
     if (alwaysAllowed.has(info.path)) return handle();
-    return this.flow.run(found, user, info, caller, handle);
+    const worth = worthOf(info, url.searchParams, this.#core.registry.sizes);
+    return this.flow.run(found, user, info, caller, handle, worth);
   }
 
   async #handle(

@@ -1,3 +1,4 @@
+import { CollectionSizes } from './flow-control/width.ts';
 import { utf8, utf8Text } from '../../base/bytes.ts';
 import { errorCode } from '../../base/errors.ts';
 import { type Clock, sleep } from '../../base/clock.ts';
@@ -65,6 +66,8 @@ const leaseReuseSeconds = 180;
 export class Registry {
   readonly store: Store;
   readonly conversions: Conversions;
+  /** What lists read. */
+  readonly sizes = new CollectionSizes();
 
   readonly #clock: Clock;
   readonly #atRest: AtRest;
@@ -140,6 +143,7 @@ export class Registry {
         ...(revision > 0 ? { revision } : {}),
       });
       if (revision === 0) revision = response.revision;
+      if (key === prefix) this.sizes.note(kind.group, kind.plural, namespace, response.count);
       let last = '';
       const page: StoredRecord[] = [];
       for (const kv of response.kvs)

@@ -31,8 +31,11 @@ export class FlowControl {
   readonly #levels = new Levels(seatsOfServer, exemptMax);
   #byName = new Map<string, Level>();
   #classifier!: Classifier;
+  /** Requests under way, by level: of the seats that they take the levels know. */
+  readonly #running = new Map<string, number>();
   readonly #dispatched = new Rows();
   readonly #rejected = new Rows();
+  readonly #seats = new Histogram([1, 2, 4, 10]);
   readonly #waited = new Histogram([0.005, 0.05, 0.1, 0.5, 1, 5, 15]);
 
   /** Begins with the objects that every server has. */
@@ -53,6 +56,7 @@ export class FlowControl {
     this.#levels.configure(all);
     this.#dispatched.keep(this.#byName);
     this.#rejected.keep(this.#byName);
+    for (const [name, count] of this.#running) if (count === 0 && !this.#byName.has(name)) this.#running.delete(name);
   }
 
   classify(user: UserInfo, info: RequestInfo): Classified {
@@ -62,36 +66,46 @@ export class FlowControl {
 
   /** Requests under way. */
   get executing(): number {
-    return this.#levels.counts().reduce((sum, level) => sum + level.executing, 0);
+    let sum = 0;
+    for (const count of this.#running.values()) sum += count;
+    return sum;
   }
 
-  /** Does the work when there is a seat. Throws 429 when there is none in time, or as long as there is none nobody waits for the answer any more. */
+  /**
+   * Does the work, which is worth so many seats, when there are as many as its level lets it have. Throws 429 when they are not there in time, or when before that
+   * nobody waits for the answer any more.
+   */
   async run<T>(
     { schema, level }: Classified,
     user: UserInfo,
     info: RequestInfo,
     caller: RequestCaller,
     work: () => Promise<T>,
+    worth = 1,
   ): Promise<T> {
     const flow = level.exempt ? '' : flowOf(schema, user, info);
-    let refusal = this.#enter(level.name, flow, caller);
+    const seats = this.#levels.seatsFor(level.name, worth);
+    this.#seats.observe(seats);
+    let refusal = this.#enter(level.name, flow, seats, caller);
     if (typeof refusal !== 'string') refusal = await refusal;
     if (refusal !== '') {
       this.#rejected.add(schema.name, level.name, refusal);
       throw tooManyRequests('Too many requests, please try again later.', 1);
     }
     this.#dispatched.add(schema.name, level.name, '');
+    this.#running.set(level.name, (this.#running.get(level.name) ?? 0) + 1);
     try {
       return await work();
     } finally {
-      this.#levels.leave(level.name, flow);
+      this.#levels.leave(level.name, flow, seats);
+      this.#running.set(level.name, this.#running.get(level.name)! - 1);
     }
   }
 
-  #enter(level: string, flow: string, caller: RequestCaller): '' | Refusal | Promise<'' | Refusal> {
+  #enter(level: string, flow: string, seats: number, caller: RequestCaller): '' | Refusal | Promise<'' | Refusal> {
     if (caller.gone) return 'cancelled';
     let waiting: Promise<'' | Refusal> | undefined;
-    const entry = this.#levels.enter(level, flow, () => {
+    const entry = this.#levels.enter(level, flow, seats, () => {
       const { promise, resolve } = Promise.withResolvers<'' | Refusal>();
       waiting = promise;
       const since = this.#clock.monotonic();
@@ -120,11 +134,12 @@ export class FlowControl {
     const text = new PrometheusText('apiserver_flowcontrol_');
     const of = (list: typeof levels, value: (level: (typeof levels)[number]) => number): [Labels, number][] =>
       list.map((level) => [{ priority_level: level.name }, value(level)]);
-    const executing = of(levels, (level) => level.executing);
+    const executing = of(levels, (level) => this.#running.get(level.name) ?? 0);
+    const seats = of(levels, (level) => level.executing);
     text.add('counter', 'dispatched_requests_total', 'Requests that were given a seat', this.#dispatched.samples());
     text.add('counter', 'rejected_requests_total', 'Requests that were refused', this.#rejected.samples());
     text.add('gauge', 'current_executing_requests', 'Requests under way', executing);
-    text.add('gauge', 'current_executing_seats', 'Seats that are taken', executing);
+    text.add('gauge', 'current_executing_seats', 'Seats that are taken', seats);
     text.add(
       'gauge',
       'current_inqueue_requests',
@@ -149,6 +164,7 @@ export class FlowControl {
       'Seats with all that may be borrowed',
       of(limited, (level) => level.upper),
     );
+    text.histogram('work_estimated_seats', 'Seats that requests are worth', this.#seats);
     text.histogram('request_wait_duration_seconds', 'How long requests waited', this.#waited);
     return text.toString();
   }

@@ -16,7 +16,7 @@ const level = (name: string, shares: number, more: Partial<Level> = {}): Level =
 /** Requests that stay until they are told to go. */
 class Bench {
   readonly levels: Levels;
-  readonly running: { name: string; flow: string }[] = [];
+  readonly running: { name: string; flow: string; seats: number }[] = [];
   readonly waiters = new Map<string, Waiter[]>();
   readonly refused: string[] = [];
 
@@ -25,9 +25,9 @@ class Bench {
     this.levels.configure(levels);
   }
 
-  enter(name: string, flow = 'f'): Entry {
-    const run = (): number => this.running.push({ name, flow });
-    const entry = this.levels.enter(name, flow, () => {
+  enter(name: string, flow = 'f', seats = 1): Entry {
+    const run = (): number => this.running.push({ name, flow, seats });
+    const entry = this.levels.enter(name, flow, seats, () => {
       const waiter: Waiter = { granted: run, refused: (why) => this.refused.push(`${flow}: ${why}`) };
       this.waiters.set(flow, [...(this.waiters.get(flow) ?? []), waiter]);
       return waiter;
@@ -42,8 +42,9 @@ class Bench {
 
   leave(name: string, flow = 'f'): void {
     const at = this.running.findIndex((one) => one.name === name && one.flow === flow);
+    const { seats } = this.running[at]!;
     this.running.splice(at, 1);
-    this.levels.leave(name, flow);
+    this.levels.leave(name, flow, seats);
   }
 
   of(name: string): LevelCounts {
@@ -138,7 +139,7 @@ describe('those who wait', () => {
     expect(bench.levels.withdraw('a', 'x', bench.waiters.get('x')![0]!)).toBe(true);
     expect(bench.levels.withdraw('a', 'x', bench.waiters.get('x')![0]!)).toBe(false);
     bench.leave('a', 'first');
-    expect(bench.running).toEqual([{ name: 'a', flow: 'y' }]);
+    expect(bench.running).toEqual([{ name: 'a', flow: 'y', seats: 1 }]);
   });
 
   test('a level that is taken away serves those who are in it, and gives its seats to the others then', () => {
@@ -164,7 +165,7 @@ describe('those who wait', () => {
  */
 function simulate(
   seed: number,
-  callers: readonly { level: string; flow: string; perSecond: number }[],
+  callers: readonly { level: string; flow: string; perSecond: number; seats?: number }[],
 ): Map<string, { ended: number; refused: number; longestMs: number }> {
   const random = seededRandom(seed);
   const levels = new Levels(60, 10);
@@ -183,7 +184,8 @@ function simulate(
   const out = new Map(callers.map(({ flow }) => [flow, { ended: 0, refused: 0, longestMs: 0 }]));
   let now = 0;
   const until = 10_000;
-  for (const { level: name, flow, perSecond } of callers) {
+  for (const { level: name, flow, perSecond, seats: worth = 1 } of callers) {
+    const seats = levels.seatsFor(name, worth);
     const row = out.get(flow)!;
     const arrive = (): void => {
       const since = now;
@@ -191,10 +193,10 @@ function simulate(
         row.longestMs = Math.max(row.longestMs, now - since);
         after(now - 50 * Math.log(unit()), () => {
           row.ended++;
-          levels.leave(name, flow);
+          levels.leave(name, flow, seats);
         });
       };
-      const entry = levels.enter(name, flow, () => ({ granted: begin, refused: () => row.refused++ }));
+      const entry = levels.enter(name, flow, seats, () => ({ granted: begin, refused: () => row.refused++ }));
       if (entry === 'runs') begin();
       else if (entry !== 'waits') row.refused++;
       const executing = levels.counts().reduce((sum, one) => sum + one.executing, 0);
@@ -213,7 +215,54 @@ function simulate(
   return out;
 }
 
+describe('requests of several seats', () => {
+  test('take as many as they are worth, of a level no more than a part of what it is sure to have', () => {
+    const levels = new Levels(100, 5);
+    const exempt = level('exempt', 0, { exempt: true });
+    levels.configure([level('a', 70), level('b', 27, { lendablePercent: 90 }), level('c', 3), exempt]);
+    expect([1, 5, 10, 50].map((worth) => levels.seatsFor('a', worth))).toEqual([1, 5, 10, 11]);
+    expect(levels.seatsFor('b', 10)).toBe(3);
+    expect(levels.seatsFor('c', 10)).toBe(1);
+    expect(levels.seatsFor('exempt', 10)).toBe(1);
+  });
+
+  test('who is next and does not fit yet is waited for; narrow ones of others do not pass it', () => {
+    const bench = new Bench(10, level('a', 1));
+    bench.many(9, 'a', 'narrow');
+    expect(bench.enter('a', 'wide', 4)).toBe('waits');
+    expect(bench.enter('a', 'narrow')).toBe('waits');
+    for (let i = 0; i < 2; i++) bench.leave('a', 'narrow');
+    expect(bench.of('a')).toMatchObject({ executing: 7, waiting: 2 });
+    bench.leave('a', 'narrow');
+    expect(bench.of('a')).toMatchObject({ executing: 10, waiting: 1 });
+    expect(bench.flows('a')).toEqual({ narrow: 6, wide: 1 });
+    bench.leave('a', 'wide');
+    expect(bench.of('a')).toMatchObject({ executing: 7, waiting: 0 });
+  });
+
+  test('one that waits when its level is made smaller than it is runs alone', () => {
+    const bench = new Bench(10, level('a', 1));
+    bench.enter('a', 'first');
+    bench.enter('a', 'wide', 10);
+    bench.levels.configure([level('a', 20), level('b', 80)]);
+    bench.leave('a', 'first');
+    expect(bench.running).toEqual([{ name: 'a', flow: 'wide', seats: 10 }]);
+    bench.leave('a', 'wide');
+    expect(bench.of('a').executing).toBe(0);
+  });
+});
+
 describe('simulation', () => {
+  test.each([1, 2, 3])('seed %i: wide requests without end leave narrow ones of their level their share', (seed) => {
+    const quiet = { level: 'apps', flow: 'quiet', perSecond: 40 };
+    const lists = { level: 'apps', flow: 'lists', perSecond: 500, seats: 10 };
+    const nodes = { level: 'system', flow: 'nodes', perSecond: 200 };
+    const flood = simulate(seed, [quiet, nodes, lists]);
+    expect(flood.get('lists')!.ended).toBeGreaterThan(500);
+    for (const flow of ['quiet', 'nodes']) expect(flood.get(flow), flow).toMatchObject({ refused: 0 });
+    expect(flood.get('quiet')!.longestMs).toBeLessThan(500);
+  });
+
   test.each([1, 2, 3])('seed %i: one flow that asks for ten times what there is takes nothing from others', (seed) => {
     const quiet = { level: 'apps', flow: 'quiet', perSecond: 40 };
     const nodes = { level: 'system', flow: 'nodes', perSecond: 200 };

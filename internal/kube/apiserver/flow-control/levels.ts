@@ -6,7 +6,8 @@ import { isObject, type JsonObject } from '../../machinery/json.ts';
  *
  * Each level has a nominal number of seats by its shares; of those a part can be lent, and only the rest is kept free for it. A seat is given when the level is
  * below its upper limit and all levels together, each counted with what is kept free for it at least, fit the server. When a seat comes free, it goes to the
- * waiting level that has least of its nominal number; in a level to the flow that has fewest seats, and among those to who was served longest ago.
+ * waiting level that has least of its nominal number; in a level to the flow that has fewest seats, and among those to who was served longest ago. A request
+ * may take several seats; who is next in a level and does not fit yet is waited for, so that narrow ones do not keep wide ones out.
  */
 export interface Level {
   readonly name: string;
@@ -51,9 +52,15 @@ export interface Waiter {
   refused(reason: 'queue-full'): void;
 }
 
+/** `executing` counts seats. */
 interface Flow {
   executing: number;
-  readonly queue: Waiter[];
+  readonly queue: Queued[];
+}
+
+interface Queued {
+  readonly waiter: Waiter;
+  readonly seats: number;
 }
 
 interface State {
@@ -62,6 +69,7 @@ interface State {
   /** What is kept free for it at least. */
   lower: number;
   upper: number;
+  /** Seats that are taken, and requests that wait. */
   executing: number;
   waiting: number;
   readonly flows: Map<string, Flow>;
@@ -140,8 +148,16 @@ export class Levels {
     this.#held = limited.reduce((total, state) => total + held(state), 0);
   }
 
+  /** How many seats a request of the level takes that is worth so many: a level gives one of its requests no more than a part of what it is sure to have. */
+  seatsFor(name: string, worth: number): number {
+    const state = this.#states.get(name);
+    assert(state !== undefined, `priority level ${name} is not configured`);
+    if (state.level.exempt) return 1;
+    return Math.max(1, Math.min(worth, state.lower, Math.ceil(state.nominal * shareOfOne)));
+  }
+
   /** A request of a level that is configured comes in. Who waits is told later; one of another flow may be refused in its place. */
-  enter(name: string, flowKey: string, waiter: () => Waiter): Entry {
+  enter(name: string, flowKey: string, seats: number, waiter: () => Waiter): Entry {
     const state = this.#states.get(name);
     assert(state !== undefined, `priority level ${name} is not configured`);
     if (state.level.exempt) {
@@ -149,8 +165,8 @@ export class Levels {
       state.executing++;
       return 'runs';
     }
-    if (state.waiting === 0 && this.#fits(state)) {
-      this.#take(state, flowIn(state, flowKey));
+    if (state.waiting === 0 && this.#fits(state, seats)) {
+      this.#take(state, flowIn(state, flowKey), seats);
       return 'runs';
     }
     const bounds = state.level.waiting;
@@ -158,7 +174,7 @@ export class Levels {
     const own = state.flows.get(flowKey)?.queue.length ?? 0;
     if (own >= bounds.perFlow) return 'queue-full';
     if (state.waiting >= bounds.total && !this.#makeRoom(state, own)) return 'queue-full';
-    flowIn(state, flowKey).queue.push(waiter());
+    flowIn(state, flowKey).queue.push({ waiter: waiter(), seats });
     state.waiting++;
     return 'waits';
   }
@@ -169,12 +185,12 @@ export class Levels {
     for (const flow of state.flows.values()) if (flow.queue.length > (longest?.queue.length ?? 0)) longest = flow;
     if (longest === undefined || longest.queue.length <= own + 1) return false;
     state.waiting--;
-    longest.queue.pop()!.refused('queue-full');
+    longest.queue.pop()!.waiter.refused('queue-full');
     return true;
   }
 
-  /** A request that ran has ended. */
-  leave(name: string, flowKey: string): void {
+  /** A request that ran, with so many seats, has ended. */
+  leave(name: string, flowKey: string, seats: number): void {
     const state = this.#states.get(name)!;
     if (state.level.exempt) {
       state.executing--;
@@ -184,8 +200,8 @@ export class Levels {
     }
     const flow = state.flows.get(flowKey)!;
     const before = held(state);
-    state.executing--;
-    flow.executing--;
+    state.executing -= seats;
+    flow.executing -= seats;
     this.#held += held(state) - before;
     assert(state.executing >= 0 && flow.executing >= 0, 'a seat was given back twice');
     if (flow.executing === 0 && flow.queue.length === 0) state.flows.delete(flowKey);
@@ -197,7 +213,7 @@ export class Levels {
   withdraw(name: string, flowKey: string, waiter: Waiter): boolean {
     const state = this.#states.get(name);
     const flow = state?.flows.get(flowKey);
-    const at = flow?.queue.indexOf(waiter) ?? -1;
+    const at = flow?.queue.findIndex((one) => one.waiter === waiter) ?? -1;
     if (state === undefined || flow === undefined || at < 0) return false;
     flow.queue.splice(at, 1);
     state.waiting--;
@@ -219,45 +235,43 @@ export class Levels {
     }));
   }
 
-  #fits(state: State): boolean {
-    if (state.executing >= state.upper) return false;
+  #fits(state: State, seats: number): boolean {
+    // One that waits since the level had more: it runs alone.
+    if (state.executing === 0 && state.lower > 0) return true;
+    const executing = state.executing + seats;
+    if (executing > state.upper) return false;
     // What is kept free for it is its own, also where others have too much since the levels were changed.
-    if (state.executing < state.lower) return true;
-    const after = this.#held - held(state) + Math.max(state.executing + 1, state.lower);
-    return after <= this.#total;
+    if (executing <= state.lower) return true;
+    return this.#held - held(state) + executing <= this.#total;
   }
 
-  #take(state: State, flow: Flow): void {
+  #take(state: State, flow: Flow, seats: number): void {
     const before = held(state);
-    state.executing++;
-    flow.executing++;
+    state.executing += seats;
+    flow.executing += seats;
     this.#held += held(state) - before;
   }
 
   #dispatch(): void {
     for (;;) {
       let next: State | undefined;
-      for (const state of this.#states.values())
-        if (state.waiting > 0 && this.#fits(state) && (next === undefined || share(state) < share(next))) next = state;
+      for (const state of this.#states.values()) {
+        if (state.waiting === 0 || (next !== undefined && share(state) >= share(next))) continue;
+        if (this.#fits(state, nextFlow(state).flow.queue[0]!.seats)) next = state;
+      }
       if (next === undefined) return;
       this.#serve(next);
     }
   }
 
   #serve(state: State): void {
-    let key: string | undefined;
-    let flow: Flow | undefined;
-    for (const [name, one] of state.flows)
-      if (one.queue.length > 0 && (flow === undefined || one.executing < flow.executing)) {
-        key = name;
-        flow = one;
-      }
-    const waiter = flow!.queue.shift()!;
+    const { key, flow } = nextFlow(state);
+    const { waiter, seats } = flow.queue.shift()!;
     state.waiting--;
     // To the end: who was served longest ago stands first.
-    state.flows.delete(key!);
-    state.flows.set(key!, flow!);
-    this.#take(state, flow!);
+    state.flows.delete(key);
+    state.flows.set(key, flow);
+    this.#take(state, flow, seats);
     waiter.granted();
   }
 
@@ -266,6 +280,18 @@ export class Levels {
     this.#states.delete(name);
     this.#divide();
   }
+}
+
+/** As much of a level's nominal seats one request takes at most, as upstream. */
+const shareOfOne = 0.15;
+
+/** Whose turn it is in a level where somebody waits. */
+function nextFlow(state: State): { key: string; flow: Flow } {
+  let next: { key: string; flow: Flow } | undefined;
+  for (const [key, flow] of state.flows)
+    if (flow.queue.length > 0 && (next === undefined || flow.executing < next.flow.executing)) next = { key, flow };
+  assert(next !== undefined, 'somebody waits in the level');
+  return next;
 }
 
 function flowIn(state: State, key: string): Flow {
