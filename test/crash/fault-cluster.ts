@@ -190,7 +190,7 @@ export class FaultCluster {
       `chain ${name} { type filter hook ${name} priority -400; ${rules.join('; ')}; }`;
     const chains = [chain('input', matches('saddr', 'iifname'))];
     if (ways === 'both') chains.push(chain('output', matches('daddr', 'oifname')));
-    await must(machine.node.inside('nft', `table inet cut { ${chains.join(' ')} }`));
+    await must(machine.node.inside('nft', `table inet cut {\n${chains.join('\n')}\n}`));
   }
 
   async mend(machine: Machine): Promise<void> {

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { binary } from '../e2e/harness.ts';
+import { type Fault, type FaultOptions, FaultRounds } from './fault-rounds.ts';
 import { CrashRounds } from './rounds.ts';
 
-/** The crash rounds must notice faults: each of these is planted, and has to be caught within a few rounds. */
+/** The crash rounds and the fault rounds must notice faults: each of these is planted, and has to be caught within a few rounds. */
 
 const seed = Number(process.env.CRASH_SEED ?? 7);
 const minute = 60_000;
@@ -37,5 +38,40 @@ describe('planted faults are caught', () => {
       await crash.tearDown();
     }
     expect(String(caught)).toMatch(/LOST|damaged|DAMAGED|TORN|WRONG/);
+  });
+});
+
+const machines: { name: string; faults: Fault[]; options: Omit<FaultOptions, 'seed'> }[] = [
+  { name: 'OSDs do not sync', faults: ['power of all machines'], options: { ignoreSync: '^/node/osd/' } },
+  {
+    name: 'OSDs acknowledge before they commit',
+    faults: ['power of all machines', 'kill all OSDs'],
+    options: { binary: `${binary}-faulty`, env: { APPLIANCE_PLANTED_FAULT: 'ack-before-commit' } },
+  },
+  {
+    name: 'the primary leaves a replica out',
+    faults: ['kill two OSDs', 'power of a machine', 'flipped bits'],
+    options: { binary: `${binary}-faulty`, env: { APPLIANCE_PLANTED_FAULT: 'skip-replica' } },
+  },
+];
+
+describe('planted faults are caught on three machines', () => {
+  test.each(machines)('$name', { timeout: 40 * minute }, async ({ faults: wanted, options }) => {
+    const rounds = new FaultRounds({ seed, ...options });
+    let caught: unknown;
+    try {
+      await rounds.setUp();
+      for (let round = 0; round < attempts && caught === undefined; round++) {
+        try {
+          await rounds.round(wanted[round % wanted.length]!);
+        } catch (error) {
+          caught = error;
+        }
+      }
+    } finally {
+      await rounds.tearDown();
+    }
+    console.log(String(caught).slice(0, 600));
+    expect(String(caught)).toMatch(/LOST|DAMAGED|STALE|WRONG/);
   });
 });

@@ -1,7 +1,8 @@
 #!/bin/sh
 # `npm test`: installs what the tests need (Debian packages, npm packages), checks the tree, builds both executables and runs the suites:
 # unit (beside the code), conformance (what of Kubernetes' suite an API server alone proves), build (both executables), story (a whole node), join (a second machine), servers (three of them),
-# crash (a few rounds of kill -9 and power loss under load; CRASH_ROUNDS, 5). `test.sh long-crash` runs 50 rounds and the planted faults, `test.sh fuzz`
+# crash (a few rounds of kill -9, power loss and other faults under load; CRASH_ROUNDS and FAULT_ROUNDS, 5). `test.sh long-crash` runs 50 of each and the planted faults, `test.sh faults` 500 fault
+# rounds on three machines (FAULT_ROUNDS, CRASH_SEED; test/crash/README.md), `test.sh fuzz`
 # the fuzz tests with 50 times as many inputs, `test.sh store-kill` kills members of a store in 200 rounds with one and in 200 with three
 # (STORE_KILL_ROUNDS), `test.sh engine` runs the storage part of the story over the distribution's Ceph daemons and over an external cluster, `test.sh store-sim` simulates 20,000 seeds of it (SIM_SEEDS, from SIM_FIRST on; every twentieth history is long, SIM_LENGTH=whole or short: all are or none;
 # SIM_PROCESSES), `test.sh starts` brings 60 fresh nodes up and down twice (START_ROUNDS). Arguments name suites; the default is check unit conformance build story crash, and CI runs join and servers, too. The last line counts tests.
@@ -70,12 +71,16 @@ for wanted in "$@"; do
       ;;
     crash)
       build_own
-      CRASH_ROUNDS=${CRASH_ROUNDS:-5} suite crash --project crash test/crash/crash.test.ts test/crash/store-members.test.ts
+      CRASH_ROUNDS=${CRASH_ROUNDS:-5} FAULT_ROUNDS=${FAULT_ROUNDS:-5} suite crash --project crash test/crash/crash.test.ts test/crash/faults.test.ts test/crash/store-members.test.ts
       ;;
     long-crash)
       build_own
       bun cmd/build/main.ts faulty
-      CRASH_ROUNDS=${CRASH_ROUNDS:-50} suite crash --project crash
+      CRASH_ROUNDS=${CRASH_ROUNDS:-50} FAULT_ROUNDS=${FAULT_ROUNDS:-50} suite crash --project crash
+      ;;
+    faults)
+      build_own
+      FAULT_ROUNDS=${FAULT_ROUNDS:-500} suite faults --project crash test/crash/faults.test.ts
       ;;
     store-kill)
       STORE_KILL_ROUNDS=${STORE_KILL_ROUNDS:-200} suite store-kill --project crash test/crash/store-members.test.ts

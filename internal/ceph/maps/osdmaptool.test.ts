@@ -75,7 +75,10 @@ function randomCrush(random: Random, osds: number): CrushMap {
       );
   }
   for (let rule = 0; rule < 3; rule++) {
-    const wanted = below(2) === 0 ? classes[below(classes.length)] : undefined;
+    // Classes that devices under the root have.
+    const shadows = map.classBuckets.get(map.idOfName('default')!);
+    const present = [...(shadows?.keys() ?? [])].map((cls) => map.classNames.get(cls)!);
+    const wanted = below(2) === 0 && present.length > 0 ? present[below(present.length)] : undefined;
     const erasure = below(2) === 0;
     addSimpleRule(map, {
       name: `rule${rule}`,

@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, test } from 'vitest';
-import { concatBytes, DecodeError } from '../../base/bytes.ts';
+import { concatBytes } from '../../base/bytes.ts';
+import { expectDecodeError, fuzzCount as count, fuzzSeed as seed, mutate } from '../../base/fuzz.testing.ts';
 import { silentLogger } from '../../base/log.ts';
 import { type Random, seededRandom } from '../../base/random.ts';
 import { systemClock } from '../../base/system.ts';
@@ -27,6 +28,8 @@ import * as mgrMon from './messages/mgr_mon.ts';
 import * as mon from './messages/mon.ts';
 import * as stats from './messages/mon_stats.ts';
 import * as osd from './messages/osd_client.ts';
+import * as osdCopy from './messages/osd_copy.ts';
+import * as osdEc from './messages/osd_ec.ts';
 import * as osdMgr from './messages/osd_mgr.ts';
 import * as osdMon from './messages/osd_mon.ts';
 import * as osdOsd from './messages/osd_osd.ts';
@@ -36,39 +39,11 @@ import { haveRecorded, recordedConnections } from './recorded.testing.ts';
 import type { Network, Transport, TransportHandlers } from './transport.ts';
 import { addrV2, blankAddr, ENTITY_MON } from './types.ts';
 
-/** How many random inputs each test makes; `FUZZ_COUNT=1000000` for a long run, `FUZZ_SEED` for another path. */
-const count = Number(process.env.FUZZ_COUNT ?? 3000);
-const seed = Number(process.env.FUZZ_SEED ?? 1);
-
 const codecs: MessageCodec<unknown>[] = [];
-for (const family of [command, fs, log, mgr, mgrMon, mon, stats, osd, osdMgr, osdMon, osdOsd, osdScrub])
+for (const family of [command, fs, log, mgr, mgrMon, mon, stats, osd, osdCopy, osdEc, osdMgr, osdMon, osdOsd, osdScrub])
   for (const value of Object.values(family))
     if (typeof value === 'object' && value !== null && 'encode' in value && 'type' in value)
       codecs.push(value as MessageCodec<unknown>);
-
-/** Changes a few bytes, or the length; sometimes plants a big number where a count may be. */
-function mutate(random: Random, bytes: Uint8Array): Uint8Array {
-  const out = bytes.slice(0, random.uint32() % 4 === 0 ? random.uint32() % (bytes.length + 1) : bytes.length);
-  for (let i = random.uint32() % 6; i >= 0 && out.length > 0; i--) {
-    const at = random.uint32() % out.length;
-    if (random.uint32() % 3 === 0 && at + 4 <= out.length)
-      new DataView(out.buffer, out.byteOffset).setUint32(
-        at,
-        [0xffff_ffff, 0x7fff_ffff, 0x1000_0000, 0][random.uint32() % 4]!,
-        true,
-      );
-    else out[at] = random.uint32() & 0xff;
-  }
-  return out;
-}
-
-function expectDecodeError(work: () => void): void {
-  try {
-    work();
-  } catch (error) {
-    if (!(error instanceof DecodeError)) throw error;
-  }
-}
 
 function samples(): Message[] {
   const found: Message[] = [];
@@ -279,6 +254,8 @@ describe('parsers under random bytes throw DecodeError and nothing else', () => 
         at += step;
       }
       if (!closed) handlers.onClose('gone');
+      // What a link was to send is sent behind the work under way: it is held until then.
+      if (i % 100 === 0) await Promise.resolve();
     }
     expect([...messenger.connections].length).toBe(0);
     await messenger.close();
