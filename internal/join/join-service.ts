@@ -181,6 +181,13 @@ function checkFits(
     );
 }
 
+/** The answer to a request of a machine that joins or has joined, before this server takes them; undefined for a path that is not theirs. */
+export function notYetJoining(path: string): Promise<Response> | undefined {
+  if (!/^\/v1-(k3s|appliance)\//.test(path)) return undefined;
+  const { status } = failure(503, 'ServiceUnavailable', 'this server is starting; try again', {});
+  return Promise.resolve(Response.json(status, { status: 503, headers: { 'retry-after': '1' } }));
+}
+
 /** Answers the requests of joining and joined machines; undefined for a path that is not theirs. Never throws. */
 export function createJoinService(
   options: JoinServiceOptions,

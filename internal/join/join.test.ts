@@ -17,7 +17,7 @@ import { serverFileNames } from '../pki/server-pki-system.ts';
 import { caHash, type JoinToken } from '../pki/token.ts';
 import { clusterFacts } from './cluster-info.ts';
 import { fetchAuthority, findAuthority, ServerClient } from './join-client.ts';
-import { createJoinService, type JoiningMon, nodeHeaders } from './join-service.ts';
+import { createJoinService, type JoiningMon, nodeHeaders, notYetJoining } from './join-service.ts';
 import { RateLimit } from './rate-limit.ts';
 import { decodeMonBundle, type MonBundle } from './mon-bundle.ts';
 import { decodeServerBundle, type ServerBundle } from './server-bundle.ts';
@@ -556,4 +556,10 @@ describe('rate limit', () => {
     // The oldest address is forgotten.
     expect(limit.allows('a', 1500)).toBe(true);
   });
+});
+
+test('a server that is starting tells nodes to try again: that is no refusal', async () => {
+  for (const path of ['/v1-k3s/apiservers', '/v1-appliance/cluster'])
+    expect((await notYetJoining(path))?.status).toBe(503);
+  for (const path of ['/api/v1/nodes', '/ping', '/v1-other/x']) expect(notYetJoining(path)).toBeUndefined();
 });

@@ -1,5 +1,5 @@
 import type { CommandDescription } from '../mon/commands/table.ts';
-import { type MgrCommand, moduleCommands } from './module-commands.ts';
+import { type MgrCommand, moduleCommands, reweightCommands } from './module-commands.ts';
 
 const FLAG_MGR = 8;
 
@@ -130,6 +130,7 @@ export const mgrCommands: readonly MgrCommand[] = [
   },
   { signature: 'progress', help: 'show what is being done', module: 'mgr', perm: 'r' },
   { signature: 'progress json', help: 'show what is being done as JSON', module: 'mgr', perm: 'r' },
+  ...reweightCommands,
 ];
 
 /** What the mon lists beside its own commands, so that the `ceph` tool sends them to the mgr. */

@@ -45,7 +45,50 @@ export const moduleCommands: readonly MgrCommand[] = [
   command('crash archive-all', 'let no crash be a warning any more', 'w'),
   command('crash stat', 'count crashes by age'),
   command('crash json_report name=hours,type=CephString', 'count crashes by program'),
+  command('progress clear', 'forget what was done', 'rw'),
+  command('progress on', 'show recovery as progress', 'rw'),
+  command('progress off', 'show no progress', 'rw'),
+  command('device ls', 'list the disks that daemons are on'),
+  command('device info name=devid,type=CephString', 'show a disk'),
+  command('device ls-by-daemon name=who,type=CephString', 'list the disks of a daemon'),
+  command('device ls-by-host name=host,type=CephString', 'list the disks of a host'),
+  command('config show name=who,type=CephString name=key,type=CephString,req=False', 'show what a daemon goes by'),
+  command('config show-with-defaults name=who,type=CephString', 'show that with what nobody has set'),
+  command('fs status name=fs,type=CephString,req=false', 'show file systems'),
+  command('orch name=args,type=CephString,n=N,req=false', 'there is no orchestrator: daemons are roles of nodes'),
   command('osd pool get noautoscale', 'tell whether the autoscaler is held back'),
   command('osd pool set noautoscale', 'hold the autoscaler back, for all pools', 'rw'),
   command('osd pool unset noautoscale', 'let the autoscaler work, for all pools', 'rw'),
+];
+
+const load =
+  'name=oload,type=CephInt,req=false name=max_change,type=CephFloat,req=false name=max_osds,type=CephInt,req=false';
+const byPool = 'name=pools,type=CephPoolname,n=N,req=false';
+
+/** Weights against OSDs that are too full. */
+export const reweightCommands: readonly MgrCommand[] = [
+  {
+    signature: `osd reweight-by-utilization ${load} name=no_increasing,type=CephChoices,strings=--no-increasing,req=false`,
+    help: 'lower the weights of OSDs that are fuller than the average by so many percent (120)',
+    module: 'osd',
+    perm: 'rw',
+  },
+  {
+    signature: `osd test-reweight-by-utilization ${load} name=no_increasing,type=CephBool,req=false`,
+    help: 'show what that would change',
+    module: 'osd',
+    perm: 'r',
+  },
+  {
+    signature: `osd reweight-by-pg ${load} ${byPool}`,
+    help: 'lower the weights of OSDs that have more PGs than the average by so many percent (120)',
+    module: 'osd',
+    perm: 'rw',
+  },
+  {
+    signature: `osd test-reweight-by-pg ${load} ${byPool}`,
+    help: 'show what that would change',
+    module: 'osd',
+    perm: 'r',
+  },
 ];

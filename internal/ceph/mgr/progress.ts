@@ -57,6 +57,12 @@ export class ProgressTracker {
     }
   }
 
+  /** Forgets everything. */
+  clear(): void {
+    this.#event = undefined;
+    this.#completed.length = 0;
+  }
+
   digest(nowMs: number): ProgressDigest[] {
     if (this.#event === undefined) return [];
     const { id, startedMs, progress } = this.#event;

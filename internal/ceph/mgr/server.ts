@@ -60,7 +60,7 @@ import { healthOptions } from './health.ts';
 import { adjustOptions, adjustPgs, type Wishes } from './pg-adjust.ts';
 import { carryOut } from './pg-commands.ts';
 import { Modules } from './modules.ts';
-import { noautoscale } from './answers/modules.ts';
+import { noautoscale, progressOn } from './answers/modules.ts';
 import { ProgressTracker } from './progress.ts';
 import { prometheusText } from './prometheus.ts';
 import { Services } from './services.ts';
@@ -322,7 +322,7 @@ export class MgrServer {
     const stats = this.#stats;
     if (stats === undefined || !this.#active || !this.#ready || this.#mon.connection === undefined) return;
     const now = this.#o.clock.now();
-    this.#progress.update(stats, now);
+    if (progressOn(this.#modules.options)) this.#progress.update(stats, now);
     const serviceMap = this.#services.dirty ? encodeServiceMap(this.#services.map) : new Uint8Array(0);
     this.#services.dirty = false;
     const who = { fsid: this.#o.fsid, gid: this.#mon.globalId };

@@ -438,10 +438,10 @@ describe('mon', () => {
     expect((await command(admin, { prefix: 'osd erasure-code-profile set', name: 'x', profile: ['k=1'] })).code).toBe(
       -22,
     );
-    // What the `ceph` tool sends for `ceph orch host ls`.
-    expect(await command(admin, { prefix: 'orch', args: ['host', 'ls'] })).toEqual({
+    // What the `ceph` tool sends for `ceph nfs cluster ls`.
+    expect(await command(admin, { prefix: 'nfs', args: ['cluster', 'ls'] })).toEqual({
       code: -95,
-      text: "'orch' is not supported by this version: the orchestrator",
+      text: "'nfs' is not supported by this version: NFS exports",
     });
     h.entries.set('osd.0', { ...h.entries.get('osd.0')!, key: newCryptoKey(Date.now(), systemRandom) });
     await expect(h.client('osd.0')).rejects.toThrow();

@@ -15,6 +15,7 @@ import { keepRoleLabels, roleLabels } from '../role-labels-client.ts';
 import type { RoleContext, RoleHandle } from '../role.ts';
 import { openControlStore } from './control-store.ts';
 import { startAudit } from './server-audit.ts';
+import { notYetJoining } from '../../join/join-service.ts';
 import { startJoining } from './server-join.ts';
 import { type ClientOf, operatorClient, startLeading } from './server-leader.ts';
 
@@ -70,6 +71,8 @@ export async function start(context: RoleContext): Promise<RoleHandle> {
     random,
     log,
   });
+  // Nodes that start together with this server ask as soon as the port is open: until `startJoining`.
+  api.extend((request) => notYetJoining(new URL(request.url).pathname));
   const listener = await api.listen({ port: config.ports.api, host: '0.0.0.0' });
   log.info('the API server listens', { port: config.ports.api });
   const clientOf: ClientOf = (leadership, name, ...groups) => {

@@ -11,7 +11,7 @@ import { Crashes } from '../crashes.ts';
 import { defaultHealthOptions } from '../health.ts';
 import { ModuleOptions } from '../module-options.ts';
 import { ProgressTracker } from '../progress.ts';
-import { nextMap, smallMap } from '../small-cluster.testing.ts';
+import { nextMap, report, smallMap } from '../small-cluster.testing.ts';
 import type { MgrView } from './context.ts';
 import { mgrCommandTable } from './table.ts';
 
@@ -23,10 +23,13 @@ class Kept {
   config: ReadonlyMap<string, string> = new Map();
   readonly keys = new Map<string, string>();
   readonly told: Record<string, unknown>[] = [];
+  /** To what is asked. */
+  readonly answers: Record<string, string> = {};
 
   readonly mon: MgrView['mon'] = async (command, input) => {
     const { prefix, key, name, value } = command as Record<string, string>;
-    let output = '';
+    let output = this.answers[prefix!] ?? '';
+    if (output === 'ENOENT') return { code: -2, status: 'not there', output: emptyBytes };
     if (prefix === 'config set') this.config = new Map(this.config).set(name!, value!);
     else if (prefix === 'config-key set') this.keys.set(key!, utf8Text(input!));
     else if (prefix === 'config-key rm') this.keys.delete(key!);
@@ -244,4 +247,112 @@ test('noautoscale: all pools and those that come; twice changes nothing', async 
   expect(await run('osd pool unset noautoscale')).toBe('noautoscale is unset, all pools now have autoscale on');
   expect(await run('osd pool unset noautoscale')).toBe('noautoscale is already unset!');
   expect(kept.told.at(-1)).toMatchObject({ val: 'on' });
+});
+
+describe('reweight', () => {
+  /** OSDs of 10 GiB that have so many used. */
+  function filled(...usedGib: number[]): void {
+    for (const [osdId, used] of usedGib.entries())
+      stats.applyReport(report(stats, osdId, 1, {}, { availableBytes: (10 - used) * 2 ** 30 }));
+  }
+
+  test('the fullest give a little, those below the average that had given get some back', async () => {
+    stats.applyMap(
+      nextMap(stats.map, (inc) => inc.newWeight.set(2, 0xc000)),
+      nowMs,
+    );
+    filled(8, 4, 3);
+    const shown = await run('osd test-reweight-by-utilization');
+    expect(shown).toContain('average_utilization 0.5000\noverload_utilization 0.6000\n');
+    expect(shown).toContain('osd.0 weight 1.0000 -> 0.9500\nosd.2 weight 0.7500 -> 0.8000\n');
+    expect(kept.told).toEqual([]);
+    expect(await run('osd reweight-by-utilization', { max_change: 0.5, max_osds: 1 })).toContain(
+      'weight 1.0000 -> 0.6250',
+    );
+    expect(kept.told).toEqual([{ prefix: 'osd reweightn', weights: '{"0":"40960"}' }]);
+    const json = JSON.parse(await run('osd test-reweight-by-utilization', { no_increasing: true, format: 'json' }));
+    expect(json.reweights).toEqual(
+      [{ osd: 0, weight: 1, new_weight: 0.9500122 }].map((one) => ({ ...one, new_weight: expect.closeTo(0.95, 3) })),
+    );
+  });
+
+  test('by PGs: of the pools named', async () => {
+    for (const [, stat] of stats.pgs.entries()) stat.acting = [0];
+    expect(await run('osd test-reweight-by-pg', { pools: ['data'] })).toBe(
+      // All are on one: it is its own average.
+      await run('osd test-reweight-by-pg'),
+    );
+    for (const [{ seed }, stat] of stats.pgs.entries()) stat.acting = [seed < 40 ? 0 : 1];
+    expect(await run('osd test-reweight-by-pg')).toContain('osd.0 weight 1.0000 -> 0.9500\n');
+    expect(await run('osd test-reweight-by-pg', { pools: ['x'] })).toBe("2: pool 'x' does not exist");
+  });
+
+  test('refuses what it cannot judge', async () => {
+    expect(await run('osd reweight-by-utilization', { oload: 100 })).toMatch(
+      /^22: You must give a percentage higher than 100/,
+    );
+    filled(0, 0, 0);
+    expect(await run('osd reweight-by-utilization')).toBe(
+      '33: Refusing to reweight: we only have 0 kb used across all osds!\n',
+    );
+    for (const [, stat] of stats.pgs.entries()) stat.acting = [];
+    expect(await run('osd reweight-by-pg')).toBe('33: Refusing to reweight: we only have 0 PGs across 0 osds!\n');
+  });
+});
+
+test('devices are what OSDs say that they are on', async () => {
+  kept.answers['osd metadata'] = JSON.stringify([
+    { id: 0, hostname: 'pi-1', device_ids: 'sda=USB_123', device_paths: 'sda=/dev/disk/by-path/usb-1' },
+    { id: 1, hostname: 'pi-1', device_ids: 'sda=USB_123' },
+    { id: 2, hostname: 'pi-2', device_ids: '' },
+  ]);
+  expect(await run('device ls')).toBe(
+    'DEVICE   HOST:DEV  DAEMONS      WEAR  LIFE EXPECTANCY\nUSB_123  pi-1:sda  osd.0 osd.1                       \n',
+  );
+  expect(JSON.parse(await run('device info', { devid: 'USB_123', format: 'json' }))).toEqual({
+    devid: 'USB_123',
+    location: [{ host: 'pi-1', dev: 'sda', path: '/dev/disk/by-path/usb-1' }],
+    daemons: ['osd.0', 'osd.1'],
+  });
+  expect(await run('device info', { devid: 'nosuch' })).toBe('2: device nosuch not found');
+  expect(JSON.parse(await run('device ls-by-daemon', { who: 'osd.2', format: 'json' }))).toEqual([]);
+  expect(await run('device ls-by-daemon', { who: 'osd.9' })).toBe('2: daemon osd.9 not found');
+  expect(await run('device ls-by-host', { host: 'pi-1' })).toContain('USB_123  sda');
+});
+
+test('what a daemon goes by: what the mons say, and with that what nobody has set', async () => {
+  kept.answers['config get'] = JSON.stringify({ osd_max_backfills: { value: '4', section: 'osd' } });
+  expect(await run('config show', { who: 'osd.1' })).toBe(
+    'NAME               VALUE  SOURCE  OVERRIDES  IGNORES\nosd_max_backfills  4      mon                       \n',
+  );
+  const all = JSON.parse(await run('config show-with-defaults', { who: 'osd.1', format: 'json' })) as {
+    name: string;
+    source: string;
+  }[];
+  expect(all.find(({ name }) => name === 'osd_max_backfills')).toEqual({
+    name: 'osd_max_backfills',
+    value: '4',
+    source: 'mon',
+  });
+  expect(all.filter(({ source }) => source === 'default').length).toBeGreaterThan(20);
+  kept.answers['config get'] = '4\n';
+  expect(await run('config show', { who: 'osd.1', key: 'osd_max_backfills' })).toBe('4\n');
+  kept.answers['config get'] = 'ENOENT';
+  expect(await run('config show', { who: 'osd.1', key: 'nosuch' })).toBe('2: ');
+  kept.answers['mon metadata'] = 'ENOENT';
+  for (const who of ['osd.99', 'osd.x', 'mon.z', 'nobody'])
+    expect(await run('config show', { who })).toBe(`2: no config state for daemon ${who}`);
+});
+
+test('progress is switched off, for the next mgr too; there is no orchestrator and no file system', async () => {
+  expect(await run('progress on')).toBe('progress already enabled!');
+  expect(await run('progress off')).toBe('progress disabled');
+  view = newMgr();
+  expect(await run('progress off')).toBe('progress already disabled!');
+  expect(await run('progress on')).toBe('progress enabled');
+  expect(await run('orch', { args: ['host', 'ls'] })).toBe(
+    '2: No orchestrator configured (try `ceph orch set backend`)',
+  );
+  expect(await run('orch', { args: ['set', 'backend', 'x'] })).toMatch(/^95: /);
+  expect(await run('fs status', { fs: 'x' })).toBe('Invalid filesystem: x');
 });

@@ -1,4 +1,5 @@
 import { AppError } from '../../../base/errors.ts';
+import { EINVAL, ENOENT, ENOTSUP, Refusal } from '../../mon/errno.ts';
 import { structured, wantsJson } from '../../mon/commands/table.ts';
 import { jsonText } from '../../mon/format/json.ts';
 import { autoscaleStatus } from '../autoscale.ts';
@@ -8,7 +9,15 @@ import { serviceMapJson } from '../services.ts';
 import type { ModuleOptions } from '../module-options.ts';
 import { balancerAnswers } from './balancer.ts';
 import type { MgrHandler, MgrView } from './context.ts';
+import { configAnswers } from './config.ts';
 import { crashAnswers } from './crash.ts';
+import { deviceAnswers } from './devices.ts';
+import { reweightAnswers } from './reweight.ts';
+
+/** Whether recovery is shown as progress. */
+export function progressOn(modules: ModuleOptions): boolean {
+  return modules.flag('progress', 'enabled', true);
+}
 
 export function noautoscale(modules: ModuleOptions): boolean {
   return modules.flag('pg_autoscaler', 'noautoscale', false);
@@ -36,6 +45,9 @@ async function scaleAll({ modules, mon, stats }: MgrView, on: boolean): Promise<
 /** What upstream has in modules of the mgr. */
 export const moduleAnswers: Readonly<Record<string, MgrHandler>> = {
   ...balancerAnswers,
+  ...configAnswers,
+  ...deviceAnswers,
+  ...reweightAnswers,
   ...crashAnswers,
   'osd pool get noautoscale': ({ modules }) => ({ status: `noautoscale is ${noautoscale(modules) ? 'on' : 'off'}` }),
   'osd pool set noautoscale': async (view) => {
@@ -60,6 +72,33 @@ export const moduleAnswers: Readonly<Record<string, MgrHandler>> = {
   progress: ({ progress, nowMs }) => {
     const text = progress.text(nowMs());
     return text === '' ? { status: 'Nothing in progress' } : { output: text };
+  },
+  'progress clear': ({ progress }) => {
+    progress.clear();
+    return {};
+  },
+  'progress on': async ({ modules }) => {
+    if (progressOn(modules)) return { status: 'progress already enabled!' };
+    await modules.set('progress', 'enabled', 'true');
+    return { status: 'progress enabled' };
+  },
+  'progress off': async ({ modules, progress }) => {
+    if (!progressOn(modules)) return { status: 'progress already disabled!' };
+    await modules.set('progress', 'enabled', 'false');
+    progress.clear();
+    return { status: 'progress disabled' };
+  },
+  // Daemons are this executable's roles: nothing else is to deploy them.
+  orch: (_view, args) => {
+    if (args.list('args').slice(0, 2).join(' ') === 'set backend')
+      throw new Refusal(ENOTSUP, "'orch set backend' is not supported by this version: the orchestrator");
+    throw new Refusal(ENOENT, 'No orchestrator configured (try `ceph orch set backend`)');
+  },
+  // There are no file systems.
+  'fs status': (_view, args, format) => {
+    const fs = args.optional('fs');
+    if (fs !== undefined) return { code: EINVAL, status: `Invalid filesystem: ${fs}` };
+    return { output: wantsJson(format) ? '{}\n' : '' };
   },
   'progress json': ({ progress, nowMs }) => ({ output: `${pyJson(progress.json(nowMs()))}\n` }),
   version: ({ version }, _args, format) =>

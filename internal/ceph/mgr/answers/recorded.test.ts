@@ -10,7 +10,8 @@ import { Crashes } from '../crashes.ts';
 import { defaultHealthOptions } from '../health.ts';
 import { ModuleOptions } from '../module-options.ts';
 import { ProgressTracker } from '../progress.ts';
-import { haveRecorded, RecordedPhase, recordedMap } from '../recorded-stats.testing.ts';
+import { recordedLines } from '../../crush/recorded.testing.ts';
+import { haveRecorded, type RecordedCommand, RecordedPhase, recordedMap } from '../recorded-stats.testing.ts';
 import type { MgrView } from './context.ts';
 import { mgrCommandTable } from './table.ts';
 
@@ -137,6 +138,11 @@ const still: Record<string, readonly string[]> = {
   'a-fresh': [
     ...always,
     'crash ls',
+    'crash stat',
+    'device ls',
+    'fs status',
+    'orch status',
+    'osd pool autoscale-status',
     ...df,
     ...lists,
     'osd ok-to-stop 0',
@@ -199,6 +205,20 @@ describe.skipIf(!haveRecorded)('commands are answered as by 16.2.15', () => {
       expect([given.code, given.status]).toEqual([code, status]);
       expect(told).toEqual(expected);
     });
+
+  test('b-changes: osd test-reweight-by-utilization, after an OSD was moved out of the root', async () => {
+    const phase = new RecordedPhase('b-pools-data');
+    phase.stats.applyMap(recordedMap(100), phase.stats.stampMs);
+    const command = 'osd test-reweight-by-utilization';
+    const run = recordedLines<RecordedCommand>('commands/b-changes.jsonl.gz').find(
+      ({ argv }) => argv.join(' ') === `ceph ${command}`,
+    )!;
+    // How full OSDs were was not recorded at that moment.
+    const comparable = (lines: readonly string[]): string[] =>
+      lines.filter((line) => !/_utilization /.test(line)).sort();
+    const given = JSON.parse(await answer(phase, command, 'plain'));
+    expect([given.status, comparable(given.output)]).toEqual(['no change', comparable(run.stdout.split('\n'))]);
+  });
 
   test('b-changes: balancer eval, after an OSD was moved out of the root', async () => {
     const phase = new RecordedPhase('b-pools-data');

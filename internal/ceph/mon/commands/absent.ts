@@ -21,12 +21,6 @@ const absent: Readonly<Record<string, readonly string[]>> = {
     'osd pool cancel-force-backfill',
   ],
   'placing single placement groups by hand': ['pg getmap', 'osd force-create-pg'],
-  'moving data by how full OSDs are': [
-    'osd reweight-by-utilization',
-    'osd test-reweight-by-utilization',
-    'osd reweight-by-pg',
-    'osd test-reweight-by-pg',
-  ],
   'cache tiers': ['osd tier'],
   'stopping OSDs from afar': ['osd stop'],
   'addresses of monitors by hand, and stretch mode': [
@@ -52,7 +46,6 @@ const absent: Readonly<Record<string, readonly string[]>> = {
     'fs add_data_pool',
     'fs rm_data_pool',
     'fs mirror',
-    'fs status',
     'fs volume',
     'fs subvolume',
     'fs subvolumegroup',
@@ -70,7 +63,6 @@ const absent: Readonly<Record<string, readonly string[]>> = {
     'mds set_state',
     'mds compat',
   ],
-  'the orchestrator': ['orch'],
   'NFS exports': ['nfs'],
   'mirroring, schedules and background work of rbd images': [
     'rbd mirror',
@@ -78,7 +70,19 @@ const absent: Readonly<Record<string, readonly string[]>> = {
     'rbd perf',
     'rbd trash purge schedule',
   ],
-  'the health of devices': ['device'],
+  'the health of devices': [
+    'device query-daemon-health-metrics',
+    'device scrape-daemon-health-metrics',
+    'device scrape-health-metrics',
+    'device get-health-metrics',
+    'device check-health',
+    'device monitoring',
+    'device predict-life-expectancy',
+    'device ls-lights',
+    'device light',
+    'device set-life-expectancy',
+    'device rm-life-expectancy',
+  ],
   'telemetry, and sending figures elsewhere': [
     'telemetry',
     'influx',
@@ -90,8 +94,7 @@ const absent: Readonly<Record<string, readonly string[]>> = {
     'prometheus file_sd_config',
   ],
   'the manager module of that name': ['restful', 'iostat', 'mgr self-test', 'test_orchestrator'],
-  'switching progress events': ['progress clear', 'progress on', 'progress off'],
-  "showing a daemon's settings from here": ['config show', 'config show-with-defaults', 'config assimilate-conf'],
+  'taking over a ceph.conf': ['config assimilate-conf'],
 };
 
 /** Any words may follow: what they are does not matter. */
