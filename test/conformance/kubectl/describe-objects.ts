@@ -56,6 +56,17 @@ kind: PodTemplate
 metadata: {name: form}
 template: ${template}
 ---
+apiVersion: apps/v1
+kind: ControllerRevision
+metadata: {name: web-1}
+revision: 1
+data: {spec: {}}
+---
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata: {name: leader}
+spec: {holderIdentity: me}
+---
 apiVersion: v1
 kind: ReplicationController
 metadata: {name: rc}

@@ -232,6 +232,54 @@ const described: readonly (readonly [resource: string, name: string, seen: reado
   ['runtimeclass', 'own', [/Handler: +gvisor/, /Cpu: +250m/]],
 ];
 
+/** Columns of `-o wide`, as upstream prints them (pkg/printers/internalversion/printers.go); two spaces between those whose names have one. */
+const wide: Readonly<Record<string, string>> = {
+  configmaps: 'NAME  DATA  AGE',
+  secrets: 'NAME  TYPE  DATA  AGE',
+  serviceaccounts: 'NAME  SECRETS  AGE',
+  pods: 'NAME  READY  STATUS  RESTARTS  AGE  IP  NODE  NOMINATED NODE  READINESS GATES',
+  podtemplates: 'NAME  CONTAINERS  IMAGES  POD LABELS',
+  events: 'LAST SEEN  TYPE  REASON  OBJECT  SUBOBJECT  SOURCE  MESSAGE  FIRST SEEN  COUNT  NAME',
+  replicationcontrollers: 'NAME  DESIRED  CURRENT  READY  AGE  CONTAINERS  IMAGES  SELECTOR',
+  replicasets: 'NAME  DESIRED  CURRENT  READY  AGE  CONTAINERS  IMAGES  SELECTOR',
+  deployments: 'NAME  READY  UP-TO-DATE  AVAILABLE  AGE  CONTAINERS  IMAGES  SELECTOR',
+  daemonsets: 'NAME  DESIRED  CURRENT  READY  UP-TO-DATE  AVAILABLE  NODE SELECTOR  AGE  CONTAINERS  IMAGES  SELECTOR',
+  statefulsets: 'NAME  READY  AGE  CONTAINERS  IMAGES',
+  jobs: 'NAME  STATUS  COMPLETIONS  DURATION  AGE  CONTAINERS  IMAGES  SELECTOR',
+  cronjobs: 'NAME  SCHEDULE  TIMEZONE  SUSPEND  ACTIVE  LAST SCHEDULE  AGE  CONTAINERS  IMAGES  SELECTOR',
+  services: 'NAME  TYPE  CLUSTER-IP  EXTERNAL-IP  PORT(S)  AGE  SELECTOR',
+  endpoints: 'NAME  ENDPOINTS  AGE',
+  endpointslices: 'NAME  ADDRESSTYPE  PORTS  ENDPOINTS  AGE',
+  ingresses: 'NAME  CLASS  HOSTS  ADDRESS  PORTS  AGE',
+  ingressclasses: 'NAME  CONTROLLER  PARAMETERS  AGE',
+  networkpolicies: 'NAME  POD-SELECTOR  AGE',
+  horizontalpodautoscalers: 'NAME  REFERENCE  TARGETS  MINPODS  MAXPODS  REPLICAS  AGE',
+  poddisruptionbudgets: 'NAME  MIN AVAILABLE  MAX UNAVAILABLE  ALLOWED DISRUPTIONS  AGE',
+  resourcequotas: 'NAME  REQUEST  LIMIT  AGE',
+  limitranges: 'NAME  CREATED AT',
+  persistentvolumeclaims:
+    'NAME  STATUS  VOLUME  CAPACITY  ACCESS MODES  STORAGECLASS  VOLUMEATTRIBUTESCLASS  AGE  VOLUMEMODE',
+  persistentvolumes:
+    'NAME  CAPACITY  ACCESS MODES  RECLAIM POLICY  STATUS  CLAIM  STORAGECLASS  VOLUMEATTRIBUTESCLASS  REASON  AGE  VOLUMEMODE',
+  storageclasses: 'NAME  PROVISIONER  RECLAIMPOLICY  VOLUMEBINDINGMODE  ALLOWVOLUMEEXPANSION  AGE',
+  csinodes: 'NAME  DRIVERS  AGE',
+  nodes: 'NAME  STATUS  ROLES  AGE  VERSION  INTERNAL-IP  EXTERNAL-IP  OS-IMAGE  KERNEL-VERSION  CONTAINER-RUNTIME',
+  namespaces: 'NAME  STATUS  AGE',
+  priorityclasses: 'NAME  VALUE  GLOBAL-DEFAULT  AGE  PREEMPTIONPOLICY',
+  roles: 'NAME  CREATED AT',
+  rolebindings: 'NAME  ROLE  AGE  USERS  GROUPS  SERVICEACCOUNTS',
+  clusterroles: 'NAME  CREATED AT',
+  clusterrolebindings: 'NAME  ROLE  AGE  USERS  GROUPS  SERVICEACCOUNTS',
+  certificatesigningrequests: 'NAME  AGE  SIGNERNAME  REQUESTOR  REQUESTEDDURATION  CONDITION',
+  runtimeclasses: 'NAME  HANDLER  AGE',
+  flowschemas: 'NAME  PRIORITYLEVEL  MATCHINGPRECEDENCE  DISTINGUISHERMETHOD  AGE  MISSINGPL',
+  prioritylevelconfigurations: 'NAME  TYPE  NOMINALCONCURRENCYSHARES  QUEUES  HANDSIZE  QUEUELENGTHLIMIT  AGE',
+  servicecidrs: 'NAME  CIDRS  AGE',
+  ipaddresses: 'NAME  PARENTREF',
+  controllerrevisions: 'NAME  CONTROLLER  REVISION  AGE',
+  leases: 'NAME  HOLDER  AGE',
+};
+
 const rows = described.map(([resource, name, seen, more]) => ({ resource, name, seen, more }));
 
 describe.each(clients)('kubectl %s describe', (client) => {
@@ -240,6 +288,15 @@ describe.each(clients)('kubectl %s describe', (client) => {
     kubectl = new Kubectl(cluster, client);
   });
   afterAll(() => kubectl.close());
+  test('get -o wide: the columns of each kind', async () => {
+    const told: Record<string, string> = {};
+    for (const resource of Object.keys(wide)) {
+      const { stdout } = await kubectl.run(['get', resource, '-o', 'wide', '-n', namespace]);
+      told[resource] = stdout.split('\n')[0]!.trim().replace(/ {2,}/g, '  ');
+    }
+    expect(told).toEqual(wide);
+  });
+
   test.each(rows)('$resource', async ({ resource, name, seen, more }) => {
     const args = [
       'describe',
