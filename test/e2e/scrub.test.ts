@@ -141,7 +141,11 @@ describe('scrub, with the unmodified tools', () => {
         object: { name: 'rotten', snap: 'head' },
         errors: [],
         union_shard_errors: ['read_error'],
-        selected_object_info: { oid: { oid: 'rotten' }, size: contentOf('rotten').length, flags: ['dirty'] },
+        selected_object_info: {
+          oid: { oid: 'rotten' },
+          size: contentOf('rotten').length,
+          flags: ['dirty', 'data_digest', 'omap_digest'],
+        },
       });
       for (const shard of found!.shards)
         expect([shard.osd, shard.primary, shard.errors]).toEqual([
@@ -273,7 +277,11 @@ describe('scrub, with the unmodified tools', () => {
       expect(byName.get('lost')).toMatchObject({ errors: [], union_shard_errors: ['missing'] });
       const other = byName.get(grown)!;
       expect(other.errors).toEqual(['data_digest_mismatch', 'size_mismatch', 'attr_name_mismatch']);
-      expect(other.union_shard_errors).toEqual(['size_mismatch_info', 'obj_size_info_mismatch']);
+      expect(other.union_shard_errors).toEqual([
+        'data_digest_mismatch_info',
+        'size_mismatch_info',
+        'obj_size_info_mismatch',
+      ]);
       const shard = other.shards.find(({ osd }) => osd === bad)!;
       expect([shard.size, shard.object_info?.size]).toEqual([7, 5]);
       expect(shard.attrs?.map(({ name, value }) => [name, value])).toEqual([
