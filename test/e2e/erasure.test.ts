@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { firstObjectKey, objectOfKey } from '../../internal/ceph/osd/object-key.ts';
 import { CephCluster } from './ceph-cluster.ts';
 import { until } from './harness.ts';
 
@@ -121,9 +122,137 @@ describe('erasure-coded pools, with the unmodified tools', () => {
   });
 
   test(
+    'overwrites once the pool allows them: parts, gaps, ends, truncations and appends read as in a file, also without two shards',
+    async () => {
+      expect((await tool(['rados', '-p', 'ec', 'put', 'o8192', '-', '--offset', '5'], 'x')).stderr).toContain(
+        '(95) Operation not supported',
+      );
+      await must(['ceph', 'osd', 'pool', 'set', 'ec', 'allow_ec_overwrites', 'true']);
+      expect((await tool(['ceph', 'osd', 'pool', 'set', 'ec', 'allow_ec_overwrites', 'false'])).stderr).toBe(
+        'Error EINVAL: ec overwrites cannot be disabled once enabled\n',
+      );
+      let model = Buffer.alloc(0);
+      const put = async (offset: number, bytes: Buffer): Promise<void> => {
+        writeFileSync(file('put'), bytes);
+        await must(['rados', '-p', 'ec', 'put', 'changed', file('put'), '--offset', String(offset)]);
+        const grown = Buffer.alloc(Math.max(model.length, offset + bytes.length));
+        model.copy(grown);
+        bytes.copy(grown, offset);
+        model = grown;
+      };
+      const check = async (): Promise<void> => expect((await get('ec', 'changed')).equals(model)).toBe(true);
+      // Stripes are 8 KiB.
+      await put(0, randomBytes(20_000));
+      for (const [offset, length] of [
+        [4095, 2],
+        [8192, 8192],
+        [100, 17_000],
+        [19_990, 30],
+        [40_001, 5],
+        [65_536, 1],
+      ] as const) {
+        await put(offset, randomBytes(length));
+        await check();
+      }
+      await must(['rados', '-p', 'ec', 'truncate', 'changed', '41000']);
+      model = model.subarray(0, 41_000);
+      await put(50_000, randomBytes(10));
+      await check();
+      writeFileSync(file('put'), randomBytes(300));
+      await must(['rados', '-p', 'ec', 'append', 'changed', file('put')]);
+      model = Buffer.concat([model, readFileSync(file('put'))]);
+      await check();
+      await cluster.stopOsd(0);
+      await put(12_345, randomBytes(9000));
+      await check();
+      await cluster.stopOsd(3);
+      await check();
+      await cluster.startOsd(0);
+      await cluster.startOsd(3);
+      await allClean(4);
+      await check();
+    },
+    4 * minute,
+  );
+
+  test(
+    'with k shards and min_size k + 1 nothing is written until another one is back',
+    async () => {
+      await must(['ceph', 'osd', 'pool', 'set', 'ec', 'min_size', '3']);
+      expect((await tool(['ceph', 'osd', 'pool', 'set', 'ec', 'min_size', '1'])).stderr).toBe(
+        'Error EINVAL: pool min_size must be between 2 and size, which is set to 4\n',
+      );
+      await cluster.stopOsd(0);
+      await cluster.stopOsd(1);
+      await until('the PGs do not serve', minute, async () =>
+        /4 undersized\+(degraded\+)?peered/.test(await must(['ceph', 'pg', 'stat'])),
+      );
+      const waiting = cluster.tool(['rados', '-p', 'ec', 'put', 'late', '-'], 'late');
+      await Bun.sleep(2000);
+      await cluster.startOsd(0);
+      expect((await waiting).code).toBe(0);
+      await cluster.startOsd(1);
+      await allClean(4);
+      expect((await get('ec', 'late')).toString()).toBe('late');
+    },
+    3 * minute,
+  );
+
+  test(
+    'a shard is other than what was written: a scrub tells which, repair makes it anew',
+    async () => {
+      const content = randomBytes(100_000);
+      writeFileSync(file('put'), content);
+      await must(['rados', '-p', 'ec', 'put', 'wrong', file('put')]);
+      const { pgid, acting } = JSON.parse(await must(['ceph', 'osd', 'map', 'ec', 'wrong', '--format', 'json'])) as {
+        pgid: string;
+        acting: number[];
+      };
+      const scrub = async (word: string, done: (state: string) => boolean): Promise<void> => {
+        const row = async (): Promise<{ state: string; last_deep_scrub_stamp: string }> => {
+          const { pg_stats } = JSON.parse(await must(['ceph', 'pg', 'ls', '--format', 'json'])) as {
+            pg_stats: { pgid: string; state: string; last_deep_scrub_stamp: string }[];
+          };
+          return pg_stats.find((pg) => pg.pgid === pgid)!;
+        };
+        const before = (await row()).last_deep_scrub_stamp;
+        await must(['ceph', 'pg', word, pgid]);
+        await until(`${word} of ${pgid}`, minute, async () => {
+          const { state, last_deep_scrub_stamp } = await row();
+          return last_deep_scrub_stamp !== before && done(state);
+        });
+      };
+      for (const shard of [1, 3]) {
+        const store = cluster.stores[acting[shard]!]!;
+        const cid = `${pgid}s${shard}`;
+        const pool = Number(pgid.split('.')[0]);
+        const key = store.list(cid, firstObjectKey, 1000).find((each) => objectOfKey(each, pool).name === 'wrong')!;
+        const right = (await store.read(cid, key, 0, 1e6))!.slice();
+        await store.queue({ ops: [{ op: 'write', cid, key, offset: 5000, data: [Buffer.from('wrong')] }] });
+        await scrub('deep-scrub', (state) => state === 'active+clean+inconsistent');
+        const { inconsistents } = JSON.parse(await must(['rados', 'list-inconsistent-obj', pgid])) as {
+          inconsistents: { union_shard_errors: string[]; shards: { osd: number; shard: number; errors: string[] }[] }[];
+        };
+        expect(inconsistents).toMatchObject([{ union_shard_errors: ['ec_hash_error'] }]);
+        expect(
+          inconsistents[0]!.shards.filter(({ errors }) => errors.length > 0).map((each) => [each.osd, each.shard]),
+        ).toEqual([[acting[shard], shard]]);
+        await scrub('repair', (state) => state === 'active+clean');
+        expect(Buffer.from((await store.read(cid, key, 0, 1e6, true))!).equals(right)).toBe(true);
+      }
+      expect((await get('ec', 'wrong')).equals(content)).toBe(true);
+    },
+    4 * minute,
+  );
+
+  test('an image itself needs omap: it is refused in an erasure-coded pool', async () => {
+    const { code, stderr } = await tool(['rbd', 'create', '--size', '1M', 'ec/image']);
+    expect([code, stderr]).toEqual([95, expect.stringContaining('(95) Operation not supported')]);
+  });
+
+  test(
     'an RBD image with its data in an erasure-coded pool: written, snapshotted, overwritten, exported',
     async () => {
-      await must(['ceph', 'osd', 'pool', 'set', 'ec', 'allow_ec_overwrites', 'true']);
       await must(['ceph', 'osd', 'pool', 'create', 'rbd', '4']);
       await must(['rbd', 'pool', 'init', 'rbd']);
       await allClean(8);

@@ -158,7 +158,6 @@ describe('profiles', () => {
       'k=2',
       "cannot determine the erasure code plugin because there is no 'plugin' entry in the erasure_code_profile {k=2}",
     ],
-    ['plugin=clay', 'erasure code plugin clay is not supported'],
     ['plugin=jerasure technique=liberation', 'technique=liberation'],
     ['plugin=jerasure k=1', 'k=1 must be >= 2'],
     ['plugin=jerasure m=0', 'm=0 must be >= 1'],
@@ -167,6 +166,14 @@ describe('profiles', () => {
     ['plugin=jerasure k=30 m=3', 'more than 32 chunks'],
     ['plugin=isa k=22 m=4', 'Vandermonde'],
     ['plugin=jerasure stripe_unit=some', "could not parse stripe_unit 'some'"],
+    ...['clay', 'lrc', 'shec'].map((name): [string, string] => [
+      `plugin=${name}`,
+      `erasure code plugin ${name} is not supported: there are jerasure and isa`,
+    ]),
+    ...['cauchy_orig', 'cauchy_good', 'blaum_roth', 'liber8tion'].map((name): [string, string] => [
+      `plugin=jerasure technique=${name}`,
+      `technique=${name} of the erasure code plugin jerasure is not supported: there are reed_sol_van and reed_sol_r6_op`,
+    ]),
   ])('%s is refused', (given, message) => {
     expect(() => normalizeProfile(profile(given))).toThrow(message);
   });

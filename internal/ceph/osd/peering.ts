@@ -32,7 +32,7 @@ import {
 import type { MapView } from './map-view.ts';
 import { MissingSet } from './missing.ts';
 import { objectKey } from './object-key.ts';
-import type { PgCore } from './pg-core.ts';
+import type { Peer, PgCore } from './pg-core.ts';
 import { judgeReplica, mergeLog } from './pg-log.ts';
 import { completeUpTo } from './pg-meta.ts';
 import { mergeHistory } from './history-merge.ts';
@@ -102,7 +102,11 @@ export class Peering {
   settle(): void {
     const core = this.#core;
     if (!this.#needsBegin && core.isPrimary && this.prior !== undefined && this.phase !== 'active') {
-      if (this.phase !== 'activating' && priorChangedBy(this.prior, core.map)) this.#needsBegin = true;
+      if (this.phase !== 'activating' && priorChangedBy(this.prior, core.map)) {
+        // Strays tell of themselves once an interval.
+        this.#begin(core.strays());
+        return;
+      }
     }
     if (this.#needsBegin) {
       this.#begin();
@@ -133,7 +137,8 @@ export class Peering {
       }
   }
 
-  #begin(): void {
+  /** `known`: what other copies told in this interval and would not tell again. */
+  #begin(known: readonly [number, Peer][] = []): void {
     const core = this.#core;
     this.#needsBegin = false;
     this.#waiting.clear();
@@ -141,6 +146,7 @@ export class Peering {
     this.#activations.clear();
     this.prior = undefined;
     core.peers.clear();
+    for (const [osd, peer] of known) core.peers.set(osd, peer);
     core.members = [];
     core.backfillTargets.clear();
     core.state = core.hasState(PG_CREATING) ? PG_CREATING : 0;

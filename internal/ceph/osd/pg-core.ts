@@ -112,6 +112,15 @@ export class PgCore {
     return compareHObject(oid, peer.info.lastBackfill) <= 0 && compareEVersion(peer.info.lastUpdate, need) >= 0;
   }
 
+  /** Copies that serve nowhere in this interval, of OSDs that are as they were when they told of them. */
+  strays(): [number, Peer][] {
+    const { up, acting } = this.key;
+    return [...this.peers].filter(
+      ([osd, { upFrom }]) =>
+        !up.includes(osd) && !acting.includes(osd) && this.map.isUp(osd) && this.map.upFrom(osd) === upFrom,
+    );
+  }
+
   peerInfos(): Map<number, PgInfo> {
     const infos = new Map<number, PgInfo>([[this.env.whoami, this.info]]);
     for (const [osd, peer] of this.peers) infos.set(osd, peer.info);

@@ -96,13 +96,13 @@ describe('simulated OSDs, erasure-coded pool', () => {
   for (let seed = first; seed < first + count; seed++)
     test(`PGs split and merge under all that: nothing acknowledged is lost (seed ${seed})`, async () => {
       const [k, m] = shapes[seed % shapes.length]!;
-      let most = 0;
+      const pgNums = new Set<number>();
       const acknowledged = await storm(erasure(seed, k, m), 30_000, (cluster) => {
         if (cluster.chance(0.3)) moveShards(cluster);
         else changePgs(cluster);
-        most = Math.max(most, cluster.map.pgs.pgNum);
+        pgNums.add(cluster.map.pgs.pgNum);
       });
       expect(acknowledged).toBeGreaterThan(30);
-      expect(most).toBeGreaterThan(4);
+      expect(pgNums.size).toBeGreaterThan(1);
     }, 180_000);
 });
