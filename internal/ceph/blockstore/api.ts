@@ -95,6 +95,8 @@ export interface ObjectStore {
     length: number,
     fromDisk?: boolean,
   ): Promise<Uint8Array | undefined>;
+  /** What `read` would give, where that needs no disk and can be had at once; undefined: ask `read`. */
+  readNow?(cid: CollectionId, key: ObjectKey, offset: number, length: number): Uint8Array | undefined;
   /** Allocated ranges (4 KiB granularity) inside [offset, offset+length), cut at the object's size, ascending, merged. */
   extents(cid: CollectionId, key: ObjectKey, offset: number, length: number): { offset: number; length: number }[];
   xattr(cid: CollectionId, key: ObjectKey, name: string): Uint8Array | undefined;

@@ -29,7 +29,7 @@ import { readLabel, writeLabel } from './label.ts';
 import type { OmapListOptions } from './omap.ts';
 import type { Onode } from './onode.ts';
 import { keyBytes, keyString } from './order.ts';
-import { finishMerges, readObject } from './reader.ts';
+import { finishMerges, readFromMemory, readObject } from './reader.ts';
 import { RecordWriter } from './record-writer.ts';
 import { blockCrc, type Translated, translate } from './translate.ts';
 import { Trimmer } from './trim.ts';
@@ -509,6 +509,11 @@ class Store implements BlockStore {
       length,
       fromDisk,
     );
+  }
+
+  readNow(cid: CollectionId, key: ObjectKey, offset: number, length: number): Uint8Array | undefined {
+    const onode = this.#sound(cid, key);
+    return onode && readFromMemory(this.#data, onode, offset, length);
   }
 
   extents(cid: CollectionId, key: ObjectKey, offset: number, length: number): { offset: number; length: number }[] {

@@ -364,18 +364,28 @@ export function objectStoreContract(name: string, options: ContractOptions): voi
         const twin = memoryStore({ capacityBytes: 2 ** 40 });
         const random = seededRandom(seed);
         const waits: Promise<void>[] = [];
+        let atOnce = 0;
         for (let i = 0; i < 300; i++) {
           const ops = randomTransaction(random, twin);
           await twin.queue({ ops });
           waits.push(store.queue({ ops }));
           if (i % 10 === 0) await Promise.all(waits.splice(0));
           if (i % 30 === 0) expect(await dump(store)).toBe(await dump(twin));
+          for (const at of twin.collections())
+            for (const name of twin.list(at, key(''), 20)) {
+              const offset = random.uint32() % 20_000;
+              const ready = store.readNow?.(at, name, offset, 5000);
+              if (ready === undefined) continue;
+              expect(ready).toEqual((await twin.read(at, name, offset, 5000))!);
+              atOnce += ready.length;
+            }
           if (i % 100 === 99 && options.reopen) store = await options.reopen(store);
         }
         await Promise.all(waits);
         expect(await dump(store)).toBe(await dump(twin));
         expect(store.statfs().dataBytes).toBe(twin.statfs().dataBytes);
         expect(store.statfs().objects).toBe(twin.statfs().objects);
+        if (store.readNow !== undefined) expect(atOnce).toBeGreaterThan(100_000);
       });
 
     test.skipIf(options.reopen === undefined)('everything is there after closing and opening', async () => {

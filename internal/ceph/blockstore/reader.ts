@@ -32,6 +32,17 @@ export interface ReadContext {
   damaged: (error: ChecksumError) => void;
 }
 
+/** Bytes of an object that are all in memory, their checksums verified; undefined: some are not. */
+export function readFromMemory(data: DataFile, onode: Onode, offset: number, length: number): Uint8Array | undefined {
+  const end = Math.min(offset + length, onode.size);
+  if (end <= offset) return new Uint8Array(0);
+  const first = Math.floor(offset / blockBytes);
+  const count = Math.ceil(end / blockBytes) - first;
+  const ready = count <= cachedBlocks ? fromMemory(data, onode, first, count) : undefined;
+  const at = offset - first * blockBytes;
+  return ready === undefined || count * blockBytes === end - offset ? ready : ready.subarray(at, at + end - offset);
+}
+
 /** Bytes of an object as of some moment between call and return; checksums verified. */
 export async function readObject(
   context: ReadContext,
@@ -48,8 +59,8 @@ export async function readObject(
     const first = Math.floor(offset / blockBytes);
     const count = Math.ceil(end / blockBytes) - first;
     const at = offset - first * blockBytes;
-    const ready = !fromDisk && count <= cachedBlocks ? fromMemory(context.data, onode, first, count) : undefined;
-    if (ready !== undefined) return count * blockBytes === end - offset ? ready : ready.subarray(at, at + end - offset);
+    const ready = fromDisk ? undefined : readFromMemory(context.data, onode, offset, length);
+    if (ready !== undefined) return ready;
     const { changes } = context.data;
     const { buffers } = context;
     const bytes = buffers?.take(count * blockBytes) ?? context.disk.alignedBuffer(count * blockBytes);

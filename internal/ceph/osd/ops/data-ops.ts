@@ -35,7 +35,13 @@ export function read(ctx: OpContext, op: OsdOp, result: OpResult): number | Prom
   ctx.delta.read++;
   if (length === 0) return 0;
   ctx.delta.readKb += Math.ceil(length / 1024);
-  return ctx.host.store.read(ctx.cid, ctx.key, offset, length).then((bytes) => {
+  const { store } = ctx.host;
+  const ready = store.readNow?.(ctx.cid, ctx.key, offset, length);
+  if (ready !== undefined) {
+    result.out = [ready];
+    return 0;
+  }
+  return store.read(ctx.cid, ctx.key, offset, length).then((bytes) => {
     if (bytes !== undefined) result.out = [bytes];
     return 0;
   });
