@@ -230,7 +230,7 @@ describe('config', () => {
   test('every mistake of every source at once, with its place', () => {
     write(
       'appliance.yaml',
-      '\uFEFFnode:\r\n  nmae: a\r\nroles: [server, agnt, mds]\r\nports: {api: "x", kubelet: 0}\r\ncluster-cidr: 10.0.0.0/8\r\n',
+      '\uFEFFnode:\r\n  nmae: a\r\nroles: [server, agnt]\r\nports: {api: "x", kubelet: 0}\r\ncluster-cidr: 10.0.0.0/8\r\n',
     );
     write('conf.d/a.yaml', 'cluster:\n  podCIDR: 10.42.0.0\nstorage:\n  osd: [{devcie: /dev/sda, device: /dev/sda}]\n');
     const variables = { APPLIANCE_NODE_IPP: '1.2.3.4', APPLIANCE_LOG_LEVEL: 'loud' };
@@ -239,8 +239,7 @@ describe('config', () => {
     expect(code).toBe(2);
     expect(out.replaceAll(`${directory}/`, '').trimEnd().split('\n')).toEqual([
       'appliance.yaml:2:3: node.nmae: unknown key; did you mean name?',
-      'appliance.yaml:3:17: roles[1]: expected roles of server, agent, mon, mgr, osd; "agnt" is not one; did you mean agent?',
-      'appliance.yaml:3:23: roles[2]: expected roles of server, agent, mon, mgr, osd; "mds" is not in this version',
+      'appliance.yaml:3:17: roles[1]: expected roles of server, agent, mon, mgr, osd, mds, rgw; "agnt" is not one; did you mean agent?',
       'appliance.yaml:4:9: ports.api: expected a port from 1 to 65535, got "x"',
       'appliance.yaml:4:19: ports.kubelet: expected a port from 1 to 65535, got 0',
       'appliance.yaml:5:1: cluster-cidr: unknown key; did you mean cluster.podCIDR?',

@@ -11,6 +11,8 @@ import { plural, sizeWords } from '../../internal/base/words.ts';
 import { keyringEntryText, parseKeyring } from '../../internal/ceph/auth/keyring.ts';
 import { readLabel } from '../../internal/ceph/blockstore/label.ts';
 import { knownFsid } from '../../internal/ceph/client/ceph-conf-system.ts';
+import { blueStoreOwner } from '../../internal/ceph/engine/bluestore-label.ts';
+import { blueStoreOn } from '../../internal/ceph/engine/bluestore-place-system.ts';
 import { parseIdentity } from '../../internal/ceph/osd/disk-owner.ts';
 import { holdsFileSystemOf, osdOn } from '../../internal/ceph/osd/disk-owner-system.ts';
 import { makeFile, makeFileSystem } from '../../internal/ceph/osd/disk-system.ts';
@@ -28,7 +30,7 @@ import { parseSize } from '../../internal/config/values.ts';
 import { connectMon, hasCephKeys } from '../../internal/node/ceph-connect-client.ts';
 import { storeFiles } from '../../internal/node/reset-plan.ts';
 import { configArguments, type OutputFormat } from './command.ts';
-import { placeOf, placeOfOsd, requireRoot } from './osd-target.ts';
+import { placeOf, placeOfOsd, refuseOtherEngine, requireRoot } from './osd-target.ts';
 import { print } from './output.ts';
 
 /** `appliance osd prepare`, `adopt` and `wipe`. */
@@ -78,6 +80,7 @@ export async function prepare(
     });
   const osd = Number(idText);
   const config = runningConfig(configArguments(command));
+  refuseOtherEngine(command, config, name);
   const fsid = clusterOf(nodePaths(config.dataDir, config.runDir));
   const own = { osd, fsid };
   const size = sizeText === undefined ? undefined : parseSize(sizeText);
@@ -217,7 +220,7 @@ export async function wipe(
     });
   if (place.kind === 'device') await makeBlank(place.path);
   else if (place.kind === 'file') blankFile(place.path);
-  else for (const file of storeFiles) rmSync(`${place.path}/${file}`, { recursive: true, force: true });
+  else for (const file of [...storeFiles, 'block']) rmSync(`${place.path}/${file}`, { recursive: true, force: true });
   lock?.release();
   print(output, { ...data, wiped: true }, () =>
     [
@@ -241,11 +244,13 @@ function blankFile(path: string): void {
 interface Held {
   readonly text: string;
   readonly blank: boolean;
-  readonly osd?: number;
+  readonly osd?: number | undefined;
   readonly fsid?: string | undefined;
 }
 
 async function whatItHolds({ kind, path }: DiskPlace, own: string | undefined): Promise<Held> {
+  const blueStore = blueStoreOn(kind === 'directory' ? `${path}/block` : path);
+  if (blueStore) return { text: blueStoreOwner(blueStore), blank: false, osd: blueStore.osd, fsid: blueStore.fsid };
   if (kind === 'directory') {
     const label = await readLabel(systemDisk, path);
     const store = label && parseIdentity(label.identity);

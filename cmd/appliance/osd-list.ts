@@ -7,6 +7,8 @@ import { sizeWords } from '../../internal/base/words.ts';
 import { objectsOf } from '../../internal/ceph/blockstore/check-data.ts';
 import { readLabel } from '../../internal/ceph/blockstore/label.ts';
 import { knownFsid } from '../../internal/ceph/client/ceph-conf-system.ts';
+import { blueStoreOwner } from '../../internal/ceph/engine/bluestore-label.ts';
+import { blueStoreOn } from '../../internal/ceph/engine/bluestore-place-system.ts';
 import { parseIdentity } from '../../internal/ceph/osd/disk-owner.ts';
 import { osdOn } from '../../internal/ceph/osd/disk-owner-system.ts';
 import { type DiskFacts, type DiskState, diskState } from '../../internal/ceph/osd/disk-use.ts';
@@ -100,6 +102,9 @@ async function holdsOf(
   own: string | undefined,
 ): Promise<DiskFacts['holds']> {
   try {
+    const blueStore = blueStoreOn(kind === 'directory' ? `${path}/block` : path);
+    if (blueStore?.osd !== undefined) return { osd: blueStore.osd, fsid: blueStore.fsid, daemons: true };
+    if (blueStore) return { other: blueStoreOwner(blueStore) };
     if (kind === 'directory') {
       const label = await readLabel(systemDisk, path);
       return (label && parseIdentity(label.identity)) ?? { other: 'a directory without an OSD' };

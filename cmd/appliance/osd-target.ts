@@ -35,6 +35,37 @@ export function requireRoot(command: Command): void {
     throw new AppError('ROOT', `osd ${command.name()}: disks are root’s to look at`, { hint: 'start it with sudo' });
 }
 
+/** What does with a BlueStore what a sub-command does with our store. `data`: the directory of the OSD, which must not run. */
+const blueStoreWays: Readonly<Record<string, (data: string) => string>> = {
+  list: (data) => `ceph-objectstore-tool --data-path ${data} --op list-pgs`,
+  fsck: (data) => `ceph-bluestore-tool fsck --path ${data}`,
+  repair: (data) => `ceph-bluestore-tool repair --path ${data}`,
+  export: (data) => `ceph-objectstore-tool --data-path ${data} --op export --pgid PG --file FILE`,
+  import: (data) => `ceph-objectstore-tool --data-path ${data} --op import --file FILE`,
+};
+
+/** For what reads and writes the store of the embedded engine. Errors: ENGINE on a node whose OSDs are another's. */
+export function refuseOtherEngine(command: Command, { dataDir, runDir, storage }: Config, name: string): void {
+  if (storage.engine === 'embedded') return;
+  const what = `osd ${command.name()}`;
+  if (storage.engine === 'external')
+    throw new AppError('ENGINE', `${what}: this node has no OSD: its storage is an external Ceph cluster`, {
+      hint: 'call the tools of Ceph where its OSDs are',
+    });
+  const instance = /^osd\.\d+$/.test(name) ? name : 'osd.N';
+  const paths = nodePaths(dataDir, runDir);
+  const way = blueStoreWays[command.name()];
+  throw new AppError(
+    'ENGINE',
+    `${what} is for the embedded engine; OSDs of this node are ceph-osd's (storage.engine: ceph)`,
+    {
+      hint: way
+        ? `while it does not run: ${way(paths.instanceDir(instance))}`
+        : `a blank disk needs no preparing; one with an OSD of this cluster is this node's when storage.osd names it by its id, and its key is in ${paths.keyring(instance)}`,
+    },
+  );
+}
+
 /** Where an OSD of the configuration lives; undefined when nothing is there. */
 export function placeOfOsd(osd: OsdConfig): DiskPlace | undefined {
   if ('directory' in osd) return existsSync(osd.directory) ? diskAt(osd.directory) : undefined;
@@ -75,6 +106,7 @@ export async function withOffline<T>(
 ): Promise<T> {
   requireRoot(command);
   const config = runningConfig(configArguments(command));
+  refuseOtherEngine(command, config, name);
   const place = placeOf(config, name);
   refuseUsed(place);
   if (place.kind !== 'directory') {

@@ -69,6 +69,64 @@ function osd(...argv: string[]): Ran {
 }
 const json = (...argv: string[]): unknown => JSON.parse(osd(...argv, '-o', 'json').out);
 
+/** The first block of a BlueStore (`bluestore_bdev_label_t`). */
+function blueStoreLabel(osd: number): Buffer {
+  const text = (value: string): Buffer => {
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(value.length);
+    return Buffer.concat([length, Buffer.from(value, 'latin1')]);
+  };
+  const head = Buffer.from('bluestore block device\n11111111-2222-4333-8444-555555555555\n\x02\x01', 'latin1');
+  return Buffer.concat([head, ...['ceph_fsid', fsid, 'whoami', String(osd)].map(text), Buffer.alloc(4096)]);
+}
+
+describe('with the engine ceph', () => {
+  const file = (): string => join(directory, 'osd.0.img');
+  beforeEach(() => {
+    writeFileSync(
+      join(directory, 'appliance.yaml'),
+      `dataDir: ${directory}/data\nrunDir: ${directory}/run\nstorage: {engine: ceph, osd: [{id: 0, file: ${file()}, size: 1Gi}]}\n`,
+    );
+    writeFileSync(file(), blueStoreLabel(0));
+    truncateSync(file(), 8 << 20);
+  });
+
+  test.runIf(usable)('what is for our store is refused, and what does it there is told', { timeout: slow }, () => {
+    for (const [argv, way] of [
+      [['list', 'osd.0'], `ceph-objectstore-tool --data-path ${directory}/data/instances/osd.0 --op list-pgs`],
+      [['fsck', 'osd.0'], `ceph-bluestore-tool fsck --path ${directory}/data/instances/osd.0`],
+      [['repair', file()], `ceph-bluestore-tool repair --path ${directory}/data/instances/osd.N`],
+      [['export', 'osd.0', '1.0', '/nowhere'], '--op export --pgid PG --file FILE'],
+      [['adopt', file()], 'storage.osd names it by its id'],
+      [['prepare', file(), '--id', '3'], 'a blank disk needs no preparing'],
+    ] as const) {
+      const { code, err } = osd(...argv);
+      expect(code, err).not.toBe(0);
+      expect(err).toContain(`osd ${argv[0]} is for the embedded engine; OSDs of this node are ceph-osd's`);
+      expect(err).toContain(way);
+    }
+  });
+
+  test.runIf(usable)('list tells whose a BlueStore is; wipe makes it blank, unless its OSD has it', { timeout: slow }, async () => {
+    const listed = () => (json('list') as { disk: string; state: string }[]).find(({ disk }) => disk === file());
+    expect(listed()).toMatchObject({ osd: 0, cluster: fsid, state: 'stopped' });
+    const holder = Bun.spawn(['flock', '--no-fork', file(), 'sh', '-c', 'echo held; exec sleep 60'], {
+      stdout: 'pipe',
+    });
+    await holder.stdout.getReader().read();
+    expect(listed()).toMatchObject({ osd: 0, state: 'running' });
+    expect(osd('wipe', file(), '--yes').err).toContain('is in use: an OSD runs on it');
+    holder.kill();
+    await holder.exited;
+    expect(osd('wipe', file()).err).toContain(
+      `holds osd.0 of Ceph cluster ${fsid} (BlueStore): all of it would be lost`,
+    );
+    const wiped = osd('wipe', file(), '--yes');
+    expect(wiped.out + wiped.err).toContain('is blank; it held osd.0');
+    expect(listed()).toMatchObject({ state: 'blank' });
+  });
+});
+
 /** A directory with the store of osd.`id`, and a PG in it. */
 async function storeDirectory(id: number, cluster = fsid): Promise<string> {
   const dir = join(directory, `store-${id}`);

@@ -4,7 +4,7 @@ import { type Config, type KeyPath, valueAt } from './config.ts';
 export type Change = 'live' | readonly string[];
 
 /** The roles of the role table, as what is read by all of them names them. */
-export const everyRole = ['server', 'agent', 'containerd', 'edge', 'mon', 'mgr', 'osd'] as const;
+export const everyRole = ['server', 'agent', 'containerd', 'edge', 'mon', 'mgr', 'osd', 'mds', 'rgw'] as const;
 
 /** Of every key, in the order of the file's documentation. Apart from `keys.ts`, so that the supervisor needs not load what checks values. */
 export const keyChanges: { readonly [P in KeyPath]: Change } = {
@@ -30,11 +30,12 @@ export const keyChanges: { readonly [P in KeyPath]: Change } = {
   'cluster.networkBackend': ['containerd', 'agent'],
   'ports.api': ['server', 'agent', 'edge'],
   'ports.kubelet': ['agent'],
-  'ports.mon': ['mon', 'mgr', 'osd', 'server', 'agent'],
+  'ports.mon': ['mon', 'mgr', 'osd', 'mds', 'rgw', 'server', 'agent'],
   'ports.monPeer': ['mon'],
-  'ports.ceph': ['mgr', 'osd'],
+  'ports.ceph': ['mgr', 'osd', 'mds'],
   'ports.dns': ['server', 'edge'],
   'ports.prometheus': ['mgr'],
+  'ports.rgw': ['rgw'],
   'ports.etcd': ['server'],
   'ports.etcdPeer': ['server'],
   'containerd.command': ['containerd', 'agent'],
@@ -48,6 +49,8 @@ export const keyChanges: { readonly [P in KeyPath]: Change } = {
   'memory.mon': 'live',
   'memory.mgr': 'live',
   'memory.osd': 'live',
+  'memory.mds': 'live',
+  'memory.rgw': 'live',
   datastore: ['server'],
   'datastoreTls.caFile': ['server'],
   'datastoreTls.certFile': ['server'],
@@ -68,7 +71,7 @@ export const keyChanges: { readonly [P in KeyPath]: Change } = {
   'audit.maxSizeMiB': ['server'],
   'compaction.keepMinutes': ['server'],
   'compaction.keepRevisions': ['server'],
-  'storage.engine': ['mon', 'mgr', 'osd', 'server', 'agent'],
+  'storage.engine': ['mon', 'mgr', 'osd', 'mds', 'rgw', 'server', 'agent'],
   'storage.osd': ['osd'],
   'storage.replication': ['mon', 'mgr'],
   'storage.failureDomain': ['mon'],

@@ -34,6 +34,8 @@ export interface Config {
     readonly ceph: number;
     readonly dns: number;
     readonly prometheus: number;
+    /** S3, of the role rgw. */
+    readonly rgw: number;
     /** The control-plane store, as etcd. */
     readonly etcd: number;
     /** Its members among themselves. */
@@ -77,6 +79,8 @@ export interface Config {
     readonly mon: number;
     readonly mgr: number;
     readonly osd: number;
+    readonly mds: number;
+    readonly rgw: number;
   };
   /** A real etcd that keeps the control plane's data instead of the store here: `etcd://host:2379,host2:2379`. */
   readonly datastore?: string;
@@ -154,7 +158,7 @@ export interface JoinedCluster {
   readonly ceph?: { readonly fsid: string; readonly monHosts: readonly string[]; readonly engine?: StorageEngine };
 }
 
-export type RoleName = 'server' | 'agent' | 'mon' | 'mgr' | 'osd';
+export type RoleName = 'server' | 'agent' | 'mon' | 'mgr' | 'osd' | 'mds' | 'rgw';
 
 /** `key=value:effect` (core/v1 Taint). */
 export interface NodeTaint {

@@ -95,6 +95,8 @@ function defaultText(standard: unknown): string {
 }
 
 const budgetNotes: Readonly<Record<string, string>> = {
+  mds: '; its cache takes half of it',
+  rgw: '',
   containerd: ', without containers and their shims',
   'each OSD': '; the engine that runs it collects garbage in proportion, and its caches are sized by it when it starts',
 };
@@ -161,9 +163,10 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     flag: 'node-taint',
     role: 'agent',
   }),
-  roles: row(value.roles, ({ get }) => (get('storage.engine') === 'external' ? kubernetesRoles : value.roleNames), {
-    about: 'What this node does.',
-    defaultText: `[${value.roleNames.join(', ')}]; with an external Ceph cluster [${kubernetesRoles.join(', ')}]`,
+  roles: row(value.roles, ({ get }) => (get('storage.engine') === 'external' ? kubernetesRoles : value.usualRoles), {
+    about:
+      'What this node does. `mds` (CephFS) and `rgw` (S3) are there with storage.engine ceph, on the machine that makes the cluster.',
+    defaultText: `[${value.usualRoles.join(', ')}]; with an external Ceph cluster [${kubernetesRoles.join(', ')}]`,
     example: ['server', 'agent'],
     flag: 'role',
     joined: (joined) => joined.roles,
@@ -282,7 +285,7 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     role: 'mon',
   }),
   'ports.ceph': row(value.port(65000), 6800, {
-    about: 'The first of the ports that OSDs and the mgr take.',
+    about: 'The first of the ports that OSDs, mgr and mds take.',
     example: 7800,
     flag: 'ceph-port',
   }),
@@ -296,6 +299,12 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     about: "The mgr's metrics for Prometheus.",
     example: 9284,
     flag: 'prometheus-port',
+  }),
+  'ports.rgw': row(value.port(), 7480, {
+    about: 'Where the rgw answers S3, without TLS.',
+    example: 8080,
+    flag: 'rgw-port',
+    role: 'rgw',
   }),
   'ports.etcd': row(value.port(), 2379, {
     about: 'The control-plane store as etcd v3, on loopback and the node address, for clients with a certificate.',
@@ -339,6 +348,8 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
   'memory.mon': budget('mon', 256, 'mon', 1024),
   'memory.mgr': budget('mgr', 192, 'mgr', 1024),
   'memory.osd': budget('each OSD', 512, 'osd', 1536),
+  'memory.mds': budget('mds', 1024, 'mds'),
+  'memory.rgw': budget('rgw', 1024, 'rgw'),
   datastore: row(value.datastore, undefined, {
     about: "A real etcd that keeps the control plane's data instead of the store of this node.",
     defaultText: 'nothing',
@@ -477,7 +488,7 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
   }),
   'storage.engine': row(value.word(storageEngines, 'an engine of this version'), 'embedded', {
     about:
-      'Who stores: `embedded`: the Ceph roles of this executable; `ceph`: ceph-mon, ceph-mgr and ceph-osd of the distribution as these roles; `external`: a Ceph cluster that is there already, which externalCeph tells of.',
+      'Who stores: `embedded`: the Ceph roles of this executable; `ceph`: ceph-mon, ceph-mgr, ceph-osd, ceph-mds and radosgw of the distribution as these roles; `external`: a Ceph cluster that is there already, which externalCeph tells of.',
     example: 'external',
     flag: 'storage-engine',
     joined: (joined) => joined.ceph?.engine ?? 'embedded',

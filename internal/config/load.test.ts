@@ -197,6 +197,31 @@ describe('config', () => {
     });
   });
 
+  test('an mds and an rgw are there with the engine ceph only, on the machine that makes the cluster', () => {
+    const withBoth = 'roles: [server, mon, mgr, osd, mds, rgw]\nstorage: {engine: ceph}\n';
+    expect(load(withBoth).ports.rgw).toBe(7480);
+    expect(problems(withBoth.replace('engine: ceph', ''))).toBe(
+      'appliance.yaml:1:32: roles[4]: expected no mds: this version has it with storage.engine ceph only\n' +
+        'appliance.yaml:1:37: roles[5]: expected no rgw: this version has it with storage.engine ceph only',
+    );
+    expect(problems('roles: [server, mds]\nstorage: {engine: ceph}\n')).toContain('expected mon beside mds');
+    expect(problems('memory: {mds: 2Gi}\nstorage: {engine: ceph}\n')).toContain('because roles does not have mds');
+    const joined: JoinedCluster = {
+      format: 1,
+      node: 'pi-4',
+      roles: ['agent', 'osd'],
+      caHash: 'x',
+      cluster: load('#').cluster,
+      ports: { dns: 10_053 },
+      ceph: { fsid: 'f', monHosts: [], engine: 'ceph' },
+    };
+    expect(load('roles: [agent, osd]', { joined }).storage.osd).toHaveLength(1);
+    for (const role of ['mgr', 'mds', 'rgw'])
+      expect(problems(`roles: [server, ${role}]`, { joined })).toContain(
+        `expected no ${role}: with storage.engine ceph it is on the machine that made the cluster`,
+      );
+  });
+
   test('an OSD file that is there keeps its size, however full the disk around it is by now', () => {
     const full = {
       ...facts,

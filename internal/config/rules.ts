@@ -24,6 +24,8 @@ const companions: readonly { role: RoleName; needs: RoleName }[] = [
   { role: 'agent', needs: 'server' },
   { role: 'mgr', needs: 'mon' },
   { role: 'osd', needs: 'mon' },
+  { role: 'mds', needs: 'mon' },
+  { role: 'rgw', needs: 'mon' },
 ];
 
 /** What a joining mgr's key is made with: who has one of these has all keys of the storage. */
@@ -89,10 +91,16 @@ const engineRules: readonly Rule[] = [
   {
     reads: ['storage.engine', 'roles'],
     check: ({ storage: { engine }, roles }, problem, { facts }) => {
-      if (engine !== 'ceph' || !facts.joined) return;
-      for (const role of ['osd', 'mgr'] as const)
-        if (roles.includes(role))
-          problem('roles', `expected no ${role}: with storage.engine ceph it is on the machine that made the cluster`);
+      roles.forEach((role, index) => {
+        if ((role === 'mds' || role === 'rgw') && engine === 'embedded')
+          problem('roles', `expected no ${role}: this version has it with storage.engine ceph only`, index);
+        if ((role === 'mgr' || role === 'mds' || role === 'rgw') && engine === 'ceph' && facts.joined)
+          problem(
+            'roles',
+            `expected no ${role}: with storage.engine ceph it is on the machine that made the cluster`,
+            index,
+          );
+      });
     },
   },
   ...(['memory.osd', 'memory.mon'] as const).map(
@@ -233,7 +241,7 @@ export const rules: readonly Rule[] = [
   {
     reads: [
       ...(['ports.api', 'ports.kubelet', 'ports.mon', 'ports.ceph', 'ports.dns', 'ports.prometheus'] as const),
-      ...(['ports.etcd', 'ports.etcdPeer', 'ports.monPeer'] as const),
+      ...(['ports.etcd', 'ports.etcdPeer', 'ports.monPeer', 'ports.rgw'] as const),
     ],
     check: ({ ports }, problem, { isSet }) => {
       const names = Object.keys(ports) as (keyof Config['ports'])[];

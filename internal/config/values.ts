@@ -284,15 +284,15 @@ export const portRange: ValueType<readonly [number, number]> = {
   write: ([low, high]) => `${low}-${high}`,
 };
 
-export const roleNames = ['server', 'agent', 'mon', 'mgr', 'osd'] as const satisfies readonly RoleName[];
-/** Roles whose names are taken and that this version does not have. */
-const laterRoles: readonly unknown[] = ['mds', 'rgw'];
+/** What a node runs that is told nothing. */
+export const usualRoles = ['server', 'agent', 'mon', 'mgr', 'osd'] as const satisfies readonly RoleName[];
+export const roleNames = [...usualRoles, 'mds', 'rgw'] as const satisfies readonly RoleName[];
 
 export const roles = list(
   z.enum(roleNames, {
     error: (issue) =>
-      `expected roles of ${roleNames.join(', ')}; ${shown(issue.input)} is not ${laterRoles.includes(issue.input) ? 'in this version' : 'one'}${
-        typeof issue.input === 'string' && !laterRoles.includes(issue.input) ? didYouMean(issue.input, roleNames) : ''
+      `expected roles of ${roleNames.join(', ')}; ${shown(issue.input)} is not one${
+        typeof issue.input === 'string' ? didYouMean(issue.input, roleNames) : ''
       }`,
   }) as unknown as z.ZodType<RoleName, unknown>,
   'a list of roles such as [server, agent]',

@@ -10,7 +10,7 @@ import {
 } from '../base/files-system.ts';
 import { parseCryptoKey } from '../ceph/auth/crypto.ts';
 import { formatKeyring } from '../ceph/auth/keyring.ts';
-import type { JoinedCluster } from '../config/config.ts';
+import type { JoinedCluster, StorageEngine } from '../config/config.ts';
 import type { Paths } from '../config/paths.ts';
 import { serverFileNames } from '../pki/server-pki-system.ts';
 import { unseal } from '../pki/sealed.ts';
@@ -92,13 +92,18 @@ export function stageServer(paths: Paths, bundle: ServerBundle): void {
   if (!ceph) return;
   const { 'client.bootstrap-osd': bootstrapOsdKey, ...keys } = ceph.keys;
   const { fsid, monHosts, external } = ceph;
-  writeCephAccess(paths, { fsid, monHosts, bootstrapOsdKey, ...(external ? { engine: 'external' } : {}) }, external);
+  writeCephAccess(paths, { fsid, monHosts, bootstrapOsdKey, engine: engineOf(ceph) }, external);
   for (const [entity, key] of Object.entries(keys))
     writeFileAtomic(
       paths.keyring(entity),
       formatKeyring(new Map([[entity, { key: parseCryptoKey(key), caps: {} }]])),
       0o600,
     );
+}
+
+/** Whose storage it is; servers of earlier versions tell of an external cluster only by its user. */
+export function engineOf({ engine, external }: NonNullable<ServerBundle['ceph']>): StorageEngine | undefined {
+  return engine ?? (external ? 'external' : undefined);
 }
 
 /** A join as a server that has not come to its end: the files are there. */

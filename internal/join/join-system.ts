@@ -20,7 +20,7 @@ import {
 } from './identity-system.ts';
 import { findAuthority, ServerClient, serverAddressOf } from './join-client.ts';
 import { requestMonBundle, takeMonBundle } from './join-mon-system.ts';
-import { requestServerBundle, stageServer, takeStagedServer } from './join-server-system.ts';
+import { engineOf, requestServerBundle, stageServer, takeStagedServer } from './join-server-system.ts';
 
 /** A clock that differs more from the server's does not join: certificates, tickets and leases would fail later, and nobody would know why. */
 const skewMaxMs = 5 * 60_000;
@@ -157,7 +157,7 @@ export async function joinCluster(
     writeServers(paths, [...found, ...info.servers]);
     const { ceph } = bundle;
     const record = {
-      ...withStorage(joined, ceph && { ...ceph, ...(ceph.external ? { engine: 'external' } : {}) }),
+      ...withStorage(joined, ceph && { ...ceph, engine: engineOf(ceph) }),
       ...(await joinMons()),
     };
     writeRecord(paths, record);

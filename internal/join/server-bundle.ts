@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { AppError } from '../base/errors.ts';
 import { utf8, utf8Text } from '../base/bytes.ts';
+import type { StorageEngine } from '../config/config.ts';
 import { serverFileNames } from '../pki/server-pki-system.ts';
 import { cephAccessSchema, cephKey } from './cluster-info.ts';
 
@@ -19,6 +20,8 @@ export interface ServerBundle {
     | {
         readonly fsid: string;
         readonly monHosts: readonly string[];
+        /** Absent: `embedded`, or with `external` that. */
+        readonly engine?: StorageEngine | undefined;
         readonly keys: Readonly<Record<string, string>>;
         /** Where the storage is somebody else's: the entity that servers are, and the pool of volumes. */
         readonly external?: { readonly user: string; readonly pool: string } | undefined;
@@ -57,7 +60,7 @@ const schema: z.ZodType<ServerBundle> = z.object({
   member: storeMemberSchema.optional(),
   ceph: z
     .object({
-      ...cephAccessSchema.pick({ fsid: true, monHosts: true }).shape,
+      ...cephAccessSchema.pick({ fsid: true, monHosts: true, engine: true }).shape,
       keys: z.record(entity, cephKey),
       external: z.object({ user: entity, pool: z.string().min(1).max(128) }).optional(),
     })

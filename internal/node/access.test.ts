@@ -73,6 +73,20 @@ describe.runIf(root)('who may read what a node keeps', () => {
     return { config, paths, rules: accessRules(config, paths, entities) };
   }
 
+  test('with the engine ceph the OSDs of a machine that joined read their keys, and nothing else of the storage', () => {
+    const joined = standardConfig(
+      `dataDir: ${directory}/data\nroles: [server, agent, mon, osd]\nstorage: {engine: ceph, replication: 1, osd: [{id: 4, file: /a}]}\n`,
+    );
+    const config: Config = { ...joined, roles: ['server', 'agent', 'osd'] };
+    const paths = nodePaths(config.dataDir, config.runDir);
+    const rules = accessRules(config, paths, ['osd.4', 'client.bootstrap-osd', 'client.admin']);
+    const of = (entity: string) => rules.filter(({ path }) => path === paths.keyring(entity));
+    for (const entity of ['osd.4', 'client.bootstrap-osd'])
+      expect(of(entity)).toMatchObject([{ owner: 'root', group: 'ceph', mode: 0o640 }]);
+    expect(of('client.admin')).toMatchObject([{ owner: 'root', group: 'appliance-server', mode: 0o640 }]);
+    expect(rules).toContainEqual(expect.objectContaining({ path: paths.instanceDir('osd.4'), owner: 'ceph' }));
+  });
+
   test('what an earlier version made as root goes to its owners: each reads its own and nothing of another', () => {
     const { config, paths, rules } = oldNode();
     applyAccess(rules, users);

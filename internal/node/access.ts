@@ -118,8 +118,23 @@ export function accessRules(config: Config, paths: Paths, keyrings: readonly str
       : []),
     ...(ceph
       ? [
-          ...(config.roles.includes('mgr') ? [own(paths.instanceDir('mgr'), monUser)] : []),
+          ...(['mgr', 'mds', 'rgw'] as const).flatMap((role) =>
+            config.roles.includes(role) ? [own(paths.instanceDir(role), monUser)] : [],
+          ),
           ...config.storage.osd.map(({ id }) => own(paths.instanceDir(`osd.${id}`), monUser)),
+          // On a machine that joined, its OSDs read their own keys and the one by which an OSD is made known.
+          ...(mon || config.storage.osd.length === 0
+            ? []
+            : [
+                directory(paths.ceph),
+                directory(`${paths.ceph}/keyrings`, passable),
+                ...keyrings
+                  .filter((entity) => entity.startsWith('osd.') || entity === 'client.bootstrap-osd')
+                  .map((entity): AccessRule => {
+                    const path = paths.keyring(entity);
+                    return { path, owner: 'root', group: cephUserName, mode: 0o640, kind: 'file' };
+                  }),
+              ]),
         ]
       : []),
   ];

@@ -7,6 +7,7 @@ import type { Logger } from '../base/log.ts';
 import { type Random, uuid } from '../base/random.ts';
 import { cryptoKeyText, newCryptoKey } from '../ceph/auth/crypto.ts';
 import type { MonClient } from '../ceph/client/api.ts';
+import { blueStoreOn, blueStorePath } from '../ceph/engine/bluestore-place-system.ts';
 import { osdOn } from '../ceph/osd/disk-owner-system.ts';
 import { type Config, type OsdConfig, unallocatedOsd } from '../config/config.ts';
 import { osdPlace } from '../config/load.ts';
@@ -52,7 +53,12 @@ export async function allocateOsds(
         continue;
       }
       const place = osdPlace(osd);
-      const owner = 'directory' in osd ? undefined : await osdOn('file' in osd ? osd.file : devicePath(osd));
+      const owner =
+        config.storage.engine === 'ceph'
+          ? blueStoreOn(blueStorePath(osd))
+          : 'directory' in osd
+            ? undefined
+            : await osdOn('file' in osd ? osd.file : devicePath(osd));
       if (owner !== undefined) throw unknownOsd(place, owner, paths);
       const ask = asked[place] ?? { uuid: uuid(random), key: cryptoKeyText(newCryptoKey(clock.now(), random)) };
       asked[place] = ask;
@@ -78,17 +84,22 @@ export async function allocateOsds(
 }
 
 /** A disk whose OSD this node is not known to have: another cluster's is never its own. */
-function unknownOsd(place: string, { osd, fsid }: { osd: number; fsid: string | undefined }, paths: Paths): AppError {
+function unknownOsd(
+  place: string,
+  { osd, fsid }: { osd: number | undefined; fsid: string | undefined },
+  paths: Paths,
+): AppError {
+  const name = `osd.${osd ?? '?'}`;
   const blank =
     'Is its data not needed? Then make it blank: `appliance osd wipe`. Else give it back to the node that it was on';
   const own = knownFsid(paths);
   if (fsid !== undefined && own !== undefined && fsid !== own)
-    return new AppError('FOREIGN_DISK', `${place} is the disk of osd.${osd} of another cluster: ${fsid}`, {
+    return new AppError('FOREIGN_DISK', `${place} is the disk of ${name} of another cluster: ${fsid}`, {
       hint: `this node's cluster is ${own}. ${blank}`,
     });
-  return new AppError('FOREIGN_DISK', `${place} is the disk of osd.${osd}, of which this node knows nothing`, {
+  return new AppError('FOREIGN_DISK', `${place} is the disk of ${name}, of which this node knows nothing`, {
     hint:
-      `is it of this cluster, and was this node installed again? Then \`ceph auth get osd.${osd} -o osd.${osd}.keyring\` on a server, put that file to ` +
-      `${paths.keyring(`osd.${osd}`)} and name the id in storage.osd: {id: ${osd}, …}. ${blank}`,
+      `is it of this cluster, and was this node installed again? Then \`ceph auth get ${name} -o ${name}.keyring\` on a server, put that file to ` +
+      `${paths.keyring(name)} and name the id in storage.osd: {id: ${osd ?? '?'}, …}. ${blank}`,
   });
 }

@@ -109,8 +109,9 @@ export async function prepareNode(load: () => Config): Promise<Config> {
   const osd = makesStorage ? config.storage.osd : await allocateOsds(config, paths, clock, systemRandom, log);
   if (config.roles.includes('mgr') && !makesStorage && engine === 'embedded') await ensureMgrKey(config, paths, log);
   if (!joined) keepName(config);
-  await shareOut(config, paths);
-  return { ...given, storage: { ...config.storage, osd } };
+  const storage = { ...config.storage, osd };
+  await shareOut({ ...config, storage }, paths);
+  return { ...given, storage };
 }
 
 /**
@@ -158,7 +159,8 @@ async function shareOut(config: Config, paths: Paths): Promise<void> {
   if (!compiled) checkReachable('the source', selfCommand()[1]!);
   const users = await ensureUsers();
   const keyrings =
-    config.roles.some((role) => role === 'mon' || role === 'server') && existsSync(`${paths.ceph}/keyrings`)
+    (config.roles.some((role) => role === 'mon' || role === 'server') || config.storage.engine === 'ceph') &&
+    existsSync(`${paths.ceph}/keyrings`)
       ? readdirSync(`${paths.ceph}/keyrings`).flatMap((name) => /^(.+)\.keyring$/.exec(name)?.[1] ?? [])
       : [];
   applyAccess(accessRules(config, paths, keyrings), users);

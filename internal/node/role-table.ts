@@ -98,7 +98,7 @@ const one =
     config.roles.includes(role) ? [name] : [];
 
 /** A daemon of the distribution's Ceph in the place of one of ours. It gives back what it mounts by itself, and compiles nothing. */
-function cephDaemon(daemon: CephDaemon): Partial<RoleEntry> {
+function cephDaemon(daemon: CephDaemon): Pick<RoleEntry, 'user' | 'memory' | 'privateMounts' | 'run'> {
   return {
     user: cephUserName,
     memory: { budget: daemon },
@@ -107,8 +107,8 @@ function cephDaemon(daemon: CephDaemon): Partial<RoleEntry> {
       kind: 'program',
       prepare: async ({ config, instance, paths, user }) =>
         (await import('../ceph/engine/daemon-system.ts')).prepareDaemon(daemon, instance, config, paths, user!),
-      ask: async (_config, paths, instance) =>
-        (await import('../ceph/engine/daemon-system.ts')).askDaemonHealth(daemon, instance, paths),
+      ask: async (config, paths, instance) =>
+        (await import('../ceph/engine/daemon-system.ts')).askDaemonHealth(daemon, instance, config, paths),
     },
   };
 }
@@ -149,6 +149,24 @@ export const roleTable: readonly RoleEntry[] = [
     privateMounts: true,
     run: { kind: 'module', load: () => import('../ceph/osd/role.ts') },
     engines: { ceph: cephDaemon('osd') },
+  },
+  {
+    role: 'mds',
+    instances: one('mds', 'mds'),
+    needs: ['mon'],
+    startDeadlineMs: 120_000,
+    stopDeadlineMs: 20_000,
+    ...cephDaemon('mds'),
+  },
+  {
+    // Its first start makes pools and writes into them.
+    role: 'rgw',
+    instances: one('rgw', 'rgw'),
+    needs: ['mon', 'osd'],
+    startDeadlineMs: 300_000,
+    stopDeadlineMs: 20_000,
+    ports: (config) => [config.ports.rgw],
+    ...cephDaemon('rgw'),
   },
   {
     role: 'server',

@@ -1,12 +1,12 @@
 /**
- * `bun test/bench/node.ts`: figures of a whole node with every role and three OSDs: start, memory (PSS) idle, with pods and after load, bytes that the control plane
+ * `bun test/bench/node.ts [embedded|ceph]`: figures of a whole node with every role, three OSDs and this storage engine: start, memory (PSS) idle, with pods and after load, bytes that the control plane
  * writes while idle, time from creating a pod to Running, the stall of writes when an OSD is killed. Needs root.
  */
 import { readFileSync, statSync } from 'node:fs';
 import { binary, must, TestNode, until } from '../e2e/harness.ts';
 
 const idleSeconds = Number(process.env.BENCH_IDLE_SECONDS ?? 60);
-const node = new TestNode();
+const node = new TestNode({ config: `storage: {engine: ${process.argv[2] ?? 'embedded'}}` });
 
 const pssMiB = (pid: number): number =>
   Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))![1]) / 1024;
@@ -82,7 +82,7 @@ try {
 
   await node.mustTool(['ceph', 'osd', 'pool', 'create', 'bench', '32']);
   await node.mustTool(['ceph', 'osd', 'pool', 'application', 'enable', 'bench', 'test']);
-  await until('clean', 60_000, async () => (await node.mustTool(['ceph', '-s'])).includes('64 active+clean'));
+  await node.healthy();
   const load = node.mustTool(
     ['rados', '-p', 'bench', 'bench', '15', 'write', '-b', '4096', '-t', '16', '--no-cleanup'],
     { timeoutMs: 60_000 },

@@ -2,7 +2,7 @@ import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import { whyNotBlank } from '../../base/blank-system.ts';
 import { devicePath } from '../../base/block-devices-system.ts';
 import { AppError } from '../../base/errors.ts';
-import type { OsdConfig } from '../../config/config.ts';
+import { type OsdConfig, unallocatedOsd } from '../../config/config.ts';
 import { blueStoreOwner, type BlueStoreLabel, labelBytes, parseBlueStoreLabel } from './bluestore-label.ts';
 
 /** The file or device that holds an OSD's BlueStore: in a directory it is the file `block`. Errors: NO_DEVICE, DEVICE. */
@@ -22,6 +22,11 @@ export function readBlueStoreLabel(path: string): BlueStoreLabel | undefined {
     closeSync(fd);
   }
   return parseBlueStoreLabel(head);
+}
+
+/** Whose BlueStore is on a file or device, which need not be there. */
+export function blueStoreOn(path: string): BlueStoreLabel | undefined {
+  return existsSync(path) ? readBlueStoreLabel(path) : undefined;
 }
 
 export interface OwnBlueStore {
@@ -45,8 +50,14 @@ export async function holdsBlueStoreOf(path: string, own: OwnBlueStore): Promise
     if (itsUuid && (label.fsid ?? own.fsid) === own.fsid) return true;
     if (own.uuid === undefined && own.fsid !== undefined && label.fsid === own.fsid && label.osd === own.osd)
       return true;
-    throw new AppError('FOREIGN_DISK', `${path} holds ${blueStoreOwner(label)}, not osd.${own.osd} of this node`, {
-      hint: 'It is not taken over. Give the disk to its OSD, or wipe it (wipefs -a) if its data is not needed.',
+    const wanted =
+      own.osd === unallocatedOsd
+        ? 'and nothing of this node: a new OSD takes a blank one'
+        : `not osd.${own.osd} of this node`;
+    throw new AppError('FOREIGN_DISK', `${path} holds ${blueStoreOwner(label)}, ${wanted}`, {
+      hint:
+        'It is not taken over. Give the disk to its OSD; on a machine that was installed again name that in storage.osd by its id, with its key (`ceph auth get osd.N`) in the keyrings. ' +
+        'Is its data not needed? `appliance osd wipe` makes it blank.',
     });
   }
   const reason = await whyNotBlank(path);

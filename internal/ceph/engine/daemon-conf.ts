@@ -2,36 +2,78 @@ import type { Config } from '../../config/config.ts';
 import type { Paths } from '../../config/paths.ts';
 
 /** The daemons of a distribution's Ceph that the roles of the engine `ceph` are. */
-export type CephDaemon = 'mon' | 'mgr' | 'osd';
+export type CephDaemon = 'mon' | 'mgr' | 'osd' | 'mds' | 'rgw';
 
-/** The mon and the mgr of a node; OSDs have their numbers. */
+/** The mon, mgr, mds and rgw of a node; OSDs have their numbers. */
 export const daemonId = 'a';
 
 /** How much of a role's budget its daemon aims at: what it does not count itself, the page cache and threads, needs the rest. */
 const targetShare = 0.75;
 /** The least that Ceph takes for `osd_memory_target` and `mon_memory_target` (src/common/options.cc). */
 const leastTargetBytes = { osd: 896 * 2 ** 20, mon: 512 * 2 ** 20 } as const;
-/** OSDs and the mgr take a few ports each, from the first that is free. */
+/** OSDs, mgr and mds take a few ports each, from the first that is free. */
 const daemonPorts = 500;
 
+/** What a daemon aims at of its budget, in its own option. */
+function memoryTarget(daemon: CephDaemon, limitBytes: number): string[] {
+  // An mds uses about half as much again beside its cache (doc/cephfs/cache-configuration.rst).
+  if (daemon === 'mds') return limitBytes === 0 ? [] : [`mds cache memory limit = ${Math.floor(limitBytes / 2)}`];
+  if ((daemon !== 'osd' && daemon !== 'mon') || limitBytes === 0) return [];
+  return [`${daemon} memory target = ${Math.max(leastTargetBytes[daemon], Math.floor(limitBytes * targetShare))}`];
+}
+
+/** What is true of one kind only. */
+function ownLines(daemon: CephDaemon, { node, ports }: Config, data: string): string[] {
+  switch (daemon) {
+    case 'mon':
+      // The share that is free where the mon keeps its store: doctor looks after the disk, too, and warns at the same.
+      return ['mgr initial modules = iostat prometheus', 'mon data avail warn = 10'];
+    case 'osd':
+      return [
+        `crush location = root=default host=${node.name}`,
+        // With these, the classes that the embedded engine has, rbd's among them, are all there.
+        'osd class load list = *',
+        'osd class default list = *',
+      ];
+    case 'mds':
+      return [`keyring = ${data}/keyring`];
+    case 'rgw':
+      // Threads for a small machine: of themselves it starts 512.
+      return [
+        `keyring = ${data}/keyring`,
+        `rgw frontends = beast endpoint=${node.ip}:${ports.rgw}`,
+        'rgw thread pool size = 64',
+      ];
+    case 'mgr':
+      return [];
+  }
+}
+
+/** Whose key a daemon has, and the section of ceph.conf that is about it. */
+export function daemonEntity(daemon: 'mds' | 'rgw'): string {
+  return daemon === 'mds' ? `mds.${daemonId}` : `client.rgw.${daemonId}`;
+}
+
 /**
- * The ceph.conf of one daemon. What clients need stands in the node's ceph.conf; this one says where the daemon keeps and tells things, and only it reads this. `fsid` of the
- * cluster.
+ * The ceph.conf of one daemon. What clients need stands in the node's ceph.conf; this one says where the daemon keeps and tells things, and only it reads this. `cluster`: its fsid,
+ * and where its mons are (`[v2:10.0.0.1:3300]` each).
  */
-export function daemonConf(daemon: CephDaemon, instance: string, fsid: string, config: Config, paths: Paths): string {
+export function daemonConf(
+  daemon: CephDaemon,
+  instance: string,
+  cluster: { readonly fsid: string; readonly monHosts: readonly string[] },
+  config: Config,
+  paths: Paths,
+): string {
   const { node, ports, storage, memory } = config;
   const run = paths.instanceRunDir(instance);
   const data = paths.instanceDir(instance);
   const bySize =
     storage.replication === 1 ? ['mon allow pool size one = true', 'mon warn on pool no redundancy = false'] : [];
-  const target =
-    daemon === 'mgr' || memory[daemon] === 0
-      ? []
-      : [`${daemon} memory target = ${Math.max(leastTargetBytes[daemon], Math.floor(memory[daemon] * targetShare))}`];
   return `${[
     '[global]',
-    `fsid = ${fsid}`,
-    `mon host = ${monHost(config)}`,
+    `fsid = ${cluster.fsid}`,
+    `mon host = ${cluster.monHosts.join(',')}`,
     `public addr = ${node.ip}`,
     `cluster addr = ${node.ip}`,
     'ms bind msgr1 = false',
@@ -43,6 +85,8 @@ export function daemonConf(daemon: CephDaemon, instance: string, fsid: string, c
     'auth client required = cephx',
     'auth allow insecure global id reclaim = false',
     `osd pool default size = ${storage.replication}`,
+    // A file system and an rgw make eight pools, which do not fit three OSDs with 32 each; the mgr gives those that grow more.
+    'osd pool default pg num = 8',
     ...bySize,
     ...(storage.failureDomain === 'osd'
       ? ['osd crush chooseleaf type = 0', 'mon osd reporter subtree level = osd']
@@ -58,20 +102,11 @@ export function daemonConf(daemon: CephDaemon, instance: string, fsid: string, c
     'mon cluster log to stderr = false',
     // At their own levels, RocksDB's options alone fill a tenth of a role's log at each start.
     ...['rocksdb', 'bluestore', 'bluefs', 'bdev', 'mon', 'paxos'].map((part) => `debug ${part} = 0/5`),
-    `[${daemon}]`,
+    `[${daemon === 'rgw' ? daemonEntity('rgw') : daemon}]`,
     `${daemon} data = ${daemon === 'mon' ? monStore(paths) : data}`,
     `admin socket = ${adminSocket(paths, instance)}`,
-    // The share that is free where the mon keeps its store: doctor looks after the disk, too, and warns at the same.
-    ...(daemon === 'mon' ? ['mgr initial modules = iostat prometheus', 'mon data avail warn = 10'] : []),
-    ...(daemon === 'osd'
-      ? [
-          `crush location = root=default host=${node.name}`,
-          // With these, the classes that the embedded engine has, rbd's among them, are all there.
-          'osd class load list = *',
-          'osd class default list = *',
-        ]
-      : []),
-    ...target,
+    ...ownLines(daemon, config, data),
+    ...memoryTarget(daemon, memory[daemon]),
   ].join('\n')}\n`;
 }
 

@@ -2,7 +2,7 @@
  * How a daemon of a distribution's Ceph is made and started: what its manual says (doc/install/manual-deployment.rst, doc/rados/operations/add-or-rm-osds.rst), in a shell script that runs
  * as the daemon's user, in its cgroup, within its start's deadline, and ends by becoming the daemon. Each part is done once and can be repeated after a crash.
  */
-import { daemonId } from './daemon-conf.ts';
+import { daemonEntity, daemonId } from './daemon-conf.ts';
 
 const begin = 'set -eu; umask 077; mkdir -p "$data/crash"';
 
@@ -44,7 +44,30 @@ if [ "$(cat "$data/prometheus-port" 2>/dev/null)" != "$port" ]; then
 fi
 exec ceph-mgr -f -i ${daemonId} -c "$conf"`;
 
-/** Arguments: conf, data, keyrings, id, uuid. The store is on what the link \`block\` in data leads to. */
+/** The key of a daemon that the mon gives one, with the capabilities of the manual; kept in its data. Arguments: conf, data. */
+const withKey = (entity: string, caps: string): string => `conf=$1 data=$2
+${begin}
+if [ ! -s "$data/keyring" ]; then
+  echo "asking the monitor for a key of ${entity}"
+  ceph -c "$conf" -n client.admin --connect-timeout 60 auth get-or-create ${entity} ${caps} -o "$data/keyring.new"
+  sync "$data/keyring.new"
+  mv "$data/keyring.new" "$data/keyring"
+fi`;
+
+/** doc/cephfs/add-remove-mds.rst */
+const mdsCaps = "mon 'profile mds' mgr 'profile mds' mds 'allow *' osd 'allow *'";
+const mdsScript = `${withKey(daemonEntity('mds'), mdsCaps)}
+exec ceph-mds -f -i ${daemonId} -c "$conf"`;
+
+/** src/pybind/mgr/cephadm/services/cephadmservice.py, and no more of the mon than to make its pools. */
+const rgwCaps = "mon 'allow rw' mgr 'allow rw' osd 'allow rwx tag rgw *=*'";
+const rgwScript = `${withKey(daemonEntity('rgw'), rgwCaps)}
+exec radosgw -f -n ${daemonEntity('rgw')} -c "$conf"`;
+
+/**
+ * Arguments: conf, data, keyrings, id, uuid. The store is on what the link \`block\` in data leads to. One that came with its disk has nothing in data yet: ceph-bluestore-tool writes it from
+ * the label, as ceph-volume has it do.
+ */
 const osdScript = `conf=$1 data=$2 keyrings=$3 id=$4 uuid=$5
 ${begin}
 if [ ! -e "$data/made" ]; then
@@ -56,6 +79,7 @@ if [ ! -e "$data/made" ]; then
   : >"$data/made"
   sync "$data"
 fi
+[ -e "$data/type" ] || ceph-bluestore-tool prime-osd-dir --path "$data" --dev "$(readlink "$data/block")"
 exec ceph-osd -f -i "$id" -c "$conf"`;
 
 const run = (script: string, ...parameters: string[]): string[] => ['sh', '-c', script, 'sh', ...parameters];
@@ -74,6 +98,14 @@ export function monCommand(place: DaemonPlace, fsid: string, monHost: string): s
 
 export function mgrCommand(place: DaemonPlace, prometheusPort: number): string[] {
   return run(mgrScript, place.conf, place.data, String(prometheusPort));
+}
+
+export function mdsCommand(place: DaemonPlace): string[] {
+  return run(mdsScript, place.conf, place.data);
+}
+
+export function rgwCommand(place: DaemonPlace): string[] {
+  return run(rgwScript, place.conf, place.data);
 }
 
 export function osdCommand(place: DaemonPlace, osd: { readonly id: number; readonly uuid: string }): string[] {

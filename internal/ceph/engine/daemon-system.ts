@@ -17,12 +17,13 @@ import { uuid } from '../../base/random.ts';
 import { systemRandom } from '../../base/system.ts';
 import type { Config, OsdConfig } from '../../config/config.ts';
 import type { Paths } from '../../config/paths.ts';
+import { confMonHosts } from '../client/ceph-conf.ts';
 import { knownFsid } from '../client/ceph-conf-system.ts';
 import { askDaemon } from './admin-socket-client.ts';
-import { blueStorePath, holdsBlueStoreOf, type OwnBlueStore } from './bluestore-place-system.ts';
+import { blueStorePath, holdsBlueStoreOf, type OwnBlueStore, readBlueStoreLabel } from './bluestore-place-system.ts';
 import { adminSocket, type CephDaemon, daemonConf, monHost } from './daemon-conf.ts';
 import { type DaemonHealth, daemonHealth, healthQuestion } from './daemon-health.ts';
-import { mgrCommand, monCommand, osdCommand } from './daemon-scripts.ts';
+import { mdsCommand, mgrCommand, monCommand, osdCommand, rgwCommand } from './daemon-scripts.ts';
 
 /** Of the daemon's user. */
 export interface DaemonUser {
@@ -45,21 +46,32 @@ export async function prepareDaemon(
   if (fsid === undefined) throw new AppError('CEPH_CONF', `${paths.cephConf} has no fsid`);
   const conf = `${paths.instanceRunDir(instance)}/ceph.conf`;
   const data = paths.instanceDir(instance);
-  writeFileAtomic(conf, daemonConf(daemon, instance, fsid, config, paths), 0o644);
+  const monHosts = confMonHosts(readFileIfThere(paths.cephConf) ?? '');
+  writeFileAtomic(conf, daemonConf(daemon, instance, { fsid, monHosts }, config, paths), 0o644);
   const place = { conf, data, keyrings: `${paths.ceph}/keyrings` };
   if (daemon === 'mon') return monCommand(place, fsid, monHost(config));
   if (daemon === 'mgr') return mgrCommand(place, config.ports.prometheus);
+  if (daemon === 'mds') return mdsCommand(place);
+  if (daemon === 'rgw') return rgwCommand(place);
   const osd = config.storage.osd.find(({ id }) => `osd.${id}` === instance);
   if (!osd) throw new AppError('CONFIG', `${instance}: storage.osd has no entry with this id`);
   return osdCommand(place, { id: osd.id, uuid: await prepareStore(osd, data, fsid, user) });
 }
 
-/** Decided before anything is made, and kept. */
-function storeUuid(data: string): string {
+/**
+ * By what the mon knows an OSD's store: decided before anything is made, and kept. On a node that joined the mon was told it when it gave the id. A disk with this OSD on it that the node knows
+ * nothing of, because it was installed again, brings its own.
+ */
+async function storeUuid(osd: OsdConfig, data: string, fsid: string): Promise<string> {
   const file = `${data}/uuid`;
   const known = readFileIfThere(file)?.trim();
   if (known) return known;
-  const made = uuid(systemRandom);
+  const path = blueStorePath(osd);
+  const own = { osd: osd.id, fsid, uuid: osd.uuid };
+  const brought = (await holdsBlueStoreOf(path, own)) ? readBlueStoreLabel(path)?.uuid : undefined;
+  const made = brought ?? osd.uuid ?? uuid(systemRandom);
+  // It is whole: one that is being made says nothing of its cluster.
+  if (brought !== undefined && readBlueStoreLabel(path)?.fsid === fsid) writeFileAtomic(`${data}/made`, '', 0o644);
   writeFileAtomic(file, `${made}\n`, 0o644);
   return made;
 }
@@ -71,7 +83,7 @@ export function ownBlueStore(osd: number, paths: Paths): OwnBlueStore {
 }
 
 async function prepareStore(osd: OsdConfig, data: string, fsid: string, user: DaemonUser): Promise<string> {
-  const uuid = storeUuid(data);
+  const uuid = await storeUuid(osd, data, fsid);
   const path = blueStorePath(osd);
   const made = existsSync(`${data}/made`);
   const holds = await holdsBlueStoreOf(path, { osd: osd.id, fsid, uuid });
@@ -118,7 +130,19 @@ function makeStoreFile(osd: OsdConfig, path: string): void {
   syncDirectory(dirname(path));
 }
 
-/** How a running daemon is, by its own answer. Errors: ADMIN_SOCKET. */
-export async function askDaemonHealth(daemon: CephDaemon, instance: string, paths: Paths): Promise<DaemonHealth> {
+/** How long an rgw may take for the list of nobody's buckets. */
+const answerMs = 5000;
+
+/** How a running daemon is, by its own answer. Errors: ADMIN_SOCKET; of an rgw those of a connection. */
+export async function askDaemonHealth(
+  daemon: CephDaemon,
+  instance: string,
+  { node, ports }: Config,
+  paths: Paths,
+): Promise<DaemonHealth> {
+  if (daemon === 'rgw') {
+    const { status } = await fetch(`http://${node.ip}:${ports.rgw}/`, { signal: AbortSignal.timeout(answerMs) });
+    return { serves: status === 200, detail: status === 200 ? `S3 on port ${ports.rgw}` : `answers with ${status}` };
+  }
   return daemonHealth(daemon, await askDaemon(adminSocket(paths, instance), healthQuestion[daemon]));
 }

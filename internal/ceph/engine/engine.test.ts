@@ -12,7 +12,7 @@ import { blueStoreOwner, parseBlueStoreLabel } from './bluestore-label.ts';
 import { holdsBlueStoreOf } from './bluestore-place-system.ts';
 import { daemonConf } from './daemon-conf.ts';
 import { daemonHealth } from './daemon-health.ts';
-import { mgrCommand, monCommand, osdCommand } from './daemon-scripts.ts';
+import { mdsCommand, mgrCommand, monCommand, osdCommand, rgwCommand } from './daemon-scripts.ts';
 import { embeddedRecord, parseEngineRecord, serverUsers, whyOtherEngine } from './engine-record.ts';
 import { checkEngine, keepEngineRecord, readEngineRecord } from './engine-record-system.ts';
 
@@ -142,12 +142,13 @@ describe('daemons', () => {
     freeBytes: 100 * 2 ** 30,
   });
   const paths = nodePaths('/data', '/run/a');
+  const cluster = { fsid, monHosts: ['[v2:192.0.2.1:3311]', '[v2:192.0.2.9:3300]'] };
 
   test('their configuration has the node’s ports, address, copies and budgets', () => {
-    const osd = daemonConf('osd', 'osd.2', fsid, config, paths);
+    const osd = daemonConf('osd', 'osd.2', cluster, config, paths);
     for (const line of [
       `fsid = ${fsid}`,
-      'mon host = [v2:192.0.2.1:3311]',
+      'mon host = [v2:192.0.2.1:3311],[v2:192.0.2.9:3300]',
       'ms bind port min = 7800',
       'osd pool default size = 2',
       'osd crush chooseleaf type = 0',
@@ -158,15 +159,35 @@ describe('daemons', () => {
     ])
       expect(osd.split('\n')).toContain(line);
     expect(osd).not.toContain('allow pool size one');
-    const mon = daemonConf('mon', 'mon', fsid, config, paths);
+    const mon = daemonConf('mon', 'mon', cluster, config, paths);
     expect(mon).toContain('\nmon data = /data/instances/mon/store\n');
     const unlimited = {
       ...config,
       memory: { ...config.memory, osd: 0 },
       storage: { ...config.storage, replication: 1 },
     };
-    expect(daemonConf('osd', 'osd.2', fsid, unlimited, paths)).not.toContain('memory target');
-    expect(daemonConf('osd', 'osd.2', fsid, unlimited, paths)).toContain('mon allow pool size one = true');
+    expect(daemonConf('osd', 'osd.2', cluster, unlimited, paths)).not.toContain('memory target');
+    expect(daemonConf('osd', 'osd.2', cluster, unlimited, paths)).toContain('mon allow pool size one = true');
+  });
+
+  test('an mds and an rgw have their own keys, a share of their budgets, and the rgw its port', () => {
+    const mds = daemonConf('mds', 'mds', cluster, config, paths).split('\n');
+    for (const line of [
+      '[mds]',
+      'keyring = /data/instances/mds/keyring',
+      'mds data = /data/instances/mds',
+      `mds cache memory limit = ${512 * 2 ** 20}`,
+    ])
+      expect(mds).toContain(line);
+    const rgw = daemonConf('rgw', 'rgw', cluster, config, paths).split('\n');
+    for (const line of [
+      '[client.rgw.a]',
+      'keyring = /data/instances/rgw/keyring',
+      'rgw data = /data/instances/rgw',
+      'rgw frontends = beast endpoint=192.0.2.1:7480',
+    ])
+      expect(rgw).toContain(line);
+    expect(rgw.join('\n')).not.toContain('memory');
   });
 
   test('the scripts that make and start them are shell without a mistake', () => {
@@ -175,6 +196,8 @@ describe('daemons', () => {
       monCommand(place, fsid, '[v2:192.0.2.1:3300]'),
       mgrCommand(place, 9283),
       osdCommand(place, { id: 1, uuid }),
+      mdsCommand(place),
+      rgwCommand(place),
     ]) {
       const { status, stderr } = spawnSync('sh', ['-n', '-c', argv[2]!]);
       expect(stderr.toString()).toBe('');
@@ -187,6 +210,10 @@ describe('daemons', () => {
     ['mon', { state: 'probing' }, false, 'probing, 0 in quorum'],
     ['mgr', { initialized: true, mgrmap_epoch: 4 }, true, 'mgrmap e4'],
     ['mgr', {}, false, 'mgrmap e?'],
+    ['mds', { state: 'up:boot', mdsmap_epoch: 0 }, false, 'boot, fsmap e0'],
+    ['mds', { state: 'up:standby', mdsmap_epoch: 3 }, true, 'standby, fsmap e3'],
+    ['mds', { state: 'up:active', mdsmap_epoch: 7 }, true, 'active, fsmap e7'],
+    ['mds', {}, false, '?, fsmap e?'],
     ['osd', { state: 'active', newest_map: 12, num_pgs: 33 }, true, 'active, osdmap e12, 33 PGs'],
     ['osd', { state: 'initializing' }, false, 'initializing, osdmap e?, ? PGs'],
     // With the flag noup it waits for people: it would not help to start it again.

@@ -22,8 +22,8 @@ export interface DiskFacts {
   /** The OSD that this node has there by its configuration. */
   readonly configured: number | undefined;
   /** What is on it; undefined: it is not there. */
-  readonly holds:
-    | { readonly osd: number; readonly fsid: string | undefined }
+  readonly holds: /** `daemons`: in the way of the distribution's ceph-osd. */
+    | { readonly osd: number; readonly fsid: string | undefined; readonly daemons?: boolean }
     | 'blank'
     | { readonly other: string }
     | undefined;
@@ -50,6 +50,12 @@ export function diskState(
         : { state: 'running', note: '' }
       : { state: 'unclear', note: 'it does not say of which cluster' };
   if (fsid !== own) return { state: 'foreign', note: `of cluster ${fsid}` };
-  if (configured !== osd) return { state: 'adoptable', note: 'appliance osd adopt makes it this node’s' };
+  if (configured !== osd)
+    return {
+      state: 'adoptable',
+      note: holds.daemons
+        ? `storage.osd with id: ${osd} makes it this node’s, if storage.engine is ceph`
+        : 'appliance osd adopt makes it this node’s',
+    };
   return user === undefined ? { state: 'stopped', note: '' } : { state: 'running', note: '' };
 }

@@ -65,18 +65,20 @@ function loops(): { name: string; backingFile: string }[] {
 export function userOf({ kind, path }: DiskPlace): string | undefined {
   if (kind === 'file') {
     const found = loopsOn(path, loops());
-    return found.length === 0
-      ? undefined
-      : `${found.join(', ')} shows it: an OSD runs on it, or somebody has mounted it`;
+    if (found.length > 0) return `${found.join(', ')} shows it: an OSD runs on it, or somebody has mounted it`;
+    return isLocked(path) ? 'an OSD runs on it, or a tool has it' : undefined;
   }
   if (kind === 'directory') {
-    const db = `${path}/index.sqlite`;
-    return existsSync(db) && isLocked(db) ? 'an OSD runs on it' : undefined;
+    // Of our store, and of the distribution's.
+    const held = [`${path}/index.sqlite`, `${path}/block`].some((file) => existsSync(file) && isLocked(file));
+    return held ? 'an OSD runs on it' : undefined;
   }
   const devices = listBlockDevices();
   const device = devices.find((one) => one.path === path);
   const users = device === undefined ? [] : usersOf(device, devices);
   if (users.length > 0) return users.includes('swap') ? 'it is swapped to' : `it is mounted at ${users.join(', ')}`;
+  // A ceph-osd does not have it for itself, but locks it.
+  if (isLocked(path)) return 'an OSD runs on it, or a tool has it';
   try {
     // The kernel lets nobody have a device for itself that is mounted in any namespace (open(2), O_EXCL).
     closeSync(openSync(path, constants.O_RDONLY | constants.O_EXCL));
@@ -87,7 +89,7 @@ export function userOf({ kind, path }: DiskPlace): string | undefined {
   }
 }
 
-/** Whether a process has sqlite's locks on a file, which are those of fcntl(2): /proc/locks lists them by inode. */
+/** Whether a process has a lock on a file, of fcntl(2) as sqlite or of flock(2) as BlueStore: /proc/locks lists them by inode. */
 function isLocked(path: string): boolean {
   const { ino } = statSync(path);
   return (readFileIfThere('/proc/locks') ?? '')

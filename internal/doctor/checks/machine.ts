@@ -12,6 +12,8 @@ const roleNeeds: Readonly<Record<Config['roles'][number], number>> = {
   mon: 40,
   mgr: 30,
   osd: 0,
+  mds: 30,
+  rgw: 100,
 };
 const osdNeed = 60;
 const systemNeed = 150;

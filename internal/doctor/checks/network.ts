@@ -59,13 +59,14 @@ export function wantedPorts({ datastore, node, ports, roles }: Config): WantedPo
     { role: 'mon', ...own, port: ports.mon, protocols: ['tcp'], what: 'the Ceph monitor', key: 'ports.mon' },
     { role: 'mon', ...own, port: ports.monPeer, protocols: ['tcp'], what: 'other monitors', key: 'ports.monPeer' },
     { role: 'mgr', ...own, port: ports.prometheus, protocols: ['tcp'], what: 'metrics', key: 'ports.prometheus' },
+    { role: 'rgw', ...own, port: ports.rgw, protocols: ['tcp'], what: 'S3', key: 'ports.rgw' },
   ];
   return all.filter(({ role }) => roles.includes(role)).map(({ role: _role, ...port }) => port);
 }
 
-/** What OSDs and the mgr listen on: the first that are free from here on (Ceph's ms_bind_port_min and ms_bind_port_max). */
+/** What OSDs, mgr and mds listen on: the first that are free from here on (Ceph's ms_bind_port_min and ms_bind_port_max). */
 export function cephPorts({ ports, roles }: Config): { first: number; last: number } | undefined {
-  if (!roles.includes('osd') && !roles.includes('mgr')) return undefined;
+  if (!roles.some((role) => role === 'osd' || role === 'mgr' || role === 'mds')) return undefined;
   return { first: ports.ceph, last: Math.min(65_535, ports.ceph + 500) };
 }
 

@@ -29,11 +29,14 @@ export function neededPrograms(config: Config): NeededProgram[] {
       { name: 'bridge', from: 'iproute2' },
       { name: 'rbd-fuse', from: 'rbd-fuse', fallback: true },
     );
-  if (config.storage.engine === 'ceph')
+  if (config.storage.engine === 'ceph') {
     for (const role of config.roles)
-      if (role === 'mon' || role === 'mgr' || role === 'osd') all.push({ name: `ceph-${role}`, from: `ceph-${role}` });
-  if (config.storage.engine === 'ceph' && config.roles.includes('mon'))
-    all.push({ name: 'monmaptool', from: 'ceph-base' }, { name: 'ceph', from: 'ceph-common' });
+      if (role === 'rgw') all.push({ name: 'radosgw', from: 'radosgw' });
+      else if (role === 'mon' || role === 'mgr' || role === 'osd' || role === 'mds')
+        all.push({ name: `ceph-${role}`, from: `ceph-${role}` });
+    if (config.roles.includes('mon')) all.push({ name: 'monmaptool', from: 'ceph-base' });
+    if (config.roles.includes('mon') || config.roles.includes('osd')) all.push({ name: 'ceph', from: 'ceph-common' });
+  }
   if (config.storage.engine === 'embedded' && config.storage.osd.some((osd) => !('directory' in osd)))
     all.push({ name: 'mkfs.ext4', from: 'e2fsprogs' }, { name: 'unshare', from: 'util-linux' });
   return all;

@@ -61,7 +61,7 @@ export async function startJoining(options: {
     servers: () => apiServers(client),
     ownStore: control.cluster !== undefined,
     ceph: mon && (async () => cephAccess(await mon(), engine)),
-    takesOsds: mon !== undefined && engine === 'embedded',
+    takesOsds: mon !== undefined && engine !== 'external',
     admitServer: async (server) => {
       // First what may fail without leaving anything.
       const ceph = mon && (await serverCeph(mon, paths));
@@ -95,7 +95,7 @@ export async function startJoining(options: {
       forgetPassword(client, node.metadata.name).catch((error: unknown) =>
         log.warn('the password of a deleted node is kept', { node: node.metadata.name, error: errorText(error) }),
       );
-      if (mon)
+      if (mon && engine === 'embedded')
         removeMonOf(node.metadata.name).catch((error: unknown) =>
           log.warn('the mon of a deleted node is kept: `ceph mon rm` removes it', {
             node: node.metadata.name,
@@ -200,6 +200,7 @@ async function serverCeph(mon: () => Promise<MonClient>, paths: Paths): Promise<
   return {
     fsid,
     monHosts,
+    ...(record.engine === 'embedded' ? {} : { engine: record.engine }),
     keys: { ...keys, ...(bootstrapOsdKey === undefined ? {} : { 'client.bootstrap-osd': bootstrapOsdKey }) },
   };
 }
