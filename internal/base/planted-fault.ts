@@ -16,7 +16,11 @@ export type PlantedFault =
   /** store: after a power loss revisions that were handed out are used again. */
   | 'reuse-revision'
   /** store: a lease that was renewed ends as if it had not been. */
-  | 'forget-renewal';
+  | 'forget-renewal'
+  /** store: the last write of a transaction of several is left out. */
+  | 'cut-transaction'
+  /** store: a range of an earlier revision shows some keys as they are now. */
+  | 'past-as-now';
 
 /** Always false in a release. */
 export function plantedFault(fault: PlantedFault): boolean {

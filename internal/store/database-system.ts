@@ -21,8 +21,8 @@ type Cell = Uint8Array | number | string | null;
 type Row = Cell[];
 
 /** The engine makes objects of rows cheaper than anything can that is done with them here. */
-const fields = (table: string): string =>
-  `${table}.key, value, create_rev AS createRevision, ${table}.seq >> ${subBits} AS modRevision, version, lease`;
+const fields = (table: string, keysOnly = false): string =>
+  `${table}.key, ${keysOnly ? "x'' AS value" : 'value'}, create_rev AS createRevision, ${table}.seq >> ${subBits} AS modRevision, version, lease`;
 
 const columns = `key, seq >> ${subBits}, seq & ${maxSub}, create_rev, version, lease, value`;
 const newest = (within: string): string =>
@@ -37,9 +37,9 @@ export class Database implements Rows {
   readonly #path: string;
   readonly #db: Sqlite;
   readonly #get: Statement;
-  readonly #live: RangeStatement;
+  readonly #live: { readonly whole: RangeStatement; readonly keys: RangeStatement };
   readonly #count: RangeStatement;
-  readonly #liveAt: RangeStatement;
+  readonly #liveAt: { readonly whole: RangeStatement; readonly keys: RangeStatement };
   readonly #countAt: RangeStatement;
   readonly #changed: Statement;
   readonly #revision: Statement;
@@ -70,19 +70,24 @@ export class Database implements Rows {
       `SELECT ${columns} FROM kv WHERE key = ?1 AND seq < ((?2 + 1) << ${subBits}) ORDER BY seq DESC LIMIT 1`,
     );
     // CROSS JOIN: `live` is walked, in the order of its keys.
-    this.#live = new RangeStatement(
-      db,
-      'live.key',
-      (within) =>
-        `SELECT ${fields('kv')} FROM live CROSS JOIN kv ON kv.seq = live.seq WHERE ${within} ORDER BY live.key LIMIT ?3`,
-    );
+    // The value is the last column: a row without it is read without the pages that a large one fills.
+    const live = (keysOnly: boolean): RangeStatement =>
+      new RangeStatement(
+        db,
+        'live.key',
+        (within) =>
+          `SELECT ${fields('kv', keysOnly)} FROM live CROSS JOIN kv ON kv.seq = live.seq WHERE ${within} ORDER BY live.key LIMIT ?3`,
+      );
+    this.#live = { whole: live(false), keys: live(true) };
     this.#count = new RangeStatement(db, 'key', (within) => `SELECT count(*) FROM live WHERE ${within}`);
-    this.#liveAt = new RangeStatement(
-      db,
-      'key',
-      (within) =>
-        `SELECT ${fields('kv')} FROM (${newest(within)}) JOIN kv ON kv.seq = s WHERE version > 0 ORDER BY key LIMIT ?4`,
-    );
+    const liveAt = (keysOnly: boolean): RangeStatement =>
+      new RangeStatement(
+        db,
+        'key',
+        (within) =>
+          `SELECT ${fields('kv', keysOnly)} FROM (${newest(within)}) JOIN kv ON kv.seq = s WHERE version > 0 ORDER BY key LIMIT ?4`,
+      );
+    this.#liveAt = { whole: liveAt(false), keys: liveAt(true) };
     this.#countAt = new RangeStatement(
       db,
       'key',
@@ -158,8 +163,9 @@ export class Database implements Rows {
     }
   }
 
-  live(range: KeyRange, limit: number): KeyValue[] {
-    return keyValues(this.#live.of(range).all(...bounds(range), limit || -1));
+  live(range: KeyRange, limit: number, keysOnly = false): KeyValue[] {
+    const statement = this.#live[keysOnly ? 'keys' : 'whole'];
+    return keyValues(statement.of(range).all(...bounds(range), limit || -1));
   }
 
   count(range: KeyRange): number {
@@ -176,8 +182,9 @@ export class Database implements Rows {
       .sort((a, b) => (a.key < b.key ? -1 : 1));
   }
 
-  liveAt(range: KeyRange, atRevision: number, limit: number): KeyValue[] {
-    return keyValues(this.#liveAt.of(range).all(...bounds(range), Math.min(atRevision, anyRevision), limit || -1));
+  liveAt(range: KeyRange, atRevision: number, limit: number, keysOnly = false): KeyValue[] {
+    const statement = this.#liveAt[keysOnly ? 'keys' : 'whole'];
+    return keyValues(statement.of(range).all(...bounds(range), Math.min(atRevision, anyRevision), limit || -1));
   }
 
   countAt(range: KeyRange, atRevision: number): number {

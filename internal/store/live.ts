@@ -1,3 +1,4 @@
+import { plantedFault } from '../base/planted-fault.ts';
 import type { KeyValue } from './api.ts';
 import { type KeyRange, type KeyText, keyText } from './keys.ts';
 import type { Overlay } from './overlay.ts';
@@ -36,12 +37,12 @@ export class LiveRanges {
     this.#keyAt = keyAt;
   }
 
-  /** Live versions of a range at a revision, at most `limit` (0: all; undefined: none), and how many there are. */
-  read(range: KeyRange, at: number, limit: number | undefined): LiveKeys {
+  /** Live versions of a range at a revision, at most `limit` (0: all; undefined: none), and how many there are. `keysOnly`: their values may be empty. */
+  read(range: KeyRange, at: number, limit: number | undefined, keysOnly = false): LiveKeys {
     return this.#rows.moment((written) => {
       const patches = at >= written ? this.#unwritten(range, at, written) : this.#undone(range, at);
-      if (patches !== undefined) return this.#patched(range, patches, limit);
-      const versions = limit === undefined ? [] : this.#rows.liveAt(range, at, oneMore(limit));
+      if (patches !== undefined) return this.#patched(range, patches, limit, keysOnly);
+      const versions = limit === undefined ? [] : this.#rows.liveAt(range, at, oneMore(limit), keysOnly);
       const complete = limit !== undefined && (limit === 0 || versions.length <= limit);
       if (complete) return { versions, count: versions.length };
       return { versions: versions.slice(0, limit), count: this.#rows.countAt(range, at) };
@@ -57,13 +58,14 @@ export class LiveRanges {
 
   /** What the database has from after a revision, as it was before; undefined when that is too much. */
   #undone(range: KeyRange, at: number): Patch[] | undefined {
-    return this.#rows
-      .changed(range, at, maxPatches)
-      ?.map(({ key, live }) => ({ key, kv: this.#keyAt(key, at), before: live }));
+    return this.#rows.changed(range, at, maxPatches)?.map(({ key, live }) => {
+      const revision = plantedFault('past-as-now') ? Number.MAX_SAFE_INTEGER : at;
+      return { key, kv: this.#keyAt(key, revision), before: live };
+    });
   }
 
   /** What is live in the database, with some keys as they are elsewhere. */
-  #patched(range: KeyRange, patches: readonly Patch[], limit: number | undefined): LiveKeys {
+  #patched(range: KeyRange, patches: readonly Patch[], limit: number | undefined, keysOnly: boolean): LiveKeys {
     let versions: KeyValue[] = [];
     let complete = false;
     if (limit !== undefined) {
@@ -71,7 +73,7 @@ export class LiveRanges {
       // Rows of keys that are gone take no place in the answer.
       const extra = patches.filter(({ kv, before }) => before && kv === undefined).length;
       const wanted = limit === 0 ? 0 : oneMore(limit + extra);
-      const rows = this.#rows.live(range, wanted);
+      const rows = this.#rows.live(range, wanted, keysOnly);
       // Only when the rows are all there are is what comes behind the last of them known.
       const all = limit === 0 || rows.length < wanted;
       versions = patches.length === 0 ? rows : merged(rows, patches, most + 1, all);

@@ -53,14 +53,14 @@ export interface Rows {
   get(key: KeyText, atRevision: number): Version | undefined;
   /** Calls `read` with the newest revision that is written; what it reads is of that moment, whatever is written meanwhile. */
   moment<T>(read: (revision: number) => T): T;
-  /** Keys in the range that are live now, in key order, at most `limit` (0: all). */
-  live(range: KeyRange, limit: number): KeyValue[];
+  /** Keys in the range that are live now, in key order, at most `limit` (0: all). `keysOnly`: values are left on the disk, and are empty here. */
+  live(range: KeyRange, limit: number, keysOnly?: boolean): KeyValue[];
   /** How many keys in the range are live now. */
   count(range: KeyRange): number;
   /** Keys in the range that changed after a revision, in key order; undefined when more than `most` changes of any key came after it. */
   changed(range: KeyRange, afterRevision: number, most: number): ChangedKey[] | undefined;
   /** As `live` and `count` for a revision of the past: a walk along all versions of the range. */
-  liveAt(range: KeyRange, atRevision: number, limit: number): KeyValue[];
+  liveAt(range: KeyRange, atRevision: number, limit: number, keysOnly?: boolean): KeyValue[];
   countAt(range: KeyRange, atRevision: number): number;
   /** Changes of [fromRevision, beforeRevision) in order, at most `limit`. */
   history(fromRevision: number, beforeRevision: number, limit: number): Version[];

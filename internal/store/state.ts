@@ -1,5 +1,6 @@
 import { emptyBytes } from '../base/bytes.ts';
 import { assert } from '../base/errors.ts';
+import { plantedFault } from '../base/planted-fault.ts';
 import type {
   Alarm,
   Compare,
@@ -323,19 +324,20 @@ export class State {
     const range = keyRange(request);
     const limit = needsWholeRange(request) ? 0 : Math.max(0, request.limit ?? 0);
     const wanted = request.countOnly ? undefined : limit;
+    const keysOnly = request.keysOnly === true && request.sort?.by !== 'value';
     const { versions, count } = range.single
       ? one(at === newestRevision ? this.newest(range.first) : this.keyAt(range.first, at))
       : at === newestRevision
-        ? this.#newestOf(range, wanted)
-        : this.#live.read(range, at, wanted);
+        ? this.#newestOf(range, wanted, keysOnly)
+        : this.#live.read(range, at, wanted, keysOnly);
     return { revision: newestRevision, count, ...shapeRange(request, versions, count) };
   }
 
-  #newestOf(range: KeyRange, wanted: number | undefined): LiveKeys {
+  #newestOf(range: KeyRange, wanted: number | undefined, keysOnly: boolean): LiveKeys {
     const known = this.#directories.get(range);
     if (known !== undefined) return { versions: wanted ? known.slice(0, wanted) : known, count: known.length };
-    const found = this.#live.read(range, this.#visibleRevision, wanted);
-    if (found.count === found.versions.length) this.#directories.set(range, found.versions);
+    const found = this.#live.read(range, this.#visibleRevision, wanted, keysOnly);
+    if (found.count === found.versions.length && !keysOnly) this.#directories.set(range, found.versions);
     return found;
   }
 
@@ -405,7 +407,8 @@ export class State {
 
   #run(path: TxnPath): TxnResponse {
     let inner = 0;
-    const responses = path.ops.map((op): ResponseOp => {
+    const ops = path.ops.length > 1 && plantedFault('cut-transaction') ? path.ops.slice(0, -1) : path.ops;
+    const responses = ops.map((op): ResponseOp => {
       if (op.op === 'txn') return { op: 'txn', response: this.#run(path.inner[inner++]!) };
       return this.#operate(op);
     });

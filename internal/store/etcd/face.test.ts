@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
-import { connect } from 'node:tls';
+import { connect, type SecureVersion } from 'node:tls';
 import { Writer } from 'protobufjs/minimal.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { utf8 } from '../../base/bytes.ts';
@@ -493,6 +493,34 @@ describe('etcd face: over TLS', () => {
     expect(await shown()).toBe(new X509Certificate(renewed.cert).fingerprint256);
     await ask(open);
     await ask(await GrpcConnection.connect(target, () => undefined));
+    await secure.close();
+  });
+
+  test('nothing older than 1.2 is spoken, nor after the certificate is renewed', async () => {
+    const ca = await makeAuthority('ca', Date.now(), serial());
+    const [server, client] = await Promise.all([make(ca, 'server'), make(ca, 'client')]);
+    const common = { store, clock: systemClock, random: systemRandom, log: silentLogger };
+    const tls = { ...server, clientCa: ca.cert };
+    const secure = await serveEtcd({ ...common, addresses: ['127.0.0.1'], port: 0, tls });
+    /** With a client that knows but one version; undefined when there is none that both speak. */
+    const spoken = (version: SecureVersion): Promise<string | null | undefined> =>
+      new Promise((resolve) => {
+        const range = { minVersion: version, maxVersion: version };
+        const socket = connect({ ...client, ...range, host: '127.0.0.1', port: secure.port, ca: ca.cert });
+        socket.once('secureConnect', () => {
+          resolve(socket.getProtocol());
+          socket.destroy();
+        });
+        socket.once('error', () => resolve(undefined));
+        socket.once('close', () => resolve(undefined));
+      });
+    for (let renewed = 0; renewed < 2; renewed++) {
+      expect(await spoken('TLSv1.3')).toBe('TLSv1.3');
+      expect(await spoken('TLSv1.2')).toBe('TLSv1.2');
+      expect(await spoken('TLSv1.1')).toBeUndefined();
+      expect(await spoken('TLSv1')).toBeUndefined();
+      secure.renew(tls);
+    }
     await secure.close();
   });
 

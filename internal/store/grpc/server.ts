@@ -178,7 +178,7 @@ export async function serveGrpc(options: GrpcServerOptions): Promise<GrpcServer>
 }
 
 function secureOptions({ cert, key, clientCa }: GrpcTls) {
-  return { requestCert: true, rejectUnauthorized: true, cert, key, ca: clientCa };
+  return { requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.2', cert, key, ca: clientCa } as const;
 }
 
 async function answerHttp(options: GrpcServerOptions, stream: http2.ServerHttp2Stream, path: string): Promise<void> {

@@ -4,11 +4,12 @@ import type { Durability, Store, TxnRequest } from '../../../internal/store/api.
 import { CompactedError } from '../../../internal/store/errors.ts';
 import { prefixEnd } from '../../../internal/store/keys.ts';
 import type { Life, SimulatedGroup } from './group.ts';
-import { changesOf, History, type Operation, pairs, Violation } from './history.ts';
+import { changesOf, History, type Operation, pairs, Violation, writesOf } from './history.ts';
 import { Leases } from './leases.ts';
 import type { World } from './world.ts';
 
-const keys = ['k0', 'k1', 'k2'];
+/** In a directory, of which the store keeps what it has (`internal/store/directories.ts`). */
+const keys = ['k/0', 'k/1', 'k/2'];
 const clientCount = 4;
 
 /** Those who use a group: they read and write, watch everything, keep leases, and note what they were told. */
@@ -67,15 +68,20 @@ export class Clients {
 
   async #operate(store: Store, life: Life, client: number): Promise<void> {
     const { world, history } = this;
-    const kind = world.pick(['put', 'put', 'put', 'delete', 'swap', 'get', 'get', 'list'] as const);
+    const kind = world.pick([
+      ...(['put', 'put', 'put', 'delete', 'swap', 'pair', 'move', 'get', 'get', 'list', 'past'] as const),
+    ]);
     const volatile = (!this.steady || this.watches === 1) && kind === 'put' && world.chance(0.3);
     const durability = !volatile ? 'durable' : this.steady ? 'volatile' : world.pick(['volatile', 'deferred'] as const);
     const key = volatile ? `v${client}` : world.pick(keys);
-    const writes = kind === 'put' || kind === 'swap';
+    const writes = kind === 'put' || kind === 'swap' || kind === 'pair';
+    const reads = kind === 'get' || kind === 'list' || kind === 'past';
+    const another = world.pick(keys.filter((one) => one !== key));
     const op: Operation = {
       kind,
-      key: kind === 'list' ? 'k' : key,
+      key: kind === 'list' || kind === 'past' ? 'k/' : key,
       value: writes ? `${this.#nextValue++}` : '',
+      ...((kind === 'pair' || kind === 'move') && { other: { key: another, value: `${this.#nextValue++}` } }),
       invoked: history.tick(),
       answered: Number.POSITIVE_INFINITY,
       outcome: 'unknown',
@@ -83,15 +89,14 @@ export class Clients {
       changed: 0,
       found: [],
       volatile,
-      serializable: !writes && kind !== 'delete' && world.chance(0.2),
+      serializable: reads && world.chance(0.2),
     };
     history.operations.push(op);
     try {
       await Promise.race([this.#ask(store, op, durability), life.ended.promise]);
       op.outcome = 'done';
       op.answered = history.tick();
-      if (op.changed > 0)
-        history.told(op.changed, [{ type: kind === 'delete' ? 'delete' : 'put', key, value: op.value }], 'the answer');
+      if (op.changed > 0) history.told(op.changed, writesOf(op), 'the answer');
     } catch (error) {
       if (!(error instanceof AppError) && !(error instanceof Violation)) this.group.violate(error as Error);
       if (error instanceof Violation) this.group.violate(error);
@@ -119,9 +124,26 @@ export class Clients {
       const answer = await store.txn(txn);
       op.revision = answer.revision;
       op.changed = answer.succeeded ? answer.revision : 0;
+    } else if (op.kind === 'pair' || op.kind === 'move') {
+      const other = { key: utf8(op.other!.key), value: utf8(op.other!.value) };
+      const answer = await store.txn({
+        // A move is of what is there.
+        compare: op.kind === 'move' ? [{ key, result: 'greater', target: 'version', value: 0 }] : [],
+        success: [
+          op.kind === 'move' ? { op: 'delete', request: { key } } : { op: 'put', request: { key, value } },
+          { op: 'put', request: other },
+        ],
+        failure: [],
+      });
+      op.revision = answer.revision;
+      op.changed = answer.succeeded ? answer.revision : 0;
     } else {
-      const end = op.kind === 'list' ? { rangeEnd: prefixEnd(key) } : {};
-      const answer = await store.range({ key, ...end, serializable: op.serializable });
+      const end = op.kind === 'get' ? {} : { rangeEnd: prefixEnd(key) };
+      // Of what is compacted, or not there yet, nothing can be had.
+      if (op.kind === 'past')
+        op.at = Math.floor(this.world.between(Math.max(1, this.compacted), Math.max(1, this.known) + 1));
+      const at = op.at === undefined ? {} : { revision: op.at };
+      const answer = await store.range({ key, ...end, ...at, serializable: op.serializable });
       op.revision = answer.revision;
       op.found = pairs(answer.kvs);
     }

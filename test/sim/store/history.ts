@@ -2,10 +2,15 @@ import type { KeyValue, WatchEvent } from '../../../internal/store/api.ts';
 
 /** What a client asked for, and what came of it. Times are places in the order of all invocations and answers. */
 export interface Operation {
-  readonly kind: 'put' | 'delete' | 'swap' | 'get' | 'list';
+  /** `pair`: one transaction writes two keys. `move`: one deletes a key, if it is there, and writes another. `past`: a list as of an earlier revision. */
+  readonly kind: 'put' | 'delete' | 'swap' | 'pair' | 'move' | 'get' | 'list' | 'past';
   readonly key: string;
-  /** Unique, of puts and swaps. */
+  /** Unique, of puts, swaps and pairs. */
   readonly value: string;
+  /** The other key of a pair or a move, and what is written there. */
+  readonly other?: { readonly key: string; readonly value: string };
+  /** Of `past`: the revision that was asked for. */
+  at?: number;
   readonly invoked: number;
   /** Infinity while no answer came: it may take effect at any time, or never. */
   answered: number;
@@ -19,6 +24,13 @@ export interface Operation {
   volatile: boolean;
   /** Answered by what one member has. */
   serializable: boolean;
+}
+
+/** What a write changes, in the order of its transaction. */
+export function writesOf({ kind, key, value, other }: Operation): Change[] {
+  const first: Change =
+    kind === 'delete' || kind === 'move' ? { type: 'delete', key, value: '' } : { type: 'put', key, value };
+  return other ? [first, { type: 'put', ...other }] : [first];
 }
 
 export interface Change {
@@ -127,7 +139,7 @@ export class History {
     this.#checkWrites(final);
     this.#checkOrder();
     if (!this.hasHoles) this.#checkReads();
-    for (const key of new Set(this.operations.map((op) => op.key))) {
+    for (const key of new Set(this.operations.flatMap((op) => [op.key, ...(op.other ? [op.other.key] : [])]))) {
       const operations = registerOperations(this.operations, key);
       if (!isLinearizable(operations)) wrong(`the operations on ${key} have no order that explains their answers`);
     }
@@ -142,12 +154,19 @@ export class History {
         place.set(value, revision);
       }
     for (const op of this.operations) {
-      if (op.outcome === 'refused' && place.has(op.value))
-        wrong(`${op.value} was refused, and is at revision ${place.get(op.value)}`);
+      const values = [op.value, op.other?.value ?? ''].filter((value) => value !== '');
+      const [one, two] = values.map((value) => place.get(value));
+      // Also of one that was never answered.
+      if (values.length === 2 && one !== two && !this.hasHoles)
+        wrong(`${values.join(' and ')} of one transaction are at revisions ${one ?? 'none'} and ${two ?? 'none'}`);
+      for (const value of values)
+        if (op.outcome === 'refused' && place.has(value))
+          wrong(`${value} was refused, and is at revision ${place.get(value)}`);
       if (op.outcome !== 'done' || op.changed === 0 || op.volatile) continue;
       if (op.changed > final.revision) wrong(`${op.kind} ${op.key} ${op.value} at revision ${op.changed} is lost`);
-      if (op.value !== '' && place.get(op.value) !== op.changed)
-        wrong(`${op.value} was acknowledged at revision ${op.changed}, and is at ${place.get(op.value) ?? 'none'}`);
+      for (const value of values)
+        if (place.get(value) !== op.changed)
+          wrong(`${value} was acknowledged at revision ${op.changed}, and is at ${place.get(value) ?? 'none'}`);
     }
   }
 
@@ -173,8 +192,11 @@ export class History {
     }
   }
 
-  /** A read must show the state at the revision it says. */
+  /** A read must show the state at the revision it says, or was asked for. */
   #checkReads(): void {
+    const past = (op: Operation): boolean => op.outcome === 'done' && op.kind === 'past';
+    for (const { at, key, found } of this.operations.filter(past))
+      this.#compareState(`a list of ${key}`, at!, (one) => one.startsWith(key), found);
     const revisions = [...this.#changes.keys()].sort((a, b) => a - b);
     const reads = this.operations
       .filter((op) => op.outcome === 'done' && (op.kind === 'get' || op.kind === 'list'))
@@ -206,13 +228,19 @@ interface RegisterOperation {
 
 /** Writes that nobody saw and that were not acknowledged are left out: that they never took effect explains everything. */
 function registerOperations(all: readonly Operation[], key: string): RegisterOperation[] {
-  const mine = all.filter((op) => op.key === key && !op.serializable && !op.volatile);
+  const mine = all
+    .filter((op) => (op.key === key || op.other?.key === key) && !op.serializable && !op.volatile)
+    // Of a transaction what it does to this key.
+    .map((op): Operation => {
+      const change = op.other && writesOf(op).find((one) => one.key === key)!;
+      return change ? { ...op, kind: change.type, key, value: change.value } : op;
+    });
   const seen = new Set(mine.flatMap((op) => op.found.map(([, value]) => value)));
   return mine.flatMap((op): RegisterOperation[] => {
     const { invoked, answered } = op;
     if (op.kind === 'get')
       return op.outcome === 'done' ? [{ write: false, value: op.found[0]?.[1], invoked, answered }] : [];
-    if (op.kind === 'list') return [];
+    if (op.kind === 'list' || op.kind === 'past') return [];
     const value = op.kind === 'delete' ? undefined : op.value;
     if (op.outcome === 'done') return op.changed > 0 ? [{ write: true, value, invoked, answered }] : [];
     if (op.outcome === 'unknown' && (value === undefined || seen.has(value)))

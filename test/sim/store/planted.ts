@@ -68,6 +68,20 @@ export const plantedFaults: readonly Planted[] = [
     within: 10,
     says: /the key of lease \d+ of \d+ ms was deleted/,
   },
+  {
+    fault: 'cut-transaction',
+    what: 'one of two writes of a transaction is left out',
+    options: { members: 3, weather: { faults: calm, everyMs: 1000, weights: {} }, durationMs: 3000, short: true },
+    within: 5,
+    says: /of one transaction are at revisions|revision \d+ was .* and is/,
+  },
+  {
+    fault: 'past-as-now',
+    what: 'a range of an earlier revision shows keys as they are now',
+    options: { members: 3, weather: { faults: calm, everyMs: 1000, weights: {} }, durationMs: 3000, short: true },
+    within: 10,
+    says: /a list of k\/ of revision \d+ has/,
+  },
 ];
 
 /** One seed of a build with the fault in it. */
