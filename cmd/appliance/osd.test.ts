@@ -18,6 +18,7 @@ import { systemClock } from '../../internal/base/system.ts';
 import { openBlockStore } from '../../internal/ceph/blockstore/blockstore.ts';
 import { openSqliteIndex } from '../../internal/ceph/blockstore/index-sqlite-shell.ts';
 import { fileSystemUuid, identityText } from '../../internal/ceph/osd/disk-owner.ts';
+import { type Answer, runSource } from './source.testing.ts';
 import { PgMeta } from '../../internal/ceph/osd/pg-meta.ts';
 
 /** `appliance osd` on real files and loop devices, from the source. */
@@ -50,24 +51,9 @@ function configure(osds: string): void {
   );
 }
 
-interface Ran {
-  code: number;
-  out: string;
-  err: string;
-}
-
-function osd(...argv: string[]): Ran {
-  const command = [
-    process.execPath,
-    join(import.meta.dirname, 'main.ts'),
-    '-c',
-    join(directory, 'appliance.yaml'),
-    'osd',
-  ];
-  const ran = Bun.spawnSync([...command, ...argv], { stdin: 'ignore', stdout: 'pipe', stderr: 'pipe' });
-  return { code: ran.exitCode, out: ran.stdout.toString(), err: ran.stderr.toString() };
-}
-const json = (...argv: string[]): unknown => JSON.parse(osd(...argv, '-o', 'json').out);
+const osd = (...argv: string[]): Promise<Answer> =>
+  runSource(['-c', join(directory, 'appliance.yaml'), 'osd', ...argv]);
+const json = async (...argv: string[]): Promise<unknown> => JSON.parse((await osd(...argv, '-o', 'json')).out);
 
 /** The first block of a BlueStore (`bluestore_bdev_label_t`). */
 function blueStoreLabel(osd: number): Buffer {
@@ -91,40 +77,49 @@ describe('with the engine ceph', () => {
     truncateSync(file(), 8 << 20);
   });
 
-  test.runIf(usable)('what is for our store is refused, and what does it there is told', { timeout: slow }, () => {
-    for (const [argv, way] of [
-      [['list', 'osd.0'], `ceph-objectstore-tool --data-path ${directory}/data/instances/osd.0 --op list-pgs`],
-      [['fsck', 'osd.0'], `ceph-bluestore-tool fsck --path ${directory}/data/instances/osd.0`],
-      [['repair', file()], `ceph-bluestore-tool repair --path ${directory}/data/instances/osd.N`],
-      [['export', 'osd.0', '1.0', '/nowhere'], '--op export --pgid PG --file FILE'],
-      [['adopt', file()], 'storage.osd names it by its id'],
-      [['prepare', file(), '--id', '3'], 'a blank disk needs no preparing'],
-    ] as const) {
-      const { code, err } = osd(...argv);
-      expect(code, err).not.toBe(0);
-      expect(err).toContain(`osd ${argv[0]} is for the embedded engine; OSDs of this node are ceph-osd's`);
-      expect(err).toContain(way);
-    }
-  });
+  test.runIf(usable)(
+    'what is for our store is refused, and what does it there is told',
+    { timeout: slow },
+    async () => {
+      for (const [argv, way] of [
+        [['list', 'osd.0'], `ceph-objectstore-tool --data-path ${directory}/data/instances/osd.0 --op list-pgs`],
+        [['fsck', 'osd.0'], `ceph-bluestore-tool fsck --path ${directory}/data/instances/osd.0`],
+        [['repair', file()], `ceph-bluestore-tool repair --path ${directory}/data/instances/osd.N`],
+        [['export', 'osd.0', '1.0', '/nowhere'], '--op export --pgid PG --file FILE'],
+        [['adopt', file()], 'storage.osd names it by its id'],
+        [['prepare', file(), '--id', '3'], 'a blank disk needs no preparing'],
+      ] as const) {
+        const { code, err } = await osd(...argv);
+        expect(code, err).not.toBe(0);
+        expect(err).toContain(`osd ${argv[0]} is for the embedded engine; OSDs of this node are ceph-osd's`);
+        expect(err).toContain(way);
+      }
+    },
+  );
 
-  test.runIf(usable)('list tells whose a BlueStore is; wipe makes it blank, unless its OSD has it', { timeout: slow }, async () => {
-    const listed = () => (json('list') as { disk: string; state: string }[]).find(({ disk }) => disk === file());
-    expect(listed()).toMatchObject({ osd: 0, cluster: fsid, state: 'stopped' });
-    const holder = Bun.spawn(['flock', '--no-fork', file(), 'sh', '-c', 'echo held; exec sleep 60'], {
-      stdout: 'pipe',
-    });
-    await holder.stdout.getReader().read();
-    expect(listed()).toMatchObject({ osd: 0, state: 'running' });
-    expect(osd('wipe', file(), '--yes').err).toContain('is in use: an OSD runs on it');
-    holder.kill();
-    await holder.exited;
-    expect(osd('wipe', file()).err).toContain(
-      `holds osd.0 of Ceph cluster ${fsid} (BlueStore): all of it would be lost`,
-    );
-    const wiped = osd('wipe', file(), '--yes');
-    expect(wiped.out + wiped.err).toContain('is blank; it held osd.0');
-    expect(listed()).toMatchObject({ state: 'blank' });
-  });
+  test.runIf(usable)(
+    'list tells whose a BlueStore is; wipe makes it blank, unless its OSD has it',
+    { timeout: slow },
+    async () => {
+      const listed = async () =>
+        ((await json('list')) as { disk: string; state: string }[]).find(({ disk }) => disk === file());
+      expect(await listed()).toMatchObject({ osd: 0, cluster: fsid, state: 'stopped' });
+      const holder = Bun.spawn(['flock', '--no-fork', file(), 'sh', '-c', 'echo held; exec sleep 60'], {
+        stdout: 'pipe',
+      });
+      await holder.stdout.getReader().read();
+      expect(await listed()).toMatchObject({ osd: 0, state: 'running' });
+      expect((await osd('wipe', file(), '--yes')).err).toContain('is in use: an OSD runs on it');
+      holder.kill();
+      await holder.exited;
+      expect((await osd('wipe', file())).err).toContain(
+        `holds osd.0 of Ceph cluster ${fsid} (BlueStore): all of it would be lost`,
+      );
+      const wiped = await osd('wipe', file(), '--yes');
+      expect(wiped.out + wiped.err).toContain('is blank; it held osd.0');
+      expect(await listed()).toMatchObject({ state: 'blank' });
+    },
+  );
 });
 
 /** A directory with the store of osd.`id`, and a PG in it. */
@@ -167,30 +162,30 @@ const mountsOfTest = (): string =>
 describe.runIf(usable)('appliance osd (as root, needs loop devices and e2fsprogs)', () => {
   test(
     'a blank file is prepared once for one OSD; another id, another cluster and a small size are refused',
-    () => {
+    async () => {
       const file = join(directory, 'new.img');
-      expect(osd('prepare', file, '--id', '4').err).toContain('a file is made with --size');
-      expect(osd('prepare', file, '--id', '4', '--size', '10Mi').code).toBe(2);
-      expect(json('prepare', file, '--id', '4', '--size', '600Mi')).toMatchObject({
+      expect((await osd('prepare', file, '--id', '4')).err).toContain('a file is made with --size');
+      expect((await osd('prepare', file, '--id', '4', '--size', '10Mi')).code).toBe(2);
+      expect(await json('prepare', file, '--id', '4', '--size', '600Mi')).toMatchObject({
         osd: 4,
         cluster: fsid,
         made: true,
         entry: `{id: 4, file: ${file}}`,
       });
-      expect(json('prepare', file, '--id', '4')).toMatchObject({ made: false });
-      expect(osd('prepare', file, '--id', '5')).toMatchObject({
+      expect(await json('prepare', file, '--id', '4')).toMatchObject({ made: false });
+      expect(await osd('prepare', file, '--id', '5')).toMatchObject({
         code: 1,
         err: expect.stringContaining("labelled 'osd.4', not 'osd.5'"),
       });
-      const listed = json('list') as { disk: string; state: string }[];
+      const listed = (await json('list')) as { disk: string; state: string }[];
       expect(listed[0]).toMatchObject({ disk: `${directory}/none.img`, state: 'missing' });
       writeFileSync(join(directory, 'data/ceph/ceph.conf'), `[global]\nfsid = ${otherFsid}\n`);
-      expect(osd('prepare', file, '--id', '4')).toMatchObject({
+      expect(await osd('prepare', file, '--id', '4')).toMatchObject({
         code: 1,
         err: expect.stringContaining('does not say of which cluster'),
       });
       rmSync(join(directory, 'data/ceph/ceph.conf'));
-      expect(osd('prepare', file, '--id', '4').err).toContain('no storage cluster yet');
+      expect((await osd('prepare', file, '--id', '4')).err).toContain('no storage cluster yet');
     },
     slow,
   );
@@ -200,17 +195,25 @@ describe.runIf(usable)('appliance osd (as root, needs loop devices and e2fsprogs
     async () => {
       const file = await storeFile(2);
       configure(`{id: 2, file: ${file}, size: 1Gi}`);
-      expect((json('list') as unknown[])[0]).toMatchObject({ disk: file, osd: 2, cluster: fsid, state: 'stopped' });
-      expect(json('list', 'osd.2')).toEqual([
+      expect(((await json('list')) as unknown[])[0]).toMatchObject({
+        disk: file,
+        osd: 2,
+        cluster: fsid,
+        state: 'stopped',
+      });
+      expect(await json('list', 'osd.2')).toEqual([
         { pg: '1.1f', objects: 0, bytes: 0, lastUpdate: "0'0", missing: 0, note: '' },
       ]);
-      expect(json('fsck', file)).toMatchObject({ osd: 2, pgs: 1, clean: true, faults: [] });
-      expect(osd('repair', 'osd.2')).toMatchObject({
+      expect(await json('fsck', file)).toMatchObject({ osd: 2, pgs: 1, clean: true, faults: [] });
+      expect(await osd('repair', 'osd.2')).toMatchObject({
         code: 0,
         out: expect.stringContaining('nothing is wrong, nothing was changed'),
       });
-      expect(osd('list', 'osd.2', '1.2').err).toContain('there is no PG 1.2 on this disk');
-      expect(osd('fsck', 'osd.7')).toMatchObject({ code: 2, err: expect.stringContaining('this node has osd.2') });
+      expect((await osd('list', 'osd.2', '1.2')).err).toContain('there is no PG 1.2 on this disk');
+      expect(await osd('fsck', 'osd.7')).toMatchObject({
+        code: 2,
+        err: expect.stringContaining('this node has osd.2'),
+      });
       expect(mountsOfTest()).toBe('');
       expect(readdirSync(tmpdir()).filter((name) => name.startsWith('appliance-osd-'))).toEqual([]);
     },
@@ -222,10 +225,10 @@ describe.runIf(usable)('appliance osd (as root, needs loop devices and e2fsprogs
     async () => {
       const dir = await storeDirectory(2);
       for (const name of readdirSync(join(dir, 'journal'))) rmSync(join(dir, 'journal', name));
-      const ran = osd('fsck', dir);
+      const ran = await osd('fsck', dir);
       expect(ran).toMatchObject({ code: 1, out: expect.stringContaining('1 fault:') });
-      expect(json('fsck', dir)).toMatchObject({ clean: false, faults: [{ kind: 'journal', mend: 'none' }] });
-      expect(osd('repair', dir)).toMatchObject({ code: 1, out: expect.stringContaining('not mended:') });
+      expect(await json('fsck', dir)).toMatchObject({ clean: false, faults: [{ kind: 'journal', mend: 'none' }] });
+      expect(await osd('repair', dir)).toMatchObject({ code: 1, out: expect.stringContaining('not mended:') });
     },
     slow,
   );
@@ -242,10 +245,13 @@ describe.runIf(usable)('appliance osd (as root, needs loop devices and e2fsprogs
         ['wipe', file, '--yes'],
         ['adopt', file],
       ])
-        expect(osd(...argv), argv.join(' ')).toMatchObject({ code: 1, err: expect.stringContaining('is in use') });
+        expect(await osd(...argv), argv.join(' ')).toMatchObject({
+          code: 1,
+          err: expect.stringContaining('is in use'),
+        });
       const dir = await storeDirectory(3);
       const index = await openSqliteIndex(systemDisk, dir);
-      expect(osd('fsck', dir)).toMatchObject({ code: 1, err: expect.stringContaining('an OSD runs on it') });
+      expect(await osd('fsck', dir)).toMatchObject({ code: 1, err: expect.stringContaining('an OSD runs on it') });
       await index.close();
     },
     slow,
@@ -256,21 +262,21 @@ describe.runIf(usable)('appliance osd (as root, needs loop devices and e2fsprogs
     async () => {
       const file = await storeFile(2);
       const before = readFileSync(file);
-      expect(osd('wipe', file)).toMatchObject({
+      expect(await osd('wipe', file)).toMatchObject({
         code: 1,
         err: expect.stringContaining(`holds osd.2 of cluster ${fsid}: all of it would be lost`),
       });
       expect(readFileSync(file).equals(before)).toBe(true);
-      expect(json('wipe', file, '--yes')).toMatchObject({ osd: 2, wiped: true });
-      expect(json('wipe', file, '--yes')).toMatchObject({ wiped: false });
+      expect(await json('wipe', file, '--yes')).toMatchObject({ osd: 2, wiped: true });
+      expect(await json('wipe', file, '--yes')).toMatchObject({ wiped: false });
       expect(readFileSync(file).equals(Buffer.alloc(48 << 20))).toBe(true);
       const foreign = await storeDirectory(4, otherFsid);
       writeFileSync(join(foreign, 'a letter'), 'kept');
-      expect(osd('wipe', foreign, '--yes')).toMatchObject({
+      expect(await osd('wipe', foreign, '--yes')).toMatchObject({
         code: 1,
         err: expect.stringContaining('no OSD of this cluster'),
       });
-      expect(osd('wipe', foreign, '--yes', '--foreign').code).toBe(0);
+      expect((await osd('wipe', foreign, '--yes', '--foreign')).code).toBe(0);
       expect(readdirSync(foreign)).toEqual(['a letter']);
     },
     slow,
@@ -282,11 +288,11 @@ describe.runIf(usable)('appliance osd (as root, needs loop devices and e2fsprogs
       const file = await storeFile(2);
       const keyring = join(directory, 'osd.2.keyring');
       writeFileSync(keyring, '[osd.2]\n\tkey = AQBSdFhZ9dWwLBAAbs6f3ajXtNJrFdI0YQNhOw==\n');
-      expect(osd('adopt', file)).toMatchObject({
+      expect(await osd('adopt', file)).toMatchObject({
         code: 1,
         err: expect.stringContaining('ceph auth get osd.2 -o osd.2.keyring'),
       });
-      expect(json('adopt', file, '--keyring', keyring)).toMatchObject({
+      expect(await json('adopt', file, '--keyring', keyring)).toMatchObject({
         osd: 2,
         cluster: fsid,
         entry: `{id: 2, file: ${file}}`,
@@ -295,12 +301,15 @@ describe.runIf(usable)('appliance osd (as root, needs loop devices and e2fsprogs
         'AQBSdFhZ9dWwLBAAbs6f3ajXtNJrFdI0YQNhOw==',
       );
       const foreign = await storeFile(3, otherFsid);
-      expect(osd('adopt', foreign)).toMatchObject({
+      expect(await osd('adopt', foreign)).toMatchObject({
         code: 1,
         err: expect.stringContaining(`of another cluster: ${otherFsid}`),
       });
       configure(`{id: 2, file: ${foreign}, size: 1Gi}`);
-      expect(osd('adopt', file)).toMatchObject({ code: 1, err: expect.stringContaining('this node has osd.2 on') });
+      expect(await osd('adopt', file)).toMatchObject({
+        code: 1,
+        err: expect.stringContaining('this node has osd.2 on'),
+      });
     },
     slow,
   );
@@ -309,24 +318,24 @@ describe.runIf(usable)('appliance osd (as root, needs loop devices and e2fsprogs
     'export and import: what cannot be is refused in words',
     async () => {
       const dir = await storeDirectory(2);
-      expect(osd('export', dir, 'nonsense', join(directory, 'x'))).toMatchObject({
+      expect(await osd('export', dir, 'nonsense', join(directory, 'x'))).toMatchObject({
         code: 2,
         err: expect.stringContaining('is no PG'),
       });
-      expect(osd('export', dir, '1.1f', join(directory, 'appliance.yaml'))).toMatchObject({
+      expect(await osd('export', dir, '1.1f', join(directory, 'appliance.yaml'))).toMatchObject({
         code: 1,
         err: expect.stringContaining('is there already'),
       });
-      expect(osd('export', dir, '1.1f', join(directory, 'x'))).toMatchObject({
+      expect(await osd('export', dir, '1.1f', join(directory, 'x'))).toMatchObject({
         code: 1,
         err: expect.stringContaining('has never been in its cluster'),
       });
       expect(existsSync(join(directory, 'x'))).toBe(false);
-      expect(osd('import', dir, join(directory, 'x'))).toMatchObject({
+      expect(await osd('import', dir, join(directory, 'x'))).toMatchObject({
         code: 2,
         err: expect.stringContaining('is not there'),
       });
-      expect(osd('fsck', join(directory, 'nowhere'))).toMatchObject({
+      expect(await osd('fsck', join(directory, 'nowhere'))).toMatchObject({
         code: 1,
         err: expect.stringContaining('is not there'),
       });

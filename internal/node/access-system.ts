@@ -59,9 +59,7 @@ function checkUsable(path: string, user: Owner, uid: number, gid: number, how: '
   const as = ['setpriv', '--reuid', String(uid), '--regid', String(gid), '--clear-groups', '--'];
   const { exitCode } = Bun.spawnSync(
     [...as, 'sh', '-c', `test -d "$1" && test -${how} "$1" && test -x "$1"`, 'sh', path],
-    {
-      cwd: '/',
-    },
+    { cwd: '/', stdin: 'ignore', stdout: 'ignore', stderr: 'ignore' },
   );
   if (exitCode !== 0)
     throw new AppError(
