@@ -38,6 +38,8 @@ export function originText(origin: Origin): string {
 /** What values are read from. Of several, the later wins: the order is the file, those of conf.d by name, the environment, the flags. */
 export type Source =
   | { readonly kind: 'file'; readonly file: string; readonly text: string }
+  /** A file that somebody took for the configuration, and that is not: its name is another one. */
+  | { readonly kind: 'unread'; readonly file: string; readonly instead: string }
   /** All variables of the process; those that begin with APPLIANCE_ are read. */
   | { readonly kind: 'environment'; readonly variables: Readonly<Record<string, string | undefined>> }
   /** By name without `--`, every time that it was given. */
@@ -269,6 +271,10 @@ function readFlags(flags: Readonly<Record<string, readonly string[]>>): Reading 
 
 const readers: { [K in Source['kind']]: (source: Extract<Source, { kind: K }>) => Reading } = {
   file: ({ file, text }) => readFile(file, text),
+  unread: ({ file, instead }) => {
+    const message = `expected the name ${instead}: a file of this name is not read; rename it, or name it with --config`;
+    return { settings: [], problems: [{ origin: { from: 'file', file, line: 1, column: 1 }, path: '', message }] };
+  },
   environment: ({ variables }) => readEnvironment(variables),
   flags: ({ flags }) => readFlags(flags),
 };
@@ -376,7 +382,7 @@ function inOrder(problems: readonly ConfigProblem[], sources: readonly Source[])
     if (origin.from === 'default' || origin.from === 'cluster') return sources.length;
     return sources.findIndex((source) =>
       origin.from === 'file'
-        ? source.kind === 'file' && source.file === origin.file
+        ? (source.kind === 'file' || source.kind === 'unread') && source.file === origin.file
         : source.kind === (origin.from === 'flag' ? 'flags' : 'environment'),
     );
   };

@@ -5,7 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { AppError, errorCode, errorText } from '../base/errors.ts';
 import { makeDirectory, readFileIfThere, writeFileAtomic } from '../base/files-system.ts';
 import { z } from 'zod';
-import type { Config, JoinedCluster } from './config.ts';
+import { type Config, type JoinedCluster, storageEngines } from './config.ts';
 import { keyPaths } from './keys.ts';
 import { checkedConfig, type Evaluation, evaluate, type MachineFacts, type Source } from './load.ts';
 import { type MachineInterface, nodeAddress } from './node-address.ts';
@@ -143,7 +143,9 @@ const joinedSchema: z.ZodType<JoinedCluster> = z.object({
     networkBackend: z.enum(['vxlan', 'host-gw', 'auto', 'none']).default('vxlan'),
   }),
   ports: z.object({ dns: z.int() }),
-  ceph: z.object({ fsid: z.string(), monHosts: z.array(z.string()) }).optional(),
+  ceph: z
+    .object({ fsid: z.string(), monHosts: z.array(z.string()), engine: z.enum(storageEngines).optional() })
+    .optional(),
 }) as z.ZodType<JoinedCluster>;
 
 function readRecord<T>(file: string, schema: z.ZodType<T>): T | undefined {
@@ -214,6 +216,15 @@ function partFiles(file: string): string[] {
   }
 }
 
+/** Names that people give the file, or that it has elsewhere. */
+const otherNames = ['appliance.yml', 'appliance.json', 'config.yaml', 'config.yml'];
+
+/** What lies beside `path`, where the configuration would be, under a name that is not read; undefined when it is there itself. */
+export function misnamedConfig(path: string): string | undefined {
+  if (existsSync(path)) return undefined;
+  return otherNames.map((name) => join(dirname(path), name)).find((other) => existsSync(other));
+}
+
 /** Everything that says what this machine's configuration is, the weakest first. */
 export function configSources({ file, flags }: ConfigArguments): Source[] {
   const named = file ?? (process.env.APPLIANCE_CONFIG || undefined);
@@ -222,8 +233,10 @@ export function configSources({ file, flags }: ConfigArguments): Source[] {
     const text = readConfigFile(one, must);
     return text === undefined ? [] : [{ kind: 'file', file: one, text }];
   };
+  const misnamed = named === undefined ? misnamedConfig(path) : undefined;
   return [
     ...read(path, named !== undefined),
+    ...(misnamed === undefined ? [] : [{ kind: 'unread' as const, file: misnamed, instead: path }]),
     ...partFiles(path).flatMap((part) => read(part, true)),
     { kind: 'environment', variables: process.env },
     { kind: 'flags', flags },

@@ -5,7 +5,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { issueCertificate, makeAuthority } from '../pki/certificates.ts';
 import { nodeLeaf } from '../pki/leaves.ts';
 import { nodePaths } from './paths.ts';
-import { keepName, loadConfig } from './machine-system.ts';
+import { evaluate } from './load.ts';
+import { joinedCluster, keepName, loadConfig, misnamedConfig } from './machine-system.ts';
 
 let directory = '';
 beforeEach(() => {
@@ -21,6 +22,49 @@ test('directories are named as the mount table names them, also before they exis
   const config = loadConfig({ file, flags: {} });
   expect(config.dataDir).toBe(`${directory}/real/data`);
   expect(config.runDir).toBe(`${directory}/real/run`);
+});
+
+test.each(['embedded', 'ceph', 'external'] as const)(
+  'a machine that joined has the storage engine of its cluster: %s',
+  (engine) => {
+    const joined = {
+      format: 1,
+      node: 'pi-2',
+      roles: ['agent'],
+      caHash: 'x',
+      cluster: loadConfig({ file: '/dev/null', flags: {} }).cluster,
+      ports: { dns: 10_053 },
+      ceph: { fsid: 'f', monHosts: ['[v2:192.0.2.1:3300]'], ...(engine === 'embedded' ? {} : { engine }) },
+    };
+    const { identity } = nodePaths(`${directory}/data`, '');
+    mkdirSync(identity, { recursive: true });
+    writeFileSync(`${identity}/cluster.json`, JSON.stringify(joined));
+    expect(joinedCluster(`${directory}/data`)).toEqual(joined);
+    const { storage } = loadConfig({ file: '/dev/null', flags: { 'data-dir': [`${directory}/data`] } });
+    expect(storage.engine).toBe(engine);
+  },
+);
+
+test('a file beside the usual one, under a name that is not read, is a mistake as long as that is not there', () => {
+  const file = join(directory, 'appliance.yaml');
+  expect(misnamedConfig(file)).toBeUndefined();
+  const other = join(directory, 'appliance.yml');
+  writeFileSync(other, 'dataDir: /a\n');
+  expect(misnamedConfig(file)).toBe(other);
+  const { problems } = evaluate([{ kind: 'unread', file: other, instead: file }], {
+    hostname: 'a',
+    ip: '192.0.2.1',
+    freeBytes: 0,
+  });
+  expect(problems).toEqual([
+    {
+      origin: { from: 'file', file: other, line: 1, column: 1 },
+      path: '',
+      message: `expected the name ${file}: a file of this name is not read; rename it, or name it with --config`,
+    },
+  ]);
+  writeFileSync(file, 'dataDir: /b\n');
+  expect(misnamedConfig(file)).toBeUndefined();
 });
 
 describe('the name of a node that has started once', () => {

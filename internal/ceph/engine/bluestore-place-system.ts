@@ -56,7 +56,7 @@ export async function holdsBlueStoreOf(path: string, own: OwnBlueStore): Promise
         : `not osd.${own.osd} of this node`;
     throw new AppError('FOREIGN_DISK', `${path} holds ${blueStoreOwner(label)}, ${wanted}`, {
       hint:
-        'It is not taken over. Give the disk to its OSD; on a machine that was installed again name that in storage.osd by its id, with its key (`ceph auth get osd.N`) in the keyrings. ' +
+        'It is not taken over. Give the disk to its OSD; on a machine that was installed again name that in storage.osd by its id, with its key in <dataDir>/ceph/keyrings (`ceph auth get osd.N -o osd.N.keyring`). ' +
         'Is its data not needed? `appliance osd wipe` makes it blank.',
     });
   }

@@ -241,7 +241,7 @@ describe('the engine ceph', () => {
     const refused = await second.appliance('up');
     expect(refused.code).toBe(1);
     expect(refused.stderr).toContain(`${disks[0]} holds osd.3 of Ceph cluster`);
-    expect(refused.stderr).toContain('ceph auth get osd.N');
+    expect(refused.stderr).toContain('ceph auth get osd.N -o osd.N.keyring');
     const keyring = join(second.data, 'ceph/keyrings/osd.3.keyring');
     await node.mustTool(['ceph', 'auth', 'get', 'osd.3', '-o', keyring]);
     const config = readFileSync(second.configFile, 'utf8');
