@@ -9,6 +9,13 @@ export function print(format: OutputFormat, data: unknown, table?: () => string)
   else if (table) console.log(table());
 }
 
+/** The same for what prints again and again: it waits until that is written, and learns when nobody reads any more, which `console.log` keeps to itself; the program ends then (`main.ts`). */
+export async function printOn(format: OutputFormat, data: unknown, table: () => string): Promise<void> {
+  const text =
+    format === 'yaml' ? stringify(data) : `${format === 'json' ? JSON.stringify(data, undefined, 2) : table()}\n`;
+  await new Promise<void>((written) => process.stdout.write(text, () => written()));
+}
+
 /** What a command that does something tells on its way: standard output when that is for people, else standard error, so that a program reads one document. */
 export function stepsOf(format: OutputFormat): Progress {
   return createProgress(format === 'table' ? process.stdout : process.stderr);

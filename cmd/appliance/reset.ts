@@ -17,7 +17,7 @@ import {
   evaluateHere,
   runningConfig,
 } from '../../internal/config/machine-system.ts';
-import { nodePaths, type Paths } from '../../internal/config/paths.ts';
+import { nodePaths, type Paths, programFor } from '../../internal/config/paths.ts';
 import { lockName, lockNode, removeLock } from '../../internal/node/node-lock-system.ts';
 import { type FoundOsd, foreignMounts, type ResetPlan, resetPlan } from '../../internal/node/reset-plan.ts';
 import { runDirectoryState } from '../../internal/node/run-directory-system.ts';
@@ -147,7 +147,7 @@ function refuseOtherDirectory(from: ConfigArguments, running: Config): void {
     'OTHER_NODE',
     `nothing is deleted: ${config.dataDir} was named, but node ${running.node.name}, which has the run directory ${running.runDir}, has its data in ${running.dataDir}`,
     {
-      hint: `\`appliance --data-dir ${running.dataDir} --run-dir ${running.runDir} reset\` deletes that node; another one needs its own --run-dir beside --data-dir`,
+      hint: `\`${programFor(running)} reset\` deletes that node; another one needs its own --run-dir beside --data-dir`,
     },
   );
 }

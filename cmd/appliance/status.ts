@@ -24,7 +24,7 @@ import { controlRequest } from '../../internal/node/control-system.ts';
 import type { NodeStatus } from '../../internal/node/status.ts';
 import { type CommandModule, configArguments, type OutputFormat, withExamples, withOutput } from './command.ts';
 import { exitCodes } from './exit-codes.ts';
-import { print } from './output.ts';
+import { print, printOn } from './output.ts';
 import { type Facts, report, type StatusReport, statusText } from './status-report.ts';
 import { terminal } from './terminal.ts';
 
@@ -56,9 +56,12 @@ async function status(config: Config, output: OutputFormat, watch: true | string
     const result = await readStatus(config);
     // Home and erase below: the screen does not flicker as it does when it is cleared first.
     if (watch !== undefined && live) process.stdout.write('\x1b[H\x1b[J');
-    print(output, result, () => statusText(result, process.stdout.columns));
-    if (watch === undefined)
+    const text = (): string => statusText(result, process.stdout.columns);
+    if (watch === undefined) {
+      print(output, result, text);
       process.exit(exitCodes[result.ok ? 'ok' : result.facts.supervisor ? 'failed' : 'notRunning'].code);
+    }
+    await printOn(output, result, text);
     if (!live && output !== 'json') process.stdout.write(output === 'yaml' ? '---\n' : '\n');
     await Bun.sleep(everyMs);
   }

@@ -1,9 +1,7 @@
 import type { Config } from '../../internal/config/config.ts';
-import { nodePaths } from '../../internal/config/paths.ts';
+import { nodePaths, programFor } from '../../internal/config/paths.ts';
 import { wrapped } from '../../internal/base/words.ts';
 import type { StatusReport } from './status-report.ts';
-
-const usualRunDir = '/run/appliance';
 
 export interface UpScreen {
   readonly config: Config;
@@ -29,12 +27,7 @@ export function upScreen({ config, program, file, report, seconds, width }: UpSc
   const ceph = mon || external;
   const api = server ? `https://${config.node.ip}:${config.ports.api}` : report?.facts.api;
   // Where several nodes live on one machine, the others must not be meant.
-  const self =
-    file !== undefined
-      ? `${program} -c ${file}`
-      : config.runDir === usualRunDir
-        ? program
-        : `${program} --run-dir ${config.runDir}`;
+  const self = file !== undefined ? `${program} -c ${file}` : programFor({ runDir: config.runDir }, program);
   const variables = [
     ...(server ? [`KUBECONFIG=${paths.adminKubeconfig}`] : []),
     ...(ceph ? [`CEPH_CONF=${paths.cephConf}`] : []),

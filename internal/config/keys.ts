@@ -8,7 +8,7 @@ import {
   storageEngines,
   unallocatedOsd,
 } from './config.ts';
-import { defaultDataDir } from './paths.ts';
+import { defaultDataDir, defaultRunDir } from './paths.ts';
 import * as value from './values.ts';
 
 /** What defaults depend on; the shell reads it from the machine. */
@@ -176,7 +176,7 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     example: '/mnt/usb/appliance',
     flag: 'data-dir',
   }),
-  runDir: row(value.path, '/run/appliance', {
+  runDir: row(value.path, defaultRunDir, {
     about: 'Sockets and state of the running node; gone after a stop.',
     example: '/run/appliance-2',
     flag: 'run-dir',

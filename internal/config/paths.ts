@@ -29,6 +29,19 @@ export interface Paths {
 
 /** The data directory of a node that says nothing else. */
 export const defaultDataDir = '/var/lib/appliance';
+export const defaultRunDir = '/run/appliance';
+
+/** How the command line is called for a node, in hints: directories that it takes of itself are not named. */
+export function programFor(
+  { dataDir = defaultDataDir, runDir }: { dataDir?: string; runDir: string },
+  program = 'appliance',
+): string {
+  const named = [
+    ...(dataDir === defaultDataDir ? [] : ['--data-dir', dataDir]),
+    ...(runDir === defaultRunDir ? [] : ['--run-dir', runDir]),
+  ];
+  return [program, ...named].join(' ');
+}
 
 /** Where a supervisor writes the configuration that its node runs with. */
 export function effectiveConfigFile(runDir: string): string {

@@ -258,7 +258,7 @@ describe('doctor', () => {
       {
         result: 'fail',
         text: 'another appliance runs here (process 4711) and has 6443/tcp (the Kubernetes API), 3300/tcp (the Ceph monitor)',
-        fix: expect.stringMatching(/^`appliance --run-dir \/run\/appliance status` shows it, .* down` stops it; /),
+        fix: expect.stringMatching(/^`appliance status` shows it, `appliance down` stops it; /),
       },
     ]);
     const dns = {

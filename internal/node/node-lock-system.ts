@@ -3,7 +3,7 @@ import { AppError, errorCode } from '../base/errors.ts';
 import { type FileLock, lockFile, lockNote } from '../base/file-lock-system.ts';
 import { makeDirectory } from '../base/files-system.ts';
 import type { Config } from '../config/config.ts';
-import { nodePaths } from '../config/paths.ts';
+import { nodePaths, programFor } from '../config/paths.ts';
 import { socketAnswers } from './probe-system.ts';
 
 /** One node a data directory: two of them would write over each other's files. */
@@ -15,7 +15,7 @@ type Places = Pick<Config, 'dataDir' | 'runDir'>;
 
 function running(problem: string, runDir: string): AppError {
   return new AppError('RUNNING', problem, {
-    hint: `\`appliance --run-dir ${runDir} status\` shows it, \`appliance --run-dir ${runDir} down\` stops it; nothing was changed`,
+    hint: `\`${programFor({ runDir })} status\` shows it, \`${programFor({ runDir })} down\` stops it; nothing was changed`,
   });
 }
 

@@ -1,5 +1,6 @@
 import { isIPv4 } from '../../config/cidr.ts';
 import type { Config } from '../../config/config.ts';
+import { programFor } from '../../config/paths.ts';
 import { type Check, fail, type Finding, ok, unknown, warn } from '../check.ts';
 import { type DroppingChain, isUnknown } from '../facts.ts';
 
@@ -112,7 +113,7 @@ const ports: Check = {
       taken.push(
         fail(
           `another appliance runs here (process ${pid}) and has ${held.join(', ')}`,
-          `\`appliance --run-dir ${runDir} status\` shows it, \`appliance --run-dir ${runDir} down\` stops it; to have both, give this one other \`ports\`, or a network namespace of its own`,
+          `\`${programFor({ runDir })} status\` shows it, \`${programFor({ runDir })} down\` stops it; to have both, give this one other \`ports\`, or a network namespace of its own`,
         ),
       );
     if (taken.length > 0) return taken;
