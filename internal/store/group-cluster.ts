@@ -167,6 +167,7 @@ export class GroupCluster implements Cluster {
     const changed = changeMembers(membership, request, {
       id: entries.node.leadership.leader,
       hears: (id) => entries.node.raft.leading?.hears(id) === true,
+      ready: this.#readyLearners(),
     });
     if (changed !== undefined) await this.#propose(changed.records, changed.target);
   }

@@ -22,7 +22,7 @@ const group = (voters: number[], learners: number[] = []): Membership => ({
 });
 
 /** Member 1 leads and hears everybody but those. */
-const hearsAllBut = (...silent: number[]): Leader => ({ id: 1, hears: (id) => !silent.includes(id) });
+const hearsAllBut = (...silent: number[]): Leader => ({ id: 1, hears: (id) => !silent.includes(id), ready: [] });
 const leader = hearsAllBut();
 
 describe('a change of the members is made to what the leader knows of them', () => {
@@ -65,6 +65,13 @@ describe('a change of the members is made to what the leader knows of them', () 
   ])('not removed, because nothing could be decided any more: %s', (_what, voters, silent, removed) => {
     const refused = () => removal(group(voters).configuration, removed, hearsAllBut(...silent));
     expect(refused).toThrow(expect.objectContaining({ code: 'NOT_ENOUGH_MEMBERS' }));
+  });
+
+  test('the only voter is removed: a learner that has caught up gets its vote, others stay as they are', () => {
+    const { configuration } = group([1], [2, 3]);
+    const ready = { ...hearsAllBut(), ready: [3] };
+    expect(removal(configuration, 1, ready)).toEqual({ voters: [3], learners: [2] });
+    expect(() => removal(configuration, 1, hearsAllBut())).toThrow(/no other member that has caught up/);
   });
 
   test('two members have changed addresses with each other: each tells its own, and the other one is not there any more', () => {

@@ -112,14 +112,27 @@ export interface Leader {
   readonly id: MemberId;
   /** Whether it hears this member, or is it. */
   hears(id: MemberId): boolean;
+  /** Learners that have caught up with it. */
+  readonly ready: readonly MemberId[];
 }
 
 /**
  * Without `id`; an even number of voters that would be left gives up one more, which goes on as a learner: never the leader, and a silent one first.
- * Throws ClusterError when those that are left would not be heard by a majority of theirs: nothing could be decided any more.
+ * A learner that has caught up takes the place of the only voter. Throws ClusterError when those that are left would not be heard by a majority of theirs: nothing could be decided any more.
  */
 export function removal({ voters, learners }: Configuration, id: MemberId, leader: Leader): Target {
   const left = voters.filter((voter) => voter !== id);
+  if (voters.length === 1 && left.length === 0) {
+    // A learner takes over: both have to agree on it (the joint configuration), so it has everything by then.
+    const heir = leader.ready.find((learner) => learners.includes(learner));
+    if (heir === undefined)
+      throw new ClusterError(
+        'NOT_ENOUGH_MEMBERS',
+        'the only voter cannot be removed: there is no other member that has caught up with it',
+        'Wait until another one has, or add one.',
+      );
+    return { voters: [heir], learners: learners.filter((learner) => learner !== heir) };
+  }
   const target = { voters: left, learners: learners.filter((learner) => learner !== id) };
   if (left.length === voters.length) return target;
   if (left.length % 2 === 0) {
@@ -192,8 +205,6 @@ export function changeMembers(
     );
     return { records: updated, target: same };
   }
-  if (same.voters.length === 1 && same.voters[0] === raftId(id))
-    throw new ClusterError('NOT_ENOUGH_MEMBERS', 'the only voter cannot be removed');
   return {
     records: records.filter((record) => record.id !== id),
     target: removal(configuration, raftId(id), leader),

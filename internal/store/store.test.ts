@@ -578,6 +578,17 @@ describe('store', () => {
     await expect(start(dir)).rejects.toThrow('no journal');
   });
 
+  test('a directory whose keys alone were read has its values all the same', async () => {
+    const store = await start(directory(), { flushAfterMs: 5 });
+    await put(store, 'd/a', '1');
+    const range = { key: bytes('d/'), rangeEnd: prefixEnd(bytes('d/')) };
+    for (let i = 0; i < 2; i++) {
+      expect(plain((await store.range({ ...range, keysOnly: true })).kvs)).toMatchObject([{ key: 'd/a', value: '' }]);
+      expect(plain((await store.range(range)).kvs)).toMatchObject([{ key: 'd/a', value: '1' }]);
+    }
+    await stop(store);
+  });
+
   test('the thread writes the same database', async () => {
     const dir = directory();
     const store = await start(dir, { writer: 'worker', flushAfterMs: 5 });

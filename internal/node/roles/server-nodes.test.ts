@@ -31,7 +31,13 @@ describe('nodes of servers and members of the store', () => {
     ],
     ['a deleted learner', { ...marked, ...gone }, [member(1n), member(2n, true)], { do: 'remove', member: 2n }],
     ['its member is gone: so may the node', { ...marked, ...gone }, [member(1n)], { do: 'release' }],
-    ['the only voter keeps the store', { ...marked, ...gone }, [member(2n), member(3n, true)], { do: 'release' }],
+    [
+      'the only voter of two hands the store on',
+      { ...marked, ...gone },
+      [member(2n), member(3n, true)],
+      { do: 'remove', member: 2n },
+    ],
+    ['the last server keeps the store', { ...marked, ...gone }, [member(2n)], { do: 'release' }],
     ['a deleted node that others hold', { ...gone, finalizers: ['x/y'] }, [member(1n)], { do: 'nothing' }],
   ])('%s', (_what, metadata, members, expected) => {
     expect(nodeStep(node(metadata), members)).toEqual(expected);

@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import { errorCode } from '../../base/errors.ts';
+import { errorCode, errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Node } from '../../kube/api/types.ts';
 import type { KubeClient, KubeObject } from '../../kube/client/api.ts';
@@ -32,9 +32,7 @@ export function nodeStep(node: ApiNode, members: readonly Member[]): NodeStep {
   if (deletionTimestamp) {
     if (!held) return { do: 'nothing' };
     // The last server cannot be without its store: its node registers itself again.
-    const voters = members.filter(({ learner }) => !learner);
-    const last = voters.length === 1 && voters[0] === member;
-    return member && !last ? { do: 'remove', member: member.id } : { do: 'release' };
+    return member && members.length > 1 ? { do: 'remove', member: member.id } : { do: 'release' };
   }
   if (member) return { do: held ? 'nothing' : 'mark' };
   return { do: held ? 'release' : 'nothing' };
@@ -72,10 +70,7 @@ export function keepServerNodes(options: {
     const step = nodeStep(node, cluster?.members() ?? []);
     if (step.do === 'nothing') return;
     if (step.do === 'remove') {
-      await cluster?.removeMember(step.member).catch((error: unknown) => {
-        if (errorCode(error) !== 'MEMBER_NOT_FOUND') throw error;
-      });
-      log.info('the node is deleted: its member of the store is removed', { node: name });
+      await removeMember(name, step.member);
     }
     const { finalizers = [], resourceVersion } = node.metadata;
     const others = finalizers.filter((one) => one !== memberFinalizer);
@@ -89,6 +84,25 @@ export function keepServerNodes(options: {
       });
     } catch (error) {
       if (!isStatus(error, 'NotFound')) throw error;
+    }
+  }
+
+  async function removeMember(node: string, id: bigint): Promise<void> {
+    try {
+      await cluster!.removeMember(id);
+      log.info('the node is deleted: its member of the store is removed', { node });
+    } catch (error) {
+      const voters = cluster!.members().filter(({ learner }) => !learner);
+      const only = voters.length === 1 && voters[0]!.id === id;
+      if (errorCode(error) === 'MEMBER_NOT_FOUND') return;
+      if (errorCode(error) !== 'NOT_ENOUGH_MEMBERS' || !only) throw error;
+      log.warn(
+        'the node is deleted, but its server is the only one that has all of the store: it registers itself again',
+        {
+          node,
+          error: errorText(error),
+        },
+      );
     }
   }
 

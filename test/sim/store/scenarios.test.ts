@@ -66,6 +66,34 @@ class Three extends Scenario {
   }
 }
 
+test('of two members the only voter is removed: the other one has its vote, everything, and leads; the first hears of it', async () => {
+  const two = new Scenario();
+  const { group } = two;
+  const first = group.add('n1');
+  await two.until(() => group.leader !== undefined);
+  const { store } = group.leader!.life;
+  const { id: memberId } = await two.settle(store.cluster.addMember(['https://n2:2380'], true));
+  // It is not there yet: nobody could go on.
+  await expect(two.settle(store.cluster.removeMember(first.memberId))).rejects.toMatchObject({
+    code: 'NOT_ENOUGH_MEMBERS',
+  });
+  const second = group.add('n2', { clusterId: store.cluster.clusterId, memberId });
+  second.id = raftId(memberId);
+  await two.settle(store.put({ key: utf8('a'), value: utf8('1') }));
+  await two.until(() => second.life?.store !== undefined && second.life.store.revision === store.revision);
+  await two.pass(2000);
+  // Asked of the one that stays, as `kubectl delete node` there is.
+  first.leaving = true;
+  const asked = second.life!.store!.cluster.removeMember(first.memberId);
+  asked.catch(() => undefined);
+  await two.until(() => group.leader?.id === second.id && first.told);
+  const { store: left } = group.leader!.life;
+  expect(left.cluster.members().map(({ id, learner }) => [id, learner])).toEqual([[memberId, false]]);
+  await two.settle(left.put({ key: utf8('b'), value: utf8('2') }));
+  const all = await two.settle(left.range({ key: utf8('a'), rangeEnd: utf8('z') }));
+  expect(all.kvs.map(({ key }) => utf8Text(key))).toEqual(['a', 'b']);
+});
+
 test('a leader that was replaced while it stood still does not say that a lease is gone which the next one renewed', async () => {
   const three = await Three.start();
   const { group, world } = three;
