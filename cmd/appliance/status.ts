@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { utf8Text } from '../../internal/base/bytes.ts';
 import { AppError, errorText, isRefused } from '../../internal/base/errors.ts';
+import { readFileIfThere } from '../../internal/base/files-system.ts';
 import { silentLogger } from '../../internal/base/log.ts';
+import { confMonHosts } from '../../internal/ceph/client/ceph-conf.ts';
 import type { Config } from '../../internal/config/config.ts';
 import { runningConfig } from '../../internal/config/machine-system.ts';
 import { nodePaths, type Paths } from '../../internal/config/paths.ts';
@@ -12,7 +14,7 @@ import { createKubeClient } from '../../internal/kube/client/client.ts';
 import { httpsTransport } from '../../internal/kube/client/https-transport.ts';
 import { nodesRef, podsRef } from '../../internal/kube/client/resources.ts';
 import { apiClient } from '../../internal/kube/kubelet/api-client.ts';
-import { connectMon } from '../../internal/node/ceph-connect-client.ts';
+import { connectMon, storageUsers } from '../../internal/node/ceph-connect-client.ts';
 import { clockProblem } from '../../internal/base/last-time-system.ts';
 import { authorityWarning } from '../../internal/pki/authority-ends.ts';
 import { readAuthorityLives } from '../../internal/pki/authority-ends-system.ts';
@@ -78,7 +80,7 @@ async function readStatus(config: Config): Promise<StatusReport> {
     config.roles.includes('server') || config.roles.includes('agent')
       ? inTime(readKubernetes(config, paths))
       : undefined,
-    worksWithStorage(config) ? inTime(readStorage(paths)) : undefined,
+    worksWithStorage(config) ? inTime(readStorage(paths)).then((told) => ofExternal(told, config, paths)) : undefined,
     config.roles.includes('server') && config.datastore === undefined ? inTime(readServers(config)) : undefined,
   ]);
   const [server] = knownServers(config, paths);
@@ -186,8 +188,21 @@ interface CephStatus {
   };
 }
 
+/** Of an external cluster that does not answer: which is asked, and as whom. */
+function ofExternal<T extends object>(
+  told: T | { error: string },
+  { storage }: Config,
+  paths: Paths,
+): T | { error: string } {
+  if (!('error' in told) || storage.engine !== 'external') return told;
+  const hosts = confMonHosts(readFileIfThere(paths.cephConf) ?? '').join(', ');
+  const why = `the Ceph cluster at ${hosts} does not take ${storageUsers(paths).admin}: ${String(told.error)}`;
+  return { error: `${why}; \`appliance doctor\` tells what to check` };
+}
+
 async function readStorage(paths: Paths): Promise<Exclude<Facts['storage'], undefined>> {
-  const mon = await connectMon(paths, silentLogger, answerMs);
+  // Before the limit of the whole question: it says who did not answer.
+  const mon = await connectMon(paths, silentLogger, answerMs - 500);
   const answer = await mon.command({ prefix: 'status', format: 'json' });
   void mon.close();
   if (answer.code !== 0) throw new AppError('MON', answer.status || `the mon answered ${answer.code}`);

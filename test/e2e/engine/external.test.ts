@@ -114,4 +114,20 @@ describe('an external Ceph cluster', () => {
     expect((await node.kubectl(['get', 'namespace', 'counter'])).stderr).toContain('not found');
     await until('its image is gone', minute, async () => (await admin('rbd', 'ls', 'kubernetes')).trim() === '');
   });
+
+  test('status says when the cluster takes the key no more, and when it is gone', { timeout: 2 * minute }, async () => {
+    await admin('ceph', 'auth', 'rm', 'client.kubernetes');
+    await admin('ceph', 'auth', 'get-or-create', 'client.kubernetes', 'mon', 'profile rbd');
+    const refused = await node.appliance('status');
+    expect(refused.stdout).toMatch(
+      /Storage does not answer: the Ceph cluster at \[v2:10\.98\.0\.1:3300\] does not take client\.kubernetes: .*(refuse|denied|not permitted)/i,
+    );
+    await must(['sh', 'test/bench/peer-ceph.sh', 'down', ceph]);
+    const gone = await node.appliance('status');
+    expect(gone.stdout).toMatch(
+      /Storage does not answer: the Ceph cluster at \[v2:10\.98\.0\.1:3300\] does not take client\.kubernetes: no mon of/,
+    );
+    const told = JSON.parse((await node.appliance('status', '-o', 'json')).stdout) as { facts: { storage: unknown } };
+    expect(told.facts.storage).toMatchObject({ error: expect.stringContaining('10.98.0.1') });
+  });
 });
