@@ -85,8 +85,8 @@ export function daemonConf(
     'auth client required = cephx',
     'auth allow insecure global id reclaim = false',
     `osd pool default size = ${storage.replication}`,
-    // A file system and an rgw make eight pools, which do not fit three OSDs with 32 each; the mgr gives those that grow more.
-    'osd pool default pg num = 8',
+    // A file system and an rgw make ten pools, which do not fit three OSDs with 32 each. The mgr aims at 32, and does something from three times off.
+    'osd pool default pg num = 16',
     ...bySize,
     ...(storage.failureDomain === 'osd'
       ? ['osd crush chooseleaf type = 0', 'mon osd reporter subtree level = osd']

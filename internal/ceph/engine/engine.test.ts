@@ -151,6 +151,7 @@ describe('daemons', () => {
       'mon host = [v2:192.0.2.1:3311],[v2:192.0.2.9:3300]',
       'ms bind port min = 7800',
       'osd pool default size = 2',
+      'osd pool default pg num = 16',
       'osd crush chooseleaf type = 0',
       'osd data = /data/instances/osd.2',
       'admin socket = /run/a/roles/osd.2/ceph.asok',
