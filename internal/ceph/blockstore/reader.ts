@@ -147,12 +147,19 @@ async function readBlocks(
         places[start + i] = run.physical;
       }
       const from = (run.logical - blob.first) * blockBytes;
-      reads.push(
-        blobs.read(blob).then((raw) => {
-          if (typeof raw === 'number') broken ??= { block: run.logical, physical: raw };
-          else into.set(raw.subarray(from, from + run.count * blockBytes), start * blockBytes);
-        }),
-      );
+      const part = into.subarray(start * blockBytes, (start + run.count) * blockBytes);
+      const damagedAt = (place: number): void => {
+        broken ??= { block: run.logical, physical: place };
+      };
+      if (run.count === blob.blocks)
+        reads.push(blobs.readWhole(blob, part).then((place) => (place === undefined ? undefined : damagedAt(place))));
+      else
+        reads.push(
+          blobs.read(blob).then((raw) => {
+            if (typeof raw === 'number') damagedAt(raw);
+            else part.set(raw.subarray(from, from + part.length));
+          }),
+        );
       return;
     }
     let from = 0;
@@ -215,13 +222,29 @@ class BlobReader {
     if (cached !== undefined) return cached;
     let read = this.#reads.get(blob.key);
     if (read === undefined) {
-      read = this.#decompress(blob);
+      read = this.#readAndKeep(blob);
       this.#reads.set(blob.key, read);
     }
     return read;
   }
 
-  async #decompress(blob: CompressedBlob): Promise<Uint8Array | number> {
+  /** Fills `into` with all of what was compressed; gives the block of the data file that is damaged. Who reads so much comes to it once: it is not kept. */
+  async readWhole(blob: CompressedBlob, into: Uint8Array): Promise<number | undefined> {
+    const cached = this.#fromDisk ? undefined : this.#data.blobs.get(blob);
+    if (cached === undefined) return this.#decompress(blob, into);
+    into.set(cached);
+    return undefined;
+  }
+
+  async #readAndKeep(blob: CompressedBlob): Promise<Uint8Array | number> {
+    const raw = unfilledBytes(blob.rawBytes);
+    const damaged = await this.#decompress(blob, raw);
+    if (damaged !== undefined) return damaged;
+    if (!this.#fromDisk) this.#data.blobs.put(blob, raw);
+    return raw;
+  }
+
+  async #decompress(blob: CompressedBlob, raw: Uint8Array): Promise<number | undefined> {
     const stored = this.#data.alignedBuffer(blob.places.length * blockBytes);
     let at = 0;
     const reads: Promise<void>[] = [];
@@ -246,15 +269,13 @@ class BlobReader {
     await Promise.all(reads);
     for (let i = 0; i < blob.places.length; i++)
       if (blockCrc(stored.subarray(i * blockBytes, (i + 1) * blockBytes)) !== blob.crcs[i]) return blob.places[i]!;
-    const raw = unfilledBytes(blob.rawBytes);
     try {
       codecOfId(blob.codec).decompress(stored.subarray(0, blob.length), raw);
     } catch (error) {
       if (error instanceof DecodeError) return blob.key;
       throw error;
     }
-    if (!this.#fromDisk) this.#data.blobs.put(blob, raw);
-    return raw;
+    return undefined;
   }
 }
 
