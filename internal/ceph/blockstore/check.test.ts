@@ -1,12 +1,13 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { afterAll, describe, expect, test } from 'vitest';
+import { utf8 } from '../../base/bytes.ts';
 import { type MemoryDisk, memoryDisk } from '../../base/disk-memory.ts';
 import { systemDisk } from '../../base/disk-system.ts';
 import { silentLogger } from '../../base/log.ts';
 import { seededRandom } from '../../base/random.ts';
 import { systemClock } from '../../base/system.ts';
-import type { TransactionOp } from './api.ts';
+import type { CompressionPolicy, TransactionOp } from './api.ts';
 import { type BlockStore, type BlockStoreOptions, openBlockStore } from './blockstore.ts';
 import { checkData } from './check-data.ts';
 import { checkIndex, type IndexCheck } from './check-index.ts';
@@ -32,6 +33,10 @@ const write = (to: Uint8Array, offset: number, data: Uint8Array): TransactionOp 
   offset,
   data: [data],
 });
+
+const compressed = new Map<number, CompressionPolicy>([
+  [1, { mode: 'force', algorithm: 'lz4', requiredRatio: 0.875, minBlobBytes: 8192, maxBlobBytes: 65536 }],
+]);
 
 const options = (disk: MemoryDisk, more: Partial<BlockStoreOptions> = {}): BlockStoreOptions => ({
   disk,
@@ -67,9 +72,10 @@ async function dataFaults(disk: MemoryDisk): Promise<Fault[]> {
 }
 
 /** A store with an object, a clone of half of it, another one, and key-value rows; everything is in the index. */
-async function made(): Promise<MemoryDisk> {
+async function made(compression?: ReadonlyMap<number, CompressionPolicy>): Promise<MemoryDisk> {
   const disk = memoryDisk({ random: seededRandom(1) });
   const store = await openBlockStore(options(disk));
+  if (compression !== undefined) store.setCompression(compression);
   await store.queue({ ops: [{ op: 'create-collection', cid }, write(key, 0, fill(200_000, 7))] });
   await store.queue({ ops: [{ op: 'clone', cid, from: key, to: other }, write(other, 0, fill(90_000, 8))] });
   await store.queue({ ops: [write(new Uint8Array([0x63]), 0, fill(50_000, 9))] });
@@ -217,32 +223,60 @@ describe('checking a store', () => {
     expect((await checkedDisk(disk)).faults).toEqual([]);
   });
 
-  test('two objects with the same blocks are both named, and share them after the repair', async () => {
-    const disk = await made();
+  test.each(['plain', 'compressed'])(
+    'two objects with the same blocks are both named, and share them after the repair: %s',
+    async (how) => {
+      const disk = await made(how === 'compressed' ? compressed : undefined);
+      await change(disk, (index) => {
+        const [, value] = row(index, 'objects', 2);
+        const [key] = row(index, 'objects', 1);
+        const [from, to] = ['c', 'b'];
+        const collection = newCollection(cid, 1);
+        const same = Onode.decode(collection, from!, 1, 0, value).copy(0, to);
+        return [{ table: 'objects', key, value: same.encode(new RecordWriter()) }];
+      });
+      const { faults, changes } = await checkedDisk(disk);
+      const twice = faults.filter(({ kind }) => kind === 'block-twice');
+      expect(twice.map((fault) => [fault.key, fault.mend])).toEqual([
+        [other, 'rebuilt'],
+        [new Uint8Array([0x63]), 'rebuilt'],
+      ]);
+      // They share the blocks from then on: what is written to one does not change the other, and what one gives up the other keeps.
+      await change(disk, () => [...changes]);
+      expect((await checkedDisk(disk)).faults).toEqual([]);
+      const store = await openBlockStore(options(disk));
+      if (how === 'compressed') store.setCompression(compressed);
+      await store.queue({ ops: [write(other, 0, fill(10, 1))] });
+      expect(await store.read(cid, new Uint8Array([0x63]), 0, 50_000, true)).toEqual(fill(50_000, 9));
+      await store.queue({ ops: [{ op: 'remove', cid, key: other }] });
+      await store.queue({ ops: [write(key, 0, fill(300_000, 5))] });
+      expect(await store.read(cid, new Uint8Array([0x63]), 0, 50_000, true)).toEqual(fill(50_000, 9));
+      await store.close();
+      expect((await checkedDisk(disk)).faults).toEqual([]);
+    },
+  );
+
+  test('sums of what is compressed that are wrong are put right', async () => {
+    const disk = await made(compressed);
+    const noted = (index: Index): Uint8Array => index.get('meta', utf8('compressed/1'))!;
+    let right: Uint8Array | undefined;
     await change(disk, (index) => {
-      const [, value] = row(index, 'objects', 2);
-      const [key] = row(index, 'objects', 1);
-      const [from, to] = ['c', 'b'];
-      const collection = newCollection(cid, 1);
-      const same = Onode.decode(collection, from!, 1, 0, value).copy(0, to);
-      return [{ table: 'objects', key, value: same.encode(new RecordWriter()) }];
+      right = noted(index).slice();
+      return [{ table: 'meta', key: utf8('compressed/1'), value: flipped(right, 9, 1) }];
     });
     const { faults, changes } = await checkedDisk(disk);
-    const twice = faults.filter(({ kind }) => kind === 'block-twice');
-    expect(twice.map((fault) => [fault.key, fault.mend])).toEqual([
-      [other, 'rebuilt'],
-      [new Uint8Array([0x63]), 'rebuilt'],
+    expect(faults.map(({ kind, mend, text }) => [kind, mend, /pool 1 are wrong: allocated is/.test(text)])).toEqual([
+      ['sums', 'rebuilt', true],
     ]);
-    // They share the blocks from then on: what is written to one does not change the other, and what one gives up the other keeps.
     await change(disk, () => [...changes]);
-    expect((await checkedDisk(disk)).faults).toEqual([]);
-    const store = await openBlockStore(options(disk));
-    await store.queue({ ops: [write(other, 0, fill(10, 1))] });
-    expect(await store.read(cid, new Uint8Array([0x63]), 0, 50_000, true)).toEqual(fill(50_000, 9));
-    await store.queue({ ops: [{ op: 'remove', cid, key: other }] });
-    await store.queue({ ops: [write(key, 0, fill(300_000, 5))] });
-    expect(await store.read(cid, new Uint8Array([0x63]), 0, 50_000, true)).toEqual(fill(50_000, 9));
-    await store.close();
+    await change(disk, (index) => {
+      expect(noted(index)).toEqual(right);
+      // Nothing at all is noted: what is there is counted.
+      return [{ table: 'meta', key: utf8('compressed/1'), value: undefined }];
+    });
+    const again = await checkedDisk(disk);
+    expect(again.faults.map(({ kind }) => kind)).toEqual(['sums']);
+    await change(disk, () => [...again.changes]);
     expect((await checkedDisk(disk)).faults).toEqual([]);
   });
 
