@@ -6,6 +6,7 @@ import { seededRandom } from '../../base/random.ts';
 import { systemClock } from '../../base/system.ts';
 import { type CompressionPolicy, poolOf, type TransactionOp } from './api.ts';
 import { CompressedBlob } from './blob.ts';
+import { BlobCache } from './blob-cache.ts';
 import { type BlockStore, type BlockStoreOptions, openBlockStore } from './blockstore.ts';
 import { BlockTable } from './blocktable.ts';
 import { checkIndex } from './check-index.ts';
@@ -182,6 +183,26 @@ describe('what is compressed', () => {
       }
     }
   });
+});
+
+test('the cache of what was decompressed: bounded, the oldest goes first; another blob at the same place is another one', () => {
+  const cache = new BlobCache(3 * 8192);
+  const blob = (place: number, crc = 1): CompressedBlob =>
+    new CompressedBlob({
+      ...{ first: 4, blocks: 2, codec: 1, length: 100 },
+      ...{ places: Uint32Array.of(place), crcs: Uint32Array.of(crc) },
+    });
+  const raw = (): Uint8Array => noise(8192);
+  for (const place of [10, 20, 30]) cache.put(blob(place), raw());
+  expect(cache.block(blob(10), 5)).toEqual(raw().subarray(4096));
+  expect(cache.get(blob(10, 2))).toBeUndefined();
+  cache.put(blob(40), raw());
+  expect([10, 20, 30, 40].map((place) => cache.get(blob(place)) !== undefined)).toEqual([true, false, true, true]);
+  expect(cache.memoryBytes).toBe(3 * 8192);
+  cache.forget({ start: 25, count: 10 });
+  expect([cache.get(blob(30)), cache.memoryBytes]).toEqual([undefined, 2 * 8192]);
+  cache.put(blob(50), noise(4 * 8192));
+  expect(cache.get(blob(50))).toBeUndefined();
 });
 
 describe('a store that compresses', () => {
@@ -381,6 +402,10 @@ describe('a store that compresses', () => {
     disk.flipBit('/osd/data', bytes.findIndex((byte) => byte !== 0) + 500);
     same(await store.read(cid, key, 8192, 4096), text(65_536).subarray(8192, 12_288));
     await expect(store.read(cid, key, 8192, 4096, true)).rejects.toMatchObject({ code: 'CHECKSUM' });
+    // What nobody has any more takes no memory.
+    const { memoryBytes } = store.status();
+    await store.queue({ ops: [{ op: 'truncate', cid, key, size: 0 }] });
+    expect(store.status().memoryBytes).toBeLessThanOrEqual(memoryBytes - 65_536);
     // The same first bytes at the same place, and something else behind them.
     for (let seed = 2; seed < 6; seed++) {
       const data = text(65_536);
