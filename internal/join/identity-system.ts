@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../base/clock.ts';
 import { AppError, errorCode } from '../base/errors.ts';
 import { makeDirectory, readFileIfThere, writeFileAtomic } from '../base/files-system.ts';
+import { pemCertificates } from '../base/pem.ts';
 import type { Random } from '../base/random.ts';
 import { z } from 'zod';
 import { parseCryptoKey } from '../ceph/auth/crypto.ts';
@@ -53,9 +54,9 @@ export async function requestCertificate(
     },
     body: request,
   });
-  const cert = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n/.exec(text)?.[0];
+  const [cert] = pemCertificates(text);
   if (cert === undefined) throw new AppError('JOIN', `the answer to ${endpoints[leaf]} has no certificate in it`);
-  return { cert, key };
+  return { cert: `${cert}\n`, key };
 }
 
 /** Asks what the cluster is. Errors: JOIN when the answer is not that of a server of this version. */

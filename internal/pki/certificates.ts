@@ -1,6 +1,7 @@
 import { createECDH, createPrivateKey, createPublicKey, hkdfSync } from 'node:crypto';
 import 'reflect-metadata';
 import * as x509 from '@peculiar/x509';
+import { pemBlocks } from '../base/pem.ts';
 
 /** ECDSA on P-256: small, quick on ARM, accepted by every client. */
 const keyAlgorithm = { name: 'ECDSA', namedCurve: 'P-256' } as const;
@@ -233,7 +234,7 @@ export async function signingRequestKey(bytes: Uint8Array): Promise<x509.PublicK
   if (bytes.length === 0 || bytes.length > signingRequestBytesMax) return undefined;
   try {
     const text = Buffer.from(bytes).toString('latin1');
-    const request = new x509.Pkcs10CertificateRequest(text.startsWith('-----BEGIN') ? text : bytes.slice());
+    const request = text.startsWith('-----BEGIN') ? requestOf(text) : new x509.Pkcs10CertificateRequest(bytes.slice());
     if (!(await request.verify())) return undefined;
     const { algorithm } = request.publicKey;
     const rsa = algorithm as { modulusLength?: number };
@@ -257,8 +258,12 @@ export interface RequestedCertificate {
 /** RFC 5280, 4.2.1.6. */
 const subjectAltName = '2.5.29.17';
 
+/** Of the first block of a text, whatever stands around it; by the reader that everybody asks here, so that nobody sees another request than the others. */
 function requestOf(pemText: string): x509.Pkcs10CertificateRequest {
-  return new x509.Pkcs10CertificateRequest(pemText);
+  const [block] = pemBlocks(pemText);
+  if (block === undefined || !/^(NEW )?CERTIFICATE REQUEST$/.test(block.type))
+    throw new Error('PEM block type must be CERTIFICATE REQUEST');
+  return new x509.Pkcs10CertificateRequest(new Uint8Array(block.bytes));
 }
 
 function alternativeNames(request: x509.Pkcs10CertificateRequest): x509.JsonGeneralNames {

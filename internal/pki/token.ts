@@ -1,5 +1,6 @@
 import { createHash, X509Certificate } from 'node:crypto';
 import { AppError } from '../base/errors.ts';
+import { pemCertificates } from '../base/pem.ts';
 
 /** Join tokens in K3s' form (docs.k3s.io/cli/token): `K10<sha256 of the CA>::<user>:<secret>`. */
 export interface JoinToken {
@@ -63,7 +64,7 @@ const certificatesMax = 16;
  * so that intermediates may be renewed.
  */
 export function caHash(file: string): string {
-  const blocks = file.match(/-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g) ?? [];
+  const blocks = pemCertificates(file);
   if (blocks.length === 0 || blocks.length > certificatesMax)
     throw new AppError('TOKEN', `expected 1 to ${certificatesMax} certificates in PEM, found ${blocks.length}`);
   const sha256 = (bytes: string | Uint8Array): string => createHash('sha256').update(bytes).digest('hex');

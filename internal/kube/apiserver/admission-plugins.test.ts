@@ -405,7 +405,14 @@ describe('CertificateApproval, CertificateSigning, CertificateSubjectRestriction
 
   test.skipIf(Bun.which('openssl') === null)('… nor with text around the request', async () => {
     const request = Buffer.from(csr('/O=system:masters/CN=x'), 'base64').toString();
-    for (const text of [`A\n${request}`, `A\r\n${request.replaceAll('\n', '\r\n')}`, `${request}A\n${request}`])
+    const spaced = request.replace(/(REQUEST-----\n\S+)\n/, '$1 \n');
+    for (const text of [
+      `A\n${request}`,
+      `A\r\n${request.replaceAll('\n', '\r\n')}`,
+      `${request}A\n${request}`,
+      `-----BEGIN CERTIFICATE REQUEST-----\n${request}`,
+      spaced,
+    ])
       expect(await sendRequest('around', Buffer.from(text).toString('base64'))).toMatchObject({
         status: 403,
         body: {
@@ -414,9 +421,6 @@ describe('CertificateApproval, CertificateSigning, CertificateSubjectRestriction
           ),
         },
       });
-    // What validation reads and the signer does not.
-    const unread = Buffer.from(request.replace(/(REQUEST-----\n\S+)\n/, '$1 \n')).toString('base64');
-    expect((await sendRequest('unread', unread)).body.message).toContain('failed to parse CSR');
   });
 
   test.skipIf(Bun.which('openssl') === null)(

@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto';
+import { pemCertificates } from '../../base/pem.ts';
 import { frontProxyNames } from './front-proxy.ts';
 import { authenticated, type UserInfo } from './identity.ts';
 
@@ -28,9 +29,7 @@ export interface PeerAuthorities {
 
 /** Every certificate of a PEM bundle. */
 export function certificatesOf(pem: string | undefined): X509Certificate[] {
-  return (pem?.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? []).map(
-    (text) => new X509Certificate(text),
-  );
+  return pemCertificates(pem ?? '').map((text) => new X509Certificate(text));
 }
 
 const issuedBy = (certificate: X509Certificate, authorities: readonly X509Certificate[]): boolean =>

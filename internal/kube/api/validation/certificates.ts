@@ -1,3 +1,4 @@
+import { type PemBlock, pemBlocks } from '../../../base/pem.ts';
 import { certificateRequestProblem } from '../../machinery/certificate-request.ts';
 import type { Json, JsonObject } from '../../machinery/json.ts';
 import { jsonEqual } from '../../machinery/json.ts';
@@ -43,22 +44,8 @@ const usages = [
 const decisions = ['Approved', 'Denied'];
 const lasting = [...decisions, 'Failed'];
 
-interface PemBlock {
-  type: string;
-  headers: boolean;
-  bytes: Buffer;
-}
-
-function pemBlocks(base64: Json | undefined): PemBlock[] {
-  const text = Buffer.from(String(base64 ?? ''), 'base64').toString('latin1');
-  return [...text.matchAll(/-----BEGIN ([A-Z0-9 ]+)-----\r?\n([\s\S]*?)-----END \1-----/g)].map(
-    ([, type = '', body = '']) => ({
-      type,
-      headers: body.includes(':'),
-      bytes: Buffer.from(body.replace(/^.*:.*$/gm, ''), 'base64'),
-    }),
-  );
-}
+const blocksOf = (base64: Json | undefined): PemBlock[] =>
+  pemBlocks(Buffer.from(String(base64 ?? ''), 'base64').toString('latin1'));
 
 /** Whether the bytes are one DER SEQUENCE and nothing more: what every certificate and every request is. */
 function isSequence(bytes: Uint8Array): boolean {
@@ -73,7 +60,7 @@ function isSequence(bytes: Uint8Array): boolean {
 
 function requestErrors(request: Json | undefined): FieldError[] {
   const wrong = (why: string): FieldError[] => [invalidValue('spec.request', request ?? '', why)];
-  const block = pemBlocks(request)[0];
+  const block = blocksOf(request)[0];
   if (block === undefined || (block.type !== 'CERTIFICATE REQUEST' && block.type !== 'NEW CERTIFICATE REQUEST'))
     return wrong('PEM block type must be CERTIFICATE REQUEST');
   const problem = certificateRequestProblem(block.bytes);
@@ -83,7 +70,7 @@ function requestErrors(request: Json | undefined): FieldError[] {
 function certificateErrors(certificate: Json | undefined): FieldError[] {
   const wrong = (why: string): FieldError[] => [invalidValue('status.certificate', '<certificate data>', why)];
   if (certificate === undefined || certificate === '') return [];
-  const blocks = pemBlocks(certificate);
+  const blocks = blocksOf(certificate);
   if (blocks.length === 0) return wrong('must contain at least one CERTIFICATE PEM block');
   for (const block of blocks) {
     if (block.type !== 'CERTIFICATE')
