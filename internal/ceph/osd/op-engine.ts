@@ -310,8 +310,8 @@ export class OpEngine {
     request.stage = 'waiting for rw locks';
     obc.lock(mode, () => {
       const late = kinds.mayWrite && this.#erasure !== undefined;
-      // While it waited its copies may have come into other hands, or it was deleted.
-      const again = obc.stale || (!kinds.mayWrite && !isThere(request, obc));
+      const again = obc.stale;
+      // While it waited its copies may have come into other hands.
       if (
         !again &&
         (!late ||
@@ -320,11 +320,12 @@ export class OpEngine {
             this.#guard(() => this.#locate(request, headOf(obc.oid))),
           ))
       ) {
-        const found = kinds.mayWrite ? 'here' : this.#afterWaiting(request.message, obc);
+        const found = kinds.mayWrite ? 'here' : this.#afterWaiting(request, obc);
         if (found === 'here') {
           this.#run(request, obc, mode);
           return;
         }
+        // In its turn: what is behind it may make the object anew.
         if (found === 'gone') this.#fail(request, errno.ENOENT, obc.info.userVersion);
         obc.unlock(mode);
         if (found === 'elsewhere') this.#locate(request, headOf(obc.oid));
@@ -337,10 +338,11 @@ export class OpEngine {
   }
 
   /** What a read was to read may be gone when its turn comes: a write before it removed the object, or made a clone of what it was at a snapshot. */
-  #afterWaiting({ snapId }: OpRequest['message'], obc: ObjectContext): 'here' | 'gone' | 'elsewhere' {
-    if (snapId === SNAP_DIR) return obc.inStore ? 'here' : 'gone';
-    if (snapId !== SNAP_HEAD && obc.oid.snap === SNAP_HEAD && this.#contextAt(obc, snapId) !== obc) return 'elsewhere';
-    return obc.exists ? 'here' : 'gone';
+  #afterWaiting(request: OpRequest, obc: ObjectContext): 'here' | 'gone' | 'elsewhere' {
+    const { snapId } = request.message;
+    const ofSnapshot = snapId !== SNAP_HEAD && snapId !== SNAP_DIR;
+    if (ofSnapshot && obc.oid.snap === SNAP_HEAD && this.#contextAt(obc, snapId) !== obc) return 'elsewhere';
+    return isThere(request, obc) ? 'here' : 'gone';
   }
 
   #run(request: OpRequest, obc: ObjectContext, mode: LockMode): void {
