@@ -45,6 +45,8 @@ export class FaultCluster {
         seed: seed + n,
         early: 0.3,
         ignoreSync,
+        // Who does not sync loses what is younger, and still has a store.
+        ...(ignoreSync === '' ? {} : { writebackMs: 3000 }),
       });
       const node = new TestNode({
         name: `node-${n + 1}`,
