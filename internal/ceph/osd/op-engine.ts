@@ -16,7 +16,6 @@ import { objectClasses } from './ops/class-context.ts';
 import { plainRead } from './ops/classify.ts';
 import * as errno from './ops/errno.ts';
 import { runOps } from './ops/interpreter.ts';
-import { maxWriteReplyBytes } from './ops/limits.ts';
 import { type LockMode, type ObjectContext, ObjectContexts } from './ops/object-context.ts';
 import { OpContext, type OpHost, type OpResult } from './ops/op-context.ts';
 import { resolveSnap, validSnapContext } from './ops/snap-ops.ts';
@@ -29,7 +28,7 @@ import { replicaShows } from './replica-read.ts';
 import type { Replication } from './replication.ts';
 import { requestSnapContext } from './request-snaps.ts';
 import { copySums, sumsSeen } from './scrub-sums.ts';
-import { writeEntries } from './write-entries.ts';
+import { errorEntry, writeEntries } from './write-entries.ts';
 import { WatchHub } from './watch.ts';
 
 /** Ops whose payload is of no use once it is on all disks: every member has it, and nothing else refers to it. */
@@ -528,23 +527,7 @@ export class OpEngine {
     }
     const version = this.#replication.nextVersion();
     const { userVersion } = obc.info;
-    const wantsReturns = (request.message.flags & OSD_FLAG_RETURNVEC) !== 0;
-    const entry: LogEntry = {
-      op: 'error',
-      oid: obc.oid,
-      version,
-      prior: eversionZero,
-      userVersion,
-      reqid: request.id,
-      mtime: ctx.mtime,
-      returnCode: rval,
-      returns: wantsReturns
-        ? ctx.results.map((r) => ({
-            rval: r.rval,
-            data: (r.out[0] ?? new Uint8Array(0)).subarray(0, maxWriteReplyBytes),
-          }))
-        : undefined,
-    };
+    const entry = errorEntry(ctx, version, rval, (request.message.flags & OSD_FLAG_RETURNVEC) !== 0);
     const after = { info: obc.info, inStore: obc.inStore, snapset: obc.snapset };
     this.#submit(obc, [entry], [], undefined, after, request.key, () => {
       if (rval >= 0) this.#sideEffects(request, ctx, userVersion);

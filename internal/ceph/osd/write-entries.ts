@@ -13,6 +13,7 @@ import {
   snapsetXattr,
 } from './object-info.ts';
 import { objectKey } from './object-key.ts';
+import { maxWriteReplyBytes } from './ops/limits.ts';
 import type { OpContext } from './ops/op-context.ts';
 import { makeWriteable } from './ops/snap-ops.ts';
 
@@ -89,6 +90,23 @@ export function writeEntries(
   });
   const after = { info, inStore: ctx.inStore, snapset };
   return { entries, made: made?.oid, before, behind, after, version, userVersion };
+}
+
+/** The entry of a write that failed or changed nothing: a repeat of it gets the same answer. */
+export function errorEntry(ctx: OpContext, version: EVersion, rval: number, wantsReturns: boolean): LogEntry {
+  const shown = (out: readonly Uint8Array[]): Uint8Array =>
+    (out[0] ?? new Uint8Array(0)).subarray(0, maxWriteReplyBytes);
+  return {
+    op: 'error',
+    oid: ctx.obc.oid,
+    version,
+    prior: eversionZero,
+    userVersion: ctx.obc.info.userVersion,
+    reqid: ctx.requestId,
+    mtime: ctx.mtime,
+    returnCode: rval,
+    returns: wantsReturns ? ctx.results.map((r) => ({ rval: r.rval, data: shown(r.out) })) : undefined,
+  };
 }
 
 function digests({ obc, ops, host, cid }: OpContext): Digests {
