@@ -3,7 +3,7 @@ import { errorCode, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import { NotLeaderError, ProposalRefusedError } from '../raft/errors.ts';
-import { isJoint } from '../raft/membership.ts';
+import { everybody, isJoint } from '../raft/membership.ts';
 import type { MemberId } from '../raft/types.ts';
 import type { Cluster, Member } from './api.ts';
 import { AwaitedMembers } from './awaited-members.ts';
@@ -113,11 +113,13 @@ export class GroupCluster implements Cluster {
   /** Tells the group what this member is called and where it is found, when it does not know yet. */
   async #publish(): Promise<void> {
     const { own, entries } = this.#options;
-    const known = this.#options.membership().records.find(({ id }) => id === this.memberId);
-    if (own === undefined || known === undefined || entries.node.leadership.leader === 0) return;
+    const { configuration, records } = this.#options.membership();
+    const known = records.find(({ id }) => id === this.memberId);
+    const mine = known ?? everybody(configuration).find((id) => id === raftId(this.memberId));
+    if (own === undefined || mine === undefined || entries.node.leadership.leader === 0) return;
     const same = (a: readonly string[], b: readonly string[]): boolean => a.join(' ') === b.join(' ');
-    const found = same(known.clientUrls, own.clientUrls) && same(known.peerUrls, own.peerUrls);
-    if (known.name === own.name && known.node === own.node && found) return;
+    const found = known && same(known.clientUrls, own.clientUrls) && same(known.peerUrls, own.peerUrls);
+    if (known?.name === own.name && known.node === own.node && found) return;
     await this.#leaderDoes({ op: 'member-update', id: this.memberId.toString(16), change: own });
   }
 

@@ -67,6 +67,24 @@ describe('a change of the members is made to what the leader knows of them', () 
     expect(refused).toThrow(expect.objectContaining({ code: 'NOT_ENOUGH_MEMBERS' }));
   });
 
+  test('one that is in the group and not among its names is written down when it tells of itself; a stranger is not', () => {
+    const nameless: Membership = { ...group([1, 2], [3]), records: [record(1n)] };
+    const told = (id: string): MemberChange => ({
+      ...{ op: 'member-update', id },
+      change: { name: `n${id}`, peerUrls: [`https://n${id}:2380`], clientUrls: [] },
+    });
+    for (const id of ['2', '3'])
+      expect(changeMembers(nameless, told(id), leader)).toEqual({
+        records: [record(1n), record(BigInt(id))],
+        target: { voters: [1, 2], learners: [3] },
+      });
+    const notFound = expect.objectContaining({ code: 'MEMBER_NOT_FOUND' });
+    expect(() => changeMembers(nameless, told('4'), leader)).toThrow(notFound);
+    const byHand: MemberChange = { op: 'member-update', id: '2', change: { peerUrls: ['https://n2:2380'] } };
+    expect(() => changeMembers(nameless, byHand, leader)).toThrow(notFound);
+    expect(() => changeMembers(nameless, { op: 'member-remove', id: '2' }, leader)).toThrow(notFound);
+  });
+
   test('the only voter is removed: a learner that has caught up gets its vote, others stay as they are', () => {
     const { configuration } = group([1], [2, 3]);
     const ready = { ...hearsAllBut(), ready: [3] };

@@ -1,6 +1,6 @@
 import { utf8, utf8Text } from '../base/bytes.ts';
 import { assert } from '../base/errors.ts';
-import { decodeMembership, encodeMembership } from '../raft/membership.ts';
+import { decodeMembership, encodeMembership, everybody } from '../raft/membership.ts';
 import type { Configuration, MemberId } from '../raft/types.ts';
 import type { Member } from './api.ts';
 import { ClusterError } from './errors.ts';
@@ -193,7 +193,13 @@ export function changeMembers(
     const record = { id, name: '', peerUrls, clientUrls: [], ...(node !== undefined && { node }) };
     return { records: [...records, record], target: { ...same, learners: [...same.learners, raftId(id)] } };
   }
-  if (known === undefined) throw new ClusterError('MEMBER_NOT_FOUND', `there is no member ${request.id}`);
+  if (known === undefined) {
+    // An earlier version lost who the members are when another leader ended a change. One that is in the group and tells of itself is written down again.
+    const { change } = request.op === 'member-update' ? request : { change: undefined };
+    if (change?.name === undefined || !everybody(configuration).includes(raftId(id)))
+      throw new ClusterError('MEMBER_NOT_FOUND', `there is no member ${request.id}`);
+    return { records: [...records, { id, name: '', peerUrls: [], clientUrls: [], ...change }], target: same };
+  }
   if (request.op === 'member-update') {
     const { name, peerUrls = [] } = request.change;
     // A member that tells of itself is at this address: whoever was there before has another one, and will tell.

@@ -4,7 +4,7 @@ import { errorCode } from '../../../internal/base/errors.ts';
 import { seededRandom } from '../../../internal/base/random.ts';
 import { decodeMembership } from '../../../internal/raft/membership.ts';
 import { toEtcdError } from '../../../internal/store/etcd/errors.ts';
-import { raftId } from '../../../internal/store/members.ts';
+import { encodeRecords, raftId } from '../../../internal/store/members.ts';
 import { calm, SimulatedGroup, type SimulatedMember, timing } from './group.ts';
 import { World } from './world.ts';
 
@@ -65,6 +65,25 @@ class Three extends Scenario {
     return this.group.alive.find(({ id }) => id !== this.group.leader!.id)!;
   }
 }
+
+test('a group that has forgotten who its members are learns it from them again', async () => {
+  const three = await Three.start();
+  const { group } = three;
+  const before = group.leader!.life.store.cluster.members();
+  const { log, store } = group.leader!.life;
+  const { voters, learners } = store.membership.configuration;
+  // What an earlier version wrote when another leader ended a change.
+  group.nameless = true;
+  const forgotten = encodeRecords({ records: [], removed: [] });
+  const target = { voters: [...voters], learners: [...learners] };
+  const written = new Promise<void>((resolve, reject) =>
+    log!.proposeMembership(target, forgotten, { command: undefined, resolve: () => resolve(), reject }),
+  );
+  await three.settle(written);
+  expect(store.cluster.members()).toEqual([]);
+  await three.until(() => group.alive.every(({ life }) => life.store.cluster.members().length === 3));
+  expect(group.leader!.life.store.cluster.members()).toEqual(before);
+});
 
 test('of two members the only voter is removed: the other one has its vote, everything, and leads; the first hears of it', async () => {
   const two = new Scenario();
