@@ -30,11 +30,11 @@ export function existingPool(map: OsdMap, name: string): number {
   return id;
 }
 
-export function existingPg(map: OsdMap, text: string): PgId {
+export function existingPg(map: OsdMap, text: string, named = text): PgId {
   const pg = parsePg(text);
   if (pg === undefined) throw new Refusal(EINVAL, `invalid pgid '${text}'`);
   const pool = map.pools.get(pg.pool);
-  if (pool === undefined || pg.seed >= pool.pgNum) throw new Refusal(ENOENT, `pg ${text} does not exist`);
+  if (pool === undefined || pg.seed >= pool.pgNum) throw new Refusal(ENOENT, `pg ${named} does not exist`);
   return pg;
 }
 

@@ -344,7 +344,7 @@ export const osdCommands: readonly CommandEntry<CommandContext>[] = [
     module: 'pg',
     perm: 'r',
     handler: ({ mon }, args, format) => {
-      const pg = existingPg(mon.state.osdmap, args.text('pgid'));
+      const pg = existingPg(mon.state.osdmap, args.text('pgid'), `'${args.text('pgid')}'`);
       const { up, acting } = mon.placement.mapPg(pg.pool, pg.seed);
       const { epoch } = mon.state.osdmap;
       const id = pgText(pg);
