@@ -1,3 +1,4 @@
+import { heapStats } from 'bun:jsc';
 import { DecodeError } from './bytes.ts';
 import { type Random, seededRandom } from './random.ts';
 
@@ -5,6 +6,25 @@ import { type Random, seededRandom } from './random.ts';
 export const fuzzCount = Number(process.env.FUZZ_COUNT ?? (process.env.CI ? 20_000 : 3000));
 /** `FUZZ_SEED` for another path. */
 export const fuzzSeed = Number(process.env.FUZZ_SEED ?? 1);
+
+/**
+ * What a test of parsers may leave behind. `held` is of this thread alone; the process's memory, which also tells of what was taken and given back, is asked in long runs
+ * only: in others the files of many tests share it.
+ */
+export function memoryUse(): { heldBytes: number; processBytes: number } {
+  Bun.gc(true);
+  const { heapSize, extraMemorySize } = heapStats();
+  return {
+    heldBytes: heapSize + extraMemorySize,
+    processBytes: process.env.FUZZ_COUNT === undefined ? 0 : process.memoryUsage.rss(),
+  };
+}
+
+/** How much more it is than before, the larger of both, in MiB. */
+export function memoryGrowthMiB(before: ReturnType<typeof memoryUse>): number {
+  const now = memoryUse();
+  return Math.max(now.heldBytes - before.heldBytes, now.processBytes - before.processBytes) / 2 ** 20;
+}
 
 /** A damaged copy: a few bytes or the length changed; sometimes a big number planted where a count may be. */
 export function mutate(random: Random, bytes: Uint8Array): Uint8Array {

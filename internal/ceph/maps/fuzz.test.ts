@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from 'vitest';
-import { fuzzDecoder } from '../../base/fuzz.testing.ts';
+import { fuzzDecoder, memoryGrowthMiB, memoryUse } from '../../base/fuzz.testing.ts';
 import { decodeCrushMap } from '../crush/codec.ts';
 import { haveRecorded, recordedBytes, recordedLines } from '../crush/recorded.testing.ts';
 import { addrV2 } from '../wire/types.ts';
@@ -9,11 +9,11 @@ import { decodeMonMap } from './monmap.ts';
 import { decodeOsdMap } from './osdmap-codec.ts';
 import { decodeServiceMap, encodeServiceMap } from './servicemap.ts';
 
-const rssAtStart = process.memoryUsage.rss();
+const memoryAtStart = memoryUse();
 
 describe.skipIf(!haveRecorded)('fuzz: maps that are damaged anywhere are DecodeErrors or other maps', () => {
   // No input of some kilobytes may make a decoder take much memory.
-  afterAll(() => expect(process.memoryUsage.rss() - rssAtStart).toBeLessThan(400 * 2 ** 20));
+  afterAll(() => expect(memoryGrowthMiB(memoryAtStart)).toBeLessThan(400));
 
   // Their checksums are compared when all is decoded.
   const recorded = haveRecorded

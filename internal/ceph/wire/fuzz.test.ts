@@ -1,6 +1,13 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { concatBytes } from '../../base/bytes.ts';
-import { expectDecodeError, fuzzCount as count, fuzzSeed as seed, mutate } from '../../base/fuzz.testing.ts';
+import {
+  expectDecodeError,
+  fuzzCount as count,
+  fuzzSeed as seed,
+  mutate,
+  memoryGrowthMiB,
+  memoryUse,
+} from '../../base/fuzz.testing.ts';
 import { silentLogger } from '../../base/log.ts';
 import { type Random, seededRandom } from '../../base/random.ts';
 import { systemClock } from '../../base/system.ts';
@@ -102,11 +109,11 @@ function plausible(random: Random, bytes: number): Uint8Array {
   return out;
 }
 
-const rssAtStart = process.memoryUsage.rss();
+const memoryAtStart = memoryUse();
 
 describe('parsers under random bytes throw DecodeError and nothing else', () => {
   // No input of some hundred bytes may make a decoder take much memory.
-  afterAll(() => expect(process.memoryUsage.rss() - rssAtStart).toBeLessThan(300 * 2 ** 20));
+  afterAll(() => expect(memoryGrowthMiB(memoryAtStart)).toBeLessThan(300));
 
   test('messages: small counts and lengths', () => {
     const random = seededRandom(seed + 4);
