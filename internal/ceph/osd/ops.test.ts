@@ -511,6 +511,12 @@ describe('snapshots', () => {
     await client.exec('s', [OsdOp.make(OP.DELETE)], snapped(2n));
     expect((await client.exec('s', [read()])).result).toBe(-2);
     expect([await at(1n), await at(2n)]).toEqual(['first', 'second']);
+    // To a time when it was not there: it is removed, and the same again is no error.
+    await client.exec('young', [writeFull('x')], snapped(2n));
+    for (let again = 0; again < 2; again++) {
+      expect((await client.exec('young', [OsdOp.snap(OP.ROLLBACK, 1n)], snapped(2n))).result).toBe(0);
+      expect((await client.exec('young', [read()])).result).toBe(-2);
+    }
   });
 });
 

@@ -2,7 +2,7 @@ import type { HObject, SnapContext } from '../../wire/types.ts';
 import type { OsdOp } from '../../wire/messages/osd_op.ts';
 import { type CloneInfo, intersectRanges, type SnapSet, snapsetXattr } from '../object-info.ts';
 import { needsClone } from './data-ops.ts';
-import { EBUSY, ENOENT } from './errno.ts';
+import { EBUSY } from './errno.ts';
 import type { OpContext } from './op-context.ts';
 
 /** The clone id that serves snapshot `snap` of an object: 'head', or undefined when the object did not exist then. */
@@ -56,9 +56,11 @@ export function makeWriteable(ctx: OpContext): { snapset: SnapSet; made: CloneMa
 export function rollback(ctx: OpContext, op: OsdOp): number {
   const head = ctx.obc;
   const source = ctx.host.contextAt(head, op.snapId);
-  if (source === head) return ctx.exists ? 0 : ENOENT;
+  if (source === head) return 0;
   if (source === undefined) {
-    if (!ctx.exists) return ENOENT;
+    if (ctx.obc.info.watchers.length > 0) return EBUSY;
+    // As upstream: there is none already, and that is no error.
+    if (!ctx.exists) return 0;
     ctx.delta.write++;
     ctx.remove(head.snapset.clones.length > 0 || needsClone(ctx));
     return 0;
