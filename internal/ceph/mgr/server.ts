@@ -437,7 +437,8 @@ export class MgrServer {
   ): Promise<CommandAnswer> {
     const given = parseCommand(words);
     const { prefix } = given;
-    if (prefix === 'get_command_descriptions') return { output: this.#table.descriptions(tell) };
+    if (prefix === 'get_command_descriptions')
+      return { output: this.#table.descriptions(tell ? () => true : undefined) };
     const command = typeof prefix === 'string' ? this.#table.find(prefix)[0] : undefined;
     if (command === undefined || (!tell && command.flags === FLAG_TELL))
       throw new Refusal(EINVAL, `No handler found for '${String(prefix)}'`);

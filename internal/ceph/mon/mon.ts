@@ -92,6 +92,8 @@ export class Mon {
   #quorumSince = { names: '', ms: 0 };
   #placement: Placement;
   #options: MonOptions;
+  /** Settings of this process alone (`ceph tell mon.a config set`). */
+  readonly overrides = new Map<string, string>();
   /** Global ids that this mon may give, and those that it will give next. */
   #ids = { next: 0, below: 0 };
   #moreIds: { from: number; below: number } | undefined;
@@ -146,6 +148,18 @@ export class Mon {
 
   get options(): MonOptions {
     return this.#options;
+  }
+
+  /** As the central configuration has them. */
+  get centralOptions(): MonOptions {
+    return new MonOptions(this.state.config, this.name);
+  }
+
+  /** A setting for this process, until it ends; undefined: as the central configuration has it. */
+  setOverride(name: string, value: string | undefined): void {
+    if (value === undefined) this.overrides.delete(name);
+    else this.overrides.set(name, value);
+    this.#options = new MonOptions(this.state.config, this.name, this.overrides);
   }
 
   /** Place of this mon in the MonMap; -1 while it is not in it. */
@@ -238,7 +252,7 @@ export class Mon {
   #committed({ before, after, increments }: Committed): void {
     if (before.monmap !== after.monmap && this.rank >= 0) this.onRank(this.rank);
     this.maps.add(increments);
-    if (before.config !== after.config) this.#options = new MonOptions(after.config, this.name);
+    if (before.config !== after.config) this.#options = new MonOptions(after.config, this.name, this.overrides);
     if (before.osdmap !== after.osdmap) this.#followOsds();
     for (const session of this.sessions.values()) this.publisher.check(session);
   }

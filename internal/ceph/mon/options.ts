@@ -351,8 +351,11 @@ export function optionValue(config: ConfigState, target: ConfigTarget, name: str
 export class MonOptions {
   readonly #values: ReadonlyMap<string, { value: string }>;
 
-  constructor(config: ConfigState, name: string) {
-    this.#values = effectiveConfig(config, { entity: `mon.${name}` });
+  /** `overrides`: what was set for this process alone. */
+  constructor(config: ConfigState, name: string, overrides: ReadonlyMap<string, string> = new Map()) {
+    const values = effectiveConfig(config, { entity: `mon.${name}` }) as Map<string, { value: string }>;
+    for (const [option, value] of overrides) values.set(option, { value });
+    this.#values = values;
   }
   text(name: string): string {
     return this.#values.get(name)?.value ?? options.get(name)?.initial ?? '';

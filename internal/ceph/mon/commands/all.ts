@@ -21,6 +21,7 @@ import { osdIdCommands } from './osd-ids.ts';
 import { osdPlacingCommands } from './osd-placing.ts';
 import { poolCommands } from './pool.ts';
 import { CommandTable } from './table.ts';
+import { tellCommands } from './tell.ts';
 
 /** Every command of the mon, one family a file, and the descriptions of those that the mgr executes. */
 export function monCommands(): MonCommands {
@@ -43,6 +44,7 @@ export function monCommands(): MonCommands {
     .add(configCommands)
     .add(configKeyCommands)
     .add(mgrCommands)
+    .add(tellCommands)
     .add(fsCommands)
     .add(logCommands)
     .add(absentCommands)

@@ -7,7 +7,7 @@ import type { Mon } from '../mon.ts';
 import type { Session } from '../session.ts';
 import { readArguments } from './signature.ts';
 import { CommandsToMgr } from './to-mgr.ts';
-import { type Command, type CommandAnswer, type CommandTable, FLAG_MGR } from './table.ts';
+import { type Command, type CommandAnswer, type CommandTable, FLAG_MGR, FLAG_TELL } from './table.ts';
 
 /** What a command's handler works on. */
 export interface CommandContext {
@@ -91,9 +91,12 @@ async function execute(
 ): Promise<CommandAnswer> {
   const prefix = given.prefix;
   if (typeof prefix !== 'string') throw new Refusal(EINVAL, 'command has no prefix');
-  if (prefix === 'get_command_descriptions') return { output: table.descriptions(tell) };
+  if (prefix === 'get_command_descriptions')
+    return { output: table.descriptions(tell ? ({ flags }) => flags === FLAG_TELL : undefined) };
   const format = (given.format ?? 'plain') as string;
-  const candidates = table.find(prefix);
+  // `ceph tell` has commands of its own with the same words: `config get`.
+  const own = tell ? table.find(prefix).filter(({ flags }) => flags === FLAG_TELL) : [];
+  const candidates = own.length > 0 ? own : table.find(prefix).filter(({ flags }) => tell || flags !== FLAG_TELL);
   if (candidates.length === 0) throw new Refusal(EINVAL, 'command not known');
   const command = choose(candidates, given);
   if ((command.flags & FLAG_MGR) !== 0) {

@@ -84,9 +84,9 @@ export class CommandTable<C> {
     return this.#byPrefix.get(prefix) ?? [];
   }
 
-  /** The answer to `get_command_descriptions`; `tell`: with the commands that only `ceph tell` knows. */
-  descriptions(tell = false): string {
-    const shown = this.#commands.filter(({ flags }) => tell || (flags & FLAG_NOFORWARD) === 0);
+  /** The answer to `get_command_descriptions`: without the commands that only `ceph tell` knows, or those that `isShown`. */
+  descriptions(isShown = ({ flags }: { readonly flags: number }): boolean => (flags & FLAG_NOFORWARD) === 0): string {
+    const shown = this.#commands.filter(isShown);
     const out = new Map<string, Json>();
     for (const [i, { signature, help, module, perm, flags }] of shown.entries())
       out.set(`cmd${i.toString().padStart(3, '0')}`, { sig: describeSignature(signature), help, module, perm, flags });
