@@ -1,6 +1,7 @@
 /**
- * `bun test/bench/node.ts [embedded|ceph]`: figures of a whole node with every role, three OSDs and this storage engine: start, memory (PSS) idle, with pods and after load, bytes that the control plane
- * writes while idle, time from creating a pod to Running, the stall of writes when an OSD is killed. Needs root.
+ * `bun test/bench/node.ts [embedded|ceph] [start]`: figures of a whole node with every role, three OSDs and this storage engine: start, memory (PSS) idle, with pods and
+ * after load, bytes that the control plane writes while idle, time from creating a pod to Running, the stall of writes when an OSD is killed. With `start` the first
+ * two alone. Needs root.
  */
 import { readFileSync, statSync } from 'node:fs';
 import { binary, must, TestNode, until } from '../e2e/harness.ts';
@@ -52,6 +53,10 @@ try {
 
   await Bun.sleep(20_000);
   await memory('idle');
+  if (process.argv[3] === 'start') {
+    await node.remove();
+    process.exit(0);
+  }
   const before = await pids();
   const bytes = new Map([...before].map(([name, pid]) => [name, written(pid)]));
   await Bun.sleep(idleSeconds * 1000);
