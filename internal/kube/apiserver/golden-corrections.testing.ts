@@ -125,6 +125,12 @@ export const choices: readonly Choice[] = [
   { of: 'volumeMounts', one: ['subPath', 'subPathExpr'] },
   { of: 'resourceClaims', one: ['resourceClaimName', 'resourceClaimTemplateName'], each: 'name' },
   ...podSpecs.map((of) => ({ of, one: ['hostPID', 'shareProcessNamespace'] })),
+  // Every other pod says that it is for Linux, and has no options of Windows.
+  ...podSpecs.map((of) => ({ of, one: ['os', 'securityContext.windowsOptions'] })),
+  ...['initContainers', 'containers', 'ephemeralContainers'].map((list) => ({
+    of: `${list}.securityContext`,
+    one: ['', 'windowsOptions'],
+  })),
   { of: 'Pod.spec', one: ['nodeName', 'schedulingGates'] },
   { of: 'podFailurePolicy.rules', one: ['onExitCodes', 'onPodConditions'], each: true },
   { of: 'PodDisruptionBudget.spec', one: ['minAvailable', 'maxUnavailable'] },

@@ -1,3 +1,4 @@
+import { osErrors } from './pod-os.ts';
 import { podLevelResourceErrors } from './pod-level-resources.ts';
 import { isObject, type Json, type JsonObject, jsonEqual } from '../../machinery/json.ts';
 import { labelValueErrors, qualifiedNameErrors } from '../../machinery/selectors.ts';
@@ -282,7 +283,8 @@ export function podSpecErrors(spec: JsonObject, path: string): FieldError[] {
       for (const why of dns1123LabelErrors(spec[name])) errors.push(invalidValue(`${path}.${name}`, spec[name], why));
   if (isObject(spec.affinity)) errors.push(...affinityErrors(spec.affinity, `${path}.affinity`));
   errors.push(...tolerationErrors(spec.tolerations, `${path}.tolerations`));
-  errors.push(...placeErrors(spec, path), ...nodeErrors(spec, path), ...podLevelResourceErrors(spec, path));
+  errors.push(...placeErrors(spec, path), ...nodeErrors(spec, path), ...osErrors(spec, path));
+  errors.push(...podLevelResourceErrors(spec, path));
   return errors;
 }
 
