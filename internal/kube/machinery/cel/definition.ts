@@ -2,7 +2,7 @@ import { isObject, type Json, type JsonObject } from '../json.ts';
 import type { FieldError } from '../status.ts';
 import { structuralOf } from '../structural/schema.ts';
 import { forbiddenField, invalidValue, required } from '../validation.ts';
-import { childrenMax, definitionCostMax, ruleCostMax } from './estimate.ts';
+import { childrenBound, definitionCostMax, instancesMax, ruleCostMax } from './estimate.ts';
 import { compileRules, type RuleTree } from './rules.ts';
 
 const tryLess =
@@ -32,7 +32,17 @@ export function ruleDefinitionErrors(schema: JsonObject, path: string): FieldErr
 
 const reasons = ['FieldValueDuplicate', 'FieldValueForbidden', 'FieldValueInvalid', 'FieldValueRequired'];
 
-function visit(tree: RuleTree, path: string, times: number, total: { cost: number }, out: FieldError[]): void {
+/**
+ * `times`: how many values of this schema there can be by the bounds of all lists and maps around it; undefined when one of them has none, so that the size
+ * of a request is the only bound (apiextensions/validation, CELSchemaContext.MaxCardinality).
+ */
+function visit(
+  tree: RuleTree,
+  path: string,
+  times: number | undefined,
+  total: { cost: number },
+  out: FieldError[],
+): void {
   for (const [index, compiled] of tree.rules.entries()) {
     const { rule } = compiled;
     const at = `${path}.x-kubernetes-validations[${index}]`;
@@ -56,7 +66,7 @@ function visit(tree: RuleTree, path: string, times: number, total: { cost: numbe
       out.push(invalidValue(`${at}.fieldPath`, rule.fieldPath, 'fieldPath must be a valid path'));
     if (rule.optionalOldSelf === true && !compiled.transition)
       out.push(invalidValue(`${at}.optionalOldSelf`, true, 'may not be set if oldSelf is not used in rule'));
-    const cost = compiled.cost * times;
+    const cost = compiled.cost * (times ?? instancesMax(tree.node));
     total.cost += cost;
     if (cost > ruleCostMax)
       out.push(
@@ -67,7 +77,8 @@ function visit(tree: RuleTree, path: string, times: number, total: { cost: numbe
       );
   }
   for (const [key, child] of tree.properties) visit(child, `${path}.properties[${key}]`, times, total, out);
-  const many = times * Math.max(1, childrenMax(tree.node));
+  const children = childrenBound(tree.node);
+  const many = times === undefined || children === undefined ? undefined : times * children;
   if (tree.items !== undefined) visit(tree.items, `${path}.items`, many, total, out);
   if (tree.additional !== undefined) visit(tree.additional, `${path}.additionalProperties`, many, total, out);
 }

@@ -46,8 +46,18 @@ function bytesMin(node: Structural | undefined): number {
   }
 }
 
+/** How often a value of a schema can be in one request, whatever surrounds it: each takes its fewest bytes and a comma. */
+export function instancesMax(node: Structural): number {
+  return Math.floor(requestBytesMax / (1 + bytesMin(node)));
+}
+
+/** How many children of a list or map the schema allows; undefined when it sets no bound. */
+export function childrenBound(node: Structural): number | undefined {
+  return bounded(node.type === 'array' ? node.raw.maxItems : node.raw.maxProperties);
+}
+
 /** How many children of a list or map one request can bring. */
-export function childrenMax(node: Structural): number {
+function childrenMax(node: Structural): number {
   if (node.type === 'array') return bounded(node.raw.maxItems) ?? requestBytesMax / (1 + bytesMin(node.items));
   const more = isNode(node.additionalProperties) ? node.additionalProperties : undefined;
   return bounded(node.raw.maxProperties) ?? requestBytesMax / (5 + bytesMin(more));

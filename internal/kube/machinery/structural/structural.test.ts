@@ -289,6 +289,27 @@ describe('rules', () => {
     expect(texts(ruleDefinitionErrors(bounded as unknown as JsonObject, 's'))).toEqual([]);
   });
 
+  test('a rule within lists without bounds is as dear as a request has room for what it is about, however many lists there are', () => {
+    const within = (schema: JsonObject, maxItems?: number): JsonObject => ({
+      type: 'array',
+      items: schema,
+      ...(maxItems === undefined ? {} : { maxItems }),
+    });
+    const errors = (rule: string, wrap: (schema: JsonObject) => JsonObject): string[] => {
+      const inner = object({ a: { type: 'string' }, b: { type: 'string' } });
+      inner['x-kubernetes-validations'] = [{ rule }];
+      return texts(ruleDefinitionErrors(object({ list: wrap(inner) }), 's'));
+    };
+    const cheap = '!has(self.a) || has(self.b)';
+    expect(errors(cheap, (schema) => within(schema))).toEqual([]);
+    expect(errors(cheap, (schema) => within(object({ inner: within(within(schema)) })))).toEqual([]);
+    // Bounds multiply: what is bounded by much more than a request has room for is refused, as upstream.
+    expect(errors(cheap, (schema) => within(within(schema, 100_000), 100_000))[0]).toContain('exceeds budget');
+    expect(errors(cheap, (schema) => within(within(schema, 100), 100))).toEqual([]);
+    const dear = 'has(self.a) && self.a.matches("a+b+c+") && self.a.matches("d+e+f+")';
+    expect(errors(dear, (schema) => within(schema))[0]).toContain('exceeds budget');
+  });
+
   test('optionalOldSelf: the rule speaks on create, too', () => {
     const once = compileRules(
       structuralOf(
