@@ -123,6 +123,8 @@ export interface ObjectStore {
 /** Data that will not get smaller, and data that will, as clients hint (`CEPH_OSD_ALLOC_HINT_FLAG_*`). */
 export const hintCompressible = 256;
 export const hintIncompressible = 512;
+/** The hints that a store acts on. */
+export const storeHints: number = hintCompressible | hintIncompressible;
 
 /** The names of codecs that a store knows. */
 export const compressionAlgorithms = ['snappy', 'zlib', 'zstd', 'lz4'] as const;

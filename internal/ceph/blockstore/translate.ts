@@ -115,7 +115,7 @@ class Translator implements Translated {
         effects.touch();
         break;
       case 'set-alloc-hint':
-        effects.allocHint(op.flags);
+        if (effects.current()?.allocHint !== op.flags) effects.allocHint(op.flags);
         break;
       case 'write':
         this.#write(op.offset, op.data);

@@ -1,4 +1,4 @@
-import type { CollectionId, ObjectStore, TransactionOp } from '../blockstore/api.ts';
+import { type CollectionId, type ObjectStore, storeHints, type TransactionOp } from '../blockstore/api.ts';
 import type { PushCursor, PushItem } from '../wire/messages/osd_osd.ts';
 import { eversionZero, type HObject } from '../wire/types.ts';
 import { decodeObjectInfo, infoXattr } from './object-info.ts';
@@ -125,5 +125,5 @@ export function pieceOps(cid: CollectionId, item: PushItem): TransactionOp[] {
 /** How clients said that an object will be used: its data is to be stored here as where it comes from. */
 function allocHintOf(xattrs: ReadonlyMap<string, Uint8Array>): number {
   const bytes = xattrs.get(infoXattr);
-  return bytes === undefined ? 0 : decodeObjectInfo(bytes).allocHintFlags;
+  return bytes === undefined ? 0 : decodeObjectInfo(bytes).allocHintFlags & storeHints;
 }

@@ -72,6 +72,20 @@ describe('data', () => {
     expect((await client.exec('a', [OsdOp.extent(OP.WRITE, 2 ** 40, 1, [utf8('x')])])).result).toBe(-27);
   });
 
+  test('hints that tell what compresses reach the store; others, and none where there was none, are the object’s only', async () => {
+    const { store } = cluster.osds[0]!;
+    const hints: number[] = [];
+    const queue = store.queue.bind(store);
+    store.queue = (transaction) => {
+      for (const op of transaction.ops) if (op.op === 'set-alloc-hint') hints.push(op.flags);
+      return queue(transaction);
+    };
+    const hint = (flags: number): OsdOp => OsdOp.allocHint(4096, 4096, flags);
+    for (const flags of [0, 1 | 16, 256 | 1, 512, 0, 0])
+      expect((await client.exec('hinted', [hint(flags), write('x')])).result).toBe(0);
+    expect(hints).toEqual([256, 512, 0]);
+  });
+
   test('create exclusively, delete, and the failed write is remembered', async () => {
     expect((await client.exec('b', [OsdOp.make(OP.DELETE)], { tid: 50 })).result).toBe(-2);
     expect((await client.exec('b', [OsdOp.make(OP.CREATE, [], OP_FLAG_EXCL)])).result).toBe(0);

@@ -1,4 +1,5 @@
 import { rawCrc32c } from '../../../base/crc32c.ts';
+import { storeHints } from '../../blockstore/api.ts';
 import { Decoder, Encoder } from '../../wire/encoding.ts';
 import { OP_FLAG_EXCL, type OsdOp } from '../../wire/messages/osd_op.ts';
 import { EEXIST, EFBIG, EINVAL, ENOENT, EOPNOTSUPP, MAX_ERRNO } from './errno.ts';
@@ -352,12 +353,15 @@ export function needsClone(ctx: OpContext): boolean {
 export function setAllocHint(ctx: OpContext, op: OsdOp): number {
   ctx.create();
   ctx.delta.write++;
+  const flags = op.allocHintFlags & storeHints;
+  // librbd hints with every write: mostly nothing.
+  if (flags !== 0 || (ctx.info.allocHintFlags & storeHints) !== 0)
+    ctx.ops.push({ op: 'set-alloc-hint', cid: ctx.cid, key: ctx.key, flags });
   ctx.info = {
     ...ctx.info,
     expectedObjectSize: op.expectedObjectSize,
     expectedWriteSize: op.expectedWriteSize,
     allocHintFlags: op.allocHintFlags,
   };
-  ctx.ops.push({ op: 'set-alloc-hint', cid: ctx.cid, key: ctx.key, flags: op.allocHintFlags });
   return 0;
 }
