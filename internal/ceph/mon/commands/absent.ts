@@ -94,7 +94,6 @@ const absent: Readonly<Record<string, readonly string[]>> = {
     'prometheus file_sd_config',
   ],
   'the manager module of that name': ['restful', 'iostat', 'mgr self-test', 'test_orchestrator'],
-  'taking over a ceph.conf': ['config assimilate-conf'],
 };
 
 /** Any words may follow: what they are does not matter. */

@@ -73,6 +73,36 @@ function changeText(value: string | undefined, previous: string | undefined, who
   return out;
 }
 
+/** What of a ceph.conf can be set here, and the text of what cannot: options that nobody knows or that are wrong, sections that are no entities. */
+function assimilated(text: string): { changes: { who: string; name: string; value: string }[]; left: string } {
+  const changes: { who: string; name: string; value: string }[] = [];
+  const left = new Map<string, string[]>();
+  let who = 'global';
+  for (const raw of text.split('\n')) {
+    const line = raw.replace(/^\s*[#;].*$|\s+[#;].*$/, '').trim();
+    const header = /^\[(.+)\]$/.exec(line)?.[1]?.trim();
+    if (header !== undefined) who = header;
+    const [, key, value] = /^([^=]+?)\s*=\s*(.*)$/.exec(header === undefined ? line : '') ?? [];
+    if (key === undefined || value === undefined) continue;
+    const parsed = parseWho(who) === undefined ? undefined : storable(optionName(key), value);
+    if (parsed !== undefined) changes.push({ who, name: optionName(key), value: parsed });
+    else left.set(who, [...(left.get(who) ?? []), `\t${optionName(key)} = ${value}\n`]);
+  }
+  return { changes, left: [...left].map(([section, lines]) => `\n[${section}]\n${lines.join('')}`).join('') };
+}
+
+/** The value as it is kept; undefined: it is for nobody here. */
+function storable(name: string, text: string): string | undefined {
+  const option = options.get(name);
+  if (option === undefined) return undefined;
+  try {
+    return parseOption(option, text);
+  } catch (error) {
+    if (error instanceof Refusal) return undefined;
+    throw error;
+  }
+}
+
 export const configCommands: readonly CommandEntry<CommandContext>[] = [
   {
     signature:
@@ -270,6 +300,20 @@ export const configCommands: readonly CommandEntry<CommandContext>[] = [
         if (changes.size > 0) draft.setConfig(session.entity, [...changes.values()]);
       });
       return {};
+    },
+  },
+  {
+    signature: 'config assimilate-conf',
+    help: 'take over the options of a ceph.conf (-i), and give back what is left of it',
+    module: 'config',
+    perm: 'rw',
+    handler: async ({ mon, session, input }) => {
+      const { changes, left } = assimilated(utf8Text(input));
+      await mon.update((draft) => {
+        const news = changes.filter(({ who, name, value }) => draft.state.config.values.get(who)?.get(name) !== value);
+        if (news.length > 0) draft.setConfig(session.entity, news);
+      });
+      return { output: left };
     },
   },
   {

@@ -84,3 +84,27 @@ test('injectargs takes options of a command line, and refuses what is none', asy
   });
   expect((await tell({ prefix: 'config set', var: 'mon_max_pg_per_osd', val: ['x'] })).code).toBe(-22);
 });
+
+test('a ceph.conf is taken over as far as its options are known; the rest comes back', async () => {
+  const conf = [
+    '[global]',
+    'fsid = x ; a comment',
+    'mon osd down out interval = 45',
+    '# nothing',
+    '[osd.1]',
+    'osd_max_backfills = 3',
+    'osd data = /x',
+    'osd recovery sleep = no number',
+    '[somebody]',
+    'mon_max_pg_per_osd = 5',
+  ].join('\n');
+  const answer = await admin.command({ prefix: 'config assimilate-conf' }, new TextEncoder().encode(conf));
+  expect([answer.code, utf8Text(answer.output)]).toEqual([
+    0,
+    '\n[global]\n\tfsid = x\n\n[osd.1]\n\tosd_data = /x\n\tosd_recovery_sleep = no number\n\n[somebody]\n\tmon_max_pg_per_osd = 5\n',
+  ]);
+  const of = async (who: string, key: string): Promise<string> =>
+    utf8Text((await admin.command({ prefix: 'config get', who, key })).output).trim();
+  expect([await of('osd.1', 'osd_max_backfills'), await of('osd.2', 'osd_max_backfills')]).toEqual(['3', '1']);
+  expect(await of('osd.1', 'mon_osd_down_out_interval')).toBe('45');
+});
