@@ -46,11 +46,10 @@ const samples = (file: string): Sample[] =>
     });
 
 const allUp = () =>
-  until('three OSDs are up and all PGs clean', 3 * minute, async () => {
+  until('three OSDs are up and the PGs clean', 3 * minute, async () => {
     const { num_up_osds } = await ceph<{ num_up_osds: number }>('osd', 'stat');
-    const stat = await server.mustTool(['ceph', 'pg', 'stat']);
-    const [, all, clean] = /^(\d+) pgs: (\d+) active\+clean/.exec(stat) ?? [];
-    return num_up_osds === 3 && all !== undefined && all === clean;
+    const { pg_stats } = await ceph<{ pg_stats: { state: string }[] }>('pg', 'ls-by-pool', pool);
+    return num_up_osds === 3 && pg_stats.length === 8 && pg_stats.every(({ state }) => state === 'active+clean');
   });
 
 let remote = 0;
