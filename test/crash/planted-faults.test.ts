@@ -43,11 +43,6 @@ describe('planted faults are caught', () => {
 
 const machines: { name: string; faults: Fault[]; options: Omit<FaultOptions, 'seed'> }[] = [
   {
-    name: 'OSDs do not sync',
-    faults: ['power of all machines'],
-    options: { ignoreSync: '^/node/osd/(data$|journal/)' },
-  },
-  {
     name: 'OSDs acknowledge before they commit',
     faults: ['power of all machines', 'kill all OSDs'],
     options: { binary: `${binary}-faulty`, env: { APPLIANCE_PLANTED_FAULT: 'ack-before-commit' } },

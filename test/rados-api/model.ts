@@ -69,7 +69,11 @@ try {
     await Promise.race([load, Bun.sleep(killEveryMs)]);
     if (over) break;
     const pids = await osdPids();
-    process.kill(pids[kills++ % pids.length]!, 'SIGKILL');
+    const pid = pids[kills % pids.length];
+    // All wait for their next start.
+    if (pid === undefined) continue;
+    process.kill(pid, 'SIGKILL');
+    kills++;
   }
   const output = await load;
   if (process.env.MODEL_LOG) await Bun.write(process.env.MODEL_LOG, output.stdout + output.stderr);
