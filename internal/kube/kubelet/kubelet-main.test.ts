@@ -1,6 +1,6 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { silentLogger } from '../../base/log.ts';
 import { systemClock, systemRandom } from '../../base/system.ts';
 import type { Config } from '../../config/config.ts';
@@ -13,6 +13,7 @@ import { type Kubelet, startKubelet } from './kubelet-main.ts';
 import { dockerArchive } from './pause/archive.ts';
 import { goArchitecture } from './pause/elf.ts';
 import { cgroupV2 } from './machine-system.ts';
+import { quantityValue } from './pod/quantity.ts';
 import { podCgroupPath } from './pod/resources.ts';
 import { eventsRef, nodesRef, type Pod, podsRef } from './pod-types.ts';
 import { stopAllPods } from './teardown-system.ts';
@@ -318,6 +319,49 @@ describe.skipIf(!ready)('node agent with containerd (as root)', () => {
     const after = await get('whole');
     expect(after.status!.containerStatuses!.map(({ restartCount }) => restartCount)).toEqual([0, 0]);
     await client.delete(podsRef, 'whole', 'default');
+    await until(async () => (await client.list(podsRef)).items.length === 0);
+  }, 120_000);
+
+  test('what a pod held is for others as soon as it is taken down, however long that takes', async () => {
+    const path = [{ name: 'PATH', value: '/bin' }];
+    const [small, large] = [sized('100m', '32Mi'), sized('400m', '32Mi')];
+    const offered = await until(async () => (await client.get<Node>(nodesRef, 'n1')).status?.allocatable?.cpu);
+    const cores = Math.floor(quantityValue(offered as string) * 1000) - 200;
+    await make('holds', {
+      terminationGracePeriodSeconds: 60,
+      containers: [
+        {
+          ...shell("trap '' TERM; while true; do busybox sleep 1; done"),
+          env: path,
+          resources: { requests: { cpu: `${cores}m` } },
+        },
+      ],
+    });
+    await running('holds');
+    await make('grows', { containers: [{ ...shell('exec busybox sleep 1000'), env: path, resources: small }] });
+    await running('grows');
+    const pod = await get('grows');
+    pod.spec.containers[0]!.resources = large;
+    pod.metadata.generation = (pod.metadata.generation ?? 0) + 1;
+    await client.update(podsRef, pod);
+    const pending = await until(async () =>
+      (await get('grows')).status?.conditions?.find(({ type }) => type === 'PodResizePending'),
+    );
+    expect(pending).toMatchObject({ status: 'True', reason: 'Deferred' });
+    // The manager looks every few seconds, too: that it is told at once is seen here.
+    const ending = vi.spyOn(kubelet.pods, 'ending');
+    await client.delete(podsRef, 'holds', 'default');
+    const grown = await until(async () => {
+      const now = await get('grows');
+      return sameJson(now.status?.containerStatuses?.[0]?.resources, large) && now;
+    });
+    expect(kernel(grown, 0)[1]).toBe(40_000);
+    expect(ending).toHaveBeenCalled();
+    ending.mockRestore();
+    // The other still runs: it does not listen to the signal.
+    expect((await get('holds')).status?.containerStatuses?.[0]?.state?.running).toBeDefined();
+    await client.delete(podsRef, 'holds', 'default', { gracePeriodSeconds: 0 });
+    await client.delete(podsRef, 'grows', 'default');
     await until(async () => (await client.list(podsRef)).items.length === 0);
   }, 120_000);
 

@@ -52,7 +52,10 @@ export function podField(pod: Pod, place: PodPlace, path: string): string {
   }
 }
 
-/** The value of a `resourceFieldRef` for `container` (or the one that the selector names). */
+/**
+ * The value of a `resourceFieldRef` for `container` (or the one that the selector names). A limit that it has not, or that is zero, is the whole pod's, and without
+ * one what the node has.
+ */
 export function resourceField(
   pod: Pod,
   container: Container | undefined,
@@ -71,12 +74,20 @@ export function resourceField(
   if (list !== 'limits' && list !== 'requests')
     throw new AppError('UNSUPPORTED_FIELD', `resource ${ref.resource} is not supported`);
   const { limits, requests } = target.resources ?? {};
-  const own = list === 'limits' ? limits?.[resource] : (requests?.[resource] ?? limits?.[resource]);
+  const limit = quantityOf(limits, resource);
+  if (list === 'requests')
+    return dividedValue(requests?.[resource] === undefined ? limit : quantityOf(requests, resource), ref.divisor);
   const node: Record<string, number> = {
     cpu: place.allocatable.cpu,
     memory: place.allocatable.memory,
     'ephemeral-storage': place.allocatable.ephemeralStorage,
   };
-  const value = own !== undefined ? quantityValue(own) : list === 'limits' ? (node[resource] ?? 0) : 0;
+  const value = limit || quantityOf(pod.spec.resources?.limits, resource) || (node[resource] ?? 0);
   return dividedValue(value, ref.divisor);
+}
+
+/** 0 for what is not said. */
+function quantityOf(list: Readonly<Record<string, string | number>> | undefined, resource: string): number {
+  const quantity = list?.[resource];
+  return quantity === undefined ? 0 : quantityValue(quantity);
 }

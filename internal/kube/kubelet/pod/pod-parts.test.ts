@@ -131,8 +131,27 @@ describe('downward API', () => {
     expect(resourceField(pod(), container, place, ref)).toBe(expected);
   });
 
-  test('a limit that is not set is what the node has', () => {
-    expect(resourceField(pod(), { name: 'c' }, place, { resource: 'limits.cpu' })).toBe('2');
+  test.each<[what: string, own: string | undefined, whole: string | undefined, expected: string]>([
+    ['its own', '750m', '1500m', '750'],
+    ["the whole pod's", undefined, '1500m', '1500'],
+    ['what the node has', undefined, undefined, '2000'],
+    ["the whole pod's, as zero is none", '0', '1500m', '1500'],
+    ['what the node has, as zero is none', '0', '0', '2000'],
+  ])('a limit is %s', (_what, own, whole, expected) => {
+    const limits = (cpu: string | undefined): { limits?: { cpu: string } } =>
+      cpu === undefined ? {} : { limits: { cpu } };
+    const container: Container = { name: 'c', resources: limits(own) };
+    const ref = { resource: 'limits.cpu', divisor: '1m' };
+    expect(resourceField(pod({ resources: limits(whole) }), container, place, ref)).toBe(expected);
+  });
+
+  test("a request that is not set is the limit, not the whole pod's", () => {
+    const ref = { resource: 'requests.cpu', divisor: '1m' };
+    const whole = pod({ resources: { requests: { cpu: '1' }, limits: { cpu: '1' } } });
+    expect(resourceField(whole, { name: 'c', resources: { limits: { cpu: '250m' } } }, place, ref)).toBe('250');
+    expect(resourceField(whole, { name: 'c' }, place, ref)).toBe('0');
+    const none: Container = { name: 'c', resources: { requests: { cpu: '0' }, limits: { cpu: '250m' } } };
+    expect(resourceField(whole, none, place, ref)).toBe('0');
   });
 });
 
