@@ -65,8 +65,8 @@ export function resourceQuota(writer: QuotaWriter): AdmissionPlugin {
     context: AdmissionContext,
     write: (beside: WriteEffects) => Promise<T>,
   ): Promise<T> => {
+    let quotas = await quotasFor(request, context);
     for (let attempt = 1; ; attempt++) {
-      const quotas = await quotasFor(request, context);
       const parts = await Promise.all((await count(request, context, quotas)).map((one) => writer.beside(...one)));
       try {
         return await write(together(parts));
@@ -77,6 +77,8 @@ export function resourceQuota(writer: QuotaWriter): AdmissionPlugin {
         if (revisions(now) === revisions(quotas)) throw error;
         if (attempt >= attemptsMax)
           throw conflict({ group: request.kind.group, resource: request.kind.plural }, request.name);
+        // Not read once more: who lost would always be a read later than the server that won, and lose again.
+        quotas = now;
       }
     }
   };
