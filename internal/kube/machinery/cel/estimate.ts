@@ -1,5 +1,6 @@
 import type { ASTNode } from '@marcbachmann/cel-js';
 import { isNode, type Structural } from '../structural/schema.ts';
+import { presenceOperand } from './presence.ts';
 import { fieldIdentifier } from './types.ts';
 
 /**
@@ -183,6 +184,11 @@ const costs: Readonly<Record<string, CostRule>> = {
   '?:': (node, scope) => {
     const [condition, yes, no] = (node.args as Node[]).map((child) => costOf(child, scope)) as [Cost, Cost, Cost];
     return { cost: condition.cost + Math.max(yes.cost, no.cost), shape: yes.cost > no.cost ? yes.shape : no.shape };
+  },
+  // A presence test itself is free (apiserver/pkg/cel/environment, PresenceTestHasCost).
+  call: (node, scope) => {
+    const operand = presenceOperand(node);
+    return operand === undefined ? anyNode(node, scope) : { cost: costOf(operand, scope).cost, shape: unknown };
   },
   rcall: (node, scope) => {
     const [name, receiver, given] = node.args as [string, Node, Node[]];

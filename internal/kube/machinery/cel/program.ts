@@ -4,6 +4,7 @@ import { registerLibrary } from './library.ts';
 import { renamedMethods } from './library-strings.ts';
 import { withoutMessages } from './messages.ts';
 import { type Budget, charge, metered } from './meter.ts';
+import { isPresenceTest, widenPresenceTest } from './presence.ts';
 import { compileReason, runReason, withPlace } from './reasons.ts';
 import type { CelType } from './types.ts';
 import type { CelValue } from './values.ts';
@@ -110,15 +111,17 @@ export function walkNodes(value: unknown, visit: (node: Node) => void, seen = ne
     for (const key of ['iterable', 'init', 'step']) walkNodes((value as Record<string, unknown>)[key], visit, seen);
 }
 
-function rename(ast: ASTNode): void {
+/** What the interpreter's parser leaves to be said differently before the tree is checked. */
+function prepare(ast: ASTNode): void {
   walkNodes(ast, (node) => {
+    widenPresenceTest(node);
     if (node.op !== 'rcall' || !Array.isArray(node.args)) return;
     const name = String(node.args[0]);
     if (Object.hasOwn(renamedMethods, name)) (node.args as unknown[])[0] = renamedMethods[name]!;
   });
 }
 
-/** Every step charges the meter. The interpreter picks a node's function when it first runs it: ours stands before that choice. */
+/** Every step charges the meter, but presence tests are free as upstream (apiserver/pkg/cel/environment, PresenceTestHasCost). The interpreter picks a node's function when it first runs it: ours stands before that choice. */
 function meter(ast: ASTNode): void {
   walkNodes(ast, (node) => {
     const { meta } = node;
@@ -127,8 +130,9 @@ function meter(ast: ASTNode): void {
       if (chosen !== undefined) return chosen.evaluate(evaluator, chosen, context);
       return (meta.evaluate as Node['evaluate'])(evaluator, node, context);
     };
+    const cost = node.op === 'value' || isPresenceTest(node) ? 0 : 1;
     node.evaluate = (evaluator, _node, context) => {
-      charge(node.op === 'value' ? 0 : 1);
+      charge(cost);
       return evaluateChosen(evaluator, context);
     };
   });
@@ -175,12 +179,12 @@ export function compile(expression: string, scope: Scope): Program {
   let program: ReturnType<Environment['parse']>;
   try {
     const typed = check.parse(plain);
-    rename(typed.ast);
+    prepare(typed.ast);
     const result = typed.check();
     if (!result.valid) throw result.error;
     type = String(result.type);
     program = run.parse(plain);
-    rename(program.ast);
+    prepare(program.ast);
     const loose = program.check();
     if (!loose.valid) throw loose.error;
     meter(program.ast);

@@ -28,6 +28,10 @@ const compileReasons: readonly [pattern: RegExp, reason: (...parts: string[]) =>
         `${receiver === undefined ? '' : `${shownType(receiver)}.`}(${shownType(types!)})`,
       ),
   ],
+  [
+    /^type '(.+)' does not support field selection$/,
+    (type) => `type '${shownType(type!)}' does not support field selection`,
+  ],
   [/^No such key: (.+)$/, (name) => `undefined field '${name}'`],
   [/^Unknown variable: (.+)$/, (name) => `undeclared reference to '${name}' (in container '')`],
   [/^Ternary condition must be bool, got '(.+)'$/, (type) => `expected type 'bool' but found '${shownType(type!)}'`],
