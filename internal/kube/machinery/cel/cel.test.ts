@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Json } from '../json.ts';
 import { structuralOf } from '../structural/schema.ts';
+import { estimateCost } from './estimate.ts';
 import { withoutMessages } from './messages.ts';
 import { CostExceeded } from './meter.ts';
 import { compile, type Scope } from './program.ts';
@@ -21,6 +22,8 @@ describe('CEL', () => {
     ['"abc123def45".find("[0-9]+")', '123'],
     ['"abc123def45".findAll("[0-9]+")', ['123', '45']],
     ['"abc".matches("^a.c$")', true],
+    ['matches("abc", "^b") || matches({"a": "abc"}["a"], "c$")', true],
+    ['[1].exists(_, matches("ab", "^b"))', false],
     ['"%s is %d%% of %.2f".format(["x", 5, 1.5])', 'x is 5% of 1.50'],
     ['"%x %X %b".format([255, 255, 5])', 'ff FF 101'],
     ['[3, 1, 2].isSorted()', false],
@@ -120,12 +123,27 @@ describe('CEL', () => {
     expect(fieldIdentifier('a__b.c-d/e')).toBe('a__underscores__b__dot__c__dash__d__slash__e');
   });
 
+  test('matches() costs the same written either way, estimated and run', () => {
+    const text = 'a'.repeat(1000);
+    const roots = new Map([['self', structuralOf({ type: 'string', maxLength: 1000 })]]);
+    const [method, call] = ["self.matches('^a+$')", "matches(self, '^a+$')"].map((expression) => {
+      const program = compile(expression, any);
+      const left = budget();
+      program.run({ self: text }, left);
+      return { estimated: estimateCost(program.ast, roots), used: budget().remaining - left.remaining };
+    });
+    expect(call).toEqual(method);
+    expect(call!.estimated).toBeGreaterThan(100);
+    expect(call!.used).toBeGreaterThan(100);
+  });
+
   test('what takes too long is ended', () => {
     const many = Array.from({ length: 1000 }, (_, i) => i);
     expect(() => evaluate('self.all(a, self.all(b, self.all(c, a + b + c >= 0)))', many)).toThrow(CostExceeded);
   });
 
   test('a pattern that would backtrack for ever answers at once', () => {
-    expect(evaluate('self.matches("^(a+)+$")', `${'a'.repeat(5000)}b`)).toBe(false);
+    for (const expression of ['self.matches("^(a+)+$")', 'matches(self, "^(a+)+$")'])
+      expect(evaluate(expression, `${'a'.repeat(5000)}b`)).toBe(false);
   });
 });

@@ -188,7 +188,10 @@ const costs: Readonly<Record<string, CostRule>> = {
   // A presence test itself is free (apiserver/pkg/cel/environment, PresenceTestHasCost).
   call: (node, scope) => {
     const operand = presenceOperand(node);
-    return operand === undefined ? anyNode(node, scope) : { cost: costOf(operand, scope).cost, shape: unknown };
+    if (operand !== undefined) return { cost: costOf(operand, scope).cost, shape: unknown };
+    const [name, given] = node.args as [string, Node[]];
+    if (name === 'matches') return costs.rcall!({ op: 'rcall', args: ['re2Matches', given[0], given.slice(1)] }, scope);
+    return anyNode(node, scope);
   },
   rcall: (node, scope) => {
     const [name, receiver, given] = node.args as [string, Node, Node[]];

@@ -50,10 +50,12 @@ const namedFormats: Readonly<Record<string, (text: string) => string[]>> = {
 };
 
 export function registerStrings(environment: Environment): void {
-  environment.registerFunction('string.re2Matches(string): bool', (text: string, pattern: string) => {
+  const matches = (text: string, pattern: string): boolean => {
     chargeText(text.length * Math.max(1, pattern.length / 4));
     return findsRe2(pattern, text);
-  });
+  };
+  environment.registerFunction('string.re2Matches(string): bool', matches);
+  environment.registerFunction('matches(string, string): bool', matches);
   environment.registerFunction('string.find(string): string', (text: string, pattern: string) => {
     chargeText(text.length * Math.max(1, pattern.length / 4));
     const matcher = compileRe2(pattern).matcher(text);
