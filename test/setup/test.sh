@@ -61,7 +61,7 @@ for wanted in "$@"; do
       suite join --project join --bail 1
       ;;
     engine)
-      sh cmd/setup/packages.sh ceph-mon ceph-mgr ceph-osd
+      sh cmd/setup/packages.sh ceph-mon ceph-mgr ceph-osd ceph-mds radosgw s3cmd
       build_own
       suite engine --project engine --bail 1
       ;;

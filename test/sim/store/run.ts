@@ -164,8 +164,13 @@ export class Run {
   /** All but one are lost for good, at a moment at which that one has everything; it goes on alone, and others join again. */
   async #loseMajority(): Promise<void> {
     const { group, world } = this;
-    const ids = group.leader!.life.store.cluster.members().map(({ id }) => id);
-    const left = world.pick(group.alive.filter(({ memberId }) => ids.includes(memberId)));
+    const { cluster, revision } = group.leader!.life.store;
+    const ids = cluster.members().map(({ id }) => id);
+    // One that has just joined may still have nothing, not even the term.
+    const whole = group.alive.filter(
+      ({ memberId, life }) => ids.includes(memberId) && life.store.revision === revision,
+    );
+    const left = world.pick(whole);
     group.say(`all but ${left.name} are lost`);
     for (const member of this.changes.present) {
       group.crash(member);
