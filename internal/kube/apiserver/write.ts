@@ -3,6 +3,7 @@ import { DecodeError } from '../../base/bytes.ts';
 import { randomName } from '../../base/random.ts';
 import { type AdmissionRequest, together } from '../admission/types.ts';
 import { apiVersionOf, type KindInfo } from '../api/kinds.ts';
+import { forbiddenText } from '../auth/authorizer.ts';
 import { beforeCreate, beforeUpdate, fillDefaults, ignoredFields } from '../api/lifecycle.ts';
 import { type Decoded, decodeBody, decodeObject, type ExpectedType } from '../machinery/decode.ts';
 import { cloneJson, isObject, type Json, jsonEqual, type JsonObject } from '../machinery/json.ts';
@@ -12,6 +13,7 @@ import {
   alreadyExists,
   badRequest,
   conflict,
+  forbidden,
   generateNameConflict,
   invalid,
   isStatus,
@@ -398,11 +400,27 @@ export async function update(context: RequestContext, parameters: WriteParameter
   }
 }
 
+/** A PUT or PATCH that makes a new object needs the verb `create` beside its own. Throws 403. */
+async function mayCreate({ core, info, user }: RequestContext): Promise<void> {
+  const { group, version, resource, subresource, namespace, name, path } = info;
+  const attributes = {
+    user,
+    verb: 'create',
+    resourceRequest: true,
+    ...{ group, version, resource, subresource, namespace, name, path },
+  };
+  const { allowed, reason } = await core.authorizer.authorize(attributes);
+  if (allowed) return;
+  const why = forbiddenText(attributes) + (reason === '' ? '' : `: ${reason}`);
+  throw forbidden({ group, resource }, name, why);
+}
+
 async function createThroughUpdate(
   context: RequestContext,
   parameters: WriteParameters,
   change: Update,
 ): Promise<Written> {
+  await mayCreate(context);
   const object = change.change(undefined);
   const { resourceVersion } = metadataOf(object);
   if (resourceVersion !== undefined && resourceVersion !== '' && resourceVersion !== '0')
