@@ -9,6 +9,17 @@ const serviceSchema = 'io.k8s.api.core.v1.Service';
 const strategic = (object: JsonObject, patch: JsonObject, schema = podSchema): JsonObject =>
   applyStrategicMergePatch(object, patch, schema, builtinSchemas);
 
+test('JSON patch: copies of copies end at the bytes that they may add, however few operations make them', () => {
+  const doubling = (times: number): Json[] => [
+    { op: 'add', path: '/x', value: { text: 'some' } },
+    ...Array.from({ length: times }, (_, i) => ({ op: 'copy', from: '/x', path: `/x/${i}` })),
+  ];
+  expect(() => applyJsonPatch({}, doubling(64))).toThrow(/copy operations of a JSON patch may add 3145728 bytes/);
+  expect(applyJsonPatch({}, doubling(2))).toEqual({
+    x: { text: 'some', 0: { text: 'some' }, 1: { text: 'some', 0: { text: 'some' } } },
+  });
+});
+
 describe('JSON patch (examples of RFC 6902, appendix A)', () => {
   test.each<[string, JsonObject, Json[], JsonObject]>([
     ['adds an object member', { foo: 'bar' }, [{ op: 'add', path: '/baz', value: 'qux' }], { baz: 'qux', foo: 'bar' }],

@@ -4,6 +4,9 @@ import { badRequest, failure } from './status.ts';
 /** How many operations one JSON patch may have (as upstream). */
 const operationsMax = 10_000;
 
+/** How many bytes of JSON the `copy` operations of one patch may add (as upstream): copies of copies double with every step. */
+const copiedBytesMax = 3 * 1024 * 1024;
+
 interface Operation {
   op: string;
   path: string;
@@ -113,6 +116,7 @@ export function applyJsonPatch(object: JsonObject, patch: unknown): JsonObject {
       `The allowed maximum operations in a JSON patch is ${operationsMax}, got ${patch.length}`,
     );
   let document: Json = object;
+  let copiedBytes = 0;
   for (const item of patch as unknown[]) {
     if (!isObject(item) || typeof item.op !== 'string') throw badRequest('json patch: an operation has no "op"');
     const operation = item as unknown as Operation;
@@ -134,15 +138,18 @@ export function applyJsonPatch(object: JsonObject, patch: unknown): JsonObject {
         document = add(remove(document, from, 'move', showJson(operation.from)), tokens, moved, 'move', operation.path);
         break;
       }
-      case 'copy':
-        document = add(
-          document,
-          tokens,
-          lookup(document, pointer(operation.from), 'copy', showJson(operation.from)),
-          'copy',
-          operation.path,
-        );
+      case 'copy': {
+        const copied = lookup(document, pointer(operation.from), 'copy', showJson(operation.from));
+        copiedBytes += Buffer.byteLength(JSON.stringify(copied));
+        if (copiedBytes > copiedBytesMax)
+          throw failure(
+            413,
+            'RequestEntityTooLarge',
+            `the copy operations of a JSON patch may add ${copiedBytesMax} bytes, those of this one add ${copiedBytes} and more`,
+          );
+        document = add(document, tokens, copied, 'copy', operation.path);
         break;
+      }
       case 'test': {
         let found: Json | undefined;
         try {
