@@ -59,6 +59,13 @@ export function customKinds(
   return { kinds, schemas };
 }
 
+/** The kind of the version that is stored, whether it is served or not: what a definition that goes has to be rid of. */
+export function storageKind(definition: JsonObject): KindInfo | undefined {
+  const spec = isObject(definition.spec) ? definition.spec : {};
+  const version = objects(spec.versions).find(({ storage }) => storage === true);
+  return version && customKind(definition, spec, version, text(version.name), () => undefined);
+}
+
 function listSchema(item: string): Schema {
   return {
     type: 'object',

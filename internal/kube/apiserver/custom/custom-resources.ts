@@ -12,8 +12,8 @@ import type { LiveKinds } from '../live-kinds.ts';
 import { type Registry, WriteConflict } from '../registry.ts';
 import { selectAll } from '../selection.ts';
 import type { WatchHub } from '../watch-hub.ts';
-import { customKinds, type RuleCheck } from './custom-kind.ts';
-import { isEstablished, namedStatus } from './names.ts';
+import { customKinds, type RuleCheck, storageKind } from './custom-kind.ts';
+import { conditionOf, isEstablished, namedStatus } from './names.ts';
 
 const cleanupRetryMs = 2000;
 
@@ -103,12 +103,10 @@ export class CustomResources {
 
   async #process(name: string): Promise<void> {
     const definition = this.#definitions.get(name);
-    if (definition === undefined) {
-      this.#stop(name);
-      // A name that it held may be another's now.
-      for (const [other, one] of this.#definitions) if (!isEstablished(one)) await this.#name(other, one);
-      return;
-    }
+    // A name that it held may be another's now.
+    for (const [other, one] of this.#definitions)
+      if (other !== name && conditionOf(one, 'NamesAccepted')?.status !== 'True') await this.#name(other, one);
+    if (definition === undefined) return this.#stop(name);
     const group = getPath(definition, 'spec', 'group');
     if (!(await this.#name(name, definition))) return;
     if (isEstablished(definition)) await this.#serve(name, definition);
@@ -198,7 +196,7 @@ export class CustomResources {
     const finalizers = Array.isArray(metadata.finalizers) ? metadata.finalizers : [];
     if (!finalizers.includes(cleanupFinalizer)) return;
     const time = formatTime(this.#clock.now());
-    const kind = this.#kinds.custom.find((one) => one.custom!.definition === name);
+    const kind = isEstablished(definition) ? storageKind(definition) : undefined;
     if (kind !== undefined) {
       const left = await this.#removeInstances(kind);
       if (left > 0) {
