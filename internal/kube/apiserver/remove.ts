@@ -81,7 +81,8 @@ export function deleteRequestOf(options: JsonObject): DeleteRequest {
   const text = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined);
   const grace = options.gracePeriodSeconds;
   return {
-    gracePeriodSeconds: typeof grace === 'number' ? Math.max(0, grace) : undefined,
+    // What is negative is a second, not none: that would be a deletion by force.
+    gracePeriodSeconds: typeof grace === 'number' ? (grace < 0 ? 1 : grace) : undefined,
     propagation,
     uid: text(preconditions.uid),
     resourceVersion: text(preconditions.resourceVersion),
