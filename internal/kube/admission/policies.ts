@@ -139,8 +139,8 @@ interface Case {
   readonly budget: Budget;
 }
 
-/** What a binding came to: cases, or why there are none. */
-type Outcome = { readonly cases: Case[] } | { readonly failed: string };
+/** What a binding came to: cases, or why there are none. `misconfigured`: no expression was even looked at. */
+type Outcome = { readonly cases: Case[] } | { readonly failed: string; readonly misconfigured: boolean };
 
 class Policies {
   readonly services: PolicyServices;
@@ -197,9 +197,9 @@ class Policies {
       const narrowed = match.rules.length === 0 ? { ...match, rules: policy.match.rules } : match;
       if ((await matchedKind(narrowed, request, equivalents, context.reader)) === undefined) return { cases: [] };
     }
-    if (policy.broken !== '') return { failed: policy.broken };
+    if (policy.broken !== '') return { failed: policy.broken, misconfigured: false };
     const params = await this.#params(policy, binding, request, context);
-    if (typeof params === 'string') return { failed: params };
+    if (typeof params === 'string') return { failed: params, misconfigured: true };
     const inForm = async (object: JsonObject | undefined): Promise<JsonObject | undefined> =>
       object === undefined
         ? undefined
@@ -231,7 +231,7 @@ class Policies {
       try {
         if (!expressions.conditionsHold(policy.conditions, values, budget)) continue;
       } catch (error) {
-        return { failed: errorText(error) };
+        return { failed: errorText(error), misconfigured: false };
       }
       cases.push({ policy, binding, kind, object, values, budget });
     }
@@ -252,7 +252,13 @@ class Policies {
     const kind = this.services.kinds.byKind(group, version, text(paramKind.kind));
     if (kind === undefined)
       return `failed to configure policy: failed to find resource referenced by paramKind: '${text(paramKind.apiVersion)}, Kind=${text(paramKind.kind)}'`;
-    const namespace = kind.namespaced ? text(paramRef.namespace) || request.namespace : '';
+    const named = text(paramRef.namespace);
+    if (!kind.namespaced && named !== '')
+      return 'failed to configure binding: paramRef.namespace must not be provided for a cluster-scoped `paramKind`';
+    const namespace = kind.namespaced ? named || namespaceOf(request) : '';
+    // Else the objects of every namespace would count.
+    if (kind.namespaced && namespace === '')
+      return 'failed to configure binding: cannot use namespaced paramRef in policy binding that matches cluster-scoped resources';
     let found: JsonObject[];
     if (text(paramRef.name) !== '') {
       const one = await context.reader.get(kind.group, kind.plural, namespace, text(paramRef.name));
@@ -269,6 +275,11 @@ class Policies {
       ? []
       : 'failed to configure binding: no params found for policy binding with `Deny` parameterNotFoundAction';
   }
+}
+
+/** The namespace that parameters are looked for in: a Namespace that exists is in itself. */
+function namespaceOf({ kind, namespace, name, operation }: AdmissionRequest): string {
+  return kind.group === '' && kind.plural === 'namespaces' && operation !== 'CREATE' ? name : namespace;
 }
 
 /** Throws Error for an expression that does not compile or run. */
@@ -302,6 +313,11 @@ function denial(request: AdmissionRequest, message: string, reason: string): Err
   });
 }
 
+function refusal(request: AdmissionRequest, policy: Policy, binding: Binding, message: string): Error {
+  const who = `ValidatingAdmissionPolicy '${policy.name}' with binding '${binding.name}'`;
+  return denial(request, `${who} denied request: ${message}`, '');
+}
+
 export function validatingPolicies(services: PolicyServices): AdmissionPlugin {
   const policies = new Policies(services, 'validatingadmissionpolicies', 'validatingadmissionpolicybindings');
   return {
@@ -309,8 +325,9 @@ export function validatingPolicies(services: PolicyServices): AdmissionPlugin {
     async validate(request, context) {
       if (isExempt(request.kind)) return;
       let refused: Error | undefined;
+      const notes = new Map<string, Set<string>>();
       for (const { policy, binding } of await policies.bound()) {
-        const fail = (message: string, reason: string): void => {
+        const fail = (message: string, reason: string, expressionIndex: number): void => {
           const who = `ValidatingAdmissionPolicy '${policy.name}' with binding '${binding.name}'`;
           if (binding.actions.includes('Deny'))
             refused ??= denial(request, `${who} denied request: ${message}`, reason);
@@ -319,46 +336,60 @@ export function validatingPolicies(services: PolicyServices): AdmissionPlugin {
             request.annotate?.(
               'validation.policy.admission.k8s.io/validation_failure',
               JSON.stringify([
-                { message, policy: policy.name, binding: binding.name, validationActions: binding.actions },
+                {
+                  message,
+                  policy: policy.name,
+                  binding: binding.name,
+                  expressionIndex,
+                  validationActions: binding.actions,
+                },
               ]),
             );
         };
         const outcome = await policies.cases(policy, binding, request, context);
         if ('failed' in outcome) {
-          if (!policy.ignoreFailures) fail(outcome.failed, '');
+          if (policy.ignoreFailures) continue;
+          // What the binding wants done with failed validations does not matter where none can be made.
+          if (outcome.misconfigured) refused ??= refusal(request, policy, binding, outcome.failed);
+          else fail(outcome.failed, '', 0);
           continue;
         }
         for (const one of outcome.cases) {
-          for (const validation of policy.validations) {
+          for (const [index, validation] of policy.validations.entries()) {
             try {
-              if (run(validation, one) !== true) fail(messageOf(validation, one), validation.reason);
+              if (run(validation, one) !== true) fail(messageOf(validation, one), validation.reason, index);
             } catch (error) {
               if (!policy.ignoreFailures)
-                fail(`expression '${validation.text.trim()}' resulted in error: ${firstLine(error)}`, '');
+                fail(`expression '${validation.text.trim()}' resulted in error: ${firstLine(error)}`, '', index);
             }
           }
-          annotate(request, one);
+          const wrong = annotations(one, notes);
+          if (wrong !== undefined && !policy.ignoreFailures) refused ??= refusal(request, policy, binding, wrong);
         }
       }
+      for (const [key, values] of notes) request.annotate?.(key, [...values].join(', '));
       if (refused !== undefined) throw refused;
     },
   };
 }
 
-function annotate(request: AdmissionRequest, one: Case): void {
+const annotationMax = 10 * 1024;
+
+/** Adds what a case gives to the values of the policy's audit annotations: other bindings and parameters may give others. What goes wrong. */
+function annotations(one: Case, notes: Map<string, Set<string>>): string | undefined {
+  let wrong: string | undefined;
   for (const annotation of one.policy.auditAnnotations) {
     try {
-      const value = run(annotation, one);
-      if (typeof value === 'string' && value !== '') request.annotate?.(`${one.policy.name}/${annotation.key}`, value);
+      const made = run(annotation, one);
+      const value = typeof made === 'string' ? made.trim().slice(0, annotationMax) : '';
+      if (value === '') continue;
+      const key = `${one.policy.name}/${annotation.key}`;
+      notes.set(key, (notes.get(key) ?? new Set()).add(value));
     } catch (error) {
-      if (!one.policy.ignoreFailures)
-        throw denial(
-          request,
-          `ValidatingAdmissionPolicy '${one.policy.name}' with binding '${one.binding.name}' denied request: auditAnnotation ${JSON.stringify(annotation.key)}: ${firstLine(error)}`,
-          '',
-        );
+      wrong ??= `auditAnnotation ${JSON.stringify(annotation.key)}: ${firstLine(error)}`;
     }
   }
+  return wrong;
 }
 
 export function mutatingPolicies(services: PolicyServices): AdmissionPlugin {
