@@ -240,7 +240,8 @@ export class WatchHub {
       },
     );
     return {
-      progress: () => (state === 'joined' ? this.#revision : member.after),
+      // Where nothing of the resource changes, a bookmark has to go on all the same: what stands still is compacted away.
+      progress: () => (state === 'joined' ? this.#revision : Math.max(member.after, own.progress())),
       close: () => {
         if (state === 'joined') this.#leave(member);
         state = 'closed';
