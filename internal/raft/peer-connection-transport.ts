@@ -9,9 +9,38 @@ export interface Hello {
   from: MemberId;
   to: MemberId;
   purpose: 'messages' | 'snapshot';
+  /** Where the sender takes calls; without a host at every address that it has. */
+  host?: string;
+  port?: number;
+  /** Where other members that the sender is connected with take calls, `https://host:port` by id in hexadecimal. */
+  others?: Record<string, string>;
 }
 
 export const helloBytes = 1024;
+/** More would not fit into a hello. */
+export const maxHelloOthers = 8;
+
+const shape = /^https:\/\/(?:[\d.]{7,15}|\[[\da-f:.]{2,45}\]):\d{1,5}$/;
+
+/** An IP address and a port; names are not handed on: who hears of them may know others by them, and they may be long. */
+export const isPeerUrl = (url: unknown): url is string =>
+  typeof url === 'string' && shape.test(url) && URL.canParse(url);
+
+/** The URL of a member that is called at this address; undefined for what is none. */
+export function urlAt(ip: unknown, port: unknown): string | undefined {
+  if (typeof ip !== 'string' || typeof port !== 'number') return undefined;
+  const url = `https://${ip.includes(':') ? `[${ip}]` : ip}:${port}`;
+  return isPeerUrl(url) ? url : undefined;
+}
+
+/** What a hello says of other members; what is no id or no URL is left out. */
+export function othersOf({ others }: Hello): Map<MemberId, string> {
+  const found = new Map<MemberId, string>();
+  if (typeof others !== 'object' || others === null) return found;
+  for (const [id, url] of Object.entries(others).slice(0, maxHelloOthers))
+    if (/^[\da-f]{1,14}$/.test(id) && isPeerUrl(url)) found.set(Number.parseInt(id, 16), url);
+  return found;
+}
 
 type TcpSocket = import('bun').Socket<Connection>;
 
@@ -19,6 +48,8 @@ type TcpSocket = import('bun').Socket<Connection>;
 export class Connection {
   peer: MemberId = 0;
   purpose: Hello['purpose'] | undefined;
+  /** Where the other side takes calls, as far as this connection shows. */
+  at: string | undefined;
   readonly reader = new FrameReader(helloBytes);
   socket: TcpSocket | undefined;
   /** The other side has shown a certificate of this cluster; nothing is sent or read before. */

@@ -75,6 +75,8 @@ const strangeHellos = [
   '{"cluster":"7","from":2,"to":"1","purpose":"snapshot"}',
   '{"cluster":"7","from":2.5,"to":1,"purpose":"messages"}',
   '{"cluster":"7","from":0,"to":1,"purpose":"__proto__"}',
+  '{"cluster":"7","from":2,"to":1,"purpose":"messages","host":{"toString":1},"port":{},"others":[7,null]}',
+  '{"cluster":"7","from":2,"to":1,"purpose":"messages","port":1e9,"others":{"__proto__":"https://[::::]:99999","2":{}}}',
 ];
 
 test('fuzz: a member that listens takes damaged greetings and snapshots from nobody, and goes on serving', async () => {

@@ -9,6 +9,7 @@ import { systemClock, systemRandom } from '../base/system.ts';
 import { issueCertificate, type KeyPair, makeAuthority } from '../pki/certificates.ts';
 import { FrameReader, frameHeader, frameKinds } from './frames.ts';
 import type { NodeMessage, OutgoingSnapshot, RaftNode } from './node.ts';
+import { helloBytes, othersOf, urlAt } from './peer-connection-transport.ts';
 import { PeerTransport } from './peer-transport.ts';
 import type { Entry, SnapshotMeta } from './types.ts';
 import { decodeMessage, encodeMessage } from './wire.ts';
@@ -37,7 +38,16 @@ interface Peer {
 
 const ports = new Map<number, number>();
 
-function peer(id: number, pair: KeyPair, ca: string, clusterId = 7n, tls = () => ({ ...pair, ca })): Peer {
+const addressOf = (id: number): string[] => (ports.has(id) ? [`https://127.0.0.1:${ports.get(id)}`] : []);
+
+function peer(
+  id: number,
+  pair: KeyPair,
+  ca: string,
+  clusterId = 7n,
+  tls = () => ({ ...pair, ca }),
+  addresses: (to: number) => string[] = addressOf,
+): Peer {
   const told: string[] = [];
   const tell = (message: string, fields?: LogFields): void => void told.push(`${message}: ${String(fields?.error)}`);
   const transport = new PeerTransport({
@@ -46,7 +56,7 @@ function peer(id: number, pair: KeyPair, ca: string, clusterId = 7n, tls = () =>
     tls,
     clock: systemClock,
     log: { ...silentLogger, info: tell, warn: tell },
-    addresses: (to) => (ports.has(to) ? [`https://127.0.0.1:${ports.get(to)}`] : []),
+    addresses,
   });
   open.push(transport);
   const made: Peer = { transport, got: [], snapshots: [], told };
@@ -150,6 +160,80 @@ describe('raft peers', () => {
       return again.got.length > 0;
     });
     expect(arrived).toBe(true);
+  });
+
+  test('two that know only where a third one is hear from it where the other is; nobody who is no member is called', async () => {
+    const ca = await authority('peers');
+    const pair = await certificate(ca);
+    // Nobody listens there any more.
+    const first = peer(9, pair, ca.cert);
+    const before = addressOf(9);
+    first.transport.close();
+    const tls = (): KeyPair & { ca: string } => ({ ...pair, ca: ca.cert });
+    const all = (to: number): string[] => (to <= 4 ? before : []);
+    const hub = peer(1, pair, ca.cert, 7n, tls, all);
+    const knowsHub = (to: number): string[] => (to === 1 ? addressOf(1) : all(to));
+    const b = peer(2, pair, ca.cert, 7n, tls, knowsHub);
+    const c = peer(3, pair, ca.cert, 7n, tls, (to) => (to === 4 ? [] : knowsHub(to)));
+    const d = peer(4, pair, ca.cert, 7n, tls, knowsHub);
+    for (const [n, one] of [d, b, c].entries()) {
+      const from = [4, 2, 3][n]!;
+      one.transport.send(heartbeat(from, 1, from));
+      expect(await until(() => hub.got.some((message) => message.from === from))).toBe(true);
+    }
+    const reaches = (from: Peer, message: NodeMessage, to: Peer): Promise<boolean> =>
+      until(() => {
+        from.transport.send(message);
+        return to.got.length > 0;
+      });
+    c.transport.send(heartbeat(3, 4, 1));
+    expect(await reaches(c, heartbeat(3, 2, 1), b)).toBe(true);
+    expect(await until(() => c.transport.problem(2) === undefined)).toBe(true);
+    expect(await reaches(b, heartbeat(2, 3, 1), c)).toBe(true);
+    // The one that is called calls the caller, too, where it is: a snapshot goes on a connection of its own.
+    let arrived = false;
+    for (let n = 0; n < 500 && !arrived; n++) {
+      hub.transport.send(heartbeat(1, 2, n));
+      arrived = await hub.transport.sendSnapshot(2, 1, snapshot(1, utf8('x'))).then(
+        () => true,
+        () => Bun.sleep(10).then(() => false),
+      );
+    }
+    expect(b.snapshots).toHaveLength(1);
+    expect(c.transport.problem(4)).toBe('no answer yet');
+    expect(d.got).toEqual([]);
+  });
+
+  test('a greeting of the largest group is not too long for who reads it, and what is no address in it is left out', () => {
+    const url = `https://[${'fd00:'.repeat(7)}0001]:65535`;
+    const id = 'f'.repeat(14);
+    const others = Object.fromEntries(Array.from({ length: 8 }, (_, n) => [`${id.slice(1)}${n}`, url]));
+    const member = Number.MAX_SAFE_INTEGER;
+    const hello = {
+      cluster: 'f'.repeat(16),
+      from: member,
+      to: member,
+      purpose: 'messages',
+      host: url,
+      port: 65535,
+    } as const;
+    expect(utf8(JSON.stringify({ ...hello, others })).length).toBeLessThan(helloBytes);
+    const given = {
+      a: 'https://10.0.0.1:2380',
+      x: 'https://10.0.0.1:2380',
+      b: 'https://example.org:1',
+      c: 7,
+      d: 'https://10.0.0.1',
+    };
+    const strange = given as unknown as Record<string, string>;
+    expect([...othersOf({ ...hello, others: strange })]).toEqual([[10, 'https://10.0.0.1:2380']]);
+    expect(othersOf(hello).size).toBe(0);
+    expect([urlAt('10.0.0.1', 1), urlAt('fd00::1', 2), urlAt(undefined, 3), urlAt('10.0.0.1', undefined)]).toEqual([
+      'https://10.0.0.1:1',
+      'https://[fd00::1]:2',
+      undefined,
+      undefined,
+    ]);
   });
 
   test('a renewed certificate is shown to who calls from then on; connections that are open go on', async () => {

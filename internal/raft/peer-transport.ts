@@ -5,7 +5,15 @@ import { AppError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { frameKinds } from './frames.ts';
 import type { NodeMessage, OutgoingSnapshot, RaftNode, RaftTransport } from './node.ts';
-import { Connection, type Hello, handlers } from './peer-connection-transport.ts';
+import {
+  Connection,
+  type Hello,
+  handlers,
+  isPeerUrl,
+  maxHelloOthers,
+  othersOf,
+  urlAt,
+} from './peer-connection-transport.ts';
 import type { MemberId, SnapshotMeta } from './types.ts';
 import { decodeMessage, encodeMessage, maxSnapshotMetaBytes, readSnapshotMeta, writeSnapshotMeta } from './wire.ts';
 
@@ -38,11 +46,13 @@ const redialMs = { first: 50, last: 2000 };
 const maxPieces = 16;
 const snapshotSilenceMs = 30_000;
 const progressEvery = 4;
+const anyAddress = /^(0\.0\.0\.0|::|)$/;
 
 /**
  * Messages and snapshots between members over mutual TLS. One connection for messages in each direction, and one for each snapshot, so that a large
  * state does not hold up heartbeats. A member whose address is not known (it just joins, and does not know the others) is answered on the
- * connection that it was called on.
+ * connection that it was called on. Members tell each other in their greetings whom they are connected with and where: when all addresses change at once it is
+ * enough that everybody finds one and the same member.
  */
 export class PeerTransport implements RaftTransport {
   readonly #options: PeerTransportOptions;
@@ -52,6 +62,8 @@ export class PeerTransport implements RaftTransport {
   readonly #redial = new Map<MemberId, { delayMs: number; notBefore: number; tries: number; error: string }>();
   /** Where each member has answered last. */
   readonly #answered = new Map<MemberId, string>();
+  /** Where each member is, as others have told. */
+  readonly #told = new Map<MemberId, string>();
   readonly #all = new Set<Connection>();
   #server: { stop(closeActive?: boolean): void; port: number } | undefined;
   #hostname = '';
@@ -135,7 +147,17 @@ export class PeerTransport implements RaftTransport {
     const tries = this.#redial.get(to)?.tries ?? 0;
     const answered = this.#answered.get(to);
     if (tries === 0 && answered !== undefined && known.includes(answered)) return answered;
-    return known[tries % known.length];
+    const [first, ...rest] = known;
+    // Nobody that is not a member is called.
+    if (first === undefined) return undefined;
+    const all = new Set([first, this.#live(this.#called, to)?.at, this.#told.get(to), ...rest]);
+    all.delete(undefined);
+    return [...all][tries % all.size];
+  }
+
+  #live(connections: ReadonlyMap<MemberId, Connection>, to: MemberId): Connection | undefined {
+    const connection = connections.get(to);
+    return connection === undefined || connection.closed ? undefined : connection;
   }
 
   /** Why this member is not reached; undefined: it is, or it has called. */
@@ -184,6 +206,7 @@ export class PeerTransport implements RaftTransport {
     const connection = new Connection();
     connection.peer = to;
     connection.purpose = purpose;
+    connection.at = address;
     this.#all.add(connection);
     const { hostname, port } = new URL(address);
     const { cert, key, ca } = this.#options.tls();
@@ -226,7 +249,22 @@ export class PeerTransport implements RaftTransport {
 
   #hello(to: MemberId, purpose: Hello['purpose']): Uint8Array {
     const { id, clusterId } = this.#options;
-    return utf8(JSON.stringify({ cluster: clusterId.toString(16), from: id, to, purpose } satisfies Hello));
+    const hello: Hello = { cluster: clusterId.toString(16), from: id, to, purpose, others: this.#connected(to) };
+    if (this.#server !== undefined) hello.port = this.#server.port;
+    if (!anyAddress.test(this.#hostname)) hello.host = this.#hostname;
+    return utf8(JSON.stringify(hello));
+  }
+
+  /** Members that this one is connected with, but for `except`, and where they take calls. */
+  #connected(except: MemberId): Record<string, string> {
+    const others: Record<string, string> = {};
+    const ids = [...new Set([...this.#dialled.keys(), ...this.#called.keys()])].filter((id) => id !== except);
+    for (const id of ids) {
+      const dialled = this.#live(this.#dialled, id);
+      const at = dialled?.greeted ? dialled.at : this.#live(this.#called, id)?.at;
+      if (isPeerUrl(at) && Object.keys(others).length < maxHelloOthers) others[id.toString(16)] = at;
+    }
+    return others;
   }
 
   #checkHello(connection: Connection, payload: Uint8Array): Hello {
@@ -247,6 +285,8 @@ export class PeerTransport implements RaftTransport {
     if (to !== id) throw new DecodeError(`a call for member ${Number(to).toString(16)}, this is ${id.toString(16)}`);
     if (connection.peer !== 0 && connection.peer !== from)
       throw new DecodeError(`member ${from.toString(16)} answers instead of ${connection.peer.toString(16)}`);
+    for (const [other, url] of othersOf(hello))
+      if (other !== id && this.#options.addresses(other).length > 0) this.#told.set(other, url);
     return hello;
   }
 
@@ -274,7 +314,8 @@ export class PeerTransport implements RaftTransport {
     };
   }
 
-  #accepted(connection: Connection, { from, purpose }: Hello): void {
+  #accepted(connection: Connection, { from, purpose, host, port }: Hello): void {
+    connection.at = urlAt(host ?? connection.socket?.remoteAddress, port);
     connection.send(frameKinds.hello, [this.#hello(from, purpose)]);
     if (purpose === 'snapshot') {
       this.#receiveSnapshot(connection);
