@@ -4,6 +4,7 @@ import { qualifiedNameErrors } from '../../machinery/selectors.ts';
 import type { FieldError } from '../../machinery/status.ts';
 import {
   dns1123SubdomainErrors,
+  forbiddenField,
   immutableMessage,
   invalidValue,
   notSupported,
@@ -132,12 +133,21 @@ export function unsharedErrors(resources: JsonObject, path: string): FieldError[
     if (!isExtended(name) && !isHugePages(name)) continue;
     if (limits[name] === undefined)
       errors.push(required(`${path}.limits`, 'Limit must be set for non overcommitable resources'));
-    else if (requests[name] !== limits[name])
+    else if (!sameQuantity(requests[name], limits[name]))
       errors.push(
         invalidValue(`${path}.requests`, requests[name], `must be equal to ${name} limit of ${String(limits[name])}`),
       );
   }
+  const names = [...Object.keys(limits), ...Object.keys(requests)];
+  if (names.some(isHugePages) && !names.includes('cpu') && !names.includes('memory'))
+    errors.push(forbiddenField(path, 'HugePages require cpu or memory'));
   return errors;
+}
+
+/** Whether two texts say the same amount: 1 and 1000m do. */
+function sameQuantity(a: Json | undefined, b: Json | undefined): boolean {
+  const amount = tryQuantity(a)?.nano;
+  return a === b || (amount !== undefined && amount === tryQuantity(b)?.nano);
 }
 
 /** Whether every quantity of `requests` fits its limit, with upstream's words. */

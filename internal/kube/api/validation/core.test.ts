@@ -205,6 +205,17 @@ describe('Pod', () => {
       [`${at}.resources.limits: Required value: Limit must be set for non overcommitable resources`],
     ],
     [
+      'a device in two ways of writing',
+      one({ resources: { requests: { 'a.io/gpu': '1' }, limits: { 'a.io/gpu': '1000m' } } }),
+      [],
+    ],
+    [
+      'huge pages alone',
+      one({ resources: { limits: { 'hugepages-2Mi': '2Mi' } } }),
+      [`${at}.resources: Forbidden: HugePages require cpu or memory`],
+    ],
+    ['huge pages with memory', one({ resources: { limits: { 'hugepages-2Mi': '2Mi', memory: '1Gi' } } }), []],
+    [
       'more asked than allowed',
       one({ resources: { limits: { cpu: '1' }, requests: { cpu: '2' } } }),
       [`${at}.resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1`],
