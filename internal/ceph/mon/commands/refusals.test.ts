@@ -25,6 +25,7 @@ const others: Readonly<Record<string, string>> = {
   'fs new': 'there are no file systems',
   'config set osd osd_max_backfills abc': 'says what was expected instead of the name of a function',
   'config set mon. fsid x': 'fsid is no option here',
+  'config show': 'the mgr executes it, and none runs here: its own test has the words',
 };
 
 /** As the `ceph` tool reads a command line; undefined for what it refuses by itself, or what the mon does not execute. */
