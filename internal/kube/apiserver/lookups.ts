@@ -1,9 +1,10 @@
 /** What authentication, the Node authorizer and admission read from the registry: always the newest state. */
 import type { AdmissionReader } from '../admission/types.ts';
 import type { NodeGraph } from '../auth/node-authorizer.ts';
-import type { TokenSubjects } from '../auth/service-account-tokens.ts';
+import type { TokenSubject, TokenSubjects } from '../auth/service-account-tokens.ts';
 import { everything } from '../machinery/selectors.ts';
 import { getPath, isObject, type JsonObject } from '../machinery/json.ts';
+import { parseTime } from '../machinery/time.ts';
 import type { LiveKinds } from './live-kinds.ts';
 import type { Registry } from './registry.ts';
 import { selectAll } from './selection.ts';
@@ -111,24 +112,25 @@ export class Lookups implements AdmissionReader, NodeGraph, TokenSubjects {
     return typeof node === 'string' ? node : undefined;
   }
 
-  serviceAccountUid(namespace: string, name: string): Promise<string | undefined> {
-    return this.#uid('serviceaccounts', namespace, name);
+  serviceAccount(namespace: string, name: string): Promise<TokenSubject | undefined> {
+    return this.#subject('serviceaccounts', namespace, name);
   }
 
-  podUid(namespace: string, name: string): Promise<string | undefined> {
-    return this.#uid('pods', namespace, name);
+  pod(namespace: string, name: string): Promise<TokenSubject | undefined> {
+    return this.#subject('pods', namespace, name);
   }
 
-  secretUid(namespace: string, name: string): Promise<string | undefined> {
-    return this.#uid('secrets', namespace, name);
+  secret(namespace: string, name: string): Promise<TokenSubject | undefined> {
+    return this.#subject('secrets', namespace, name);
   }
 
-  nodeUid(name: string): Promise<string | undefined> {
-    return this.#uid('nodes', '', name);
+  node(name: string): Promise<TokenSubject | undefined> {
+    return this.#subject('nodes', '', name);
   }
 
-  async #uid(resource: string, namespace: string, name: string): Promise<string | undefined> {
-    const uid = getPath(await this.get('', resource, namespace, name), 'metadata', 'uid');
-    return typeof uid === 'string' ? uid : undefined;
+  async #subject(resource: string, namespace: string, name: string): Promise<TokenSubject | undefined> {
+    const metadata = getPath(await this.get('', resource, namespace, name), 'metadata');
+    if (!isObject(metadata) || typeof metadata.uid !== 'string') return undefined;
+    return { uid: metadata.uid, deletionMs: parseTime(metadata.deletionTimestamp) };
   }
 }

@@ -1,10 +1,14 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { makeSigningKey } from '../../pki/certificates.ts';
+import { secretTokenSigner } from '../auth/service-account-tokens.ts';
 import type { JsonObject } from '../machinery/json.ts';
 import { startTestServer, type TestServer } from './testing.ts';
 
 let server: TestServer;
+let signing: Awaited<ReturnType<typeof makeSigningKey>>;
 beforeAll(async () => {
-  server = await startTestServer();
+  signing = await makeSigningKey();
+  server = await startTestServer({ signing });
 });
 afterAll(() => server.close());
 
@@ -112,4 +116,24 @@ test('SubjectAccessReview: one question about one subject', async () => {
   );
   expect(await about({ user: 'a' })).toContain('exactly one of nonResourceAttributes or resourceAttributes');
   expect(await about({ resourceAttributes })).toContain('spec.user: Invalid value: "": at least one of user or group');
+});
+
+test('tokens in Secrets are refused as soon as their account is being deleted, though a finalizer holds it', async () => {
+  const accounts = '/api/v1/namespaces/default/serviceaccounts';
+  const made = await server.call('POST', accounts, { metadata: { name: 'held', finalizers: ['example.com/hold'] } });
+  const { name, uid } = made.body.metadata;
+  const sign = await secretTokenSigner({ privateKey: signing.key, publicKey: signing.publicKey });
+  // Two: what a token was found to be is kept for a while.
+  const review = async (secret: string): Promise<JsonObject> => {
+    const token = await sign('default', { name, uid }, secret);
+    await server.call('POST', '/api/v1/namespaces/default/secrets', {
+      metadata: { name: secret },
+      data: { token: Buffer.from(token).toString('base64') },
+    });
+    return (await server.call('POST', '/apis/authentication.k8s.io/v1/tokenreviews', { spec: { token } })).body.status;
+  };
+  expect(await review('before')).toMatchObject({ authenticated: true });
+  const deleted = await server.call('DELETE', `${accounts}/held`);
+  expect(deleted.body.metadata.deletionTimestamp).toBeTruthy();
+  expect(await review('after')).toMatchObject({ error: 'service account default/held has been deleted' });
 });

@@ -28,12 +28,19 @@ export interface TokenClaims {
   readonly node?: { readonly name: string; readonly uid: string };
 }
 
-/** Whether what a token is bound to still exists: the live object's uid, or undefined. */
+/** What a token is bound to. */
+export interface TokenSubject {
+  readonly uid: string;
+  /** metadata.deletionTimestamp in milliseconds since the epoch: when the grace period of its deletion ends. Finalizers may hold it longer. */
+  readonly deletionMs: number | undefined;
+}
+
+/** What is stored of that which tokens are bound to; undefined for what is gone. */
 export interface TokenSubjects {
-  serviceAccountUid(namespace: string, name: string): Promise<string | undefined>;
-  podUid(namespace: string, name: string): Promise<string | undefined>;
-  secretUid(namespace: string, name: string): Promise<string | undefined>;
-  nodeUid(name: string): Promise<string | undefined>;
+  serviceAccount(namespace: string, name: string): Promise<TokenSubject | undefined>;
+  pod(namespace: string, name: string): Promise<TokenSubject | undefined>;
+  secret(namespace: string, name: string): Promise<TokenSubject | undefined>;
+  node(name: string): Promise<TokenSubject | undefined>;
   /** The token in a Secret that is not being deleted. */
   secretToken(namespace: string, name: string): Promise<string | undefined>;
 }
@@ -54,6 +61,8 @@ interface KubernetesClaim {
 const verifiedMax = 1000;
 /** How long a verified signature is trusted without a new look at its subjects. */
 const trustMs = 10_000;
+/** How long after its deletionTimestamp a subject that is still stored counts as living. */
+const deletionLeewayMs = 60_000;
 
 /** Issues and verifies. The key is made once at cluster creation; several public keys may be valid while one is replaced. */
 export class ServiceAccountTokens {
@@ -152,7 +161,9 @@ export class ServiceAccountTokens {
     if (namespace === '' || name === '' || uid === '' || secret === '') return 'token has no service account';
     if ((await this.#subjects.secretToken(namespace, secret)) !== token)
       return `secret ${namespace}/${secret} does not have this token`;
-    if ((await this.#subjects.serviceAccountUid(namespace, name)) !== uid)
+    const account = await this.#subjects.serviceAccount(namespace, name);
+    // A token without an end gets no leeway.
+    if (account?.uid !== uid || account.deletionMs !== undefined)
       return `service account ${namespace}/${name} has been deleted`;
     return { user: serviceAccountUser(namespace, name, uid, {}), audiences: [...common] };
   }
@@ -193,20 +204,24 @@ export class ServiceAccountTokens {
     const claim = payload['kubernetes.io'] as KubernetesClaim | undefined;
     const { namespace, serviceaccount } = claim ?? {};
     if (!namespace || !serviceaccount?.name || !serviceaccount.uid) return fail('token has no service account');
-    if ((await this.#subjects.serviceAccountUid(namespace, serviceaccount.name)) !== serviceaccount.uid)
+    const lives = (subject: TokenSubject | undefined, uid: string | undefined): boolean =>
+      subject !== undefined &&
+      subject.uid === uid &&
+      (subject.deletionMs === undefined || subject.deletionMs >= now - deletionLeewayMs);
+    if (!lives(await this.#subjects.serviceAccount(namespace, serviceaccount.name), serviceaccount.uid))
       return fail(`service account ${namespace}/${serviceaccount.name} has been deleted`);
     const extra: Record<string, string[]> = {};
     if (payload.jti !== undefined) extra['authentication.kubernetes.io/credential-id'] = [`JTI=${payload.jti}`];
     if (claim?.pod?.name) {
-      if ((await this.#subjects.podUid(namespace, claim.pod.name)) !== claim.pod.uid)
+      if (!lives(await this.#subjects.pod(namespace, claim.pod.name), claim.pod.uid))
         return fail(`pod ${namespace}/${claim.pod.name} has been deleted`);
       extra['authentication.kubernetes.io/pod-name'] = [claim.pod.name];
       extra['authentication.kubernetes.io/pod-uid'] = [claim.pod.uid ?? ''];
     }
-    if (claim?.secret?.name && (await this.#subjects.secretUid(namespace, claim.secret.name)) !== claim.secret.uid)
+    if (claim?.secret?.name && !lives(await this.#subjects.secret(namespace, claim.secret.name), claim.secret.uid))
       return fail(`secret ${namespace}/${claim.secret.name} has been deleted`);
     if (claim?.node?.name) {
-      if (claim.pod === undefined && (await this.#subjects.nodeUid(claim.node.name)) !== claim.node.uid)
+      if (claim.pod === undefined && !lives(await this.#subjects.node(claim.node.name), claim.node.uid))
         return fail(`node ${claim.node.name} has been deleted`);
       extra['authentication.kubernetes.io/node-name'] = [claim.node.name];
       if (claim.node.uid) extra['authentication.kubernetes.io/node-uid'] = [claim.node.uid];
