@@ -100,6 +100,6 @@ describe.each(shells.filter((shell) => Bun.which(shell) !== null))('%s', (shell)
   test('arguments', () => {
     expect(ask('completion', 'f')).toEqual(['fish']);
     expect(ask('config', 'explain', 'cluster.d')).toEqual(['cluster.dnsIP', 'cluster.domain']);
-    expect(ask('logs', 'm')).toEqual(['mgr', 'mon']);
+    expect(ask('logs', 'm')).toEqual(['mds', 'mgr', 'mon']);
   });
 });
