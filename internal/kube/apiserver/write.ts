@@ -29,7 +29,7 @@ import {
   type WriteParameters,
   writeParameters,
 } from './context.ts';
-import { pruneDecoded, refuseTerminating, refuseUndeclared } from './custom/decode.ts';
+import { pruneDecoded, refuseTerminating, refuseUntyped } from './custom/decode.ts';
 import { customEnvelope } from './live-kinds.ts';
 import { decodeProtobuf, protobufMediaType } from './protobuf/decode.ts';
 import type { StoredRecord } from './record.ts';
@@ -321,7 +321,7 @@ export function appliedBody(
       `the name of the object (${String(metadata.name)}) does not match the name on the URL (${info.name})`,
     );
   checkNamespace(context, applied);
-  refuseUndeclared(kind, applied, undeclared, core.schemas);
+  refuseUntyped(kind, applied, undeclared, core.schemas);
   if (Array.isArray(metadata.managedFields) && metadata.managedFields.length > 0)
     throw badRequest('metadata.managedFields must be nil');
   return applied;

@@ -1,4 +1,4 @@
-import { emptySet, type FieldSet, insertPath, keyStep } from './fieldset.ts';
+import { emptySet, type FieldSet, insertPath, keyStep, pathText } from './fieldset.ts';
 import { isObject, type Json, type JsonObject, jsonEqual } from './json.ts';
 import { propertyOf, resolve, type Schema, type SchemaSource } from './openapi.ts';
 
@@ -57,6 +57,43 @@ function itemStep(source: SchemaSource, atom: Atom & { shape: 'list' }, item: Js
     if (value !== undefined) key[name] = value;
   }
   return keyStep(key);
+}
+
+/**
+ * What a value says more than once: list items of a set that are equal, and those of a map list with the same keys. Each but the first is told, as
+ * `.spec.containers[name="web"].env: duplicate entries for key [name="A"]`.
+ */
+export function duplicateItems(source: SchemaSource, schema: Schema, value: Json): string[] {
+  const out: string[] = [];
+  findDuplicates(source, schema, value, [], out);
+  return out;
+}
+
+function findDuplicates(
+  source: SchemaSource,
+  field: Schema | undefined,
+  value: Json,
+  path: readonly string[],
+  out: string[],
+): void {
+  const atom = atomOf(source, field, value);
+  if (atom.shape === 'map' && atom.schema !== undefined && isObject(value)) {
+    for (const key in value) {
+      const child = value[key];
+      if (child !== undefined) findDuplicates(source, fieldOf(atom, key), child, [...path, `f:${key}`], out);
+    }
+  } else if (atom.shape === 'list' && atom.items !== undefined && Array.isArray(value)) {
+    const seen = new Set<string>();
+    for (const [index, item] of value.entries()) {
+      const step = atom.relation === 'atomic' ? `i:${index}` : itemStep(source, atom, item, index);
+      // Without keys an item is no other's duplicate.
+      if (atom.relation !== 'atomic' && step !== 'k:{}') {
+        if (seen.has(step)) out.push(`${pathText(path)}: duplicate entries for key ${pathText([step])}`);
+        seen.add(step);
+      }
+      findDuplicates(source, atom.items, item, [...path, step], out);
+    }
+  }
 }
 
 function emptyContainer(value: Json | undefined): boolean {

@@ -247,6 +247,11 @@ describe('a CustomResourceDefinition', () => {
     expect(unknown.body.message).toBe(
       'failed to create typed patch object (default/a; example.com/v1, Kind=Applied): .spec.nope: field not declared in schema',
     );
+    const twice = await apply('one', { ports: [{ name: 'x' }, { name: 'x', port: 1 }] });
+    expect([twice.status, twice.body.message]).toEqual([
+      500,
+      'failed to create typed patch object (default/a; example.com/v1, Kind=Applied): .spec.ports: duplicate entries for key [name="x"]',
+    ]);
     expect((await apply('one', { fixed: 'a' })).status).toBe(200);
     const changed = await apply('one', { fixed: 'b' });
     expect(changed.body.message).toBe(

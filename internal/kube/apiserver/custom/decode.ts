@@ -5,6 +5,7 @@ import { cloneJson, isObject, type JsonObject } from '../../machinery/json.ts';
 import type { SchemaSource } from '../../machinery/openapi.ts';
 import { badRequest, failure, methodNotSupported } from '../../machinery/status.ts';
 import { prune } from '../../machinery/structural/values.ts';
+import { duplicateItems } from '../../machinery/typed.ts';
 
 const shownMax = 50;
 
@@ -42,25 +43,25 @@ export function pruneDecoded(
 }
 
 /**
- * Server-side apply takes only fields that the schema has, whatever the field validation: nobody could own the others. `undeclared` are those that
- * decoding has found. Throws 500 with upstream's text.
+ * Server-side apply takes only fields that the schema has, whatever the field validation, and each item of a set or a map list once: nobody could own the
+ * others. `undeclared` are the fields that decoding has found. Throws 500 with upstream's text.
  */
-export function refuseUndeclared(
-  kind: Pick<KindInfo, 'group' | 'version' | 'kind' | 'custom'>,
+export function refuseUntyped(
+  kind: Pick<KindInfo, 'group' | 'version' | 'kind' | 'schema' | 'custom'>,
   applied: JsonObject,
   undeclared: readonly string[],
   source: SchemaSource,
 ): void {
   const own = kind.custom === undefined ? [] : pruneCustom(kind.custom, cloneJson(applied), source);
-  const unknown = [...undeclared, ...own];
-  if (unknown.length === 0) return;
+  const unknown = [...undeclared, ...own].map((path) => `.${path}: field not declared in schema`);
+  const faults = [...unknown, ...duplicateItems(source, source.definition(kind.schema), applied)].slice(0, shownMax);
+  if (faults.length === 0) return;
   const metadata = isObject(applied.metadata) ? applied.metadata : {};
   const where = `${String(metadata.namespace ?? '')}/${String(metadata.name ?? '')}; ${apiVersionOf(kind)}, Kind=${kind.kind}`;
-  const paths = unknown.slice(0, shownMax).map((path) => `.${path}: field not declared in schema`);
   throw failure(
     500,
     '',
-    `failed to create typed patch object (${where}): ${paths.length === 1 ? paths[0]! : `errors:\n${paths.map((path) => `  ${path}`).join('\n')}`}`,
+    `failed to create typed patch object (${where}): ${faults.length === 1 ? faults[0]! : `errors:\n${faults.map((fault) => `  ${fault}`).join('\n')}`}`,
   );
 }
 
