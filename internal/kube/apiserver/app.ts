@@ -5,6 +5,7 @@ import type { KindInfo } from '../api/kinds.ts';
 import { authenticate, impersonate } from '../auth/authenticator.ts';
 import { forbiddenText } from '../auth/authorizer.ts';
 import { forwardedUser } from '../auth/front-proxy.ts';
+import { type HeaderLines, joinedHeaderLines } from '../auth/header-lines.ts';
 import type { Attributes, UserInfo } from '../auth/identity.ts';
 import { badRequest, failure, forbidden } from '../machinery/status.ts';
 import type { Aggregator } from './aggregation/aggregator-client.ts';
@@ -37,6 +38,8 @@ export interface ApiEnv {
   certificate?: UserInfo;
   /** The peer showed the certificate of a front proxy: headers say for whom it asks. */
   frontProxy?: boolean;
+  /** The lines of the request's head as they came; without them those that the Request joined. */
+  headerLines?: HeaderLines;
   /** The peer's address. */
   remote?: string;
   /** The transport writes the body itself: see `replyOf`. */
@@ -175,7 +178,8 @@ export class ApiApp {
   /** Who asks, and whether they may. Throws 401, 403. */
   async authorize(request: Request, env: ApiEnv, info: RequestInfo, trail?: AuditTrail): Promise<UserInfo> {
     const { tokens, tokenUser, authorizer } = this.#core;
-    const forwarded = env.frontProxy === true ? forwardedUser(request.headers) : undefined;
+    const lines = env.headerLines ?? joinedHeaderLines(request.headers);
+    const forwarded = env.frontProxy === true ? forwardedUser(lines) : undefined;
     let who: UserInfo;
     try {
       who = await authenticate(
@@ -193,7 +197,7 @@ export class ApiApp {
       throw error;
     }
     trail?.authenticated(who);
-    const user = await impersonate(who, request.headers, authorizer);
+    const user = await impersonate(who, lines, authorizer);
     if (user !== who) trail?.impersonates(user);
     if (alwaysAllowed.has(info.path)) return user;
     await this.#check(user, info, info.verb, trail);

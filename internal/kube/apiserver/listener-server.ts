@@ -14,6 +14,7 @@ import {
   certificateUser,
   type PeerSocket,
 } from '../auth/client-certificates-shell.ts';
+import { rawHeaderLines } from '../auth/header-lines.ts';
 import { type Answer, AnswerBudget } from './answer-budget.ts';
 import type { ApiApp, ApiEnv } from './app.ts';
 import { forwardUpgrade } from './proxy-client.ts';
@@ -174,7 +175,8 @@ export async function listen(
   server.on('upgrade', (incoming: IncomingMessage, socket: Duplex, head: Uint8Array) => {
     moved(incoming.socket);
     socket.on('error', () => socket.destroy());
-    upgrade(app, nodes, incoming, socket, head, envOf(incoming.socket)).catch((error: unknown) => {
+    const env = { ...envOf(incoming.socket), headerLines: rawHeaderLines(incoming.rawHeaders) };
+    upgrade(app, nodes, incoming, socket, head, env).catch((error: unknown) => {
       log.debug('upgrade broke off', { error: errorText(error) });
       socket.destroy();
     });
@@ -256,7 +258,7 @@ async function serve(
     outgoing.end(statusJson(400, 'BadRequest', errorText(error)));
     return;
   }
-  const env: ApiEnv = { ...envOf(socketOf(incoming)), caller };
+  const env: ApiEnv = { ...envOf(socketOf(incoming)), caller, headerLines: rawHeaderLines(incoming.rawHeaders) };
   if (!bodyless) env.body = () => body.read(caller);
   const response = await app.fetch(request, env);
   const reply = replyOf(response);

@@ -43,7 +43,7 @@ const parsed = (status: number, text: string): Answer => {
 function h1(
   method: string,
   path: string,
-  options: { client?: KeyPair; token?: string; body?: unknown; headers?: Record<string, string> } = {},
+  options: { client?: KeyPair; token?: string; body?: unknown; headers?: Record<string, string | string[]> } = {},
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const request = https.request(
@@ -72,11 +72,11 @@ function h1(
   });
 }
 
-function h2(path: string, client: KeyPair): Promise<Answer> {
+function h2(path: string, client: KeyPair, headers: http2.OutgoingHttpHeaders = {}): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const session = http2.connect(`https://127.0.0.1:${port}`, { ca: server.pki.serverCa.cert, ...client });
     session.on('error', reject);
-    const stream = session.request({ ':path': path });
+    const stream = session.request({ ':path': path, ...headers });
     let status = 0;
     let text = '';
     stream.on('response', (headers) => (status = Number(headers[':status'])));
@@ -241,6 +241,23 @@ describe('who asks', () => {
     expect(
       (await h1('GET', '/api/v1/namespaces', { client: adminCert, headers: { 'impersonate-user': 'bob' } })).status,
     ).toBe(403);
+  });
+
+  test('every line of Impersonate-Group and -Extra is one value, over HTTP/1.1 and HTTP/2', async () => {
+    const groups = ['a, system:masters', ...Array.from({ length: 70 }, (_, i) => `g${i}`)];
+    const headers = { 'impersonate-user': 'carol', 'impersonate-group': groups, 'impersonate-extra-s': ['x,y', 'z'] };
+    const self = await h1('POST', '/apis/authentication.k8s.io/v1/selfsubjectreviews', {
+      client: adminCert,
+      headers,
+      body: {},
+    });
+    expect(self.json.status.userInfo).toMatchObject({
+      username: 'carol',
+      groups: [...groups, 'system:authenticated'],
+      extra: { s: ['x,y', 'z'] },
+    });
+    const refused = await h2('/api/v1/namespaces', adminCert, headers);
+    expect(refused.json.message).toContain('User "carol" cannot list');
   });
 
   test('nobody grants what they do not hold', async () => {

@@ -1,6 +1,7 @@
 import { forbidden, unauthorized } from '../machinery/status.ts';
 import type { Authorizer } from './authorizer.ts';
 import { forbiddenText } from './authorizer.ts';
+import { headerIdentity, type HeaderLines } from './header-lines.ts';
 import { anonymousUser, authenticated, type UserInfo } from './identity.ts';
 import type { ServiceAccountTokens } from './service-account-tokens.ts';
 
@@ -42,24 +43,11 @@ export async function authenticate(
   return result.user;
 }
 
-const valuesMax = 64;
-
 /**
- * `Impersonate-User` and its companions (docs: reference/access-authn-authz/user-impersonation): `user` acts as somebody else if it may. Throws 403.
+ * `Impersonate-User` and its companions (docs: reference/access-authn-authz/user-impersonation): `user` acts as somebody else if it may, asked for each group and value. Throws 400, 403.
  */
-export async function impersonate(user: UserInfo, headers: Headers, authorizer: Authorizer): Promise<UserInfo> {
-  const name = headers.get('impersonate-user') ?? '';
-  const groups = (headers.get('impersonate-group') ?? '')
-    .split(',')
-    .map((group) => group.trim())
-    .filter(Boolean)
-    .slice(0, valuesMax);
-  const uid = headers.get('impersonate-uid') ?? '';
-  const extra: Record<string, string[]> = {};
-  headers.forEach((value, key) => {
-    if (!key.startsWith('impersonate-extra-')) return;
-    extra[decodeKey(key.slice('impersonate-extra-'.length))] = value.split(',').map((one) => one.trim());
-  });
+export async function impersonate(user: UserInfo, lines: HeaderLines, authorizer: Authorizer): Promise<UserInfo> {
+  const { name, uid, groups, extra } = headerIdentity(lines, 'impersonate-');
   if (name === '') {
     if (groups.length > 0 || uid !== '' || Object.keys(extra).length > 0)
       throw forbidden({ group: '', resource: 'users' }, '', 'requested impersonation without a user');
@@ -105,12 +93,4 @@ export async function impersonate(user: UserInfo, headers: Headers, authorizer: 
   };
   if (name !== anonymousUser.name) return authenticated(as);
   return { ...as, groups: all.includes('system:unauthenticated') ? all : [...all, 'system:unauthenticated'] };
-}
-
-function decodeKey(key: string): string {
-  try {
-    return decodeURIComponent(key);
-  } catch {
-    return key;
-  }
 }

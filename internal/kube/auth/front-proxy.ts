@@ -1,3 +1,4 @@
+import { headerIdentity, type HeaderLines } from './header-lines.ts';
 import { authenticated, type UserInfo } from './identity.ts';
 
 /**
@@ -6,34 +7,13 @@ import { authenticated, type UserInfo } from './identity.ts';
  */
 export const frontProxyNames: readonly string[] = ['system:auth-proxy'];
 
-const valuesMax = 64;
-const list = (text: string | null): string[] =>
-  (text ?? '')
-    .split(',')
-    .map((one) => one.trim())
-    .filter(Boolean)
-    .slice(0, valuesMax);
-
-function decoded(key: string): string {
-  try {
-    return decodeURIComponent(key);
-  } catch {
-    return key;
-  }
-}
-
-/** The user that the headers name; undefined when they name none. */
-export function forwardedUser(headers: Headers): UserInfo | undefined {
-  const name = headers.get('x-remote-user') ?? '';
+/** The user that the headers name; undefined when they name none. Throws 400. */
+export function forwardedUser(lines: HeaderLines): UserInfo | undefined {
+  const { name, uid, groups, extra } = headerIdentity(lines, 'x-remote-');
   if (name === '') return undefined;
-  const extra: Record<string, string[]> = {};
-  headers.forEach((value, key) => {
-    if (key.startsWith('x-remote-extra-')) extra[decoded(key.slice('x-remote-extra-'.length))] = list(value);
-  });
-  const uid = headers.get('x-remote-uid') ?? '';
   return authenticated({
     name,
-    groups: list(headers.get('x-remote-group')),
+    groups: groups.filter(Boolean),
     ...(uid === '' ? {} : { uid }),
     ...(Object.keys(extra).length === 0 ? {} : { extra }),
   });

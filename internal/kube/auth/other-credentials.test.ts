@@ -1,7 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import type { JsonObject } from '../machinery/json.ts';
 import { bootstrapUser } from './bootstrap-tokens.ts';
+import { impersonate } from './authenticator.ts';
+import type { Authorizer } from './authorizer.ts';
 import { forwardedUser, forwardingHeaders } from './front-proxy.ts';
+import { rawHeaderLines } from './header-lines.ts';
 
 const text = (value: string): string => Buffer.from(value).toString('base64');
 
@@ -55,11 +58,36 @@ test('front proxy: what is said of a user is read back the same', () => {
   const user = {
     name: 'alice',
     uid: '7',
-    groups: ['a', 'b', 'system:authenticated'],
-    extra: { 'example.com/scope': ['x', 'y'] },
+    groups: ['a', 'b,system:masters', 'system:authenticated'],
+    extra: { 'example.com/scope': ['x', 'y, z'] },
   };
-  const headers = new Headers();
-  for (const [name, value] of forwardingHeaders(user)) headers.append(name, value);
-  expect(forwardedUser(headers)).toEqual(user);
-  expect(forwardedUser(new Headers({ 'X-Remote-Group': 'system:masters' }))).toBeUndefined();
+  expect(forwardedUser(rawHeaderLines(forwardingHeaders(user).flat()))).toEqual(user);
+  expect(forwardedUser([['x-remote-group', 'system:masters']])).toBeUndefined();
+});
+
+describe('impersonation', () => {
+  const asked: string[] = [];
+  const authorizer = {
+    authorize: async ({ resource, name }: { resource: string; name: string }) => {
+      asked.push(`${resource}/${name}`);
+      return { allowed: name !== 'forbidden', reason: '' };
+    },
+  } as unknown as Authorizer;
+  const as = (...groups: string[]) =>
+    impersonate(
+      { name: 'admin', groups: [] },
+      [['impersonate-user', 'jane'], ...groups.map((group) => ['impersonate-group', group] as const)],
+      authorizer,
+    );
+
+  test('a header line is one group: each is asked for, none is left out', async () => {
+    const groups = ['a,b', ...Array.from({ length: 100 }, (_, i) => `g${i}`)];
+    expect((await as(...groups)).groups).toEqual([...groups, 'system:authenticated']);
+    expect(asked).toEqual(['users/jane', ...groups.map((group) => `groups/${group}`)]);
+    await expect(as(...groups, 'forbidden')).rejects.toMatchObject({ status: { code: 403 } });
+  });
+
+  test('more lines than are served are refused', async () => {
+    await expect(as(...Array.from({ length: 1000 }, () => 'g'))).rejects.toMatchObject({ status: { code: 400 } });
+  });
 });
