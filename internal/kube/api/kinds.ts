@@ -94,6 +94,8 @@ export interface SubresourceInfo {
 export interface CustomKind {
   /** metadata.name of the definition. */
   readonly definition: string;
+  /** metadata.uid of the definition: another one may have its name later. */
+  readonly definitionUid: string;
   readonly structural: Structural;
   /** Stands for everything that the stored form depends on: bytes that bear this mark are served as they are. */
   readonly schemaId: string;

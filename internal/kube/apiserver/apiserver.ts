@@ -155,6 +155,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const core: Core = {
     kinds: live,
     schemas: live,
+    definition: (name) => custom?.definition(name),
     registry,
     hub,
     admission,

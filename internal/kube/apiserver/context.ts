@@ -21,6 +21,8 @@ import type { WatchHub } from './watch-hub.ts';
 export interface Core {
   readonly kinds: LiveKinds;
   readonly schemas: SchemaSource;
+  /** The CustomResourceDefinition of that name, as this server knows it. */
+  definition(name: string): JsonObject | undefined;
   readonly registry: Registry;
   readonly hub: WatchHub;
   readonly admission: AdmissionChain;

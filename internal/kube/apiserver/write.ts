@@ -29,7 +29,8 @@ import {
   type WriteParameters,
   writeParameters,
 } from './context.ts';
-import { pruneDecoded, refuseTerminating, refuseUntyped } from './custom/decode.ts';
+import { pruneDecoded, refuseUntyped } from './custom/decode.ts';
+import { definitionStands, refuseTerminating } from './custom/definition-guard.ts';
 import { customEnvelope } from './live-kinds.ts';
 import { decodeProtobuf, protobufMediaType } from './protobuf/decode.ts';
 import type { StoredRecord } from './record.ts';
@@ -189,7 +190,9 @@ export async function persistNew(context: RequestContext, object: JsonObject, dr
   );
   if (kind.strategy.warnings !== undefined) context.warnings.push(...kind.strategy.warnings(object, undefined));
   await core.admission.validate({ ...request, name: String(metadataOf(object).name) });
+  let lost = false;
   for (let attempt = 0; ; attempt++) {
+    const stands = await definitionStands(core, kind, lost);
     const finalName = String(metadataOf(object).name);
     const candidate = core.allocation.concerns(kind) ? cloneJson(object) : object;
     const side = core.allocation.concerns(kind) ? await core.allocation.allocate(candidate, undefined) : undefined;
@@ -200,13 +203,15 @@ export async function persistNew(context: RequestContext, object: JsonObject, dr
     }
     try {
       const record = await core.admission.store({ ...request, name: finalName, object: candidate }, (beside) =>
-        core.registry.create(kind, namespace, finalName, candidate, together([side, beside])),
+        core.registry.create(kind, namespace, finalName, candidate, together([side, stands, beside])),
       );
       metadataOf(candidate).resourceVersion = String(record.revision);
       return { object: candidate, record, created: true };
     } catch (error) {
-      if (error instanceof SideConflict && attempt < attemptsMax) continue;
-      if (error instanceof SideConflict) throw core.allocation.exhausted(candidate);
+      lost = error instanceof SideConflict;
+      if (lost && attempt < attemptsMax) continue;
+      if (lost && kind.custom !== undefined) throw conflict(groupResource(kind), finalName);
+      if (lost) throw core.allocation.exhausted(candidate);
       if (!generated || !isStatus(error, 'AlreadyExists')) throw error;
       if (attempt >= attemptsMax) throw generateNameConflict(groupResource(kind), finalName);
       metadataOf(object).name = `${String(generateName)}${randomName(core.random)}`;

@@ -95,6 +95,7 @@ function customKind(
   const metadata = definition.metadata as JsonObject;
   const custom: CustomKind = {
     definition: text(metadata.name),
+    definitionUid: text(metadata.uid),
     structural,
     schemaId: schemaId(spec, version),
     storageVersion,

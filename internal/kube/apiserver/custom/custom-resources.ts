@@ -75,6 +75,7 @@ export class CustomResources {
     await this.#work;
   }
 
+  /** As it was when the store last told of it. */
   definition(name: string): JsonObject | undefined {
     return this.#definitions.get(name);
   }
@@ -152,6 +153,7 @@ export class CustomResources {
   async #serve(name: string, definition: JsonObject): Promise<void> {
     const metadata = definition.metadata as JsonObject;
     const made = JSON.stringify([
+      metadata.uid ?? null,
       definition.spec,
       getPath(definition, 'status', 'acceptedNames') ?? null,
       metadata.deletionTimestamp ?? null,

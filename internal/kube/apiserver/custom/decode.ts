@@ -3,7 +3,7 @@ import { apiVersionOf } from '../../api/kinds.ts';
 import { type Decoded, decodeObject, type FieldValidation } from '../../machinery/decode.ts';
 import { cloneJson, isObject, type JsonObject } from '../../machinery/json.ts';
 import type { SchemaSource } from '../../machinery/openapi.ts';
-import { badRequest, failure, methodNotSupported } from '../../machinery/status.ts';
+import { badRequest, failure } from '../../machinery/status.ts';
 import { prune } from '../../machinery/structural/values.ts';
 import { duplicateItems } from '../../machinery/typed.ts';
 
@@ -63,12 +63,4 @@ export function refuseUntyped(
     '',
     `failed to create typed patch object (${where}): ${faults.length === 1 ? faults[0]! : `errors:\n${faults.map((fault) => `  ${fault}`).join('\n')}`}`,
   );
-}
-
-/** Nothing is created while the definition goes. Throws 405. */
-export function refuseTerminating(kind: KindInfo): void {
-  if (kind.custom?.terminating !== true) return;
-  const error = methodNotSupported({ group: kind.group, resource: kind.plural }, 'create');
-  error.status.message = `create not allowed while custom resource definition is terminating`;
-  throw failure(405, 'MethodNotAllowed', error.status.message, error.status.details);
 }
