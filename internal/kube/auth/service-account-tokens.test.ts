@@ -72,3 +72,10 @@ describe('a token of what finalizers hold beyond its deletion', () => {
     expect(await tokens.verify(token)).toEqual({ error: 'service account n/robot has been deleted' });
   });
 });
+
+test('a token for the audience "a b" is none for the audiences "a" and "b", also right after it was verified', async () => {
+  const { tokens, issue } = await fixture();
+  const token = await issue({}, ['a b']);
+  expect(await tokens.verify(token, ['a b'])).toMatchObject({ audiences: ['a b'] });
+  expect(await tokens.verify(token, ['a', 'b'])).toEqual({ error: expect.stringContaining('invalid for the target') });
+});

@@ -140,7 +140,7 @@ export class ServiceAccountTokens {
   /** Checks signature, time, audience (one of `audiences`) and that account and bound object still exist. */
   async verify(token: string, audiences: readonly string[] = this.audiences): Promise<TokenResult> {
     if (token.length > 16 * 1024) return { error: 'token is too long' };
-    const cacheKey = `${audiences.join(' ')} ${token}`;
+    const cacheKey = JSON.stringify([audiences, token]);
     const now = this.#now();
     const known = this.#verified.get(cacheKey);
     if (known !== undefined && known.until > now) return known.result;
