@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { JsonObject } from '../machinery/json.ts';
 import { startTestServer, type TestServer } from './testing.ts';
 
 let server: TestServer;
@@ -29,4 +30,33 @@ test('remove: a negative grace period is one second, not a deletion by force', a
     expect([deleted.status, deleted.body.metadata.deletionGracePeriodSeconds]).toEqual([200, 1]);
     expect((await server.call('GET', `${pods}/${name}`)).status).toBe(200);
   }
+});
+
+test.each<[string, JsonObject, string]>([
+  [
+    'both a policy and orphanDependents',
+    { propagationPolicy: 'Background', orphanDependents: false },
+    'propagationPolicy: Invalid value: "Background": orphanDependents and deletionPropagation cannot be both set',
+  ],
+  [
+    'an unknown policy',
+    { propagationPolicy: 'Sideways' },
+    'propagationPolicy: Unsupported value: "Sideways": supported values: "Background", "Foreground", "Orphan", "nil"',
+  ],
+  ['an unknown dryRun', { dryRun: ['Some'] }, 'dryRun: Unsupported value: "Some": supported values: "All"'],
+])('remove: %s is refused, in the body as in the query, and nothing is deleted', async (_, options, why) => {
+  const maps = '/api/v1/namespaces/default/configmaps';
+  await server.call('POST', maps, { metadata: { name: 'kept' } });
+  const query = new URLSearchParams(
+    Object.entries(options).map(([key, value]): [string, string] => [key, String(value)]),
+  );
+  for (const [path, body] of [
+    [`${maps}/kept`, options],
+    [`${maps}/kept?${query}`, undefined],
+    [maps, options],
+  ] as const) {
+    const refused = await server.call('DELETE', path, body);
+    expect([refused.status, refused.body.message]).toEqual([422, `DeleteOptions.meta.k8s.io "" is invalid: ${why}`]);
+  }
+  expect((await server.call('GET', `${maps}/kept`)).status).toBe(200);
 });

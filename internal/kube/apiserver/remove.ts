@@ -2,7 +2,17 @@
 import type { KindInfo } from '../api/kinds.ts';
 import { markDeleted } from '../api/lifecycle.ts';
 import { isObject, type JsonObject } from '../machinery/json.ts';
-import { badRequest, conflict, invalid, isStatus, notFound, type Status, success } from '../machinery/status.ts';
+import {
+  badRequest,
+  conflict,
+  type FieldError,
+  invalid,
+  isStatus,
+  notFound,
+  type Status,
+  success,
+} from '../machinery/status.ts';
+import { invalidValue, notSupported } from '../machinery/validation.ts';
 import { admissionRequest, groupResource, type RequestContext } from './context.ts';
 import { WriteConflict } from './registry.ts';
 import type { StoredRecord } from './record.ts';
@@ -66,17 +76,19 @@ export async function deleteRequest(context: RequestContext): Promise<DeleteRequ
 
 /** What DeleteOptions ask for. Throws 422. */
 export function deleteRequestOf(options: JsonObject): DeleteRequest {
-  let propagation = options.propagationPolicy as DeleteRequest['propagation'];
+  let propagation = (options.propagationPolicy ?? undefined) as DeleteRequest['propagation'];
+  const orphan = options.orphanDependents ?? undefined;
+  const dryRun = Array.isArray(options.dryRun) ? options.dryRun : [];
+  const errors: FieldError[] = [];
+  if (propagation !== undefined && orphan !== undefined)
+    errors.push(
+      invalidValue('propagationPolicy', propagation, 'orphanDependents and deletionPropagation cannot be both set'),
+    );
   if (propagation !== undefined && !policies.includes(propagation))
-    throw invalid('meta.k8s.io', 'DeleteOptions', '', [
-      {
-        type: 'FieldValueNotSupported',
-        field: 'propagationPolicy',
-        detail: `Unsupported value: ${JSON.stringify(propagation)}: supported values: "Background", "Foreground", "Orphan", "nil"`,
-      },
-    ]);
-  if (propagation === undefined && options.orphanDependents !== undefined && options.orphanDependents !== null)
-    propagation = options.orphanDependents === true ? 'Orphan' : 'Background';
+    errors.push(notSupported('propagationPolicy', propagation, [...policies, 'nil']));
+  for (const value of dryRun) if (value !== 'All') errors.push(notSupported('dryRun', value, ['All']));
+  if (errors.length > 0) throw invalid('meta.k8s.io', 'DeleteOptions', '', errors);
+  if (orphan !== undefined) propagation = orphan === true ? 'Orphan' : 'Background';
   const preconditions = isObject(options.preconditions) ? options.preconditions : {};
   const text = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined);
   const grace = options.gracePeriodSeconds;
@@ -86,7 +98,7 @@ export function deleteRequestOf(options: JsonObject): DeleteRequest {
     propagation,
     uid: text(preconditions.uid),
     resourceVersion: text(preconditions.resourceVersion),
-    dryRun: Array.isArray(options.dryRun) && options.dryRun.length > 0,
+    dryRun: dryRun.length > 0,
   };
 }
 
