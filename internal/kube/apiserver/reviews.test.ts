@@ -137,3 +137,21 @@ test('tokens in Secrets are refused as soon as their account is being deleted, t
   expect(deleted.body.metadata.deletionTimestamp).toBeTruthy();
   expect(await review('after')).toMatchObject({ error: 'service account default/held has been deleted' });
 });
+
+test('TokenRequest: what names another account than the path does is refused', async () => {
+  const accounts = '/api/v1/namespaces/default/serviceaccounts';
+  const { uid } = (await server.call('POST', accounts, { metadata: { name: 'asker' } })).body.metadata;
+  const request = async (metadata: JsonObject): Promise<[number, unknown]> => {
+    const { status, body } = await server.call('POST', `${accounts}/asker/token`, { metadata, spec: {} });
+    return [status, body.message];
+  };
+  const refusal = (field: string): string =>
+    `TokenRequest.authentication.k8s.io "asker" is invalid: metadata.${field}: Invalid value: "other": must match the service account ${field} if specified`;
+  expect(await request({ name: 'other' })).toEqual([422, refusal('name')]);
+  expect(await request({ namespace: 'other' })).toEqual([422, refusal('namespace')]);
+  expect(await request({ uid: 'other' })).toEqual([
+    409,
+    expect.stringContaining('the UID in the token request (other)'),
+  ]);
+  expect(await request({ name: 'asker', namespace: 'default', uid })).toEqual([201, undefined]);
+});

@@ -181,6 +181,16 @@ export async function requestToken(context: RequestContext): Promise<JsonObject>
     await context.body(),
     parameters.fieldValidation,
   );
+  const refuse = (field: string, detail: string): never => {
+    throw invalid('authentication.k8s.io', 'TokenRequest', info.name, [{ type: 'FieldValueInvalid', field, detail }]);
+  };
+  const given = isObject(request.metadata) ? request.metadata : {};
+  for (const field of ['name', 'namespace'] as const)
+    if (text(given[field]) !== '' && given[field] !== info[field])
+      refuse(
+        `metadata.${field}`,
+        `Invalid value: ${JSON.stringify(given[field])}: must match the service account ${field} if specified`,
+      );
   const account = await core.registry.getObject(kind, info.namespace, info.name);
   if (account === undefined) throw notFound(groupResource(kind), info.name);
   const admission = admissionRequest(context, 'CREATE', {
@@ -192,9 +202,6 @@ export async function requestToken(context: RequestContext): Promise<JsonObject>
   await core.admission.admit(admission);
   await core.admission.validate(admission);
   const spec = isObject(request.spec) ? request.spec : {};
-  const refuse = (field: string, detail: string): never => {
-    throw invalid('authentication.k8s.io', 'TokenRequest', info.name, [{ type: 'FieldValueInvalid', field, detail }]);
-  };
   const seconds = typeof spec.expirationSeconds === 'number' ? spec.expirationSeconds : secondsDefault;
   if (seconds < secondsMin)
     refuse('spec.expirationSeconds', `Invalid value: ${seconds}: may not specify a duration less than 10 minutes`);
@@ -203,6 +210,12 @@ export async function requestToken(context: RequestContext): Promise<JsonObject>
   const audiences = strings(spec.audiences);
   if (audiences.length === 0) audiences.push(...core.tokens.audiences);
   const uid = String(getPath(account, 'metadata', 'uid'));
+  if (text(given.uid) !== '' && given.uid !== uid)
+    throw conflict(
+      { group: 'authentication.k8s.io', resource: 'TokenRequest' },
+      info.name,
+      `the UID in the token request (${text(given.uid)}) does not match the UID of the service account (${uid})`,
+    );
   const bound = await boundTo(context, spec.boundObjectRef);
   const { token, expires } = await core.tokens.issue(
     { namespace: info.namespace, serviceAccount: { name: info.name, uid }, ...bound },
