@@ -214,7 +214,9 @@ describe.skipIf(!have)('golden objects through the API (skipped without the refe
     });
 
     test('TokenRequest: what is asked comes back', async () => {
+      const account = await server.call('GET', '/api/v1/namespaces/golden/serviceaccounts/default');
       const own = {
+        'TokenRequest.metadata.uid': account.body.metadata.uid,
         'TokenRequest.spec.expirationSeconds': 700,
         'TokenRequest.spec.boundObjectRef': { kind: 'Pod', apiVersion: 'v1', name, uid },
         'TokenRequest.metadata.name': 'default',
