@@ -68,6 +68,12 @@ export interface Strategy {
   allowUnconditionalUpdate?: boolean;
   /** Changes an object at its first DELETE: finalizers that keep it until something is done. */
   prepareForDelete?(object: JsonObject, context: StrategyContext): void;
+  /** What a DELETE that names no policy does with dependents; without it they go in the background. */
+  defaultPropagation?: {
+    readonly policy: 'Orphan';
+    /** `Warning:` header text for who left the policy out. */
+    readonly warning?: string;
+  };
   /** `Warning:` header texts for an object that is accepted; `old` is what it was before an update. */
   warnings?(object: JsonObject, old: JsonObject | undefined): string[];
   /** Default grace period in seconds; undefined means the kind is deleted at once. Only pods have one. */

@@ -135,7 +135,7 @@ async function live(kind: KindInfo, object: JsonObject, form: Form, withStatus: 
   await readBoth(kind, path);
   const merge = { headers: { 'content-type': 'application/merge-patch+json' } };
   await server.call('PATCH', path, { metadata: { finalizers: null } }, merge);
-  await server.call('DELETE', `${path}?gracePeriodSeconds=0`);
+  await server.call('DELETE', `${path}?gracePeriodSeconds=0&propagationPolicy=Background`);
 }
 
 const withGolden = builtinKinds.all.filter((kind) => existsSync(fileOf(kind)));

@@ -60,3 +60,42 @@ test.each<[string, JsonObject, string]>([
   }
   expect((await server.call('GET', `${maps}/kept`)).status).toBe(200);
 });
+
+const jobWarning =
+  'child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning';
+const template = {
+  metadata: { labels: { app: 'a' } },
+  spec: { restartPolicy: 'Never', containers: [{ name: 'a', image: 'b' }] },
+};
+const controllerTemplate = { ...template, spec: { containers: template.spec.containers } };
+
+test.each<[string, string, JsonObject, string | undefined]>([
+  ['Job', '/apis/batch/v1/namespaces/default/jobs', { template }, jobWarning],
+  [
+    'ReplicationController',
+    '/api/v1/namespaces/default/replicationcontrollers',
+    { selector: { app: 'a' }, template: controllerTemplate },
+    undefined,
+  ],
+])('remove: a %s without a policy leaves its pods, as it says', async (_, path, spec, warning) => {
+  const make = async (): Promise<void> => {
+    expect((await server.call('POST', path, { metadata: { name: 'owner' }, spec })).status).toBe(201);
+  };
+  const gone = async (): Promise<void> => expect((await server.call('GET', `${path}/owner`)).status).toBe(404);
+  for (const policy of [{ propagationPolicy: 'Background' }, { orphanDependents: false }]) {
+    await make();
+    const explicit = await server.call('DELETE', `${path}/owner`, policy);
+    expect([explicit.status, explicit.headers.get('warning')]).toEqual([200, null]);
+    await gone();
+  }
+  for (const target of [`${path}/owner`, path]) {
+    await make();
+    const deleted = await server.call('DELETE', target);
+    expect(deleted.status).toBe(200);
+    expect(deleted.headers.get('warning') ?? undefined).toEqual(warning && expect.stringContaining(warning));
+    const { metadata } = (await server.call('GET', `${path}/owner`)).body;
+    expect(metadata).toMatchObject({ finalizers: ['orphan'], deletionTimestamp: expect.any(String) });
+    await server.call('DELETE', `${path}/owner`, { propagationPolicy: 'Background' });
+    await gone();
+  }
+});

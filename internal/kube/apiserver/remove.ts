@@ -103,13 +103,16 @@ export function deleteRequestOf(options: JsonObject): DeleteRequest {
 }
 
 export async function deleteOne(context: RequestContext): Promise<Removed> {
-  return removeObject(context, context.info.name, await deleteRequest(context));
+  const request = await deleteRequest(context);
+  warnOfDefault(context, request);
+  return removeObject(context, context.info.name, request);
 }
 
 /** DELETE on a collection: every selected object, one after the other; answers with the list of them. */
 export async function deleteCollection(context: RequestContext): Promise<JsonObject[]> {
   const { core, kind, info } = context;
   const request = await deleteRequest(context);
+  warnOfDefault(context, request);
   const selection = parseSelection(kind, context.query);
   const { records } = await core.registry.list({
     kind,
@@ -132,6 +135,11 @@ export async function deleteCollection(context: RequestContext): Promise<JsonObj
     }
   }
   return out;
+}
+
+function warnOfDefault({ kind, warnings }: RequestContext, request: DeleteRequest): void {
+  const warning = kind.strategy.defaultPropagation?.warning;
+  if (request.propagation === undefined && warning !== undefined) warnings.push(warning);
 }
 
 const metadataOf = (object: JsonObject): JsonObject => object.metadata as JsonObject;
@@ -199,7 +207,7 @@ async function removeOnce(
   const { core, kind } = context;
   const next = core.registry.objectOf(kind, record);
   const metadata = metadataOf(next);
-  setPropagation(next, request.propagation);
+  setPropagation(next, request.propagation, kind.strategy.defaultPropagation?.policy);
   const isNamespace = kind.group === '' && kind.plural === 'namespaces';
   const requested = request.gracePeriodSeconds;
   let grace = kind.strategy.gracePeriodSeconds?.(live, requested) ?? 0;
@@ -246,10 +254,16 @@ function gone(kind: KindInfo, object: JsonObject, name: string): { body: JsonObj
   };
 }
 
-/** The garbage collector's finalizers follow the propagation policy; without one those that are there stay. */
-function setPropagation(object: JsonObject, policy: DeleteRequest['propagation']): void {
+/** The garbage collector's finalizers follow the propagation policy; without one those that are there stay, and where none is the kind's default holds. */
+function setPropagation(
+  object: JsonObject,
+  asked: DeleteRequest['propagation'],
+  byDefault: DeleteRequest['propagation'],
+): void {
+  const had = finalizersOf(object);
+  const others = had.filter((one) => one !== 'orphan' && one !== 'foregroundDeletion');
+  const policy = asked ?? (others.length === had.length ? byDefault : undefined);
   if (policy === undefined) return;
-  const others = finalizersOf(object).filter((one) => one !== 'orphan' && one !== 'foregroundDeletion');
   if (policy === 'Orphan') others.push('orphan');
   if (policy === 'Foreground') others.push('foregroundDeletion');
   const metadata = metadataOf(object);

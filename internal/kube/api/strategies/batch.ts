@@ -47,6 +47,12 @@ function jobLabels(job: JsonObject): Record<string, string> {
 export const jobStrategy: Strategy = {
   defaults: jobDefaults,
   generation: true,
+  // As before there was a garbage collector.
+  defaultPropagation: {
+    policy: 'Orphan',
+    warning:
+      'child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning',
+  },
   prepareForCreate(job) {
     job.status = {};
     const spec = child(job, 'spec');
@@ -87,6 +93,7 @@ export const podTemplateStrategy: Strategy = {
 export const replicationControllerStrategy: Strategy = {
   defaults: replicationControllerDefaults,
   generation: true,
+  defaultPropagation: { policy: 'Orphan' },
   prepareForCreate(controller) {
     controller.status = { replicas: 0 };
   },
