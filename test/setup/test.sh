@@ -31,7 +31,7 @@ suite() { # NAME ARGUMENTS OF VITEST
 
 # Both leave one of two cores idle: where both are wanted they run beside each other, each in a process of its own.
 beside=
-case " $* " in *" unit "*" conformance "*) beside=yes ;; esac
+case " $* " in *" unit "*"conformance "*) beside=yes ;; esac
 
 built=
 build_own() { # the executable of this machine, once a run
