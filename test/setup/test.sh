@@ -29,7 +29,16 @@ suite() { # NAME ARGUMENTS OF VITEST
   bun --bun node_modules/vitest/vitest.mjs run --pool=threads --reporter=$reporter --reporter=json --outputFile.json="$results/$name.json" "$@" || failed=1
 }
 
-# Both leave one of two cores idle: where both are wanted they run beside each other, each in a process of its own.
+# Suites that leave one of two cores idle run beside each other, each in a process of its own; what the other one said comes after it has ended.
+alongside() { # NAME ARGUMENTS OF VITEST
+  other_said=$results/$1.out
+  (failed=0; suite "$@"; exit "$failed") > "$other_said" 2>&1 &
+  other=$!
+}
+both() {
+  wait "$other" || failed=1
+  cat "$other_said"
+}
 beside=
 case " $* " in *" unit "*"conformance "*) beside=yes ;; esac
 
@@ -46,15 +55,9 @@ for wanted in "$@"; do
       tsc -p . && biome check . || failed=1
       ;;
     unit)
-      if [ -n "$beside" ]; then
-        (failed=0; suite conformance --project conformance; exit "$failed") > "$results/conformance.out" 2>&1 &
-        conformance=$!
-      fi
+      [ -z "$beside" ] || alongside conformance --project conformance
       suite unit --project unit
-      if [ -n "$beside" ]; then
-        wait "$conformance" || failed=1
-        cat "$results/conformance.out"
-      fi
+      [ -z "$beside" ] || both
       ;;
     conformance) [ -n "$beside" ] || suite conformance --project conformance ;;
     build)
@@ -81,7 +84,9 @@ for wanted in "$@"; do
       ;;
     servers)
       build_own
-      suite servers --project servers --bail 1
+      alongside mons --project servers --bail 1 test/e2e/mons.test.ts
+      suite servers --project servers --bail 1 test/e2e/servers.test.ts
+      both
       ;;
     crash)
       build_own
