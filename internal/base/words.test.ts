@@ -17,6 +17,7 @@ test.each([
   ['one two three', 9, 'one two\n  three'],
   ['one two three four', 9, 'one two\n  three\n  four'],
   ['a onelongword b', 6, 'a\n  onelongword\n  b'],
+  ['one two three', 0, 'one two three'],
   ['  led by space', 9, '  led by\n  space'],
 ])('%j in lines of %i characters', (text, max, lines) => {
   expect(wrapped(text, max)).toBe(lines);

@@ -22,13 +22,13 @@ export function cutAtWord(text: string, max: number): string {
   return `${(end < max / 2 ? fits : fits.slice(0, end)).replace(/[\s,;:]+$/, '')}…`;
 }
 
-/** `text` in lines of at most `max` characters, broken between words; the second line and those after it begin with `indent`. A longer word has a line of its own. */
+/** `text` in lines of at most `max` characters, broken between words; the second line and those after it begin with `indent`. A longer word has a line of its own. 0, as serial consoles tell: lines are as long as they are. */
 export function wrapped(text: string, max: number, indent = '  '): string {
   const lines: string[] = [];
   const [first = '', ...words] = text.trimStart().split(' ');
   let line = `${text.slice(0, text.length - text.trimStart().length)}${first}`;
   for (const word of words) {
-    if (line.length + 1 + word.length <= max) line += ` ${word}`;
+    if (max <= 0 || line.length + 1 + word.length <= max) line += ` ${word}`;
     else {
       lines.push(line);
       line = `${indent}${word}`;
