@@ -7,6 +7,7 @@ import type { ClusterStats } from './cluster-stats.ts';
 import { pyAsctime, pyDuration } from './format/python.ts';
 import type { ModuleOptions, MonCommand } from './module-options.ts';
 import { calcPgUpmaps, type UpmapItem } from './upmap.ts';
+import { EAGAIN, EALREADY, ENOENT, ENOEXEC, ENOTSUP } from '../mon/errno.ts';
 
 /** Places of PGs to be changed, and the map that they were found for. */
 export interface BalancePlan {
@@ -24,12 +25,6 @@ export interface NoPlan {
   readonly errno: number;
   readonly why: string;
 }
-
-const EAGAIN = 11;
-const ENOENT = 2;
-const ENOEXEC = 8;
-const EALREADY = 114;
-const EOPNOTSUPP = 95;
 
 const active = 'active+clean';
 const created = 'Optimization plan created successfully';
@@ -157,7 +152,7 @@ export class Balancer {
     const { mode } = this;
     if (mode === 'none') return { errno: ENOEXEC, why: 'Please do "ceph balancer mode" to choose a valid mode first' };
     if (mode !== 'upmap')
-      return { errno: EOPNOTSUPP, why: `the mode ${mode} is not in this version: "ceph balancer mode upmap"` };
+      return { errno: ENOTSUP, why: `the mode ${mode} is not in this version: "ceph balancer mode upmap"` };
     const { map } = stats;
     if (map.pools.size === 0) return { errno: ENOENT, why: 'No pools available' };
     const maxDeviation = this.#options.number('balancer', 'upmap_max_deviation', 5);

@@ -7,6 +7,7 @@ import { Placement } from '../maps/placement.ts';
 import { isErasure } from '../maps/pool.ts';
 import { EINVAL, Refusal } from '../mon/errno.ts';
 import type { ClusterStats } from './cluster-stats.ts';
+import { EDOM } from '../mon/errno.ts';
 
 export interface ReweightOptions {
   /** Percent of the average from which an OSD is too full. */
@@ -41,7 +42,6 @@ export interface Reweights {
   mapping: MappingStats;
 }
 
-const EDOM = 33;
 /** `mon_reweight_min_pgs_per_osd` and `mon_reweight_min_bytes_per_osd`. */
 const minPgsPerOsd = 10;
 const minBytesPerOsd = 100 * 2 ** 20;

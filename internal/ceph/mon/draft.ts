@@ -210,39 +210,34 @@ export class Draft {
   }
 
   setOsdMetadata(osd: number, metadata: Metadata | undefined): void {
-    const all = new Map(this.state.osdMetadata);
-    if (metadata === undefined) {
-      all.delete(osd);
-      this.remove(keys.osdMetadata(osd));
-    } else {
-      all.set(osd, metadata);
-      this.put(keys.osdMetadata(osd), json(Object.fromEntries(metadata)));
-    }
+    const all = this.#withMetadata(this.state.osdMetadata, osd, keys.osdMetadata(osd), metadata);
     this.state.osdMetadata = new Map([...all].sort(([a], [b]) => a - b));
   }
 
   setMgrMetadata(name: string, metadata: Metadata | undefined): void {
-    const all = new Map(this.state.mgrMetadata);
-    if (metadata === undefined) {
-      all.delete(name);
-      this.remove(keys.mgrMetadata(name));
-    } else {
-      all.set(name, metadata);
-      this.put(keys.mgrMetadata(name), json(Object.fromEntries(metadata)));
-    }
-    this.state.mgrMetadata = all;
+    this.state.mgrMetadata = this.#withMetadata(this.state.mgrMetadata, name, keys.mgrMetadata(name), metadata);
   }
 
   setMonMetadata(name: string, metadata: Metadata | undefined): void {
-    const all = new Map(this.state.monMetadata);
+    this.state.monMetadata = this.#withMetadata(this.state.monMetadata, name, keys.monMetadata(name), metadata);
+  }
+
+  /** `known` with a daemon's metadata, or without it; the store alike. */
+  #withMetadata<K>(
+    known: ReadonlyMap<K, Metadata>,
+    who: K,
+    key: string,
+    metadata: Metadata | undefined,
+  ): Map<K, Metadata> {
+    const all = new Map(known);
     if (metadata === undefined) {
-      all.delete(name);
-      this.remove(keys.monMetadata(name));
+      all.delete(who);
+      this.remove(key);
     } else {
-      all.set(name, metadata);
-      this.put(keys.monMetadata(name), json(Object.fromEntries(metadata)));
+      all.set(who, metadata);
+      this.put(key, json(Object.fromEntries(metadata)));
     }
-    this.state.monMetadata = all;
+    return all;
   }
 
   setMutes(mutes: readonly HealthMute[]): void {

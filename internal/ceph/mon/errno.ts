@@ -1,18 +1,21 @@
 import { AppError } from '../../base/errors.ts';
 
-/** Numbers of Linux errors that mons answer with (negative on the wire). */
+/** Numbers of Linux errors that mons and mgrs answer with (negative on the wire). */
 export const EPERM = 1;
 export const ENOENT = 2;
 export const EIO = 5;
+export const ENOEXEC = 8;
 export const EAGAIN = 11;
 export const EACCES = 13;
 export const EBUSY = 16;
 export const EEXIST = 17;
 export const EINVAL = 22;
+export const EDOM = 33;
 export const ERANGE = 34;
 export const ENOTEMPTY = 39;
 export const ENOTSUP = 95;
 export const ETIMEDOUT = 110;
+export const EALREADY = 114;
 export const ESTALE = 116;
 
 /** A command or request that is refused: `errno` goes to the client as negative code, the message as its status line. */
@@ -51,7 +54,7 @@ const errnoByCode: Readonly<Record<string, number>> = {
   EOVERFLOW: 75,
   ENOTSUP,
   EOPNOTSUPP: ENOTSUP,
-  EALREADY: 114,
+  EALREADY,
   BAD_CAPS: EINVAL,
   KEYRING: EINVAL,
   DECODE: EINVAL,
