@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { TestNode } from '../e2e/harness.ts';
+import { lines } from '../lines.ts';
 
 /** Commands to mons and manager over one connection, which lasts through their restarts: starting Debian's `ceph` takes a second of the machine each time. */
 export class AdminCommands {
@@ -42,15 +43,5 @@ export class AdminCommands {
 
   end(): void {
     this.#child.kill('SIGKILL');
-  }
-}
-
-async function* lines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let rest = '';
-  for await (const chunk of stream) {
-    const parts = (rest + decoder.decode(chunk, { stream: true })).split('\n');
-    rest = parts.pop()!;
-    yield* parts;
   }
 }

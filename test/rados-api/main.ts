@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { must, run, TestNode } from '../e2e/harness.ts';
 import { inRoot } from './in-root.ts';
 import { GtestOutput, KnownResults, testNames } from './gtest.ts';
+import { lines } from '../lines.ts';
 
 const api =
   `io io_pp aio aio_pp stat stat_pp c_read_operations c_write_operations list lock lock_pp misc misc_pp pool snapshots snapshots_pp
@@ -30,17 +31,6 @@ const known = new KnownResults(readFileSync(join(import.meta.dirname, 'known-res
 const node = new TestNode({ config: 'roles: [mon, mgr, osd]' });
 
 const chrooted = (...argv: string[]): string[] => inRoot(root, node, argv);
-
-async function* lines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let rest = '';
-  for await (const chunk of stream) {
-    const parts = (rest + decoder.decode(chunk, { stream: true })).split('\n');
-    rest = parts.pop()!;
-    yield* parts;
-  }
-  if (rest !== '') yield rest;
-}
 
 /** Runs tests of a program; one that hangs is given up, and those behind it are run without it. */
 async function runTests(program: string, names: readonly string[]): Promise<GtestOutput> {

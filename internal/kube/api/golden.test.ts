@@ -1,10 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { decodeObject } from '../machinery/decode.ts';
-import { cloneJson, isObject, type Json, type JsonObject, jsonEqual } from '../machinery/json.ts';
+import { cloneJson, type JsonObject } from '../machinery/json.ts';
 import { builtinKinds, builtinSchemas } from './builtin.ts';
 import { apiVersionOf, type KindInfo } from './kinds.ts';
 import { fillDefaults } from './lifecycle.ts';
+import { lost } from '../machinery/lost.testing.ts';
 
 const golden = new URL('../../../../shared/data/kubernetes-1.36/golden', import.meta.url).pathname;
 const pathOf = (kind: KindInfo): string =>
@@ -15,19 +16,6 @@ const rewritten: readonly (readonly [path: RegExp, why: string])[] = [
   [/\.spec\.serviceAccount$/, 'the old name of serviceAccountName, kept in step with it'],
   [/^Secret\.stringData\.stringDataKey$/, 'only written: it becomes data'],
 ];
-
-/** Paths whose value in `before` is not the same in `after`. */
-function lost(before: Json, after: Json | undefined, path: string): string[] {
-  if (isObject(before))
-    return Object.keys(before).flatMap((key) =>
-      lost(before[key]!, isObject(after) ? after[key] : undefined, `${path}.${key}`),
-    );
-  if (Array.isArray(before))
-    return before.flatMap((item, index) =>
-      lost(item, Array.isArray(after) ? after[index] : undefined, `${path}.${index}`),
-    );
-  return jsonEqual(before, after) ? [] : [path];
-}
 
 describe.skipIf(!existsSync(golden))('an object of every kind with every field', () => {
   const kinds = builtinKinds.all.filter((kind) => existsSync(pathOf(kind)));

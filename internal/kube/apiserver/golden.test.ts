@@ -7,11 +7,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeSigningRequest } from '../../pki/certificates.ts';
 import { builtinKinds, builtinSchemas } from '../api/builtin.ts';
 import type { KindInfo } from '../api/kinds.ts';
-import { cloneJson, isObject, type Json, type JsonObject, jsonEqual } from '../machinery/json.ts';
+import { cloneJson, type Json, type JsonObject } from '../machinery/json.ts';
 import { GoldenObject, unusedRows } from './golden-objects.testing.ts';
 import { decodeProtobuf, protobufMediaType } from './protobuf/decode.ts';
 import { encodeProtobuf } from './protobuf/encode.ts';
 import { admin, startTestServer, type TestServer } from './testing.ts';
+import { lost } from '../machinery/lost.testing.ts';
 
 const directory = '../shared/data/kubernetes-1.36/golden';
 const have = existsSync(directory);
@@ -55,19 +56,6 @@ beforeAll(async () => {
     expect((await server.call('POST', path, body)).status).toBe(201);
 });
 afterAll(() => server?.close());
-
-/** Paths of values that are not the same in `after`. */
-function lost(before: Json, after: Json | undefined, path: string): string[] {
-  if (isObject(before) && Object.keys(before).length > 0)
-    return Object.keys(before).flatMap((key) =>
-      lost(before[key]!, isObject(after) ? after[key] : undefined, `${path}.${key}`),
-    );
-  if (Array.isArray(before))
-    return before.flatMap((item, index) =>
-      lost(item, Array.isArray(after) ? after[index] : undefined, `${path}.${index}`),
-    );
-  return jsonEqual(before, after) ? [] : [path];
-}
 
 const unexplained = (paths: readonly string[]): string[] =>
   paths.filter((path) => !setByServer.some(([pattern]) => pattern.test(path)));
