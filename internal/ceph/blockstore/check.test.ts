@@ -4,11 +4,9 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { utf8 } from '../../base/bytes.ts';
 import { type MemoryDisk, memoryDisk } from '../../base/disk-memory.ts';
 import { systemDisk } from '../../base/disk-system.ts';
-import { silentLogger } from '../../base/log.ts';
 import { seededRandom } from '../../base/random.ts';
-import { systemClock } from '../../base/system.ts';
 import type { CompressionPolicy, TransactionOp } from './api.ts';
-import { type BlockStore, type BlockStoreOptions, openBlockStore } from './blockstore.ts';
+import type { BlockStore } from './blockstore.ts';
 import { checkData } from './check-data.ts';
 import { checkIndex, type IndexCheck } from './check-index.ts';
 import { type Fault, FaultList } from './fault.ts';
@@ -20,8 +18,8 @@ import { Onode } from './onode.ts';
 import { RecordWriter } from './record-writer.ts';
 import { countUses } from './used-blocks.ts';
 import { dump, randomCompression, randomTransaction } from './workload.testing.ts';
+import { capacityBytes, compression, openStore } from './store.testing.ts';
 
-const capacityBytes = 8 * 1024 * 1024;
 const cid = '1.0';
 const key = new Uint8Array([0x61]);
 const other = new Uint8Array([0x62]);
@@ -34,21 +32,7 @@ const write = (to: Uint8Array, offset: number, data: Uint8Array): TransactionOp 
   data: [data],
 });
 
-const compressed = new Map<number, CompressionPolicy>([
-  [1, { mode: 'force', algorithm: 'lz4', requiredRatio: 0.875, minBlobBytes: 8192, maxBlobBytes: 65536 }],
-]);
-
-const options = (disk: MemoryDisk, more: Partial<BlockStoreOptions> = {}): BlockStoreOptions => ({
-  disk,
-  dir: '/osd',
-  clock: systemClock,
-  log: silentLogger,
-  openIndex: openLogIndex,
-  capacityBytes,
-  hostReserveBytes: 0,
-  journalSegmentBytes: 1024 * 1024,
-  ...more,
-});
+const compressed = new Map<number, CompressionPolicy>([[1, compression({ mode: 'force' })]]);
 
 async function checked(index: Index): Promise<IndexCheck & { faults: Fault[] }> {
   const list = new FaultList();
@@ -65,17 +49,17 @@ async function checkedDisk(disk: MemoryDisk): Promise<IndexCheck & { faults: Fau
 
 async function dataFaults(disk: MemoryDisk): Promise<Fault[]> {
   const list = new FaultList();
-  const store = await openBlockStore(options(disk, { readOnly: true }));
+  const store = await openStore(disk, { readOnly: true });
   await checkData(store, list, { progress: () => undefined, recycle: () => undefined });
   await store.close();
   return list.faults;
 }
 
 /** A store with an object, a clone of half of it, another one, and key-value rows; everything is in the index. */
-async function made(compression?: ReadonlyMap<number, CompressionPolicy>): Promise<MemoryDisk> {
+async function made(policies?: ReadonlyMap<number, CompressionPolicy>): Promise<MemoryDisk> {
   const disk = memoryDisk({ random: seededRandom(1) });
-  const store = await openBlockStore(options(disk));
-  if (compression !== undefined) store.setCompression(compression);
+  const store = await openStore(disk);
+  if (policies !== undefined) store.setCompression(policies);
   await store.queue({ ops: [{ op: 'create-collection', cid }, write(key, 0, fill(200_000, 7))] });
   await store.queue({ ops: [{ op: 'clone', cid, from: key, to: other }, write(other, 0, fill(90_000, 8))] });
   await store.queue({ ops: [write(new Uint8Array([0x63]), 0, fill(50_000, 9))] });
@@ -95,7 +79,7 @@ describe('checking a store', () => {
     for (let seed = 1; seed <= 25; seed++) {
       const random = seededRandom(seed);
       const disk = memoryDisk({ random: seededRandom(seed + 1000) });
-      const store = await openBlockStore(options(disk, { memoryBudget: 512 * 1024, journalSegmentBytes: 128 * 1024 }));
+      const store = await openStore(disk, { memoryBudget: 512 * 1024, journalSegmentBytes: 128 * 1024 });
       for (let n = 0; n < 40; n++) {
         if (n % 10 === 0) store.setCompression(randomCompression(random));
         await store.queue({ ops: randomTransaction(random, store) });
@@ -107,7 +91,7 @@ describe('checking a store', () => {
       const left = disk.restart();
       expect((await checkedDisk(left)).faults, `seed ${seed}`).toEqual([]);
       expect(await dataFaults(left)).toEqual([]);
-      const again = await openBlockStore(options(left));
+      const again = await openStore(left);
       expect(await dump(again)).toBe(before);
       await again.close();
       expect((await checkedDisk(left)).faults, `seed ${seed}`).toEqual([]);
@@ -217,7 +201,7 @@ describe('checking a store', () => {
     await change(disk, () => [...changes]);
     expect((await checkedDisk(disk)).faults).toEqual([]);
     expect(await dataFaults(disk)).toEqual([]);
-    const store = await openBlockStore(options(disk));
+    const store = await openStore(disk);
     await store.queue({ ops: [{ op: 'remove', cid, key: other }, write(key, 0, fill(10, 1))] });
     await store.close();
     expect((await checkedDisk(disk)).faults).toEqual([]);
@@ -244,7 +228,7 @@ describe('checking a store', () => {
       // They share the blocks from then on: what is written to one does not change the other, and what one gives up the other keeps.
       await change(disk, () => [...changes]);
       expect((await checkedDisk(disk)).faults).toEqual([]);
-      const store = await openBlockStore(options(disk));
+      const store = await openStore(disk);
       if (how === 'compressed') store.setCompression(compressed);
       await store.queue({ ops: [write(other, 0, fill(10, 1))] });
       expect(await store.read(cid, new Uint8Array([0x63]), 0, 50_000, true)).toEqual(fill(50_000, 9));
@@ -307,7 +291,7 @@ describe('checking a store', () => {
 
   test('a row with a wrong bit: the store tells nothing of the object, by name, and the others are there', async () => {
     const disk = await withWrongBit();
-    const store = await openBlockStore(options(disk));
+    const store = await openStore(disk);
     await expectDamaged(store, other);
     expect(store.status().checksumErrors).toBe(1);
     expect(store.list(cid, other, 1)).toEqual([other]);
@@ -319,7 +303,7 @@ describe('checking a store', () => {
   test('what is written to it, it stays damaged: when read again, by replay, in clones; until it is removed', async () => {
     const disk = await withWrongBit();
     const clone = new Uint8Array([0x71]);
-    const store = await openBlockStore(options(disk));
+    const store = await openStore(disk);
     // Each change with the power lost before the checkpoint, and with one.
     await store.queue({ ops: [write(other, 4096, fill(5000, 3))] });
     await store.queue({ ops: [{ op: 'set-xattrs', cid, key: other, xattrs: new Map([['x', fill(3, 3)]]) }] });
@@ -328,12 +312,12 @@ describe('checking a store', () => {
     for (const each of [other, clone]) await expectDamaged(store, each);
     disk.crash();
     let left = disk.restart();
-    const again = await openBlockStore(options(left));
+    const again = await openStore(left);
     for (const each of [other, clone]) await expectDamaged(again, each);
     await again.checkpoint();
     left.crash();
     left = left.restart();
-    const third = await openBlockStore(options(left));
+    const third = await openStore(left);
     for (const each of [other, clone]) await expectDamaged(third, each);
     await third.queue({ ops: [{ op: 'remove', cid, key: other }, write(other, 0, fill(100, 4))] });
     await third.queue({ ops: [{ op: 'clone', cid, from: key, to: clone }] });
@@ -346,7 +330,7 @@ describe('checking a store', () => {
 
   test('a write that replay does again to blocks of a row that was damaged since leaves it damaged', async () => {
     const disk = await made();
-    const store = await openBlockStore(options(disk));
+    const store = await openStore(disk);
     await store.queue({ ops: [write(other, 100, fill(5000, 3))] });
     disk.crash();
     const left = disk.restart();
@@ -354,7 +338,7 @@ describe('checking a store', () => {
       const [rowKey, value] = row(index, 'objects', 1);
       return [{ table: 'objects', key: rowKey, value: flipped(value, 9, 1) }];
     });
-    const again = await openBlockStore(options(left));
+    const again = await openStore(left);
     await expectDamaged(again, other);
     await again.close();
   });
@@ -389,33 +373,27 @@ describe('checking a store', () => {
 
   test('a store that is looked at refuses writes, and its journal and index stay as they are', async () => {
     const disk = memoryDisk({ random: seededRandom(1) });
-    const writer = await openBlockStore(options(disk));
+    const writer = await openStore(disk);
     await writer.queue({ ops: [{ op: 'create-collection', cid }, write(key, 0, fill(5000, 7))] });
     disk.crash();
     const left = disk.restart();
     const { steps } = left;
-    const store = await openBlockStore(options(left, { readOnly: true }));
+    const store = await openStore(left, { readOnly: true });
     expect(await store.read(cid, key, 0, 10)).toEqual(fill(10, 7));
     await expect(store.queue({ ops: [write(key, 0, fill(1, 1))] })).rejects.toMatchObject({ code: 'READ_ONLY' });
     await store.close();
     // Syncs, of the journal and the index as they are opened, are all that reached the disk.
-    expect((await openBlockStore(options(left, { readOnly: true }))).status().checkpointIndex).toBe(0);
+    expect((await openStore(left, { readOnly: true })).status().checkpointIndex).toBe(0);
     expect(left.steps).toBeGreaterThanOrEqual(steps);
-    await expect(
-      openBlockStore(options(memoryDisk({ random: seededRandom(1) }), { readOnly: true })),
-    ).rejects.toMatchObject({ code: 'LABEL' });
+    await expect(openStore(memoryDisk({ random: seededRandom(1) }), { readOnly: true })).rejects.toMatchObject({
+      code: 'LABEL',
+    });
   });
 
   const directory = mkdtempSync(`${tmpdir()}/check-`);
   afterAll(() => rmSync(directory, { recursive: true }));
   test('on a real disk with sqlite: a good index is good, a damaged page of it is found', async () => {
-    const real = {
-      ...options(memoryDisk({ random: seededRandom(1) })),
-      disk: systemDisk,
-      dir: directory,
-      openIndex: openSqliteIndex,
-    };
-    const store = await openBlockStore(real);
+    const store = await openStore(systemDisk, { dir: directory, openIndex: openSqliteIndex });
     const ops: TransactionOp[] = [{ op: 'create-collection', cid }];
     for (let n = 0; n < 200; n++) ops.push(write(new Uint8Array([0x70, n]), 0, fill(9000, n + 1)));
     await store.queue({ ops });

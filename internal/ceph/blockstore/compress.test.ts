@@ -1,13 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { ByteReader, ByteWriter, DecodeError } from '../../base/bytes.ts';
 import { type MemoryDisk, memoryDisk } from '../../base/disk-memory.ts';
-import { silentLogger } from '../../base/log.ts';
 import { seededRandom } from '../../base/random.ts';
-import { systemClock } from '../../base/system.ts';
 import { type CompressionPolicy, poolOf, type TransactionOp } from './api.ts';
 import { CompressedBlob } from './blob.ts';
 import { BlobCache } from './blob-cache.ts';
-import { type BlockStore, type BlockStoreOptions, openBlockStore } from './blockstore.ts';
+import type { BlockStore } from './blockstore.ts';
 import { BlockTable } from './blocktable.ts';
 import { checkIndex } from './check-index.ts';
 import { Compressor, wantsCompression } from './compress.ts';
@@ -16,19 +14,11 @@ import { openLogIndex } from './index-log.ts';
 import { memoryStore } from './memory.ts';
 import { storeBeforeCompression } from './old-store.testing.ts';
 import { dump } from './workload.testing.ts';
+import { capacityBytes, compression, openStore } from './store.testing.ts';
 
 const cid = '1.0';
 const key = new Uint8Array([0x61]);
 const other = new Uint8Array([0x62]);
-const capacityBytes = 8 * 1024 * 1024;
-const policy = (more: Partial<CompressionPolicy> = {}): CompressionPolicy => ({
-  mode: 'aggressive',
-  algorithm: 'lz4',
-  requiredRatio: 0.875,
-  minBlobBytes: 8192,
-  maxBlobBytes: 65536,
-  ...more,
-});
 const none = new Map<number, CompressionPolicy>();
 const nothing = { stored: 0, allocated: 0, original: 0 };
 
@@ -53,22 +43,8 @@ const write = (offset: number, data: Uint8Array, to = key): TransactionOp => ({
   data: [data],
 });
 
-function open(disk: MemoryDisk, more: Partial<BlockStoreOptions> = {}): Promise<BlockStore> {
-  return openBlockStore({
-    disk,
-    dir: '/osd',
-    clock: systemClock,
-    log: silentLogger,
-    openIndex: openLogIndex,
-    capacityBytes,
-    hostReserveBytes: 0,
-    journalSegmentBytes: 1024 * 1024,
-    ...more,
-  });
-}
-
-async function made(disk: MemoryDisk, how = policy()): Promise<BlockStore> {
-  const store = await open(disk);
+async function made(disk: MemoryDisk, how = compression()): Promise<BlockStore> {
+  const store = await openStore(disk);
   store.setCompression(new Map([[1, how]]));
   await store.queue({ ops: [{ op: 'create-collection', cid }] });
   return store;
@@ -96,7 +72,7 @@ describe('what is compressed', () => {
     ];
     for (const [mode, ...wanted] of table)
       expect(
-        [0, 256, 512].map((hint) => wantsCompression(policy({ mode }), hint)),
+        [0, 256, 512].map((hint) => wantsCompression(compression({ mode }), hint)),
         mode,
       ).toEqual(wanted);
   });
@@ -104,7 +80,7 @@ describe('what is compressed', () => {
   test('pieces end at multiples of their size, 64 KiB at most', () => {
     const counts = { compress_success_count: 0, compress_rejected_count: 0 };
     const pieces = (maxBlobBytes: number, first: number, end: number): number[] => {
-      const compressor = new Compressor(policy({ maxBlobBytes }), counts);
+      const compressor = new Compressor(compression({ maxBlobBytes }), counts);
       const out: number[] = [];
       for (let block = first; block < end; block += out.at(-1)!) out.push(compressor.pieceAt(block, end));
       return out;
@@ -119,7 +95,7 @@ describe('what is compressed', () => {
   test('what takes more than the required share, or as many blocks, stays as it is; both are counted', () => {
     const counts = { compress_success_count: 0, compress_rejected_count: 0 };
     const blocks = (data: Uint8Array, how: Partial<CompressionPolicy>): number | undefined => {
-      const made = new Compressor(policy(how), counts).compress([data], data.length / 4096);
+      const made = new Compressor(compression(how), counts).compress([data], data.length / 4096);
       return made && made.bytes.length / 4096;
     };
     // Nine blocks of noise and seven of zeros: ten blocks or so.
@@ -209,12 +185,12 @@ describe('a store that compresses', () => {
   for (const algorithm of ['lz4', 'zstd', 'snappy', 'zlib'] as const)
     test(`${algorithm}: data takes less room, is read as it was, also after a restart, and counts`, async () => {
       const disk = memoryDisk({ random: seededRandom(1) });
-      let store = await made(disk, policy({ algorithm }));
+      let store = await made(disk, compression({ algorithm }));
       const data = text(300_000);
       await store.queue({ ops: [write(0, data)] });
       same(await store.read(cid, key, 0, 300_000), data);
       await store.close();
-      store = await open(disk);
+      store = await openStore(disk);
       same(await store.read(cid, key, 0, 300_000), data);
       for (const [offset, length] of [
         [0, 1],
@@ -256,7 +232,7 @@ describe('a store that compresses', () => {
 
   test('hints steer: passive compresses what is said to be compressible, aggressive all but what is said not to be', async () => {
     const disk = memoryDisk({ random: seededRandom(1) });
-    let store = await made(disk, policy({ mode: 'passive' }));
+    let store = await made(disk, compression({ mode: 'passive' }));
     const hint = (flags: number): TransactionOp => ({ op: 'set-alloc-hint', cid, key, flags });
     const original = async (...ops: TransactionOp[]): Promise<number> => {
       await store.queue({ ops: [...ops, write(0, text(65536))] });
@@ -266,17 +242,17 @@ describe('a store that compresses', () => {
     expect(await original(hint(256))).toBe(65536);
     // The hint stays with the object.
     await store.close();
-    store = await open(disk);
-    store.setCompression(new Map([[1, policy({ mode: 'passive' })]]));
+    store = await openStore(disk);
+    store.setCompression(new Map([[1, compression({ mode: 'passive' })]]));
     expect(await original()).toBe(65536);
-    store.setCompression(new Map([[1, policy()]]));
+    store.setCompression(new Map([[1, compression()]]));
     expect(await original(hint(512))).toBe(0);
     expect(await original(hint(0))).toBe(65536);
-    store.setCompression(new Map([[1, policy({ mode: 'force' })]]));
+    store.setCompression(new Map([[1, compression({ mode: 'force' })]]));
     expect(await original(hint(512))).toBe(65536);
     store.setCompression(none);
     expect(await original(hint(256))).toBe(0);
-    store.setCompression(new Map([[2, policy({ mode: 'force' })]]));
+    store.setCompression(new Map([[2, compression({ mode: 'force' })]]));
     expect(await original(hint(256))).toBe(0);
     await store.close();
   });
@@ -289,7 +265,7 @@ describe('a store that compresses', () => {
     same(await store.read(cid, key, 0, 131_072), text(131_072));
     await store.queue({ ops: [write(65_536, text(65_536, 2))] });
     expect(store.statfs().compressed.original).toBe(65_536);
-    store.setCompression(new Map([[1, policy({ algorithm: 'zstd' })]]));
+    store.setCompression(new Map([[1, compression({ algorithm: 'zstd' })]]));
     await store.queue({ ops: [write(65_536, text(65_536, 3)), write(131_072, text(65_536, 4))] });
     expect(store.statfs().compressed.original).toBe(3 * 65_536);
     const wanted = new Uint8Array([...text(131_072).subarray(0, 65_536), ...text(65_536, 3), ...text(65_536, 4)]);
@@ -366,14 +342,14 @@ describe('a store that compresses', () => {
     const at = bytes.findIndex((byte) => byte !== 0);
     // Beyond what compression made is padding that belongs to it, too.
     const { stored } = await (async () => {
-      const looked = await open(disk, { readOnly: true });
+      const looked = await openStore(disk, { readOnly: true });
       const sums = looked.statfs().compressed;
       await looked.close();
       return sums;
     })();
     expect(stored).toBeGreaterThan(4096);
     disk.flipBit('/osd/data', at + 1000);
-    store = await open(disk);
+    store = await openStore(disk);
     const damaged = { code: 'CHECKSUM', cid, key, offset: 0 };
     await expect(store.read(cid, key, 0, 131_072)).rejects.toMatchObject(damaged);
     await expect(store.read(cid, key, 0, 131_072, true)).rejects.toMatchObject(damaged);
@@ -383,7 +359,7 @@ describe('a store that compresses', () => {
     await expect(store.read(cid, key, 0, 100)).rejects.toMatchObject(damaged);
     expect(store.status().checksumErrors).toBeGreaterThan(3);
     await store.close();
-    store = await open(disk);
+    store = await openStore(disk);
     await expect(store.read(cid, key, 0, 100)).rejects.toMatchObject(damaged);
     await store.queue({ ops: [write(0, data.subarray(0, 65_536))] });
     same(await store.read(cid, key, 0, 1e9), data.subarray(0, 100_000));
@@ -419,8 +395,8 @@ describe('a store that compresses', () => {
 
   test('a full store: nothing is lost, and what is removed can be used', async () => {
     const disk = memoryDisk({ random: seededRandom(1) });
-    const store = await open(disk, { capacityBytes: 2 * 1024 * 1024 });
-    store.setCompression(new Map([[1, policy()]]));
+    const store = await openStore(disk, { capacityBytes: 2 * 1024 * 1024 });
+    store.setCompression(new Map([[1, compression()]]));
     await store.queue({ ops: [{ op: 'create-collection', cid }] });
     let written = 0;
     for (; ; written++) {
@@ -448,7 +424,7 @@ describe('formats', () => {
   test('a store that the program before compression left when the power failed is opened, and goes on compressed', async () => {
     const disk = await storeBeforeCompression();
     const small = { capacityBytes: 1024 * 1024, identity: 'osd.1', journalSegmentBytes: 64 * 1024 };
-    let store = await open(disk, small);
+    let store = await openStore(disk, small);
     const fill = (length: number, value: number): Uint8Array<ArrayBuffer> => new Uint8Array(length).fill(value);
     const named = (name: string): Uint8Array<ArrayBuffer> => new Uint8Array(Buffer.from(name));
     const look = async (): Promise<void> => {
@@ -460,11 +436,11 @@ describe('formats', () => {
     };
     await look();
     expect(store.statfs().compressed).toEqual(nothing);
-    store.setCompression(new Map([[1, policy()]]));
+    store.setCompression(new Map([[1, compression()]]));
     await store.queue({ ops: [write(0, fill(65_536, 7), named('a'))] });
     expect(store.statfs().compressed.original).toBe(65_536);
     await store.close();
-    store = await open(disk, small);
+    store = await openStore(disk, small);
     await look();
     await store.close();
   });

@@ -2,24 +2,16 @@ import { describe, expect, test } from 'vitest';
 import type { Disk } from '../../base/disk.ts';
 import { faultyDisk, type PlantedFaults } from '../../base/disk-faults.ts';
 import { type MemoryDisk, memoryDisk } from '../../base/disk-memory.ts';
-import { silentLogger } from '../../base/log.ts';
 import { type Random, seededRandom } from '../../base/random.ts';
-import { systemClock } from '../../base/system.ts';
 import type { ObjectStore, TransactionOp } from './api.ts';
-import { type BlockStore, openBlockStore } from './blockstore.ts';
-import { openLogIndex } from './index-log.ts';
+import type { BlockStore } from './blockstore.ts';
 import { type MemoryStore, memoryStore } from './memory.ts';
 import { dump, randomCompression, randomTransaction } from './workload.testing.ts';
+import { openStore } from './store.testing.ts';
 
 function open(disk: Disk): Promise<BlockStore> {
-  return openBlockStore({
-    disk,
-    dir: '/osd',
-    clock: systemClock,
-    log: silentLogger,
-    openIndex: openLogIndex,
+  return openStore(disk, {
     capacityBytes: 16 * 1024 * 1024,
-    hostReserveBytes: 0,
     // Checkpoints, new segments and recycling all the time.
     memoryBudget: 192 * 1024,
     journalSegmentBytes: 64 * 1024,

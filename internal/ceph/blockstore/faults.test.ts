@@ -3,35 +3,19 @@ import { tmpdir } from 'node:os';
 import { describe, expect, test } from 'vitest';
 import { type MemoryDisk, memoryDisk } from '../../base/disk-memory.ts';
 import { systemDisk } from '../../base/disk-system.ts';
-import { silentLogger } from '../../base/log.ts';
 import { seededRandom } from '../../base/random.ts';
-import { systemClock } from '../../base/system.ts';
 import type { TransactionOp } from './api.ts';
-import { type BlockStore, type BlockStoreOptions, openBlockStore } from './blockstore.ts';
-import { openLogIndex } from './index-log.ts';
+import type { BlockStore } from './blockstore.ts';
 import { openSqliteIndex } from './index-sqlite-shell.ts';
+import { openStore } from './store.testing.ts';
 
 const cid = '1.0';
 const key = new Uint8Array([0x61]);
 const fill = (length: number, value: number): Uint8Array => new Uint8Array(length).fill(value);
 const write = (offset: number, data: Uint8Array): TransactionOp => ({ op: 'write', cid, key, offset, data: [data] });
 
-function open(disk: MemoryDisk, more: Partial<BlockStoreOptions> = {}): Promise<BlockStore> {
-  return openBlockStore({
-    disk,
-    dir: '/osd',
-    clock: systemClock,
-    log: silentLogger,
-    openIndex: openLogIndex,
-    capacityBytes: 8 * 1024 * 1024,
-    hostReserveBytes: 0,
-    journalSegmentBytes: 1024 * 1024,
-    ...more,
-  });
-}
-
 async function made(disk: MemoryDisk): Promise<BlockStore> {
-  const store = await open(disk);
+  const store = await openStore(disk);
   await store.queue({ ops: [{ op: 'create-collection', cid }] });
   return store;
 }
@@ -70,7 +54,7 @@ describe('block store: faults', () => {
     await store.checkpoint();
     await expect(store.read(cid, key, 0, 10)).rejects.toMatchObject({ code: 'CHECKSUM', offset: 0 });
     await store.close();
-    store = await open(disk);
+    store = await openStore(disk);
     await expect(store.read(cid, key, 0, 10)).rejects.toMatchObject({ code: 'CHECKSUM', offset: 0 });
     await store.queue({ ops: [write(0, fill(4096, 9))] });
     expect(await store.read(cid, key, 0, 8192)).toEqual(fill(8192, 7).fill(9, 0, 4096));
@@ -105,7 +89,7 @@ describe('block store: faults', () => {
     await expect(store.queue({ ops: [write(0, fill(5000, 3))] })).rejects.toMatchObject({ code: 'STORE_FAILED' });
     expect(store.status().failed).toContain('EIO');
     await store.close();
-    const again = await open(disk);
+    const again = await openStore(disk);
     expect(await again.read(cid, key, 0, 5000)).toEqual(fill(5000, 1));
     await again.close();
   });
@@ -116,7 +100,7 @@ describe('block store: faults', () => {
     disk.failNext('datasync', 'EIO');
     await expect(store.queue({ ops: [write(0, fill(500_000, 2))] })).rejects.toMatchObject({ code: 'STORE_FAILED' });
     await store.close();
-    const again = await open(disk);
+    const again = await openStore(disk);
     expect(again.stat(cid, key)).toBeUndefined();
     expect(again.statfs().allocatedBytes).toBe(0);
     await again.close();
@@ -124,7 +108,7 @@ describe('block store: faults', () => {
 
   test('a full file system refuses writes before they change anything, and clean-up still works', async () => {
     const disk = memoryDisk({ random: seededRandom(5), capacityBytes: 6 * 1024 * 1024 });
-    const store = await open(disk, { hostReserveBytes: 1024 * 1024 });
+    const store = await openStore(disk, { hostReserveBytes: 1024 * 1024 });
     await store.queue({ ops: [{ op: 'create-collection', cid }] });
     let written = 0;
     for (; ; written++) {
@@ -145,16 +129,16 @@ describe('block store: faults', () => {
 
   test('a store of another identity is refused, and so is a damaged label; capacity may grow', async () => {
     const disk = memoryDisk({ random: seededRandom(6) });
-    await (await open(disk, { identity: 'osd.1' })).close();
-    await expect(open(disk, { identity: 'osd.2' })).rejects.toMatchObject({ code: 'LABEL' });
-    const grown = await open(disk, { identity: 'osd.1', capacityBytes: 16 * 1024 * 1024 });
+    await (await openStore(disk, { identity: 'osd.1' })).close();
+    await expect(openStore(disk, { identity: 'osd.2' })).rejects.toMatchObject({ code: 'LABEL' });
+    const grown = await openStore(disk, { identity: 'osd.1', capacityBytes: 16 * 1024 * 1024 });
     expect(grown.statfs().totalBytes).toBe(16 * 1024 * 1024);
     await grown.close();
-    const same = await open(disk, { identity: 'osd.1' });
+    const same = await openStore(disk, { identity: 'osd.1' });
     expect(same.statfs().totalBytes).toBe(16 * 1024 * 1024);
     await same.close();
     disk.flipBit('/osd/label', 5);
-    await expect(open(disk, { identity: 'osd.1' })).rejects.toMatchObject({ code: 'LABEL' });
+    await expect(openStore(disk, { identity: 'osd.1' })).rejects.toMatchObject({ code: 'LABEL' });
   });
 
   test('an index without its journal is refused', async () => {
@@ -163,25 +147,16 @@ describe('block store: faults', () => {
     await store.queue({ ops: [write(0, fill(10, 1))] });
     await store.close();
     for (const name of await disk.list('/osd/journal')) await disk.remove(`/osd/journal/${name}`);
-    await expect(open(disk)).rejects.toMatchObject({ code: 'STORE_CORRUPT' });
+    await expect(openStore(disk)).rejects.toMatchObject({ code: 'STORE_CORRUPT' });
   });
 
   test('a second opener of a real store is kept out', async () => {
     const dir = mkdtempSync(`${tmpdir()}/blockstore-`);
-    const options = {
-      disk: systemDisk,
-      dir,
-      clock: systemClock,
-      log: silentLogger,
-      openIndex: openSqliteIndex,
-      capacityBytes: 8 * 1024 * 1024,
-      hostReserveBytes: 0,
-      journalSegmentBytes: 1024 * 1024,
-    };
-    const store = await openBlockStore(options);
-    await expect(openBlockStore(options)).rejects.toMatchObject({ code: 'INDEX' });
+    const open = () => openStore(systemDisk, { dir, openIndex: openSqliteIndex });
+    const store = await open();
+    await expect(open()).rejects.toMatchObject({ code: 'INDEX' });
     await store.close();
-    await (await openBlockStore(options)).close();
+    await (await open()).close();
     rmSync(dir, { recursive: true });
   });
 });
