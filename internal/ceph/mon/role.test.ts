@@ -23,7 +23,7 @@ import { MOSDAlive, MOSDBoot, MOSDFailure, MOSDMarkMeDown, MOSDPGTemp } from '..
 import { addrV2 } from '../wire/types.ts';
 import { absentCommands } from './commands/absent.ts';
 import { monCommands } from './commands/all.ts';
-import { fsid, Harness } from './role.testing.ts';
+import { fsid, Harness, osdBoot } from './role.testing.ts';
 
 const harnesses: Harness[] = [];
 
@@ -72,20 +72,7 @@ function follow(
 const addrs = (port: number) => [addrV2('127.0.0.1', port, port)];
 
 function boot(client: MonClient, osdId: number, life = 0): void {
-  const port = 30_000 + osdId * 10 + life * 100;
-  client.send(MOSDBoot, {
-    fsid,
-    osdId,
-    osdUuid: `00000000-0000-4000-8000-00000000000${osdId}`,
-    bootEpoch: 1,
-    clientAddrs: addrs(port),
-    clusterAddrs: addrs(port + 1),
-    hbBackAddrs: addrs(port + 2),
-    hbFrontAddrs: addrs(port + 3),
-    features: FEATURES_PACIFIC,
-    crush: { root: 'default', host: 'n', weightTiB: 0.5 },
-    metadata: new Map([['hostname', 'n']]),
-  });
+  client.send(MOSDBoot, osdBoot(osdId, { port: 30_000 + osdId * 10 + life * 100, host: 'n', weightTiB: 0.5 }));
 }
 
 async function command(client: MonClient, given: Record<string, unknown>): Promise<{ code: number; text: string }> {

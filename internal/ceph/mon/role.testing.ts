@@ -10,6 +10,8 @@ import { newCryptoKey } from '../auth/crypto.ts';
 import { formatKeyring } from '../auth/keyring.ts';
 import type { MonClient } from '../client/api.ts';
 import { createMonClient } from '../client/mon-client.ts';
+import { FEATURES_PACIFIC } from '../wire/features.ts';
+import type { MOSDBoot } from '../wire/messages/osd_mon.ts';
 import { addrV2, parseEntityName } from '../wire/types.ts';
 import { ensurePeerCertificate } from './peer-certificate-system.ts';
 import { start } from './role.ts';
@@ -33,6 +35,27 @@ export interface HarnessOptions {
   ip?: string;
   /** A mon of the same cluster: this one has its keys. */
   like?: Harness;
+}
+
+/** What an OSD says when it has started: its four addresses are loopback's from `port` on. */
+export function osdBoot(
+  osdId: number,
+  { port, host, weightTiB = 1 }: { port: number; host: string; weightTiB?: number },
+): MOSDBoot {
+  const addrs = (n: number) => [addrV2('127.0.0.1', port + n, port)];
+  return {
+    fsid,
+    osdId,
+    osdUuid: `00000000-0000-4000-8000-00000000000${osdId}`,
+    bootEpoch: 1,
+    clientAddrs: addrs(0),
+    clusterAddrs: addrs(1),
+    hbBackAddrs: addrs(2),
+    hbFrontAddrs: addrs(3),
+    features: FEATURES_PACIFIC,
+    crush: { root: 'default', host, weightTiB },
+    metadata: new Map([['hostname', host]]),
+  };
 }
 
 /** A mon on loopback, of a cluster of its own unless it joins one, and clients of it. */

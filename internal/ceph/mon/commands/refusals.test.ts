@@ -3,11 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { utf8Text } from '../../../base/bytes.ts';
 import type { MonClient } from '../../client/api.ts';
 import { haveRecorded, recordedLines } from '../../crush/recorded.testing.ts';
-import { FEATURES_PACIFIC } from '../../wire/features.ts';
 import { MOSDBoot } from '../../wire/messages/osd_mon.ts';
-import { addrV2 } from '../../wire/types.ts';
 import type { Run } from '../recorded.testing.ts';
-import { fsid, Harness } from '../role.testing.ts';
+import { Harness, osdBoot } from '../role.testing.ts';
 import { absentCommands } from './absent.ts';
 import { monCommands } from './all.ts';
 import type { Signature } from './signature.ts';
@@ -90,20 +88,7 @@ describe.skipIf(!haveRecorded)('wrong uses are refused as by 16.2.15', () => {
     admin = await harness.client('client.admin');
     for (const osdId of [0, 1, 2]) {
       const osd = await harness.client(`osd.${osdId}`);
-      const addrs = (port: number) => [addrV2('127.0.0.1', 31_000 + osdId * 10 + port, 1)];
-      osd.send(MOSDBoot, {
-        fsid,
-        osdId,
-        osdUuid: `00000000-0000-4000-8000-00000000000${osdId}`,
-        bootEpoch: 1,
-        clientAddrs: addrs(0),
-        clusterAddrs: addrs(1),
-        hbBackAddrs: addrs(2),
-        hbFrontAddrs: addrs(3),
-        features: FEATURES_PACIFIC,
-        crush: { root: 'default', host: 'vm', weightTiB: 0.006 },
-        metadata: new Map([['hostname', 'vm']]),
-      });
+      osd.send(MOSDBoot, osdBoot(osdId, { port: 31_000 + osdId * 10, host: 'vm', weightTiB: 0.006 }));
     }
     for (let n = 0; n < 200; n++) {
       const stat = utf8Text((await admin.command({ prefix: 'osd stat' })).output);

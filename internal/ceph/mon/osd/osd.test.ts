@@ -5,7 +5,6 @@ import { applyIncremental } from '../../maps/apply.ts';
 import { encodeOsdMap } from '../../maps/osdmap-codec.ts';
 import { newPool, POOL_FULL, POOL_FULL_QUOTA } from '../../maps/pool.ts';
 import { OsdMapView } from '../../osd/osd-map-view.ts';
-import { FEATURES_PACIFIC } from '../../wire/features.ts';
 import type { MOSDBoot } from '../../wire/messages/osd_mon.ts';
 import { addrV2 } from '../../wire/types.ts';
 import { Draft } from '../draft.ts';
@@ -14,8 +13,7 @@ import { bootOsd, markAutoOut, markDead, markDown } from './daemons.ts';
 import { DownTimes } from './down-out.ts';
 import { FailureReports } from './failures.ts';
 import { quotaFlags } from './pools.ts';
-
-const fsid = '1f6f2a3c-7d57-4d0b-9f0e-3a8b1c2d4e5f';
+import { fsid, osdBoot } from '../role.testing.ts';
 
 function cluster(): Draft {
   const addrs = [addrV2('127.0.0.1', 3300)];
@@ -32,21 +30,7 @@ function cluster(): Draft {
 }
 
 function booting(osdId: number, host = `h${osdId}`, life = 0): MOSDBoot {
-  const port = 7000 + osdId * 10 + life * 100;
-  const addrs = (n: number) => [addrV2('127.0.0.1', port + n, port)];
-  return {
-    fsid,
-    osdId,
-    osdUuid: `00000000-0000-4000-8000-00000000000${osdId}`,
-    bootEpoch: 1,
-    clientAddrs: addrs(0),
-    clusterAddrs: addrs(1),
-    hbBackAddrs: addrs(2),
-    hbFrontAddrs: addrs(3),
-    features: FEATURES_PACIFIC,
-    crush: { root: 'default', host, weightTiB: 1 },
-    metadata: new Map(),
-  };
+  return osdBoot(osdId, { port: 7000 + osdId * 10 + life * 100, host });
 }
 
 function withOsds(count: number, host?: string): Draft {

@@ -67,9 +67,7 @@ describe('simulated OSDs, erasure-coded pool', () => {
     test(`a shard ${name}: clients read what they wrote, and the shard is made anew`, async () => {
       const cluster = new SimCluster({ ...erasure(3, 3, 2), pgNum: 1 });
       const client = new SimClient(cluster, 1, 3);
-      cluster.onMap = (map) => client.newMap(map.epoch);
-      for (const osd of cluster.osds) cluster.start(osd.id);
-      await cluster.scheduler.run(20_000, () => cluster.allClean());
+      await cluster.begin([client]);
       client.start();
       const { scheduler } = cluster;
       for (let shard = from; shard < 5; shard++) {

@@ -455,9 +455,7 @@ describe('scrub', () => {
       scrub: { scrubChunkMax: 4, scrubChunkMin: 1 },
     });
     const client = new SimClient(cluster, 1, 5);
-    cluster.onMap = (map) => client.newMap(map.epoch);
-    for (const osd of cluster.osds) cluster.start(osd.id);
-    await cluster.scheduler.run(20_000, () => cluster.allClean());
+    await cluster.begin([client]);
     client.start();
     await cluster.scheduler.run(cluster.scheduler.timeMs + 2000);
     const before = client.acknowledged;
@@ -502,11 +500,7 @@ describe('scrub under load', () => {
       });
       const { scheduler } = cluster;
       const clients = [1, 2, 3].map((num) => new SimClient(cluster, num, 5));
-      cluster.onMap = (map) => {
-        for (const client of clients) client.newMap(map.epoch);
-      };
-      for (const osd of cluster.osds) cluster.start(osd.id);
-      await scheduler.run(20_000, () => cluster.allClean());
+      await cluster.begin(clients);
       for (const client of clients) client.start();
       await scheduler.run(scheduler.timeMs + 3000);
       let planted = 0;

@@ -16,11 +16,7 @@ describe('simulated OSDs, a pool whose PGs split and merge', () => {
       const cluster = new SimCluster(given);
       const { scheduler } = cluster;
       const clients = [1, 2, 3].map((num) => new SimClient(cluster, num, 5));
-      cluster.onMap = (map) => {
-        for (const client of clients) client.newMap(map.epoch);
-      };
-      for (const osd of cluster.osds) cluster.start(osd.id);
-      await scheduler.run(20_000, () => cluster.allClean());
+      await cluster.begin(clients);
       for (const client of clients) client.start();
       await scheduler.run(scheduler.timeMs + 2000);
       for (const pgNum of [3, 8, 16]) {

@@ -40,11 +40,7 @@ describe('what an OSD keeps, compared with itself', () => {
           : { osds: 3, size: 3, minSize: 2 };
       const cluster = new SimCluster({ seed, ...shape, pgNum: 4, ...(seed % 2 ? { logEntries: 8 } : {}) });
       const clients = [1, 2].map((num) => new SimClient(cluster, num, 4));
-      cluster.onMap = (map) => {
-        for (const client of clients) client.newMap(map.epoch);
-      };
-      for (const osd of cluster.osds) cluster.start(osd.id);
-      await cluster.scheduler.run(20_000, () => cluster.allClean());
+      await cluster.begin(clients);
       for (const client of clients) client.start();
       for (let round = 0; round < 6; round++) {
         const { scheduler } = cluster;

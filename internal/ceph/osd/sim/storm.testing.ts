@@ -127,11 +127,7 @@ export async function settleAndCheck(cluster: SimCluster, clients: SimClient[], 
 export async function calm(given: SimOptions): Promise<SimCluster> {
   const cluster = new SimCluster(given);
   const clients = [1, 2].map((num) => new SimClient(cluster, num, 4));
-  cluster.onMap = (map) => {
-    for (const client of clients) client.newMap(map.epoch);
-  };
-  for (const osd of cluster.osds) cluster.start(osd.id);
-  await cluster.scheduler.run(20_000, () => cluster.allClean());
+  await cluster.begin(clients);
   noFatal(cluster);
   expect(cluster.allClean()).toBe(true);
   for (const client of clients) client.start();
@@ -175,11 +171,7 @@ export async function storm(
   const cluster = new SimCluster(given);
   const clients = [1, 2, 3].map((num) => new SimClient(cluster, num, 5));
   const readers = [1, 2].map((num) => new SimReader(cluster, num, clients));
-  cluster.onMap = (map) => {
-    for (const client of [...clients, ...readers]) client.newMap(map.epoch);
-  };
-  for (const osd of cluster.osds) cluster.start(osd.id);
-  await cluster.scheduler.run(20_000, () => cluster.allClean());
+  await cluster.begin([...clients, ...readers]);
   for (const client of [...clients, ...readers]) client.start();
   const { scheduler } = cluster;
   const end = scheduler.timeMs + durationMs;

@@ -473,6 +473,15 @@ export class SimCluster {
     return this.map.states.filter((state) => state.up).length;
   }
 
+  /** Starts every OSD and runs until all PGs are clean; `told` hear of every map. */
+  async begin(told: readonly { newMap(epoch: number): void }[]): Promise<void> {
+    this.onMap = (map) => {
+      for (const one of told) one.newMap(map.epoch);
+    };
+    for (const osd of this.osds) this.start(osd.id);
+    await this.scheduler.run(20_000, () => this.allClean());
+  }
+
   /** Every PG active and clean in its newest interval, with all OSDs up. */
   allClean(): boolean {
     for (let seed = 0; seed < this.map.pgs.pgNum; seed++) {
