@@ -1,12 +1,12 @@
 /** Admission that users configure, against a whole server: webhooks over TLS, policies, limits, quotas, pod security. */
-import { createServer, type Server } from 'node:https';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { JsonObject } from '../machinery/json.ts';
 import { admin, makeTestPki, startTestServer, type TestPki, type TestServer } from './testing.ts';
+import { startWebhook, type TestWebhook } from './webhook.testing.ts';
 
 let server: TestServer;
 let pki: TestPki;
-let webhook: Server;
+let webhook: TestWebhook;
 /** Paths that were asked, and what each answers. */
 let asked: { path: string; request: JsonObject }[] = [];
 const answers = new Map<string, (request: JsonObject) => JsonObject | Promise<JsonObject>>();
@@ -14,28 +14,11 @@ const answers = new Map<string, (request: JsonObject) => JsonObject | Promise<Js
 beforeAll(async () => {
   pki = await makeTestPki();
   server = await startTestServer({ pki });
-  const serving = await pki.serving('localhost');
-  webhook = createServer({ cert: serving.cert, key: serving.key }, (incoming, outgoing) => {
-    let text = '';
-    incoming.on('data', (piece) => {
-      text += String(piece);
-    });
-    incoming.on('end', async () => {
-      const path = (incoming.url ?? '').split('?')[0]!;
-      const { request } = JSON.parse(text) as { request: JsonObject };
-      // The server writes objects of its own after its start.
-      if ((request.resource as JsonObject).resource === 'configmaps') asked.push({ path, request });
-      const response = (await answers.get(path)?.(request)) ?? { allowed: true };
-      outgoing.end(
-        JSON.stringify({
-          apiVersion: 'admission.k8s.io/v1',
-          kind: 'AdmissionReview',
-          response: { uid: request.uid, ...response },
-        }),
-      );
-    });
+  webhook = await startWebhook(pki, async (request, path) => {
+    // The server writes objects of its own after its start.
+    if ((request.resource as JsonObject).resource === 'configmaps') asked.push({ path, request });
+    return (await answers.get(path)?.(request)) ?? { allowed: true };
   });
-  await new Promise<void>((resolve) => webhook.listen(0, '127.0.0.1', resolve));
 });
 afterAll(async () => {
   webhook.close();
@@ -61,10 +44,7 @@ function hook(path: string, more: JsonObject = {}): JsonObject {
     name: `${path.slice(1)}.example.com`,
     admissionReviewVersions: ['v1'],
     sideEffects: 'None',
-    clientConfig: {
-      url: `https://localhost:${(webhook.address() as { port: number }).port}${path}`,
-      caBundle: Buffer.from(pki.serverCa.cert).toString('base64'),
-    },
+    clientConfig: webhook.clientConfig(path),
     rules: [{ operations: ['*'], apiGroups: [''], apiVersions: ['v1'], resources: ['configmaps'] }],
     ...more,
   };

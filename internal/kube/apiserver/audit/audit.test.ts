@@ -1,5 +1,4 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -11,6 +10,7 @@ import { parseRequest } from '../request-info.ts';
 import { startTestServer, type TestServer } from '../testing.ts';
 import { AuditLog } from './log-system.ts';
 import { decide, parsePolicy, standardPolicy } from './policy.ts';
+import { startWebhook } from '../webhook.testing.ts';
 
 const head = 'apiVersion: audit.k8s.io/v1\nkind: Policy\n';
 const jane: UserInfo = { name: 'jane', groups: ['dev', 'system:authenticated'] };
@@ -264,35 +264,23 @@ rules:
 
   test('which webhooks changed the object and how, and which were left out because they could not be asked', async () => {
     const patch = [{ op: 'add', path: '/data/added', value: 'yes' }];
-    const serving = await server.pki.serving('localhost');
-    const webhook = createServer({ cert: serving.cert, key: serving.key }, (incoming, outgoing) => {
-      let text = '';
-      incoming.on('data', (piece) => {
-        text += String(piece);
-      });
-      incoming.on('end', () => {
-        const { uid } = (JSON.parse(text) as { request: { uid: string } }).request;
-        const change = { patchType: 'JSONPatch', patch: Buffer.from(JSON.stringify(patch)).toString('base64') };
-        const response = { uid, allowed: true, ...change };
-        outgoing.end(JSON.stringify({ apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response }));
-      });
-    });
-    await new Promise<void>((resolve) => webhook.listen(0, '127.0.0.1', resolve));
-    const hook = (name: string, port: number): JsonObject => ({
+    const webhook = await startWebhook(server.pki, () => ({
+      allowed: true,
+      patchType: 'JSONPatch',
+      patch: Buffer.from(JSON.stringify(patch)).toString('base64'),
+    }));
+    const hook = (name: string, port?: number): JsonObject => ({
       name,
       admissionReviewVersions: ['v1'],
       sideEffects: 'None',
       failurePolicy: 'Ignore',
-      clientConfig: {
-        url: `https://localhost:${port}/`,
-        caBundle: Buffer.from(server.pki.serverCa.cert).toString('base64'),
-      },
+      clientConfig: webhook.clientConfig('/', port),
       rules: [{ operations: ['CREATE'], apiGroups: [''], apiVersions: ['v1'], resources: ['configmaps'] }],
     });
     const configurations = '/apis/admissionregistration.k8s.io/v1';
     await server.call('POST', `${configurations}/mutatingwebhookconfigurations`, {
       metadata: { name: 'conf' },
-      webhooks: [hook('works.example.com', (webhook.address() as { port: number }).port), hook('down.example.com', 1)],
+      webhooks: [hook('works.example.com'), hook('down.example.com', 1)],
     });
     await server.call('POST', `${configurations}/validatingwebhookconfigurations`, {
       metadata: { name: 'conf' },

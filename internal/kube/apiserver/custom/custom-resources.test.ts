@@ -1,8 +1,8 @@
-import { createServer, type Server } from 'node:https';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { builtinOpenApi } from '../../api/builtin.ts';
 import type { JsonObject } from '../../machinery/json.ts';
 import { makeTestPki, startTestServer, type TestPki, type TestServer } from '../testing.ts';
+import { startWebhook, type TestWebhook } from '../webhook.testing.ts';
 
 let server: TestServer;
 let pki: TestPki;
@@ -336,46 +336,25 @@ describe('a CustomResourceDefinition', () => {
 });
 
 describe('conversion', () => {
-  let webhook: Server;
+  let webhook: TestWebhook;
   let caught: JsonObject[] = [];
   let broken = false;
 
   beforeAll(async () => {
-    const serving = await pki.serving('localhost');
-    webhook = createServer({ cert: serving.cert, key: serving.key }, (incoming, outgoing) => {
-      let text = '';
-      incoming.on('data', (piece) => {
-        text += String(piece);
+    webhook = await startWebhook(pki, (request) => {
+      caught.push(request);
+      if (broken) return { result: { status: 'Failed', message: 'not today' } };
+      const { desiredAPIVersion, objects } = request as { desiredAPIVersion: string; objects: JsonObject[] };
+      const convertedObjects = objects.map((object) => {
+        const spec = object.spec as { hostPort?: string; host?: string; port?: string };
+        if (desiredAPIVersion.endsWith('/v2')) {
+          const [host = '', port = ''] = (spec.hostPort ?? '').split(':');
+          return { ...object, apiVersion: desiredAPIVersion, spec: { host, port } };
+        }
+        return { ...object, apiVersion: desiredAPIVersion, spec: { hostPort: `${spec.host}:${spec.port}` } };
       });
-      incoming.on('end', () => {
-        const review = JSON.parse(text) as {
-          request: { uid: string; desiredAPIVersion: string; objects: JsonObject[] };
-        };
-        caught.push(review.request);
-        const convertedObjects = review.request.objects.map((object) => {
-          const spec = object.spec as { hostPort?: string; host?: string; port?: string };
-          if (review.request.desiredAPIVersion.endsWith('/v2')) {
-            const [host, port] = (spec.hostPort ?? '').split(':');
-            return { ...object, apiVersion: review.request.desiredAPIVersion, spec: { host, port } };
-          }
-          return {
-            ...object,
-            apiVersion: review.request.desiredAPIVersion,
-            spec: { hostPort: `${spec.host}:${spec.port}` },
-          };
-        });
-        outgoing.end(
-          JSON.stringify({
-            apiVersion: 'apiextensions.k8s.io/v1',
-            kind: 'ConversionReview',
-            response: broken
-              ? { uid: review.request.uid, result: { status: 'Failed', message: 'not today' } }
-              : { uid: review.request.uid, result: { status: 'Success' }, convertedObjects },
-          }),
-        );
-      });
+      return { result: { status: 'Success' }, convertedObjects };
     });
-    await new Promise<void>((resolve) => webhook.listen(0, '127.0.0.1', resolve));
   });
   afterAll(() => webhook.close());
 
@@ -398,10 +377,7 @@ describe('conversion', () => {
       strategy: 'Webhook',
       webhook: {
         conversionReviewVersions: ['v1'],
-        clientConfig: {
-          url: `https://localhost:${(webhook.address() as { port: number }).port}/convert`,
-          caBundle: Buffer.from(pki.serverCa.cert).toString('base64'),
-        },
+        clientConfig: webhook.clientConfig('/convert'),
       },
     };
     await define(object as unknown as JsonObject);

@@ -1,11 +1,11 @@
 /** Creates of custom objects whose definition changes between the check and the write: a webhook that admits them does it. */
-import { createServer, type Server } from 'node:https';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { JsonObject } from '../../machinery/json.ts';
 import { makeTestPki, startTestServer, type TestServer } from '../testing.ts';
+import { startWebhook, type TestWebhook } from '../webhook.testing.ts';
 
 let server: TestServer;
-let webhook: Server;
+let webhook: TestWebhook;
 /** What happens while an object is admitted. */
 let meanwhile: (() => Promise<void>) | undefined;
 let asked = 0;
@@ -49,23 +49,13 @@ const names = async (): Promise<string[]> =>
 beforeAll(async () => {
   const pki = await makeTestPki();
   server = await startTestServer({ pki });
-  const serving = await pki.serving('localhost');
-  webhook = createServer({ cert: serving.cert, key: serving.key }, (incoming, outgoing) => {
-    let text = '';
-    incoming.on('data', (piece) => {
-      text += String(piece);
-    });
-    incoming.on('end', async () => {
-      asked++;
-      const { request } = JSON.parse(text) as { request: JsonObject };
-      const once = meanwhile;
-      meanwhile = undefined;
-      await once?.();
-      const response = { uid: request.uid, allowed: true };
-      outgoing.end(JSON.stringify({ apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response }));
-    });
+  webhook = await startWebhook(pki, async () => {
+    asked++;
+    const once = meanwhile;
+    meanwhile = undefined;
+    await once?.();
+    return { allowed: true };
   });
-  await new Promise<void>((resolve) => webhook.listen(0, '127.0.0.1', resolve));
   const made = await server.call('POST', '/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations', {
     metadata: { name: 'slow' },
     webhooks: [
@@ -74,10 +64,7 @@ beforeAll(async () => {
         admissionReviewVersions: ['v1'],
         sideEffects: 'None',
         timeoutSeconds: 30,
-        clientConfig: {
-          url: `https://localhost:${(webhook.address() as { port: number }).port}/`,
-          caBundle: Buffer.from(pki.serverCa.cert).toString('base64'),
-        },
+        clientConfig: webhook.clientConfig('/'),
         rules: [{ operations: ['CREATE'], apiGroups: ['example.com'], apiVersions: ['v1'], resources: ['things'] }],
       },
     ],
