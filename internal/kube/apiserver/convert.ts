@@ -16,8 +16,9 @@ export class Conversions {
   readonly #kinds: KindTable;
   readonly #convert: ConvertObjects;
   readonly #sharing = new Map<string, KindInfo[]>();
-  /** What a webhook made of records, for the time that they are in use. */
+  /** What a webhook made of records, for the time that they are in use; and the calls that will tell it, which all who want it wait for. */
   readonly #prepared = new WeakMap<StoredRecord, Map<string, JsonObject>>();
+  readonly #asked = new WeakMap<StoredRecord, Map<string, Promise<void>>>();
 
   constructor(kinds: KindTable, convert: ConvertObjects) {
     this.#kinds = kinds;
@@ -42,24 +43,42 @@ export class Conversions {
     return kind.custom?.conversion === 'Webhook' && record.header.v !== apiVersionOf(kind);
   }
 
-  /** Has records converted by the webhook of their definition, all in one call. */
+  /** Has records converted by the webhook of their definition: those that nobody has asked it for yet in one call. */
   async prepare(kind: KindInfo, records: readonly StoredRecord[]): Promise<void> {
     const apiVersion = apiVersionOf(kind);
     const missing = records.filter(
       (record) => this.needsPreparing(kind, record) && this.#prepared.get(record)?.has(apiVersion) !== true,
     );
     if (missing.length === 0) return;
-    const converted = await this.#convert(
+    const calls = new Set<Promise<void>>();
+    const mine = missing.filter((record) => {
+      const call = this.#asked.get(record)?.get(apiVersion);
+      if (call !== undefined) calls.add(call);
+      return call === undefined;
+    });
+    if (mine.length > 0) calls.add(this.#ask(kind, apiVersion, mine));
+    await Promise.all(calls);
+  }
+
+  /** One call of the webhook. */
+  #ask(kind: KindInfo, apiVersion: string, records: readonly StoredRecord[]): Promise<void> {
+    const call = this.#convert(
       kind.custom!.definition,
       apiVersion,
-      missing.map((record) => record.object()),
-    );
-    for (const [index, record] of missing.entries()) {
-      const versions = this.#prepared.get(record) ?? new Map<string, JsonObject>();
-      const object = converted[index]!;
-      kind.strategy.defaults?.(object);
-      this.#prepared.set(record, versions.set(apiVersion, object));
-    }
+      records.map((record) => record.object()),
+    )
+      .then((converted) => {
+        for (const [index, record] of records.entries()) {
+          const object = converted[index]!;
+          kind.strategy.defaults?.(object);
+          ofRecord(this.#prepared, record).set(apiVersion, object);
+        }
+      })
+      .finally(() => {
+        for (const record of records) this.#asked.get(record)?.delete(apiVersion);
+      });
+    for (const record of records) ofRecord(this.#asked, record).set(apiVersion, call);
+    return call;
   }
 
   /** The object to store, and the mark of the schema that it fits. */
@@ -135,4 +154,13 @@ export class Conversions {
     }
     return out;
   }
+}
+
+/** The entry of a record, by apiVersion; made when there is none. */
+function ofRecord<T>(all: WeakMap<StoredRecord, Map<string, T>>, record: StoredRecord): Map<string, T> {
+  const known = all.get(record);
+  if (known !== undefined) return known;
+  const made = new Map<string, T>();
+  all.set(record, made);
+  return made;
 }

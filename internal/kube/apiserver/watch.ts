@@ -18,7 +18,7 @@ import { parseSelection, type Selection } from './selection.ts';
 import type { Change, Subscription } from './watch-hub.ts';
 
 const bookmarkMs = 60_000;
-/** Changes that may wait for a slow client, beside the initial events. */
+/** Bytes of changes that may wait for a slow client, beside the initial events, and for a webhook that converts them. */
 const backlogMax = 8 * 1024 * 1024;
 const initialEventsEnd = 'k8s.io/initial-events-end';
 const newline = utf8('}\n');
@@ -110,7 +110,9 @@ class Watcher {
   #initialBytes = 0;
   #ended = false;
   #subscription: Subscription | undefined;
-  #converting: Promise<void> | undefined;
+  /** Changes behind those that a webhook is asked about just now; undefined: it is not asked. */
+  #waiting: Change[] | undefined;
+  #waitingBytes = 0;
   #timers: { cancel(): void }[] = [];
 
   constructor(
@@ -165,7 +167,7 @@ class Watcher {
       this.#timers = this.#timers.filter((one) => one !== timer);
       if (this.#ended || this.#subscription === undefined) return;
       // What waits for a webhook is not told yet.
-      if (this.#converting === undefined) this.#write(this.#bookmark(this.#subscription.progress(), false));
+      if (this.#waiting === undefined) this.#write(this.#bookmark(this.#subscription.progress(), false));
       if (!this.#ended) this.#scheduleBookmark();
     });
     this.#timers.push(timer);
@@ -173,21 +175,39 @@ class Watcher {
 
   /** Changes that a webhook has to convert wait for it, and what comes after waits behind them. */
   #take(changes: readonly Change[]): void {
+    const { conversions } = this.#context.core.registry;
+    if (this.#waiting !== undefined) this.#wait(changes);
+    else if (recordsOf(changes).some((record) => conversions.needsPreparing(this.#context.kind, record)))
+      void this.#convert(changes);
+    else this.#changes(changes);
+  }
+
+  /** Has changes converted, and then, in one call each time, those that came meanwhile. */
+  async #convert(changes: readonly Change[]): Promise<void> {
     const { core, kind } = this.#context;
-    const { conversions } = core.registry;
-    const records = changes.flatMap(({ current, previous }) => [current, previous]).filter((one) => one !== undefined);
-    if (this.#converting === undefined && !records.some((record) => conversions.needsPreparing(kind, record))) {
-      this.#changes(changes);
-      return;
+    try {
+      for (let next = changes; next.length > 0 && !this.#ended; ) {
+        this.#waiting = [];
+        this.#waitingBytes = 0;
+        await core.registry.conversions.prepare(kind, recordsOf(next));
+        this.#changes(next);
+        next = this.#waiting;
+      }
+    } catch (error) {
+      this.#fail(errorStatus(error, core.log, 'converting for a watch'));
     }
-    const turn = (this.#converting ?? Promise.resolve())
-      .then(() => conversions.prepare(kind, records))
-      .then(() => this.#changes(changes))
-      .catch((error: unknown) => this.#fail(errorStatus(error, core.log, 'converting for a watch')))
-      .finally(() => {
-        if (this.#converting === turn) this.#converting = undefined;
-      });
-    this.#converting = turn;
+    this.#waiting = undefined;
+  }
+
+  #wait(changes: readonly Change[]): void {
+    for (const change of changes) this.#waiting!.push(change);
+    for (const { value } of recordsOf(changes)) this.#waitingBytes += value.length;
+    if (this.#waitingBytes <= backlogMax) return;
+    this.#context.core.log.warn('watch ended: the webhook that converts its objects does not keep up', {
+      resource: this.#context.kind.plural,
+    });
+    this.#waiting = [];
+    this.#finish(true);
   }
 
   #changes(changes: readonly Change[]): void {
@@ -293,4 +313,9 @@ class Watcher {
     for (const timer of this.#timers) timer.cancel();
     if (end) this.#sink.end();
   }
+}
+
+/** All objects that changes speak of, before and after. */
+function recordsOf(changes: readonly Change[]): StoredRecord[] {
+  return changes.flatMap(({ current, previous }) => [current, previous]).filter((one) => one !== undefined);
 }
