@@ -22,6 +22,8 @@ export interface Paths {
   instanceDir(instance: string): string;
   /** What an instance has while it runs, for itself alone (0700): its configuration, temporary files, sockets. */
   instanceRunDir(instance: string): string;
+  /** Where the Ceph daemon of an instance is asked by `ceph daemon`. */
+  adminSocket(instance: string): string;
   readonly adminKubeconfig: string;
   readonly logs: string;
   readonly controlSocket: string;
@@ -67,6 +69,7 @@ export function nodePaths(dataDir: string, runDir: string): Paths {
     keyring: (entity) => `${ceph}/keyrings/${entity}.keyring`,
     instanceDir: (instance) => `${dataDir}/instances/${instance}`,
     instanceRunDir: (instance) => `${runDir}/roles/${instance}`,
+    adminSocket: (instance) => `${runDir}/roles/${instance}/ceph.asok`,
     adminKubeconfig: dataDir === defaultDataDir ? '/etc/appliance/kubeconfig' : `${dataDir}/kubeconfig`,
     logs: `${dataDir}/logs`,
     controlSocket: `${runDir}/control.sock`,

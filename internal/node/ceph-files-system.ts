@@ -56,7 +56,12 @@ export async function ensureCephFiles(config: Config, paths: Paths, clock: Clock
 function writeMonHosts(config: Config, paths: Paths, fsid: string, known: readonly string[]): void {
   const own = `[v2:${config.node.ip}:${config.ports.mon}]`;
   const others = known.filter((host) => !host.includes(`:${config.node.ip}:`));
-  const conf = renderCephConf({ fsid, monHosts: [own, ...others], keyrings: `${paths.ceph}/keyrings` });
+  const conf = renderCephConf({
+    fsid,
+    monHosts: [own, ...others],
+    keyrings: `${paths.ceph}/keyrings`,
+    adminSocket: paths.adminSocket,
+  });
   if (readFileIfThere(paths.cephConf) !== conf) writeFileAtomic(paths.cephConf, conf, 0o644);
 }
 

@@ -37,8 +37,22 @@ export function parseMonHosts(text: string, path: string): { fsid: string; monAd
   return { fsid, monAddrs };
 }
 
-/** The ceph.conf that clients and daemons of a node read. `monHosts`: `[v2:10.0.0.1:3300]` each; `keyrings`: the directory of `$name.keyring`. */
-export function renderCephConf(options: { fsid: string; monHosts: readonly string[]; keyrings: string }): string {
+/**
+ * The ceph.conf that clients and daemons of a node read. `monHosts`: `[v2:10.0.0.1:3300]` each; `keyrings`: the directory of `$name.keyring`;
+ * `adminSocket` gives where that of a role's instance is, for `ceph daemon`: absent where no daemon of the cluster runs on the node.
+ */
+export function renderCephConf(options: {
+  fsid: string;
+  monHosts: readonly string[];
+  keyrings: string;
+  adminSocket?: (instance: string) => string;
+}): string {
+  const { adminSocket } = options;
+  // A node has one mon and one mgr, whatever they are called.
+  const instances = { mon: 'mon', mgr: 'mgr', osd: '$name' };
+  const sockets = Object.entries(instances).flatMap(([type, instance]) =>
+    adminSocket === undefined ? [] : [`[${type}]`, `admin socket = ${adminSocket(instance)}`],
+  );
   return [
     '[global]',
     `fsid = ${options.fsid}`,
@@ -49,6 +63,7 @@ export function renderCephConf(options: { fsid: string; monHosts: readonly strin
     'ms bind ipv6 = false',
     `keyring = ${options.keyrings}/$name.keyring`,
     'log file = /dev/null',
+    ...sockets,
     '',
   ].join('\n');
 }

@@ -104,7 +104,7 @@ export function daemonConf(
     ...['rocksdb', 'bluestore', 'bluefs', 'bdev', 'mon', 'paxos'].map((part) => `debug ${part} = 0/5`),
     `[${daemon === 'rgw' ? daemonEntity('rgw') : daemon}]`,
     `${daemon} data = ${daemon === 'mon' ? monStore(paths) : data}`,
-    `admin socket = ${adminSocket(paths, instance)}`,
+    `admin socket = ${paths.adminSocket(instance)}`,
     ...ownLines(daemon, config, data),
     ...memoryTarget(daemon, memory[daemon]),
   ].join('\n')}\n`;
@@ -118,8 +118,4 @@ export function monHost({ node, ports }: Pick<Config, 'node' | 'ports'>): string
 /** A directory by itself: it has its name from the moment on when it is whole. */
 export function monStore(paths: Paths): string {
   return `${paths.instanceDir('mon')}/store`;
-}
-
-export function adminSocket(paths: Paths, instance: string): string {
-  return `${paths.instanceRunDir(instance)}/ceph.asok`;
 }

@@ -21,7 +21,7 @@ import { confMonHosts } from '../client/ceph-conf.ts';
 import { knownFsid } from '../client/ceph-conf-system.ts';
 import { askDaemon } from './admin-socket-client.ts';
 import { blueStorePath, holdsBlueStoreOf, type OwnBlueStore, readBlueStoreLabel } from './bluestore-place-system.ts';
-import { adminSocket, type CephDaemon, daemonConf, monHost } from './daemon-conf.ts';
+import { type CephDaemon, daemonConf, monHost } from './daemon-conf.ts';
 import { type DaemonHealth, daemonHealth, healthQuestion } from './daemon-health.ts';
 import { mdsCommand, mgrCommand, monCommand, osdCommand, rgwCommand } from './daemon-scripts.ts';
 
@@ -144,5 +144,5 @@ export async function askDaemonHealth(
     const { status } = await fetch(`http://${node.ip}:${ports.rgw}/`, { signal: AbortSignal.timeout(answerMs) });
     return { serves: status === 200, detail: status === 200 ? `S3 on port ${ports.rgw}` : `answers with ${status}` };
   }
-  return daemonHealth(daemon, await askDaemon(adminSocket(paths, instance), healthQuestion[daemon]));
+  return daemonHealth(daemon, await askDaemon(paths.adminSocket(instance), healthQuestion[daemon]));
 }

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import * as os from 'node:os';
 import { AppError } from '../../base/errors.ts';
 import type { StartRole } from '../../node/role.ts';
+import { serveAdminSocket } from '../admin-socket/admin-socket-server.ts';
 import { parseKeyring } from '../auth/keyring.ts';
 import { cephRelease, cephVersion, cephVersionShort } from '../mon/version.ts';
 import { parseMonHosts } from '../client/ceph-conf.ts';
@@ -60,9 +61,11 @@ export const start: StartRole = async (context) => {
       return new Response(await server.metrics(), { headers: { 'content-type': 'text/plain; version=0.0.4' } });
     },
   });
+  const admin = await serveAdminSocket(context, (command) => server.adminCommand(command));
   return {
     health: () => server.health(),
     stop: async () => {
+      await admin.close();
       await web.stop(true);
       await replacing;
       await server.stop();

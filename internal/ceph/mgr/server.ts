@@ -429,6 +429,11 @@ export class MgrServer {
     return { code, status, output: typeof output === 'string' ? utf8(output) : output };
   }
 
+  /** A command over the admin socket: whoever may open that may do everything. */
+  adminCommand(command: string): Promise<CommandReplyValue> {
+    return this.#run(undefined, { fsid: this.#o.fsid, command: [command], input: new Uint8Array(0) }, true);
+  }
+
   async #execute(
     connection: Connection | undefined,
     words: readonly string[],

@@ -11,6 +11,7 @@ import { CompactedError, RemovedError } from '../../store/errors.ts';
 import type { MemberStore } from '../../store/member.ts';
 import type { Peers } from '../../store/peers-transport.ts';
 import { openStore } from '../../store/store.ts';
+import { type AdminSocket, serveAdminSocket } from '../admin-socket/admin-socket-server.ts';
 import type { AuthEntry } from '../auth/api.ts';
 import { parseKeyring } from '../auth/keyring.ts';
 import { createMonAuth } from '../auth/mon-auth.ts';
@@ -93,6 +94,7 @@ export const start: StartRole = async (context) => {
     },
   });
   finder.start(() => application.quorum?.serves !== true);
+  let admin: AdminSocket | undefined;
   try {
     const loaded = await firstState(context, store, self, addrs, peers);
     const mon = new Mon({
@@ -113,8 +115,10 @@ export const start: StartRole = async (context) => {
     handleMgr(mon);
     handleLog(mon);
     handleStats(mon);
-    handleCommands(mon, monCommands());
+    const commands = handleCommands(mon, monCommands());
     mon.start();
+    // Before it has found the others: that is when it is asked how it is.
+    admin = await serveAdminSocket(context, commands);
     await waiting(context, mon.prepare(), () => waitingText(store, peers));
     if (!self.joined) await takeOver(context, mon);
     const messenger = createMessenger({
@@ -128,8 +132,13 @@ export const start: StartRole = async (context) => {
     mon.onRank = (rank) => messenger.setNum(rank);
     await messenger.listen({ ip: config.node.ip, port: config.ports.mon, nonce: 0 });
     log.info('the mon serves', { fsid: mon.state.fsid, addrs: addrVecText(addrs), osdmap: mon.state.osdmap.epoch });
-    return run(context, mon, store, self.joined, () => messenger.close());
+    const close = async (): Promise<void> => {
+      await admin?.close();
+      await messenger.close();
+    };
+    return run(context, mon, store, self.joined, close);
   } catch (error) {
+    await admin?.close();
     await store.close().catch(() => undefined);
     throw error;
   }
@@ -140,7 +149,7 @@ function run(
   mon: Mon,
   store: Store,
   joined: boolean,
-  closeMessenger: () => Promise<void>,
+  closeDoors: () => Promise<void>,
 ): RoleHandle {
   const { clock, log } = context;
   let timer: Timer;
@@ -175,7 +184,7 @@ function run(
       compactor.close();
       await handOver(context, mon);
       mon.close();
-      await closeMessenger();
+      await closeDoors();
       await store.close();
     },
   };

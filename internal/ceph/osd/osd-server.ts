@@ -34,7 +34,7 @@ import { createMessenger } from '../wire/messenger-transport.ts';
 import { addrVecText, ENTITY_MGR, ENTITY_OSD, type EntityAddr, type EntityAddrVec, sameAddrs } from '../wire/types.ts';
 import { bootMetadata } from './boot-metadata-system.ts';
 import { ClientSession } from './client-session.ts';
-import { type CommandTarget, runCommand } from './commands.ts';
+import { type CommandOutcome, type CommandTarget, runCommand } from './commands.ts';
 import { compressionConfig, CompressionKeeper } from './compression.ts';
 import { Heartbeats } from './heartbeat.ts';
 import { configuredLeaseMs } from './lease.ts';
@@ -613,6 +613,11 @@ export class OsdServer {
       { code: answer.code, status: answer.status, output: utf8(answer.output) },
       { tid: message.tid },
     );
+  }
+
+  /** A command over the admin socket: whoever may open that may do everything. */
+  adminCommand(command: string): CommandOutcome {
+    return runCommand(this.#target(), command, true);
   }
 
   #target(): CommandTarget {

@@ -3,6 +3,7 @@ import { BufferPool } from '../../base/buffer-pool.ts';
 import { systemDisk } from '../../base/disk-system.ts';
 import { AppError } from '../../base/errors.ts';
 import type { StartRole } from '../../node/role.ts';
+import { serveAdminSocket } from '../admin-socket/admin-socket-server.ts';
 import { parseKeyring } from '../auth/keyring.ts';
 import { openBlockStore } from '../blockstore/blockstore.ts';
 import { openSqliteIndex } from '../blockstore/index-sqlite-shell.ts';
@@ -72,5 +73,12 @@ export const start: StartRole = async (context) => {
       });
     },
   });
-  return { health: () => server.health(), stop: () => server.stop() };
+  const admin = await serveAdminSocket(context, (command) => server.adminCommand(command));
+  return {
+    health: () => server.health(),
+    stop: async () => {
+      await admin.close();
+      await server.stop();
+    },
+  };
 };

@@ -110,7 +110,7 @@ export const configCommands: readonly CommandEntry<CommandContext>[] = [
     help: 'set an option for daemons or clients',
     module: 'config',
     perm: 'rw',
-    handler: async ({ mon, session }, args) => {
+    handler: async ({ mon, caller }, args) => {
       const who = section(args.text('who')).who;
       const name = optionName(args.text('name'));
       const option = options.get(name);
@@ -120,7 +120,7 @@ export const configCommands: readonly CommandEntry<CommandContext>[] = [
       const value = option === undefined ? args.text('value') : parseOption(option, args.text('value'));
       await mon.update((draft) => {
         if (draft.state.config.values.get(who)?.get(name) === value) return;
-        draft.setConfig(session.entity, [{ who, name, value }]);
+        draft.setConfig(caller.entity, [{ who, name, value }]);
       });
       return {};
     },
@@ -130,12 +130,12 @@ export const configCommands: readonly CommandEntry<CommandContext>[] = [
     help: 'take back an option',
     module: 'config',
     perm: 'rw',
-    handler: async ({ mon, session }, args) => {
+    handler: async ({ mon, caller }, args) => {
       const who = section(args.text('who')).who;
       const name = optionName(args.text('name'));
       await mon.update((draft) => {
         if (draft.state.config.values.get(who)?.get(name) === undefined) return;
-        draft.setConfig(session.entity, [{ who, name, value: undefined }]);
+        draft.setConfig(caller.entity, [{ who, name, value: undefined }]);
       });
       return {};
     },
@@ -282,7 +282,7 @@ export const configCommands: readonly CommandEntry<CommandContext>[] = [
     help: 'take back all changes after a version',
     module: 'config',
     perm: 'rw',
-    handler: async ({ mon, session }, args) => {
+    handler: async ({ mon, caller }, args) => {
       const num = args.number('num');
       await mon.update((draft) => {
         const { config } = draft.state;
@@ -297,7 +297,7 @@ export const configCommands: readonly CommandEntry<CommandContext>[] = [
           for (const { who, name, previous } of entry.changes)
             changes.set(`${who}|${name}`, { who, name, value: previous });
         }
-        if (changes.size > 0) draft.setConfig(session.entity, [...changes.values()]);
+        if (changes.size > 0) draft.setConfig(caller.entity, [...changes.values()]);
       });
       return {};
     },
@@ -307,11 +307,11 @@ export const configCommands: readonly CommandEntry<CommandContext>[] = [
     help: 'take over the options of a ceph.conf (-i), and give back what is left of it',
     module: 'config',
     perm: 'rw',
-    handler: async ({ mon, session, input }) => {
+    handler: async ({ mon, caller, input }) => {
       const { changes, left } = assimilated(utf8Text(input));
       await mon.update((draft) => {
         const news = changes.filter(({ who, name, value }) => draft.state.config.values.get(who)?.get(name) !== value);
-        if (news.length > 0) draft.setConfig(session.entity, news);
+        if (news.length > 0) draft.setConfig(caller.entity, news);
       });
       return { output: left };
     },

@@ -12,9 +12,9 @@ export const logCommands: readonly CommandEntry<CommandContext>[] = [
     help: 'write a line into the cluster log',
     module: 'mon',
     perm: 'rw',
-    handler: async ({ mon, session }, args) => {
+    handler: async ({ mon, caller }, args) => {
       const message = args.list('logtext').join(' ');
-      await mon.update((draft) => draft.log({ ...mon.line(LOG_INFO, `from='${session.entity}': ${message}`) }));
+      await mon.update((draft) => draft.log({ ...mon.line(LOG_INFO, `from='${caller.entity}': ${message}`) }));
       return {};
     },
   },

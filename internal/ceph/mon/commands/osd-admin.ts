@@ -120,7 +120,7 @@ export const osdAdminCommands: readonly CommandEntry<CommandContext>[] = [
         draft.log(
           context.mon.line(
             LOG_INFO,
-            `Client ${context.session.entity} marked osd.${osd} out, while it was still marked ${map.isUp(osd) ? 'up' : 'down'}`,
+            `Client ${context.caller.entity} marked osd.${osd} out, while it was still marked ${map.isUp(osd) ? 'up' : 'down'}`,
           ),
         );
         return { changed: true, text: `marked out osd.${osd}. ` };

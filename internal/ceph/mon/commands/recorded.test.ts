@@ -7,9 +7,9 @@ import type { OsdMap } from '../../maps/osdmap.ts';
 import type { OutputFormat } from '../format/json.ts';
 import { Mon } from '../mon.ts';
 import { answerOf, findRun, loadedOf, recordedMaps, type Run, runsOf, soleGroup } from '../recorded.testing.ts';
-import type { Session } from '../session.ts';
 import { emptyState, type MonState } from '../state.ts';
 import { monCommands } from './all.ts';
+import type { Caller } from './dispatch.ts';
 import { readArguments } from './signature.ts';
 
 const table = monCommands();
@@ -32,7 +32,7 @@ function monWith(state: Partial<MonState>): Mon {
 
 async function answer(mon: Mon, prefix: string, given: Record<string, unknown>, format: OutputFormat): Promise<string> {
   const [command] = table.find(prefix);
-  const context = { mon, session: {} as Session, input: new Uint8Array() };
+  const context = { mon, caller: {} as Caller, input: new Uint8Array() };
   const result = await command!.handler!(context, readArguments(command!.signature, given), format);
   return typeof result.output === 'string' ? result.output : '';
 }
