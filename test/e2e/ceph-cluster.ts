@@ -116,6 +116,7 @@ export class CephCluster {
       key: this.#keys.get('mgr.a')!,
       firstPort: this.#port + 1,
       poolDefaultSize: 3,
+      metricsPort: 9283,
       metadata: new Map(),
       services: new Map(),
       deposed: () => undefined,

@@ -1,10 +1,15 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 
 /** Facts recorded from a real Ceph 16.2.15, kept beside the checkout. */
 const root = new URL('../../../../shared/data/ceph-16.2.15/', import.meta.url).pathname;
 
 export const haveRecorded = existsSync(root);
+
+/** Names of the files in a folder of the recordings. */
+export function recordedNames(folder: string): string[] {
+  return existsSync(root + folder) ? readdirSync(root + folder).sort() : [];
+}
 
 export function recordedBytes(path: string): Uint8Array {
   const bytes = readFileSync(root + path);

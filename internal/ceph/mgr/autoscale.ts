@@ -1,5 +1,6 @@
 import { ruleTakes, ruleWeights } from '../crush/rules.ts';
 import { autoscaleModeNames, type PgPool, POOL_BULK, poolOptionNames, rawUsedRate } from '../maps/pool.ts';
+import { poolNumbers } from '../mon/format/df.ts';
 import type { HealthCheckDigest, PoolDigest } from '../wire/messages/mgr_mon.ts';
 import type { ClusterStats } from './cluster-stats.ts';
 import { fixedWidth } from './format/osd-status.ts';
@@ -31,6 +32,8 @@ export interface PoolScale {
   targetBytes: number;
   rawUsedRate: number;
   capacity: number;
+  /** Bytes that clients stored, and what copies and shards make of them. */
+  logicalUsed: number;
   actualRawUsed: number;
   rawUsed: number;
   actualRatio: number;
@@ -138,8 +141,9 @@ function candidate(stats: ClusterStats, id: number, pool: PgPool, root: number, 
   // The ratio counts where both are set.
   const targetBytes = targetRatio === 0 ? poolOption(pool, 'target_size_bytes') : 0;
   const rate = rawUsedRate(stats.map, pool);
-  const actualRawUsed = digest.allocatedBytes + digest.omapBytes;
-  const rawUsed = Math.max(actualRawUsed, targetBytes * rate);
+  const logicalUsed = poolNumbers(stats.map, pool, digest).stored;
+  const actualRawUsed = logicalUsed * rate;
+  const rawUsed = Math.max(logicalUsed, targetBytes) * rate;
   const effectiveTargetRatio = effectiveRatio(targetRatio, tree);
   const scale: Candidate['scale'] = {
     id,
@@ -150,6 +154,7 @@ function candidate(stats: ClusterStats, id: number, pool: PgPool, root: number, 
     targetBytes,
     rawUsedRate: rate,
     capacity: tree.capacity,
+    logicalUsed,
     actualRawUsed,
     rawUsed,
     actualRatio: actualRawUsed / tree.capacity,

@@ -3,6 +3,7 @@ import { PgMap } from '../maps/pg-map.ts';
 import { Placement } from '../maps/placement.ts';
 import { utimeFromMs } from '../wire/encoding.ts';
 import {
+  emptyOsdStat,
   emptyPgStat,
   hasPgState,
   type MPGStats,
@@ -141,6 +142,12 @@ export class ClusterStats {
     this.rates.sample(nowMs);
     for (const m of this.poolRates.values()) m.sample(nowMs);
     for (const m of this.osdRates.values()) m.sample(nowMs);
+  }
+
+  /** What is shown of an OSD: nothing of one that is out counts (`ClusterState::ingest_pgstats`). Undefined: it never reported. */
+  shownStat(osd: number): OsdStat | undefined {
+    const stat = this.osds.get(osd)?.stat;
+    return stat === undefined || !this.#map.isOut(osd) ? stat : emptyOsdStat;
   }
 
   /** Sizes of OSDs that hold data: those that are in. */

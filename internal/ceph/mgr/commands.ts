@@ -1,7 +1,5 @@
-import type { CommandDescription } from '../mon/commands/table.ts';
+import { type CommandDescription, FLAG_MGR } from '../mon/commands/table.ts';
 import { type MgrCommand, moduleCommands, reweightCommands } from './module-commands.ts';
-
-const FLAG_MGR = 8;
 
 const states = 'name=states,type=CephString,n=N,req=false';
 
@@ -139,5 +137,5 @@ export const mgrCommandDescriptions: readonly CommandDescription[] = mgrCommands
   help: command.help,
   module: command.module,
   perm: command.perm,
-  flags: FLAG_MGR,
+  flags: FLAG_MGR | (command.flags ?? 0),
 }));

@@ -1,9 +1,13 @@
+import { FLAG_POLL } from '../mon/commands/table.ts';
+
 /** Signature and help of one command that the mgr executes. */
 export interface MgrCommand {
   readonly signature: string;
   readonly help: string;
   readonly module: string;
   readonly perm: string;
+  /** Of `FLAG_*`, beside what says that the mgr executes it. */
+  readonly flags?: number;
 }
 
 const command = (signature: string, help: string, perm = 'r'): MgrCommand => ({ signature, help, module: 'mgr', perm });
@@ -54,6 +58,28 @@ export const moduleCommands: readonly MgrCommand[] = [
   command('device ls-by-host name=host,type=CephString', 'list the disks of a host'),
   command('config show name=who,type=CephString name=key,type=CephString,req=False', 'show what a daemon goes by'),
   command('config show-with-defaults name=who,type=CephString', 'show that with what nobody has set'),
+  {
+    ...command(
+      'iostat name=width,type=CephInt,req=false name=print_header,type=CephBool,req=false',
+      'show what clients do',
+    ),
+    flags: FLAG_POLL,
+  },
+  command('prometheus file_sd_config', 'list where Prometheus gets metrics from'),
+  command('healthcheck history ls', 'list the health checks that there were'),
+  command('healthcheck history clear', 'forget them', 'rw'),
+  command('telemetry status', 'show that nothing is sent to anybody'),
+  command('telemetry show name=channels,type=CephString,n=N,req=false', 'show what would be sent: nothing'),
+  command('telemetry show-device', 'show what would be sent of disks: nothing'),
+  command('telemetry show-all', 'show both'),
+  command('telemetry off', 'nothing to switch off', 'rw'),
+  command('telemetry on name=license,type=CephString,req=false', 'refused: nothing is ever sent', 'rw'),
+  command(
+    'telemetry send name=endpoint,type=CephChoices,strings=ceph|device,n=N,req=false name=license,type=CephString,req=false',
+    'refused: nothing is ever sent',
+    'rw',
+  ),
+  command('fs volume ls', 'list file systems'),
   command('fs status name=fs,type=CephString,req=false', 'show file systems'),
   command('orch name=args,type=CephString,n=N,req=false', 'there is no orchestrator: daemons are roles of nodes'),
   command('osd pool get noautoscale', 'tell whether the autoscaler is held back'),

@@ -6,6 +6,7 @@ import type { MonClient } from '../client/api.ts';
 import { Balancer, executePlan, isPlan } from './balancer.ts';
 import type { ClusterStats } from './cluster-stats.ts';
 import { Crashes } from './crashes.ts';
+import { HealthHistory } from './health-history.ts';
 import { ModuleOptions, type MonCommand } from './module-options.ts';
 import { adjustOptions } from './pg-adjust.ts';
 
@@ -26,6 +27,7 @@ export class Modules {
   readonly options: ModuleOptions;
   readonly balancer: Balancer;
   readonly crashes: Crashes;
+  readonly history: HealthHistory;
   #balancing = false;
   #balancedMs = Number.NEGATIVE_INFINITY;
   #prunedMs = Number.NEGATIVE_INFINITY;
@@ -36,6 +38,7 @@ export class Modules {
     this.options = new ModuleOptions(() => deps.mon.config, this.#command);
     this.balancer = new Balancer(this.options, deps.random);
     this.crashes = new Crashes(this.options, this.#command);
+    this.history = new HealthHistory(this.#command);
   }
 
   /** Every two seconds, while the state of the cluster is known. */

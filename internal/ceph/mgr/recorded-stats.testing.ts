@@ -34,7 +34,6 @@ interface DumpedPg {
 
 interface DumpedOsd {
   osd: number;
-  up_from: number;
   seq: number;
   num_pgs: number;
   statfs: Record<string, number>;
@@ -184,7 +183,8 @@ function makeStats(map: OsdMap, dump: PgDump): ClusterStats {
       fsid: map.fsid,
       osdId: osd.osd,
       epoch: map.epoch,
-      upFrom: osd.up_from,
+      // An OSD that is out shows no epoch; its sequence number has it.
+      upFrom: Number(BigInt(osd.seq) >> 32n),
       seq: Number(BigInt(osd.seq) & 0xffffffffn),
       osd: osdOf(osd),
       pools,

@@ -32,6 +32,7 @@ export const start: StartRole = async (context) => {
         firstPort: config.ports.ceph,
         poolDefaultSize: config.storage.replication,
         metadata: metadata(),
+        metricsPort: config.ports.prometheus,
         services: new Map([['prometheus', `http://${ip}:${config.ports.prometheus}/`]]),
         version: cephVersion,
         deposed: () => {

@@ -92,6 +92,8 @@ export interface MgrServerOptions {
   /** `osd_pool_default_size` where the mon says nothing. */
   poolDefaultSize: number;
   metadata: ReadonlyMap<string, string>;
+  /** Where every mgr serves its metrics. */
+  metricsPort: number;
   /** What else this mgr's machine serves while it is active, by name. */
   services: ReadonlyMap<string, string>;
   version: string;
@@ -468,6 +470,8 @@ export class MgrServer {
       progress: this.#progress,
       balancer: this.#modules.balancer,
       crashes: this.#modules.crashes,
+      history: this.#modules.history,
+      metricsPort: this.#o.metricsPort,
       modules: this.#modules.options,
       config: this.#mon.config,
       input,

@@ -40,6 +40,7 @@ async function startMgr(admin: MonClient, name: string): Promise<Mgr> {
     ip: '127.0.0.1',
     firstPort: harness!.port + 10_000,
     poolDefaultSize: 3,
+    metricsPort: 9283,
     metadata: new Map([['hostname', name]]),
     services: new Map([['prometheus', `http://${name}:9283/`]]),
     version: 'ceph version 16.2.15',

@@ -6,6 +6,7 @@ import type { PgId } from '../../wire/types.ts';
 import type { ClusterStats } from '../cluster-stats.ts';
 import type { Balancer } from '../balancer.ts';
 import type { Crashes } from '../crashes.ts';
+import type { HealthHistory } from '../health-history.ts';
 import type { HealthOptions } from '../health.ts';
 import type { ModuleOptions, MonCommand } from '../module-options.ts';
 import type { ProgressTracker } from '../progress.ts';
@@ -18,6 +19,7 @@ export interface MgrView {
   readonly progress: ProgressTracker;
   readonly balancer: Balancer;
   readonly crashes: Crashes;
+  readonly history: HealthHistory;
   readonly modules: ModuleOptions;
   /** What the mons' central configuration says for this mgr. */
   readonly config: ReadonlyMap<string, string>;
@@ -27,6 +29,8 @@ export interface MgrView {
   /** Every OSD that is up has reported. */
   readonly ready: boolean;
   readonly version: string;
+  /** Where every mgr serves its metrics. */
+  readonly metricsPort: number;
   nowMs(): number;
   /** Tells the OSD to scrub PGs that it leads. False: it is not connected. */
   scrub(osd: number, pgs: readonly PgId[], how: { deep: boolean; repair: boolean }): boolean;

@@ -9,6 +9,7 @@ import { Balancer } from '../balancer.ts';
 import { ClusterStats } from '../cluster-stats.ts';
 import { Crashes } from '../crashes.ts';
 import { defaultHealthOptions } from '../health.ts';
+import { HealthHistory } from '../health-history.ts';
 import { ModuleOptions } from '../module-options.ts';
 import { ProgressTracker } from '../progress.ts';
 import { nextMap, report, smallMap } from '../small-cluster.testing.ts';
@@ -54,6 +55,8 @@ function newMgr(): MgrView {
     services: emptyServiceMap,
     progress: new ProgressTracker(random),
     balancer: new Balancer(modules, random),
+    history: new HealthHistory(kept.mon),
+    metricsPort: 9283,
     crashes: new Crashes(modules, kept.mon),
     modules,
     config: kept.config,

@@ -1,7 +1,9 @@
+import { utf8Text } from '../../../base/bytes.ts';
 import { AppError } from '../../../base/errors.ts';
 import { EINVAL, ENOENT, ENOTSUP, Refusal } from '../../mon/errno.ts';
 import { structured, wantsJson } from '../../mon/commands/table.ts';
 import { jsonText } from '../../mon/format/json.ts';
+import { cephRelease } from '../../mon/version.ts';
 import { autoscaleStatus } from '../autoscale.ts';
 import { autoscaleJson, autoscaleText } from '../format/autoscale.ts';
 import { pyJson } from '../format/python.ts';
@@ -12,7 +14,9 @@ import type { MgrHandler, MgrView } from './context.ts';
 import { configAnswers } from './config.ts';
 import { crashAnswers } from './crash.ts';
 import { deviceAnswers } from './devices.ts';
+import { monitoringAnswers } from './monitoring.ts';
 import { reweightAnswers } from './reweight.ts';
+import { telemetryAnswers } from './telemetry.ts';
 
 /** Whether recovery is shown as progress. */
 export function progressOn(modules: ModuleOptions): boolean {
@@ -47,8 +51,10 @@ export const moduleAnswers: Readonly<Record<string, MgrHandler>> = {
   ...balancerAnswers,
   ...configAnswers,
   ...deviceAnswers,
+  ...monitoringAnswers,
   ...reweightAnswers,
   ...crashAnswers,
+  ...telemetryAnswers,
   'osd pool get noautoscale': ({ modules }) => ({ status: `noautoscale is ${noautoscale(modules) ? 'on' : 'off'}` }),
   'osd pool set noautoscale': async (view) => {
     if (noautoscale(view.modules)) return { status: 'noautoscale is already set!' };
@@ -100,12 +106,16 @@ export const moduleAnswers: Readonly<Record<string, MgrHandler>> = {
     if (fs !== undefined) return { code: EINVAL, status: `Invalid filesystem: ${fs}` };
     return { output: wantsJson(format) ? '{}\n' : '' };
   },
+  'fs volume ls': async ({ mon }) => {
+    const { code, output, status } = await mon({ prefix: 'fs ls', format: 'json' });
+    if (code < 0) throw new Refusal(-code, status);
+    const all = JSON.parse(utf8Text(output)) as { name: string }[];
+    return { output: `${pyJson(all.map(({ name }) => ({ name })))}\n` };
+  },
   'progress json': ({ progress, nowMs }) => ({ output: `${pyJson(progress.json(nowMs()))}\n` }),
   version: ({ version }, _args, format) =>
-    wantsJson(format)
-      ? structured(
-          { version: version.replace(/^ceph version (\S+).*$/, '$1'), release: 'pacific', release_type: 'stable' },
-          format,
-        )
-      : { output: version },
+    structured(
+      { version: version.replace(/^ceph version (\S+).*$/, '$1'), release: cephRelease, release_type: 'stable' },
+      format,
+    ),
 };

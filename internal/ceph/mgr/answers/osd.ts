@@ -4,6 +4,7 @@ import { type CommandAnswer, structured, wantsJson } from '../../mon/commands/ta
 import { EINVAL, EIO, ENOENT, Refusal } from '../../mon/errno.ts';
 import { jsonText } from '../../mon/format/json.ts';
 import { column, tableText } from '../../mon/format/table.ts';
+import type { OsdStat } from '../../wire/messages/osd_mgr.ts';
 import { leavesOf } from '../../crush/build.ts';
 import type { ClusterStats } from '../cluster-stats.ts';
 import { osdDf, osdDfJson, osdDfText } from '../format/osd-df.ts';
@@ -46,20 +47,20 @@ const df: MgrHandler = ({ stats }, args, format) => {
 };
 
 const perf: MgrHandler = (view, _args, format) => {
-  const osds = [...view.stats.osds].sort((a, b) => b[0] - a[0]);
+  const osds = [...view.stats.osds.keys()]
+    .sort((a, b) => b - a)
+    .map((osd): [number, OsdStat] => [osd, view.stats.shownStat(osd)!]);
   const columns = [
     column('osd', 'right', 'right'),
     column('commit_latency(ms)', 'right', 'right'),
     column('apply_latency(ms)', 'right', 'right'),
   ];
   return wrapped(view, format, {
-    json: () => ({ osdstats: { osd_perf_infos: osds.map(([osd, { stat }]) => perfJson(osd, stat)) } }),
+    json: () => ({ osdstats: { osd_perf_infos: osds.map(([osd, stat]) => perfJson(osd, stat)) } }),
     text: () =>
       tableText(
         columns,
-        osds.map(([osd, { stat }]) =>
-          [osd, stat.commitLatencyMs, stat.applyLatencyMs].map((n) => String(Math.round(n))),
-        ),
+        osds.map(([osd, stat]) => [osd, stat.commitLatencyMs, stat.applyLatencyMs].map((n) => String(Math.round(n)))),
       ),
     broken: true,
   });

@@ -18,7 +18,7 @@ export function autoscaleText(pools: readonly PoolScale[]): string {
   const ratio = (value: number): string => (value > 0 ? value.toFixed(4) : '');
   const rows = pools.map((p) => [
     p.name,
-    fixedWidth(p.actualRawUsed / p.rawUsedRate, 6, 1024),
+    fixedWidth(p.logicalUsed, 6, 1024),
     p.targetBytes > 0 ? fixedWidth(p.targetBytes, 6, 1024) : '',
     float(p.rawUsedRate),
     fixedWidth(p.capacity, 6, 1024),
@@ -39,21 +39,20 @@ export function autoscaleJson(pools: readonly PoolScale[]): string {
   const one = (p: PoolScale): string => {
     const fields: [string, string][] = [
       ['actual_capacity_ratio', float(p.actualRatio)],
-      ['actual_raw_used', String(p.actualRawUsed)],
+      ['actual_raw_used', float(p.actualRawUsed)],
       ['bias', float(p.bias)],
       ['bulk', String(p.bulk)],
       ['capacity_ratio', float(p.capacityRatio)],
       ['crush_root_id', String(p.root)],
       ['effective_target_ratio', float(p.effectiveTargetRatio)],
-      ['logical_used', float(p.actualRawUsed / p.rawUsedRate)],
+      ['logical_used', String(p.logicalUsed)],
       ['pg_autoscale_mode', JSON.stringify(p.mode)],
       ['pg_num_final', String(p.final)],
       ['pg_num_ideal', String(p.ideal)],
       ['pg_num_target', String(p.pgNumTarget)],
       ['pool_id', String(p.id)],
       ['pool_name', JSON.stringify(p.name)],
-      // The larger of a whole number and a product, of which Python keeps the kind.
-      ['raw_used', p.rawUsed > p.actualRawUsed ? float(p.rawUsed) : String(p.rawUsed)],
+      ['raw_used', float(p.rawUsed)],
       ['raw_used_rate', float(p.rawUsedRate)],
       ['subtree_capacity', String(p.capacity)],
       ['target_bytes', String(p.targetBytes)],

@@ -51,8 +51,8 @@ export function osdDf(stats: ClusterStats, only: (osd: number) => boolean): OsdD
   const { map } = stats;
   const counts = stats.pgsByOsd();
   const usageOf = (osd: number): Usage => {
-    const stat = stats.osds.get(osd)?.stat;
-    if (stat === undefined || map.isOut(osd)) return zero();
+    const stat = stats.shownStat(osd);
+    if (stat === undefined) return zero();
     return {
       kb: kib(stat.totalBytes),
       used: kib(stat.totalBytes - stat.availableBytes),

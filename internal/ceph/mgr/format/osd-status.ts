@@ -24,7 +24,7 @@ export function osdStatusText(
   const { map } = stats;
   const headings = ['ID', 'HOST', 'USED', 'AVAIL', 'WR OPS', 'WR DATA', 'RD OPS', 'RD DATA', 'STATE'];
   const rows = osds.map((osd) => {
-    const stat = stats.osds.get(osd)?.stat;
+    const stat = stats.shownStat(osd);
     const io = stats.osdRates.get(osd)?.rates();
     const used = stat === undefined ? 0 : Math.floor((stat.totalBytes - stat.availableBytes) / 1024) * 1024;
     const available = stat === undefined ? 0 : Math.floor(stat.availableBytes / 1024) * 1024;

@@ -131,7 +131,7 @@ export function poolsJson(view: DumpView): Json[] {
 }
 
 export function osdsJson(view: DumpView): Json[] {
-  return view.osds.map((osd) => osdStatJson(osd, view.stats.osds.get(osd)!));
+  return view.osds.map((osd) => osdStatJson(osd, view.stats.osds.get(osd)!, view.stats.map.isOut(osd)));
 }
 
 function poolStatfsJson(view: DumpView): Json[] {
@@ -337,7 +337,7 @@ function sumText(view: DumpView, header: boolean): string {
 function osdsText(view: DumpView): string {
   const counts = view.stats.pgsByOsd();
   const rows = view.osds.map((osd) => {
-    const { stat } = view.stats.osds.get(osd)!;
+    const stat = view.stats.shownStat(osd)!;
     const used = bytesText(stat.totalBytes - stat.availableBytes);
     return [
       String(osd),

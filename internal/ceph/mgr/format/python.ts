@@ -27,6 +27,15 @@ export function pyRepr(value: unknown, float = false): string {
   return `{${entries.map(([key, item]) => `${pyRepr(key)}: ${pyRepr(item, float)}`).join(', ')}}`;
 }
 
+/** `json.dumps(value)`: one line, with spaces behind commas and colons. */
+export function pyDumps(value: unknown): string {
+  if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'null';
+  if (Array.isArray(value)) return `[${value.map(pyDumps).join(', ')}]`;
+  return `{${Object.entries(value)
+    .map(([name, item]) => `${JSON.stringify(name)}: ${pyDumps(item)}`)
+    .join(', ')}}`;
+}
+
 /** `json.dumps(value, indent=4, sort_keys=True)`. */
 export function pyJson(value: unknown): string {
   return JSON.stringify(sorted(value), null, 4);

@@ -208,7 +208,8 @@ export function perfJson(osd: number, stat: OsdStat): Json {
 }
 
 /** `osd_stat_t::dump`. */
-export function osdStatJson(osd: number, { stat, upFrom, seq }: OsdReport): JsonObject {
+export function osdStatJson(osd: number, { stat, upFrom, seq }: OsdReport, isOut: boolean): JsonObject {
+  if (isOut) return { osd, ...statJson(noStore, [], { upFrom: 0, seq: statSeq({ upFrom, seq }), hbPeers: [] }) };
   return { osd, ...statJson(storeOf(stat), [stat], { upFrom, seq: statSeq({ upFrom, seq }), hbPeers: stat.hbPeers }) };
 }
 

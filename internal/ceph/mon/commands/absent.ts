@@ -46,7 +46,9 @@ const absent: Readonly<Record<string, readonly string[]>> = {
     'fs add_data_pool',
     'fs rm_data_pool',
     'fs mirror',
-    'fs volume',
+    'fs volume create',
+    'fs volume rm',
+    'fs volume info',
     'fs subvolume',
     'fs subvolumegroup',
     'fs clone',
@@ -83,17 +85,8 @@ const absent: Readonly<Record<string, readonly string[]>> = {
     'device set-life-expectancy',
     'device rm-life-expectancy',
   ],
-  'telemetry, and sending figures elsewhere': [
-    'telemetry',
-    'influx',
-    'telegraf',
-    'zabbix',
-    'insights',
-    'alerts',
-    'healthcheck',
-    'prometheus file_sd_config',
-  ],
-  'the manager module of that name': ['restful', 'iostat', 'mgr self-test', 'test_orchestrator'],
+  'sending figures elsewhere': ['influx', 'telegraf', 'zabbix', 'insights', 'alerts'],
+  'the manager module of that name': ['restful', 'mgr self-test', 'test_orchestrator'],
 };
 
 /** Any words may follow: what they are does not matter. */

@@ -1,14 +1,13 @@
 import type { OsdMap } from '../../maps/osdmap.ts';
 import { type PgPool, rawUsedRate } from '../../maps/pool.ts';
-import type { MMonMgrReportValue, SpaceDigest } from '../../wire/messages/mgr_mon.ts';
+import type { MMonMgrReportValue, PoolDigest, SpaceDigest } from '../../wire/messages/mgr_mon.ts';
 import { emptyPoolDigest, zeroSpace } from '../../wire/messages/mgr_mon.ts';
 import type { Json } from './json.ts';
 import { column, tableText } from './table.ts';
 import { bytesText, countText, percentText } from './units.ts';
 
-/** Numbers of one pool as `df` shows them (`PGMapDigest::dump_object_stat_sum`). */
-function poolNumbers(map: OsdMap, id: number, pool: PgPool, digest: MMonMgrReportValue | undefined) {
-  const stats = digest?.pools.get(id) ?? emptyPoolDigest();
+/** Numbers of one pool as `df` shows them, in bytes (`PGMapDigest::dump_object_stat_sum`). */
+export function poolNumbers(map: OsdMap, pool: PgPool, stats: PoolDigest = emptyPoolDigest()) {
   const { objectCopies, objectsDegraded } = stats.sums;
   // A degraded pool holds fewer copies than it should: what a client's byte costs now, not when all is well.
   const share = objectCopies > 0 ? Math.max(0, (objectCopies - objectsDegraded) / objectCopies) : 1;
@@ -71,7 +70,7 @@ function poolJson(
   digest: MMonMgrReportValue | undefined,
   detail: boolean,
 ): Json {
-  const n = poolNumbers(map, id, pool, digest);
+  const n = poolNumbers(map, pool, digest?.pools.get(id));
   const { sums } = n.stats;
   return {
     stored: n.stored,
@@ -141,7 +140,7 @@ function poolsTable(map: OsdMap, digest: MMonMgrReportValue | undefined, detail:
     : ['STORED', 'OBJECTS', 'USED', '%USED', 'MAX AVAIL'];
   const columns = [column('POOL'), ...['ID', 'PGS', ...numbers].map((name) => column(name, 'right', 'right'))];
   const rows = [...map.pools].map(([id, pool]): string[] => {
-    const n = poolNumbers(map, id, pool, digest);
+    const n = poolNumbers(map, pool, digest?.pools.get(id));
     const head = [map.poolNames.get(id) ?? '', String(id), String(pool.pgNum), bytesText(n.stored)];
     const { objects, objectsDirty } = n.stats.sums;
     const tail = [percentText(n.percentUsed), bytesText(n.available)];

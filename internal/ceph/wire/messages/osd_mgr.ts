@@ -370,6 +370,23 @@ export interface OsdStat {
   shardsRepaired: number;
 }
 
+export const emptyOsdStat: Readonly<OsdStat> = Object.freeze({
+  totalBytes: 0,
+  availableBytes: 0,
+  dataBytes: 0,
+  allocatedBytes: 0,
+  omapBytes: 0,
+  metaBytes: 0,
+  compressed: noCompressed,
+  pgs: 0,
+  primaryPgs: 0,
+  commitLatencyMs: 0,
+  applyLatencyMs: 0,
+  hbPeers: [],
+  snapTrimQueueLen: 0,
+  shardsRepaired: 0,
+});
+
 /** What one OSD's copies of a pool take on its disk. */
 export interface PoolUsage {
   dataBytes: number;
