@@ -89,15 +89,29 @@ export class FaultRounds {
     const number = ++this.#round;
     this.#clients.appendTo(`${replicated}/log-${number}`);
     await Bun.sleep(300 + (this.#random.uint32() % 1500));
+    const times: string[] = [];
+    let begun = performance.now();
+    const took = (phase: string): void => {
+      const now = performance.now();
+      times.push(`${phase} ${((now - begun) / 1000).toFixed(1)}`);
+      begun = now;
+    };
     await this.#inflict(fault);
+    took('fault');
     const before = this.history.acks;
     await until('writes go on', 3 * minute, () => Promise.resolve(this.history.acks > before + 40));
+    took('writes');
     await this.cluster.comeBack();
+    took('clean');
     // Every copy is read: flipped bits are found where they are; of the others each tenth time.
     if (fault.startsWith('flipped')) await this.cluster.scrub(true);
     else if (number % 10 === 0) await this.cluster.scrub(false);
-    await this.#clients.sweep();
+    took('scrub');
     await this.#clients.quiet();
+    took('quiet');
+    console.log(
+      `round ${number}, ${fault}: ${times.join(', ')} s; ${this.history.acks} writes, ${this.history.reads} reads`,
+    );
     const wrong = [...this.history.judge(), ...this.history.errors.splice(0).map((text) => `ERROR ${text}`)];
     if (wrong.length > 0) throw new Error(`${wrong.length} wrong after "${fault}":\n${wrong.slice(0, 10).join('\n')}`);
     this.#clients.go();

@@ -109,9 +109,13 @@ export class ModelClients {
     for (const one of this.#processes) this.#tell(one, `log ${name}`);
   }
 
-  /** All that is under way ends; data, xattr and omap of every object are one version; the common objects hold every record. */
+  /**
+   * All that is under way ends. Then every client reads every object: with no write under way there is one right answer. Data, xattr and omap of every object are one version; the
+   * common objects hold every record.
+   */
   async quiet(): Promise<void> {
     await this.#command('quiet');
+    await this.sweep();
     await this.#command('verify');
     for (const name of this.#logs.splice(0)) await this.#command('check', this.#processes.slice(0, 1), name);
   }
