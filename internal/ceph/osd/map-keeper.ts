@@ -1,12 +1,13 @@
 import { DecodeError } from '../../base/bytes.ts';
-import { assert } from '../../base/errors.ts';
+import { AppError, assert } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { ObjectStore, TransactionOp } from '../blockstore/api.ts';
+import { isDamage } from '../blockstore/errors.ts';
 import { applyIncremental } from '../maps/apply.ts';
 import { decodeIncremental } from '../maps/incremental-codec.ts';
 import { decodeOsdMap, encodeOsdMap } from '../maps/osdmap-codec.ts';
 import { Decoder, Encoder } from '../wire/encoding.ts';
-import type { MOSDMapValue } from '../wire/messages/mon.ts';
+import type { MMonGetOSDMapValue, MOSDMapValue } from '../wire/messages/mon.ts';
 import { OsdMapView } from './osd-map-view.ts';
 import type { MapHistory } from './pg-birth.ts';
 
@@ -68,6 +69,15 @@ function decodeSuper(bytes: Uint8Array): Superblock {
   }));
 }
 
+/** Asks the mons for maps, whole ones or increments. */
+export type FetchMaps = (asked: MMonGetOSDMapValue) => Promise<Pick<MOSDMapValue, 'full' | 'incrementals'>>;
+
+async function fetchMap(fetch: FetchMaps, kind: number, epoch: number): Promise<Uint8Array | undefined> {
+  const [full, increment] = kind === KEY_FULL ? [epoch, 0] : [0, epoch];
+  const found = await fetch({ fullFirst: full, fullLast: full, incFirst: increment, incLast: increment });
+  return (kind === KEY_FULL ? found.full : found.incrementals).get(epoch)?.slice();
+}
+
 /** What came of a message with maps. */
 export interface MapsTaken {
   /** The newest map is newer than before. */
@@ -99,12 +109,16 @@ export class MapKeeper implements MapHistory {
     this.#super = superblock;
   }
 
-  /** Reads what the store has; makes the OSD's collection in a new one. */
+  /**
+   * Reads what the store has; makes the OSD's collection in a new one. Maps that the disk has damaged come from the mons, by `fetch`, and are written again. Errors: MAP_DAMAGED when these no
+   * longer have them.
+   */
   static async open(
     store: ObjectStore,
     log: Logger,
     identity: { fsid: string; osdId: number },
     commit: (ops: TransactionOp[]) => void,
+    fetch?: FetchMaps,
   ): Promise<MapKeeper> {
     const bytes = store.collections().includes(metaCollection)
       ? store.omapGet(metaCollection, superKey, [ROW_SUPER]).get(ROW_SUPER)
@@ -118,14 +132,30 @@ export class MapKeeper implements MapHistory {
       return keeper;
     }
     const keeper = new MapKeeper(store, log, commit, decodeSuper(bytes));
-    await keeper.#load();
+    await keeper.#load(fetch);
     return keeper;
   }
 
-  async #load(): Promise<void> {
+  async #load(fetch: FetchMaps | undefined): Promise<void> {
     const { oldest, newest } = this.#super;
-    const read = async (kind: number, epoch: number): Promise<Uint8Array | undefined> =>
-      await this.#store.read(metaCollection, mapKey(kind, epoch), 0, 64 * 2 ** 20);
+    const mended: TransactionOp[] = [];
+    const read = async (kind: number, epoch: number): Promise<Uint8Array | undefined> => {
+      const at = { cid: metaCollection, key: mapKey(kind, epoch) };
+      try {
+        return await this.#store.read(at.cid, at.key, 0, 64 * 2 ** 20);
+      } catch (error) {
+        if (!isDamage(error) || fetch === undefined) throw error;
+        this.#log.warn('a map on disk is damaged: the mons are asked for it', { epoch, error });
+        const bytes = await fetchMap(fetch, kind, epoch);
+        if (bytes === undefined)
+          throw new AppError('MAP_DAMAGED', `OSDMap ${epoch} on disk is damaged, and the mons no longer have it`, {
+            cause: error,
+            hint: 'when all PGs are active without this OSD, remove it (`ceph osd purge`), wipe its disk and make it anew',
+          });
+        mended.push({ op: 'remove', ...at }, { op: 'write', ...at, offset: 0, data: [bytes] });
+        return bytes;
+      }
+    };
     let view: OsdMapView | undefined;
     for (let epoch = oldest; epoch <= newest && epoch > 0; epoch++) {
       const increment = view === undefined ? undefined : await read(KEY_INC, epoch);
@@ -139,6 +169,7 @@ export class MapKeeper implements MapHistory {
       this.#views.set(epoch, view);
     }
     assert(newest === 0 || this.#views.has(newest), `map ${newest} is not on disk`);
+    if (mended.length > 0) this.#commit(mended);
   }
 
   get fsid(): string {

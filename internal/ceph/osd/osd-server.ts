@@ -8,7 +8,7 @@ import type { Random } from '../../base/random.ts';
 import type { CryptoKey } from '../auth/api.ts';
 import { createServiceAuth } from '../auth/service-auth.ts';
 import type { BlockStore } from '../blockstore/blockstore.ts';
-import type { MonClient } from '../client/api.ts';
+import type { MonClient, MonClientOptions } from '../client/api.ts';
 import { createMonClient } from '../client/mon-client.ts';
 import { decodeMgrMap } from '../maps/mgrmap.ts';
 import { FEATURES_PACIFIC } from '../wire/features.ts';
@@ -39,6 +39,7 @@ import { compressionConfig, CompressionKeeper } from './compression.ts';
 import { Heartbeats } from './heartbeat.ts';
 import { configuredLeaseMs } from './lease.ts';
 import { MapKeeper } from './map-keeper.ts';
+import { fetchMaps, startMon } from './mon-session.ts';
 import type { MapView } from './map-view.ts';
 import { peerCodecs } from './deliver.ts';
 import { Osd } from './osd.ts';
@@ -117,12 +118,7 @@ export class OsdServer {
     this.#compression = new CompressionKeeper((policies) => options.store.setCompression(policies));
     const { clock, random, log } = options;
     this.#mon = createMonClient({
-      entity: { type: ENTITY_OSD, id: String(options.id) },
-      key: options.key,
-      monAddrs: options.monAddrs,
-      clock,
-      random,
-      log,
+      ...this.#monAccess(),
       rotatingService: ENTITY_OSD,
       dispatcher: { onMessage: (c, m) => this.#onMgrMessage(c, m), onClose: (c) => this.#monSideClosed(c) },
     });
@@ -220,7 +216,9 @@ export class OsdServer {
     const commit = (ops: Parameters<typeof o.store.queue>[0]['ops']): void => {
       o.store.queue({ ops }).catch((error: unknown) => this.#fatal(error));
     };
-    this.#maps = await MapKeeper.open(o.store, this.#log, identity, commit);
+    this.#maps = await MapKeeper.open(o.store, this.#log, identity, commit, (asked) =>
+      fetchMaps(createMonClient(this.#monAccess()), asked, this.#log, () => this.#stopping),
+    );
     if (this.#maps.fsid !== o.fsid || this.#maps.osdId !== o.id)
       throw new AppError('FOREIGN_DISK', `the store belongs to osd.${this.#maps.osdId} of cluster ${this.#maps.fsid}`);
     this.#osd = new Osd({
@@ -257,7 +255,7 @@ export class OsdServer {
       this.#markDownAgain();
       this.#maybeBoot();
     });
-    await this.#startMon();
+    await startMon(this.#mon, this.#log, () => this.#stopping);
     // Who dials before we can check tickets would be refused, and would believe it.
     while (this.#mon.rotating().length === 0) await sleep(o.clock, 20);
     await this.#listen(this.#data);
@@ -270,16 +268,9 @@ export class OsdServer {
     this.#stats.start();
   }
 
-  async #startMon(): Promise<void> {
-    for (;;) {
-      try {
-        await this.#mon.start(30_000);
-        return;
-      } catch (error) {
-        if (this.#stopping) throw error;
-        this.#log.warn('no monitor answers yet', { error: errorText(error) });
-      }
-    }
+  #monAccess(): MonClientOptions {
+    const { id, key, monAddrs, clock, random, log } = this.#o;
+    return { entity: { type: ENTITY_OSD, id: String(id) }, key, monAddrs, clock, random, log };
   }
 
   async #listen(messenger: Messenger): Promise<EntityAddr> {
