@@ -33,7 +33,7 @@ export interface ObjectStat {
  * or clears does nothing to a missing one. A write of no bytes is a `touch`. `write` and `zero` behind the end grow the object, the gap reads as zeros. Impossible requests
  * (`TransactionError`: unknown collection ENOENT, collection made twice EEXIST, removing one that holds objects or moving
  * a range to where objects are ENOTEMPTY, `clone` or
- * `clone-range` of a missing object ENOENT, a key over 4 KiB or a negative offset EINVAL) reject the whole transaction.
+ * `clone-range` of a missing object ENOENT, a key over 4 KiB, a name over 64 KiB or an offset that is negative or beyond 4 TiB EINVAL) reject the whole transaction.
  */
 export interface Transaction {
   readonly ops: TransactionOp[];

@@ -258,6 +258,9 @@ export function objectStoreContract(name: string, options: ContractOptions): voi
         ['ENOENT', { op: 'clone-range', cid, from: key('no'), to: key('b'), offset: 0, length: 1 }],
         ['EINVAL', { op: 'touch', cid, key: fill(5000, 1) }],
         ['EINVAL', write('a', -1, key('x'))],
+        ['EINVAL', { op: 'truncate', cid, key: key('a'), size: 2 ** 52 }],
+        ['EINVAL', { op: 'omap-set', cid, key: key('a'), entries: new Map([['\u00ff'.repeat(2 ** 15), key('x')]]) }],
+        ['EINVAL', { op: 'omap-remove', cid, key: key('a'), keys: ['x'.repeat(2 ** 16)] }],
       ];
       for (const [code, op] of wrong)
         await expect(

@@ -59,3 +59,10 @@ export function keyText(key: Uint8Array): string {
     out += byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`;
   return out;
 }
+
+/** Names and omap keys are stored with 16-bit lengths. Errors: TransactionError. */
+export function checkName(name: string): void {
+  // A unit of UTF-16 takes at most three bytes.
+  if (name.length * 3 > 0xffff && Buffer.byteLength(name) > 0xffff)
+    throw new TransactionError('EINVAL', `a name of ${name.length} characters`);
+}

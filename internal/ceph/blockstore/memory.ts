@@ -12,7 +12,8 @@ import {
   type Transaction,
   type TransactionOp,
 } from './api.ts';
-import { keyText, NoSpaceError, TransactionError } from './errors.ts';
+import { maxObjectBlocks } from './blocktable.ts';
+import { checkName, keyText, NoSpaceError, TransactionError } from './errors.ts';
 import { compareUtf8, keyBytes, keyString, lowerBound } from './order.ts';
 
 export interface MemoryStoreOptions {
@@ -394,10 +395,14 @@ class Contents {
       }
       case 'set-xattrs': {
         const object = made(op.key);
-        for (const [name, value] of op.xattrs) object.xattrs.set(name, new Uint8Array(value));
+        for (const [name, value] of op.xattrs) {
+          checkName(name);
+          object.xattrs.set(name, new Uint8Array(value));
+        }
         break;
       }
       case 'remove-xattr':
+        checkName(op.name);
         existing(op.key)?.xattrs.delete(op.name);
         break;
       case 'clear-xattrs':
@@ -405,15 +410,23 @@ class Contents {
         break;
       case 'omap-set': {
         const object = made(op.key);
-        for (const [name, value] of op.entries) object.omap.set(name, new Uint8Array(value));
+        for (const [name, value] of op.entries) {
+          checkName(name);
+          object.omap.set(name, new Uint8Array(value));
+        }
         break;
       }
       case 'omap-remove': {
         const object = existing(op.key);
-        for (const name of op.keys) object?.omap.delete(name);
+        for (const name of op.keys) {
+          checkName(name);
+          object?.omap.delete(name);
+        }
         break;
       }
       case 'omap-remove-range': {
+        checkName(op.first);
+        checkName(op.last);
         const object = existing(op.key);
         for (const name of [...(object?.omap.keys() ?? [])])
           if (compareUtf8(name, op.first) >= 0 && compareUtf8(name, op.last) < 0) object?.omap.delete(name);
@@ -433,6 +446,12 @@ class Contents {
 }
 
 function checkRange(offset: number, length: number): void {
-  if (!Number.isSafeInteger(offset) || offset < 0 || !Number.isSafeInteger(offset + length) || length < 0)
+  if (
+    !Number.isSafeInteger(offset) ||
+    offset < 0 ||
+    !Number.isSafeInteger(length) ||
+    length < 0 ||
+    offset + length > maxObjectBlocks * blockBytes
+  )
     throw new TransactionError('EINVAL', `a range of ${length} bytes at ${offset}`);
 }

@@ -1,12 +1,10 @@
 import { blockBytes, maxKeyBytes, type ObjectKey, poolOf, type Transaction } from './api.ts';
 import { maxObjectBlocks } from './blocktable.ts';
 import type { Catalog } from './catalog.ts';
-import { keyText, TransactionError } from './errors.ts';
+import { checkName, keyText, TransactionError } from './errors.ts';
 import { keyString } from './order.ts';
 import { rewrittenBlocks } from './translate.ts';
 
-/** Names and omap keys are stored with 16-bit lengths. */
-const maxNameBytes = 32 * 1024;
 /** What a transaction may bring apart from data that goes straight to the data file. */
 const maxRecordBytes = 32 * 1024 * 1024;
 
@@ -165,7 +163,7 @@ class Validator {
   }
 
   named(name: string, value?: Uint8Array): void {
-    if (name.length > maxNameBytes) throw new TransactionError('EINVAL', `a name of ${name.length} characters`);
+    checkName(name);
     this.recordBytes += name.length * 3 + 8 + (value?.length ?? 0);
   }
 }

@@ -16,6 +16,7 @@ import { objectClasses } from './ops/class-context.ts';
 import { plainRead } from './ops/classify.ts';
 import * as errno from './ops/errno.ts';
 import { runOps } from './ops/interpreter.ts';
+import { refusedChanges } from './ops/transaction-size.ts';
 import { type LockMode, type ObjectContext, ObjectContexts } from './ops/object-context.ts';
 import { OpContext, type OpHost, type OpResult } from './ops/op-context.ts';
 import { resolveSnap, validSnapContext } from './ops/snap-ops.ts';
@@ -367,23 +368,25 @@ export class OpEngine {
       return other !== undefined && request.client.allowed(other, nspace, oid, plainRead);
     };
     const generation = this.#generation;
-    const rval = runOps(ctx);
-    if (typeof rval === 'number') {
-      this.#finish(request, ctx, mode, rval);
+    const finish = (rval: number): void => {
+      if (generation === this.#generation) this.#finish(request, ctx, mode, rval);
+    };
+    const failed = (error: unknown): void => {
+      // A defect of an op's code: the request fails, the PG lives.
+      this.#core.env.log.error('operation failed', { pg: this.#core.text, oid: message.oid, error });
+      if (generation !== this.#generation) return;
+      this.#fail(request, errno.EIO);
+      obc.unlock(mode);
+    };
+    let rval: number | Promise<number>;
+    try {
+      rval = runOps(ctx);
+    } catch (error) {
+      failed(error);
       return;
     }
-    rval.then(
-      (value) => {
-        if (generation === this.#generation) this.#finish(request, ctx, mode, value);
-      },
-      (error: unknown) => {
-        // A defect of an op's code: the request fails, the PG lives.
-        this.#core.env.log.error('operation failed', { pg: this.#core.text, oid: message.oid, error });
-        if (generation !== this.#generation) return;
-        this.#fail(request, errno.EIO);
-        obc.unlock(mode);
-      },
-    );
+    if (typeof rval === 'number') finish(rval);
+    else rval.then(finish, failed);
   }
 
   #finish(request: OpRequest, ctx: OpContext, mode: LockMode, rval: number): void {
@@ -399,12 +402,13 @@ export class OpEngine {
       obc.unlock(mode);
       return;
     }
-    let result = rval;
     const mayWrite = request.kinds.mayWrite;
-    const writes = mayWrite && rval >= 0 && (ctx.modified || ctx.ops.length > 0);
-    if (!writes) {
+    const changes = mayWrite && rval >= 0 && (ctx.modified || ctx.ops.length > 0);
+    const refused = changes ? refusedChanges(ctx.ops) : 0;
+    let result = refused < 0 ? refused : rval;
+    if (!changes || refused < 0) {
       if (mayWrite) {
-        this.#logResult(request, ctx, mode, rval);
+        this.#logResult(request, ctx, mode, result);
         return;
       }
       if (this.#mayTell(request, obc)) {

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AppError } from '../../base/errors.ts';
 import { concatBytes, utf8, utf8Text } from '../../base/bytes.ts';
 import { compareText, Decoder, encoded, Encoder, textFromBytes } from '../wire/encoding.ts';
@@ -196,6 +196,85 @@ describe('data', () => {
     expect(utf8Text((await client.exec('t', [read()])).outs[0]!)).toBe('ab23');
     await client.exec('t', [at('wxyz', 2, 2, 10)]);
     expect(utf8Text((await client.exec('t', [read()])).outs[0]!)).toBe('abwx');
+  });
+});
+
+describe('what is too much for a store, or a defect, fails one request: the OSD and the object go on', () => {
+  afterEach(async () => expect((await client.exec('m', [write('after')])).result).toBe(0));
+
+  test('a truncation that a write brings along, beyond the largest object', async () => {
+    await client.exec('m', [writeFull('x')]);
+    const far = OsdOp.make(OP.WRITE, [utf8('x')], 0, (u) => {
+      u.setUint32(8, 1, true);
+      u.setBigUint64(16, 2n ** 50n, true);
+      u.setUint32(24, 7, true);
+    });
+    expect((await client.exec('m', [far])).result).toBe(-27);
+    expect((await client.exec('m', [OsdOp.make(OP.STAT)])).outs[0]![0]).toBe(1);
+  });
+
+  test('names that the store cannot write', async () => {
+    await client.exec('m', [omapSet({ a: '1' })]);
+    const long = 'k'.repeat(70_000);
+    const keys = encoded((e) => e.stringSet([long]));
+    const range = new Encoder(100).string('a').string(long).finish();
+    expect((await client.exec('m', [omapSet({ [long]: 'v' })])).result).toBe(-36);
+    expect((await client.exec('m', [OsdOp.make(OP.OMAPRMKEYS, [keys])])).result).toBe(-36);
+    expect((await client.exec('m', [OsdOp.make(OP.OMAPRMKEYRANGE, [range])])).result).toBe(-36);
+    expect((await client.exec('m', [omapSet({ ['k'.repeat(32_000)]: 'v' })])).result).toBe(0);
+  });
+
+  test('more attributes, small writes or repeated data than a transaction takes', async () => {
+    const value = 'v'.repeat(15 << 20);
+    expect((await client.exec('m', [omapSet({ a: value, b: value })])).result).toBe(-90);
+    expect((await client.exec('m', [omapSet({ a: value })])).result).toBe(0);
+    const writes = Array.from({ length: 4000 }, (_, i) => write('x', i * 8192));
+    expect((await client.exec('m', writes)).result).toBe(-90);
+    const same = OsdOp.make(OP.WRITESAME, [utf8('x')], 0, (u) => {
+      u.setUint32(8, 100 << 20, true);
+      u.setUint32(16, 1, true);
+    });
+    expect((await client.exec('m', [same])).result).toBe(-90);
+    const half = OsdOp.make(OP.WRITESAME, [utf8('x')], 0, (u) => {
+      u.setUint32(8, 50 << 20, true);
+      u.setUint32(16, 1, true);
+    });
+    expect((await client.exec('m', [half, half])).result).toBe(-90);
+    expect((await client.exec('m', [OsdOp.make(OP.STAT)])).outs[0]![0]).toBe(0);
+  });
+
+  test('more xattrs than a row of the store holds', async () => {
+    const many = (from: number, count: number): OsdOp[] =>
+      Array.from({ length: count }, (_, i) => xattr(OP.SETXATTR, `x${from + i}`, 'v'));
+    expect((await client.exec('m', many(0, 9000))).result).toBe(0);
+    expect((await client.exec('m', many(9000, 2000))).result).toBe(-28);
+    const large = (prefix: string): OsdOp[] =>
+      Array.from({ length: 100 }, (_, i) => xattr(OP.SETXATTR, `${prefix}${i}`, 'v'.repeat(64_000)));
+    expect((await client.exec('o', large('a'))).result).toBe(0);
+    expect((await client.exec('o', large('b'))).result).toBe(0);
+    expect((await client.exec('o', [xattr(OP.SETXATTR, 'c', 'v')])).result).toBe(-28);
+  });
+
+  test('more output than an object is long', async () => {
+    await client.exec('m', [OsdOp.extent(OP.WRITE, 70 << 20, 1, [utf8('x')])]);
+    expect((await client.exec('m', [read(), read()])).result).toBe(-90);
+    const sum = OsdOp.make(OP.CHECKSUM, [new Encoder().u32(0).finish()], 0, (u) => {
+      u.setUint32(8, 70 << 20, true);
+      u.setUint32(16, 4, true);
+      u.setUint8(20, 2);
+    });
+    expect((await client.exec('m', [sum])).result).toBe(-22);
+  });
+
+  test('an op whose code throws', async () => {
+    await client.exec('m', [write('x')]);
+    const { store } = cluster.osds[0]!;
+    const { omapHeader } = store;
+    store.omapHeader = () => {
+      throw new Error('a defect');
+    };
+    expect((await client.exec('m', [OsdOp.make(OP.OMAPGETHEADER)])).result).toBe(-5);
+    store.omapHeader = omapHeader;
   });
 });
 

@@ -2,8 +2,8 @@ import { rawCrc32c } from '../../../base/crc32c.ts';
 import { storeHints } from '../../blockstore/api.ts';
 import { Decoder, Encoder } from '../../wire/encoding.ts';
 import { OP_FLAG_EXCL, type OsdOp } from '../../wire/messages/osd_op.ts';
-import { EEXIST, EFBIG, EINVAL, ENOENT, EOPNOTSUPP, MAX_ERRNO } from './errno.ts';
-import { maxObjectBytes } from './limits.ts';
+import { EEXIST, EFBIG, EINVAL, EMSGSIZE, ENOENT, EOPNOTSUPP, MAX_ERRNO } from './errno.ts';
+import { maxChecksums, maxObjectBytes, maxWriteBytes } from './limits.ts';
 import type { OpContext, OpResult } from './op-context.ts';
 
 const noTruncate = Number.MAX_SAFE_INTEGER;
@@ -151,7 +151,7 @@ export function checksum(ctx: OpContext, op: OsdOp, result: OpResult): number | 
   if (length === 0 && offset === 0) length = ctx.info.size;
   length = Math.max(0, Math.min(length, ctx.info.size - offset));
   const chunk = op.checksumChunk === 0 ? length : op.checksumChunk;
-  if (op.checksumChunk > 0 && length % chunk !== 0) return EINVAL;
+  if (op.checksumChunk > 0 && (length % chunk !== 0 || length / chunk > maxChecksums)) return EINVAL;
   return ctx.host.store.read(ctx.cid, ctx.key, offset, length).then((bytes) => {
     const data = bytes ?? new Uint8Array(0);
     const count = chunk === 0 ? 0 : Math.floor(data.length / chunk);
@@ -277,6 +277,8 @@ export function writeSame(ctx: OpContext, op: OsdOp): number {
   if (length === 0) return 0;
   if (piece.length === 0 || piece.length !== op.writesameDataLength || length % piece.length !== 0) return EINVAL;
   if (outOfBounds(offset, length)) return EFBIG;
+  // Before the memory for it is taken.
+  if (length > maxWriteBytes) return EMSGSIZE;
   if (!appends(ctx, offset)) return EOPNOTSUPP;
   ctx.create();
   ctx.delta.write++;

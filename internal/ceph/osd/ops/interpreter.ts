@@ -5,8 +5,9 @@ import { OP, OP_FLAG_FAILOK, type OsdOp } from '../../wire/messages/osd_op.ts';
 import { callTarget } from './classify.ts';
 import { copyFrom } from './copy-ops.ts';
 import * as data from './data-ops.ts';
-import { EINVAL, EIO, EOPNOTSUPP, EOVERFLOW, ERANGE } from './errno.ts';
+import { EINVAL, EIO, EMSGSIZE, EOPNOTSUPP, EOVERFLOW, ERANGE } from './errno.ts';
 import * as omap from './omap-ops.ts';
+import { maxReplyBytes } from './limits.ts';
 import type { OpContext, OpResult } from './op-context.ts';
 import { rollback } from './snap-ops.ts';
 import * as watch from './watch-ops.ts';
@@ -109,18 +110,21 @@ export function runOps(ctx: OpContext, from = 0): number | Promise<number> {
     if (typeof rval !== 'number') {
       const safe = rval.catch((error: unknown) => failure(ctx, error));
       return safe.then((value) => {
-        if (settle(result, value)) return value;
-        return runOps(ctx, i + 1);
+        const end = settle(ctx, result, value);
+        return end < 0 ? end : runOps(ctx, i + 1);
       });
     }
-    if (settle(result, rval)) return rval;
+    const end = settle(ctx, result, rval);
+    if (end < 0) return end;
     last = result.rval < 0 ? 0 : rval;
   }
   return last;
 }
 
-/** Notes an op's result; true: it ends the request. */
-function settle(result: OpResult, rval: number): boolean {
+/** Notes an op's result; a negative one ends the request. */
+function settle(ctx: OpContext, result: OpResult, rval: number): number {
   result.rval = rval;
-  return rval < 0 && (result.op.flags & OP_FLAG_FAILOK) === 0;
+  for (const piece of result.out) ctx.outBytes += piece.length;
+  if (ctx.outBytes > maxReplyBytes) return EMSGSIZE;
+  return rval < 0 && (result.op.flags & OP_FLAG_FAILOK) === 0 ? rval : 0;
 }

@@ -138,6 +138,8 @@ export class OpContext {
   /** Whether the client's capabilities let it read an object of some pool. */
   mayReadOther: (pool: number, nspace: string, oid: string) => boolean = () => true;
   results: OpResult[] = [];
+  /** What the ops so far gave out. */
+  outBytes = 0;
 
   constructor(
     host: OpHost,

@@ -1,8 +1,8 @@
 import { bytesFromText, Decoder, Encoder, textFromBytes } from '../../wire/encoding.ts';
 import type { OsdOp } from '../../wire/messages/osd_op.ts';
 import { userXattrPrefix } from '../object-info.ts';
-import { ECANCELED, EFBIG, EINVAL, ENAMETOOLONG, ENODATA, ENOENT } from './errno.ts';
-import { maxXattrBytes, maxXattrNameBytes } from './limits.ts';
+import { ECANCELED, EFBIG, EINVAL, ENAMETOOLONG, ENODATA, ENOENT, ENOSPC } from './errno.ts';
+import { maxXattrBytes, maxXattrNameBytes, maxXattrs, maxXattrsBytes } from './limits.ts';
 import type { OpContext, OpResult } from './op-context.ts';
 import { fromStoreText, toStoreText } from './store-text.ts';
 
@@ -38,10 +38,20 @@ export function userXattr(ctx: OpContext, name: string): Uint8Array | undefined 
   return ctx.exists ? ctx.host.store.xattr(ctx.cid, ctx.key, toStoreText(userXattrPrefix + name)) : undefined;
 }
 
+/** Whether one more of so many bytes fits among those that the object has, and the changes of this request. */
+function xattrsFit(ctx: OpContext, length: number): boolean {
+  if (!ctx.exists) return true;
+  const stored = ctx.host.store.xattrs(ctx.cid, ctx.key);
+  let bytes = length;
+  for (const value of stored.values()) bytes += value.length;
+  return bytes <= maxXattrsBytes && stored.size + ctx.ops.length < maxXattrs;
+}
+
 /** 0 or an errno. */
 export function setUserXattr(ctx: OpContext, name: string, value: Uint8Array): number {
   if (bytesFromText(name).length > maxXattrNameBytes) return ENAMETOOLONG;
   if (value.length > maxXattrBytes) return EFBIG;
+  if (!xattrsFit(ctx, value.length)) return ENOSPC;
   ctx.create();
   ctx.delta.write++;
   ctx.ops.push({
