@@ -1,5 +1,5 @@
 import { heapStats } from 'bun:jsc';
-import { DecodeError } from './bytes.ts';
+import { ByteWriter, concatBytes, DecodeError } from './bytes.ts';
 import { type Random, seededRandom } from './random.ts';
 
 /** How many inputs each fuzz test makes: `FUZZ_COUNT=1000000` for a long run; CI makes 20,000. */
@@ -65,4 +65,38 @@ export function fuzzDecoder(good: readonly Uint8Array[], decode: (bytes: Uint8Ar
     });
   }
   return decoded;
+}
+
+/** Mostly zeros and small numbers: counts, lengths and versions that let a decoder go on, where noise ends it at the first. */
+export function plausible(random: Random, bytes: number): Uint8Array {
+  const out = new Uint8Array(bytes);
+  for (let i = 0; i < bytes; i++) {
+    const kind = random.uint32() % 16;
+    if (kind < 5) out[i] = 1 + (random.uint32() % 8);
+    else if (kind === 5) out[i] = random.uint32() & 0xff;
+    else if (kind === 6) out[i] = 20 + (random.uint32() % 60);
+  }
+  return out;
+}
+
+/**
+ * Numbers, texts and structures with a version (`ENCODE_START`, their lengths right) one after another and in one another: what gets a decoder of Ceph's encodings further than noise does.
+ */
+export function plausibleEncoding(random: Random, depth = 3): Uint8Array {
+  const pieces: Uint8Array[] = [];
+  const u32 = (value: number): Uint8Array => new ByteWriter(4).u32(value).finish();
+  for (let n = 1 + (random.uint32() % 5); n > 0; n--) {
+    const kind = random.uint32() % 8;
+    if (kind < 2 && depth > 0) {
+      const body = plausibleEncoding(random, depth - 1);
+      pieces.push(Uint8Array.of(1 + (random.uint32() % 3), 1), u32(body.length), body);
+    } else if (kind < 4) {
+      const text = plausible(random, random.uint32() % 12);
+      pieces.push(u32(text.length), text);
+    } else if (kind === 4) pieces.push(Uint8Array.of(random.uint32() % 4));
+    else if (kind === 5) pieces.push(u32(random.uint32() % 4));
+    else if (kind === 6) pieces.push(u32(random.uint32() % 5000), u32(0));
+    else pieces.push(random.bytes(8));
+  }
+  return concatBytes(pieces);
 }

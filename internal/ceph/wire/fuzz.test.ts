@@ -1,3 +1,5 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { concatBytes } from '../../base/bytes.ts';
 import {
@@ -7,9 +9,10 @@ import {
   mutate,
   memoryGrowthMiB,
   memoryUse,
+  plausible,
 } from '../../base/fuzz.testing.ts';
 import { silentLogger } from '../../base/log.ts';
-import { type Random, seededRandom } from '../../base/random.ts';
+import { seededRandom } from '../../base/random.ts';
 import { systemClock } from '../../base/system.ts';
 import { FEATURES_PACIFIC } from './features.ts';
 import {
@@ -27,87 +30,27 @@ import {
 import { FrameReader } from './frame-reader.ts';
 import { crcFrame, segmentOf } from './frame-writer.ts';
 import { Message, type MessageCodec } from './message.ts';
-import * as command from './messages/command.ts';
-import * as fs from './messages/fs.ts';
-import * as log from './messages/log.ts';
-import * as mgr from './messages/mgr.ts';
-import * as mgrMon from './messages/mgr_mon.ts';
-import * as mon from './messages/mon.ts';
-import * as stats from './messages/mon_stats.ts';
-import * as osd from './messages/osd_client.ts';
-import * as osdCopy from './messages/osd_copy.ts';
-import * as osdEc from './messages/osd_ec.ts';
-import * as osdMgr from './messages/osd_mgr.ts';
-import * as osdMon from './messages/osd_mon.ts';
-import * as osdOsd from './messages/osd_osd.ts';
-import * as osdScrub from './messages/osd_scrub.ts';
 import { MessengerCore } from './messenger-core.ts';
-import { haveRecorded, recordedConnections } from './recorded.testing.ts';
+import { haveRecorded, recordedMessages } from './recorded.testing.ts';
 import type { Network, Transport, TransportHandlers } from './transport.ts';
 import { addrV2, blankAddr, ENTITY_MON } from './types.ts';
 
 const codecs: MessageCodec<unknown>[] = [];
-for (const family of [command, fs, log, mgr, mgrMon, mon, stats, osd, osdCopy, osdEc, osdMgr, osdMon, osdOsd, osdScrub])
-  for (const value of Object.values(family))
+for (const name of readdirSync(join(import.meta.dirname, 'messages')).filter((file) => !file.endsWith('.test.ts'))) {
+  const family = (await import(`./messages/${name}`)) as object;
+  for (const value of Object.values(family) as unknown[])
     if (typeof value === 'object' && value !== null && 'encode' in value && 'type' in value)
       codecs.push(value as MessageCodec<unknown>);
-
-function samples(): Message[] {
-  const found: Message[] = [];
-  if (!haveRecorded) return found;
-  for (const scenario of [
-    '01-cephx-ceph-s',
-    '04-rados-put-get-ls-rm',
-    '07-watch-notify',
-    '08-selfmanaged-snap',
-    '15-ceph-w',
-    '14-tell',
-  ])
-    for (const connection of recordedConnections(scenario))
-      for (const stream of [connection.c2s, connection.s2c]) {
-        const reader = new FrameReader(
-          BANNER_BYTES,
-          { maxFrontBytes: 1 << 26, maxDataBytes: 1 << 26 },
-          {
-            banner: checkBanner,
-            admit: () => true,
-            frame: (f) => {
-              if (f.tag !== TAG_MESSAGE || f.segments[1].length > 100_000) return;
-              const view = new DataView(f.segments[0].buffer, f.segments[0].byteOffset);
-              const header = {
-                type: view.getUint16(16, true),
-                version: view.getUint16(20, true),
-                compat: 0,
-                seq: 0,
-                tid: 0,
-                priority: 0,
-              };
-              found.push(
-                new Message(
-                  header,
-                  { front: f.segments[1], middle: f.segments[2], data: f.segments[3] },
-                  FEATURES_PACIFIC,
-                ),
-              );
-            },
-          },
-        );
-        reader.feed(stream);
-      }
-  return found;
 }
 
-/** Mostly zeros and small numbers: counts, lengths and versions that let a decoder go on, where noise ends it at the first. */
-function plausible(random: Random, bytes: number): Uint8Array {
-  const out = new Uint8Array(bytes);
-  for (let i = 0; i < bytes; i++) {
-    const kind = random.uint32() % 16;
-    if (kind < 5) out[i] = 1 + (random.uint32() % 8);
-    else if (kind === 5) out[i] = random.uint32() & 0xff;
-    else if (kind === 6) out[i] = 20 + (random.uint32() % 60);
-  }
-  return out;
-}
+const scenarios = [
+  '01-cephx-ceph-s',
+  '04-rados-put-get-ls-rm',
+  '07-watch-notify',
+  '08-selfmanaged-snap',
+  '15-ceph-w',
+  '14-tell',
+];
 
 const memoryAtStart = memoryUse();
 
@@ -147,7 +90,7 @@ describe('parsers under random bytes throw DecodeError and nothing else', () => 
 
   test.skipIf(!haveRecorded)('messages: recorded ones, damaged', () => {
     const random = seededRandom(seed + 1);
-    const all = samples();
+    const all = scenarios.flatMap(recordedMessages).filter(({ front }) => front.length <= 100_000);
     expect(all.length).toBeGreaterThan(50);
     const byType = new Map(codecs.map((c) => [c.type, c]));
     for (let i = 0; i < count; i++) {

@@ -1,6 +1,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import { FEATURES_PACIFIC } from './features.ts';
+import { BANNER_BYTES, checkBanner, readMessageHeader, TAG_MESSAGE } from './frame-format.ts';
+import { FrameReader } from './frame-reader.ts';
+import { Message } from './message.ts';
 
 /** Recorded conversations of real Ceph 16.2.15 programs; tests skip when they are not there. */
 export const recordedRoot = resolve(import.meta.dirname, '../../../../shared/data/ceph-16.2.15');
@@ -49,4 +53,23 @@ export function recordedConnections(scenario: string): RecordedConnection[] {
       complete: entry.frames_ok.c2s && entry.frames_ok.s2c,
     };
   });
+}
+
+/** The messages of a scenario, connection by connection, those to the server first. */
+export function recordedMessages(scenario: string): Message[] {
+  const found: Message[] = [];
+  for (const { c2s, s2c } of recordedConnections(scenario))
+    for (const stream of [c2s, s2c]) {
+      const limits = { maxFrontBytes: 1 << 26, maxDataBytes: 1 << 26 };
+      const reader = new FrameReader(BANNER_BYTES, limits, {
+        banner: checkBanner,
+        admit: () => true,
+        frame: ({ tag, segments: [header, front, middle, data] }) => {
+          if (tag === TAG_MESSAGE)
+            found.push(new Message(readMessageHeader(header), { front, middle, data }, FEATURES_PACIFIC));
+        },
+      });
+      reader.feed(stream);
+    }
+  return found;
 }
