@@ -4,7 +4,7 @@ import type { TransactionOp } from '../blockstore/api.ts';
 import { ChecksumError } from '../blockstore/errors.ts';
 import { type MemoryStore, memoryStore } from '../blockstore/memory.ts';
 import { haveRecorded, recordedLines } from '../crush/recorded.testing.ts';
-import { type FetchMaps, MapKeeper } from './map-keeper.ts';
+import { type AskMaps, MapKeeper } from './map-keeper.ts';
 
 const identity = { fsid: '00000000-0000-0000-0000-000000000001', osdId: 0 };
 const epochs = 40;
@@ -27,7 +27,7 @@ describe.skipIf(!haveRecorded)('maps of an OSD', () => {
   async function filled(...damaged: [kind: number, epoch: number][]): Promise<{ store: MemoryStore; open: Open }> {
     const store = memoryStore();
     const commit = (ops: TransactionOp[]): void => void store.queue({ ops });
-    const none: FetchMaps = () => expect.unreachable('nothing is damaged');
+    const none: AskMaps = () => expect.unreachable('nothing is damaged');
     const keeper = await MapKeeper.open(store, silentLogger, identity, commit, none);
     keeper.take({
       fsid: identity.fsid,
@@ -50,12 +50,12 @@ describe.skipIf(!haveRecorded)('maps of an OSD', () => {
     };
     return { store, open: (fetch) => MapKeeper.open(store, silentLogger, identity, commit, fetch) };
   }
-  type Open = (fetch: FetchMaps) => Promise<MapKeeper>;
+  type Open = (fetch: AskMaps) => Promise<MapKeeper>;
 
   test('what the disk has damaged comes from the mons, once', async () => {
     const { open } = await filled([2, first + 3], [2, epochs], [1, first]);
     const asked: number[][] = [];
-    const fetch: FetchMaps = async ({ fullFirst, fullLast, incFirst, incLast }) => {
+    const fetch: AskMaps = async ({ fullFirst, fullLast, incFirst, incLast }) => {
       asked.push([fullFirst, fullLast, incFirst, incLast]);
       return { full: new Map(fulls), incrementals: new Map(increments) };
     };

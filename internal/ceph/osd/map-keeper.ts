@@ -70,11 +70,11 @@ function decodeSuper(bytes: Uint8Array): Superblock {
 }
 
 /** Asks the mons for maps, whole ones or increments. */
-export type FetchMaps = (asked: MMonGetOSDMapValue) => Promise<Pick<MOSDMapValue, 'full' | 'incrementals'>>;
+export type AskMaps = (asked: MMonGetOSDMapValue) => Promise<Pick<MOSDMapValue, 'full' | 'incrementals'>>;
 
-async function fetchMap(fetch: FetchMaps, kind: number, epoch: number): Promise<Uint8Array | undefined> {
+async function fetchMap(ask: AskMaps, kind: number, epoch: number): Promise<Uint8Array | undefined> {
   const [full, increment] = kind === KEY_FULL ? [epoch, 0] : [0, epoch];
-  const found = await fetch({ fullFirst: full, fullLast: full, incFirst: increment, incLast: increment });
+  const found = await ask({ fullFirst: full, fullLast: full, incFirst: increment, incLast: increment });
   return (kind === KEY_FULL ? found.full : found.incrementals).get(epoch)?.slice();
 }
 
@@ -110,7 +110,7 @@ export class MapKeeper implements MapHistory {
   }
 
   /**
-   * Reads what the store has; makes the OSD's collection in a new one. Maps that the disk has damaged come from the mons, by `fetch`, and are written again. Errors: MAP_DAMAGED when these no
+   * Reads what the store has; makes the OSD's collection in a new one. Maps that the disk has damaged come from the mons, by `ask`, and are written again. Errors: MAP_DAMAGED when these no
    * longer have them.
    */
   static async open(
@@ -118,7 +118,7 @@ export class MapKeeper implements MapHistory {
     log: Logger,
     identity: { fsid: string; osdId: number },
     commit: (ops: TransactionOp[]) => void,
-    fetch?: FetchMaps,
+    ask?: AskMaps,
   ): Promise<MapKeeper> {
     const bytes = store.collections().includes(metaCollection)
       ? store.omapGet(metaCollection, superKey, [ROW_SUPER]).get(ROW_SUPER)
@@ -132,11 +132,11 @@ export class MapKeeper implements MapHistory {
       return keeper;
     }
     const keeper = new MapKeeper(store, log, commit, decodeSuper(bytes));
-    await keeper.#load(fetch);
+    await keeper.#load(ask);
     return keeper;
   }
 
-  async #load(fetch: FetchMaps | undefined): Promise<void> {
+  async #load(ask: AskMaps | undefined): Promise<void> {
     const { oldest, newest } = this.#super;
     const mended: TransactionOp[] = [];
     const read = async (kind: number, epoch: number): Promise<Uint8Array | undefined> => {
@@ -144,9 +144,9 @@ export class MapKeeper implements MapHistory {
       try {
         return await this.#store.read(at.cid, at.key, 0, 64 * 2 ** 20);
       } catch (error) {
-        if (!isDamage(error) || fetch === undefined) throw error;
+        if (!isDamage(error) || ask === undefined) throw error;
         this.#log.warn('a map on disk is damaged: the mons are asked for it', { epoch, error });
-        const bytes = await fetchMap(fetch, kind, epoch);
+        const bytes = await fetchMap(ask, kind, epoch);
         if (bytes === undefined)
           throw new AppError('MAP_DAMAGED', `OSDMap ${epoch} on disk is damaged, and the mons no longer have it`, {
             cause: error,
