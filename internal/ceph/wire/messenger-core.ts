@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import { AppError, errorCode, errorText } from '../../base/errors.ts';
+import { AppError, assert, errorCode, errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Timer } from '../../base/clock.ts';
 import { DecodeError } from '../../base/bytes.ts';
@@ -34,7 +34,9 @@ import type {
   Messenger,
   MessengerLimits,
   MessengerOptions,
+  PeerIdentity,
 } from './messenger.ts';
+import { acceptedKey, acceptedPeer } from './peer-name.ts';
 import { Session, type SessionOwner } from './session.ts';
 import type { Network, Transport } from './transport.ts';
 import {
@@ -84,7 +86,7 @@ export class MessengerCore implements Messenger, SessionOwner {
   readonly #handshakes = new Map<Link, number>();
   readonly #sessions = new Set<Session>();
   readonly #byLink = new Map<Link, Session>();
-  /** Lossless sessions: dialled by `type|addrs`, accepted by `addrs|cookie`. */
+  /** Lossless sessions: dialled by `type|addrs`, accepted by `acceptedKey`. */
   readonly #lossless = new Map<string, Session>();
   readonly #retries = new Map<Session, { timer: Timer | undefined; delayMs: number }>();
   #globalSeq = 0n;
@@ -389,17 +391,17 @@ export class MessengerCore implements Messenger, SessionOwner {
       link.sendFrame(TAG_IDENT_MISSING_FEATURES, segmentOf(encoded((e) => e.u64b(missing))));
       return;
     }
-    let policy: ConnectionPolicy = this.#o.acceptPolicy?.(link.peerType) ?? 'stateless-server';
+    const identity = identityOf(link);
+    const peer = acceptedPeer({ type: link.peerType, num: ident.num }, identity);
+    let policy: ConnectionPolicy = this.#o.acceptPolicy?.(peer.type) ?? 'stateless-server';
     if ((ident.flags & IDENT_LOSSY) !== 0n) policy = 'stateless-server';
-    // A client that is on its way to its first global id says -1: the one it has just been given is its number.
-    const num = ident.num < 0 && link.identity !== undefined ? Number(link.identity.globalId) : ident.num;
-    const session = new Session(this, policy, true, { type: link.peerType, num }, ident.addrs);
-    session.identity = link.identity;
+    const session = new Session(this, policy, true, peer, ident.addrs);
+    session.identity = identity;
     session.features = ident.supported & FEATURES_PACIFIC;
     if (policy === 'lossless-peer') {
       session.clientCookie = ident.cookie;
       session.serverCookie = this.#cookie();
-      const key = acceptedKey(ident.addrs);
+      const key = acceptedKey(identity, ident.addrs);
       this.#lossless.get(key)?.fail({ kind: 'session-reset', message: 'the peer began a new session' });
       this.#lossless.set(key, session);
     }
@@ -428,7 +430,8 @@ export class MessengerCore implements Messenger, SessionOwner {
 
   #onReconnect(link: Link, body: Uint8Array): void {
     const r = decodeSessionReconnect(body);
-    const session = this.#lossless.get(acceptedKey(r.addrs));
+    const identity = identityOf(link);
+    const session = this.#lossless.get(acceptedKey(identity, r.addrs));
     if (session === undefined || session.clientCookie !== r.clientCookie || session.serverCookie !== r.serverCookie) {
       link.sendFrame(TAG_SESSION_RESET, segmentOf(encoded((e) => e.bool(true))));
       return;
@@ -445,7 +448,7 @@ export class MessengerCore implements Messenger, SessionOwner {
       old.close();
     }
     session.connectSeq = r.connectSeq;
-    session.identity = link.identity;
+    session.identity = identity;
     this.#established(link, session);
     link.sendFrame(TAG_SESSION_RECONNECT_OK, segmentOf(encoded((e) => e.u64(session.inSeq))));
     session.attach(link, r.messageSeq);
@@ -540,6 +543,8 @@ export class MessengerCore implements Messenger, SessionOwner {
   }
 }
 
-function acceptedKey(addrs: EntityAddrVec): string {
-  return `accepted|${addrVecText(addrs)}`;
+/** Of an accepted link behind its handshake, which no server ends without one. */
+function identityOf(link: Link): PeerIdentity {
+  assert(link.identity !== undefined, 'a session of a peer without an identity');
+  return link.identity;
 }

@@ -1,170 +1,27 @@
-import { afterEach, describe, expect, test } from 'vitest';
-import { silentLogger } from '../../base/log.ts';
-import { systemClock, systemRandom } from '../../base/system.ts';
-import type { AuthEntry, KeyServer, RotatingSecret } from '../auth/api.ts';
+import { describe, expect, test } from 'vitest';
 import { CephxClient } from '../auth/client-auth.ts';
 import { newCryptoKey } from '../auth/crypto.ts';
-import { createMonAuth } from '../auth/mon-auth.ts';
-import { createServiceAuth } from '../auth/service-auth.ts';
-import type { Message, MessageCodec } from './message.ts';
-import { MAuth, MAuthReply, MMonGetVersion } from './messages/mon.ts';
-import {
-  type CloseReason,
-  CON_MODE_CRC,
-  CON_MODE_SECURE,
-  type Connection,
-  type Dispatcher,
-  type Messenger,
-  type ServerAuth,
-} from './messenger.ts';
-import { MessengerCore } from './messenger-core.ts';
 import { bunNetwork } from './bun-transport.ts';
-import { createMessenger } from './messenger-transport.ts';
+import { MAuth, MAuthReply, MMonGetVersion } from './messages/mon.ts';
+import { CON_MODE_CRC, CON_MODE_SECURE } from './messenger.ts';
+import { MessengerCore } from './messenger-core.ts';
+import {
+  Blob,
+  client,
+  clock,
+  dialler,
+  Keys,
+  listening,
+  log,
+  monAuth,
+  opened,
+  osdAuth,
+  Peer,
+  random,
+  server,
+} from './messenger.testing.ts';
 import type { Network, Transport } from './transport.ts';
-import { ENTITY_AUTH, ENTITY_CLIENT, ENTITY_MGR, ENTITY_MON, ENTITY_OSD, type EntityAddr } from './types.ts';
-
-const clock = systemClock;
-const random = systemRandom;
-const log = silentLogger;
-
-/** A message with only data. */
-const Blob: MessageCodec<readonly Uint8Array[]> = {
-  type: 0x7ff0,
-  name: 'Blob',
-  version: 1,
-  compat: 1,
-  encode: (data) => ({ front: new Uint8Array(0), data }),
-  decode: (m) => [m.data],
-};
-
-class Keys implements KeyServer {
-  readonly monTicketTtlSec = 3600;
-  readonly serviceTicketTtlSec = 1800;
-  readonly entries = new Map<string, AuthEntry>();
-  readonly secrets = new Map<number, RotatingSecret[]>();
-  #next = 4100n;
-  constructor() {
-    for (const [name, caps] of [
-      ['client.admin', { mon: 'allow *', osd: 'allow rwx pool=rbd' }],
-      ['osd.1', { mon: 'allow profile osd', osd: 'allow *' }],
-    ] as const)
-      this.entries.set(name, { key: newCryptoKey(clock.now(), random), caps });
-    for (const service of [ENTITY_AUTH, ENTITY_OSD, ENTITY_MGR])
-      this.secrets.set(
-        service,
-        [7, 8, 9].map((id) => ({ id, key: newCryptoKey(0, random), expiresMs: clock.now() + id * 1e6 })),
-      );
-  }
-  entity(name: string): AuthEntry | undefined {
-    return this.entries.get(name);
-  }
-  rotating(service: number): readonly RotatingSecret[] {
-    return this.secrets.get(service) ?? [];
-  }
-  nextGlobalId(): bigint {
-    return this.#next++;
-  }
-}
-
-class Peer implements Dispatcher {
-  readonly messages: Message[] = [];
-  readonly closed: CloseReason[] = [];
-  readonly ready: Connection[] = [];
-  readonly unheard: Connection[] = [];
-  #waiting: { done: () => boolean; resolve: () => void }[] = [];
-  answer: ((c: Connection, m: Message) => void | Promise<void>) | undefined;
-  onReady(c: Connection): void {
-    this.ready.push(c);
-    this.#check();
-  }
-  onMessage(c: Connection, m: Message): void | Promise<void> {
-    this.messages.push(m);
-    const result = this.answer?.(c, m);
-    this.#check();
-    return result;
-  }
-  onNobodyListens(c: Connection): void {
-    this.unheard.push(c);
-    this.#check();
-  }
-  onClose(_c: Connection, reason: CloseReason): void {
-    this.closed.push(reason);
-    this.#check();
-  }
-  #check(): void {
-    this.#waiting = this.#waiting.filter((w) => {
-      if (!w.done()) return true;
-      w.resolve();
-      return false;
-    });
-  }
-  until(done: () => boolean): Promise<void> {
-    if (done()) return Promise.resolve();
-    return new Promise((resolve) => this.#waiting.push({ done, resolve }));
-  }
-}
-
-const opened: Messenger[] = [];
-afterEach(async () => {
-  for (const m of opened.splice(0)) await m.close();
-});
-
-let port = 21100;
-async function server(
-  type: number,
-  serverAuth: ServerAuth,
-  peer: Peer,
-  lossless = false,
-): Promise<[Messenger, EntityAddr]> {
-  const m = createMessenger({
-    entity: { type, num: 0 },
-    clock,
-    random,
-    log,
-    dispatcher: peer,
-    serverAuth,
-    acceptPolicy: () => (lossless ? 'lossless-peer' : 'stateless-server'),
-  });
-  opened.push(m);
-  for (;;) {
-    try {
-      return [m, await m.listen({ ip: '127.0.0.1', port: port++ })];
-    } catch (error) {
-      if (port > 21400) throw error;
-    }
-  }
-}
-
-function client(keys: Keys, name = { type: ENTITY_CLIENT, id: 'admin' }): CephxClient {
-  const text = `${name.type === ENTITY_OSD ? 'osd' : 'client'}.${name.id}`;
-  return new CephxClient({
-    name,
-    key: keys.entity(text)!.key,
-    clock,
-    random,
-    want: ENTITY_MON | ENTITY_OSD | ENTITY_MGR,
-  });
-}
-
-function dialler(
-  cephx: CephxClient,
-  peer: Peer,
-  modes: number[],
-  network?: Network,
-  entity = { type: ENTITY_CLIENT, num: 0 },
-): Messenger {
-  const options = {
-    entity,
-    clock,
-    random,
-    log,
-    dispatcher: peer,
-    clientAuth: (type: number) => (type === ENTITY_MON ? cephx.monAuth(modes) : cephx.serviceAuth(type, modes)),
-  };
-  const m = network === undefined ? createMessenger(options) : new MessengerCore(options, network);
-  opened.push(m);
-  return m;
-}
+import { ENTITY_CLIENT, ENTITY_MON, ENTITY_OSD } from './types.ts';
 
 describe('messenger', () => {
   for (const mode of [CON_MODE_CRC, CON_MODE_SECURE])
@@ -173,12 +30,8 @@ describe('messenger', () => {
       const mon = new Peer();
       const osd = new Peer();
       const us = new Peer();
-      const [, monAddr] = await server(ENTITY_MON, createMonAuth({ keys, clock, random, log }), mon);
-      const [, osdAddr] = await server(
-        ENTITY_OSD,
-        createServiceAuth({ service: ENTITY_OSD, rotating: () => keys.rotating(ENTITY_OSD), clock, random }),
-        osd,
-      );
+      const [, monAddr] = await server(ENTITY_MON, monAuth(keys), mon);
+      const [, osdAddr] = await server(ENTITY_OSD, osdAuth(keys), osd);
       mon.answer = (c, m) => {
         const { result, payload } = c.identity!.renew!(m.decode(MAuth).payload);
         c.send(
@@ -224,7 +77,7 @@ describe('messenger', () => {
     const us = new Peer();
     let skewMs = 0;
     const skewed = { ...clock, now: () => clock.now() + skewMs };
-    const [, addr] = await server(ENTITY_MON, createMonAuth({ keys, clock, random, log }), mon);
+    const [, addr] = await server(ENTITY_MON, monAuth(keys), mon);
     mon.answer = (c, m) => {
       const { result, payload } = c.identity!.renew!(m.decode(MAuth).payload);
       c.send(MAuthReply, { protocol: 2, result, globalId: c.identity!.globalId, payload, message: '' }, { tid: m.tid });
@@ -259,7 +112,7 @@ describe('messenger', () => {
   test('a wrong key is refused, and so is a stolen global id', async () => {
     const keys = new Keys();
     const us = new Peer();
-    const [, addr] = await server(ENTITY_MON, createMonAuth({ keys, clock, random, log }), new Peer());
+    const [, addr] = await server(ENTITY_MON, monAuth(keys), new Peer());
     const name = { type: ENTITY_CLIENT, id: 'admin' };
     const wrong = new CephxClient({ name, key: newCryptoKey(0, random), clock, random, want: ENTITY_OSD });
     dialler(wrong, us, [CON_MODE_CRC]).connect(ENTITY_MON, [addr], 'lossy-client');
@@ -271,9 +124,9 @@ describe('messenger', () => {
   test('the process of a lossless peer ends: whoever dials it hears that nobody listens there, again and again, and the session stays', async () => {
     const keys = new Keys();
     const us = new Peer();
-    const [, monAddr] = await server(ENTITY_MON, createMonAuth({ keys, clock, random, log }), new Peer());
-    const auth = createServiceAuth({ service: ENTITY_OSD, rotating: () => keys.rotating(ENTITY_OSD), clock, random });
-    const [osd, osdAddr] = await server(ENTITY_OSD, auth, new Peer(), true);
+    const [, monAddr] = await server(ENTITY_MON, monAuth(keys), new Peer());
+    const auth = osdAuth(keys);
+    const [osd, osdAddr] = await server(ENTITY_OSD, auth, new Peer(), { acceptPolicy: () => 'lossless-peer' });
     const m = dialler(client(keys), us, [CON_MODE_CRC]);
     m.connect(ENTITY_MON, [monAddr], 'lossy-client');
     await us.until(() => us.ready.length === 1);
@@ -292,9 +145,9 @@ describe('messenger', () => {
     const mon = new Peer();
     const osd = new Peer();
     const us = new Peer();
-    const [, monAddr] = await server(ENTITY_MON, createMonAuth({ keys, clock, random, log }), mon);
-    const auth = createServiceAuth({ service: ENTITY_OSD, rotating: () => keys.rotating(ENTITY_OSD), clock, random });
-    const [, osdAddr] = await server(ENTITY_OSD, auth, osd, true);
+    const [, monAddr] = await server(ENTITY_MON, monAuth(keys), mon);
+    const auth = osdAuth(keys);
+    const [, osdAddr] = await server(ENTITY_OSD, auth, osd, { acceptPolicy: () => 'lossless-peer' });
     const transports: Transport[] = [];
     let drops = 0;
     const breaking: Network = {
@@ -307,7 +160,7 @@ describe('messenger', () => {
     };
     const cephx = client(keys, { type: ENTITY_OSD, id: '1' });
     const m = dialler(cephx, us, [CON_MODE_CRC], breaking, { type: ENTITY_OSD, num: 1 });
-    await m.listen({ ip: '127.0.0.1', port: port++ });
+    await listening(m);
     m.connect(ENTITY_MON, [monAddr], 'lossy-client');
     await us.until(() => us.ready.length === 1);
     osd.answer = (c, message) =>
@@ -343,7 +196,7 @@ describe('messenger', () => {
     const keys = new Keys();
     const mon = new Peer();
     const us = new Peer();
-    const auth = createMonAuth({ keys, clock, random, log });
+    const auth = monAuth(keys);
     const m = new MessengerCore(
       {
         entity: { type: ENTITY_MON, num: 0 },
@@ -357,7 +210,7 @@ describe('messenger', () => {
       bunNetwork,
     );
     opened.push(m);
-    const addr = await m.listen({ ip: '127.0.0.1', port: port++ });
+    const addr = await listening(m);
     let held = 0;
     let most = 0;
     mon.answer = async (_c, message) => {
@@ -379,7 +232,7 @@ describe('messenger', () => {
   test('only a peer that has shown its key is given a global id', async () => {
     const keys = new Keys();
     const mon = new Peer();
-    const [, addr] = await server(ENTITY_MON, createMonAuth({ keys, clock, random, log }), mon);
+    const [, addr] = await server(ENTITY_MON, monAuth(keys), mon);
     const name = { type: ENTITY_CLIENT, id: 'admin' };
     const us = new Peer();
     for (let i = 1; i <= 5; i++) {
@@ -405,13 +258,13 @@ describe('messenger', () => {
         random,
         log,
         dispatcher: mon,
-        serverAuth: createMonAuth({ keys, clock, random, log }),
+        serverAuth: monAuth(keys),
         limits: { maxHandshakesPerAddress: 3, handshakeMs: 300 },
       },
       bunNetwork,
     );
     opened.push(m);
-    const addr = await m.listen({ ip: '127.0.0.1', port: port++ });
+    const addr = await listening(m);
     let ended = 0;
     const silent = async (): Promise<void> => {
       await bunNetwork.dial(addr.ip, addr.port, () => ({
