@@ -97,7 +97,7 @@ export interface ObjectStore {
   ): Promise<Uint8Array | undefined>;
   /** What `read` would give, where that needs no disk and can be had at once; undefined: ask `read`. */
   readNow?(cid: CollectionId, key: ObjectKey, offset: number, length: number): Uint8Array | undefined;
-  /** Allocated ranges (4 KiB granularity) inside [offset, offset+length), cut at the object's size, ascending, merged. */
+  /** What was written and not zeroed or cut off since, by the byte, inside [offset, offset+length), ascending, merged. Of an object with very many holes the smallest may be left out. */
   extents(cid: CollectionId, key: ObjectKey, offset: number, length: number): { offset: number; length: number }[];
   xattr(cid: CollectionId, key: ObjectKey, name: string): Uint8Array | undefined;
   xattrs(cid: CollectionId, key: ObjectKey): Map<string, Uint8Array>;

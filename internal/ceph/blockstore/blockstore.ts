@@ -23,6 +23,7 @@ import { type CompressionCounts, Compressor } from './compress.ts';
 import { DataFile } from './datafile.ts';
 import { replayTransaction, transactionRecord } from './effects.ts';
 import { NoSpaceError } from './errors.ts';
+import { gapsIn } from './gaps.ts';
 import { BlockImage } from './image.ts';
 import type { Index, OpenIndex } from './index-api.ts';
 import { readLabel, writeLabel } from './label.ts';
@@ -521,12 +522,19 @@ class Store implements BlockStore {
     const out: { offset: number; length: number }[] = [];
     if (onode === undefined) return out;
     const end = Math.min(offset + length, onode.size);
-    onode.table.forEachRun(Math.floor(offset / blockBytes), Math.ceil(end / blockBytes), (run) => {
-      const from = Math.max(offset, run.logical * blockBytes);
-      const to = Math.min(end, (run.logical + run.count) * blockBytes);
+    const add = (from: number, to: number): void => {
       const last = out.at(-1);
       if (last && last.offset + last.length === from) last.length += to - from;
       else if (to > from) out.push({ offset: from, length: to - from });
+    };
+    onode.table.forEachRun(Math.floor(offset / blockBytes), Math.ceil(end / blockBytes), (run) => {
+      let from = Math.max(offset, run.logical * blockBytes);
+      const to = Math.min(end, (run.logical + run.count) * blockBytes);
+      for (const [gap, behind] of gapsIn(onode.gaps, from, to)) {
+        add(from, gap);
+        from = behind;
+      }
+      add(from, to);
     });
     return out;
   }

@@ -22,6 +22,7 @@ import {
 } from './index-rows.ts';
 import { Omaps } from './omap.ts';
 import { DamagedEntryError } from './errors.ts';
+import { addGap, gapsIn, removeGaps } from './gaps.ts';
 import { type Collection, Onode } from './onode.ts';
 import { OnodeCache } from './onode-cache.ts';
 import { keyBytes } from './order.ts';
@@ -281,6 +282,14 @@ export class Catalog {
   setSize(onode: Onode, size: number): void {
     const before = onode.storedBytes;
     onode.size = size;
+    onode.gaps = removeGaps(onode.gaps, size, Number.MAX_SAFE_INTEGER);
+    this.#totals.storedBytes += onode.storedBytes - before;
+  }
+
+  /** Nobody wrote [from, end), which is in blocks that are there, or will be; or somebody did. */
+  setGap(onode: Onode, from: number, end: number, isGap: boolean): void {
+    const before = onode.storedBytes;
+    onode.gaps = isGap ? addGap(onode.gaps, from, end) : removeGaps(onode.gaps, from, end);
     this.#totals.storedBytes += onode.storedBytes - before;
   }
 
@@ -330,6 +339,7 @@ export class Catalog {
   unmap(onode: Onode, first: number, end: number): void {
     const before = onode.storedBytes;
     this.#giveUp(onode, first, end);
+    onode.gaps = removeGaps(onode.gaps, first * blockBytes, end * blockBytes);
     this.#totals.storedBytes += onode.storedBytes - before;
   }
 
@@ -392,6 +402,9 @@ export class Catalog {
         to.unresolved.set(block, image);
         image.holders.push(to);
       }
+    const [start, behind] = [first * blockBytes, end * blockBytes];
+    to.gaps = removeGaps(to.gaps, start, behind);
+    for (const gap of gapsIn(from.gaps, start, behind)) to.gaps = addGap(to.gaps, ...gap);
     this.#totals.storedBytes += to.storedBytes - before;
   }
 

@@ -65,11 +65,13 @@ export async function damagedBlocks(
   const damaged: number[] = [];
   // Told of with the index.
   if (store.stat(cid, key)?.damaged) return damaged;
+  /** The block before here is known. */
+  let known = 0;
   for (const { offset, length } of store.extents(cid, key, 0, Number.MAX_SAFE_INTEGER)) {
     const end = offset + length;
     /** Up to here one block at a time: the disk could not read all of it. */
     let carefulTo = 0;
-    for (let at = offset; at < end; ) {
+    for (let at = Math.max(offset, known); at < end; ) {
       const count = Math.min(at < carefulTo ? blockBytes : pieceBytes, end - at);
       let next = at + count;
       try {
@@ -83,10 +85,11 @@ export async function damagedBlocks(
         else if (count > blockBytes) {
           carefulTo = next;
           next = at;
-        } else damaged.push(at);
+        } else damaged.push(Math.floor(at / blockBytes) * blockBytes);
       }
       progress(next - at);
       at = next;
+      known = Math.ceil(next / blockBytes) * blockBytes;
     }
   }
   return damaged;

@@ -208,6 +208,15 @@ class IndexChecker {
         why = `block ${run.physical + run.count - 1} is behind the end of the disk`;
       if (run.logical + run.count > blocks) why = `it has data behind its end at ${onode.size}`;
     });
+    for (let at = 0; at < onode.gaps.length; at += 2) {
+      const [from, end] = [onode.gaps[at]!, onode.gaps[at + 1]!];
+      let there = 0;
+      onode.table.forEachRun(Math.floor(from / blockBytes), Math.ceil(end / blockBytes), ({ count }) => {
+        there += count;
+      });
+      if (end > onode.size || there !== Math.ceil(end / blockBytes) - Math.floor(from / blockBytes))
+        why = `it has no data at ${from} that could be unwritten`;
+    }
     for (const blob of onode.table.blobs())
       if (live.get(blob.key) !== blob.live) why = `block ${blob.key} has two uses in it`;
     return why;

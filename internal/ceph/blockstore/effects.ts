@@ -4,6 +4,7 @@ import type { Run } from './allocator.ts';
 import { blockBytes } from './api.ts';
 import { CompressedBlob } from './blob.ts';
 import type { Catalog } from './catalog.ts';
+import { gapsIn } from './gaps.ts';
 import type { BlockImage } from './image.ts';
 import type { Collection, Onode } from './onode.ts';
 import { keyBytes, keyString } from './order.ts';
@@ -41,6 +42,8 @@ const code = {
   moveRange: 20,
   mapCompressed: 21,
   allocHint: 22,
+  gap: 23,
+  noGap: 24,
 } as const;
 
 export class Effects {
@@ -115,6 +118,19 @@ export class Effects {
   size(size: number): void {
     this.#begin(code.size).u64(size);
     this.#catalog.setSize(this.#make(), size);
+  }
+
+  /** Nobody wrote [from, end). */
+  gap(from: number, end: number): void {
+    this.#begin(code.gap).u64(from).u64(end);
+    this.#catalog.setGap(this.#make(), from, end, true);
+  }
+
+  /** Somebody wrote [from, end). */
+  noGap(from: number, end: number): void {
+    if (gapsIn(this.current()?.gaps ?? [], from, end).length === 0) return;
+    this.#begin(code.noGap).u64(from).u64(end);
+    this.#catalog.setGap(this.#make(), from, end, false);
   }
 
   /** New blocks; `images` when they get their content by way of the journal. */
@@ -361,6 +377,8 @@ export function replayTransaction(
       effects.mapCompressed(blob, crcs(blob.blocks));
     },
     [code.allocHint]: () => effects.allocHint(reader.u32()),
+    [code.gap]: () => effects.gap(reader.u64(), reader.u64()),
+    [code.noGap]: () => effects.noGap(reader.u64(), reader.u64()),
     [code.content]: () => effects.content(reader.u32(), crcs(reader.u32()), []),
     [code.unmap]: () => effects.unmap(reader.u64(), reader.u64()),
     [code.remove]: () => effects.remove(),

@@ -179,6 +179,8 @@ class Twin implements MemoryStore {
 class MemoryObject {
   size = 0;
   pages = new Map<number, Uint8Array>();
+  /** What was written and is there, [from, end) each, ascending, merged. */
+  written: readonly (readonly [from: number, end: number])[] = [];
   xattrs = new Map<string, Uint8Array>();
   header: Uint8Array = new Uint8Array(0);
   omap = new Map<string, Uint8Array>();
@@ -187,6 +189,7 @@ class MemoryObject {
     const out = new MemoryObject();
     out.size = this.size;
     out.pages = new Map(this.pages);
+    out.written = this.written;
     out.xattrs = new Map(this.xattrs);
     out.header = this.header;
     out.omap = new Map(this.omap);
@@ -218,17 +221,35 @@ class MemoryObject {
       this.pages.set(page, bytes);
       done += count;
     }
-    this.size = Math.max(this.size, offset + data.length);
+    const end = offset + data.length;
+    let [from, to] = [offset, end];
+    const apart = this.written.filter((range) => {
+      if (range[1] < offset || range[0] > end) return true;
+      [from, to] = [Math.min(from, range[0]), Math.max(to, range[1])];
+      return false;
+    });
+    const at = apart.findIndex((range) => range[0] > from);
+    this.written = at < 0 ? [...apart, [from, to]] : [...apart.slice(0, at), [from, to], ...apart.slice(at)];
+    this.size = Math.max(this.size, end);
   }
 
-  /** Whole pages become holes, the rest zeros; the size stays. */
+  /** The range becomes a hole, with pages of which nothing else was written; the size stays. */
   erase(offset: number, end: number): void {
+    if (end <= offset) return;
+    const left: [number, number][] = [];
+    for (const [from, to] of this.written) {
+      if (from < Math.min(to, offset)) left.push([from, Math.min(to, offset)]);
+      if (Math.max(from, end) < to) left.push([Math.max(from, end), to]);
+    }
+    this.written = left;
     for (const [page, bytes] of [...this.pages]) {
-      const from = Math.max(offset - page * blockBytes, 0);
-      const to = Math.min(end - page * blockBytes, blockBytes);
+      const start = page * blockBytes;
+      const from = Math.max(offset - start, 0);
+      const to = Math.min(end - start, blockBytes);
       if (from >= to) continue;
-      if (from === 0 && to === blockBytes) this.pages.delete(page);
-      else this.pages.set(page, bytes.slice().fill(0, from, to));
+      if (left.some((range) => range[0] < start + blockBytes && range[1] > start))
+        this.pages.set(page, bytes.slice().fill(0, from, to));
+      else this.pages.delete(page);
     }
   }
 
@@ -239,13 +260,10 @@ class MemoryObject {
 
   extents(offset: number, length: number): { offset: number; length: number }[] {
     const out: { offset: number; length: number }[] = [];
-    for (const page of [...this.pages.keys()].sort((a, b) => a - b)) {
-      const from = Math.max(page * blockBytes, offset);
-      const to = Math.min((page + 1) * blockBytes, offset + length, this.size);
-      if (from >= to) continue;
-      const last = out.at(-1);
-      if (last && last.offset + last.length === from) last.length += to - from;
-      else out.push({ offset: from, length: to - from });
+    for (const [start, end] of this.written) {
+      const from = Math.max(start, offset);
+      const to = Math.min(end, offset + length);
+      if (from < to) out.push({ offset: from, length: to - from });
     }
     return out;
   }

@@ -21,6 +21,7 @@ const facts = (onode: Onode): unknown => [
   onode.omapId,
   [...onode.omapHeader],
   [...onode.xattrs].map(([name, value]) => [name, [...value]]),
+  onode.gaps,
   [0, 1].map((block) => [onode.table.physical(block), onode.table.crc(block), onode.table.share(block)]),
 ];
 
@@ -28,6 +29,16 @@ describe("an object's row", () => {
   test('what is written is read', () => {
     const row = made().encode(new RecordWriter());
     expect(facts(Onode.decode(collection, 'name', 1, 0, row))).toEqual(facts(made()));
+  });
+
+  test('gaps make it a row of format 4, and only they', () => {
+    const onode = made();
+    expect(onode.encode(new RecordWriter())[0]).toBe(2);
+    onode.gaps = [10, 20, 4100, 4200];
+    const row = onode.encode(new RecordWriter());
+    expect(row[0]).toBe(4);
+    expect(facts(Onode.decode(collection, 'name', 1, 0, row))).toEqual(facts(onode));
+    expect(onode.storedBytes).toBe(5000 - 110);
   });
 
   test('every wrong bit is noticed, and the row of another object', () => {

@@ -4,6 +4,7 @@ import { assert } from '../../base/errors.ts';
 import { blockBytes } from './api.ts';
 import type { DamagedEntryError } from './errors.ts';
 import { BlockTable } from './blocktable.ts';
+import { decodeGaps, encodeGaps, type Gaps, gapBytes, noGaps } from './gaps.ts';
 import type { BlockImage } from './image.ts';
 import type { Layout } from './layout.ts';
 import { keyBytes } from './order.ts';
@@ -12,7 +13,9 @@ import type { RecordWriter } from './record-writer.ts';
 /** A crc32c of the object's key and of what follows stands behind the version. */
 const checkedVersion = 2;
 /** As 2, with an allocation hint and compressed blobs at the end; only for objects that have them, so that older programs read all others. */
-const onodeVersion = 3;
+const compressedVersion = 3;
+/** As 3, with gaps at the end; likewise. */
+const onodeVersion = 4;
 const headBytes = 5;
 const noBytes = new Uint8Array(0);
 
@@ -47,6 +50,8 @@ export class Onode {
   exists = true;
   size = 0;
   table = new BlockTable();
+  /** What nobody wrote of the blocks that are there. */
+  gaps: Gaps = noGaps;
   xattrs = new Map<string, Uint8Array>();
   /** 0 when it has none. */
   omapId = 0;
@@ -76,16 +81,16 @@ export class Onode {
   }
 
   get memoryBytes(): number {
-    let bytes = 400 + this.name.length + this.table.memoryBytes + this.omapHeader.length;
+    let bytes = 400 + this.name.length + this.table.memoryBytes + this.omapHeader.length + 8 * this.gaps.length;
     for (const [name, value] of this.xattrs) bytes += 100 + name.length + value.length;
     return bytes;
   }
 
-  /** Bytes of data that a client stored: what is mapped, cut at the size. */
+  /** Bytes of data that a client stored: what is mapped, cut at the size, without gaps. */
   get storedBytes(): number {
     const tail = this.size % blockBytes;
     const cut = tail !== 0 && this.table.physical(Math.floor(this.size / blockBytes)) !== 0 ? blockBytes - tail : 0;
-    return this.table.mapped * blockBytes - cut;
+    return this.table.mapped * blockBytes - cut - gapBytes(this.gaps);
   }
 
   copy(generation: number, name = this.name, place = this.place): Onode {
@@ -93,6 +98,7 @@ export class Onode {
     out.exists = this.exists;
     out.size = this.size;
     out.table = this.table.copy();
+    out.gaps = this.gaps;
     out.xattrs = new Map(this.xattrs);
     out.omapId = this.omapId;
     out.omapHeader = this.omapHeader;
@@ -109,9 +115,9 @@ export class Onode {
   encode(writer: RecordWriter): Uint8Array {
     assert(!this.unresolved || this.unresolved.size === 0, `object with unknown checksums in a checkpoint`);
     writer.begin();
-    const plain = !this.table.compressed && this.allocHint === 0;
+    const plain = !this.table.compressed && this.allocHint === 0 && this.gaps.length === 0;
     writer
-      .u8(plain ? checkedVersion : onodeVersion)
+      .u8(plain ? checkedVersion : this.gaps.length === 0 ? compressedVersion : onodeVersion)
       .u32(0)
       .u64(this.size)
       .u64(this.omapId);
@@ -125,6 +131,7 @@ export class Onode {
     if (!plain) {
       writer.u32(this.allocHint);
       this.table.encodeBlobs(writer);
+      if (this.gaps.length > 0) encodeGaps(writer, this.gaps);
     }
     const row = writer.end();
     const crc = rowCrc(this.name, row);
@@ -147,9 +154,10 @@ export class Onode {
       out.xattrs.set(name, new Uint8Array(reader.bytes(reader.u32())));
     }
     out.table = BlockTable.decode(reader);
-    if (version < onodeVersion) return out;
+    if (version < compressedVersion) return out;
     out.allocHint = reader.u32();
     out.table.decodeBlobs(reader);
+    if (version === onodeVersion) out.gaps = decodeGaps(reader);
     return out;
   }
 }

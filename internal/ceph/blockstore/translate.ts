@@ -7,6 +7,7 @@ import type { Catalog } from './catalog.ts';
 import type { Compressed, Compressor } from './compress.ts';
 import { type DataFile, PieceReader } from './datafile.ts';
 import { Effects } from './effects.ts';
+import { gapBehind, gapsAround, gapsIn, isGap } from './gaps.ts';
 import { BlockImage, type BlockSource } from './image.ts';
 import type { Onode } from './onode.ts';
 import { keyString } from './order.ts';
@@ -170,12 +171,28 @@ class Translator implements Translated {
     const before = onode?.size ?? 0;
     const end = offset + length;
     const blobs = onode?.table.compressed ? blobsIn(onode, offset, end) : undefined;
+    const gaps = length > 0 ? this.#gapsAround(offset, end, before) : [];
     if (end > before && length > 0) effects.size(end);
     else effects.touch();
 
     if (length === 0) return;
+    for (const gap of gaps) effects.gap(...gap);
+    effects.noGap(offset, end);
     this.#writeData(offset, data, end, before);
     if (blobs !== undefined) this.#rewriteThin(blobs);
+  }
+
+  /** What data in [offset, end) leaves around it in blocks where nothing was. */
+  #gapsAround(offset: number, end: number, before: number): [from: number, end: number][] {
+    const table = this.effects.current()?.table;
+    return gapsAround(offset, end, before, (block) => table !== undefined && table.physical(block) !== 0);
+  }
+
+  /** An object that is about to become larger, from `before` to `size`, has nothing there. */
+  #gapBehind(before: number, size: number): void {
+    const [from, end] = gapBehind(before, size);
+    if (from < end && this.effects.current()?.table.physical(Math.floor(before / blockBytes)))
+      this.effects.gap(from, end);
   }
 
   /** `before`: the object's size until now. */
@@ -378,26 +395,33 @@ class Translator implements Translated {
     const { effects } = this;
     const before = effects.current()?.size ?? 0;
     const end = offset + length;
-    if (length > 0 && end > before) effects.size(end);
-    else effects.touch();
-    this.#erase(offset, end, before);
+    if (length > 0 && end > before) {
+      effects.size(end);
+      this.#gapBehind(before, end);
+    } else effects.touch();
+    this.#erase(offset, end, before, Math.max(before, end));
   }
 
   #truncate(size: number): void {
     const before = this.effects.current()?.size ?? 0;
-    if (size < before) this.#erase(size, Math.ceil(before / blockBytes) * blockBytes, before);
+    if (size < before) this.#erase(size, Math.ceil(before / blockBytes) * blockBytes, before, size);
     this.effects.size(size);
+    if (size > before) this.#gapBehind(before, size);
   }
 
-  /** Whole blocks in [offset, end) become holes, the rest zeros. */
-  #erase(offset: number, end: number, before: number): void {
+  /** [offset, end) becomes a hole, with blocks of which nothing else is left. `before`: the object's size until now; `size`: from now on. */
+  #erase(offset: number, end: number, before: number, size: number): void {
     if (end <= offset) return;
     const first = Math.ceil(offset / blockBytes);
     const last = Math.floor(end / blockBytes);
     const zeros = (block: number, from: number, to: number): void => {
-      const onode = this.effects.current();
-      if (onode !== undefined && onode.table.physical(block) !== 0)
-        this.#patchBlock(block, before, { from, to, source: undefined });
+      if (!this.effects.current()?.table.physical(block)) return;
+      const start = block * blockBytes;
+      const gapEnd = Math.min(start + to, size);
+      if (start + from < gapEnd) this.effects.gap(start + from, gapEnd);
+      if (isGap(this.effects.current()!.gaps, start, Math.min(start + blockBytes, size)))
+        this.effects.unmap(block, block + 1);
+      else this.#patchBlock(block, before, { from, to, source: undefined });
     };
     if (first > last) {
       zeros(last, offset % blockBytes, end % blockBytes);
@@ -413,14 +437,24 @@ class Translator implements Translated {
     const from = effects.find(fromName)!;
     const end = Math.min(offset + length, from.size);
     const before = effects.current()?.size ?? 0;
-    if (end > offset && end > before) effects.size(end);
-    else effects.touch();
+    if (end > offset && end > before) {
+      effects.size(end);
+      this.#gapBehind(before, Math.max(before, offset));
+    } else effects.touch();
     if (end <= offset || effects.find(fromName) === effects.current()) return;
 
+    const size = Math.max(before, end);
     const part = (block: number, at: number, to: number): void => {
-      const source = effects.find(fromName);
-      const there = source && this.#source(source, block);
-      if (there === undefined && (effects.current()?.table.physical(block) ?? 0) === 0) return;
+      const source = effects.find(fromName)!;
+      const there = this.#source(source, block);
+      const start = block * blockBytes;
+      if (there === undefined) {
+        this.#erase(start + at, start + to, before, size);
+        return;
+      }
+      if (!effects.current()!.table.physical(block)) effects.gap(start, Math.min(start + blockBytes, size));
+      effects.noGap(start + at, start + to);
+      for (const gap of gapsIn(source.gaps, start + at, start + to)) effects.gap(...gap);
       this.#patchBlock(block, before, { from: at, to, source: there });
     };
     const first = Math.ceil(offset / blockBytes);

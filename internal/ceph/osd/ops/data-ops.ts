@@ -67,46 +67,10 @@ export function mapExtents(ctx: OpContext, op: OsdOp, result: OpResult): number 
   return 0;
 }
 
-/** The store knows holes by blocks of 4 KiB; in objects up to this size they are told by bytes. */
-const holesByByte = 64 * 1024;
-
-/** The bytes that are not zero. */
-function nonZeroExtents(offset: number, bytes: Uint8Array): { offset: number; length: number }[] {
-  const out: { offset: number; length: number }[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    const from = at;
-    while (at < bytes.length && bytes[at] !== 0) at++;
-    if (at > from) out.push({ offset: offset + from, length: at - from });
-    while (at < bytes.length && bytes[at] === 0) at++;
-  }
-  return out;
-}
-
-/** Of a small object: its holes are found in its bytes, since clients tell from such objects how well holes are known. */
-function sparseReadSmall(ctx: OpContext, offset: number, length: number, result: OpResult): Promise<number> {
-  return ctx.host.store.read(ctx.cid, ctx.key, offset, length).then((bytes) => {
-    const extents = nonZeroExtents(offset, bytes ?? new Uint8Array(0));
-    const e = new Encoder(64);
-    encodeExtents(e, extents);
-    let total = 0;
-    for (const extent of extents) total += extent.length;
-    e.u32(total);
-    for (const extent of extents)
-      e.bytes(bytes!.subarray(extent.offset - offset, extent.offset - offset + extent.length));
-    result.out = [e.finish()];
-    return 0;
-  });
-}
-
 /** SPARSE_READ: the extents that hold data, then their bytes. */
 export function sparseRead(ctx: OpContext, op: OsdOp, result: OpResult): number | Promise<number> {
   const { offset, length } = readable(ctx, op);
   const extents = length > 0 ? ctx.host.store.extents(ctx.cid, ctx.key, offset, length) : [];
-  if (extents.length > 0 && ctx.info.size <= holesByByte && !ctx.host.rules().erasure) {
-    ctx.delta.read++;
-    ctx.delta.readKb += Math.ceil(length / 1024);
-    return sparseReadSmall(ctx, offset, length, result);
-  }
   ctx.delta.read++;
   ctx.delta.readKb += Math.ceil(length / 1024);
   let total = 0;
