@@ -11,6 +11,7 @@ export {
   ENODATA,
   ENOENT,
   EOPNOTSUPP,
+  EOVERFLOW,
   EPERM,
   ERANGE,
 } from '../ops/errno.ts';
@@ -21,5 +22,7 @@ export const ENOEXEC = -8;
 export const EBADF = -9;
 export const EXDEV = -18;
 export const ENOSYS = -38;
+export const ENOMSG = -42;
+export const ENOLINK = -67;
 export const ESTALE = -116;
 export const EBADMSG = -74;

@@ -1,22 +1,30 @@
 import { DecodeError, emptyBytes } from '../../../base/bytes.ts';
 import { type ClassContext, ClassFailure, type ClassMethod, type ClassMethods, type ClassOutput } from './context.ts';
 import { EINVAL } from './errno.ts';
+import { casMethods } from './cas.ts';
 import { helloMethods } from './hello.ts';
+import { journalMethods } from './journal.ts';
 import { lockMethods } from './lock.ts';
 import { logMethods } from './log.ts';
 import { numopsMethods } from './numops.ts';
 import { rbdMethods } from './rbd.ts';
 import { refcountMethods } from './refcount.ts';
+import { timeindexMethods } from './timeindex.ts';
+import { userMethods } from './user.ts';
 import { versionMethods } from './version.ts';
 
 /** Every class that OSDs know. One line a class. */
 const classes: ReadonlyMap<string, ClassMethods> = new Map([
+  ['cas', casMethods],
   ['hello', helloMethods],
+  ['journal', journalMethods],
   ['lock', lockMethods],
   ['log', logMethods],
   ['numops', numopsMethods],
   ['rbd', rbdMethods],
   ['refcount', refcountMethods],
+  ['timeindex', timeindexMethods],
+  ['user', userMethods],
   ['version', versionMethods],
 ]);
 
