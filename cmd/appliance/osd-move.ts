@@ -21,6 +21,7 @@ import { openSqliteIndex } from '../../internal/ceph/blockstore/index-sqlite-she
 import type { MapKeeper } from '../../internal/ceph/osd/map-keeper.ts';
 import type { OfflineDisk } from '../../internal/ceph/osd/offline-disk-system.ts';
 import type { ReadBytes } from '../../internal/ceph/osd/pg-archive.ts';
+import { compressionPolicies } from '../../internal/ceph/osd/compression.ts';
 import { exportPg, importPg } from '../../internal/ceph/osd/pg-transfer.ts';
 import { loadPg, readMaps } from '../../internal/ceph/osd/store-check.ts';
 import { eversionText, type PgId, parsePg, pgText } from '../../internal/ceph/wire/types.ts';
@@ -168,6 +169,8 @@ export async function importFrom(
   const fd = openSync(file, 'r');
   try {
     const maps = await mapsOf(store, disk);
+    const newest = maps.get(maps.newest);
+    if (newest !== undefined) store.setCompression(compressionPolicies(newest, new Map()));
     let checked = 0;
     let written = 0;
     const result = await importPg(

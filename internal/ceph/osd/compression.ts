@@ -48,6 +48,21 @@ export function compressionPolicy(
   return { mode, algorithm, requiredRatio, minBlobBytes, maxBlobBytes };
 }
 
+/** How data of each pool of a map is compressed; a pool that is left out: it is not. */
+export function compressionPolicies(
+  map: MapView,
+  config: ReadonlyMap<string, string>,
+): ReadonlyMap<number, CompressionPolicy> {
+  const effective = compressionConfig(config);
+  const policies = new Map<number, CompressionPolicy>();
+  for (const id of map.pools()) {
+    const pool = map.pool(id);
+    const policy = pool && compressionPolicy(pool.compression, effective);
+    if (policy !== undefined) policies.set(id, policy);
+  }
+  return policies;
+}
+
 /** Tells the store how data of each pool is compressed, whenever the map or the configuration says something else than before. */
 export class CompressionKeeper {
   readonly #tell: (policies: ReadonlyMap<number, CompressionPolicy>) => void;
@@ -63,13 +78,7 @@ export class CompressionKeeper {
     if (map === undefined || (map.epoch === this.#epoch && config === this.#config)) return;
     this.#epoch = map.epoch;
     this.#config = config;
-    const effective = compressionConfig(config);
-    const policies = new Map<number, CompressionPolicy>();
-    for (const id of map.pools()) {
-      const pool = map.pool(id);
-      const policy = pool && compressionPolicy(pool.compression, effective);
-      if (policy !== undefined) policies.set(id, policy);
-    }
+    const policies = compressionPolicies(map, config);
     const text = JSON.stringify([...policies]);
     if (text === this.#told) return;
     this.#told = text;

@@ -123,7 +123,7 @@ export function pieceOps(cid: CollectionId, item: PushItem): TransactionOp[] {
 }
 
 /** How clients said that an object will be used: its data is to be stored here as where it comes from. */
-function allocHintOf(xattrs: ReadonlyMap<string, Uint8Array>): number {
+export function allocHintOf(xattrs: ReadonlyMap<string, Uint8Array>): number {
   const bytes = xattrs.get(infoXattr);
   return bytes === undefined ? 0 : decodeObjectInfo(bytes).allocHintFlags & storeHints;
 }

@@ -12,6 +12,7 @@ import {
   type ReadBytes,
   readArchive,
 } from './pg-archive.ts';
+import { allocHintOf } from './object-copy.ts';
 import { decodeObjectInfo, infoXattr } from './object-info.ts';
 import { isContentKey, isObjectKey, metaKey, objectOfKey } from './object-key.ts';
 import { completeUpTo, type PgMeta } from './pg-meta.ts';
@@ -363,6 +364,8 @@ function opsOf(part: ArchivePart, cid: CollectionId, key: ObjectKey): Transactio
       const ops: TransactionOp[] = [{ op: 'touch', cid, key }];
       if (part.size > 0) ops.push({ op: 'truncate', cid, key, size: part.size });
       if (part.xattrs.size > 0) ops.push({ op: 'set-xattrs', cid, key, xattrs: part.xattrs });
+      const flags = allocHintOf(part.xattrs);
+      if (flags !== 0) ops.push({ op: 'set-alloc-hint', cid, key, flags });
       if (part.omapHeader.length > 0) ops.push({ op: 'omap-set-header', cid, key, header: part.omapHeader });
       return ops;
     }
