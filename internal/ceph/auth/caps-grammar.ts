@@ -1,4 +1,5 @@
 import { AppError } from '../../base/errors.ts';
+import { ipBytes, parseAddr } from '../wire/types.ts';
 
 /** A word, a quoted string or one of `* = , ;`. */
 export interface CapToken {
@@ -94,19 +95,24 @@ export function rwxOf(token: CapToken | undefined): { read: boolean; write: bool
   return { read: token.text.includes('r'), write: token.text.includes('w'), exec: token.text.includes('x') };
 }
 
-/** Is an IPv4 address inside `10.0.0.0/8`? Other forms are compared as text. */
+function addressBytes(ip: string): Uint8Array | undefined {
+  const addr = parseAddr(ip.includes(':') ? `[${ip}]` : ip);
+  return addr === undefined || addr.family === 0 ? undefined : ipBytes(addr);
+}
+
+/**
+ * Is an address inside of `10.0.0.0/8` or `fd00::/8`? A network without a prefix, or that is none, contains nothing; a prefix longer than the address means
+ * all of it (`parse_network` and `network_contains` in `src/common/ipaddr.cc` and `src/common/pick_address.cc`).
+ */
 export function networkContains(network: string, ip: string): boolean {
-  const [base, bits] = network.split('/');
-  const number = (text: string): number | undefined => {
-    const parts = text.split('.').map(Number);
-    if (parts.length !== 4 || parts.some((p) => !(p >= 0 && p <= 255))) return undefined;
-    return ((parts[0]! << 24) | (parts[1]! << 16) | (parts[2]! << 8) | parts[3]!) >>> 0;
-  };
-  const a = number(base ?? '');
-  const b = number(ip);
-  const prefix = Number(bits ?? 32);
-  if (a === undefined || b === undefined || !(prefix >= 0 && prefix <= 32)) return network === ip;
-  if (prefix === 0) return true;
-  const mask = (0xffff_ffff << (32 - prefix)) >>> 0;
-  return (a & mask) === (b & mask);
+  const match = /^([^/]+)\/(\d{1,9})$/.exec(network);
+  const base = match === null ? undefined : addressBytes(match[1]!);
+  const address = addressBytes(ip);
+  if (base === undefined || address === undefined || base.length !== address.length) return false;
+  let left = Math.min(Number(match![2]), base.length * 8);
+  for (let i = 0; left > 0; i++, left -= 8) {
+    const mask = left >= 8 ? 0xff : (0xff << (8 - left)) & 0xff;
+    if (((base[i]! ^ address[i]!) & mask) !== 0) return false;
+  }
+  return true;
 }

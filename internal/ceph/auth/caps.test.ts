@@ -73,6 +73,20 @@ describe('osd caps', () => {
   test('network', () => {
     expect(ask('allow rw network 10.0.0.0/8', { read: true })).toBe(true);
     expect(ask('allow rw network 192.168.0.0/16', { read: true })).toBe(false);
+    for (const [network, ip, inside] of [
+      ['10.1.2.3/32', '10.1.2.3', true],
+      ['10.1.2.3/40', '10.1.2.4', false],
+      ['0.0.0.0/0', '10.1.2.3', true],
+      ['10.1.2.3', '10.1.2.3', false],
+      ['10.0.0.0/x', '10.0.0.0', false],
+      ['fd00:1::/33', 'fd00:1:7fff::9', true],
+      ['fd00:1::/33', 'fd00:1:8000::9', false],
+      ['fd00:1::5/128', 'fd00:1:0::5', true],
+      ['::/0', '10.1.2.3', false],
+      ['-/0', '10.1.2.3', false],
+      ['10.0.0.0/8', '', false],
+    ] as const)
+      expect(ask(`allow rw network ${network}`, { read: true, ip }), `${ip} in ${network}`).toBe(inside);
   });
   test('nonsense is refused', () => {
     for (const caps of ['allow', 'allow q', 'bogus', 'profile nosuch', 'allow rw pool', 'allow rw,', 'allow rw "'])

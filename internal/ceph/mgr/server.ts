@@ -566,7 +566,7 @@ function mayRun(
     read: perm.includes('r'),
     write: perm.includes('w'),
     exec: perm.includes('x'),
-    ip: connection.peerAddrs[0]?.ip ?? '',
+    ip: connection.remoteIp,
   });
 }
 

@@ -37,7 +37,7 @@ export class Session {
   }
 
   get ip(): string {
-    return this.connection.peerAddrs[0]?.ip ?? '';
+    return this.connection.remoteIp;
   }
 
   /** `perm` in letters of `rwx`. */

@@ -91,7 +91,7 @@ export class ClientSession implements OpClient {
         write: call.write,
         allowed: true,
       })),
-      ip: this.requester.addr.ip,
+      ip: this.connection.remoteIp,
     });
   }
 }

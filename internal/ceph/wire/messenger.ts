@@ -63,6 +63,8 @@ export interface Connection {
   readonly identity: PeerIdentity | undefined;
   /** As the peer published itself. For a client: its address and nonce, unique per client instance (what is blocklisted). */
   readonly peerAddrs: EntityAddrVec;
+  /** Where its bytes come from, by the socket: what the peer cannot choose; what `network` in capabilities is about. Empty before the connection is up. */
+  readonly remoteIp: string;
   /** Our address as the peer saw it. */
   readonly localAddr: EntityAddr;
   /** Negotiated: decides encodings. */

@@ -43,6 +43,8 @@ describe('whom an accepted peer may say that it is', () => {
   test('a client with a ticket for OSDs says that it is osd.2 at its address: the session of osd.2 lives on', async () => {
     const { osd, osdAddr, victim } = await osdWithVictim();
     expect(osd.ready[0]).toMatchObject({ peer: { type: ENTITY_OSD, num: 2 }, policy: 'lossless-peer' });
+    // It publishes what it likes; where its bytes come from it cannot choose.
+    expect(osd.ready[0]).toMatchObject({ peerAddrs: [{ ip: osd2Addr.ip }], remoteIp: '127.0.0.1' });
     // A mon takes nobody for an OSD either: it asks for its ticket by its own name first.
     const cephx = client(keys, { type: ENTITY_CLIENT, id: 'small' });
     const first = new Peer();

@@ -71,6 +71,7 @@ export class Session implements Connection {
   peer: EntityNum;
   peerAddrs: EntityAddrVec;
   identity: PeerIdentity | undefined;
+  remoteIp = '';
   localAddr: EntityAddr = blankAddr;
   features = 0n;
   mode = 1;
@@ -182,6 +183,7 @@ export class Session implements Connection {
   attach(link: Link, peerInSeq?: number): void {
     this.link = link;
     this.ready = true;
+    this.remoteIp = link.transport.remoteIp;
     this.localAddr = link.localAddr;
     this.mode = link.mode;
     this.lastReceivedMs = this.owner.clock.monotonic();

@@ -100,7 +100,8 @@ export function sameAddrs(a: EntityAddrVec, b: EntityAddrVec): boolean {
   return a.length === b.length && a.every((addr, i) => sameAddr(addr, b[i]!));
 }
 
-function ipBytes(addr: EntityAddr): Uint8Array {
+/** 4 or 16 bytes. Throws RangeError. */
+export function ipBytes(addr: EntityAddr): Uint8Array {
   if (addr.family === AF_INET) {
     const parts = addr.ip.split('.').map(Number);
     if (parts.length !== 4 || parts.some((p) => !(p >= 0 && p <= 255)))

@@ -32,6 +32,7 @@ export class Peer {
       peer: { type: name.type, num: id },
       identity: { name, globalId: BigInt(id), caps: 'allow *', allowAll: true },
       peerAddrs: [addrV2('10.1.0.1', 1000 + id, id)],
+      remoteIp: '10.1.0.1',
       localAddr: addrV2('10.0.0.1', 3300, 0),
       features: FEATURES_PACIFIC,
       mode: 2,

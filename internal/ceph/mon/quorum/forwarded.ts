@@ -17,6 +17,7 @@ export function forwardedSession(from: ForwardedSession, id: number): { session:
     peer: { type: from.name.type, num: Number(from.globalId) },
     identity: { name: from.name, globalId: from.globalId, caps: from.caps, allowAll: from.allowAll },
     peerAddrs: from.addrs,
+    remoteIp: from.remoteIp,
     localAddr: from.addrs[0] ?? { type: 0, nonce: 0, family: 0, ip: '', port: 0 },
     features: from.features,
     mode: CON_MODE_SECURE,
@@ -50,13 +51,14 @@ export function forwardedSession(from: ForwardedSession, id: number): { session:
 
 /** What the mon that leads has to know of a session here. */
 export function describeSession(session: Session): ForwardedSession {
-  const { identity, peerAddrs, features } = session.connection;
+  const { identity, peerAddrs, remoteIp, features } = session.connection;
   return {
     name: session.name,
     globalId: identity?.globalId ?? 0n,
     caps: identity?.caps ?? '',
     allowAll: identity?.allowAll ?? session.name.type === ENTITY_MON,
     addrs: peerAddrs,
+    remoteIp,
     features,
     hostname: session.hostname,
     followsOsdMap: session.wanted.has('osdmap'),

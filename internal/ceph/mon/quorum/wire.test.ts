@@ -35,6 +35,7 @@ const questions: Question[] = [
       caps: 'allow profile osd',
       allowAll: false,
       addrs: [addrV2('10.0.0.9', 6800, 5)],
+      remoteIp: '10.0.0.8',
       features: 0x3f01_cfb9_fffd_ffffn,
       hostname: 'n3',
       followsOsdMap: true,

@@ -32,6 +32,8 @@ export interface ForwardedSession {
   readonly caps: string;
   readonly allowAll: boolean;
   readonly addrs: EntityAddrVec;
+  /** By the socket, for `network` in capabilities; empty from a mon that does not tell it: such a grant then gives nothing. */
+  readonly remoteIp: string;
   readonly features: bigint;
   readonly hostname: string;
   /** It is told of new OSDMaps anyway. */
@@ -122,7 +124,7 @@ export function rawOf(message: Message): RawMessage {
 export function encodeQuestion(question: Question): Uint8Array {
   const e = new Encoder(256);
   e.u8(kinds[question.kind]);
-  e.struct(2, 1, (x) => {
+  e.struct(3, 1, (x) => {
     if (question.kind === 'hello') {
       x.string(question.name).f64(question.skewMs).f64(question.latencyMs).stringStringMap(question.metadata);
       x.list(question.features, (y, { type, features, count }) => y.u8(type).u64b(features).u32(count));
@@ -134,6 +136,7 @@ export function encodeQuestion(question: Question): Uint8Array {
       encodeAddrVec(x, session.addrs);
       x.u64b(session.features).string(session.hostname).bool(session.followsOsdMap);
       encodeRaw(x, message);
+      x.string(session.remoteIp);
     }
   });
   return e.finish();
@@ -143,7 +146,7 @@ export function encodeQuestion(question: Question): Uint8Array {
 export function decodeQuestion(bytes: Uint8Array): Question {
   const d = new Decoder(bytes);
   const kind = d.u8();
-  return d.struct('question of a mon', 2, (x, version) => readQuestion(kind, version, x));
+  return d.struct('question of a mon', 3, (x, version) => readQuestion(kind, version, x));
 }
 
 function readQuestion(kind: number, version: number, x: Decoder): Question {
@@ -160,7 +163,7 @@ function readQuestion(kind: number, version: number, x: Decoder): Question {
   if (kind !== kinds.request) throw new DecodeError(`a question of kind ${kind}`);
   const id = x.u64b();
   const mon = x.string();
-  const session: ForwardedSession = {
+  const session: Omit<ForwardedSession, 'remoteIp'> = {
     name: decodeEntityName(x),
     globalId: x.u64b(),
     caps: x.string(),
@@ -170,7 +173,9 @@ function readQuestion(kind: number, version: number, x: Decoder): Question {
     hostname: x.string(),
     followsOsdMap: x.bool(),
   };
-  return { kind: 'request', id, mon, session, message: decodeRaw(x) };
+  const message = decodeRaw(x);
+  const remoteIp = version < 3 ? '' : x.string();
+  return { kind: 'request', id, mon, session: { ...session, remoteIp }, message };
 }
 
 export function encodeAnswer(answer: ForwardedAnswer): Uint8Array {

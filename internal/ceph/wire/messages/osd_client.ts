@@ -2,6 +2,7 @@ import { DecodeError } from '../../../base/bytes.ts';
 import { Decoder, Encoder, type UTime, utimeZero } from '../encoding.ts';
 import { frontCodec, type MessageCodec, type MessageParts } from '../message.ts';
 import {
+  ENTITY_OSD,
   decodeEVersion,
   decodeHObject,
   decodeLocator,
@@ -58,7 +59,7 @@ export interface MOSDOpValue {
   hash: number;
   epoch: number;
   flags: number;
-  /** Blank unless the request was forwarded: see `requestIdOf`. */
+  /** Blank unless an OSD forwards the request: see `requestIdOf`. */
   requestId: RequestId;
   clientInc: number;
   mtime: UTime;
@@ -74,10 +75,14 @@ export interface MOSDOpValue {
   features: bigint;
 }
 
-/** The identity of a request for duplicate detection. */
+/**
+ * The identity of a request for duplicate detection. Only an OSD, which sends on what it was sent, gives another's: a client that names its neighbour would have
+ * the neighbour's next write answered from the log.
+ */
 export function requestIdOf(op: MOSDOpValue, peer: EntityNum, tid: number): RequestId {
   const id = op.requestId;
-  if (id.tid !== 0 || id.name.type !== 0 || id.name.num !== 0) return id;
+  const given = id.tid !== 0 || id.name.type !== 0 || id.name.num !== 0;
+  if (given && peer.type === ENTITY_OSD) return id;
   return { name: peer, tid, inc: op.clientInc };
 }
 
