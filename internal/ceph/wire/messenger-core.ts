@@ -55,6 +55,8 @@ export const defaultLimits: MessengerLimits = {
   receiveBytes: 64 << 20,
   totalReceiveBytes: 256 << 20,
   sendHighWaterBytes: 16 << 20,
+  sendHoldBytes: 80 << 20,
+  sendMaxBytes: 160 << 20,
   maxConnections: 4096,
   maxHandshakesPerAddress: 128,
   maxHandshakes: 1024,
@@ -97,6 +99,8 @@ export class MessengerCore implements Messenger, SessionOwner {
   #releasing = false;
   /** Sessions whose links wait for budget. */
   readonly #stalled = new Set<Session>();
+  /** Lossless sessions whose peers are behind by `sendHoldBytes`. */
+  readonly #behind = new Set<Session>();
 
   constructor(options: MessengerOptions, network: Network) {
     this.#o = options;
@@ -496,6 +500,7 @@ export class MessengerCore implements Messenger, SessionOwner {
   removed(session: Session): void {
     this.#sessions.delete(session);
     this.#stalled.delete(session);
+    if (this.#behind.delete(session)) this.released();
     this.#retries.get(session)?.timer?.cancel();
     this.#retries.delete(session);
     for (const [link, owner] of this.#byLink)
@@ -504,6 +509,15 @@ export class MessengerCore implements Messenger, SessionOwner {
         this.#handshakes.delete(link);
       }
     for (const [key, owner] of this.#lossless) if (owner === session) this.#lossless.delete(key);
+  }
+
+  get holdsBack(): boolean {
+    return this.#behind.size > 0;
+  }
+
+  backlog(session: Session, bytes: number): void {
+    if (bytes > this.limits.sendHoldBytes) this.#behind.add(session);
+    else if (bytes <= this.limits.sendHoldBytes / 2 && this.#behind.delete(session)) this.released();
   }
 
   stalled(session: Session): void {

@@ -192,10 +192,18 @@ export interface MessengerLimits {
   maxDataBytes: number;
   /** Received and not yet handled, per connection: above it the socket is not read. */
   receiveBytes: number;
-  /** The same over all connections. */
+  /** The same over all connections but lossless ones: what a peer answers must get in while clients that wait for it fill their share. */
   totalReceiveBytes: number;
-  /** Queue of one connection that makes `drained()` wait; a peer that lets ten times that pile up is disconnected. */
+  /** Queue of one connection that makes `drained()` wait. */
   sendHighWaterBytes: number;
+  /**
+   * What one lossless peer has not acknowledged that makes us read no more from those who dialled us with a lossy policy (clients), until it is half of that:
+   * what they have us send on would pile up as well. What they have sent before that (`totalReceiveBytes`) may still be sent on; a lossless peer is given up only when
+   * more than both, and `sendHighWaterBytes` of our own, piles up.
+   */
+  sendHoldBytes: number;
+  /** A lossy peer that lets so much pile up is disconnected. */
+  sendMaxBytes: number;
   maxConnections: number;
   /** Accepted connections in the handshake, of one address and of all: what a peer without a key can hold, for `handshakeMs`. */
   maxHandshakesPerAddress: number;

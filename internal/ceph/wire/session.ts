@@ -36,8 +36,12 @@ export interface SessionOwner {
   readonly log: Logger;
   readonly limits: MessengerLimits;
   readonly dispatcher: Dispatcher;
-  /** Received bytes over all sessions that are not handled yet. */
+  /** Received bytes over all sessions but lossless ones that are not handled yet. */
   heldBytes: number;
+  /** A lossless peer is so far behind that clients are not read. */
+  readonly holdsBack: boolean;
+  /** What the peer of a lossless session has not acknowledged is now so much. */
+  backlog(session: Session, bytes: number): void;
   /** The session's link waits for budget. */
   stalled(session: Session): void;
   /** Budget was given back: links that stalled may go on. */
@@ -89,7 +93,7 @@ export class Session implements Connection {
   inSeq = 0;
   #outSeq = 0;
   #heldBytes = 0;
-  /** Waiting for a link that is ready; bounded by sendHighWaterBytes * 10. */
+  /** Waiting for a link that is ready. */
   #queue: RawMessage[] = [];
   #queuedBytes = 0;
   #unacked: Unacknowledged[] = [];
@@ -143,8 +147,20 @@ export class Session implements Connection {
       this.#queue.push(message);
       this.#queuedBytes += messageBytes(message);
     }
-    if (this.outstandingBytes + this.#unackedBytes > this.owner.limits.sendHighWaterBytes * 10)
-      this.fail({ kind: 'reset', message: `the peer does not read: ${this.outstandingBytes} bytes are queued for it` });
+    const bytes = this.#backlogBytes;
+    if (bytes > this.#mostBacklogBytes)
+      this.fail({ kind: 'reset', message: `the peer does not read: ${bytes} bytes are queued for it` });
+    else if (this.lossless) this.owner.backlog(this, bytes);
+  }
+
+  get #mostBacklogBytes(): number {
+    const { sendMaxBytes, sendHoldBytes, sendHighWaterBytes, totalReceiveBytes } = this.owner.limits;
+    return this.lossless ? sendHoldBytes + totalReceiveBytes + sendHighWaterBytes : sendMaxBytes;
+  }
+
+  /** What is kept for the peer. A lossless session keeps a message until it is acknowledged, whether the kernel has taken it or not. */
+  get #backlogBytes(): number {
+    return this.lossless ? this.#queuedBytes + this.#unackedBytes : this.outstandingBytes;
   }
 
   #transmit(message: RawMessage): void {
@@ -236,15 +252,17 @@ export class Session implements Connection {
   /** Budget for a message of `bytes`; at least one message is always let in. */
   admit(link: Link, bytes: number): boolean {
     const { owner } = this;
+    const { receiveBytes, totalReceiveBytes } = owner.limits;
     if (
-      (this.#heldBytes > 0 && this.#heldBytes + bytes > owner.limits.receiveBytes) ||
-      (owner.heldBytes > 0 && owner.heldBytes + bytes > owner.limits.totalReceiveBytes)
+      (this.#heldBytes > 0 && this.#heldBytes + bytes > receiveBytes) ||
+      (!this.lossless && owner.heldBytes > 0 && owner.heldBytes + bytes > totalReceiveBytes) ||
+      (!this.lossless && this.accepted && owner.holdsBack)
     ) {
       owner.stalled(this);
       return false;
     }
     this.#heldBytes += bytes;
-    owner.heldBytes += bytes;
+    if (!this.lossless) owner.heldBytes += bytes;
     link.charged = bytes;
     return true;
   }
@@ -252,7 +270,7 @@ export class Session implements Connection {
   /** Gives back what `admit` took. */
   release(bytes: number): void {
     this.#heldBytes -= bytes;
-    this.owner.heldBytes -= bytes;
+    if (!this.lossless) this.owner.heldBytes -= bytes;
     this.owner.released();
   }
 
@@ -333,7 +351,9 @@ export class Session implements Connection {
       this.#unackedBytes -= messageBytes(this.#unacked[n]!.message);
       n++;
     }
-    if (n > 0) this.#unacked.splice(0, n);
+    if (n === 0) return;
+    this.#unacked.splice(0, n);
+    this.owner.backlog(this, this.#backlogBytes);
   }
 
   drained(): Promise<void> {
