@@ -19,10 +19,11 @@ import type { Draft } from './draft.ts';
 import { NotLeadingError } from './errno.ts';
 import { HealthWatch } from './health-watch.ts';
 import type { LoadedState } from './load.ts';
-import { MonOptions } from './options.ts';
+import { KnownOptions, MonOptions, type Option } from './options.ts';
 import { FailureReports } from './osd/failures.ts';
 import { DownTimes } from './osd/down-out.ts';
 import { OsdRequests } from './osd/requests.ts';
+import { RequestsSeen } from './requests-seen.ts';
 import { OsdMapSource } from './osdmap-source.ts';
 import { Publisher } from './publish.ts';
 import type { MonGroup } from './quorum/group.ts';
@@ -53,6 +54,8 @@ export interface MonDeps {
   metadata: Metadata;
   /** Where mons' stores listen for each other. */
   peerPort: number;
+  /** Every option of 16.2.15, whether something here acts on it or not. */
+  upstreamOptions: () => readonly Option[];
 }
 
 /**
@@ -70,6 +73,7 @@ export class Mon {
   readonly log: Logger;
   readonly metadata: Metadata;
   readonly peerPort: number;
+  readonly #upstreamOptions: () => readonly Option[];
   readonly core: Core;
   readonly quorum: Quorum;
   readonly maps: OsdMapSource;
@@ -79,6 +83,9 @@ export class Mon {
   readonly failures = new FailureReports();
   readonly downTimes = new DownTimes();
   readonly requests = new OsdRequests();
+  readonly requestsSeen: RequestsSeen;
+  /** Since the start of the process. */
+  readonly sessionCounts = { opened: 0, closed: 0 };
   readonly healthWatch = new HealthWatch();
   /** Of each OSD that is up: when it was heard of last, by the monotonic clock. */
   readonly osdHeard = new Map<number, number>();
@@ -111,7 +118,9 @@ export class Mon {
     this.log = deps.log;
     this.metadata = deps.metadata;
     this.peerPort = deps.peerPort;
+    this.#upstreamOptions = deps.upstreamOptions;
     this.maps = new OsdMapSource(deps.store);
+    this.requestsSeen = new RequestsSeen(deps.clock);
     this.core = new Core({ ...deps, onCommit: (committed) => this.#committed(committed) });
     this.quorum = new Quorum({
       ...deps,
@@ -148,6 +157,11 @@ export class Mon {
 
   get options(): MonOptions {
     return this.#options;
+  }
+
+  /** Options by name, for one command. */
+  get knownOptions(): KnownOptions {
+    return new KnownOptions(this.#upstreamOptions);
   }
 
   /** As the central configuration has them. */
@@ -327,7 +341,7 @@ export class Mon {
 
   #closeSessions(): void {
     for (const session of [...this.sessions.values()]) {
-      this.sessions.delete(session.connection.id);
+      if (this.sessions.delete(session.connection.id)) this.sessionCounts.closed++;
       session.connection.close();
     }
   }
@@ -341,6 +355,7 @@ export class Mon {
       const session = new Session(connection);
       connection.session = session;
       this.sessions.set(connection.id, session);
+      this.sessionCounts.opened++;
     },
     onMessage: (connection, message) => {
       const session = this.sessions.get(connection.id);
@@ -348,14 +363,17 @@ export class Mon {
       const result = this.quorum.deliver(session, message);
       if (result !== true) return result;
     },
-    onClose: (connection) => void this.sessions.delete(connection.id),
+    onClose: (connection) => {
+      if (this.sessions.delete(connection.id)) this.sessionCounts.closed++;
+    },
   };
 
   #dispatch(session: Session, message: Message): true | Promise<void> | undefined {
     const result = this.handlers.dispatch(session, message);
     if (result === undefined)
       this.log.debug('a message of a type that is not served', { type: message.type, from: session.entity });
-    return result;
+    if (!(result instanceof Promise)) return result;
+    return this.requestsSeen.follow(result, this.handlers.describe(message), session.entity);
   }
 
   readonly keyServer: KeyServer = {

@@ -1,9 +1,21 @@
 import { type ConfigState, type ConfigTarget, effectiveConfig } from './config-state.ts';
 import { EINVAL, ENOENT, Refusal } from './errno.ts';
 
-type OptionType = 'int' | 'uint' | 'size' | 'float' | 'bool' | 'str' | 'secs' | 'debug';
+export type OptionType =
+  | 'int'
+  | 'uint'
+  | 'size'
+  | 'float'
+  | 'bool'
+  | 'str'
+  | 'secs'
+  | 'millisecs'
+  | 'addr'
+  | 'addrvec'
+  | 'uuid'
+  | 'debug';
 
-/** A configuration option that some daemon or client of the cluster acts on. */
+/** A configuration option. */
 export interface Option {
   name: string;
   type: OptionType;
@@ -13,6 +25,14 @@ export interface Option {
   description: string;
   /** Takes effect without a restart. */
   runtime: boolean;
+  /** A daemon needs it before it knows a mon: it stands in files only. */
+  isFixed?: boolean;
+  min?: number;
+  max?: number;
+  /** What a text may be; absent: anything. */
+  choices?: readonly string[];
+  /** What it is for, as upstream says it. */
+  services?: readonly string[];
 }
 
 const table: readonly (readonly [string, OptionType, string, Option['level'], string])[] = [
@@ -64,7 +84,7 @@ const table: readonly (readonly [string, OptionType, string, Option['level'], st
     'mon_mgr_mkfs_grace',
     'int',
     '120',
-    'dev',
+    'advanced',
     'Seconds after the cluster was made in which a missing mgr is no warning.',
   ],
   ['mon_health_detail_to_clog', 'bool', 'true', 'dev', 'Write changes of health to the cluster log.'],
@@ -210,7 +230,7 @@ const table: readonly (readonly [string, OptionType, string, Option['level'], st
   ],
   ['osd_max_write_size', 'size', '90', 'advanced', 'Largest write in megabytes.'],
   ['osd_client_message_size_cap', 'size', '524288000', 'advanced', 'Bytes of client requests in memory.'],
-  ['osd_beacon_report_interval', 'int', '300', 'dev', 'Seconds between beacons.'],
+  ['osd_beacon_report_interval', 'int', '300', 'advanced', 'Seconds between beacons.'],
   ['osd_mclock_max_capacity_iops_hdd', 'float', '315.000000', 'basic', 'What a rotating disk can do.'],
   ['osd_mclock_max_capacity_iops_ssd', 'float', '21500.000000', 'basic', 'What a solid-state disk can do.'],
   ['mon_pg_stuck_threshold', 'int', '60', 'advanced', 'Seconds after which a PG counts as stuck.'],
@@ -276,23 +296,24 @@ const table: readonly (readonly [string, OptionType, string, Option['level'], st
   ['rbd_read_from_replica_policy', 'str', 'default', 'basic', 'Where clients read.'],
   ['rados_osd_op_timeout', 'secs', '0', 'advanced', 'Seconds after which clients give up an operation.'],
   ['rados_mon_op_timeout', 'secs', '0', 'advanced', 'Seconds after which clients give up a mon request.'],
-  ['client_mount_timeout', 'secs', '300', 'dev', 'Seconds that a client waits for the cluster.'],
+  ['client_mount_timeout', 'secs', '300', 'advanced', 'Seconds that a client waits for the cluster.'],
   ['objecter_inflight_ops', 'uint', '1024', 'advanced', 'Operations of a client in flight.'],
   ['objecter_inflight_op_bytes', 'size', '104857600', 'advanced', 'Bytes of them.'],
   ['ms_client_mode', 'str', 'crc secure', 'basic', 'Connection modes of clients.'],
   ['ms_mon_client_mode', 'str', 'secure crc', 'basic', 'Connection modes of clients to the mons.'],
-  ['debug_mon', 'debug', '1/5', 'dev', 'Log level of mons.'],
-  ['debug_osd', 'debug', '1/5', 'dev', 'Log level of OSDs.'],
-  ['debug_mgr', 'debug', '2/5', 'dev', 'Log level of the mgr.'],
-  ['debug_ms', 'debug', '0/0', 'dev', 'Log level of the messenger.'],
-  ['debug_rbd', 'debug', '0/5', 'dev', 'Log level of rbd.'],
-  ['debug_rados', 'debug', '0/5', 'dev', 'Log level of librados.'],
-  ['debug_objecter', 'debug', '0/1', 'dev', 'Log level of the objecter.'],
-  ['debug_client', 'debug', '0/5', 'dev', 'Log level of CephFS clients.'],
+  ['debug_mon', 'debug', '1/5', 'advanced', 'Log level of mons.'],
+  ['debug_osd', 'debug', '1/5', 'advanced', 'Log level of OSDs.'],
+  ['debug_mgr', 'debug', '2/5', 'advanced', 'Log level of the mgr.'],
+  ['debug_ms', 'debug', '0/0', 'advanced', 'Log level of the messenger.'],
+  ['debug_rbd', 'debug', '0/5', 'advanced', 'Log level of rbd.'],
+  ['debug_rados', 'debug', '0/5', 'advanced', 'Log level of librados.'],
+  ['debug_objecter', 'debug', '0/1', 'advanced', 'Log level of the objecter.'],
+  ['debug_client', 'debug', '0/5', 'advanced', 'Log level of CephFS clients.'],
   ['log_to_file', 'bool', 'true', 'basic', 'Daemons log to files.'],
   ['log_to_stderr', 'bool', 'true', 'basic', 'Daemons log to standard error.'],
 ];
 
+/** Those that some daemon of ours, or every client of the cluster, acts on. */
 export const options: ReadonlyMap<string, Option> = new Map(
   table.map(([name, type, initial, level, description]) => [
     name,
@@ -305,13 +326,45 @@ export function optionName(text: string): string {
   return text.replaceAll('-', '_').replaceAll(' ', '_');
 }
 
-/** The value as it is kept, checked against the option's type. Errors: EINVAL as upstream words it. */
+/** What a mon knows by name: the options above, and with them all others of upstream's, which are read when they are needed first. */
+export class KnownOptions {
+  readonly #read: () => readonly Option[];
+  #upstream: readonly Option[] | undefined;
+
+  constructor(read: () => readonly Option[]) {
+    this.#read = read;
+  }
+
+  /** Of 16.2.15, in its order. */
+  get upstream(): readonly Option[] {
+    this.#upstream ??= this.#read();
+    return this.#upstream;
+  }
+
+  find(name: string): Option | undefined {
+    return options.get(name) ?? this.upstream.find((option) => option.name === name);
+  }
+}
+
+/** The value as it is kept, checked against the option's type and bounds. Errors: EINVAL as upstream words it. */
 export function parseOption(option: Option, text: string): string {
+  const value = parseValue(option, text);
+  const { choices, max, min } = option;
+  const bad = (why: string): Refusal => new Refusal(EINVAL, `error parsing value: ${why}`);
+  if (min !== undefined && Number(value) < min) throw bad(`Value '${value}' is below minimum ${min}`);
+  if (max !== undefined && Number(value) > max) throw bad(`Value '${value}' exceeds maximum ${max}`);
+  if (choices !== undefined && !choices.includes(value))
+    throw bad(`'${value}' is not one of the permitted values: ${choices.join(', ')}`);
+  return value;
+}
+
+function parseValue(option: Option, text: string): string {
   const bad = (why: string): Refusal => new Refusal(EINVAL, `error parsing value: ${why}`);
   switch (option.type) {
     case 'int':
     case 'uint':
     case 'secs':
+    case 'millisecs':
       if (!/^-?\d+$/.test(text)) throw bad(`Expected option value to be integer, got '${text}'`);
       if (option.type !== 'int' && text.startsWith('-')) throw bad(`Value '${text}' is below minimum 0`);
       return text;
@@ -334,17 +387,25 @@ export function parseOption(option: Option, text: string): string {
       if (!/^\d+(\/\d+)?$/.test(text)) throw bad(`value must take the form N or N/M, where N and M are integers`);
       return text.includes('/') ? text : `${text}/${text}`;
     case 'str':
+    case 'addr':
+    case 'addrvec':
+    case 'uuid':
       return text;
   }
 }
 
 /** The value of an option for an entity: as set, else its default. Errors: ENOENT for an option that is not known. */
-export function optionValue(config: ConfigState, target: ConfigTarget, name: string): string {
+export function optionValue(config: ConfigState, target: ConfigTarget, name: string, known: KnownOptions): string {
   const set = effectiveConfig(config, target).get(name);
   if (set !== undefined) return set.value;
-  const option = options.get(name);
+  const option = known.find(name);
   if (option === undefined) throw new Refusal(ENOENT, `unrecognized key '${name}'`);
+  if (option.isFixed) throw new Refusal(EINVAL, specialText(name));
   return option.initial;
+}
+
+export function specialText(name: string): string {
+  return `${name} is special and cannot be stored by the mon`;
 }
 
 /** The mon's own settings. */

@@ -16,10 +16,11 @@ export interface Run {
   stderr: string;
 }
 
-const root = new URL('../../../../shared/data/ceph-16.2.15/', import.meta.url).pathname;
+/** The recordings. */
+export const recordedRoot = new URL('../../../../shared/data/ceph-16.2.15/', import.meta.url).pathname;
 
 export function runsOf(file: string): Run[] {
-  const name = readdirSync(`${root}commands`).find((entry) => entry.startsWith(`${file}.`));
+  const name = readdirSync(`${recordedRoot}commands`).find((entry) => entry.startsWith(`${file}.`));
   return name === undefined ? [] : recordedLines<Run>(`commands/${name}`);
 }
 

@@ -41,6 +41,7 @@ import {
 } from './self-system.ts';
 import { handleStats } from './stats.ts';
 import { tick, tickMs } from './tick.ts';
+import { readUpstreamOptions } from './upstream-options-system.ts';
 import { cephRelease, cephVersion, cephVersionShort } from './version.ts';
 
 /** A member of the group that keeps the store lets go of so many revisions of history at a time: nobody asks for the past. */
@@ -108,6 +109,7 @@ export const start: StartRole = async (context) => {
       loaded,
       metadata: metadata(addrs),
       peerPort: config.ports.monPeer,
+      upstreamOptions: readUpstreamOptions,
     });
     application.quorum = mon.quorum;
     handleClients(mon);

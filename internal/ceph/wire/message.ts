@@ -119,6 +119,11 @@ export class MessageHandlers<C> {
     return this.#byType.has(type);
   }
 
+  /** What a person sees of a message: its name and number. */
+  describe({ tid, type }: Message): string {
+    return `${this.#byType.get(type)?.codec.name ?? type}(tid ${tid})`;
+  }
+
   /** Undefined when the type has no handler; throws DecodeError on a bad body. */
   dispatch(connection: C, message: Message): true | Promise<void> | undefined {
     const entry = this.#byType.get(message.type);

@@ -109,6 +109,7 @@ export class SimulatedMons {
       },
       loaded,
       metadata: new Map([['hostname', member.name]]),
+      upstreamOptions: () => [],
       peerPort: 3301,
     });
     handleClients(mon);

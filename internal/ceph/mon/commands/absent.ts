@@ -1,6 +1,6 @@
 import { ENOTSUP, Refusal } from '../errno.ts';
 import type { CommandContext } from './dispatch.ts';
-import { type CommandEntry, FLAG_HIDDEN } from './table.ts';
+import { type CommandEntry, FLAG_HIDDEN, FLAG_TELL } from './table.ts';
 
 /**
  * Upstream's commands that this version does not have, by what they belong to. Clients are told so by name, where an unknown command would only be
@@ -89,10 +89,38 @@ const absent: Readonly<Record<string, readonly string[]>> = {
   'the manager module of that name': ['restful', 'mgr self-test', 'test_orchestrator'],
 };
 
+/** The same for `ceph tell mon.a` and `ceph daemon mon.a`, with what is there instead. */
+const absentTold: Readonly<Record<string, string>> = {
+  compact: 'the store compacts itself',
+  'connection scores': 'mons are elected by raft, which counts no scores',
+  dump_mempools: 'memory is not kept in pools',
+  'log dump': 'no lines are held back: the log of the role has them',
+  'log reopen': 'the supervisor opens and turns the log of the role',
+  'perf histogram': 'the mon has no histograms',
+  'perf reset': 'counters of the mon begin with its process',
+  'quorum enter': 'a mon is in quorum while it is reached; `appliance down` ends it',
+  'quorum exit': 'a mon is in quorum while it is reached; `appliance down` ends it',
+  smart: 'nothing here reads what disks say of themselves',
+  sync_force: 'a mon that lacks something gets it from the others by itself',
+};
+
 /** Any words may follow: what they are does not matter. */
 const anything = 'name=args,type=CephString,n=N,req=false';
 
 /** One entry for each absent command: it refuses with EOPNOTSUPP and says what is not there. */
+export const absentTellCommands: readonly CommandEntry<CommandContext>[] = Object.entries(absentTold).map(
+  ([prefix, why]) => ({
+    signature: `${prefix} ${anything}`,
+    help: `not supported by this version: ${why}`,
+    module: 'mon',
+    perm: 'rw',
+    flags: FLAG_TELL,
+    handler: () => {
+      throw new Refusal(ENOTSUP, `'${prefix}' is not supported by this version: ${why}`);
+    },
+  }),
+);
+
 export const absentCommands: readonly CommandEntry<CommandContext>[] = Object.entries(absent).flatMap(
   ([what, prefixes]) =>
     prefixes.map((prefix) => ({

@@ -1,5 +1,5 @@
 import { mgrCommandDescriptions } from '../../mgr/commands.ts';
-import { absentCommands } from './absent.ts';
+import { absentCommands, absentTellCommands } from './absent.ts';
 import { authCommands } from './auth.ts';
 import { clusterCommands } from './cluster.ts';
 import { configCommands, configKeyCommands } from './config.ts';
@@ -14,12 +14,14 @@ import { logCommands } from './log.ts';
 import { mgrCommands } from './mgr.ts';
 import { monMapCommands } from './mon.ts';
 import { monElectionCommands } from './mon-elections.ts';
+import { obsoleteCommands } from './obsolete.ts';
 import { osdCommands } from './osd.ts';
 import { osdAdminCommands } from './osd-admin.ts';
 import { osdFlagCommands } from './osd-flags.ts';
 import { osdIdCommands } from './osd-ids.ts';
 import { osdPlacingCommands } from './osd-placing.ts';
 import { poolCommands } from './pool.ts';
+import { daemonCommands } from './daemon.ts';
 import { CommandTable } from './table.ts';
 import { tellCommands } from './tell.ts';
 
@@ -45,8 +47,11 @@ export function monCommands(): MonCommands {
     .add(configKeyCommands)
     .add(mgrCommands)
     .add(tellCommands)
+    .add(daemonCommands)
     .add(fsCommands)
     .add(logCommands)
+    .add(obsoleteCommands)
     .add(absentCommands)
+    .add(absentTellCommands)
     .describe(mgrCommandDescriptions);
 }

@@ -1,7 +1,6 @@
 import { utimeFromMs } from '../../wire/encoding.ts';
 import { entityTypeName } from '../../wire/types.ts';
 import { EINVAL, ENOENT, Refusal } from '../errno.ts';
-import { addrsJson } from '../format/addrs.ts';
 import { healthJson, healthText } from '../format/health.ts';
 import type { Json } from '../format/json.ts';
 import { electionEpoch, monMapJson } from '../format/monmap.ts';
@@ -86,7 +85,9 @@ function nodes(mon: Mon, type: string): Json {
     mgr: () => byHost([...state.mgrMetadata].map(([name, metadata]) => [host(metadata), name])),
   };
   if (type !== 'all') return kinds[type]!();
-  return Object.fromEntries(Object.entries(kinds).map(([kind, list]) => [kind, list()]));
+  // As long as there never was an MDS, its kind is not shown.
+  const there = Object.entries(kinds).filter(([kind]) => kind !== 'mds');
+  return Object.fromEntries(there.map(([kind, list]) => [kind, list()]));
 }
 
 function features(mon: Mon): Json {
@@ -221,25 +222,6 @@ export const clusterCommands: readonly CommandEntry<CommandContext>[] = [
     flags: FLAG_TELL,
     handler: (_context, _args, format) =>
       structured({ version: cephVersionShort, release: cephRelease, release_type: 'stable' }, format, 'none'),
-  },
-  {
-    signature: 'sessions',
-    help: 'show who is connected to this mon',
-    module: 'mon',
-    perm: 'r',
-    flags: FLAG_TELL,
-    handler: ({ mon }, _args, format) =>
-      structured(
-        [...mon.sessions.values()].map((session) => ({
-          name: session.entity,
-          entity_name: session.entity,
-          addrs: addrsJson(session.connection.peerAddrs),
-          con_features: session.connection.features,
-          subs: [...session.wanted].map(([what, { next, once }]) => ({ what, start: next, once })),
-          global_id: session.connection.identity?.globalId ?? 0n,
-        })),
-        format,
-      ),
   },
   {
     signature: 'report name=tags,type=CephString,n=N,req=false',

@@ -7,7 +7,15 @@ import type { Json } from '../format/json.ts';
 import { column, tableText } from '../format/table.ts';
 import { utimeText } from '../format/units.ts';
 import type { Mon } from '../mon.ts';
-import { optionName, options, optionValue, parseOption } from '../options.ts';
+import {
+  type KnownOptions,
+  type Option,
+  optionName,
+  options,
+  optionValue,
+  parseOption,
+  specialText,
+} from '../options.ts';
 import type { CommandContext } from './dispatch.ts';
 import { type CommandEntry, structured, wantsJson } from './table.ts';
 
@@ -31,8 +39,10 @@ function target(mon: Mon, who: string): ConfigTarget {
   return { entity: who, ...(host !== undefined && { host }), ...(deviceClass !== undefined && { deviceClass }) };
 }
 
-function level(name: string): string {
-  return options.get(name)?.level ?? 'advanced';
+/** How it is shown; options of the mgr's modules, and those that were forced, are taken for the usual kind. */
+function shown(name: string, known: KnownOptions): { level: string; isRuntime: boolean } {
+  const option = name.startsWith('mgr/') ? undefined : known.find(name);
+  return { level: option?.level ?? 'advanced', isRuntime: option?.runtime ?? true };
 }
 
 function maskJson(mask: string | undefined): Json {
@@ -44,13 +54,16 @@ function maskJson(mask: string | undefined): Json {
 
 const dumpColumns = ['WHO', 'MASK', 'LEVEL', 'OPTION', 'VALUE', 'RO'].map((name) => column(name));
 
+/** As `config dump` has them. */
+const typeOrder = ['global', 'mon', 'mgr', 'osd', 'mds', 'client'];
+
 /** Sections in the order of `config dump`: global, types, then daemons below them. */
 function dumpOrder(mon: Mon): [who: string, name: string, value: string][] {
   const rows: [string, string, string][] = [];
   const rank = (who: string): string => {
     const found = parseWho(who)!;
     const type = found.entity.split('.')[0]!;
-    return `${type === 'global' ? 0 : 1}${type}|${found.entity === type ? '' : found.entity}`;
+    return `${typeOrder.indexOf(type!)}|${found.entity === type ? '' : found.entity}`;
   };
   const sections = [...mon.state.config.values.keys()].sort((a, b) =>
     rank(a) < rank(b) ? -1 : rank(a) > rank(b) ? 1 : 0,
@@ -74,7 +87,10 @@ function changeText(value: string | undefined, previous: string | undefined, who
 }
 
 /** What of a ceph.conf can be set here, and the text of what cannot: options that nobody knows or that are wrong, sections that are no entities. */
-function assimilated(text: string): { changes: { who: string; name: string; value: string }[]; left: string } {
+function assimilated(
+  text: string,
+  known: KnownOptions,
+): { changes: { who: string; name: string; value: string }[]; left: string } {
   const changes: { who: string; name: string; value: string }[] = [];
   const left = new Map<string, string[]>();
   let who = 'global';
@@ -84,7 +100,7 @@ function assimilated(text: string): { changes: { who: string; name: string; valu
     if (header !== undefined) who = header;
     const [, key, value] = /^([^=]+?)\s*=\s*(.*)$/.exec(header === undefined ? line : '') ?? [];
     if (key === undefined || value === undefined) continue;
-    const parsed = parseWho(who) === undefined ? undefined : storable(optionName(key), value);
+    const parsed = parseWho(who) === undefined ? undefined : storable(optionName(key), value, known);
     if (parsed !== undefined) changes.push({ who, name: optionName(key), value: parsed });
     else left.set(who, [...(left.get(who) ?? []), `\t${optionName(key)} = ${value}\n`]);
   }
@@ -92,15 +108,59 @@ function assimilated(text: string): { changes: { who: string; name: string; valu
 }
 
 /** The value as it is kept; undefined: it is for nobody here. */
-function storable(name: string, text: string): string | undefined {
-  const option = options.get(name);
-  if (option === undefined) return undefined;
+function storable(name: string, text: string, known: KnownOptions): string | undefined {
+  const option = known.find(name);
+  if (option === undefined || option.isFixed) return undefined;
   try {
     return parseOption(option, text);
   } catch (error) {
     if (error instanceof Refusal) return undefined;
     throw error;
   }
+}
+
+/** What a user is told who sets an option of upstream's that has no meaning here. */
+function unheeded(name: string): string {
+  return `${name} is kept, shown and given to clients: no daemon of this version acts on it`;
+}
+
+function typed({ initial, type }: Option): Json {
+  if (type === 'bool') return initial === 'true';
+  return ['int', 'uint', 'size', 'float', 'secs', 'millisecs'].includes(type) ? Number(initial) : initial;
+}
+
+/** An option as `config help` explains it. */
+export function optionJson(option: Option): Json {
+  const { choices, description, level, max, min, name, runtime, services, type } = option;
+  return {
+    name,
+    type: type === 'debug' ? 'str' : type,
+    level,
+    desc: description === '' ? unheeded(name) : description,
+    long_desc: '',
+    default: typed(option),
+    daemon_default: '',
+    tags: [],
+    services: services ?? [],
+    see_also: [],
+    ...(['str', 'debug'].includes(type) && { enum_values: choices ?? [] }),
+    min: min ?? '',
+    max: max ?? '',
+    can_update_at_runtime: runtime,
+    flags: [...(option.isFixed ? ['no_mon_update'] : []), ...(runtime ? ['runtime'] : [])],
+  };
+}
+
+function optionText({ description, initial, level, max, min, name, runtime, services, type }: Option): string {
+  const lines = [
+    `${name} - ${description === '' ? unheeded(name) : description}`,
+    `  (${type === 'debug' ? 'str' : type}, ${level})`,
+    `  Default: ${initial}`,
+    ...(min === undefined && max === undefined ? [] : [`  Minimum: ${min ?? ''}`, `  Maximum: ${max ?? ''}`]),
+    `  Can update at runtime: ${runtime}`,
+    ...(services === undefined ? [] : [`  Services: [${services.join(', ')}]`]),
+  ];
+  return `${lines.join('\n')}\n`;
 }
 
 export const configCommands: readonly CommandEntry<CommandContext>[] = [
@@ -113,16 +173,18 @@ export const configCommands: readonly CommandEntry<CommandContext>[] = [
     handler: async ({ mon, caller }, args) => {
       const who = section(args.text('who')).who;
       const name = optionName(args.text('name'));
-      const option = options.get(name);
       // Modules of the mgr have options of their own names.
-      const known = option !== undefined || name.startsWith('mgr/');
-      if (!known && !args.flag('force')) throw new Refusal(EINVAL, `unrecognized config option '${name}'`);
+      const ofModule = name.startsWith('mgr/');
+      const option = ofModule ? undefined : mon.knownOptions.find(name);
+      if (option === undefined && !ofModule && !args.flag('force'))
+        throw new Refusal(EINVAL, `unrecognized config option '${name}'`);
+      if (option?.isFixed) throw new Refusal(EINVAL, specialText(name));
       const value = option === undefined ? args.text('value') : parseOption(option, args.text('value'));
       await mon.update((draft) => {
         if (draft.state.config.values.get(who)?.get(name) === value) return;
         draft.setConfig(caller.entity, [{ who, name, value }]);
       });
-      return {};
+      return ofModule || options.has(name) ? {} : { status: unheeded(name) };
     },
   },
   {
@@ -150,23 +212,26 @@ export const configCommands: readonly CommandEntry<CommandContext>[] = [
       const key = args.optional('key');
       if (key !== undefined) {
         const name = optionName(key);
-        const value = name === 'fsid' ? mon.state.fsid : optionValue(mon.state.config, whom, name);
+        const value = name === 'fsid' ? mon.state.fsid : optionValue(mon.state.config, whom, name, mon.knownOptions);
         return { output: `${value}\n` };
       }
       const all = effectiveConfig(mon.state.config, whom);
+      const known = mon.knownOptions;
       if (wantsJson(format))
         return structured(
           new Map(
             [...all].map(([name, { value, who }]): [string, Json] => {
               const { entity, mask } = section(who);
-              return [name, { value, section: entity, mask: maskJson(mask), can_update_at_runtime: true }];
+              const { isRuntime } = shown(name, known);
+              return [name, { value, section: entity, mask: maskJson(mask), can_update_at_runtime: isRuntime }];
             }),
           ),
           format,
         );
       const rows = [...all].map(([name, { value, who }]) => {
         const { entity, mask } = section(who);
-        return [entity, mask ?? '', level(name), name, value, ''];
+        const { isRuntime, level } = shown(name, known);
+        return [entity, mask ?? '', level, name, value, isRuntime ? '' : '*'];
       });
       return { output: tableText(dumpColumns, rows) };
     },
@@ -178,16 +243,18 @@ export const configCommands: readonly CommandEntry<CommandContext>[] = [
     perm: 'r',
     handler: ({ mon }, _args, format) => {
       const rows = dumpOrder(mon);
+      const known = mon.knownOptions;
       if (wantsJson(format))
         return structured(
           rows.map(([who, name, value]) => {
             const { entity, mask } = section(who);
+            const { isRuntime, level } = shown(name, known);
             return {
               section: entity,
               name,
               value,
-              level: level(name),
-              can_update_at_runtime: true,
+              level,
+              can_update_at_runtime: isRuntime,
               mask: mask ?? '',
               ...(mask?.startsWith('class:') && { device_class: mask.slice(6) }),
               ...(mask?.startsWith('host:') && { location_type: 'host', location_value: mask.slice(5) }),
@@ -198,7 +265,8 @@ export const configCommands: readonly CommandEntry<CommandContext>[] = [
       const text = rows.map(([who, name, value]) => {
         const { entity, mask } = section(who);
         const depth = entity === 'global' ? 0 : entity.split('.').length;
-        return ['  '.repeat(depth) + entity, mask ?? '', level(name), name, value, ''];
+        const { isRuntime, level } = shown(name, known);
+        return ['  '.repeat(depth) + entity, mask ?? '', level, name, value, isRuntime ? '' : '*'];
       });
       return { output: tableText(dumpColumns, text) };
     },
@@ -208,42 +276,21 @@ export const configCommands: readonly CommandEntry<CommandContext>[] = [
     help: 'explain an option',
     module: 'config',
     perm: 'r',
-    handler: (_context, args, format) => {
-      const option = options.get(optionName(args.text('key')));
+    handler: ({ mon }, args, format) => {
+      const option = mon.knownOptions.find(optionName(args.text('key')));
       if (option === undefined) throw new Refusal(ENOENT, '');
-      const type = option.type === 'debug' ? 'str' : option.type;
-      if (wantsJson(format))
-        return structured(
-          {
-            name: option.name,
-            type,
-            level: option.level,
-            desc: option.description,
-            long_desc: '',
-            default: option.initial,
-            daemon_default: '',
-            tags: [],
-            services: [],
-            see_also: [],
-            min: '',
-            max: '',
-            can_update_at_runtime: option.runtime,
-            flags: option.runtime ? ['runtime'] : [],
-          },
-          format,
-        );
-      return {
-        output: `${option.name} - ${option.description}\n  (${type}, ${option.level})\n  Default: ${option.initial}\n  Can update at runtime: ${option.runtime}\n`,
-      };
+      return wantsJson(format) ? structured(optionJson(option), format) : { output: optionText(option) };
     },
   },
   {
     signature: 'config ls',
-    help: 'list the options that can be set',
+    help: 'List available configuration options',
     module: 'config',
     perm: 'r',
-    handler: (_context, _args, format) => {
-      const names = [...options.keys()].sort();
+    handler: ({ mon }, _args, format) => {
+      // Levels of logs are not listed.
+      const listed = [...mon.knownOptions.upstream, ...options.values()].filter(({ type }) => type !== 'debug');
+      const names = [...new Set(listed.map(({ name }) => name))];
       return wantsJson(format) ? structured(names, format) : { output: names.map((name) => `${name}\n`).join('') };
     },
   },
@@ -308,7 +355,7 @@ export const configCommands: readonly CommandEntry<CommandContext>[] = [
     module: 'config',
     perm: 'rw',
     handler: async ({ mon, caller, input }) => {
-      const { changes, left } = assimilated(utf8Text(input));
+      const { changes, left } = assimilated(utf8Text(input), mon.knownOptions);
       await mon.update((draft) => {
         const news = changes.filter(({ who, name, value }) => draft.state.config.values.get(who)?.get(name) !== value);
         if (news.length > 0) draft.setConfig(caller.entity, news);

@@ -16,6 +16,7 @@ import { column, tableText } from '../format/table.ts';
 import { osdTreeJson, osdTreeText, type TreeFilter } from '../format/tree.ts';
 import { osdSetText, utimeText } from '../format/units.ts';
 import { countMetadata, metadataJson } from './cluster.ts';
+import type { Mon } from '../mon.ts';
 import type { CommandContext } from './dispatch.ts';
 import { existingOsd, existingPg, mapAt } from './lookup.ts';
 import type { Arguments } from './signature.ts';
@@ -83,6 +84,11 @@ function utilization(map: OsdMap): { json: Json; text: string } {
 }
 
 /** Read-only commands about OSDs. */
+/** What the OSDs that are up said of themselves. */
+function upMetadata({ state: { osdMetadata, osdmap } }: Mon): ReadonlyMap<string, string>[] {
+  return [...osdMetadata].flatMap(([osd, metadata]) => (osdmap.isUp(osd) ? [metadata] : []));
+}
+
 export const osdCommands: readonly CommandEntry<CommandContext>[] = [
   {
     signature: 'df name=detail,type=CephChoices,strings=detail,req=false',
@@ -264,20 +270,14 @@ export const osdCommands: readonly CommandEntry<CommandContext>[] = [
     help: 'count the values of a fact about OSDs',
     module: 'osd',
     perm: 'r',
-    handler: ({ mon }, args, format) =>
-      structured(countMetadata(mon.state.osdMetadata.values(), args.text('property')), format),
+    handler: ({ mon }, args, format) => structured(countMetadata(upMetadata(mon), args.text('property')), format),
   },
   {
     signature: 'osd versions',
     help: 'count the versions of the OSDs',
     module: 'osd',
     perm: 'r',
-    handler: ({ mon }, _args, format) => {
-      const up = [...mon.state.osdMetadata]
-        .filter(([osd]) => mon.state.osdmap.isUp(osd))
-        .map(([, metadata]) => metadata);
-      return structured(countMetadata(up, 'ceph_version'), format);
-    },
+    handler: ({ mon }, _args, format) => structured(countMetadata(upMetadata(mon), 'ceph_version'), format),
   },
   {
     signature: 'osd numa-status',

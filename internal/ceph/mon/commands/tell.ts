@@ -11,6 +11,27 @@ function allSettings(mon: Mon): Map<string, string> {
   return new Map([...options.keys()].sort().map((name) => [name, mon.options.text(name)]));
 }
 
+/** By name: the default, what was set where, and what is in effect. */
+function changedSettings(mon: Mon): Map<string, Record<string, string>> {
+  const changed = [...allSettings(mon)].filter(([name, value]) => value !== options.get(name)!.initial);
+  return new Map(
+    changed.map(([name, value]): [string, Record<string, string>] => {
+      const { initial } = options.get(name)!;
+      const set = mon.overrides.get(name);
+      const central = mon.centralOptions.text(name);
+      return [
+        name,
+        {
+          default: initial,
+          ...(central !== initial && { mon: central }),
+          ...(set !== undefined && { override: set }),
+          final: value,
+        },
+      ];
+    }),
+  );
+}
+
 /** Sets an option of this process; gives upstream's line about it, empty when nothing changes. Errors: ENOENT, EINVAL. */
 function override(mon: Mon, name: string, text: string | undefined): string {
   const option = options.get(name);
@@ -61,22 +82,13 @@ export const tellCommands: readonly CommandEntry<CommandContext>[] = [
     if (!options.has(name)) throw new Refusal(ENOENT, `error getting '${name}': (2) No such file or directory`);
     return structured(new Map([[name, mon.options.text(name)]]), format);
   }),
-  tell('config diff', 'show what differs from the defaults', 'r', ({ mon }, _args, format) => {
-    const changed = [...allSettings(mon)].filter(([name, value]) => value !== options.get(name)!.initial);
-    const diff = changed.map(([name, value]): [string, Record<string, string>] => {
-      const set = mon.overrides.get(name);
-      const central = mon.centralOptions.text(name);
-      return [
-        name,
-        {
-          default: options.get(name)!.initial,
-          ...(central !== options.get(name)!.initial && { mon: central }),
-          ...(set !== undefined && { override: set }),
-          final: value,
-        },
-      ];
-    });
-    return structured({ diff: new Map(diff) }, format);
+  tell('config diff', 'show what differs from the defaults', 'r', ({ mon }, _args, format) =>
+    structured({ diff: changedSettings(mon) }, format),
+  ),
+  tell('config diff get name=var,type=CephString', 'show how a setting differs', 'r', ({ mon }, args, format) => {
+    const name = optionName(args.text('var'));
+    const changed = changedSettings(mon);
+    return structured({ diff: new Map([...changed].filter(([one]) => one === name)) }, format);
   }),
   tell(
     'config set name=var,type=CephString name=val,type=CephString,n=N',

@@ -31,6 +31,7 @@ function monOf(phase: RecordedPhase): Mon {
     random: seededRandom(1),
     log: silentLogger,
     metadata: new Map(),
+    upstreamOptions: () => [],
     loaded: loadedOf({
       ...emptyState(),
       fsid: map.fsid,
