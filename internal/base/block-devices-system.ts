@@ -12,7 +12,7 @@ export interface DeviceDirectories {
   readonly proc: string;
   readonly udev: string;
 }
-const machine: DeviceDirectories = { sys: '/sys', dev: '/dev', proc: '/proc', udev: '/run/udev' };
+export const machineDevices: DeviceDirectories = { sys: '/sys', dev: '/dev', proc: '/proc', udev: '/run/udev' };
 
 function entries(directory: string): string[] {
   try {
@@ -52,7 +52,7 @@ function serialOf(directory: string, number: string, { udev }: DeviceDirectories
 }
 
 /** Disks and partitions, by name. */
-export function listBlockDevices(where: DeviceDirectories = machine): BlockDevice[] {
+export function listBlockDevices(where: DeviceDirectories = machineDevices): BlockDevice[] {
   const ids = new Map<string, string[]>();
   for (const id of entries(join(where.dev, 'disk/by-id')).sort()) {
     const name = basename(realpath(join(where.dev, 'disk/by-id', id)) ?? '');

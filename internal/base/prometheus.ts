@@ -2,8 +2,11 @@
 
 export const prometheusContentType = 'text/plain; version=0.0.4; charset=utf-8';
 
-type Labels = Readonly<Record<string, string | number>>;
-type Sample = readonly [labels: Labels, value: number];
+/** `untyped`: neither, as a fact that is always 1. */
+export type MetricType = 'gauge' | 'counter' | 'untyped';
+
+export type Labels = Readonly<Record<string, string | number>>;
+export type Sample = readonly [labels: Labels, value: number];
 
 /** Counts observations by upper bounds, in the unit of the bounds. */
 export class Histogram {
@@ -60,7 +63,7 @@ export class PrometheusText {
   }
 
   /** One metric with its samples; nothing when it has none. */
-  add(type: 'gauge' | 'counter', name: string, help: string, samples: number | readonly Sample[]): void {
+  add(type: MetricType, name: string, help: string, samples: number | readonly Sample[]): void {
     const all: readonly Sample[] = typeof samples === 'number' ? [[{}, samples]] : samples;
     if (all.length === 0) return;
     this.#head(type, name, help);

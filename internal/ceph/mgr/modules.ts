@@ -6,12 +6,15 @@ import type { MonClient } from '../client/api.ts';
 import { Balancer, executePlan, isPlan } from './balancer.ts';
 import type { ClusterStats } from './cluster-stats.ts';
 import { Crashes } from './crashes.ts';
+import { Devices } from './devices.ts';
 import { HealthHistory } from './health-history.ts';
 import { ModuleOptions, type MonCommand } from './module-options.ts';
 import { adjustOptions } from './pg-adjust.ts';
 
 /** How often old reports of crashes are looked for. */
 const pruneMs = 86_400_000;
+/** How often it is looked for disks that are expected to fail. */
+const lookMs = 600_000;
 
 export interface ModulesDeps {
   mon: MonClient;
@@ -27,10 +30,12 @@ export class Modules {
   readonly options: ModuleOptions;
   readonly balancer: Balancer;
   readonly crashes: Crashes;
+  readonly devices: Devices;
   readonly history: HealthHistory;
   #balancing = false;
   #balancedMs = Number.NEGATIVE_INFINITY;
   #prunedMs = Number.NEGATIVE_INFINITY;
+  #lookedMs = Number.NEGATIVE_INFINITY;
 
   constructor(deps: ModulesDeps) {
     this.#o = deps;
@@ -38,6 +43,7 @@ export class Modules {
     this.options = new ModuleOptions(() => deps.mon.config, this.#command);
     this.balancer = new Balancer(this.options, deps.random);
     this.crashes = new Crashes(this.options, this.#command);
+    this.devices = new Devices(this.options, this.#command);
     this.history = new HealthHistory(this.#command);
   }
 
@@ -45,6 +51,7 @@ export class Modules {
   tick(stats: ClusterStats): void {
     this.#balance(stats);
     this.#keepCrashes();
+    this.#lookAtDevices();
   }
 
   /** Evens out how many PGs OSDs have, once a minute, where nobody has switched that off. */
@@ -64,6 +71,17 @@ export class Modules {
       .finally(() => {
         this.#balancing = false;
       });
+  }
+
+  /** Which disks are expected to fail soon, by what has been said of them. */
+  #lookAtDevices(): void {
+    const { clock, log } = this.#o;
+    const nowMs = clock.monotonic();
+    if (nowMs - this.#lookedMs < lookMs) return;
+    this.#lookedMs = nowMs;
+    this.devices
+      .look(clock.now())
+      .catch((error: unknown) => log.warn('what is known of disks is not read', { error: errorText(error) }));
   }
 
   /** Reads reports of crashes once, and forgets old ones once a day. */

@@ -13,6 +13,7 @@ import {
   pgStateNames,
   type PoolUsage,
   zeroObjectSums,
+  zeroOsdCounters,
 } from '../wire/messages/osd_mgr.ts';
 import { type EVersion, parsePg } from '../wire/types.ts';
 import { ClusterStats } from './cluster-stats.ts';
@@ -125,6 +126,7 @@ function osdOf({ statfs, num_pgs, hb_peers, snap_trim_queue_len, perf_stat }: Du
     hbPeers: hb_peers,
     snapTrimQueueLen: snap_trim_queue_len,
     shardsRepaired: 0,
+    counters: zeroOsdCounters(),
   };
 }
 

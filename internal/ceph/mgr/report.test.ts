@@ -12,7 +12,6 @@ import { ClusterStats } from './cluster-stats.ts';
 import { makeReport } from './digest.ts';
 import { defaultHealthOptions } from './health.ts';
 import { ProgressTracker } from './progress.ts';
-import { prometheusText } from './prometheus.ts';
 import { serviceMapJson, Services } from './services.ts';
 import { report, smallMap } from './small-cluster.testing.ts';
 
@@ -150,19 +149,4 @@ test('recovery is one event from its begin to its end', () => {
   progress.update(made, 9000);
   expect(progress.digest(9000)).toEqual([]);
   expect(progress.text(9000)).toBe(`[Complete]: Global Recovery Event (0s)\n    [${'='.repeat(28)}] \n`);
-});
-
-test('metrics for Prometheus', () => {
-  const text = prometheusText(stats(), 'HEALTH_WARN');
-  for (const line of [
-    'ceph_health_status 1',
-    'ceph_osd_up{ceph_daemon="osd.2"} 1',
-    'ceph_pool_metadata{pool_id="1",name="data"} 1',
-    'ceph_pool_bytes_used{pool_id="1"} 12288',
-    'ceph_pool_compress_bytes_used{pool_id="1"} 6144',
-    'ceph_pool_compress_under_bytes{pool_id="1"} 24576',
-    'ceph_pg_active{pool_id="1"} 8',
-  ])
-    expect(text.split('\n')).toContain(line);
-  expect(prometheusText(stats(), undefined)).not.toContain('health_status');
 });

@@ -6,7 +6,7 @@ import type { Random } from '../../base/random.ts';
 import type { CryptoKey } from '../auth/api.ts';
 import { MgrCap } from '../auth/mon-cap.ts';
 import { createServiceAuth } from '../auth/service-auth.ts';
-import type { CommandResult, MonClient } from '../client/api.ts';
+import type { MonClient } from '../client/api.ts';
 import { MapFollower } from '../client/map-follower.ts';
 import { createMonClient } from '../client/mon-client.ts';
 import { MAP_NORECOVER } from '../maps/constants.ts';
@@ -62,6 +62,7 @@ import { carryOut } from './pg-commands.ts';
 import { Modules } from './modules.ts';
 import { noautoscale, progressOn } from './answers/modules.ts';
 import { ProgressTracker } from './progress.ts';
+import { readFacts } from './prometheus-facts.ts';
 import { prometheusText } from './prometheus.ts';
 import { Services } from './services.ts';
 
@@ -75,6 +76,8 @@ const statsPeriodSec = 5;
 const settleMs = 4 * statsPeriodSec * 1000;
 /** A stop waits no longer for the mons to name another mgr. */
 const handOverMs = 2000;
+/** What metrics need is asked of the mons for no longer. */
+const factsMs = 5000;
 /** How often the autoscaler looks (`sleep_interval` of its module). */
 const autoscaleMs = 60_000;
 /** Modules of upstream whose commands we have. */
@@ -335,7 +338,7 @@ export class MgrServer {
       makeReport(stats, who, now, options, {
         progress: this.#progress.digest(now),
         serviceMap,
-        checks: this.#modules.crashes.checks(now),
+        checks: [...this.#modules.crashes.checks(now), ...this.#modules.devices.checks()],
       }),
     );
   }
@@ -470,6 +473,7 @@ export class MgrServer {
       progress: this.#progress,
       balancer: this.#modules.balancer,
       crashes: this.#modules.crashes,
+      devices: this.#modules.devices,
       history: this.#modules.history,
       metricsPort: this.#o.metricsPort,
       modules: this.#modules.options,
@@ -489,10 +493,19 @@ export class MgrServer {
   /** What Prometheus reads; nothing of a standby. */
   async metrics(): Promise<string> {
     if (this.#stats === undefined || !this.#active) return '';
-    const health = await this.#mon
-      .command({ prefix: 'health', format: 'json' }, undefined, 5000)
-      .catch((): CommandResult | undefined => undefined);
-    return prometheusText(this.#stats, health === undefined ? undefined : healthStatus(health));
+    const { history } = this.#modules;
+    const facts = await readFacts(
+      (command) => this.#mon.command(command, undefined, factsMs),
+      async (checks) => {
+        await history
+          .see(checks, this.#o.clock.now())
+          .catch((error: unknown) => this.#log.warn('what is wrong is not kept', { error: errorText(error) }));
+        return await history.all();
+      },
+    );
+    const mgrMap = this.#mgrMap;
+    if (mgrMap === undefined) return '';
+    return prometheusText({ stats: this.#stats, facts, mgrMap, services: this.#services.map });
   }
 
   health(): { ok: boolean; detail: string } {
@@ -568,14 +581,4 @@ function mayRun(
     exec: perm.includes('x'),
     ip: connection.remoteIp,
   });
-}
-
-function healthStatus({ code, output }: CommandResult): string | undefined {
-  if (code < 0) return undefined;
-  try {
-    const { status } = JSON.parse(Buffer.from(output).toString('utf8')) as { status?: unknown };
-    return typeof status === 'string' ? status : undefined;
-  } catch {
-    return undefined;
-  }
 }

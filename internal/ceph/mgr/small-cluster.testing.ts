@@ -13,6 +13,7 @@ import {
   PG_ACTIVE,
   PG_CLEAN,
   type PgStat,
+  zeroOsdCounters,
 } from '../wire/messages/osd_mgr.ts';
 import { addrV2 } from '../wire/types.ts';
 import type { ClusterStats } from './cluster-stats.ts';
@@ -63,6 +64,7 @@ export function osdStat(fields: Partial<OsdStat> = {}): OsdStat {
     hbPeers: [],
     snapTrimQueueLen: 0,
     shardsRepaired: 0,
+    counters: zeroOsdCounters(),
     ...fields,
   };
 }

@@ -27,7 +27,6 @@ export function bootMetadata(
       mem_total_kb: String(Math.floor(totalmem() / 1024)),
       os: 'Linux',
       osd_objectstore: 'blockstore',
-      rotational: '0',
       ...more,
     }).sort(([a], [b]) => (a < b ? -1 : 1)),
   );

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { DecodeError } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { CompressionPolicy, TransactionOp } from '../blockstore/api.ts';
-import type { MPGStats } from '../wire/messages/osd_mgr.ts';
+import { type MPGStats, zeroOsdCounters } from '../wire/messages/osd_mgr.ts';
 import { compressionConfig, CompressionKeeper, compressionPolicy, type PoolCompression } from './compression.ts';
 import type { MapView, PoolView } from './map-view.ts';
 import { StatsReporter } from './stats-reporter.ts';
@@ -152,6 +152,7 @@ test('a report says what a pool takes with compression, and how much of it is co
       compressed: sums,
     }),
     latencyMs: () => 1,
+    counters: () => zeroOsdCounters(),
     shardsRepaired: () => 0,
     heartbeatPeers: () => [],
     send: (stats) => sent.push(stats) > 0,

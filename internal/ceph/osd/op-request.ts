@@ -34,7 +34,7 @@ export class OpRequest {
   stage = 'queued';
   restarted = false;
   replied = false;
-  readonly #finished: () => void;
+  readonly #finished: (reply?: MOSDOpReplyValue) => void;
 
   constructor(
     fields: {
@@ -47,7 +47,8 @@ export class OpRequest {
       sequence: number;
       receivedMs: number;
     },
-    finished: () => void,
+    /** `reply`: none when it is dropped. */
+    finished: (reply?: MOSDOpReplyValue) => void,
   ) {
     this.client = fields.client;
     this.message = fields.message;
@@ -80,7 +81,7 @@ export class OpRequest {
     if (this.replied) return;
     this.replied = true;
     this.client.sendReply(value, this.tid);
-    this.#finished();
+    this.#finished(value);
   }
 
   /** Ends it without an answer: the client will send it again, here or elsewhere. */

@@ -194,6 +194,7 @@ export class OsdServer {
       compressed: () => options.store.compressed(),
       latencyMs: () => this.#osd.commitLatencyMs,
       shardsRepaired: () => this.#osd.shardsRepaired,
+      counters: () => this.#osd.counters.values,
       heartbeatPeers: () => this.#beats.peers,
       send: (stats) => {
         if (this.#mgr === undefined || !this.#mgr.open || !this.up) return false;

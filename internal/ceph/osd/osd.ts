@@ -20,6 +20,7 @@ import type { MapView } from './map-view.ts';
 import { MergeReports } from './merge-reports.ts';
 import { MonRequests } from './mon-requests.ts';
 import { firstObjectKey, firstTempKey } from './object-key.ts';
+import { OpCounters } from './op-counters.ts';
 import { OpHistory } from './op-history.ts';
 import { type OpClient, OpRequest } from './op-request.ts';
 import { classify, plainRead } from './ops/classify.ts';
@@ -109,6 +110,7 @@ export class Osd {
   opsInFlight = 0;
   /** Requests that took long. */
   readonly opHistory = new OpHistory();
+  readonly counters = new OpCounters();
   /** Of transactions to the disk; a moving average. */
   commitLatencyMs = 0;
   /** Copies here that were wrong or lost and were replaced. */
@@ -149,6 +151,7 @@ export class Osd {
       leaving: () => this.#leaving,
       clockDelta: (osd) => this.clockDeltas.get(osd, this.#map?.upFrom(osd) ?? 0),
       replicaReads: this.replicaReads,
+      countRecovered: (bytes) => this.counters.recovered(bytes),
       countRepair: () => void this.shardsRepaired++,
       clusterLog: (level, text) => host.clusterLog(level, text),
     };
@@ -562,8 +565,9 @@ export class Osd {
         sequence: ++this.#sequence,
         receivedMs: this.#host.clock.monotonic(),
       },
-      () => {
+      (reply) => {
         this.opHistory.finished(request, this.#host.clock);
+        if (reply !== undefined) this.counters.answered(request, reply, this.#host.clock.monotonic());
         done();
       },
     );

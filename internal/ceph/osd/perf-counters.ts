@@ -5,9 +5,31 @@ import type { Osd } from './osd.ts';
 export function perfCounters(osd: Osd, store: BlockStore, memory: object): Record<string, unknown> {
   const statfs = store.statfs();
   const status = store.status();
+  const { values } = osd.counters;
+  const latency = (ops: number, seconds: number): object => ({
+    avgcount: ops,
+    sum: seconds,
+    avgtime: ops > 0 ? seconds / ops : 0,
+  });
   return {
     osd: {
-      op_in_flight: osd.opsInFlight,
+      op_wip: osd.opsInFlight,
+      op: values.op,
+      op_in_bytes: values.opInBytes,
+      op_out_bytes: values.opOutBytes,
+      op_latency: latency(values.op, values.opSeconds),
+      op_r: values.opR,
+      op_r_out_bytes: values.opROutBytes,
+      op_r_latency: latency(values.opR, values.opRSeconds),
+      op_w: values.opW,
+      op_w_in_bytes: values.opWInBytes,
+      op_w_latency: latency(values.opW, values.opWSeconds),
+      op_rw: values.opRw,
+      op_rw_in_bytes: values.opRwInBytes,
+      op_rw_out_bytes: values.opRwOutBytes,
+      op_rw_latency: latency(values.opRw, values.opRwSeconds),
+      recovery_ops: values.recoveryOps,
+      recovery_bytes: values.recoveryBytes,
       numpg: osd.pgs.size,
       replica_read: osd.replicaReads.asked,
       replica_read_served: osd.replicaReads.served,

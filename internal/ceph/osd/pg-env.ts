@@ -52,6 +52,8 @@ export interface PgEnv {
   clockDelta(osd: number): ClockDelta;
   /** A copy here was wrong or lost, and is or will be replaced. */
   countRepair(): void;
+  /** An object of so many bytes is where it belongs again. */
+  countRecovered(bytes: number): void;
   /** Of reads at replicas. */
   readonly replicaReads: ReplicaReadCounts;
   /** A line for the cluster log; levels are those of `messages/log.ts`. */

@@ -571,6 +571,8 @@ function infoOf(core: PgCore, oid: HObject): ObjectInfo | undefined {
 /** An object is where it belongs again: for the rates that `ceph -s` shows. */
 export function countRecovered(core: PgCore, oid: HObject): void {
   const { sums } = core.info;
+  const bytes = core.env.store.stat(core.meta.cid, objectKey(oid))?.size ?? 0;
   sums.objectsRecovered++;
-  sums.bytesRecovered += core.env.store.stat(core.meta.cid, objectKey(oid))?.size ?? 0;
+  sums.bytesRecovered += bytes;
+  core.env.countRecovered(bytes);
 }

@@ -8,6 +8,7 @@ import { parseKeyring } from '../auth/keyring.ts';
 import { openBlockStore } from '../blockstore/blockstore.ts';
 import { openSqliteIndex } from '../blockstore/index-sqlite-shell.ts';
 import { parseMonHosts } from '../client/ceph-conf.ts';
+import { diskFacts } from './disk-facts-system.ts';
 import { noteStoreMade, prepareDisk } from './disk-system.ts';
 import { releaseVolumeCopies } from './mount-copies-system.ts';
 import { OsdServer } from './osd-server.ts';
@@ -64,7 +65,7 @@ export const start: StartRole = async (context) => {
     clock,
     random,
     log,
-    metadata: { osd_data: prepared.dir },
+    metadata: { osd_data: prepared.dir, ...diskFacts(prepared.dir, prepared.capacityBytes) },
     version,
     fatal: (error) => {
       // Out of whatever stack this is: the process ends and the supervisor says why.

@@ -1,7 +1,14 @@
 import type { Clock, Timer } from '../../base/clock.ts';
 import { compareUTime } from '../wire/encoding.ts';
 import type { CompressedSums, StoreStatfs } from '../blockstore/api.ts';
-import { type MPGStats, noCompressed, type OsdStat, type PgStat, type PoolUsage } from '../wire/messages/osd_mgr.ts';
+import {
+  type MPGStats,
+  noCompressed,
+  type OsdCounters,
+  type OsdStat,
+  type PgStat,
+  type PoolUsage,
+} from '../wire/messages/osd_mgr.ts';
 import { pgText } from '../wire/types.ts';
 
 /** `mgr_stats_period`. */
@@ -25,6 +32,7 @@ export interface StatsHost {
   compressed(): ReadonlyMap<number, Readonly<CompressedSums>>;
   latencyMs(): number;
   shardsRepaired(): number;
+  counters(): Readonly<OsdCounters>;
   heartbeatPeers(): number[];
   /** False: there is no manager now. */
   send(stats: MPGStats): boolean;
@@ -117,6 +125,7 @@ export class StatsReporter {
       hbPeers: this.#host.heartbeatPeers(),
       snapTrimQueueLen: 0,
       shardsRepaired: this.#host.shardsRepaired(),
+      counters: this.#host.counters(),
     };
   }
 

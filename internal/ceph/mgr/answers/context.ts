@@ -6,6 +6,7 @@ import type { PgId } from '../../wire/types.ts';
 import type { ClusterStats } from '../cluster-stats.ts';
 import type { Balancer } from '../balancer.ts';
 import type { Crashes } from '../crashes.ts';
+import type { Devices } from '../devices.ts';
 import type { HealthHistory } from '../health-history.ts';
 import type { HealthOptions } from '../health.ts';
 import type { ModuleOptions, MonCommand } from '../module-options.ts';
@@ -19,6 +20,7 @@ export interface MgrView {
   readonly progress: ProgressTracker;
   readonly balancer: Balancer;
   readonly crashes: Crashes;
+  readonly devices: Devices;
   readonly history: HealthHistory;
   readonly modules: ModuleOptions;
   /** What the mons' central configuration says for this mgr. */

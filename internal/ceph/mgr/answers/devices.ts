@@ -1,97 +1,127 @@
-import { utf8Text } from '../../../base/bytes.ts';
 import { structured, wantsJson } from '../../mon/commands/table.ts';
-import { ENOENT, Refusal } from '../../mon/errno.ts';
+import { EINVAL, ENOENT, ENOTSUP, Refusal } from '../../mon/errno.ts';
 import { column, tableText } from '../../mon/format/table.ts';
-import type { MgrHandler, MgrView } from './context.ts';
+import { utimeText } from '../../mon/format/units.ts';
+import { utimeFromMs } from '../../wire/encoding.ts';
+import { type Device, lifeText } from '../devices.ts';
+import { pyJson } from '../format/python.ts';
+import type { MgrHandler } from './context.ts';
 
-interface Device {
-  id: string;
-  places: { host: string; dev: string; path: string }[];
-  daemons: string[];
-}
+const time = (ms: number): string => utimeText(utimeFromMs(ms));
 
-/** What OSDs say of the disks that they are on: `device_ids` is `sda=MODEL_SERIAL,…`. */
-async function devicesOf({ mon }: MgrView): Promise<Device[]> {
-  const { code, output, status } = await mon({ prefix: 'osd metadata', format: 'json' });
-  if (code < 0) throw new Refusal(-code, status);
-  const devices = new Map<string, Device>();
-  const pairs = (text: unknown): Map<string, string> =>
-    new Map(
-      String(text ?? '')
-        .split(',')
-        .flatMap((pair): [string, string][] => {
-          const at = pair.indexOf('=');
-          return at <= 0 ? [] : [[pair.slice(0, at), pair.slice(at + 1)]];
-        }),
-    );
-  for (const osd of JSON.parse(utf8Text(output)) as Record<string, unknown>[]) {
-    const paths = pairs(osd.device_paths);
-    for (const [dev, id] of pairs(osd.device_ids)) {
-      const device = devices.get(id) ?? { id, places: [], daemons: [] };
-      devices.set(id, device);
-      const host = String(osd.hostname ?? '');
-      if (!device.places.some((place) => place.host === host && place.dev === dev))
-        device.places.push({ host, dev, path: paths.get(dev) ?? '' });
-      device.daemons.push(`osd.${osd.id}`);
-    }
-  }
-  return [...devices.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
-}
-
-const json = ({ daemons, id, places }: Device) => ({
+const json = ({ daemons, id, life, places }: Device) => ({
   devid: id,
   location: places.map(({ dev, host, path }) => ({ host, dev, path })),
   daemons,
+  ...(life !== undefined && {
+    life_expectancy_min: time(life.fromMs),
+    life_expectancy_max: time(life.toMs),
+    life_expectancy_stamp: time(life.saidMs),
+  }),
 });
+
+/** `2027-01-31`, also with a time of day: UTC. Errors: EINVAL, in upstream's words. */
+function moment(text: string): number {
+  const ms = /^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?Z?$/.test(text)
+    ? Date.parse(`${text.replace(' ', 'T').replace(/Z$/, '')}${text.length > 11 ? 'Z' : ''}`)
+    : Number.NaN;
+  if (Number.isNaN(ms) || ms <= 0) throw new Refusal(EINVAL, `unable to parse datetime '${text}'`);
+  return ms;
+}
+
+const places = ({ places: list }: Device): string => list.map(({ dev, host }) => `${host}:${dev}`).join(' ');
+
+const unread: MgrHandler = () => {
+  throw new Refusal(
+    ENOTSUP,
+    'what disks measure of themselves (SMART) is not read by this version: smartctl on the node shows it',
+  );
+};
 
 /** `device …`: the disks that daemons are on. */
 export const deviceAnswers: Readonly<Record<string, MgrHandler>> = {
-  'device ls': async (view, _args, format) => {
-    const all = await devicesOf(view);
+  'device ls': async ({ devices, nowMs }, _args, format) => {
+    const all = await devices.all();
     if (wantsJson(format)) return structured(all.map(json), format);
     const columns = ['DEVICE', 'HOST:DEV', 'DAEMONS', 'WEAR', 'LIFE EXPECTANCY'].map((name) => column(name));
-    const rows = all.map(({ daemons, id, places }) => [
-      id,
-      places.map(({ dev, host }) => `${host}:${dev}`).join(' '),
-      daemons.join(' '),
-      '',
-      '',
+    const rows = all.map((device) => [
+      ...[device.id, places(device), device.daemons.join(' '), ''],
+      lifeText(device.life, nowMs()),
     ]);
     return { output: tableText(columns, rows) };
   },
-  'device info': async (view, args, format) => {
+  'device info': async ({ devices }, args, format) => {
     const id = args.text('devid');
-    const device = (await devicesOf(view)).find((one) => one.id === id);
+    const device = (await devices.all()).find((one) => one.id === id);
     if (device === undefined) throw new Refusal(ENOENT, `device ${id} not found`);
     if (wantsJson(format)) return structured(json(device), format);
-    const places = device.places.map(({ dev, host, path }) => `attachment ${host} ${dev} ${path}\n`).join('');
-    return { output: `device ${id}\n${places}daemons ${device.daemons.join(',')}\n` };
+    const attached = device.places.map(({ dev, host, path }) => `attachment ${host} ${dev} ${path}\n`).join('');
+    const life =
+      device.life === undefined
+        ? ''
+        : `life_expectancy ${time(device.life.fromMs)} to ${time(device.life.toMs)} (as of ${time(device.life.saidMs)})\n`;
+    return { output: `device ${id}\n${attached}daemons ${device.daemons.join(',')}\n${life}` };
   },
-  'device ls-by-daemon': async (view, args, format) => {
+  'device ls-by-daemon': async ({ devices, nowMs, stats }, args, format) => {
     const who = args.text('who');
     const [, number] = /^osd\.(\d+)$/.exec(who) ?? [];
-    if (number === undefined || !view.stats.map.exists(Number(number)))
-      throw new Refusal(ENOENT, `daemon ${who} not found`);
-    const all = (await devicesOf(view)).filter(({ daemons }) => daemons.includes(who));
+    if (number === undefined || !stats.map.exists(Number(number))) throw new Refusal(ENOENT, `daemon ${who} not found`);
+    const all = (await devices.all()).filter(({ daemons }) => daemons.includes(who));
     if (wantsJson(format)) return structured(all.map(json), format);
     const columns = ['DEVICE', 'HOST:DEV', 'EXPECTED FAILURE'].map((name) => column(name));
-    const rows = all.map(({ id, places }) => [id, places.map(({ dev, host }) => `${host}:${dev}`).join(' '), '']);
+    const rows = all.map((device) => [device.id, places(device), lifeText(device.life, nowMs())]);
     return { output: tableText(columns, rows) };
   },
-  'device ls-by-host': async (view, args, format) => {
+  'device ls-by-host': async ({ devices, nowMs }, args, format) => {
     const host = args.text('host');
-    const all = (await devicesOf(view)).filter(({ places }) => places.some((place) => place.host === host));
+    const all = (await devices.all()).filter((device) => device.places.some((place) => place.host === host));
     if (wantsJson(format)) return structured(all.map(json), format);
     const columns = ['DEVICE', 'DEV', 'DAEMONS', 'EXPECTED FAILURE'].map((name) => column(name));
-    const rows = all.map(({ daemons, id, places }) => [
+    const rows = all.map(({ daemons, id, life, places: list }) => [
       id,
-      places
+      list
         .filter((place) => place.host === host)
         .map(({ dev }) => dev)
         .join(' '),
       daemons.join(' '),
-      '',
+      lifeText(life, nowMs()),
     ]);
     return { output: tableText(columns, rows) };
   },
+  'device set-life-expectancy': async ({ devices, nowMs }, args) => {
+    const to = args.optional('to');
+    const life = { fromMs: moment(args.text('from')), toMs: to === undefined ? 0 : moment(to), saidMs: nowMs() };
+    await devices.expect(args.text('devid'), life);
+    await devices.look(nowMs());
+    return {};
+  },
+  'device rm-life-expectancy': async ({ devices, nowMs }, args) => {
+    await devices.expect(args.text('devid'), undefined);
+    await devices.look(nowMs());
+    return {};
+  },
+  'device check-health': async ({ devices, nowMs }) => {
+    await devices.look(nowMs());
+    return {};
+  },
+  'device monitoring on': async ({ devices, nowMs }) => {
+    await devices.monitor(true);
+    await devices.look(nowMs());
+    return {};
+  },
+  'device monitoring off': async ({ devices, nowMs }) => {
+    await devices.monitor(false);
+    await devices.look(nowMs());
+    return {};
+  },
+  // Lights are switched by what deploys daemons, which here does not.
+  'device ls-lights': () => ({ output: `${pyJson({ fault: [], ident: [] })}\n` }),
+  'device light': () => {
+    throw new Refusal(ENOTSUP, 'lights of disks are not switched by this version');
+  },
+  'device query-daemon-health-metrics': unread,
+  'device scrape-daemon-health-metrics': unread,
+  'device scrape-health-metrics': unread,
+  'device get-health-metrics': unread,
+  'device predict-life-expectancy': unread,
 };

@@ -9,6 +9,7 @@ import { Balancer } from '../balancer.ts';
 import { ClusterStats } from '../cluster-stats.ts';
 import { Crashes } from '../crashes.ts';
 import { defaultHealthOptions } from '../health.ts';
+import { Devices } from '../devices.ts';
 import { HealthHistory } from '../health-history.ts';
 import { ModuleOptions } from '../module-options.ts';
 import { ProgressTracker } from '../progress.ts';
@@ -33,7 +34,10 @@ class Kept {
     if (output === 'ENOENT') return { code: -2, status: 'not there', output: emptyBytes };
     if (prefix === 'config set') this.config = new Map(this.config).set(name!, value!);
     else if (prefix === 'config-key set') this.keys.set(key!, utf8Text(input!));
-    else if (prefix === 'config-key rm') this.keys.delete(key!);
+    else if (prefix === 'config-key get') {
+      if (!this.keys.has(key!)) return { code: -2, status: 'not there', output: emptyBytes };
+      output = this.keys.get(key!)!;
+    } else if (prefix === 'config-key rm') this.keys.delete(key!);
     else if (prefix === 'config-key dump')
       output = JSON.stringify(Object.fromEntries([...this.keys].filter(([each]) => each.startsWith(key!))));
     else this.told.push(command);
@@ -55,6 +59,7 @@ function newMgr(): MgrView {
     services: emptyServiceMap,
     progress: new ProgressTracker(random),
     balancer: new Balancer(modules, random),
+    devices: new Devices(modules, kept.mon),
     history: new HealthHistory(kept.mon),
     metricsPort: 9283,
     crashes: new Crashes(modules, kept.mon),
@@ -347,15 +352,202 @@ test('what a daemon goes by: what the mons say, and with that what nobody has se
     expect(await run('config show', { who })).toBe(`2: no config state for daemon ${who}`);
 });
 
-test('progress is switched off, for the next mgr too; there is no orchestrator and no file system', async () => {
+describe('disks that are expected to fail', () => {
+  const soon = '2026-12-01';
+
+  beforeEach(() => {
+    kept.answers['osd metadata'] = JSON.stringify([
+      { id: 0, hostname: 'one', device_ids: 'sda=ACME_1', device_paths: 'sda=/dev/disk/by-path/x' },
+      { id: 1, hostname: 'one', device_ids: 'sda=ACME_1,sdb=ACME_2' },
+    ]);
+  });
+
+  test('are shown with that, for the next mgr too, and warned of', async () => {
+    await run('device set-life-expectancy', { devid: 'ACME_1', from: soon, to: '2026-12-20 10:00' });
+    expect(view.devices.checks()).toEqual([
+      {
+        ...{ code: 'DEVICE_HEALTH', severity: 'HEALTH_WARN', summary: '1 device(s) expected to fail soon', count: 1 },
+        detail: [
+          'ACME_1 (one:sda); daemons osd.0,osd.1; life expectancy between 2026-12-01T00:00:00.000000+0000 and 2026-12-20T10:00:00.000000+0000',
+        ],
+      },
+    ]);
+    view = newMgr();
+    expect(await run('device ls')).toBe(
+      'DEVICE  HOST:DEV  DAEMONS      WEAR  LIFE EXPECTANCY\n' +
+        'ACME_1  one:sda   osd.0 osd.1        9d to 4w       \n' +
+        'ACME_2  one:sdb   osd.1                             \n',
+    );
+    expect(await run('device info', { devid: 'ACME_1' })).toBe(
+      'device ACME_1\nattachment one sda /dev/disk/by-path/x\ndaemons osd.0,osd.1\n' +
+        'life_expectancy 2026-12-01T00:00:00.000000+0000 to 2026-12-20T10:00:00.000000+0000 (as of 2026-11-21T12:00:00.000000+0000)\n',
+    );
+    expect(JSON.parse(kept.keys.get('device/ACME_1')!)).toMatchObject({ life_expectancy_min: '1796083200.000000' });
+  });
+
+  test('are warned of no more when that is taken back, when nobody wants to know, or when it is long until then', async () => {
+    await run('device set-life-expectancy', { devid: 'ACME_1', from: soon, to: soon });
+    await run('device monitoring off');
+    expect(view.devices.checks()).toEqual([]);
+    await run('device monitoring on');
+    expect(view.devices.checks()).toHaveLength(1);
+    await run('device set-life-expectancy', { devid: 'ACME_1', from: soon, to: '2027-12-01' });
+    expect(view.devices.checks()).toEqual([]);
+    await run('device set-life-expectancy', { devid: 'ACME_1', from: soon, to: soon });
+    await run('device rm-life-expectancy', { devid: 'ACME_1' });
+    expect([view.devices.checks(), [...kept.keys]]).toEqual([[], []]);
+  });
+
+  test('what else is kept of a disk stays; a disk without daemons is shown while something is known of it', async () => {
+    kept.keys.set('device/OLD', '{"wear_level":"0.5"}');
+    kept.keys.set('device/BAD', 'no JSON');
+    await run('device set-life-expectancy', { devid: 'OLD', from: soon });
+    expect(await run('device ls')).toContain('\nOLD                                  >9d');
+    await run('device rm-life-expectancy', { devid: 'OLD' });
+    expect([...kept.keys]).toEqual(
+      [
+        ['device/BAD', 'no JSON'],
+        ['device/OLD', '{"wear_level":"0.5"}'],
+      ].sort((a, b) => (a[0]! < b[0]! ? 1 : -1)),
+    );
+  });
+
+  test('a time that is none, and what disks measure, are refused', async () => {
+    expect(await run('device set-life-expectancy', { devid: 'ACME_1', from: 'soon' })).toBe(
+      "22: unable to parse datetime 'soon'",
+    );
+    expect(await run('device scrape-health-metrics')).toMatch(/^95: .*SMART/);
+    expect(await run('device ls-lights')).toBe('{\n    "fault": [],\n    "ident": []\n}\n');
+  });
+});
+
+describe('the orchestrator', () => {
+  beforeEach(() => {
+    kept.answers.quorum_status = JSON.stringify({ quorum_names: ['a'] });
+    kept.answers['mon metadata'] = JSON.stringify([
+      {
+        name: 'a',
+        hostname: 'one',
+        addrs: '[v2:10.0.0.1:3300/0,v1:10.0.0.1:6789/0]',
+        ceph_version: 'ceph version 16.2.15 (x)',
+      },
+      { name: 'b', hostname: 'two', addrs: '[v2:10.0.0.2:3300/0]' },
+    ]);
+    kept.answers['mgr dump'] = JSON.stringify({ active_name: 'a', standbys: [] });
+    kept.answers['mgr metadata'] = JSON.stringify([{ name: 'a', hostname: 'one', addr: '10.0.0.1' }]);
+    kept.answers['osd metadata'] = JSON.stringify([
+      {
+        ...{ id: 0, hostname: 'one', front_addr: '[v2:10.0.0.1:6800/7]', rotational: '0', bluestore_bdev_size: '4096' },
+        ...{ devices: 'sda,sdb', device_ids: 'sda=ACME_1,sdb=ACME_2' },
+      },
+    ]);
+  });
+
+  test('daemons are those of the cluster, with what the mons know of them', async () => {
+    const lines = (await run('orch ps')).split('\n').map((line) => line.trim().replace(/ +/g, ' '));
+    expect(lines).toEqual([
+      'NAME HOST PORTS STATUS REFRESHED AGE MEM USE MEM LIM VERSION IMAGE ID',
+      'mgr.a one running - - - - 16.2.15 <unknown>',
+      'mon.a one running - - - - 16.2.15 <unknown>',
+      'mon.b two stopped - - - - 16.2.15 <unknown>',
+      'osd.0 one running - - - - 16.2.15 <unknown>',
+      '',
+    ]);
+    expect(JSON.parse(await run('orch ps', { daemon_type: 'osd', format: 'json' }))).toEqual([
+      {
+        ...{ daemon_id: '0', daemon_name: 'osd.0', daemon_type: 'osd', hostname: 'one' },
+        ...{ status: 1, status_desc: 'running', version: '16.2.15' },
+      },
+    ]);
+    expect(await run('orch ps', { daemon_type: 'mds' })).toBe('No daemons reported\n');
+  });
+
+  test('services, hosts and disks', async () => {
+    expect(await run('orch ls', { format: 'json' })).toBe(
+      '[{"service_name": "mgr", "service_type": "mgr", "status": {"running": 1, "size": 1}, "unmanaged": true}, {"service_name": "mon", "service_type": "mon", "status": {"running": 1, "size": 2}, "unmanaged": true}, {"service_name": "osd", "service_type": "osd", "status": {"running": 1, "size": 1}, "unmanaged": true}]\n',
+    );
+    expect((await run('orch ls')).split('\n')[2]).toBe('mon              1/2  -          -    <unmanaged>  ');
+    expect(await run('orch host ls')).toBe(
+      'HOST  ADDR      LABELS  STATUS  \none   10.0.0.1                  \ntwo   10.0.0.2                  \n2 hosts in cluster\n',
+    );
+    const disks = (await run('orch device ls')).split('\n').map((line) => line.trim().replace(/ +/g, ' '));
+    expect(disks).toEqual([
+      'HOST PATH TYPE DEVICE ID SIZE AVAILABLE REFRESHED REJECT REASONS',
+      'one /dev/sda ssd ACME_1 4096 - in use by osd.0',
+      'one /dev/sdb ssd ACME_2 4096 - in use by osd.0',
+      '',
+    ]);
+    expect(JSON.parse(await run('orch device ls', { hostname: ['two'], format: 'json' }))).toEqual([]);
+  });
+
+  test('it is there, by whichever of its commands the tool takes, and deploys nothing', async () => {
+    expect(await run('orch status')).toBe('Backend: appliance\nAvailable: Yes\n');
+    expect(await run('orch', { args: ['status'] })).toBe('Backend: appliance\nAvailable: Yes\n');
+    expect(await run('orch', { args: ['apply', 'mds', 'x'] })).toMatch(/^95: 'orch apply mds x' is not supported/);
+  });
+});
+
+describe('what looks after the cluster from outside', () => {
+  test('iostat: a header when asked for, rates of the last seconds', async () => {
+    expect(await run('iostat', { width: 60, print_header: true })).toBe(
+      [
+        '+---------+---------+---------+---------+---------+---------+',
+        '|    Read |   Write |   Total |Read IOPS |Write IOPS |Total IOPS |',
+        '+---------+---------+---------+---------+---------+---------+',
+        '|   0 B/s |   0 B/s |   0 B/s |       0 |       0 |       0 |',
+        '',
+      ].join('\n'),
+    );
+    stats.sample(1000);
+    stats.rates.add({ ...stats.rates.total, writeBytes: 22_000 * 1024, writeOps: 44, readBytes: 8 * 1024, readOps: 3 });
+    stats.sample(3900);
+    expect(await run('iostat', { width: 60 })).toBe('|4096 B/s |10 MiB/s |10 MiB/s |       1 |      22 |      23 |\n');
+  });
+
+  test('health checks stay in the history, for the next mgr too', async () => {
+    expect(await run('healthcheck history ls')).toBe('No healthchecks have been recorded\n');
+    await view.history.see(new Map([['OSD_DOWN', 'HEALTH_WARN']]), Date.parse('2026-11-29T21:05:32Z'));
+    await view.history.see(new Map(), Date.parse('2026-11-29T21:06:00Z'));
+    view = newMgr();
+    await view.history.see(new Map([['OSD_DOWN', 'HEALTH_WARN']]), Date.parse('2026-11-29T21:09:02Z'));
+    expect(await run('healthcheck history ls')).toBe(
+      'Healthcheck Name          First Seen (UTC)      Last seen (UTC)       Count  Active\n' +
+        'OSD_DOWN                  2026/11/29 21:05:32   2026/11/29 21:09:02       2   Yes  \n' +
+        '1 health check(s) listed\n',
+    );
+    expect(await run('healthcheck history ls', { format: 'json' })).toBe(
+      '{"OSD_DOWN": {"name": "OSD_DOWN", "severity": "HEALTH_WARN", "first_seen": 1795986332, "last_seen": 1795986542, "count": 2, "active": true}}\n',
+    );
+    expect(await run('healthcheck history clear')).toBe('healthcheck history cleared\n');
+    view = newMgr();
+    expect([...(await view.history.all())]).toEqual([]);
+  });
+
+  test('targets for Prometheus are all mgrs', async () => {
+    kept.answers['mgr metadata'] = JSON.stringify([
+      { name: 'a', addr: '10.0.0.1' },
+      { name: 'b', addr: '10.0.0.2' },
+    ]);
+    expect(await run('prometheus file_sd_config')).toBe(
+      '[{"targets": ["10.0.0.1:9283", "10.0.0.2:9283"], "labels": {}}]\n',
+    );
+  });
+
+  test('telemetry is off, whatever is configured, and is not switched on', async () => {
+    kept.config = new Map([['mgr/telemetry/enabled', 'true']]);
+    expect(JSON.parse(await run('telemetry status'))).toMatchObject({ enabled: false, last_upload: null });
+    expect(await run('telemetry on', { license: 'sharing-1-0' })).toMatch(/^95: .*sends nothing to anybody/);
+    expect(await run('telemetry send')).toMatch(/^95: /);
+    expect(await run('telemetry show')).toBe('{}\n');
+  });
+});
+
+test('progress is switched off, for the next mgr too; nothing is deployed, and there is no file system', async () => {
   expect(await run('progress on')).toBe('progress already enabled!');
   expect(await run('progress off')).toBe('progress disabled');
   view = newMgr();
   expect(await run('progress off')).toBe('progress already disabled!');
   expect(await run('progress on')).toBe('progress enabled');
-  expect(await run('orch', { args: ['host', 'ls'] })).toBe(
-    '2: No orchestrator configured (try `ceph orch set backend`)',
-  );
   expect(await run('orch', { args: ['set', 'backend', 'x'] })).toMatch(/^95: /);
   expect(await run('fs status', { fs: 'x' })).toBe('Invalid filesystem: x');
 });

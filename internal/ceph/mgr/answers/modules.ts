@@ -1,6 +1,6 @@
 import { utf8Text } from '../../../base/bytes.ts';
 import { AppError } from '../../../base/errors.ts';
-import { EINVAL, ENOENT, ENOTSUP, Refusal } from '../../mon/errno.ts';
+import { EINVAL, Refusal } from '../../mon/errno.ts';
 import { structured, wantsJson } from '../../mon/commands/table.ts';
 import { jsonText } from '../../mon/format/json.ts';
 import { cephRelease } from '../../mon/version.ts';
@@ -14,6 +14,7 @@ import type { MgrHandler, MgrView } from './context.ts';
 import { configAnswers } from './config.ts';
 import { crashAnswers } from './crash.ts';
 import { deviceAnswers } from './devices.ts';
+import { orchAnswers } from './orch.ts';
 import { monitoringAnswers } from './monitoring.ts';
 import { reweightAnswers } from './reweight.ts';
 import { telemetryAnswers } from './telemetry.ts';
@@ -51,6 +52,7 @@ export const moduleAnswers: Readonly<Record<string, MgrHandler>> = {
   ...balancerAnswers,
   ...configAnswers,
   ...deviceAnswers,
+  ...orchAnswers,
   ...monitoringAnswers,
   ...reweightAnswers,
   ...crashAnswers,
@@ -93,12 +95,6 @@ export const moduleAnswers: Readonly<Record<string, MgrHandler>> = {
     await modules.set('progress', 'enabled', 'false');
     progress.clear();
     return { status: 'progress disabled' };
-  },
-  // Daemons are this executable's roles: nothing else is to deploy them.
-  orch: (_view, args) => {
-    if (args.list('args').slice(0, 2).join(' ') === 'set backend')
-      throw new Refusal(ENOTSUP, "'orch set backend' is not supported by this version: the orchestrator");
-    throw new Refusal(ENOENT, 'No orchestrator configured (try `ceph orch set backend`)');
   },
   // There are no file systems.
   'fs status': (_view, args, format) => {

@@ -47,7 +47,9 @@ const iostat: MgrHandler = ({ stats }, args) => {
     ...[read, write, read + write].map((n) => `${prettyIec(n)}B/s`),
     ...[readOps, writeOps, readOps + writeOps].map(String),
   ];
-  return { output: (args.flag('print_header') ? prettyHeader(iostatColumns, width) : '') + prettyRow(cells, width) };
+  return {
+    output: `${args.flag('print_header') ? prettyHeader(iostatColumns, width) : ''}${prettyRow(cells, width)}\n`,
+  };
 };
 
 /** `2026/11/29 21:09:02`, UTC. */
@@ -56,7 +58,7 @@ function seenAt(seconds: number): string {
 }
 
 function historyText(checks: readonly SeenCheck[]): string {
-  if (checks.length === 0) return 'No healthchecks have been recorded';
+  if (checks.length === 0) return 'No healthchecks have been recorded\n';
   const line = (name: string, first: string, last: string, count: string, active: string): string => {
     const left = Math.floor((6 - active.length) / 2);
     const centred = `${' '.repeat(Math.max(0, left))}${active}`.padEnd(6);

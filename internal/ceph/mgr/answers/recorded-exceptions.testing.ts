@@ -115,6 +115,11 @@ export const exceptions: readonly Exception[] = [
       'daemons here read no ceph.conf and have none of the thousand options that nothing acts on (modules.test.ts)',
   },
   {
+    commands: ['orch status'],
+    compared: 'no',
+    reason: 'no orchestrator was there; here one shows the roles of nodes (modules.test.ts)',
+  },
+  {
     commands: ['insights'],
     compared: 'no',
     reason: 'there is no such module to enable: the command is refused with the same number and says so',

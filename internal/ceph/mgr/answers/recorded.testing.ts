@@ -10,6 +10,7 @@ import { pgText } from '../../wire/types.ts';
 import { Balancer } from '../balancer.ts';
 import { Crashes } from '../crashes.ts';
 import { defaultHealthOptions } from '../health.ts';
+import { Devices } from '../devices.ts';
 import { HealthHistory } from '../health-history.ts';
 import { ModuleOptions } from '../module-options.ts';
 import { ProgressTracker } from '../progress.ts';
@@ -83,6 +84,7 @@ export function recordedView(phase: RecordedPhase, asked = '', told: unknown[] =
     services: recordedServices(phase),
     progress: new ProgressTracker(random),
     balancer: new Balancer(modules, random),
+    devices: new Devices(modules, mon),
     history: new HealthHistory(mon),
     metricsPort: 9283,
     crashes: new Crashes(modules, mon),

@@ -38,16 +38,17 @@ export function pyDumps(value: unknown): string {
 
 /** `json.dumps(value, indent=4, sort_keys=True)`. */
 export function pyJson(value: unknown): string {
-  return JSON.stringify(sorted(value), null, 4);
+  return JSON.stringify(pySorted(value), null, 4);
 }
 
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
+/** With the members of dictionaries in order, as `sort_keys` has it. */
+export function pySorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(pySorted);
   if (value === null || typeof value !== 'object') return value;
   return Object.fromEntries(
     Object.entries(value)
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, item]) => [key, sorted(item)]),
+      .map(([key, item]) => [key, pySorted(item)]),
   );
 }
 

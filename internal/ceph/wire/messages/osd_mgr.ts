@@ -347,6 +347,32 @@ export function decodeCompressedInto(d: Decoder, pools: ReadonlyMap<number, { co
   }
 }
 
+/** Counters of an OSD since it started, in the order of the wire: requests of clients, bytes that came and went with them, and seconds until they were answered. */
+export const osdCounterFields = [
+  'op',
+  'opInBytes',
+  'opOutBytes',
+  'opSeconds',
+  'opR',
+  'opROutBytes',
+  'opRSeconds',
+  'opW',
+  'opWInBytes',
+  'opWSeconds',
+  'opRw',
+  'opRwInBytes',
+  'opRwOutBytes',
+  'opRwSeconds',
+  'recoveryOps',
+  'recoveryBytes',
+] as const;
+
+export type OsdCounters = { [K in (typeof osdCounterFields)[number]]: number };
+
+export function zeroOsdCounters(): OsdCounters {
+  return Object.fromEntries(osdCounterFields.map((name) => [name, 0])) as OsdCounters;
+}
+
 /** `osd_stat_t`. Sizes in bytes. */
 export interface OsdStat {
   totalBytes: number;
@@ -368,6 +394,7 @@ export interface OsdStat {
   snapTrimQueueLen: number;
   /** Copies on this disk that were wrong or lost and were replaced, since the OSD started. */
   shardsRepaired: number;
+  counters: Readonly<OsdCounters>;
 }
 
 export const emptyOsdStat: Readonly<OsdStat> = Object.freeze({
@@ -385,6 +412,7 @@ export const emptyOsdStat: Readonly<OsdStat> = Object.freeze({
   hbPeers: [],
   snapTrimQueueLen: 0,
   shardsRepaired: 0,
+  counters: zeroOsdCounters(),
 });
 
 /** What one OSD's copies of a pool take on its disk. */
@@ -410,7 +438,7 @@ export interface MPGStats {
 }
 
 export function encodeMPGStats(e: Encoder, m: MPGStats): void {
-  e.struct(2, 1, () => {
+  e.struct(3, 1, () => {
     e.uuid(m.fsid).s32(m.osdId).u32(m.epoch).u32(m.upFrom).u64(m.seq);
     const o = m.osd;
     e.struct(2, 1, () => {
@@ -428,6 +456,7 @@ export function encodeMPGStats(e: Encoder, m: MPGStats): void {
     e.list(m.pgs, encodePgStat);
     encodeCompressed(e, o.compressed);
     encodeCompressedOf(e, m.pools);
+    e.list(osdCounterFields, (x, name) => x.f64(o.counters[name]));
   });
 }
 
@@ -437,8 +466,20 @@ export function decodeMPGStats(d: Decoder): MPGStats {
     if (format < 2) return m;
     m.osd.compressed = decodeCompressed(d);
     decodeCompressedInto(d, m.pools);
+    if (format >= 3) m.osd.counters = decodeCounters(d);
     return m;
   });
+}
+
+/** Those of a sender that has fewer are 0; those that only it has are left out. */
+function decodeCounters(d: Decoder): OsdCounters {
+  const counters = zeroOsdCounters();
+  const values = d.list((x) => x.f64(), 8);
+  osdCounterFields.forEach((name, i) => {
+    const value = values[i] ?? 0;
+    if (Number.isFinite(value)) counters[name] = value;
+  });
+  return counters;
 }
 
 /** What all formats have. */
@@ -464,6 +505,7 @@ function decodeStats(d: Decoder): MPGStats {
       hbPeers: readOsdList(d),
       snapTrimQueueLen: d.u32(),
       shardsRepaired: version >= 2 ? d.u32() : 0,
+      counters: zeroOsdCounters(),
     })),
     pools: d.map(
       (x) => x.s64(),

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { DecodeError } from '../../../base/bytes.ts';
 import { Decoder, encoded } from '../encoding.ts';
 import { addrV2 } from '../types.ts';
-import { decodeMPGStats, emptyPgStat, encodeMPGStats, hasPgState, pgStateText } from './osd_mgr.ts';
+import { decodeMPGStats, emptyPgStat, encodeMPGStats, hasPgState, pgStateText, zeroOsdCounters } from './osd_mgr.ts';
 import * as mon from './osd_mon.ts';
 
 const fsid = '7b6b2f7a-0d4c-4f6e-9d3c-0a1b2c3d4e5f';
@@ -80,6 +80,7 @@ describe('OSD to mon and mgr messages', () => {
         hbPeers: [1, 2],
         snapTrimQueueLen: 0,
         shardsRepaired: 7,
+        counters: { ...zeroOsdCounters(), op: 9, opRwSeconds: 0.25, recoveryBytes: 2 ** 40 },
       },
       pools: new Map([
         [4, { dataBytes: 1, allocatedBytes: 2, omapBytes: 3, compressed: { stored: 6, allocated: 7, original: 8 } }],
@@ -89,12 +90,18 @@ describe('OSD to mon and mgr messages', () => {
     };
     const bytes = encoded((e) => encodeMPGStats(e, m));
     expect(decodeMPGStats(new Decoder(bytes))).toEqual(m);
-    // Programs of before compression end with the PGs.
-    const before = bytes.slice(0, bytes.length - 24 - 4 - 8 - 24);
-    before[0] = 1;
-    new DataView(before.buffer).setUint32(2, before.length - 6, true);
+    const older = (format: number, length: number): ReturnType<typeof decodeMPGStats> => {
+      const before = bytes.slice(0, length);
+      before[0] = format;
+      new DataView(before.buffer).setUint32(2, before.length - 6, true);
+      return decodeMPGStats(new Decoder(before));
+    };
+    // Programs of before the counters end with what is compressed, those of before compression with the PGs.
+    const counters = 4 + 16 * 8;
+    const uncounted = older(2, bytes.length - counters);
+    expect([uncounted.osd.counters, uncounted.osd.compressed]).toEqual([zeroOsdCounters(), m.osd.compressed]);
+    const old = older(1, bytes.length - counters - 24 - 4 - 8 - 24);
     const nothing = { stored: 0, allocated: 0, original: 0 };
-    const old = decodeMPGStats(new Decoder(before));
     expect([old.osd.compressed, old.pools.get(4)!.compressed, old.pgs.length]).toEqual([nothing, nothing, 1]);
     for (let n = 0; n < bytes.length; n += 7)
       expect(() => decodeMPGStats(new Decoder(bytes.subarray(0, n)))).toThrow(DecodeError);
