@@ -94,7 +94,7 @@ const engineRules: readonly Rule[] = [
       roles.forEach((role, index) => {
         if ((role === 'mds' || role === 'rgw') && engine === 'embedded')
           problem('roles', `expected no ${role}: this version has it with storage.engine ceph only`, index);
-        if ((role === 'mgr' || role === 'mds' || role === 'rgw') && engine === 'ceph' && facts.joined)
+        if ((role === 'mds' || role === 'rgw') && engine === 'ceph' && facts.joined)
           problem(
             'roles',
             `expected no ${role}: with storage.engine ceph it is on the machine that made the cluster`,

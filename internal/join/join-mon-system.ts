@@ -55,16 +55,16 @@ async function monIdentity(paths: Paths): Promise<Identity | undefined> {
 }
 
 /**
- * Writes who this machine's mon is, and its keys (0600). A store of another member than the one that it is now is put aside; safe to repeat after a crash. Returns where
- * a store was put.
+ * Writes who this machine's mon is, and its keys (0600). A store of another member than the one that it is now is put aside, and always that of a ceph-mon: the others have just forgotten it. Safe to
+ * repeat after a crash. Returns where a store was put.
  */
 export async function takeMonBundle(paths: Paths, bundle: MonBundle, nowMs: number): Promise<string | undefined> {
   const dir = paths.instanceDir(instance);
   const own = await monIdentity(paths);
   const { cluster, member } = bundle.self;
-  const stays = own?.memberId === BigInt(`0x${member}`) && own.clusterId === BigInt(`0x${cluster}`);
+  const stays = own !== undefined && own.memberId.toString(16) === member && own.clusterId.toString(16) === cluster;
   let aside: string | undefined;
-  if (existsSync(`${dir}/state.db`) && !stays) {
+  if ((existsSync(`${dir}/state.db`) || existsSync(`${dir}/store`)) && !stays) {
     aside = `${dir}.before-${timeText(nowMs)}`;
     renameSync(dir, aside);
     syncDirectory(paths.dataDir);
@@ -72,7 +72,8 @@ export async function takeMonBundle(paths: Paths, bundle: MonBundle, nowMs: numb
   makeDirectory(dir);
   writeSelf(dir, bundle.self);
   const { 'client.bootstrap-osd': bootstrapOsdKey, ...keys } = bundle.keys;
-  writeCephAccess(paths, { fsid: bundle.fsid, monHosts: bundle.monHosts, bootstrapOsdKey });
+  const { engine, fsid, monHosts } = bundle;
+  writeCephAccess(paths, { fsid, monHosts, engine, bootstrapOsdKey });
   for (const [entity, key] of Object.entries(keys))
     writeFileAtomic(
       paths.keyring(entity),

@@ -2,10 +2,11 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, wri
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { readEngineRecord } from '../ceph/engine/engine-record-system.ts';
 import { monSelf } from '../ceph/mon/self-system.ts';
 import { nodePaths, type Paths } from '../config/paths.ts';
 import { takeMonBundle } from './join-mon-system.ts';
-import type { MonBundle } from './mon-bundle.ts';
+import { decodeMonBundle, encodeMonBundle, type MonBundle } from './mon-bundle.ts';
 
 let data: string;
 let paths: Paths;
@@ -52,6 +53,19 @@ test('the store of the same member stays when the machine joins again, that of a
   expect(readFileSync(`${aside}/state.db`, 'utf8')).toBe('rows');
   expect(existsSync(`${dir}/state.db`)).toBe(false);
   expect(monSelf(dir).join?.memberId).toBe(0xd3n);
+});
+
+test('a ceph-mon is told its name; its earlier store, which the others have forgotten, is put aside', async () => {
+  const ceph: MonBundle = { ...bundle('d2'), engine: 'ceph', self: { name: 'node-2' } };
+  expect(decodeMonBundle(encodeMonBundle(ceph))).toEqual(ceph);
+  expect(await takeMonBundle(paths, ceph, 0)).toBeUndefined();
+  const dir = paths.instanceDir('mon');
+  expect(readFileSync(`${dir}/mon.json`, 'utf8')).toBe('{"name":"node-2"}\n');
+  expect(readEngineRecord(paths)?.engine).toBe('ceph');
+  mkdirSync(`${dir}/store`);
+  expect(await takeMonBundle(paths, ceph, 0)).toMatch(/instances\/mon\.before-/);
+  expect(existsSync(`${dir}/store`)).toBe(false);
+  expect(existsSync(`${dir}/mon.json`)).toBe(true);
 });
 
 test('a mon whose store is gone is not made again as the same member', async () => {

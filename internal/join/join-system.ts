@@ -139,7 +139,10 @@ export async function joinCluster(
     const aside = await takeMonBundle(paths, bundle, clock.now());
     step(`${config.node.name} is to be mon.${bundle.self.name}`);
     if (aside !== undefined) step(`the store of an earlier mon is put aside: ${aside}`);
-    return { ceph: { fsid: bundle.fsid, monHosts: bundle.monHosts } };
+    const { engine, fsid, monHosts } = bundle;
+    if (engine === 'ceph' && monHosts.length === 1)
+      step('two ceph-mons need each other: until a third one joins, storage stops when either machine does');
+    return { ceph: { fsid, monHosts, ...(engine === undefined ? {} : { engine }) } };
   };
   if (asServer) {
     if (config.ports.api !== info.ports.api)

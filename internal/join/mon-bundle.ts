@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { utf8, utf8Text } from '../base/bytes.ts';
 import { AppError } from '../base/errors.ts';
+import type { MonName } from '../ceph/mon/self-system.ts';
+import type { StorageEngine } from '../config/config.ts';
 import { cephAccessSchema, cephKey } from './cluster-info.ts';
 
 /**
@@ -10,10 +12,12 @@ import { cephAccessSchema, cephKey } from './cluster-info.ts';
 export interface MonBundle {
   readonly format: 1;
   readonly fsid: string;
+  /** Absent: `embedded`. */
+  readonly engine?: StorageEngine | undefined;
   /** `[v2:10.0.0.1:3300]` each. */
   readonly monHosts: readonly string[];
-  /** Which mon it is to be: its name, and who its store is in the mons' group (hexadecimal). */
-  readonly self: { readonly name: string; readonly cluster: string; readonly member: string };
+  /** Which mon it is to be: its name, and with the embedded engine who its store is in the mons' group (hexadecimal). */
+  readonly self: MonName;
   /** Base64 keys by entity. */
   readonly keys: Readonly<Record<(typeof monEntities)[number], string>>;
 }
@@ -24,8 +28,12 @@ export const monEntities = ['mon.', 'client.admin', 'client.bootstrap-osd'] as c
 const id = z.string().regex(/^[0-9a-f]{1,14}$/);
 const schema: z.ZodType<MonBundle> = z.object({
   format: z.literal(1),
-  ...cephAccessSchema.pick({ fsid: true, monHosts: true }).shape,
-  self: z.object({ name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/i), cluster: id, member: id }),
+  ...cephAccessSchema.pick({ fsid: true, monHosts: true, engine: true }).shape,
+  self: z.object({
+    name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,252}$/i),
+    cluster: id.optional(),
+    member: id.optional(),
+  }),
   keys: z.record(z.enum(monEntities), cephKey),
 });
 

@@ -122,18 +122,19 @@ export function accessRules(config: Config, paths: Paths, keyrings: readonly str
             config.roles.includes(role) ? [own(paths.instanceDir(role), monUser)] : [],
           ),
           ...config.storage.osd.map(({ id }) => own(paths.instanceDir(`osd.${id}`), monUser)),
-          // On a machine that joined, its OSDs read their own keys and the one by which an OSD is made known.
-          ...(mon || config.storage.osd.length === 0
+          // On a machine without a mon its OSDs read their own keys and the one by which an OSD is made known, and a mgr, which is beside a server, its own and the administrator's.
+          ...(mon || (config.storage.osd.length === 0 && !config.roles.includes('mgr'))
             ? []
             : [
                 directory(paths.ceph),
                 directory(`${paths.ceph}/keyrings`, passable),
-                ...keyrings
-                  .filter((entity) => entity.startsWith('osd.') || entity === 'client.bootstrap-osd')
-                  .map((entity): AccessRule => {
-                    const path = paths.keyring(entity);
-                    return { path, owner: 'root', group: cephUserName, mode: 0o640, kind: 'file' };
-                  }),
+                ...keyrings.flatMap((entity): AccessRule[] => {
+                  const file = { path: paths.keyring(entity), mode: 0o640, kind: 'file' as const };
+                  if (entity.startsWith('osd.') || entity.startsWith('mgr.') || entity === 'client.bootstrap-osd')
+                    return [{ ...file, owner: 'root', group: cephUserName }];
+                  const shared = entity === 'client.admin' && config.roles.includes('mgr');
+                  return shared ? [{ ...file, owner: cephUserName, group: 'appliance-server' }] : [];
+                }),
               ]),
         ]
       : []),

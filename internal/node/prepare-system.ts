@@ -99,15 +99,13 @@ export async function prepareNode(load: () => Config): Promise<Config> {
     throw new AppError('JOIN', 'this node joined its cluster without a mon', {
       hint: `join again with it: \`appliance join <token> --role ${config.roles.join()}\` with a token of \`appliance token create --role server\``,
     });
-  if (hasMon && engine === 'embedded') {
-    if (!makesStorage) keepOwnMonHost(config, paths);
-    await ensureMonPeer(config, paths, clock, systemRandom);
-  }
+  if (hasMon && !makesStorage) keepOwnMonHost(config, paths);
+  if (hasMon && engine === 'embedded') await ensureMonPeer(config, paths, clock, systemRandom);
   if (engine === 'external' && !joined) await ensureExternalFiles(config, paths, { clock, random: systemRandom, log });
   if (checkLater) await checkOsdDevices(config.storage.osd, { fsid: knownFsid(paths), known, log, ceph });
   const { token: _token, ...given } = config;
   const osd = makesStorage ? config.storage.osd : await allocateOsds(config, paths, clock, systemRandom, log);
-  if (config.roles.includes('mgr') && !makesStorage && engine === 'embedded') await ensureMgrKey(config, paths, log);
+  if (config.roles.includes('mgr') && !makesStorage) await ensureMgrKey(config, paths, log);
   if (!joined) keepName(config);
   const storage = { ...config.storage, osd };
   await shareOut({ ...config, storage }, paths);

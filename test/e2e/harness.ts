@@ -306,16 +306,17 @@ export class TestNode {
     return output.stdout;
   }
 
-  /** Waits for HEALTH_OK with every PG active+clean. */
+  /** Waits for HEALTH_OK with every PG active+clean; the error names what is in the way. */
   async healthy(timeoutMs = 60_000): Promise<void> {
     await until('HEALTH_OK with every PG active+clean', timeoutMs, async () => {
-      const status = JSON.parse(await this.mustTool(['ceph', '-s', '-f', 'json'])) as {
-        health: { status: string };
+      const { health, pgmap } = JSON.parse(await this.mustTool(['ceph', '-s', '-f', 'json'])) as {
+        health: { status: string; checks: Record<string, { summary: { message: string } }> };
         pgmap: { num_pgs: number; pgs_by_state: { state_name: string; count: number }[] };
       };
-      const { num_pgs, pgs_by_state } = status.pgmap;
-      const clean = pgs_by_state.find((state) => state.state_name === 'active+clean')?.count ?? 0;
-      return status.health.status === 'HEALTH_OK' && num_pgs > 0 && clean === num_pgs;
+      const clean = pgmap.pgs_by_state.find((state) => state.state_name === 'active+clean')?.count ?? 0;
+      if (health.status === 'HEALTH_OK' && pgmap.num_pgs > 0 && clean === pgmap.num_pgs) return true;
+      const checks = Object.values(health.checks).map(({ summary }) => summary.message);
+      throw new Error(`${health.status} (${checks.join('; ')}), ${clean} of ${pgmap.num_pgs} PGs active+clean`);
     });
   }
 

@@ -4,8 +4,8 @@ import type { Paths } from '../../config/paths.ts';
 /** The daemons of a distribution's Ceph that the roles of the engine `ceph` are. */
 export type CephDaemon = 'mon' | 'mgr' | 'osd' | 'mds' | 'rgw';
 
-/** The mon, mgr, mds and rgw of a node; OSDs have their numbers. */
-export const daemonId = 'a';
+/** The mon, mgr, mds and rgw of the machine that made the cluster; those of others are called as their nodes, and OSDs have their numbers. */
+export const firstId = 'a';
 
 /** How much of a role's budget its daemon aims at: what it does not count itself, the page cache and threads, needs the rest. */
 const targetShare = 0.75;
@@ -23,11 +23,19 @@ function memoryTarget(daemon: CephDaemon, limitBytes: number): string[] {
 }
 
 /** What is true of one kind only. */
-function ownLines(daemon: CephDaemon, { node, ports }: Config, data: string): string[] {
+function ownLines(daemon: CephDaemon, config: Config, paths: Paths, data: string): string[] {
+  const { node, ports } = config;
   switch (daemon) {
     case 'mon':
-      // The share that is free where the mon keeps its store: doctor looks after the disk, too, and warns at the same.
-      return ['mgr initial modules = iostat prometheus', 'mon data avail warn = 10'];
+      return [
+        'mgr initial modules = iostat prometheus',
+        // The share that is free where the mon keeps its store: doctor looks after the disk, too, and warns at the same.
+        'mon data avail warn = 10',
+        // The mons' common key. Without this file a mon has no cephx for other mons.
+        `keyring = ${monStore(paths)}/keyring`,
+        // Where one that is in no map yet is to be.
+        `public addrv = ${monHost(config)}`,
+      ];
     case 'osd':
       return [
         `crush location = root=default host=${node.name}`,
@@ -51,7 +59,7 @@ function ownLines(daemon: CephDaemon, { node, ports }: Config, data: string): st
 
 /** Whose key a daemon has, and the section of ceph.conf that is about it. */
 export function daemonEntity(daemon: 'mds' | 'rgw'): string {
-  return daemon === 'mds' ? `mds.${daemonId}` : `client.rgw.${daemonId}`;
+  return daemon === 'mds' ? `mds.${firstId}` : `client.rgw.${firstId}`;
 }
 
 /**
@@ -87,6 +95,8 @@ export function daemonConf(
     `osd pool default size = ${storage.replication}`,
     // A file system and an rgw make ten pools, which do not fit three OSDs with 32 each. The mgr aims at 32, and does something from three times off.
     'osd pool default pg num = 16',
+    // Of these, the data pools of both are marked as large: the mgr shares what it aims at for each OSD among such pools alone. With 100 that made 305 groups on each of three OSDs, and a warning.
+    'mon target pg per osd = 50',
     ...bySize,
     ...(storage.failureDomain === 'osd'
       ? ['osd crush chooseleaf type = 0', 'mon osd reporter subtree level = osd']
@@ -105,7 +115,7 @@ export function daemonConf(
     `[${daemon === 'rgw' ? daemonEntity('rgw') : daemon}]`,
     `${daemon} data = ${daemon === 'mon' ? monStore(paths) : data}`,
     `admin socket = ${paths.adminSocket(instance)}`,
-    ...ownLines(daemon, config, data),
+    ...ownLines(daemon, config, paths, data),
     ...memoryTarget(daemon, memory[daemon]),
   ].join('\n')}\n`;
 }

@@ -17,11 +17,13 @@ import { uuid } from '../../base/random.ts';
 import { systemRandom } from '../../base/system.ts';
 import type { Config, OsdConfig } from '../../config/config.ts';
 import type { Paths } from '../../config/paths.ts';
-import { confMonHosts } from '../client/ceph-conf.ts';
+import { confMonAddresses, confMonHosts } from '../client/ceph-conf.ts';
 import { knownFsid } from '../client/ceph-conf-system.ts';
+import { joinedMgr } from '../mgr/name.ts';
+import { selfFile } from '../mon/self-system.ts';
 import { askDaemon } from './admin-socket-client.ts';
 import { blueStorePath, holdsBlueStoreOf, type OwnBlueStore, readBlueStoreLabel } from './bluestore-place-system.ts';
-import { type CephDaemon, daemonConf, monHost } from './daemon-conf.ts';
+import { type CephDaemon, daemonConf, firstId, monHost } from './daemon-conf.ts';
 import { type DaemonHealth, daemonHealth, healthQuestion } from './daemon-health.ts';
 import { mdsCommand, mgrCommand, monCommand, osdCommand, rgwCommand } from './daemon-scripts.ts';
 
@@ -46,11 +48,25 @@ export async function prepareDaemon(
   if (fsid === undefined) throw new AppError('CEPH_CONF', `${paths.cephConf} has no fsid`);
   const conf = `${paths.instanceRunDir(instance)}/ceph.conf`;
   const data = paths.instanceDir(instance);
-  const monHosts = confMonHosts(readFileIfThere(paths.cephConf) ?? '');
+  const cephConf = readFileIfThere(paths.cephConf) ?? '';
+  const monHosts = confMonHosts(cephConf);
   writeFileAtomic(conf, daemonConf(daemon, instance, { fsid, monHosts }, config, paths), 0o644);
   const place = { conf, data, keyrings: `${paths.ceph}/keyrings` };
-  if (daemon === 'mon') return monCommand(place, fsid, monHost(config));
-  if (daemon === 'mgr') return mgrCommand(place, config.ports.prometheus);
+  if (daemon === 'mon') {
+    const host = monHost(config);
+    const joined = readFileIfThere(selfFile(data));
+    const id = joined === undefined ? firstId : (JSON.parse(joined) as { name: string }).name;
+    // One whose store is lost does not make a second cluster beside the other mons.
+    return monCommand(place, fsid, {
+      id,
+      host,
+      joins: joined !== undefined || confMonAddresses(cephConf).some((ip) => ip !== config.node.ip),
+    });
+  }
+  if (daemon === 'mgr') {
+    const joined = joinedMgr(config.node.name);
+    return mgrCommand(place, existsSync(paths.keyring(`mgr.${joined}`)) ? joined : firstId, config.ports.prometheus);
+  }
   if (daemon === 'mds') return mdsCommand(place);
   if (daemon === 'rgw') return rgwCommand(place);
   const osd = config.storage.osd.find(({ id }) => `osd.${id}` === instance);

@@ -152,6 +152,7 @@ describe('daemons', () => {
       'ms bind port min = 7800',
       'osd pool default size = 2',
       'osd pool default pg num = 16',
+      'mon target pg per osd = 50',
       'osd crush chooseleaf type = 0',
       'osd data = /data/instances/osd.2',
       'admin socket = /run/a/roles/osd.2/ceph.asok',
@@ -162,6 +163,9 @@ describe('daemons', () => {
     expect(osd).not.toContain('allow pool size one');
     const mon = daemonConf('mon', 'mon', cluster, config, paths);
     expect(mon).toContain('\nmon data = /data/instances/mon/store\n');
+    // Without its key a mon takes no other one; without its address one that is in no map does not know where to be.
+    expect(mon).toContain('\nkeyring = /data/instances/mon/store/keyring\n');
+    expect(mon).toContain('\npublic addrv = [v2:192.0.2.1:3311]\n');
     const unlimited = {
       ...config,
       memory: { ...config.memory, osd: 0 },
@@ -194,8 +198,8 @@ describe('daemons', () => {
   test('the scripts that make and start them are shell without a mistake', () => {
     const place = { conf: '/c', data: '/d', keyrings: '/k' };
     for (const argv of [
-      monCommand(place, fsid, '[v2:192.0.2.1:3300]'),
-      mgrCommand(place, 9283),
+      monCommand(place, fsid, { id: 'a', host: '[v2:192.0.2.1:3300]', joins: false }),
+      mgrCommand(place, 'a', 9283),
       osdCommand(place, { id: 1, uuid }),
       mdsCommand(place),
       rgwCommand(place),

@@ -30,11 +30,11 @@ export interface MonSelf {
 /** The first mon of a cluster. */
 const firstName = 'a';
 
-interface SelfFile {
-  name: string;
-  /** Hexadecimal; gone once the store exists. */
-  cluster?: string;
-  member?: string;
+export interface MonName {
+  readonly name: string;
+  /** Hexadecimal; gone once the store exists. A ceph-mon has neither. */
+  readonly cluster?: string | undefined;
+  readonly member?: string | undefined;
 }
 
 export const selfFile = (dir: string): string => `${dir}/mon.json`;
@@ -46,9 +46,9 @@ export function monSelf(dir: string): MonSelf {
   const removed = existsSync(removedFile(dir));
   const text = readFileIfThere(selfFile(dir));
   if (text === undefined) return { name: firstName, joined: false, join: undefined, removed };
-  let file: SelfFile;
+  let file: MonName;
   try {
-    file = JSON.parse(text) as SelfFile;
+    file = JSON.parse(text) as MonName;
   } catch (error) {
     throw new AppError('MON_SELF', `${selfFile(dir)} is damaged`, { hint: joinAgain, cause: error });
   }
@@ -70,12 +70,12 @@ const joinAgain =
 /** The store exists: were it lost, it must not be made again as the same member. */
 export function keepSelf(dir: string, name: string): void {
   const text = readFileIfThere(selfFile(dir));
-  if (text === undefined || (JSON.parse(text) as SelfFile).member === undefined) return;
-  writeFileAtomic(selfFile(dir), `${JSON.stringify({ name } satisfies SelfFile)}\n`, 0o600);
+  if (text === undefined || (JSON.parse(text) as MonName).member === undefined) return;
+  writeFileAtomic(selfFile(dir), `${JSON.stringify({ name } satisfies MonName)}\n`, 0o600);
 }
 
 /** Written when the machine joins, or joins again: another member, whose store begins empty. */
-export function writeSelf(dir: string, self: Required<SelfFile>): void {
+export function writeSelf(dir: string, self: MonName): void {
   writeFileAtomic(selfFile(dir), `${JSON.stringify(self)}\n`, 0o600);
 }
 

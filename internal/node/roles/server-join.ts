@@ -6,6 +6,7 @@ import { AppError } from '../../base/errors.ts';
 import type { Clock } from '../../base/clock.ts';
 import { cryptoKeyText } from '../../ceph/auth/crypto.ts';
 import type { MonClient } from '../../ceph/client/api.ts';
+import { joinedMgr } from '../../ceph/mgr/name.ts';
 import { addrVecText, parseAddr } from '../../ceph/wire/types.ts';
 import { machineAddresses } from '../../config/machine-system.ts';
 import { clusterFacts, serverAddresses } from '../../join/cluster-info.ts';
@@ -68,7 +69,10 @@ export async function startJoining(options: {
       const member = control.cluster && (await memberOf(control.cluster, server, clock));
       return { format: 1, files: serverFiles(paths.pki), ...(member && { member }), ...(ceph && { ceph }) };
     },
-    admitMon: mon && engine === 'embedded' ? async (joining) => monBundle(await mon(), paths, joining) : undefined,
+    admitMon:
+      mon && engine !== 'external'
+        ? async (joining) => (engine === 'ceph' ? cephMonBundle : monBundle)(await mon(), paths, joining)
+        : undefined,
     staticSecrets: () => staticSecrets(paths.pki),
     ownAddresses: addresses,
     serverSans: () => serverSans(config, addresses()),
@@ -95,7 +99,7 @@ export async function startJoining(options: {
       forgetPassword(client, node.metadata.name).catch((error: unknown) =>
         log.warn('the password of a deleted node is kept', { node: node.metadata.name, error: errorText(error) }),
       );
-      if (mon && engine === 'embedded')
+      if (mon && engine !== 'external')
         removeMonOf(node.metadata.name).catch((error: unknown) =>
           log.warn('the mon of a deleted node is kept: `ceph mon rm` removes it', {
             node: node.metadata.name,
@@ -106,7 +110,11 @@ export async function startJoining(options: {
   });
   /** A node that is deleted is no mon any more. Every server sees to it; the second finds none. */
   const removeMonOf = async (node: string): Promise<void> => {
-    const answer = await (await mon!()).command({ prefix: 'mon leave', node });
+    const session = await mon!();
+    if (engine === 'ceph' && !(await monNames(session)).includes(joinedMgr(node))) return;
+    const answer = await session.command(
+      engine === 'ceph' ? { prefix: 'mon rm', name: joinedMgr(node) } : { prefix: 'mon leave', node },
+    );
     if (answer.code !== 0) throw new AppError('MON', answer.status);
     if (answer.status !== '') log.info('the node is deleted', { node, mon: answer.status });
   };
@@ -161,10 +169,18 @@ async function monCommand(mon: MonClient, command: Record<string, unknown>): Pro
   return JSON.parse(utf8Text(answer.output));
 }
 
-async function cephAccess(mon: MonClient, engine: StorageEngine): Promise<CephAccess> {
-  const map = (await monCommand(mon, { prefix: 'mon dump' })) as {
-    mons: { public_addrs: { addrvec: { type: string; addr: string }[] } }[];
+async function monMap(mon: MonClient) {
+  return (await monCommand(mon, { prefix: 'mon dump' })) as {
+    mons: { name: string; public_addrs: { addrvec: { type: string; addr: string }[] } }[];
   };
+}
+
+async function monNames(mon: MonClient): Promise<string[]> {
+  return (await monMap(mon)).mons.map(({ name }) => name);
+}
+
+async function cephAccess(mon: MonClient, engine: StorageEngine): Promise<CephAccess> {
+  const map = await monMap(mon);
   const monHosts = map.mons.map(({ public_addrs: { addrvec } }) =>
     addrVecText(addrvec.flatMap(({ addr, type }) => parseAddr(`${type}:${addr}`) ?? [])),
   );
@@ -222,6 +238,23 @@ async function monBundle(mon: MonClient, paths: Paths, joining: JoiningMon): Pro
     self: { name: name!, cluster: cluster!, member: id! },
     keys: { 'mon.': key!, 'client.admin': admin, 'client.bootstrap-osd': bootstrapOsdKey! },
   };
+}
+
+/**
+ * What a machine's ceph-mon needs to join the others, which it asks to take it in by itself. An earlier one of that machine is forgotten first: a new, empty one in its place would count for a majority
+ * that does not know what it has promised.
+ */
+async function cephMonBundle(mon: MonClient, paths: Paths, { node }: JoiningMon): Promise<MonBundle> {
+  const name = joinedMgr(node);
+  if ((await monNames(mon)).includes(name)) {
+    const answer = await mon.command({ prefix: 'mon rm', name });
+    if (answer.code !== 0) throw failure(503, 'ServiceUnavailable', answer.status, {});
+  }
+  const { bootstrapOsdKey, fsid, monHosts } = await cephAccess(mon, 'ceph');
+  const [own] = (await monCommand(mon, { prefix: 'auth get', entity: 'mon.' })) as { key: string }[];
+  const admin = cryptoKeyText(keyringKey(paths, 'client.admin'));
+  const keys = { 'mon.': own!.key, 'client.admin': admin, 'client.bootstrap-osd': bootstrapOsdKey! };
+  return { format: 1, engine: 'ceph', fsid, monHosts, self: { name }, keys };
 }
 
 /** ESTALE: what the mons answer about a member that was removed. */
