@@ -130,7 +130,8 @@ export const roleTable: readonly RoleEntry[] = [
     role: 'mgr',
     instances: one('mgr', 'mgr'),
     needs: ['mon'],
-    startDeadlineMs: 120_000,
+    // A ceph-mgr loads two dozen modules of Python first: on a busy machine that took two minutes.
+    startDeadlineMs: 300_000,
     stopDeadlineMs: 10_000,
     memory: { budget: 'mgr', engineShare: 1 / 3 },
     user: 'appliance-mgr',

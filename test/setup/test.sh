@@ -4,7 +4,7 @@
 # crash (a few rounds of kill -9, power loss and other faults under load; CRASH_ROUNDS and FAULT_ROUNDS, 5). `test.sh long-crash` runs 50 of each and the planted faults, `test.sh faults` 500 fault
 # rounds on three machines (FAULT_ROUNDS, CRASH_SEED; test/crash/README.md), `test.sh fuzz`
 # the fuzz tests with 50 times as many inputs, `test.sh store-kill` kills members of a store in 200 rounds with one and in 200 with three
-# (STORE_KILL_ROUNDS), `test.sh engine` runs the storage part of the story over the distribution's Ceph daemons and over an external cluster, `test.sh store-sim` simulates 20,000 seeds of it (SIM_SEEDS, from SIM_FIRST on; every twentieth history is long, SIM_LENGTH=whole or short: all are or none;
+# (STORE_KILL_ROUNDS), `test.sh engine` runs the storage part of the story over the distribution's Ceph daemons and over an external cluster (`engine-client` the short part of it: our client over those daemons), `test.sh store-sim` simulates 20,000 seeds of it (SIM_SEEDS, from SIM_FIRST on; every twentieth history is long, SIM_LENGTH=whole or short: all are or none;
 # SIM_PROCESSES), `test.sh starts` brings 60 fresh nodes up and down twice (START_ROUNDS). Arguments name suites; the default is check unit conformance build story crash, and CI runs join and servers, too. The last line counts tests.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -81,6 +81,11 @@ for wanted in "$@"; do
       sh cmd/setup/packages.sh ceph-mon ceph-mgr ceph-osd ceph-mds radosgw s3cmd
       build_own
       suite engine --project engine --bail 1
+      ;;
+    engine-client)
+      sh cmd/setup/packages.sh ceph-mon ceph-mgr ceph-osd
+      build_own
+      suite engine-client --project engine test/e2e/engine/client.test.ts -t 'engine ceph'
       ;;
     servers)
       build_own

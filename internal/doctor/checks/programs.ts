@@ -35,7 +35,8 @@ export function neededPrograms(config: Config): NeededProgram[] {
       else if (role === 'mon' || role === 'mgr' || role === 'osd' || role === 'mds')
         all.push({ name: `ceph-${role}`, from: `ceph-${role}` });
     if (config.roles.includes('mon')) all.push({ name: 'monmaptool', from: 'ceph-base' });
-    if (config.roles.includes('mon') || config.roles.includes('osd')) all.push({ name: 'ceph', from: 'ceph-common' });
+    if (config.roles.some((role) => role !== 'server' && role !== 'agent'))
+      all.push({ name: 'ceph', from: 'ceph-common' });
   }
   if (config.storage.engine === 'embedded' && config.storage.osd.some((osd) => !('directory' in osd)))
     all.push({ name: 'mkfs.ext4', from: 'e2fsprogs' }, { name: 'unshare', from: 'util-linux' });

@@ -1,19 +1,11 @@
-import {
-  chmodSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Counter, counterManifest } from '../counter.ts';
 import { must, run, TestNode, TestSwitch, until } from '../harness.ts';
 import { storageClientTests } from '../storage-clients.ts';
+import { makePartition, type TestPartition } from './partition.ts';
 
 /** The engine `ceph`: the storage part of the story, with Debian's daemons as the roles mon, mgr, osd, mds and rgw; then a second machine joins with a disk. */
 
@@ -22,14 +14,7 @@ const directory = mkdtempSync(join(tmpdir(), 'engine-ceph-'));
 // Users of roles pass through it.
 chmodSync(directory, 0o755);
 const network = new TestSwitch();
-/** A disk: the kernel shows the file as one. */
-async function disk(name: string): Promise<string> {
-  const file = join(directory, `${name}.disk`);
-  writeFileSync(file, '');
-  truncateSync(file, 8 * 2 ** 30);
-  return (await must(['losetup', '-f', '--show', file])).trim();
-}
-const disks: string[] = [];
+let partition: TestPartition | undefined;
 const osds = [0, 1, 2].map((id) => `    - {id: ${id}, file: ${directory}/node/data/osd/osd.${id}.img, size: 8Gi}`);
 const node = new TestNode({
   directory: join(directory, 'node'),
@@ -52,7 +37,7 @@ afterAll(async () => {
   await run(['umount', '-l', mountpoint]);
   for (const one of [second, node]) await one.remove();
   await network.remove();
-  for (const one of disks) await run(['losetup', '-d', one]);
+  await partition?.remove();
   await run(['rm', '-rf', directory]);
 }, 3 * minute);
 
@@ -61,8 +46,8 @@ const instances = async (): Promise<{ name: string; pid?: number; phase: string;
   (await node.status()).instances;
 
 describe('the engine ceph', () => {
-  test('up: Debian’s daemons are the roles, and the storage is healthy', { timeout: 4 * minute }, async () => {
-    expect(await node.up(3 * minute)).toContain('Ready after');
+  test('up: Debian’s daemons are the roles, and the storage is healthy', { timeout: 8 * minute }, async () => {
+    expect(await node.up(6 * minute)).toContain('Ready after');
     await node.healthy(2 * minute);
     const all = await instances();
     for (const name of daemons) {
@@ -171,7 +156,7 @@ describe('the engine ceph', () => {
       expect(pid).toBeGreaterThan(1);
       process.kill(pid!, 'SIGKILL');
       // A ceph-mgr loads two dozen modules before it says that it is there.
-      await until(`${name} runs again`, 2 * minute, async () => {
+      await until(`${name} runs again`, 3 * minute, async () => {
         const instance = (await instances()).find((one) => one.name === name);
         return instance?.phase === 'running' && instance.pid !== pid;
       });
@@ -199,11 +184,13 @@ describe('the engine ceph', () => {
   };
   const url = `https://${node.ip}:6443`;
 
-  test('a machine joins with a disk: its OSD is a ceph-osd of this cluster', { timeout: 5 * minute }, async () => {
-    disks.push(await disk('second'));
+  test('a machine joins with a partition of a disk: its OSD is a ceph-osd of this cluster', {
+    timeout: 5 * minute,
+  }, async () => {
+    partition = await makePartition(join(directory, 'second.disk'), 8 * 2 ** 30);
     writeFileSync(
       second.configFile,
-      `${readFileSync(second.configFile, 'utf8')}storage: {osd: [{device: ${disks[0]}}]}\n`,
+      `${readFileSync(second.configFile, 'utf8')}storage: {osd: [{device: ${partition.path}}]}\n`,
     );
     const token = (await node.appliance('token', 'create')).stdout.trim();
     expect(await second.start(['join', token, '--server', url], 3 * minute)).toContain(
@@ -241,7 +228,7 @@ describe('the engine ceph', () => {
     });
     const refused = await second.appliance('up');
     expect(refused.code).toBe(1);
-    expect(refused.stderr).toContain(`${disks[0]} holds osd.3 of Ceph cluster`);
+    expect(refused.stderr).toContain(`${partition!.path} holds osd.3 of Ceph cluster`);
     expect(refused.stderr).toContain('ceph auth get osd.N -o osd.N.keyring');
     const keyring = join(second.data, 'ceph/keyrings/osd.3.keyring');
     await node.mustTool(['ceph', 'auth', 'get', 'osd.3', '-o', keyring]);

@@ -51,8 +51,8 @@ afterAll(async () => {
 }, 4 * minute);
 
 describe('ceph-mons and ceph-mgrs of machines that joined', () => {
-  test('two machines bring one of each: three agree, two mgrs stand by', { timeout: 10 * minute }, async () => {
-    await first.up(4 * minute);
+  test('two machines bring one of each: three agree, two mgrs stand by', { timeout: 15 * minute }, async () => {
+    await first.up(6 * minute);
     await first.healthy(3 * minute);
     const joining = await token();
     const said: string[] = [];
@@ -133,7 +133,7 @@ describe('ceph-mons and ceph-mgrs of machines that joined', () => {
     expect((await third.appliance('down')).code).toBe(0);
     await third.waitForExit();
     await third.moveTo('10.98.0.33');
-    await third.up(4 * minute);
+    await third.up(6 * minute);
     for (const node of nodes) await inQuorum(node, 'a,node-2,node-3');
     expect(await first.mustTool(['ceph', 'mon', 'stat'])).toContain('node-3=v2:10.98.0.33:3300/0');
     await put(third, 'moved');
