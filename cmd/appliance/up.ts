@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { createLogger, type LogLevel } from '../../internal/base/log.ts';
-import type { Config } from '../../internal/config/config.ts';
+import type { Config, StorageEngine } from '../../internal/config/config.ts';
 import { preparedAgain, preparedNode } from '../../internal/node/prepared-process.ts';
 import { selfCommand } from '../../internal/node/self-system.ts';
 import { reloadText } from '../../internal/node/status.ts';
@@ -28,7 +28,7 @@ export const command: CommandModule = {
 };
 
 /** After this long the screen is shown with what is not ready yet; the node goes on. */
-const patienceMs = 180_000;
+const patienceMs: Readonly<Record<StorageEngine, number>> = { embedded: 180_000, ceph: 360_000, external: 180_000 };
 
 /** Starts the node in the foreground and tells of it in `progress`; returns when it has been stopped and cleaned up. */
 export async function up(from: ConfigArguments, progress = createProgress(process.stdout)): Promise<void> {
@@ -92,7 +92,7 @@ async function untilReady(
   supervisor: Supervisor,
   wait: (text: string) => void,
 ): Promise<StatusReport | undefined> {
-  const deadline = performance.now() + patienceMs;
+  const deadline = performance.now() + patienceMs[config.storage.engine];
   let report: StatusReport | undefined;
   while (performance.now() < deadline) {
     await Bun.sleep(supervisor.allReady ? 300 : 500);
