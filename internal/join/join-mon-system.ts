@@ -77,7 +77,10 @@ export async function takeMonBundle(paths: Paths, bundle: MonBundle, nowMs: numb
   for (const [entity, key] of Object.entries(keys))
     writeFileAtomic(
       paths.keyring(entity),
-      formatKeyring(new Map([[entity, { key: parseCryptoKey(key), caps: {} }]])),
+      // A ceph-mon asks its own file what a tool may do that comes with the mons' key.
+      formatKeyring(
+        new Map([[entity, { key: parseCryptoKey(key), caps: entity === 'mon.' ? { mon: 'allow *' } : {} }]]),
+      ),
       0o600,
     );
   return aside;

@@ -62,6 +62,7 @@ test('a ceph-mon is told its name; its earlier store, which the others have forg
   const dir = paths.instanceDir('mon');
   expect(readFileSync(`${dir}/mon.json`, 'utf8')).toBe('{"name":"node-2"}\n');
   expect(readEngineRecord(paths)?.engine).toBe('ceph');
+  expect(readFileSync(paths.keyring('mon.'), 'utf8')).toContain('caps mon = "allow *"');
   mkdirSync(`${dir}/store`);
   expect(await takeMonBundle(paths, ceph, 0)).toMatch(/instances\/mon\.before-/);
   expect(existsSync(`${dir}/store`)).toBe(false);
