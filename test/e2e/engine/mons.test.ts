@@ -26,7 +26,8 @@ const url = `https://${first.ip}:6443`;
 const inQuorum = (through: TestNode, names: string): Promise<unknown> =>
   until(`quorum ${names}`, 2 * minute, async () => {
     const text = await through.mustTool(['ceph', 'quorum_status', '--connect-timeout', '15'], { timeoutMs: 30_000 });
-    const now = (JSON.parse(text) as { quorum_names: string[] }).quorum_names.join();
+    // In the order in which they came.
+    const now = (JSON.parse(text) as { quorum_names: string[] }).quorum_names.sort().join();
     if (now !== names) throw new Error(`it is ${now}`);
     return true;
   });
