@@ -35,6 +35,9 @@ import type { Metadata, MonState } from './state.ts';
 /** `MonMap::CLASSIC`: every mon may lead. */
 const classicElections = 1;
 
+/** The leader's own: the others are measured by it. */
+const sameClock = { skewMs: 0, latencyMs: 0 };
+
 /** Requests of OSDs are collected for so long before they make an epoch. */
 const collectMs = 30;
 
@@ -202,8 +205,8 @@ export class Mon {
     if (!this.quorum.leads) return [];
     const allowedMs = this.options.number('mon_clock_drift_allowed') * 1000;
     return this.state.monmap.mons.flatMap(({ name }, rank) => {
-      const follower = this.quorum.followers.get(name);
-      if (follower === undefined) return [];
+      const follower = name === this.name ? sameClock : this.quorum.followers.get(name);
+      if (follower === undefined || (name === this.name && this.state.monmap.mons.length === 1)) return [];
       const { latencyMs, skewMs } = follower;
       // Half of the way there is what nobody can know.
       return [{ name, rank, skewMs, latencyMs, bad: Math.abs(skewMs) - latencyMs / 2 > allowedMs }];

@@ -22,8 +22,8 @@ afterEach(async () => {
   }
 });
 
-function harness(ip: string, like?: Harness): Harness {
-  const made = new Harness({ ip, ...(like && { like }) });
+function harness(ip: string, like?: Harness, clockAheadMs = 0): Harness {
+  const made = new Harness({ ip, ...(like && { like }), clockAheadMs });
   harnesses.push(made);
   return made;
 }
@@ -59,8 +59,8 @@ const quorumOf = async (client: MonClient): Promise<QuorumStatus> =>
   JSON.parse(await command(client, { prefix: 'quorum_status', format: 'json' })) as QuorumStatus;
 
 /** A mon that comes to a cluster, as a node does when it joins. */
-async function join(admin: MonClient, first: Harness, ip: string): Promise<Harness> {
-  const other = harness(ip, first);
+async function join(admin: MonClient, first: Harness, ip: string, clockAheadMs = 0): Promise<Harness> {
+  const other = harness(ip, first, clockAheadMs);
   const asked = { node: other.node, addr: `v2:${ip}:${other.port}/0`, peer_url: `https://${ip}:${other.peerPort}` };
   const answer = await command(admin, { prefix: 'mon join', ...asked });
   // Asked again after a crash it is the same.
@@ -71,13 +71,13 @@ async function join(admin: MonClient, first: Harness, ip: string): Promise<Harne
   return other;
 }
 
-async function three(): Promise<{ first: Harness; others: Harness[]; admin: MonClient }> {
+async function three(lastAheadMs = 0): Promise<{ first: Harness; others: Harness[]; admin: MonClient }> {
   const first = harness('127.0.1.1');
   await first.prepare();
   await first.start();
   const admin = await first.client('client.admin');
   await command(admin, { prefix: 'osd pool create', pool: 'before', pg_num: 1 });
-  const others = [await join(admin, first, '127.0.1.2'), await join(admin, first, '127.0.1.3')];
+  const others = [await join(admin, first, '127.0.1.2'), await join(admin, first, '127.0.1.3', lastAheadMs)];
   await until(
     'three in quorum',
     () => quorumOf(admin),
@@ -86,7 +86,32 @@ async function three(): Promise<{ first: Harness; others: Harness[]; admin: MonC
   return { first, others, admin };
 }
 
+interface TimeStatus {
+  time_skew_status: Record<string, { skew: number; latency: number; health: string }>;
+  timechecks: { round_status: string };
+}
+
 describe('several mons', () => {
+  test('a clock that is ahead: told with the mon and by how much, until it is allowed', async () => {
+    const { admin } = await three(7000);
+    // However slow this machine is, half of the way there is not counted as skew.
+    await command(admin, { prefix: 'config set', who: 'mon', name: 'mon_clock_drift_allowed', value: '3' });
+    const health = (): Promise<string> => command(admin, { prefix: 'health', detail: 'detail' });
+    const text = await until('a warning', health, (said) => said.includes('MON_CLOCK_SKEW'));
+    expect(text).toMatch(/\[WRN\] MON_CLOCK_SKEW: clock skew detected on mon\.c\n/);
+    expect(text).toMatch(/ {4}mon\.c clock skew [67]\.?\d*s > max 3s \(latency [\d.e-]+s\)\n/);
+    const asked = await command(admin, { prefix: 'time-sync-status', format: 'json' });
+    const { time_skew_status: skews, timechecks } = JSON.parse(asked) as TimeStatus;
+    // The leader is what the others are measured by.
+    expect(skews.a).toEqual({ skew: 0, latency: 0, health: 'HEALTH_OK' });
+    expect(Object.keys(skews)).toEqual(['a', 'b', 'c']);
+    expect([skews.b!.health, skews.c!.health]).toEqual(['HEALTH_OK', 'HEALTH_WARN']);
+    expect(skews.c!.skew).toBeGreaterThan(5);
+    expect(timechecks.round_status).toBe('finished');
+    await command(admin, { prefix: 'config set', who: 'mon', name: 'mon_clock_drift_allowed', value: '60' });
+    await until('no warning', health, (said) => !said.includes('MON_CLOCK_SKEW'));
+  });
+
   test('join one after another, serve the same from each, and go on without the one that leads', async () => {
     const { first, others, admin } = await three();
     const status = await quorumOf(admin);

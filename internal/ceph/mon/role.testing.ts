@@ -1,5 +1,6 @@
 import * as fs from 'node:fs';
 import * as os from 'node:os';
+import type { Clock } from '../../base/clock.ts';
 import { silentLogger } from '../../base/log.ts';
 import { systemClock, systemRandom } from '../../base/system.ts';
 import type { Config } from '../../config/config.ts';
@@ -35,6 +36,8 @@ export interface HarnessOptions {
   ip?: string;
   /** A mon of the same cluster: this one has its keys. */
   like?: Harness;
+  /** How far the clock of this machine is ahead. */
+  clockAheadMs?: number;
 }
 
 /** What an OSD says when it has started: its four addresses are loopback's from `port` on. */
@@ -70,7 +73,10 @@ export class Harness {
   handle: RoleHandle | undefined;
   stopping = new AbortController();
 
-  constructor({ ip = '127.0.0.1', like }: HarnessOptions = {}) {
+  readonly #clock: Clock;
+
+  constructor({ ip = '127.0.0.1', like, clockAheadMs = 0 }: HarnessOptions = {}) {
+    this.#clock = { ...systemClock, now: () => systemClock.now() + clockAheadMs };
     // As on machines of their own.
     this.port = like?.port ?? nextPort++;
     this.peerPort = like?.peerPort ?? nextPort++;
@@ -113,7 +119,7 @@ export class Harness {
       instance: 'mon',
       paths: this.paths,
       log: silentLogger,
-      clock: systemClock,
+      clock: this.#clock,
       random: systemRandom,
       stopping: this.stopping.signal,
       waits: () => undefined,

@@ -9,7 +9,7 @@ import { type CommandEntry, FLAG_HIDDEN, FLAG_TELL } from './table.ts';
  */
 const absent: Readonly<Record<string, readonly string[]>> = {
   'peering again on demand': ['pg repeer'],
-  'comparing the stores of monitors': ['mon scrub'],
+  'comparing the stores of monitors on demand': ['mon scrub'],
   'changing the order of recovery': [
     'pg force-recovery',
     'pg force-backfill',
@@ -20,9 +20,12 @@ const absent: Readonly<Record<string, readonly string[]>> = {
     'osd pool cancel-force-recovery',
     'osd pool cancel-force-backfill',
   ],
-  'placing single placement groups by hand': ['pg getmap', 'osd force-create-pg'],
+  'making a lost placement group anew, without its data': ['osd force-create-pg'],
+  'the map of all placement groups as bytes (`ceph pg dump` has it as text and JSON)': ['pg getmap'],
   'cache tiers': ['osd tier'],
-  'stopping OSDs from afar': ['osd stop'],
+  'stopping OSDs from afar, whose supervisor would start them again (`ceph osd out` takes one out of use)': [
+    'osd stop',
+  ],
   'addresses of monitors by hand, and stretch mode': [
     'mon set-addrs',
     'mon set',
@@ -55,7 +58,6 @@ const absent: Readonly<Record<string, readonly string[]>> = {
     'fs snapshot',
     'fs snap-schedule',
     'fs perf',
-    'mds count-metadata',
     'mds ok-to-stop',
     'mds fail',
     'mds repaired',

@@ -100,6 +100,13 @@ export const fsCommands: readonly CommandEntry<CommandContext>[] = [
     },
   },
   {
+    signature: 'mds count-metadata name=property,type=CephString',
+    help: 'count the values of a fact about the MDS daemons',
+    module: 'mds',
+    perm: 'r',
+    handler: (_context, _args, format) => structured({}, format, 'json'),
+  },
+  {
     signature: 'mds versions',
     help: 'count the versions of the MDS daemons',
     module: 'mds',
