@@ -20,6 +20,11 @@ export function parseLine(table: MonCommands, argv: readonly string[]): Record<s
   return undefined;
 }
 
+/** `[A-Za-z]`: of which characters alone a word may be. */
+function fitsCharacters(goodchars: string | boolean | undefined, word: string): boolean {
+  return typeof goodchars !== 'string' || new RegExp(`^${goodchars}+$`).test(word);
+}
+
 function read({ arguments: wanted }: Signature, words: readonly string[]): Record<string, unknown> | undefined {
   const out: Record<string, unknown> = {};
   const flags = words.filter((word) => /^--[a-z]/.test(word));
@@ -30,7 +35,7 @@ function read({ arguments: wanted }: Signature, words: readonly string[]): Recor
     if (argument === undefined) return undefined;
     out[argument.name] = argument.type === 'CephBool' ? true : flag;
   }
-  for (const { many, name, range, required, strings, type } of wanted) {
+  for (const { attributes, many, name, range, required, strings, type } of wanted) {
     if (out[name] !== undefined || type === 'CephBool') continue;
     const [next] = rest;
     const isNumber = type === 'CephInt' || type === 'CephFloat';
@@ -38,6 +43,7 @@ function read({ arguments: wanted }: Signature, words: readonly string[]): Recor
     const fits =
       next !== undefined &&
       strings?.includes(next) !== false &&
+      fitsCharacters(attributes.goodchars, next) &&
       !(isNumber && (Number.isNaN(Number(next)) || outside)) &&
       !(type === 'CephPgid' && !/^\d+\.[0-9a-f]+$/.test(next));
     if (!fits) {

@@ -213,7 +213,7 @@ export const authCommands: readonly CommandEntry<CommandContext>[] = [
       const given = input.length > 0 ? parseKeyring(utf8Text(input), 'input').get(name) : undefined;
       if (input.length > 0 && given === undefined) throw new Refusal(ENOENT, `no key for ${name} in the input`);
       if (given !== undefined) for (const [service, text] of Object.entries(given.caps)) checkCap(service, text);
-      await mon.update((draft) => {
+      return await mon.update((draft): CommandAnswer => {
         const known = draft.state.auth.entities.get(name);
         const key = given?.key ?? known?.key ?? newCryptoKey(draft.nowMs, mon.random);
         const all = Object.keys(caps).length > 0 ? caps : (given?.caps ?? {});
@@ -221,15 +221,15 @@ export const authCommands: readonly CommandEntry<CommandContext>[] = [
           const same =
             cryptoKeyText(known.key) === cryptoKeyText(key) &&
             JSON.stringify(sortedCaps(known)) === JSON.stringify(sortedCaps({ key, caps: all }));
-          if (same) return;
+          if (same) return {};
           throw new Refusal(
             EINVAL,
             `entity ${name} exists but ${cryptoKeyText(known.key) === cryptoKeyText(key) ? 'caps do' : 'key does'} not match`,
           );
         }
         draft.setEntity(name, { key, caps: all });
+        return { status: `added key for ${name}` };
       });
-      return {};
     },
   },
   {
