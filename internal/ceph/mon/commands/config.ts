@@ -120,9 +120,7 @@ function storable(name: string, text: string, known: KnownOptions): string | und
 }
 
 /** What a user is told who sets an option of upstream's that has no meaning here. */
-function unheeded(name: string): string {
-  return `${name} is kept, shown and given to clients: no daemon of this version acts on it`;
-}
+const unheeded = 'is kept, shown and given to clients: no daemon of this version acts on it';
 
 function typed({ initial, type }: Option): Json {
   if (type === 'bool') return initial === 'true';
@@ -136,7 +134,7 @@ export function optionJson(option: Option): Json {
     name,
     type: type === 'debug' ? 'str' : type,
     level,
-    desc: description === '' ? unheeded(name) : description,
+    desc: description === '' ? unheeded : description,
     long_desc: '',
     default: typed(option),
     daemon_default: '',
@@ -153,7 +151,7 @@ export function optionJson(option: Option): Json {
 
 function optionText({ description, initial, level, max, min, name, runtime, services, type }: Option): string {
   const lines = [
-    `${name} - ${description === '' ? unheeded(name) : description}`,
+    `${name} - ${description === '' ? unheeded : description}`,
     `  (${type === 'debug' ? 'str' : type}, ${level})`,
     `  Default: ${initial}`,
     ...(min === undefined && max === undefined ? [] : [`  Minimum: ${min ?? ''}`, `  Maximum: ${max ?? ''}`]),
@@ -184,7 +182,7 @@ export const configCommands: readonly CommandEntry<CommandContext>[] = [
         if (draft.state.config.values.get(who)?.get(name) === value) return;
         draft.setConfig(caller.entity, [{ who, name, value }]);
       });
-      return ofModule || options.has(name) ? {} : { status: unheeded(name) };
+      return ofModule || options.has(name) ? {} : { status: `${name} ${unheeded}` };
     },
   },
   {

