@@ -17,6 +17,7 @@ export interface Machine {
 }
 
 interface Status {
+  fsid: string;
   quorum_names: string[];
   osdmap: { num_osds: number; num_up_osds: number };
   health: { checks: Record<string, { summary: { message: string } }> };
@@ -199,13 +200,20 @@ export class FaultCluster {
     await must(machine.node.inside('nft', 'delete', 'table', 'inet', 'cut'));
   }
 
-  /** Flips bits of the stable bytes of an OSD's data; how many. */
-  async flipBits({ node, disk }: Machine, seed: number, count: number): Promise<number> {
+  /** Flips bits of the stable bytes of an OSD's data; how many. `holding`: only in blocks with these bytes, in hex. */
+  async flipBits({ node, disk }: Machine, seed: number, count: number, holding = ''): Promise<number> {
     disk.sync();
     const file = disk.backingFile(join(node.directory, 'osd/data'));
     const script = join(import.meta.dirname, 'flip_bits.py');
-    const text = await must([python, script, file, String(seed), String(count)], { timeoutMs: minute });
+    const text = await must([python, script, file, String(seed), String(count), holding], { timeoutMs: minute });
     return text.trim().split('\n').filter(Boolean).length;
+  }
+
+  /** Flips bits of maps that an OSD keeps: each has the id of the cluster. */
+  async flipMaps(machine: Machine, seed: number): Promise<void> {
+    const { fsid } = await this.status();
+    const flipped = await this.flipBits(machine, seed, 5, fsid.replaceAll('-', ''));
+    if (flipped === 0) throw new Error(`no map on the disk of ${machine.node.name}`);
   }
 
   async status(): Promise<Status> {

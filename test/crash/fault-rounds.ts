@@ -32,6 +32,7 @@ const faults = {
   'OSDs full': 2,
   'flipped bits': 3,
   'flipped bits and a killed OSD': 2,
+  'damaged maps and a killed OSD': 2,
   'out and in': 2,
 } as const;
 export type Fault = keyof typeof faults;
@@ -198,6 +199,10 @@ export class FaultRounds {
       case 'flipped bits and a killed OSD':
         // The other copies must be right: bits of one disk only.
         await cluster.flipBits(one, this.#random.uint32(), 10);
+        await cluster.signal(one, /^osd/, 'SIGKILL');
+        return;
+      case 'damaged maps and a killed OSD':
+        await cluster.flipMaps(one, this.#random.uint32());
         await cluster.signal(one, /^osd/, 'SIGKILL');
         return;
       case 'out and in': {

@@ -1,8 +1,18 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { utf8 } from '../../base/bytes.ts';
 import { AppError } from '../../base/errors.ts';
-import { fuzzCount, fuzzDecoder, fuzzSeed, memoryGrowthMiB, memoryUse } from '../../base/fuzz.testing.ts';
+import {
+  expectDecodeError,
+  fuzzCount,
+  fuzzDecoder,
+  fuzzSeed,
+  memoryGrowthMiB,
+  memoryUse,
+  mutate,
+} from '../../base/fuzz.testing.ts';
+import { silentLogger } from '../../base/log.ts';
 import { seededRandom } from '../../base/random.ts';
+import { systemClock } from '../../base/system.ts';
 import { Decoder, encoded } from '../wire/encoding.ts';
 import {
   decodeAuthBadMethod,
@@ -20,7 +30,9 @@ import {
   encodeHello,
   encodeSessionReconnect,
 } from '../wire/frame-format.ts';
-import { addrV2, blankAddr } from '../wire/types.ts';
+import type { ClientAuth, ServerAuth } from '../wire/messenger.ts';
+import { addrV2, blankAddr, ENTITY_CLIENT, ENTITY_MON, ENTITY_OSD } from '../wire/types.ts';
+import type { CryptoKey, KeyServer } from './api.ts';
 import { capGrants } from './caps-grammar.ts';
 import {
   decodeAuthenticate,
@@ -29,7 +41,11 @@ import {
   encodeAuthenticate,
   encodeAuthorizer,
 } from './cephx.ts';
+import { CephxClient } from './client-auth.ts';
+import { newCryptoKey } from './crypto.ts';
 import { parseKeyring } from './keyring.ts';
+import { createMonAuth } from './mon-auth.ts';
+import { createServiceAuth } from './service-auth.ts';
 
 const memoryAtStart = memoryUse();
 const timeout = 3_600_000;
@@ -89,6 +105,89 @@ describe('fuzz: what a stranger says before it is known', () => {
   ];
   test.each(parsers)('%s', { timeout }, (_name, good, decode) => {
     fuzzDecoder([good], decode);
+  });
+});
+
+describe('fuzz: whole handshakes, something of them damaged', () => {
+  const random = seededRandom(fuzzSeed + 2);
+  const key = newCryptoKey(0, random);
+  const otherKey = newCryptoKey(0, random);
+  const secrets = [7, 8, 9].map((id) => ({ id, key: newCryptoKey(0, random), expiresMs: 1e15 }));
+  let lastGlobalId = 4100n;
+  const keys: KeyServer = {
+    entity: (name) => (name === 'client.admin' ? { key, caps: { mon: 'allow *', osd: 'allow *' } } : undefined),
+    rotating: () => secrets,
+    nextGlobalId: () => lastGlobalId++,
+    monTicketTtlSec: 3600,
+    serviceTicketTtlSec: 3600,
+  };
+  const common = { clock: systemClock, random };
+  const mon = createMonAuth({ keys, ...common, log: silentLogger });
+  const osd = createServiceAuth({ service: ENTITY_OSD, rotating: () => secrets, ...common });
+  const client = (secret: CryptoKey): CephxClient =>
+    new CephxClient({
+      name: { type: ENTITY_CLIENT, id: 'admin' },
+      key: secret,
+      ...common,
+      want: ENTITY_MON | ENTITY_OSD,
+    });
+
+  /** Each takes as long as forty of the others: their parsers have tests of their own above. */
+  const handshakes = Math.ceil(fuzzCount / 40);
+
+  /** What the server comes to; `damaged`: which of the payloads, in their order, is not as it was sent. DecodeErrors end it. */
+  function handshake(auth: ClientAuth, server: ServerAuth, mode: number, damaged: number): 'done' | 'refused' {
+    let nth = 0;
+    const carried = (payload: Uint8Array): Uint8Array => (nth++ === damaged ? mutate(random, payload) : payload);
+    const session = server.session(2, ENTITY_CLIENT, mode)!;
+    const first = session.begin(carried(auth.begin()));
+    if (first.kind !== 'more') return first.kind;
+    const last = session.more(carried(auth.more(carried(first.payload))));
+    if (last.kind !== 'done') return 'refused';
+    auth.done(carried(last.payload), last.identity.globalId, mode);
+    return 'done';
+  }
+
+  test('of a client and a mon: DecodeErrors and refusals, and a stranger is never let in', { timeout }, () => {
+    let done = 0;
+    for (let i = 0; i < handshakes; i++) {
+      const stranger = i % 2 === 0;
+      const damaged = random.uint32() % 5;
+      expectDecodeError(() => {
+        const how = handshake(client(stranger ? otherKey : key).monAuth([1, 2]), mon, 1 + (i % 2), damaged);
+        if (how === 'done') done++;
+        if (stranger) expect(how).toBe('refused');
+      });
+    }
+    expect(done).toBeGreaterThan(handshakes / 20);
+  });
+
+  test('of a client and an OSD', { timeout }, () => {
+    const cephx = client(key);
+    expect(handshake(cephx.monAuth([2]), mon, 2, -1)).toBe('done');
+    let done = 0;
+    for (let i = 0; i < handshakes; i++)
+      expectDecodeError(() => {
+        if (handshake(cephx.serviceAuth(ENTITY_OSD), osd, 1 + (i % 2), random.uint32() % 5) === 'done') done++;
+      });
+    expect(done).toBeGreaterThan(handshakes / 20);
+  });
+
+  test('requests and answers of a session that is there', { timeout }, () => {
+    const cephx = client(key);
+    const session = mon.session(2, ENTITY_CLIENT, 1)!;
+    const auth = cephx.monAuth([1]);
+    const first = session.begin(auth.begin());
+    if (first.kind !== 'more') expect.unreachable();
+    const last = session.more(auth.more(first.payload));
+    if (last.kind !== 'done') expect.unreachable();
+    auth.done(last.payload, last.identity.globalId, 1);
+    const request = cephx.rotatingRequest();
+    const { payload } = last.identity.renew!(request);
+    for (let i = 0; i < handshakes; i++) {
+      expectDecodeError(() => last.identity.renew!(mutate(random, request)));
+      expectDecodeError(() => cephx.handleReply(mutate(random, payload)));
+    }
   });
 });
 

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ByteWriter, concatBytes, utf8 } from '../../base/bytes.ts';
 import { crc32c } from '../../base/crc32c.ts';
 import { AppError } from '../../base/errors.ts';
+import { fuzzCount, fuzzSeed } from '../../base/fuzz.testing.ts';
 import { seededRandom } from '../../base/random.ts';
 import { type ArchiveBegin, type ArchivePart, ArchiveWriter, type ReadBytes, readArchive } from './pg-archive.ts';
 
@@ -109,8 +110,8 @@ describe('a copy of a PG in one file', () => {
     expect(most).toBeLessThan(100);
   });
 
-  test('whatever is in the frames: it is read or refused', async () => {
-    const random = seededRandom(5);
+  test('fuzz: whatever is in the frames, it is read or refused', { timeout: 7_200_000 }, async () => {
+    const random = seededRandom(fuzzSeed);
     const whole = made();
     const frames: { type: number; payload: Uint8Array }[] = [];
     for (let at = 16; at < whole.length; ) {
@@ -120,7 +121,7 @@ describe('a copy of a PG in one file', () => {
       at += 9 + length;
     }
     let refused = 0;
-    for (let n = 0; n < 3000; n++) {
+    for (let n = 0; n < fuzzCount; n++) {
       const mutated = frames.map(({ type, payload }) => ({ type, payload: payload.slice() }));
       for (let changes = 1 + (random.uint32() % 3); changes > 0; changes--) {
         const frame = mutated[random.uint32() % mutated.length]!;
@@ -139,7 +140,7 @@ describe('a copy of a PG in one file', () => {
         refused++;
       }
     }
-    expect(refused).toBeGreaterThan(1000);
+    expect(refused).toBeGreaterThan(fuzzCount / 3);
   });
 });
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { DecodeError } from '../../../base/bytes.ts';
+import { fuzzCount, fuzzSeed } from '../../../base/fuzz.testing.ts';
 import { type Random, seededRandom } from '../../../base/random.ts';
 import { codecOfId, codecOfName, codecs, zstdContentSize } from './codec.ts';
 import { lz4Decompress } from './lz4.ts';
@@ -63,10 +64,12 @@ describe('codecs of compressed blobs', () => {
     });
 
   for (const codec of codecs)
-    test(`${codec.name}: damaged bytes, and another length than the noted one, are an error or other bytes, never more of them`, () => {
-      const random = seededRandom(200 + codec.id);
+    test(`fuzz: ${codec.name}: damaged bytes, and another length than the noted one, are an error or other bytes, never more of them`, {
+      timeout: 3_600_000,
+    }, () => {
+      const random = seededRandom(fuzzSeed + 200 + codec.id);
       let refused = 0;
-      for (let n = 0; n < 400; n++) {
+      for (let n = 0; n < fuzzCount; n++) {
         const src = sample(random, 100 + (random.uint32() % 5000));
         const into = new Uint8Array(src.length + 1000);
         const wrong = into.slice(0, codec.compress(src, into));
@@ -81,7 +84,7 @@ describe('codecs of compressed blobs', () => {
         }
         expect([...around.subarray(src.length)]).toEqual(Array(16).fill(0x55));
       }
-      expect(refused).toBeGreaterThan(100);
+      expect(refused).toBeGreaterThan(fuzzCount / 4);
       const src = sample(random, 5000);
       const into = new Uint8Array(6000);
       const made = into.slice(0, codec.compress(src, into));

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { utf8, utf8Text } from '../../../base/bytes.ts';
 import { Decoder, encoded, type Encoder, type UTime } from '../../wire/encoding.ts';
 import { callOn, MemoryObject } from './memory.testing.ts';
-import { classNames, findClassMethod } from './table.ts';
+import { findClassMethod } from './table.ts';
 
 const lockOp = (type: number, cookie: string, flags = 0, tag = '', durationSec = 0): Uint8Array =>
   encoded((e) =>
@@ -174,33 +174,7 @@ describe('small classes', () => {
     expect(o.exists).toBe(false);
   });
 
-  test('garbage is EINVAL for every method that decodes, never a crash', async () => {
-    let seed = 12345;
-    const random = (): number => {
-      seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
-      return seed >>> 8;
-    };
-    const known = [
-      'lock',
-      'unlock',
-      'create',
-      'snapshot_add',
-      'object_map_update',
-      'object_map_resize',
-      'dir_add_image',
-    ];
-    for (let i = 0; i < 3000; i++) {
-      const input = Uint8Array.from({ length: random() % 60 }, () => random() & 0xff);
-      for (const name of classNames())
-        for (const method of known) {
-          if (findClassMethod(name, method) === undefined) continue;
-          const o = new MemoryObject();
-          o.exists = random() % 2 === 0;
-          o.data = Uint8Array.from({ length: random() % 60 }, () => random() & 0xff);
-          const { rval } = await callOn(o, name, method, input);
-          expect(Number.isInteger(rval)).toBe(true);
-        }
-    }
+  test('names of what every object has are no methods', () => {
     expect(findClassMethod('rbd', 'toString')).toBeUndefined();
   });
 });
