@@ -1,3 +1,4 @@
+import { DecodeError } from '../../base/bytes.ts';
 import { Decoder, Encoder, type UTime, utimeZero } from '../wire/encoding.ts';
 import {
   decodeAddr,
@@ -104,7 +105,7 @@ export function decodeObjectInfo(bytes: Uint8Array): ObjectInfo {
   const d = new Decoder(bytes);
   const format = d.u8();
   if (format !== 1 && format !== infoVersion)
-    throw new RangeError(`object info of version ${format}, this one knows ${infoVersion}`);
+    throw new DecodeError(`object info of version ${format}, this one knows ${infoVersion}`);
   const flags = d.u8();
   const version = decodeEVersion(d);
   const userVersion = d.u64();
@@ -175,7 +176,7 @@ export function encodeSnapSet(s: SnapSet): Uint8Array {
 export function decodeSnapSet(bytes: Uint8Array): SnapSet {
   const d = new Decoder(bytes);
   const format = d.u8();
-  if (format !== 1) throw new RangeError(`snapset of version ${format}, this one knows 1`);
+  if (format !== 1) throw new DecodeError(`snapset of version ${format}, this one knows 1`);
   return {
     seq: d.u64b(),
     clones: d.list(() => ({

@@ -1,3 +1,4 @@
+import { DecodeError } from '../../base/bytes.ts';
 import { bytesFromText, textFromBytes } from '../wire/encoding.ts';
 import { type HObject, hobjectMax, hobjectMin, reverseBits32, SNAP_HEAD } from '../wire/types.ts';
 
@@ -140,9 +141,10 @@ export function isObjectKey(key: Uint8Array): boolean {
   return key[0] === PREFIX_OBJECT && key.length > 1;
 }
 
-/** The object of a key that `objectKey` made. */
+/** The object of a key that `objectKey` made. Errors: DecodeError. */
 export function objectOfKey(key: Uint8Array, pool: number): HObject {
   if (key.length === 1) return key[0] === PREFIX_OBJECT ? hobjectMin : hobjectMax;
+  if (key.length < 5) throw new DecodeError(`object key of ${key.length} bytes`);
   const view = new DataView(key.buffer, key.byteOffset, key.byteLength);
   let at = 1;
   const hash = reverseBits32(view.getUint32(at));
@@ -151,7 +153,7 @@ export function objectOfKey(key: Uint8Array, pool: number): HObject {
     let end = at;
     let escaped = false;
     while (!(key[end] === 0 && key[end + 1] === 1)) {
-      if (end >= key.length) throw new RangeError('object key without end of string');
+      if (end >= key.length) throw new DecodeError('object key without end of string');
       if (key[end] === 0) {
         escaped = true;
         end++;
@@ -174,6 +176,7 @@ export function objectOfKey(key: Uint8Array, pool: number): HObject {
   const first = string();
   const relation = key[at++];
   const name = relation === NAME_IS_KEY ? first : string();
+  if (at + 8 > key.length) throw new DecodeError('object key without a snapshot');
   const snap = view.getBigUint64(at);
   return { key: relation === NAME_IS_KEY ? '' : first, name, snap, hash, max: false, nspace, pool };
 }

@@ -1,3 +1,4 @@
+import { DecodeError } from '../../base/bytes.ts';
 import type { CollectionId, ObjectStore, TransactionOp } from '../blockstore/api.ts';
 import { bytesFromText, Decoder, Encoder } from '../wire/encoding.ts';
 import { addObjectSums, decodeObjectSums, encodeObjectSums } from '../wire/messages/osd_mgr.ts';
@@ -408,7 +409,7 @@ function encodeFast(info: PgInfo): Uint8Array {
 
 function decodeFast(bytes: Uint8Array, info: PgInfo): void {
   const d = new Decoder(bytes);
-  if (d.u8() !== 1) throw new RangeError('PG info of an unknown version');
+  if (d.u8() !== 1) throw new DecodeError('PG info of an unknown version');
   info.lastUpdate = decodeEVersion(d);
   info.lastComplete = decodeEVersion(d);
   info.logTail = decodeEVersion(d);
@@ -427,7 +428,7 @@ function encodeMissingItem(item: MissingItem): Uint8Array {
 
 function decodeMissingItem(bytes: Uint8Array): MissingItem {
   const d = new Decoder(bytes);
-  if (d.u8() !== 1) throw new RangeError('missing object of an unknown version');
+  if (d.u8() !== 1) throw new DecodeError('missing object of an unknown version');
   return { oid: decodeHObject(d), need: decodeEVersion(d), have: decodeEVersion(d) };
 }
 

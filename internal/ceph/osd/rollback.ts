@@ -1,3 +1,4 @@
+import { DecodeError } from '../../base/bytes.ts';
 import type { CollectionId, ObjectStore, TransactionOp } from '../blockstore/api.ts';
 import type { LogEntry } from '../wire/messages/osd_pg.ts';
 import type { EVersion } from '../wire/types.ts';
@@ -154,7 +155,7 @@ export class Rollback {
   /** Reads what an earlier life left. */
   load(rows: Iterable<[string, Uint8Array]>): void {
     for (const [name, value] of rows) {
-      if (value[0] !== 1) throw new RangeError('rollback record of an unknown version');
+      if (value[0] !== 1) throw new DecodeError('rollback record of an unknown version');
       this.#records.set(Number(name.slice(ROW.length)), value[1] === 1 ? 'made' : 'kept');
     }
   }
