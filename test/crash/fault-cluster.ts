@@ -269,7 +269,7 @@ export class FaultCluster {
     for (const how of repair ? ['repair', 'deep-scrub'] : ['deep-scrub']) {
       const before = new Map((await this.#pgs()).map((pg) => [pg.pgid, pg.last_deep_scrub_stamp]));
       for (const pgid of before.keys()) await this.admin.mgr(`pg ${how}`, { pgid });
-      await until(`${how} of every PG`, 3 * minute, async () =>
+      await until(`${how} of every PG`, 6 * minute, async () =>
         (await this.#pgs()).every(
           (pg) => pg.last_deep_scrub_stamp !== before.get(pg.pgid) && /^active\+clean$/.test(pg.state),
         ),
