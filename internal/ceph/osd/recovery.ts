@@ -317,7 +317,7 @@ export class Recovery {
     const own = core.meta.missing.get(oid);
     if (own === undefined) {
       if (this.erasure?.reads.readable(oid, need) === false) {
-        this.#notFound(id, oid);
+        this.#notFound(id, oid, need);
         return;
       }
       this.#active.set(id, op);
@@ -327,7 +327,7 @@ export class Recovery {
     op.need = own.need;
     const source = this.#source(oid, own.need);
     if (source === undefined) {
-      this.#notFound(id, oid);
+      this.#notFound(id, oid, own.need);
       return;
     }
     op.from = source;
@@ -335,8 +335,14 @@ export class Recovery {
     this.#pull(op, pushStart);
   }
 
-  #notFound(id: string, oid: HObject): void {
+  #notFound(id: string, oid: HObject, need: EVersion): void {
     this.#unfound.add(id);
+    this.erasure?.reads.search(oid, need, () => {
+      if (!this.#unfound.delete(id)) return;
+      this.#tried.delete(id);
+      this.#recover(oid, need);
+      this.#kick();
+    });
     this.#core.env.log.warn('object not found on any OSD that is up', { pg: this.#core.text, oid: oid.name });
     this.#hooks.searchStrays();
   }

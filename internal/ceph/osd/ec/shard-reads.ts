@@ -3,7 +3,7 @@ import { MOSDECSubOpRead, MOSDECSubOpReadReply } from '../../wire/messages/osd_e
 import { compareEVersion, type EVersion, eversionZero, type HObject } from '../../wire/types.ts';
 import type { PoolCode } from '../map-view.ts';
 import { decodeObjectInfo, infoXattr } from '../object-info.ts';
-import { objectKey } from '../object-key.ts';
+import { objectId, objectKey } from '../object-key.ts';
 import { EIO, ENOENT } from '../ops/errno.ts';
 import type { PgCore } from '../pg-core.ts';
 import { type Member, shardOf } from '../shards.ts';
@@ -38,6 +38,19 @@ interface Reading {
 }
 
 export interface ShardReadHooks {
+/** Copies are being asked whether they have an object. */
+interface Search {
+  oid: HObject;
+  version: EVersion;
+  found: () => void;
+}
+
+/** Copies that no log vouches for, of one object in one version: whether they turned out to have it. */
+interface Held {
+  version: EVersion;
+  members: Map<Member, boolean>;
+}
+
   /** Members that should have an object in this version, and have not, or not undamaged. */
   damaged(oid: HObject, version: EVersion, members: readonly Member[]): void;
 }
@@ -49,6 +62,8 @@ export class ShardReads {
   readonly #hooks: ShardReadHooks;
   readonly #readings = new Map<number, Reading>();
   #nextTid = 1;
+  readonly #searches = new Map<number, Search>();
+  readonly #held = new Map<string, Held>();
   #generation = 0;
 
   constructor(core: PgCore, code: PoolCode, hooks: ShardReadHooks) {
@@ -63,6 +78,8 @@ export class ShardReads {
     const readings = [...this.#readings.values()];
     this.#readings.clear();
     for (const { reject } of readings) reject(new AppError('UNREADABLE', `pg ${this.#core.text}: a new interval`));
+    this.#searches.clear();
+    this.#held.clear();
   }
 
   /** Who has an object in a version, one member a shard. */
@@ -78,9 +95,53 @@ export class ShardReads {
       if (core.peerHas(member, oid, version)) out.set(shard, member);
     }
     return out;
+    for (const [member, has] of this.#heldOf(oid, version)?.members ?? [])
+      if (has && !out.has(shardOf(member)!) && !without.has(member) && core.map.isUp(member))
+        out.set(shardOf(member)!, member);
   }
 
   /** Whether enough shards of an object are there to read it. */
+  #heldOf(oid: HObject, version: EVersion): Held | undefined {
+    const held = this.#held.get(objectId(oid));
+    return held !== undefined && compareEVersion(held.version, version) === 0 ? held : undefined;
+  }
+
+  /**
+   * Asks all copies that may have an object, though no log says so: one that was away for longer than the log reaches is filled from nothing, and its shard may be
+   * the one that is needed. `found` is called when enough shards are known.
+   */
+  search(oid: HObject, version: EVersion, found: () => void): void {
+    const core = this.#core;
+    const id = objectId(oid);
+    for (const [tid, search] of this.#searches) if (objectId(search.oid) === id) this.#searches.delete(tid);
+    const known = this.sources(oid, version);
+    const held = this.#heldOf(oid, version);
+    const tid = this.#nextTid++;
+    this.#searches.set(tid, { oid, version, found });
+    for (const [member, { missing }] of core.peers) {
+      if (known.has(shardOf(member)!) || missing?.has(oid) || held?.members.has(member)) continue;
+      core.env.send(member, MOSDECSubOpRead, { ...core.head(), tid, oid, offset: 0, length: 0, attrs: false });
+    }
+  }
+
+  #onSearched(from: Member, { oid, version, found }: Search, m: MOSDECSubOpReadReply): void {
+    if (m.result !== 0 || compareEVersion(m.version, version) !== 0) return;
+    const held = this.#heldOf(oid, version) ?? { version, members: new Map<Member, boolean>() };
+    this.#held.set(objectId(oid), held);
+    held.members.set(from, true);
+    if (!this.readable(oid, version)) return;
+    this.#searches.delete(m.tid);
+    found();
+  }
+
+  /** True when nobody but the copy itself had said that it has the object. It is not asked again. */
+  #notHeld(oid: HObject, version: EVersion, member: Member): boolean {
+    const held = this.#heldOf(oid, version);
+    if (held?.members.get(member) !== true) return false;
+    held.members.set(member, false);
+    return true;
+  }
+
   readable(oid: HObject, version: EVersion): boolean {
     return this.sources(oid, version).size >= this.#code.code.k;
   }
@@ -202,7 +263,12 @@ export class ShardReads {
     if (right) {
       reading.chunks.set(shard, m.data);
       if (read.attrs) reading.xattrs ??= m.xattrs;
-    } else {
+    const search = this.#searches.get(m.tid);
+    if (search !== undefined) {
+      this.#onSearched(from, search, m);
+      return;
+    }
+    } else if (!this.#notHeld(read.oid, read.version, from)) {
       this.#core.env.log.error('a shard does not have its part of an object', {
         pg: this.#core.text,
         shard,

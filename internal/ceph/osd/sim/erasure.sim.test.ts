@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { TransactionOp } from '../../blockstore/api.ts';
-import { pgText } from '../../wire/types.ts';
+import { MOSDPGPush, MOSDRepOp } from '../../wire/messages/osd_osd.ts';
+import { compareEVersion, pgText } from '../../wire/types.ts';
 import { decodeObjectInfo, encodeObjectInfo, infoXattr } from '../object-info.ts';
 import { firstObjectKey, isObjectKey } from '../object-key.ts';
 import { SimClient } from './client.testing.ts';
@@ -83,6 +84,42 @@ describe('simulated OSDs, erasure-coded pool', () => {
       }
       await settleAndCheck(cluster, [client], true);
     }, 120_000);
+
+  test('a shard that was away for longer than the log reaches gives what others lack', async () => {
+    // An even seed: the log is short.
+    const cluster = new SimCluster({ ...erasure(6, 3, 2), pgNum: 1 });
+    const [owner, other] = [1, 2].map((num) => new SimClient(cluster, num, 5)) as [SimClient, SimClient];
+    await cluster.begin([owner, other]);
+    const { scheduler } = cluster;
+    const pause = (ms: number): Promise<void> => scheduler.run(scheduler.timeMs + ms);
+    const { acting } = cluster.map.place({ pool: simPool, seed: 0 });
+    const [first, , away, late, deaf] = acting as [number, number, number, number, number];
+    const stop = async (osd: number): Promise<void> => {
+      cluster.crash(osd);
+      cluster.markDown(osd, true);
+      await pause(3000);
+    };
+    // Of these writes one shard hears nothing, and another is not there.
+    await stop(late);
+    cluster.dropMessage = (_from, to, type) => (to === deaf ? type === MOSDRepOp.type : type === MOSDPGPush.type);
+    owner.start();
+    await pause(500);
+    owner.stopped = true;
+    await stop(deaf);
+    // Both come back, and are given nothing.
+    cluster.dropMessage = (_from, _to, type) => type === MOSDPGPush.type;
+    for (const osd of [late, deaf]) cluster.start(osd);
+    await pause(3000);
+    await stop(away);
+    const { core, recovery } = cluster.osds[first]!.osd!.pgs.get(pgText({ pool: simPool, seed: 0, shard: 0 }))!;
+    const newest = core.meta.log.head;
+    other.start();
+    await pause(10_000);
+    expect(compareEVersion(core.meta.log.tail, newest)).toBeGreaterThan(0);
+    expect(recovery.unfound).toBeGreaterThan(0);
+    cluster.dropMessage = undefined;
+    await settleAndCheck(cluster, [owner, other]);
+  }, 120_000);
 
   for (let seed = first; seed < first + count; seed++)
     test(`crashes, partitions, false downs, shards that move: nothing acknowledged is lost (seed ${seed})`, async () => {
