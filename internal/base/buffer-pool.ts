@@ -1,4 +1,5 @@
-const smallest = 64 * 1024;
+/** Shorter buffers come fresh. */
+export const pooledFromBytes = 64 * 1024;
 const largest = 4 * 1024 * 1024;
 
 /**
@@ -28,8 +29,8 @@ export class BufferPool {
 
   /** A buffer of any content. */
   take(length: number): Uint8Array {
-    if (length < smallest || length > largest) return this.#allocate(length);
-    let size = smallest;
+    if (length < pooledFromBytes || length > largest) return this.#allocate(length);
+    let size = pooledFromBytes;
     while (size < length) size *= 2;
     const list = this.#free.get(size);
     const known = list?.pop();

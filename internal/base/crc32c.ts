@@ -119,3 +119,12 @@ export class Crc32cPieces {
     return (t0[x & 0xff]! ^ t1[(x >>> 8) & 0xff]! ^ t2[(x >>> 16) & 0xff]! ^ t3[x >>> 24]! ^ pieceCrc) >>> 0;
   }
 }
+
+const blocks = new Crc32cPieces(crcBlockBytes);
+
+/** `rawCrc32c(0xffffffff, …)` of whole blocks from those of each. */
+export function joinBlockCrcs(crcs: Uint32Array): number {
+  let crc = 0xffffffff;
+  for (const each of crcs) crc = blocks.join(crc, each);
+  return crc >>> 0;
+}

@@ -1,7 +1,7 @@
 import type { BufferPool } from '../../base/buffer-pool.ts';
 import type { Disk } from '../../base/disk.ts';
 import { DecodeError, unfilledBytes } from '../../base/bytes.ts';
-import { Crc32cPieces, noteCrc32c, wholeCrc32c } from '../../base/crc32c.ts';
+import { joinBlockCrcs, noteBlockCrcs, noteCrc32c, wholeCrc32c } from '../../base/crc32c.ts';
 import { assert } from '../../base/errors.ts';
 import { blockBytes } from './api.ts';
 import type { CompressedBlob } from './blob.ts';
@@ -19,7 +19,8 @@ const cachedBlocks = 8;
 /** A read that met changes of the object this often gives up: its caller does not order its requests. */
 const maxAttempts = 16;
 
-const blockCrcs = new Crc32cPieces(blockBytes);
+/** Reads of at least this many bytes go on as they are, to whom the checksums of their blocks are of use. */
+const notedFromBytes = 64 * 1024;
 const zerosCrc = blockCrc(new Uint8Array(blockBytes));
 
 export interface ReadContext {
@@ -196,9 +197,11 @@ async function readBlocks(
       crcs[n] = zerosCrc;
     }
   // One pass over all of it is cheaper than one over each block.
-  let all = crcs[0]!;
-  for (let n = 1; n < crcs.length; n++) all = blockCrcs.join(all, crcs[n]!);
-  if (blockCrc(into) === all) return all;
+  const all = joinBlockCrcs(crcs);
+  if (blockCrc(into) === all) {
+    if (into.length >= notedFromBytes) noteBlockCrcs(into, crcs);
+    return all;
+  }
   const bad = crcs.findIndex((crc, n) => blockCrc(into.subarray(n * blockBytes, (n + 1) * blockBytes)) !== crc);
   assert(bad >= 0, 'the checksum of every block is right and the one of all of them is not');
   return { block: first + bad, physical: places[bad]! };

@@ -1,3 +1,4 @@
+import { unfilledBytes } from '../../base/bytes.ts';
 import { assert } from '../../base/errors.ts';
 import { invert, type Matrix, rowTimes } from './gf256.ts';
 import { combine } from './kernel.ts';
@@ -25,16 +26,20 @@ export class ErasureCode {
     return this.k + this.m;
   }
 
-  /** The coding chunks of `k` data chunks of one length. */
-  encode(data: readonly Uint8Array[]): Uint8Array[] {
+  /** The coding chunks of `k` data chunks of one length. `take` gives memory of any content for each. */
+  encode(data: readonly Uint8Array[], take: (length: number) => Uint8Array = unfilledBytes): Uint8Array[] {
     assert(data.length === this.k, () => `${data.length} chunks for a code of ${this.k}`);
-    const out = this.#coding.map(() => new Uint8Array(data[0]!.length));
+    const out = this.#coding.map(() => take(data[0]!.length));
     combine(this.#coding, data, out);
     return out;
   }
 
-  /** Chunks `wanted` from the first `k` of those that are there; all of one length. Errors: fewer than `k` are there. */
-  rebuild(present: ReadonlyMap<number, Uint8Array>, wanted: readonly number[]): Map<number, Uint8Array> {
+  /** Chunks `wanted` from the first `k` of those that are there; all of one length. `take` as in `encode`. Errors: fewer than `k` are there. */
+  rebuild(
+    present: ReadonlyMap<number, Uint8Array>,
+    wanted: readonly number[],
+    take: (length: number) => Uint8Array = unfilledBytes,
+  ): Map<number, Uint8Array> {
     const out = new Map<number, Uint8Array>();
     const lost: number[] = [];
     for (const chunk of wanted) {
@@ -46,7 +51,7 @@ export class ErasureCode {
     const from = [...present.keys()].sort((a, b) => a - b).slice(0, this.k);
     assert(from.length === this.k, () => `${from.length} chunks are there, ${this.k} are needed`);
     const inputs = from.map((chunk) => present.get(chunk)!);
-    const made = lost.map(() => new Uint8Array(inputs[0]!.length));
+    const made = lost.map(() => take(inputs[0]!.length));
     combine(this.#way(from, lost), inputs, made);
     for (let i = 0; i < lost.length; i++) out.set(lost[i]!, made[i]!);
     return out;

@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest';
+import { crcBlockBytes, knownBlockCrcs, noteBlockCrcs, rawCrc32c, wholeCrc32c } from '../../base/crc32c.ts';
 import { seededRandom } from '../../base/random.ts';
 import { shardDigest, wrongShards } from './digest.ts';
 import { invert, multiply } from './gf256.ts';
 import { combineByTables, combineByVectors } from './kernel.ts';
-import { joinStripes, shardSize, splitStripes } from './layout.ts';
+import { gather, scatter, scatterZeros, shardSize } from './layout.ts';
+import { gatherCrcs, scatterCrcs } from './stripe-crcs.ts';
 import { chunkSize, codeOf, normalizeProfile, stripeWidth } from './profile.ts';
 
 function profile(text: string): Map<string, string> {
@@ -183,7 +185,67 @@ test('stripes are cut and joined', () => {
   const layout = { k: 3, chunkBytes: 4 };
   expect([0, 1, 12, 13].map((size) => shardSize(layout, size))).toEqual([0, 4, 4, 8]);
   const bytes = Uint8Array.from({ length: 24 }, (_, i) => i);
-  const shards = splitStripes(layout, bytes);
+  const shards = [0, 1, 2].map(() => new Uint8Array(8));
+  scatter(layout, shards, 0, bytes);
   expect(shards[1]).toEqual(Uint8Array.of(4, 5, 6, 7, 16, 17, 18, 19));
-  expect(joinStripes(layout, shards)).toEqual(bytes);
+  for (let from = 0; from < 24; from++)
+    for (let to = from + 1; to <= 24; to++) {
+      const out = new Uint8Array(to - from);
+      gather(layout, new Map(shards.entries()), from, out);
+      expect(out).toEqual(bytes.subarray(from, to));
+      // The same stretch put there, and taken away.
+      const part = shards.map((shard) => shard.map(() => 99));
+      scatter(layout, part, from, bytes.subarray(from, to));
+      const whole = new Uint8Array(24);
+      gather(layout, new Map(part.entries()), 0, whole);
+      expect(whole).toEqual(bytes.map((byte, i) => (i >= from && i < to ? byte : 99)));
+      scatterZeros(layout, part, from, to - from);
+      gather(layout, new Map(part.entries()), 0, whole);
+      expect(whole).toEqual(bytes.map((_, i) => (i >= from && i < to ? 0 : 99)));
+    }
+});
+
+test('a stretch within one chunk needs only that shard', () => {
+  const out = new Uint8Array(2);
+  gather({ k: 3, chunkBytes: 4 }, new Map([[2, Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)]]), 21, out);
+  expect(out).toEqual(Uint8Array.of(6, 7));
+});
+
+test('what is known of the checksums of stripes is known of shards, and the other way round', () => {
+  const random = seededRandom(3);
+  const crcsOf = (bytes: Uint8Array): Uint32Array =>
+    Uint32Array.from({ length: bytes.length / crcBlockBytes }, (_, i) =>
+      rawCrc32c(0xffffffff, bytes, i * crcBlockBytes, (i + 1) * crcBlockBytes),
+    );
+  for (const layout of [
+    { k: 3, chunkBytes: 4096 },
+    { k: 2, chunkBytes: 16384 },
+  ]) {
+    const stripes = random.bytes(4 * layout.k * layout.chunkBytes);
+    const shards = Array.from({ length: layout.k }, () => new Uint8Array(stripes.length / layout.k));
+    scatter(layout, shards, 0, stripes);
+    scatterCrcs(layout, shards, stripes);
+    expect(knownBlockCrcs(shards[0]!)).toBeUndefined();
+    noteBlockCrcs(stripes, crcsOf(stripes));
+    scatterCrcs(layout, shards, stripes);
+    for (const shard of shards) {
+      expect(knownBlockCrcs(shard)).toEqual(crcsOf(shard));
+      expect(wholeCrc32c(shard)).toBe(rawCrc32c(0xffffffff, shard));
+    }
+    for (const [at, length] of [
+      [0, stripes.length],
+      [8192, 5 * 4096],
+      [4096, 4096],
+    ] as const) {
+      const out = new Uint8Array(length);
+      gather(layout, new Map(shards.entries()), at, out);
+      gatherCrcs(layout, new Map(shards.entries()), at, out);
+      expect(knownBlockCrcs(out)).toEqual(crcsOf(out));
+      expect(wholeCrc32c(out)).toBe(rawCrc32c(0xffffffff, out));
+    }
+    const unaligned = new Uint8Array(4096);
+    gather(layout, new Map(shards.entries()), 100, unaligned);
+    gatherCrcs(layout, new Map(shards.entries()), 100, unaligned);
+    expect(knownBlockCrcs(unaligned)).toBeUndefined();
+  }
 });

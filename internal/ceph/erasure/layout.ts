@@ -16,26 +16,56 @@ export function shardSize(layout: StripeLayout, size: number): number {
   return Math.ceil(size / stripeBytes(layout)) * layout.chunkBytes;
 }
 
-/** The data shards' pieces of whole stripes, each shard's in one piece of memory. */
-export function splitStripes(layout: StripeLayout, stripes: Uint8Array): Uint8Array[] {
-  const { k, chunkBytes } = layout;
-  const count = stripes.length / stripeBytes(layout);
-  if (k === 1) return [stripes];
-  const out = Array.from({ length: k }, () => new Uint8Array(count * chunkBytes));
-  for (let stripe = 0, at = 0; stripe < count; stripe++)
-    for (let shard = 0; shard < k; shard++, at += chunkBytes)
-      out[shard]!.set(stripes.subarray(at, at + chunkBytes), stripe * chunkBytes);
-  return out;
+/**
+ * Calls `piece` for each piece of the `length` bytes from byte `at` of whole stripes on, in order: they are those of data shard `shard` from byte `from` of
+ * what it holds of the stripes.
+ */
+function forEachPiece(
+  { k, chunkBytes }: StripeLayout,
+  at: number,
+  length: number,
+  piece: (shard: number, from: number, count: number) => void,
+): void {
+  const chunk = Math.floor(at / chunkBytes);
+  let shard = chunk % k;
+  let stripeAt = Math.floor(chunk / k) * chunkBytes;
+  let within = at % chunkBytes;
+  for (let left = length; left > 0; ) {
+    const count = Math.min(left, chunkBytes - within);
+    piece(shard, stripeAt + within, count);
+    left -= count;
+    within = 0;
+    shard++;
+    if (shard < k) continue;
+    shard = 0;
+    stripeAt += chunkBytes;
+  }
 }
 
-/** The reverse: whole stripes from what the k data shards hold of them. */
-export function joinStripes(layout: StripeLayout, shards: readonly Uint8Array[]): Uint8Array {
-  const { k, chunkBytes } = layout;
-  if (k === 1) return shards[0]!;
-  const count = shards[0]!.length / chunkBytes;
-  const out = new Uint8Array(count * stripeBytes(layout));
-  for (let stripe = 0, at = 0; stripe < count; stripe++)
-    for (let shard = 0; shard < k; shard++, at += chunkBytes)
-      out.set(shards[shard]!.subarray(stripe * chunkBytes, (stripe + 1) * chunkBytes), at);
-  return out;
+/** Puts `bytes`, which lie at `at` of some whole stripes, where the k data shards have them; `shards`: what each holds of these stripes. */
+export function scatter(layout: StripeLayout, shards: readonly Uint8Array[], at: number, bytes: Uint8Array): void {
+  let done = 0;
+  forEachPiece(layout, at, bytes.length, (shard, from, count) => {
+    shards[shard]!.set(count === bytes.length ? bytes : bytes.subarray(done, done + count), from);
+    done += count;
+  });
+}
+
+/** The same with zeros. */
+export function scatterZeros(layout: StripeLayout, shards: readonly Uint8Array[], at: number, length: number): void {
+  forEachPiece(layout, at, length, (shard, from, count) => shards[shard]!.fill(0, from, from + count));
+}
+
+/** The reverse: fills `out` with what lies at `at`. Shards that have nothing of that may be left out. */
+export function gather(
+  layout: StripeLayout,
+  shards: ReadonlyMap<number, Uint8Array>,
+  at: number,
+  out: Uint8Array,
+): void {
+  let done = 0;
+  forEachPiece(layout, at, out.length, (shard, from, count) => {
+    out.set(shards.get(shard)!.subarray(from, from + count), done);
+    done += count;
+  });
 }

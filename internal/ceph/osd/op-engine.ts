@@ -482,6 +482,8 @@ export class OpEngine {
       this.#reply(request, result, results, version, userVersion);
       if (request.message.ops.every(({ op }) => dataWrites.has(op)))
         for (const op of request.message.ops) for (const piece of op.data) core.env.recycle(piece);
+      for (const ops of shards ?? [])
+        for (const op of ops) if (op.op === 'write') for (const piece of op.data) core.env.recycle(piece);
       obc.unlock(mode);
     };
     this.#submit(obc, entries, around(ctx.ops), ctx, after, request.key, committed, shards?.map(around));

@@ -1,7 +1,7 @@
 import { cpus, loadavg } from 'node:os';
 import { type Clock, sleep, type Timer } from '../../base/clock.ts';
-import type { BufferPool } from '../../base/buffer-pool.ts';
-import { utf8 } from '../../base/bytes.ts';
+import { type BufferPool, pooledFromBytes } from '../../base/buffer-pool.ts';
+import { unfilledBytes, utf8 } from '../../base/bytes.ts';
 import { AppError, errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
@@ -230,7 +230,8 @@ export class OsdServer {
       random: o.random,
       log: this.#log,
       maps: this.#maps,
-      sendOsd: (osd, codec, body) => this.#peer(osd)?.send(codec, body),
+      sendOsd: (osd, codec, body, sent) =>
+        this.#peer(osd)?.send(codec, body, sent === undefined ? undefined : { sent }),
       drained: (osd) => this.#peer(osd)?.drained() ?? Promise.resolve(),
       sendMon: (codec, body) => this.#mon.send(codec, body),
       reportSoon: () => this.#stats.soon(),
@@ -241,6 +242,7 @@ export class OsdServer {
       leaseMs: () => configuredLeaseMs(this.#mon.config),
       load: () => ({ oneMinute: loadavg()[0]!, fifteenMinutes: loadavg()[2]!, processors: cpus().length }),
       localTime: () => localTimeOf(o.clock.now()),
+      take: (length) => (length < pooledFromBytes ? unfilledBytes(length) : o.buffers.take(length)),
       recycle: (bytes) => o.buffers.give(bytes),
       isMe: (map) => this.#isMe(map),
       shareMaps: (client, epoch) => this.#shareMaps(client as ClientSession, epoch),

@@ -48,8 +48,8 @@ export interface OsdHost {
   readonly random: Random;
   readonly log: Logger;
   readonly maps: MapHistory;
-  /** To another OSD at the address that `map` gives it. */
-  sendOsd<T>(osd: number, codec: MessageCodec<T>, body: T): void;
+  /** To another OSD at the address that `map` gives it. `sent`: as in SendOptions. */
+  sendOsd<T>(osd: number, codec: MessageCodec<T>, body: T, sent?: () => void): void;
   /** Resolves when the connection to an OSD has taken most of what is queued for it, or is gone. */
   drained(osd: number): Promise<void>;
   sendMon<T>(codec: MessageCodec<T>, body: T): void;
@@ -65,6 +65,8 @@ export interface OsdHost {
   leaseMs(): number;
   load(): SystemLoad;
   localTime(): LocalTime;
+  /** Memory of any content for a payload. */
+  take(length: number): Uint8Array;
   /** A payload that nobody reads any more. */
   recycle(bytes: Uint8Array): void;
   /** Bounds of the logs of PGs, where they are not to follow from the number of PGs (simulations). */
@@ -132,14 +134,17 @@ export class Osd {
       clock: host.clock,
       random: host.random,
       log: host.log,
-      send: (osd, codec, body) => {
+      send: (osd, codec, body, sent) => {
         if (this.#stopped || this.#map?.isUp(osd) !== true) return;
-        if (osd === host.whoami) this.#sendSelf(codec, body);
-        else host.sendOsd(osd, codec, body);
+        if (osd === host.whoami) {
+          this.#sendSelf(codec, body);
+          sent?.();
+        } else host.sendOsd(osd, codec, body, sent);
       },
       bulk: (osd, send) => this.#sendBulk(osd, send),
       commit: (ops, done) => this.#commit(ops, done),
       readObject: (oid, from, userVersion) => this.#copyReads.read(oid, from, userVersion),
+      take: (length) => host.take(length),
       recycle: (bytes) => host.recycle(bytes),
       wantUpThru: (epoch) => this.#monRequests.wantUpThru(epoch),
       wantPgTemp: (pg, osds) => this.#monRequests.wantPgTemp(pg, osds),

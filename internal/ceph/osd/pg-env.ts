@@ -17,8 +17,8 @@ export interface PgEnv {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
-  /** Sends to another OSD: delivered once and in order while both stay up in the map. */
-  send<T>(osd: number, codec: MessageCodec<T>, body: T): void;
+  /** Sends to another OSD: delivered once and in order while both stay up in the map. `sent`: as in SendOptions. */
+  send<T>(osd: number, codec: MessageCodec<T>, body: T, sent?: () => void): void;
   /**
    * Runs `send` when the connection to an OSD has room for much data, one after another per OSD; `send` resolves when it has queued its message. For
    * recovery, which would otherwise pile objects up in memory.
@@ -31,6 +31,8 @@ export interface PgEnv {
   commit(ops: TransactionOp[], done?: () => void): void;
   /** A piece of an object of any PG, for a copy of it: `CopyReads.read`. */
   readObject(oid: HObject, from: PushCursor, userVersion: number): Promise<CopyPiece>;
+  /** Memory of any content for a payload, to be given back by `recycle`. */
+  take(length: number): Uint8Array;
   /** A payload of a message that nobody reads any more: its memory may be used again. */
   recycle(bytes: Uint8Array): void;
   /** Asks the mon for `up_thru >= epoch`. */
@@ -41,7 +43,7 @@ export interface PgEnv {
   reportSoon(): void;
   /** Places for recovery work, bounded over the whole OSD; `start` is called when one is free. Gives a way to withdraw or give back. */
   reserve(start: () => void): () => void;
-  /** A place for one scrub, our own or that of a PG led by another OSD, with a way to give it back; undefined: all are taken. */
+  /** A place for one scrub, our own or that of a PG led by another OSD, with a way to give it back; undefined: all are sent. */
   scrubSlot(): (() => void) | undefined;
   scrubOptions(): ScrubOptions;
   /** How long read leases last where the pool does not say. */

@@ -37,7 +37,7 @@ export function memberText(member: Member): string {
   return shard === undefined ? String(member) : `${osdOf(member)}(${shard})`;
 }
 
-/** How many places of an acting set are taken. */
+/** How many places of an acting set are sent. */
 export function placed(members: readonly Member[]): number {
   let count = 0;
   for (const member of members) if (member !== noMember) count++;
@@ -157,9 +157,10 @@ export function envFor(env: PgEnv, pg: PgId): PgEnv {
   return {
     ...env,
     whoami: memberOf(env.whoami, shard),
-    send<T>(member: Member, codec: MessageCodec<T>, body: T): void {
+    send<T>(member: Member, codec: MessageCodec<T>, body: T, sent?: () => void): void {
       const { pool, seed } = (body as PgMessage).pg;
-      env.send(osdOf(member), codec, { ...body, pg: { pool, seed, shard: shardOf(member) ?? 0 }, fromShard: shard });
+      const pg = { pool, seed, shard: shardOf(member) ?? 0 };
+      env.send(osdOf(member), codec, { ...body, pg, fromShard: shard }, sent);
     },
     bulk: (member, send) => env.bulk(osdOf(member), send),
     clockDelta: (member) => env.clockDelta(osdOf(member)),

@@ -1,5 +1,5 @@
 import { DecodeError, emptyBytes, getU32, unfilledBytes } from '../../base/bytes.ts';
-import { Crc32cPieces, crcBlockBytes, noteBlockCrcs, noteCrc32c, rawCrc32c } from '../../base/crc32c.ts';
+import { crcBlockBytes, joinBlockCrcs, noteBlockCrcs, noteCrc32c, rawCrc32c } from '../../base/crc32c.ts';
 import {
   EPILOGUE_BYTES,
   type Frame,
@@ -16,7 +16,6 @@ import { GCM_TAG_BYTES, type SecureReceiver } from './secure.ts';
 const CRC_BYTES = 4;
 const securePreambleBytes = PREAMBLE_BYTES + SECURE_INLINE_BYTES + GCM_TAG_BYTES;
 
-const blockCrcs = new Crc32cPieces(crcBlockBytes);
 /** Data segments of at least this many bytes are summed block by block as they come. */
 const summedFromBytes = 64 * 1024;
 const dataSegment = 3;
@@ -318,10 +317,8 @@ export class FrameReader {
     const crcs = this.#blockCrcs;
     if (crcs === undefined) return rawCrc32c(0xffff_ffff, segment);
     this.#blockCrcs = undefined;
-    let crc = 0xffff_ffff;
-    for (const each of crcs) crc = blockCrcs.join(crc, each);
     noteBlockCrcs(segment, crcs);
-    return crc;
+    return joinBlockCrcs(crcs);
   }
 
   #secureSegment0(): void {

@@ -46,7 +46,10 @@ export interface PeerIdentity {
 export interface SendOptions {
   tid?: number;
   priority?: number;
-  /** Called when the kernel has taken all of it, so that its data is not read any more; may never be called. Lossy connections only. */
+  /**
+   * Called when its data is not read any more: the kernel has taken all of it or, on a lossless connection, the peer has acknowledged it. May never be
+   * called.
+   */
   sent?: () => void;
 }
 

@@ -135,7 +135,7 @@ export class Session implements Connection {
       ...(body.data === undefined ? undefined : { data: body.data }),
       tid: options?.tid ?? 0,
       priority: options?.priority ?? PRIO_DEFAULT,
-      ...(options?.sent === undefined || this.lossless ? undefined : { sent: options.sent }),
+      ...(options?.sent === undefined ? undefined : { sent: options.sent }),
     });
   }
 
@@ -191,7 +191,8 @@ export class Session implements Connection {
       message.front,
       message.middle,
       message.data,
-      message.sent,
+      // May have to be sent again.
+      this.lossless ? undefined : message.sent,
     );
   }
 
@@ -352,8 +353,9 @@ export class Session implements Connection {
       n++;
     }
     if (n === 0) return;
-    this.#unacked.splice(0, n);
+    const gone = this.#unacked.splice(0, n);
     this.owner.backlog(this, this.#backlogBytes);
+    for (const { message } of gone) message.sent?.();
   }
 
   drained(): Promise<void> {

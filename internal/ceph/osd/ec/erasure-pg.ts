@@ -1,6 +1,7 @@
 import { AppError } from '../../../base/errors.ts';
 import type { CollectionId, ObjectStore, TransactionOp } from '../../blockstore/api.ts';
-import { joinStripes, shardSize, stripeBytes } from '../../erasure/layout.ts';
+import { gather, shardSize, stripeBytes } from '../../erasure/layout.ts';
+import { gatherCrcs } from '../../erasure/stripe-crcs.ts';
 import type { PushCursor, PushItem } from '../../wire/messages/osd_osd.ts';
 import { compareEVersion, type EVersion, type HObject } from '../../wire/types.ts';
 import type { PoolCode } from '../map-view.ts';
@@ -91,9 +92,12 @@ export class ErasurePg {
       wanted,
       attrs: false,
     });
-    const empty = chunks.get(wanted[0]!)!;
-    const shards = Array.from({ length: k }, (_, shard) => chunks.get(shard) ?? empty);
-    return joinStripes(layout, shards).subarray(at, at + end - offset);
+    const { env } = this.#core;
+    const out = env.take(end - offset);
+    gather(layout, chunks, at, out);
+    gatherCrcs(layout, chunks, at, out);
+    for (const chunk of chunks.values()) env.recycle(chunk);
+    return out;
   }
 
   /**
@@ -119,7 +123,10 @@ export class ErasurePg {
         this.#read(key, offset, length).then((bytes) => bytes ?? new Uint8Array(0)),
       ),
     );
-    return plan.shards(old).map((list) => list.map((op) => ({ ...op, cid })));
+    const { env } = this.#core;
+    const shards = plan.shards(old, env.take);
+    for (const bytes of old) env.recycle(bytes);
+    return shards.map((list) => list.map((op) => ({ ...op, cid })));
   }
 
   /** The piece of a shard's copy of an object that follows `from`, made of other shards. Errors: UNREADABLE. */

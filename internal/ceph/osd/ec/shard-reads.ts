@@ -22,6 +22,7 @@ export interface ShardRead {
 }
 
 export interface ShardsRead {
+  /** Those that were wanted, for whoever asked alone. */
   chunks: Map<number, Uint8Array>;
   xattrs: Map<string, Uint8Array> | undefined;
 }
@@ -37,7 +38,6 @@ interface Reading {
   reject: (error: AppError) => void;
 }
 
-export interface ShardReadHooks {
 /** Copies are being asked whether they have an object. */
 interface Search {
   oid: HObject;
@@ -51,6 +51,7 @@ interface Held {
   members: Map<Member, boolean>;
 }
 
+export interface ShardReadHooks {
   /** Members that should have an object in this version, and have not, or not undamaged. */
   damaged(oid: HObject, version: EVersion, members: readonly Member[]): void;
 }
@@ -61,9 +62,9 @@ export class ShardReads {
   readonly #code: PoolCode;
   readonly #hooks: ShardReadHooks;
   readonly #readings = new Map<number, Reading>();
-  #nextTid = 1;
   readonly #searches = new Map<number, Search>();
   readonly #held = new Map<string, Held>();
+  #nextTid = 1;
   #generation = 0;
 
   constructor(core: PgCore, code: PoolCode, hooks: ShardReadHooks) {
@@ -77,9 +78,9 @@ export class ShardReads {
     this.#generation++;
     const readings = [...this.#readings.values()];
     this.#readings.clear();
-    for (const { reject } of readings) reject(new AppError('UNREADABLE', `pg ${this.#core.text}: a new interval`));
     this.#searches.clear();
     this.#held.clear();
+    for (const { reject } of readings) reject(new AppError('UNREADABLE', `pg ${this.#core.text}: a new interval`));
   }
 
   /** Who has an object in a version, one member a shard. */
@@ -94,13 +95,12 @@ export class ShardReads {
       if (out.has(shard) || without.has(member) || !core.map.isUp(member)) continue;
       if (core.peerHas(member, oid, version)) out.set(shard, member);
     }
-    return out;
     for (const [member, has] of this.#heldOf(oid, version)?.members ?? [])
       if (has && !out.has(shardOf(member)!) && !without.has(member) && core.map.isUp(member))
         out.set(shardOf(member)!, member);
+    return out;
   }
 
-  /** Whether enough shards of an object are there to read it. */
   #heldOf(oid: HObject, version: EVersion): Held | undefined {
     const held = this.#held.get(objectId(oid));
     return held !== undefined && compareEVersion(held.version, version) === 0 ? held : undefined;
@@ -142,6 +142,7 @@ export class ShardReads {
     return true;
   }
 
+  /** Whether enough shards of an object are there to read it. */
   readable(oid: HObject, version: EVersion): boolean {
     return this.sources(oid, version).size >= this.#code.code.k;
   }
@@ -173,7 +174,13 @@ export class ShardReads {
     if (direct || chunks.size >= k) {
       this.#readings.delete(tid);
       const missing = read.wanted.filter((shard) => !chunks.has(shard));
-      const made = missing.length === 0 ? chunks : this.#code.code.rebuild(chunks, read.wanted);
+      const { env } = this.#core;
+      const made = missing.length === 0 ? chunks : this.#code.code.rebuild(chunks, read.wanted, env.take);
+      for (const [shard, bytes] of chunks)
+        if (!read.wanted.includes(shard)) {
+          chunks.delete(shard);
+          env.recycle(bytes);
+        }
       reading.resolve({ chunks: made, xattrs: reading.xattrs });
       if (failed.size > 0) this.#hooks.damaged(read.oid, read.version, [...failed]);
       return;
@@ -248,12 +255,19 @@ export class ShardReads {
     const core = this.#core;
     const { interval } = core;
     this.#local(m, (reply) => {
+      const gone = (): void => core.env.recycle(reply.data);
       if (core.interval === interval)
-        core.env.send(from, MOSDECSubOpReadReply, { ...core.head(), tid: m.tid, ...reply });
+        core.env.send(from, MOSDECSubOpReadReply, { ...core.head(), tid: m.tid, ...reply }, gone);
+      else gone();
     });
   }
 
   onReply(from: Member, m: MOSDECSubOpReadReply): void {
+    const search = this.#searches.get(m.tid);
+    if (search !== undefined) {
+      this.#onSearched(from, search, m);
+      return;
+    }
     const reading = this.#readings.get(m.tid);
     const shard = shardOf(from)!;
     if (reading === undefined || reading.asked.get(shard) !== from) return;
@@ -263,11 +277,6 @@ export class ShardReads {
     if (right) {
       reading.chunks.set(shard, m.data);
       if (read.attrs) reading.xattrs ??= m.xattrs;
-    const search = this.#searches.get(m.tid);
-    if (search !== undefined) {
-      this.#onSearched(from, search, m);
-      return;
-    }
     } else if (!this.#notHeld(read.oid, read.version, from)) {
       this.#core.env.log.error('a shard does not have its part of an object', {
         pg: this.#core.text,

@@ -1,6 +1,7 @@
 import { assert } from '../../../base/errors.ts';
 import type { TransactionOp } from '../../blockstore/api.ts';
-import { shardSize, splitStripes, stripeBytes } from '../../erasure/layout.ts';
+import { scatter, scatterZeros, shardSize, stripeBytes } from '../../erasure/layout.ts';
+import { scatterCrcs } from '../../erasure/stripe-crcs.ts';
 import type { PoolCode } from '../map-view.ts';
 
 /** What of a request becomes part of the object: bytes, or zeros. */
@@ -177,8 +178,11 @@ export class WritePlan {
       }
   }
 
-  /** Operations for each shard, given what `reads` asked for (each at least up to the object's end). */
-  shards(old: readonly Uint8Array[]): TransactionOp[][] {
+  /**
+   * Operations for each shard, given what `reads` asked for (each at least up to the object's end). `take` gives memory of any content for the shards'
+   * chunks.
+   */
+  shards(old: readonly Uint8Array[], take: (length: number) => Uint8Array): TransactionOp[][] {
     const { code, layout } = this.#code;
     const cid = '';
     const out: TransactionOp[][] = Array.from({ length: code.chunks }, () => [...this.#common]);
@@ -190,13 +194,13 @@ export class WritePlan {
     for (const piece of this.#pieces) {
       const { key } = piece.draft;
       const offset = (piece.offset / this.#stripe) * layout.chunkBytes;
-      const stripes = this.#stripes(piece, old);
-      if (stripes === undefined) {
-        all({ op: 'zero', cid, key, offset, length: (piece.length / this.#stripe) * layout.chunkBytes });
+      const length = (piece.length / this.#stripe) * layout.chunkBytes;
+      const data = this.#chunks(piece, old, () => take(length));
+      if (data === undefined) {
+        all({ op: 'zero', cid, key, offset, length });
         continue;
       }
-      const data = splitStripes(layout, stripes);
-      [...data, ...code.encode(data)].forEach((chunk, shard) => {
+      [...data, ...code.encode(data, take)].forEach((chunk, shard) => {
         out[shard]!.push({ op: 'write', cid, key, offset, data: [chunk] });
       });
     }
@@ -205,13 +209,16 @@ export class WritePlan {
     return out;
   }
 
-  /** A piece as it is to be; undefined: all zeros. */
-  #stripes(piece: Piece, old: readonly Uint8Array[]): Uint8Array | undefined {
+  /** What the data shards hold of a piece as it is to be; undefined: all zeros. */
+  #chunks(piece: Piece, old: readonly Uint8Array[], take: () => Uint8Array): Uint8Array[] | undefined {
+    const { layout } = this.#code;
     const { draft, offset, length, from, to } = piece;
     const end = offset + length;
     const touching = draft.patches.filter((patch) => patch.offset < end && patch.offset + patch.length > offset);
     if (from === to && touching.every((patch) => patch.data === undefined)) return undefined;
-    const stripes = new Uint8Array(length);
+    const chunks = Array.from({ length: layout.k }, take);
+    const covered = touching.some((patch) => patch.offset <= offset && patch.offset + patch.length >= end);
+    if (!covered) for (const chunk of chunks) chunk.fill(0);
     for (let i = from; i < to; i++) {
       const read = this.reads[i]!;
       const usable = Math.max(0, Math.min(read.length, draft.baseSize - read.offset));
@@ -219,23 +226,28 @@ export class WritePlan {
         old[i]!.length >= usable,
         () => `${old[i]!.length} bytes of an object's old stripes, ${usable} are needed`,
       );
-      stripes.set(old[i]!.subarray(0, usable), read.offset - offset);
+      scatter(layout, chunks, read.offset - offset, old[i]!.subarray(0, usable));
     }
     for (const patch of touching) {
       const start = Math.max(patch.offset, offset);
       const stop = Math.min(patch.offset + patch.length, end);
       if (patch.data === undefined) {
-        stripes.fill(0, start - offset, stop - offset);
+        scatterZeros(layout, chunks, start - offset, stop - start);
         continue;
       }
       let at = patch.offset;
       for (const bytes of patch.data) {
         const a = Math.max(at, start);
         const b = Math.min(at + bytes.length, stop);
-        if (a < b) stripes.set(bytes.subarray(a - at, b - at), a - offset);
+        if (a < b) {
+          // All of it stays the same view: its checksums may be known.
+          const part = b - a === bytes.length ? bytes : bytes.subarray(a - at, b - at);
+          scatter(layout, chunks, a - offset, part);
+          if (touching.length === 1) scatterCrcs(layout, chunks, part);
+        }
         at += bytes.length;
       }
     }
-    return stripes;
+    return chunks;
   }
 }

@@ -277,7 +277,7 @@ export class SimCluster {
     this.scheduler.after(at - this.scheduler.timeMs, run);
   }
 
-  #sendOsd<T>(from: SimOsd, to: number, codec: MessageCodec<T>, body: T): void {
+  #sendOsd<T>(from: SimOsd, to: number, codec: MessageCodec<T>, body: T, sent?: () => void): void {
     this.messages++;
     const target = this.osds[to]!;
     const map = this.maps[from.newestMap]!;
@@ -301,6 +301,7 @@ export class SimCluster {
       data: concatBytes(encoded.data ?? []).slice(),
       features: FEATURES_PACIFIC,
     };
+    sent?.();
     const arrive = (): void => {
       if (target.osd === undefined || target.nonce !== targetNonce) return;
       if (from.nonce !== fromNonce) return;
@@ -352,7 +353,7 @@ export class SimCluster {
       random: this.random,
       log: this.#log.with({ osd: id }),
       maps: history,
-      sendOsd: (to, codec, body) => alive() && this.#sendOsd(sim, to, codec, body),
+      sendOsd: (to, codec, body, sent) => alive() && this.#sendOsd(sim, to, codec, body, sent),
       drained: () => Promise.resolve(),
       sendMon: (codec, body) => alive() && this.#onMon(sim, codec as MessageCodec<unknown>, body),
       reportSoon: () => undefined,
@@ -365,6 +366,7 @@ export class SimCluster {
         sim.fatal ??= error;
       },
       full: () => false,
+      take: (length) => new Uint8Array(length).fill(0xdb),
       // Whoever still looks at it will be found out.
       recycle: (bytes) => void bytes.fill(0xdb),
       ...(this.options.logEntries === undefined
