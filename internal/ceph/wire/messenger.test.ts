@@ -170,8 +170,17 @@ describe('messenger', () => {
     // Broken before both sides know it, there is no session yet that could go on.
     await us.until(() => us.ready.length === 2);
     const count = 3000;
+    const { type, version, compat } = MMonGetVersion;
+    let given = 0;
     for (let i = 0; i < count; i++) {
-      c.send(MMonGetVersion, { handle: i, what: 'x'.repeat(i % 500) });
+      const { front } = MMonGetVersion.encode({ handle: i, what: 'x'.repeat(i % 500) }, c.features);
+      const data = new Uint8Array(1000).fill(i);
+      // Whatever is sent again after that would show.
+      const sent = (): void => {
+        data.fill(i + 1);
+        given++;
+      };
+      c.sendRaw({ type, version, compat, front, data: [data], sent });
       if (i % 200 === 199) {
         await new Promise((resolve) => setTimeout(resolve, 5));
         // Breaks it as a network does: the transport of the accepting side sees the end later.
@@ -187,6 +196,12 @@ describe('messenger', () => {
       Array.from({ length: count }, (_, i) => i),
     );
     expect(us.messages.map((x) => x.decode(MMonGetVersion).handle)).toEqual(Array.from({ length: count }, (_, i) => i));
+    expect(
+      osd.messages.filter(({ data }, i) => data.length !== 1000 || !data.every((byte) => byte === (i & 255))),
+    ).toEqual([]);
+    // The last of them are acknowledged on their own.
+    while (given < count) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(given).toBe(count);
     expect(osd.ready.length).toBe(1);
     expect(drops).toBe(15);
     expect(transports.length).toBeGreaterThan(3);
