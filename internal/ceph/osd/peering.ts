@@ -369,8 +369,11 @@ export class Peering {
     this.#cleanLater = false;
     core.setState(PG_ACTIVATING);
     const lease = core.lease.first();
-    info.lastEpochStarted = core.map.epoch;
-    info.lastIntervalStarted = core.interval;
+    // An interval that takes no writes proves nothing to later ones: a copy that was not in it may have writes that were acknowledged before.
+    if (this.#takesWrites()) {
+      info.lastEpochStarted = core.map.epoch;
+      info.lastIntervalStarted = core.interval;
+    }
     info.lastComplete = completeUpTo(meta.log, meta.missing, info.lastUpdate);
     meta.touchInfo();
     if (placed(core.key.acting) < core.key.size) core.setState(PG_UNDERSIZED);
@@ -389,6 +392,12 @@ export class Peering {
     });
   }
 
+  /** Whether there are as many copies as the pool wants for writes (`acting_set_writeable`). */
+  #takesWrites(): boolean {
+    const { acting, minSize } = this.#core.key;
+    return placed(acting) >= minSize;
+  }
+
   #sendActivation(osd: number, activation: Activation): void {
     this.#core.env.send(osd, MOSDPGLog, { ...this.#core.head(), missing: [], undoable: [], ...activation });
   }
@@ -401,8 +410,8 @@ export class Peering {
     history.lastEpochStarted = core.info.lastEpochStarted;
     history.lastIntervalStarted = core.info.lastIntervalStarted;
     core.meta.touchInfo();
-    // Whoever peers from now on meets one of those that have all of this log.
-    core.forwardTo = core.info.lastUpdate;
+    // Whoever peers from now on meets one of those that have all of this log, if it could take writes.
+    if (this.#takesWrites()) core.forwardTo = core.info.lastUpdate;
     core.env.commit([...core.meta.rollback.forward(core.forwardTo), ...core.meta.writeOps()]);
     this.#enter('active');
     core.clearState(PG_CREATING);
@@ -413,7 +422,7 @@ export class Peering {
     // What is about to merge takes no more writes.
     const merging = pendingMerge(core.id.seed, core.key) !== undefined;
     if (merging) core.setState(PG_PREMERGE);
-    core.setState(!merging && placed(core.key.acting) >= core.key.minSize ? PG_ACTIVE : PG_PEERED);
+    core.setState(!merging && this.#takesWrites() ? PG_ACTIVE : PG_PEERED);
     this.shareInfo();
     this.#hooks.active();
     if (core.hasState(PG_PREMERGE)) this.#hooks.mergeReady();
@@ -613,8 +622,8 @@ export class Peering {
       meta.info.sumsEstimated = m.info.sumsEstimated;
     }
     const { info } = meta;
-    info.lastEpochStarted = m.info.lastEpochStarted;
-    info.lastIntervalStarted = m.info.lastIntervalStarted;
+    info.lastEpochStarted = Math.max(info.lastEpochStarted, m.info.lastEpochStarted);
+    info.lastIntervalStarted = Math.max(info.lastIntervalStarted, m.info.lastIntervalStarted);
     this.#heard(m.info.history);
     if (m.lease !== undefined) core.lease.granted(m.lease);
     meta.past = mergeIntervals(meta.past, m.past);
