@@ -6,7 +6,7 @@ import { PG_ACTIVE } from '../wire/messages/osd_mgr.ts';
 import { OP } from '../wire/messages/osd_op.ts';
 import type { LogEntry } from '../wire/messages/osd_pg.ts';
 import { type EVersion, eversionZero, type HObject, SNAP_DIR, SNAP_HEAD } from '../wire/types.ts';
-import { admit } from './admission.ts';
+import { admit, type Verdict } from './admission.ts';
 import type { FullState, InternalWrite, RecoveryGate } from './engine-host.ts';
 import { sameWatch, withoutWatcher } from './watch-expiry.ts';
 import type { ObjectInfo, SnapSet, WatchInfo } from './object-info.ts';
@@ -151,7 +151,11 @@ export class OpEngine {
   // --- admission ---------------------------------------------------------------------------------------------------------------
 
   #admit(request: OpRequest): void {
-    const verdict = admit(this.#core, request, this.#full.full());
+    request.admittedAt = this.#core.map.epoch;
+    this.#judge(request, admit(this.#core, request, this.#full.full()));
+  }
+
+  #judge(request: OpRequest, verdict: Verdict): void {
     if (typeof verdict === 'number') this.#fail(request, verdict);
     else if (verdict === 'drop') {
       const { epoch } = request.message;
@@ -345,8 +349,21 @@ export class OpEngine {
     return isThere(request, obc) ? 'here' : 'gone';
   }
 
+  /** A newer map than it was let in by may have fenced its client off, or may say that the cluster is full: then it is answered or left as one that comes now. */
+  #stillAdmitted(request: OpRequest): boolean {
+    const verdict = admit(this.#core, request, this.#full.full());
+    request.admittedAt = this.#core.map.epoch;
+    if (typeof verdict === 'object') return true;
+    this.#judge(request, verdict);
+    return false;
+  }
+
   #run(request: OpRequest, obc: ObjectContext, mode: LockMode): void {
     const { message, kinds } = request;
+    if (request.admittedAt !== this.#core.map.epoch && !this.#stillAdmitted(request)) {
+      obc.unlock(mode);
+      return;
+    }
     request.stage = 'started';
     const snapContext = requestSnapContext(this.#core, message);
     if (kinds.mayWrite) {

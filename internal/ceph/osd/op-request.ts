@@ -34,6 +34,8 @@ export class OpRequest {
   stage = 'queued';
   restarted = false;
   replied = false;
+  /** Epoch of the map by which it was let in. */
+  admittedAt = 0;
   readonly #finished: (reply?: MOSDOpReplyValue) => void;
 
   constructor(

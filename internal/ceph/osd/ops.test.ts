@@ -531,6 +531,24 @@ describe('order', () => {
   });
 });
 
+describe('fencing', () => {
+  test('a client on the blocklist is not served, neither with what waited from before', async () => {
+    const { cluster: three, clients } = await threeOsds();
+    const [one] = clients as [TestClient];
+    await one.exec('x', [writeFull('first')]);
+    const obc = three.osds[one.target]!.osd!.pgs.get('1.0')!.engine.contexts.get(oidOf('x'));
+    // As a copy, a scrub or recovery may hold it.
+    obc.lock('exclusive', () => undefined);
+    const waiting = one.exec('x', [writeFull('late')]);
+    three.fence(one.num);
+    await three.scheduler.run(three.scheduler.timeMs + 1000);
+    expect((await one.exec('y', [writeFull('new')])).result).toBe(-108);
+    obc.unlock('exclusive');
+    expect((await waiting).result).toBe(-108);
+    expect(utf8Text((await (clients[1] as TestClient).exec('x', [read()])).outs[0]!)).toBe('first');
+  });
+});
+
 describe('watch and notify', () => {
   test('watchers get the notification, the notifier their answers; a silent one is missed and removed', async () => {
     await client.exec('w', [write('x')]);

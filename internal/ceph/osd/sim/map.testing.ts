@@ -3,7 +3,7 @@ import { ITEM_NONE } from '../../crush/map.ts';
 import { ErasureCode } from '../../erasure/code.ts';
 import { jerasureVandermonde } from '../../erasure/matrix.ts';
 import { stableMod } from '../../maps/object-hash.ts';
-import { addrV2, type EntityAddrVec, eversionZero, type PgId, pgText } from '../../wire/types.ts';
+import { addrV2, type EntityAddr, type EntityAddrVec, eversionZero, type PgId, pgText } from '../../wire/types.ts';
 import type { Logger } from '../../../base/log.ts';
 import type { MapView, Placement, PoolCode, PoolView } from '../map-view.ts';
 import type { MergeVersions } from '../pg-split.ts';
@@ -57,12 +57,14 @@ function simCode({ erasure, size }: SimOptions): PoolCode | undefined {
   return code;
 }
 
-/** How many PGs the pool has, and what of that is on its way. */
+/** How many PGs the pool has, what of that is on its way, and whom OSDs must not serve. */
 export interface SimPgs {
   pgNum: number;
   pgpNum: number;
   pgNumPending: number;
   lastMerge: MergeVersions;
+  /** Nonces of clients that are on the blocklist. */
+  fenced?: readonly number[];
 }
 
 export const simPool = 1;
@@ -217,8 +219,8 @@ export class SimMap implements MapView {
   hasFlag(): boolean {
     return false;
   }
-  isBlocklisted(): boolean {
-    return false;
+  isBlocklisted({ nonce }: EntityAddr): boolean {
+    return this.pgs.fenced?.includes(nonce) === true;
   }
   isSnapRemoved(): boolean {
     return false;

@@ -135,6 +135,13 @@ export class SimCluster {
     });
   }
 
+  /** A client (its nonce) is put on the blocklist. */
+  fence(nonce: number): void {
+    this.#change((_states, _temp, pgs) => {
+      pgs.fenced = [...(pgs.fenced ?? []), nonce];
+    });
+  }
+
   place(pgpNum: number): void {
     this.#change((_states, _temp, pgs) => {
       pgs.pgpNum = Math.min(pgpNum, pgs.pgNumPending);
