@@ -82,6 +82,8 @@ export interface ObjectStore {
    * impossible (`TransactionError`, likewise).
    */
   queue(transaction: Transaction): Promise<void>;
+  /** Whether new data of so many bytes could be queued now. */
+  hasRoom(bytes: number): boolean;
   collections(): CollectionId[];
   stat(cid: CollectionId, key: ObjectKey): ObjectStat | undefined;
   /**

@@ -32,7 +32,7 @@ import type { Onode } from './onode.ts';
 import { keyBytes, keyString } from './order.ts';
 import { finishMerges, readFromMemory, readObject } from './reader.ts';
 import { RecordWriter } from './record-writer.ts';
-import { blockCrc, type Translated, translate } from './translate.ts';
+import { blockCrc, rewrittenBlocks, type Translated, translate } from './translate.ts';
 import { Trimmer } from './trim.ts';
 import { validate } from './validate.ts';
 
@@ -310,17 +310,26 @@ class Store implements BlockStore {
     return promise;
   }
 
-  #checkSpace(blocks: number): void {
+  hasRoom(bytes: number): boolean {
+    return this.#noSpace(Math.ceil(bytes / blockBytes) + rewrittenBlocks) === undefined;
+  }
+
+  /** Why there is no room for so many new blocks. */
+  #noSpace(blocks: number): NoSpaceError | undefined {
     const { freeBlocks, totalBlocks } = this.#catalog.allocator;
     const reserve = Math.min(reservedBlocks, Math.floor(totalBlocks / 16));
     if (blocks > freeBlocks - reserve)
-      throw new NoSpaceError(this.#name, blocks * blockBytes, Math.max(0, freeBlocks - reserve) * blockBytes);
+      return new NoSpaceError(this.#name, blocks * blockBytes, Math.max(0, freeBlocks - reserve) * blockBytes);
     const reserveBytes = this.#options.hostReserveBytes ?? 64 * 1024 * 1024;
-    if (this.#hostAvailable - blocks * blockBytes < reserveBytes) {
-      // Old news may refuse a write, so ask again for the next one.
-      void this.#askHost();
-      throw new NoSpaceError(`file system of ${this.#name}`, blocks * blockBytes, this.#hostAvailable - reserveBytes);
-    }
+    if (this.#hostAvailable - blocks * blockBytes >= reserveBytes) return undefined;
+    // Old news may refuse a write, so ask again for the next one.
+    void this.#askHost();
+    return new NoSpaceError(`file system of ${this.#name}`, blocks * blockBytes, this.#hostAvailable - reserveBytes);
+  }
+
+  #checkSpace(blocks: number): void {
+    const short = this.#noSpace(blocks);
+    if (short !== undefined) throw short;
     // Overwritten blocks take nothing, so this is less than there is: asked again before it matters.
     this.#hostAvailable -= blocks * blockBytes;
     this.#hostSpent += blocks * blockBytes;

@@ -332,12 +332,15 @@ export function objectStoreContract(name: string, options: ContractOptions): voi
         );
       }
       expect(failure).toMatchObject({ code: 'ENOSPC' });
+      expect(store.hasRoom(256 * 1024)).toBe(false);
       expect(written).toBeGreaterThan(8);
       expect(store.stat(cid, key(`o${written}`))).toBeUndefined();
       for (let i = 0; i < written; i++) expect((await read(`o${i}`))?.length).toBe(256 * 1024);
       await run({ op: 'remove', cid, key: key('o0') }, { op: 'remove', cid, key: key('o1') });
       await run({ op: 'touch', cid, key: key('t') });
       await run(write('again', 0, fill(256 * 1024, 1)));
+      for (let i = 2; i < written; i++) await run({ op: 'remove', cid, key: key(`o${i}`) });
+      expect(store.hasRoom(256 * 1024)).toBe(true);
     });
 
     test('a range of objects moves to another collection, with everything, and back', async () => {

@@ -67,6 +67,10 @@ class Twin implements MemoryStore {
     return done;
   }
 
+  hasRoom(bytes: number): boolean {
+    return this.#options.capacityBytes === undefined || bytes <= this.statfs().availableBytes;
+  }
+
   commit(count = this.#waiting.length): void {
     if (this.#ended) return;
     for (const each of this.#waiting.splice(0, count)) {

@@ -421,7 +421,7 @@ export class OpEngine {
     }
     const mayWrite = request.kinds.mayWrite;
     const changes = mayWrite && rval >= 0 && (ctx.modified || ctx.ops.length > 0);
-    const refused = changes ? refusedChanges(ctx.ops) : 0;
+    const refused = changes ? refusedChanges(this.#host.store, ctx.ops) : 0;
     let result = refused < 0 ? refused : rval;
     if (!changes || refused < 0) {
       if (mayWrite) {

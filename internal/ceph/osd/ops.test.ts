@@ -30,7 +30,7 @@ import {
 import { ChecksumError } from '../blockstore/errors.ts';
 import { severalPgs, singleOsd, TestClient, threeOsds } from './sim/single.testing.ts';
 import { simHash, simPool } from './sim/map.testing.ts';
-import type { SimCluster } from './sim/world.testing.ts';
+import { SimCluster } from './sim/world.testing.ts';
 
 let cluster: SimCluster;
 let client: TestClient;
@@ -529,6 +529,19 @@ describe('order', () => {
     ]);
     expect([found.result, utf8Text(found.outs[0]!)]).toEqual([0, 'first']);
   });
+});
+
+test('what there is no room for is refused, and the OSD lives', async () => {
+  const small = new SimCluster({ seed: 1, osds: 1, size: 1, minSize: 1, pgNum: 1, diskBytes: 16 << 20 });
+  small.start(0);
+  await small.scheduler.run(20_000, () => small.allClean());
+  const one = new TestClient(small);
+  const writeBytes = (length: number): OsdOp[] => [OsdOp.extent(OP.WRITEFULL, 0, length, [new Uint8Array(length)])];
+  expect((await one.exec('a', writeBytes(12 << 20))).result).toBe(0);
+  expect((await one.exec('b', writeBytes(8 << 20))).result).toBe(-28);
+  expect((await one.exec('b', writeBytes(1 << 20))).result).toBe(0);
+  expect((await one.exec('a', [OsdOp.make(OP.DELETE)])).result).toBe(0);
+  expect((await one.exec('b', writeBytes(8 << 20))).result).toBe(0);
 });
 
 describe('fencing', () => {

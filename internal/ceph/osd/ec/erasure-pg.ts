@@ -43,6 +43,7 @@ export class ErasurePg {
     const size = (key: Uint8Array): number | undefined => this.#infoAt(key)?.size;
     return {
       queue: (transaction) => store.queue(transaction),
+      hasRoom: (bytes) => store.hasRoom(bytes),
       collections: () => store.collections(),
       stat: (_cid, key) => {
         const bytes = size(key);

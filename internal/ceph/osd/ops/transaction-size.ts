@@ -1,14 +1,15 @@
-import { blockBytes, type TransactionOp } from '../../blockstore/api.ts';
-import { EFBIG, EMSGSIZE, ENAMETOOLONG } from './errno.ts';
+import { blockBytes, type ObjectStore, type TransactionOp } from '../../blockstore/api.ts';
+import { EFBIG, EMSGSIZE, ENAMETOOLONG, ENOSPC } from './errno.ts';
 import { maxMetadataBytes, maxObjectBytes, maxStoreNameBytes, maxWriteBytes } from './limits.ts';
 
 /**
- * Whether what the ops of one request come to is more than a store takes in one transaction, or than one message carries to the replicas: 0, or the errno that refuses it. A few bytes of
- * input can ask for much: WRITESAME, a truncation that a write brings along, thousands of writes of a byte.
+ * Whether what the ops of one request come to is more than a store takes in one transaction, than one message carries to the replicas, or than there is room for: 0, or the errno that
+ * refuses it. A few bytes of input can ask for much: WRITESAME, a truncation that a write brings along, thousands of writes of a byte.
  */
-export function refusedChanges(ops: readonly TransactionOp[]): number {
+export function refusedChanges(store: ObjectStore, ops: readonly TransactionOp[]): number {
   let metadata = 0;
   let data = 0;
+  let room = 0;
   let longest = 0;
   const name = (text: string): void => {
     // Text of the store has a character a byte, or is ASCII.
@@ -22,6 +23,7 @@ export function refusedChanges(ops: readonly TransactionOp[]): number {
         for (const piece of op.data) length += piece.length;
         if (op.offset + length > maxObjectBytes) return EFBIG;
         data += length;
+        room += length + 2 * blockBytes;
         // The store logs whole blocks of small writes.
         metadata += length > smallBytes ? 2 * blockBytes : length + 2 * blockBytes;
         break;
@@ -50,7 +52,8 @@ export function refusedChanges(ops: readonly TransactionOp[]): number {
         break;
     }
   if (longest > maxStoreNameBytes) return ENAMETOOLONG;
-  return metadata > maxMetadataBytes || data > maxWriteBytes ? EMSGSIZE : 0;
+  if (metadata > maxMetadataBytes || data > maxWriteBytes) return EMSGSIZE;
+  return data > 0 && !store.hasRoom(room) ? ENOSPC : 0;
 }
 
 /** Longer writes go to the data file at once. */

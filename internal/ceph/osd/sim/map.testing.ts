@@ -24,6 +24,8 @@ export interface SimOptions {
    * that it never got. `stopped-clock`: the clock of an OSD that is cut off stands still. `rash-mon`: the mon takes every OSD that is down for dead.
    */
   fault?: 'early-ack' | 'skipped-replica' | 'stopped-clock' | 'rash-mon';
+  /** What each OSD's disk takes; default: more than any test writes. */
+  diskBytes?: number;
   /** How long read leases last; short, so that they end during partitions. */
   leaseMs?: number;
   log?: Logger;

@@ -72,7 +72,9 @@ export class SimCluster {
     this.options = options;
     this.random = seededRandom(options.seed);
     this.#log = options.log ?? silentLogger;
-    for (let id = 0; id < options.osds; id++) this.osds.push(new SimOsd(id, memoryStore({ commit: 'manual' })));
+    const { diskBytes } = options;
+    const disk = { commit: 'manual' as const, ...(diskBytes === undefined ? {} : { capacityBytes: diskBytes }) };
+    for (let id = 0; id < options.osds; id++) this.osds.push(new SimOsd(id, memoryStore(disk)));
     const states = this.osds.map(() => ({
       up: false,
       nonce: 0,
