@@ -7,7 +7,7 @@ import { seededRandom } from '../../base/random.ts';
 import type { TransactionOp } from './api.ts';
 import type { BlockStore } from './blockstore.ts';
 import { openSqliteIndex } from './index-sqlite-shell.ts';
-import { openStore } from './store.testing.ts';
+import { compression, openStore } from './store.testing.ts';
 
 const cid = '1.0';
 const key = new Uint8Array([0x61]);
@@ -60,6 +60,26 @@ describe('block store: faults', () => {
     expect(await store.read(cid, key, 0, 8192)).toEqual(fill(8192, 7).fill(9, 0, 4096));
     await store.close();
   });
+
+  test.each(['none', 'lz4'] as const)(
+    'overwriting part of a block that the disk cannot read damages it, and the store goes on (compression: %s)',
+    async (algorithm) => {
+      const disk = memoryDisk({ random: seededRandom(4) });
+      let store = await made(disk);
+      if (algorithm !== 'none') store.setCompression(new Map([[1, compression({ mode: 'force', algorithm })]]));
+      await store.queue({ ops: [write(0, fill(65_536, 7))] });
+      await store.checkpoint();
+      await store.close();
+      store = await openStore(disk);
+      disk.failNext('read', 'EIO');
+      await store.queue({ ops: [write(8292, fill(10, 8))] });
+      await expect(store.read(cid, key, 8192, 10)).rejects.toMatchObject({ code: 'CHECKSUM', offset: 8192 });
+      expect(await store.read(cid, key, 0, 4096)).toEqual(fill(4096, 7));
+      await store.queue({ ops: [write(8192, fill(4096, 9))] });
+      expect(await store.read(cid, key, 8192, 4096)).toEqual(fill(4096, 9));
+      await store.close();
+    },
+  );
 
   test('small blocks lately written or read come from memory; a block with other content or another owner does not', async () => {
     const disk = memoryDisk({ random: seededRandom(8) });

@@ -7,7 +7,7 @@ import { blockBytes } from './api.ts';
 import type { CompressedBlob } from './blob.ts';
 import { codecOfId } from './codecs/codec.ts';
 import type { DataFile } from './datafile.ts';
-import { ChecksumError } from './errors.ts';
+import { ChecksumError, isDamage } from './errors.ts';
 import type { BlockImage, BlockSource } from './image.ts';
 import type { Onode } from './onode.ts';
 import { keyBytes } from './order.ts';
@@ -312,23 +312,34 @@ async function sourceBytes(
   blobs: BlobReader,
   damaged: (error: ChecksumError) => void,
 ): Promise<Uint8Array> {
-  if (source.blob !== undefined) {
-    const raw = await blobs.read(source.blob);
-    const at = (source.block - source.blob.first) * blockBytes;
+  const { blob } = source;
+  if (blob !== undefined) {
+    const raw = await blobs.read(blob).catch((error: unknown) => unreadable(error, blob.key));
+    const at = (source.block - blob.first) * blockBytes;
     if (typeof raw !== 'number') return raw.subarray(at, at + blockBytes);
     noteDamage(source, raw, damaged);
-    // Any bytes that do not fit the checksum.
-    const lost = new Uint8Array(blockBytes);
-    if (blockCrc(lost) === source.crc) lost[0] = 1;
-    return lost;
+    return lostBlock(source.crc);
   }
   if (source.image !== undefined) return whenReady(source.image);
   const bytes = data.blockBuffer();
-  await data.read({ start: source.physical, count: 1 }, bytes);
-  if (blockCrc(bytes) !== sourceCrc(source)) {
-    noteDamage(source, source.physical, damaged);
-  }
-  return bytes;
+  const read = data.read({ start: source.physical, count: 1 }, bytes).then(() => bytes);
+  const found = await read.catch((error: unknown) => unreadable(error, source.physical));
+  if (typeof found !== 'number' && blockCrc(found) === sourceCrc(source)) return found;
+  noteDamage(source, source.physical, damaged);
+  return typeof found === 'number' ? lostBlock(sourceCrc(source)) : found;
+}
+
+/** A block that the disk cannot read is as damaged as one of other bytes, and is no reason to write nothing any more. */
+function unreadable(error: unknown, block: number): number {
+  if (isDamage(error)) return block;
+  throw error;
+}
+
+/** Any bytes that do not fit the checksum. */
+function lostBlock(crc: number): Uint8Array {
+  const lost = new Uint8Array(blockBytes);
+  if (blockCrc(lost) === crc) lost[0] = 1;
+  return lost;
 }
 
 function noteDamage(source: BlockSource, place: number, damaged: (error: ChecksumError) => void): void {
