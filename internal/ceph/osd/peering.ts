@@ -16,7 +16,7 @@ import {
 import { pendingMerge } from '../maps/pg-num.ts';
 import { MOSDPGInfo, MOSDPGLog, MOSDPGNotify, MOSDPGQuery, MOSDPGRemove } from '../wire/messages/osd_osd.ts';
 import { copyPgInfo, emptyPgInfo, type PgHistory, type PgInfo } from '../wire/messages/osd_pg.ts';
-import { compareEVersion, type EVersion, eversionText, eversionZero, hobjectMin } from '../wire/types.ts';
+import { compareEVersion, type EVersion, eversionZero, hobjectMin } from '../wire/types.ts';
 import { type Activation, activationOf } from './activation.ts';
 import { type ActingChoice, chooseActing, chooseShards, findBestInfo } from './choose-acting.ts';
 import {
@@ -31,14 +31,14 @@ import {
 } from './intervals.ts';
 import type { MapView } from './map-view.ts';
 import { MissingSet } from './missing.ts';
-import { objectKey } from './object-key.ts';
 import type { Peer, PgCore } from './pg-core.ts';
-import { judgeReplica, mergeLog } from './pg-log.ts';
+import { judgeReplica } from './pg-log.ts';
 import { completeUpTo } from './pg-meta.ts';
 import { mergeHistory } from './history-merge.ts';
 import type { PeeringHooks, PeeringPhase } from './peering-host.ts';
 import { scrubSums } from './scrub-history.ts';
 import { noMember, placed } from './shards.ts';
+import { takeLog } from './take-log.ts';
 
 /** `PeeringState`. */
 export class Peering {
@@ -262,7 +262,7 @@ export class Peering {
       this.#query(from, 'fulllog');
       return;
     }
-    const ops = this.#takeLog(m);
+    const ops = takeLog(this.#core, m);
     const { info } = core;
     info.lastEpochStarted = Math.max(info.lastEpochStarted, m.info.lastEpochStarted);
     info.lastIntervalStarted = Math.max(info.lastIntervalStarted, m.info.lastIntervalStarted);
@@ -277,29 +277,6 @@ export class Peering {
     });
     core.env.commit([...ops, ...meta.writeOps()]);
     this.#getMissing();
-  }
-
-  /** Merges a log into ours and gives the removals it asks for. */
-  #takeLog(m: MOSDPGLog): TransactionOp[] {
-    const { meta, info } = this.#core;
-    const rollback = this.#core.erasure ? meta.rollback : undefined;
-    const merged = mergeLog(meta.log, meta.missing, m.log, info.lastBackfill, rollback);
-    meta.merged(merged.rewoundTo, merged.added);
-    info.lastUpdate = meta.log.head;
-    info.lastUserVersion = Math.max(info.lastUserVersion, m.info.lastUserVersion);
-    info.lastComplete = completeUpTo(meta.log, meta.missing, info.lastUpdate);
-    if (merged.rewoundTo !== undefined || merged.added.length > 0)
-      this.#core.env.log.info('took log over', {
-        pg: this.#core.text,
-        head: eversionText(meta.log.head),
-        added: merged.added.length,
-        rewoundTo: merged.rewoundTo === undefined ? '' : eversionText(merged.rewoundTo),
-        missing: meta.missing.size,
-      });
-    return [
-      ...merged.undo,
-      ...merged.remove.map((oid): TransactionOp => ({ op: 'remove', cid: meta.cid, key: objectKey(oid) })),
-    ];
   }
 
   #getMissing(): void {
@@ -600,7 +577,7 @@ export class Peering {
   #rewindStray(primary: number, m: MOSDPGLog): void {
     const core = this.#core;
     if (this.phase !== 'stray' || compareEVersion(m.log.head, core.info.lastUpdate) >= 0) return;
-    const ops = this.#takeLog(m);
+    const ops = takeLog(this.#core, m);
     const { interval } = core;
     core.env.commit([...ops, ...core.meta.writeOps()], () => {
       if (core.interval === interval && this.phase === 'stray') this.#sendLog(primary);
@@ -617,7 +594,7 @@ export class Peering {
       meta.info.history = history;
       ops = meta.replaceLog(m.log);
     } else {
-      ops = this.#takeLog(m);
+      ops = takeLog(this.#core, m);
       meta.info.sums = { ...m.info.sums };
       meta.info.sumsEstimated = m.info.sumsEstimated;
     }
