@@ -3,8 +3,9 @@ export const compileOptions = [
   ...['--compile', '--format=esm', '--splitting', '--bytecode'],
   // Names stay: 1.3 MB for stacks in which somebody finds his way. A source map would take 4 MB.
   ...['--minify-syntax', '--minify-whitespace'],
-  // Functions that are nested deeper are compiled when they are called: 4 MB less, and no start is slower.
-  '--bytecode-depth=1',
+  // Functions are compiled when they are first called: 12 MB less than all of them, 8 MB less than those of the first level. A whole node has the same
+  // memory, and its processes take 5 % more processor time until it is ready.
+  '--bytecode-depth=0',
   // Files of the directory that the program happens to be called in must not change what it does, least of all as root.
   ...['--no-compile-autoload-dotenv', '--no-compile-autoload-bunfig'],
 ];
