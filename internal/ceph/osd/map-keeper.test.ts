@@ -4,7 +4,7 @@ import type { TransactionOp } from '../blockstore/api.ts';
 import { ChecksumError } from '../blockstore/errors.ts';
 import { type MemoryStore, memoryStore } from '../blockstore/memory.ts';
 import { haveRecorded, recordedLines } from '../crush/recorded.testing.ts';
-import { type AskMaps, MapKeeper } from './map-keeper.ts';
+import { type AskMaps, MapKeeper, metaCollection } from './map-keeper.ts';
 
 const identity = { fsid: '00000000-0000-0000-0000-000000000001', osdId: 0 };
 const epochs = 40;
@@ -78,5 +78,18 @@ describe.skipIf(!haveRecorded)('maps of an OSD', () => {
       code: 'MAP_DAMAGED',
     });
     store.queue = changes;
+  });
+});
+
+test('a store with PGs and without the row of maps is no new one', async () => {
+  const store = memoryStore();
+  const commit = (ops: TransactionOp[]): void => void store.queue({ ops });
+  await MapKeeper.open(store, silentLogger, identity, commit);
+  await store.queue({ ops: [{ op: 'create-collection', cid: '1.0' }] });
+  await store.queue({ ops: [{ op: 'omap-clear', cid: metaCollection, key: Uint8Array.of(0) }] });
+  const changes = (): never => expect.unreachable('nothing is written');
+  await expect(MapKeeper.open(store, silentLogger, identity, changes)).rejects.toMatchObject({
+    code: 'STORE_DAMAGED',
+    message: 'osd.0: its store has 1 PGs (1.0), but not the row that says which maps it knows',
   });
 });

@@ -7,6 +7,7 @@ import { applyIncremental } from '../maps/apply.ts';
 import { decodeIncremental } from '../maps/incremental-codec.ts';
 import { decodeOsdMap, encodeOsdMap } from '../maps/osdmap-codec.ts';
 import { Decoder, Encoder } from '../wire/encoding.ts';
+import { parsePg } from '../wire/types.ts';
 import type { MMonGetOSDMapValue, MOSDMapValue } from '../wire/messages/mon.ts';
 import { OsdMapView } from './osd-map-view.ts';
 import type { MapHistory } from './pg-birth.ts';
@@ -111,7 +112,7 @@ export class MapKeeper implements MapHistory {
 
   /**
    * Reads what the store has; makes the OSD's collection in a new one. Maps that the disk has damaged come from the mons, by `ask`, and are written again. Errors: MAP_DAMAGED when these no
-   * longer have them.
+   * longer have them; STORE_DAMAGED when there are PGs, and not the row that tells of maps: a store like that is not a new one.
    */
   static async open(
     store: ObjectStore,
@@ -124,6 +125,8 @@ export class MapKeeper implements MapHistory {
       ? store.omapGet(metaCollection, superKey, [ROW_SUPER]).get(ROW_SUPER)
       : undefined;
     if (bytes === undefined) {
+      const pgs = store.collections().filter((cid) => parsePg(cid) !== undefined);
+      if (pgs.length > 0) throw noSuperblock(identity.osdId, pgs);
       const keeper = new MapKeeper(store, log, commit, { ...identity, oldest: 0, newest: 0, poolCreated: new Map() });
       const ops: TransactionOp[] = store.collections().includes(metaCollection)
         ? []
@@ -308,4 +311,15 @@ export class MapKeeper implements MapHistory {
     if (incrementals.size === 0 && this.current !== undefined) full.set(newest, encodeOsdMap(this.current.map.copy()));
     return { fsid, incrementals, full, oldest, newest };
   }
+}
+
+function noSuperblock(osdId: number, pgs: readonly string[]): AppError {
+  const some = pgs.slice(0, 3).join(', ') + (pgs.length > 3 ? ', …' : '');
+  return new AppError(
+    'STORE_DAMAGED',
+    `osd.${osdId}: its store has ${pgs.length} PGs (${some}), but not the row that says which maps it knows`,
+    {
+      hint: '`appliance osd fsck` tells what else is damaged. When all PGs are active without it, wipe this OSD: it is filled anew from the others.',
+    },
+  );
 }

@@ -28,6 +28,7 @@ import {
   SNAP_HEAD,
 } from '../wire/types.ts';
 import { ChecksumError } from '../blockstore/errors.ts';
+import { metaKey, objectKey } from './object-key.ts';
 import { severalPgs, singleOsd, TestClient, threeOsds } from './sim/single.testing.ts';
 import { simHash, simPool } from './sim/map.testing.ts';
 import { SimCluster } from './sim/world.testing.ts';
@@ -666,4 +667,16 @@ describe('damaged objects', () => {
     expect(utf8Text((await client.exec('x', [OsdOp.extent(OP.READ, 0, 0)])).outs[0]!)).toBe('sound!');
     expect([pg.core.meta.missing.size, pg.core.info.sums.objectsRepaired]).toEqual([0, 1]);
   });
+});
+
+test('what describes a PG is lost in its store: the OSD does not start, and removes nothing', async () => {
+  await client.exec('a', [write('kept')]);
+  await cluster.scheduler.run(cluster.scheduler.timeMs + 1000);
+  cluster.crash(0);
+  const { store } = cluster.osds[0]!;
+  void store.queue({ ops: [{ op: 'omap-remove', cid: '1.0', key: metaKey, keys: ['i'] }] });
+  store.commit();
+  expect(() => cluster.start(0)).toThrow('pg 1.0 is in its store without the row that describes it');
+  await cluster.scheduler.run(cluster.scheduler.timeMs + 5000);
+  expect(store.stat('1.0', objectKey(oidOf('a')))?.size).toBe(4);
 });

@@ -1,6 +1,6 @@
 import type { Clock } from '../../base/clock.ts';
 import { concatBytes, emptyBytes } from '../../base/bytes.ts';
-import { errorText } from '../../base/errors.ts';
+import { AppError, errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import type { ObjectStore, TransactionOp } from '../blockstore/api.ts';
@@ -19,7 +19,7 @@ import { deliver, peerCodecs } from './deliver.ts';
 import type { MapView } from './map-view.ts';
 import { MergeReports } from './merge-reports.ts';
 import { MonRequests } from './mon-requests.ts';
-import { firstObjectKey, firstTempKey } from './object-key.ts';
+import { firstObjectKey, firstTempKey, metaKey } from './object-key.ts';
 import { OpCounters } from './op-counters.ts';
 import { OpHistory } from './op-history.ts';
 import { type OpClient, OpRequest } from './op-request.ts';
@@ -193,11 +193,12 @@ export class Osd {
       if (id === undefined) continue;
       const meta = PgMeta.load(store, id);
       const from = meta === undefined ? undefined : (maps.get(meta.epoch) ?? maps.get(maps.oldest));
-      if (meta === undefined || from === undefined) {
+      if (meta === undefined && store.stat(cid, metaKey) === undefined) {
         log.info('removing what is left of a PG', { pg: cid });
         this.#remover.add(cid);
         continue;
       }
+      if (meta === undefined || from === undefined) throw damagedPg(this.#host.whoami, cid, meta?.epoch);
       const temps = store.list(cid, firstTempKey, 4096).filter((key) => Buffer.compare(key, firstObjectKey) < 0);
       if (temps.length > 0) this.#commit(temps.map((key) => ({ op: 'remove', cid, key }) as const));
       const pg = new Pg(meta, envFor(this.#env, id), viewFor(from, id), this.#pgOptions(cid));
@@ -646,4 +647,12 @@ export class Osd {
 /** The history of a PG that is made here because others have it. */
 function historyNow(history: PgHistory, interval: number): PgHistory {
   return { ...history, sameIntervalSince: interval };
+}
+
+/** Its objects may be all there: nothing of it is removed. */
+function damagedPg(whoami: number, cid: string, epoch: number | undefined): AppError {
+  const lacks = epoch === undefined ? 'the row that describes it' : `a map of its epoch ${epoch} or later`;
+  return new AppError('STORE_DAMAGED', `osd.${whoami}: pg ${cid} is in its store without ${lacks}`, {
+    hint: '`appliance osd fsck` tells what else is damaged. When all PGs are active without it, wipe this OSD: it is filled anew from the others.',
+  });
 }
