@@ -9,6 +9,7 @@ import { type BlockStore, openBlockStore } from '../../internal/ceph/blockstore/
 import { openSqliteIndex } from '../../internal/ceph/blockstore/index-sqlite-shell.ts';
 import { cephVersion } from '../../internal/ceph/mon/version.ts';
 import { identityText } from '../../internal/ceph/osd/disk-owner.ts';
+import { messageBudget } from '../../internal/ceph/osd/message-budget.ts';
 import { OsdServer } from '../../internal/ceph/osd/osd-server.ts';
 import { addrV2 } from '../../internal/ceph/wire/types.ts';
 
@@ -50,6 +51,7 @@ export async function startClusterOsd(given: ClusterOsd): Promise<{ store: Block
     portBase: monPort + 1,
     store,
     buffers,
+    messages: messageBudget(0),
     host: 'n',
     metadata: {},
     version: cephVersion,

@@ -22,6 +22,8 @@ export class ClientSession implements OpClient {
   readonly #all: boolean;
   /** Newest map sent to it. */
   sharedEpoch = 0;
+  /** Of replies that the kernel has not taken. */
+  readonly #unsent = new Set<() => void>();
 
   readonly #recycle: (bytes: Uint8Array) => void;
 
@@ -59,11 +61,25 @@ export class ClientSession implements OpClient {
     return this.#all;
   }
 
-  sendReply(value: MOSDOpReplyValue, tid: number): void {
+  sendReply(value: MOSDOpReplyValue, tid: number, gone: () => void): void {
+    if (!this.open) {
+      gone();
+      return;
+    }
     const sent = (): void => {
+      this.#unsent.delete(gone);
+      gone();
       for (const { out } of value.ops) for (const piece of out) this.#recycle(piece);
     };
+    this.#unsent.add(gone);
     this.connection.send(MOSDOpReply, value, { tid, sent });
+  }
+
+  /** The connection is gone, and with it what was not sent. */
+  closed(): void {
+    const unsent = [...this.#unsent];
+    this.#unsent.clear();
+    for (const gone of unsent) gone();
   }
 
   sendNotify(value: MWatchNotifyValue): void {

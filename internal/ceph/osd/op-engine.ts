@@ -25,6 +25,7 @@ import { poolRules } from './ec/pool-rules.ts';
 import type { PgCore } from './pg-core.ts';
 import { boundReturns, replyTo } from './op-reply.ts';
 import { runPgOps } from './pg-list.ts';
+import { replyBytesAtMost } from './reply-budget.ts';
 import { replicaShows } from './replica-read.ts';
 import type { Replication } from './replication.ts';
 import { requestSnapContext } from './request-snaps.ts';
@@ -384,6 +385,29 @@ export class OpEngine {
       const other = this.#core.map.pool(id);
       return other !== undefined && request.client.allowed(other, nspace, oid, plainRead);
     };
+    if (kinds.mayWrite) this.#runOps(request, ctx, mode);
+    else this.#admitReply(request, ctx, mode);
+  }
+
+  /** Runs a read once there is memory for what it gives back. It waits with its lock held: what comes behind it on the object stays behind it. */
+  #admitReply(request: OpRequest, ctx: OpContext, mode: LockMode): void {
+    const generation = this.#generation;
+    request.held?.give();
+    request.stage = 'waiting for memory for the reply';
+    this.#core.env.replies.take(request.client, replyBytesAtMost(ctx.message.ops, ctx.info.size), (held) => {
+      if (generation !== this.#generation) {
+        held.give();
+        return;
+      }
+      request.stage = 'started';
+      request.held = held;
+      this.#runOps(request, ctx, mode);
+    });
+  }
+
+  #runOps(request: OpRequest, ctx: OpContext, mode: LockMode): void {
+    const { message } = request;
+    const { obc } = ctx;
     const generation = this.#generation;
     const finish = (rval: number): void => {
       if (generation === this.#generation) this.#finish(request, ctx, mode, rval);
@@ -408,6 +432,7 @@ export class OpEngine {
 
   #finish(request: OpRequest, ctx: OpContext, mode: LockMode, rval: number): void {
     const { obc } = ctx;
+    request.held?.is(ctx.outBytes);
     if (!this.#core.isPrimary) {
       this.#finishReplica(request, ctx, rval);
       obc.unlock(mode);
@@ -670,8 +695,17 @@ export class OpEngine {
   }
 
   #pgOp(request: OpRequest): void {
-    const { result, results } = runPgOps(this.#core, this.#gate, request.message);
-    this.#reply(request, result, results, eversionZero, this.#core.info.lastUserVersion);
+    const { clock } = this.#core.env;
+    const pause = (): Promise<void> => new Promise((resolve) => void clock.after(0, resolve));
+    const generation = this.#generation;
+    const answer = ({ result, results }: { result: number; results: OpResult[] }): void => {
+      if (generation !== this.#generation || request.replied) return;
+      this.#reply(request, result, results, eversionZero, this.#core.info.lastUserVersion);
+    };
+    runPgOps(this.#core, this.#gate, request.message, pause).then(answer, (error: unknown) => {
+      this.#core.env.log.error('operation failed', { pg: this.#core.text, error });
+      answer({ result: errno.EIO, results: [] });
+    });
   }
 
   // --- replies -----------------------------------------------------------------------------------------------------------------

@@ -2,13 +2,15 @@ import type { MOSDOpReplyValue, MOSDOpValue } from '../wire/messages/osd_client.
 import { pgText, type RequestId } from '../wire/types.ts';
 import type { OpKinds } from './ops/classify.ts';
 import type { Requester } from './ops/op-context.ts';
+import type { HeldReply } from './reply-budget.ts';
 import type { WatchClient } from './watch.ts';
 
 /** A client's connection as PGs see it. */
 export interface OpClient extends WatchClient {
   readonly requester: Requester;
   readonly open: boolean;
-  sendReply(value: MOSDOpReplyValue, tid: number): void;
+  /** `gone` is called once the reply takes no memory any more: sent, or never to be sent. */
+  sendReply(value: MOSDOpReplyValue, tid: number, gone: () => void): void;
   /** Whether its capabilities allow this; `write` and class methods included. */
   allowed(
     pool: { name: string; applications: ReadonlyMap<string, ReadonlyMap<string, string>> },
@@ -36,6 +38,8 @@ export class OpRequest {
   replied = false;
   /** Epoch of the map by which it was let in. */
   admittedAt = 0;
+  /** Its part of the memory for replies. */
+  held: HeldReply | undefined;
   readonly #finished: (reply?: MOSDOpReplyValue) => void;
 
   constructor(
@@ -82,7 +86,7 @@ export class OpRequest {
   reply(value: MOSDOpReplyValue): void {
     if (this.replied) return;
     this.replied = true;
-    this.client.sendReply(value, this.tid);
+    this.client.sendReply(value, this.tid, () => this.held?.give());
     this.#finished(value);
   }
 
@@ -90,6 +94,7 @@ export class OpRequest {
   drop(): void {
     if (this.replied) return;
     this.replied = true;
+    this.held?.give();
     this.#finished();
   }
 }

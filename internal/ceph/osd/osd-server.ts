@@ -31,13 +31,22 @@ import {
   PRIO_HIGHEST,
 } from '../wire/messenger.ts';
 import { createMessenger } from '../wire/messenger-transport.ts';
-import { addrVecText, ENTITY_MGR, ENTITY_OSD, type EntityAddr, type EntityAddrVec, sameAddrs } from '../wire/types.ts';
+import {
+  addrVecText,
+  ENTITY_MGR,
+  ENTITY_OSD,
+  entityNumText,
+  type EntityAddr,
+  type EntityAddrVec,
+  sameAddrs,
+} from '../wire/types.ts';
 import { bootMetadata } from './boot-metadata-system.ts';
 import { ClientSession } from './client-session.ts';
 import { type CommandOutcome, type CommandTarget, runCommand } from './commands.ts';
 import { compressionConfig, CompressionKeeper } from './compression.ts';
 import { Heartbeats } from './heartbeat.ts';
 import { configuredLeaseMs } from './lease.ts';
+import { heartbeatLimits, type MessageBudget } from './message-budget.ts';
 import { MapKeeper } from './map-keeper.ts';
 import { fetchMaps, startMon } from './mon-session.ts';
 import type { MapView } from './map-view.ts';
@@ -60,6 +69,7 @@ export interface OsdServerOptions {
   /** First port to try. */
   portBase: number;
   store: BlockStore;
+  messages: MessageBudget;
   /** Memory of large payloads. */
   buffers: BufferPool;
   /** Where CRUSH is to place a new OSD. */
@@ -133,6 +143,7 @@ export class OsdServer {
     };
     this.#data = createMessenger({
       ...common,
+      limits: options.messages.limits,
       acceptPolicy: (type): ConnectionPolicy => (type === ENTITY_OSD ? 'lossless-peer' : 'stateless-server'),
       dispatcher: {
         onMessage: (c, m) => this.#onMessage(c, m),
@@ -144,6 +155,7 @@ export class OsdServer {
     });
     this.#heartbeat = createMessenger({
       ...common,
+      limits: heartbeatLimits,
       dispatcher: {
         onMessage: (c, m) => this.#onPing(c, m),
         onReady: (c) => void this.#beatsReady.add(c),
@@ -243,6 +255,8 @@ export class OsdServer {
       load: () => ({ oneMinute: loadavg()[0]!, fifteenMinutes: loadavg()[2]!, processors: cpus().length }),
       localTime: () => localTimeOf(o.clock.now()),
       take: (length) => (length < pooledFromBytes ? unfilledBytes(length) : o.buffers.take(length)),
+      replyBytes: o.messages.replyBytes,
+      endClient: (client) => this.#endClient(client as ClientSession),
       recycle: (bytes) => o.buffers.give(bytes),
       isMe: (map) => this.#isMe(map),
       shareMaps: (client, epoch) => this.#shareMaps(client as ClientSession, epoch),
@@ -442,8 +456,23 @@ export class OsdServer {
     return made;
   }
 
+  #clientClosed(client: ClientSession): void {
+    client.closed();
+    this.#osd.clientClosed(client);
+  }
+
+  #endClient(client: ClientSession): void {
+    const { peer, peerAddrs } = client.connection;
+    this.#log.warn('a client takes none of its replies while others wait: disconnected', {
+      peer: entityNumText(peer),
+      addrs: addrVecText(peerAddrs),
+    });
+    client.connection.close();
+    this.#clientClosed(client);
+  }
+
   #onClose(connection: Connection, reason: CloseReason): void {
-    if (connection.session instanceof ClientSession) this.#osd.clientClosed(connection.session);
+    if (connection.session instanceof ClientSession) this.#clientClosed(connection.session);
     for (const [osd, peer] of this.#peers) {
       if (peer.connection !== connection) continue;
       this.#peers.delete(osd);

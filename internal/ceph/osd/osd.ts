@@ -18,6 +18,7 @@ import { CopyReads } from './copy-reads.ts';
 import { deliver, peerCodecs } from './deliver.ts';
 import type { MapView } from './map-view.ts';
 import { MergeReports } from './merge-reports.ts';
+import { ReplyBudget } from './reply-budget.ts';
 import { MonRequests } from './mon-requests.ts';
 import { firstObjectKey, firstTempKey, metaKey } from './object-key.ts';
 import { OpCounters } from './op-counters.ts';
@@ -67,6 +68,10 @@ export interface OsdHost {
   localTime(): LocalTime;
   /** Memory of any content for a payload. */
   take(length: number): Uint8Array;
+  /** How much what clients read may take until it is sent. */
+  readonly replyBytes: number;
+  /** Disconnects a client that takes none of its replies while others wait. */
+  endClient(client: OpClient): void;
   /** A payload that nobody reads any more. */
   recycle(bytes: Uint8Array): void;
   /** Bounds of the logs of PGs, where they are not to follow from the number of PGs (simulations). */
@@ -89,6 +94,7 @@ export class Osd {
   readonly pgs = new Map<string, Pg>();
   readonly #host: OsdHost;
   readonly #env: PgEnv;
+  readonly #replies: ReplyBudget<OpClient>;
   readonly #remover: PgRemover;
   readonly #copyReads: CopyReads;
   readonly scrubs: ScrubScheduler;
@@ -120,6 +126,11 @@ export class Osd {
 
   constructor(host: OsdHost) {
     this.#host = host;
+    this.#replies = new ReplyBudget(
+      host.replyBytes,
+      () => host.clock.monotonic(),
+      (client) => host.endClient(client),
+    );
     this.#remover = new PgRemover(host.store, host.clock, (ops, done) => this.#commit(ops, done));
     this.#copyReads = new CopyReads({
       whoami: host.whoami,
@@ -145,6 +156,7 @@ export class Osd {
       commit: (ops, done) => this.#commit(ops, done),
       readObject: (oid, from, userVersion) => this.#copyReads.read(oid, from, userVersion),
       take: (length) => host.take(length),
+      replies: this.#replies,
       recycle: (bytes) => host.recycle(bytes),
       wantUpThru: (epoch) => this.#monRequests.wantUpThru(epoch),
       wantPgTemp: (pg, osds) => this.#monRequests.wantPgTemp(pg, osds),
@@ -630,6 +642,7 @@ export class Osd {
   tick(): void {
     for (const pg of this.pgs.values()) pg.tick();
     this.scrubs.tick();
+    this.#replies.tick();
     this.askMonAgain();
     if (this.#map !== undefined) this.#merges.check(this.#map);
   }

@@ -1,3 +1,5 @@
+import type { OpClient } from './op-request.ts';
+import type { ReplyBudget } from './reply-budget.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
@@ -33,6 +35,8 @@ export interface PgEnv {
   readObject(oid: HObject, from: PushCursor, userVersion: number): Promise<CopyPiece>;
   /** Memory of any content for a payload, to be given back by `recycle`. */
   take(length: number): Uint8Array;
+  /** Memory for what clients read. */
+  readonly replies: ReplyBudget<OpClient>;
   /** A payload of a message that nobody reads any more: its memory may be used again. */
   recycle(bytes: Uint8Array): void;
   /** Asks the mon for `up_thru >= epoch`. */

@@ -15,8 +15,8 @@ import type { RecoveryGate } from './engine-host.ts';
 import { decodeObjectInfo, infoXattr } from './object-info.ts';
 import { hasClassFilter } from './cls/table.ts';
 import { endObjectKey, objectKey, objectOfKey } from './object-key.ts';
-import { EINVAL, EOPNOTSUPP } from './ops/errno.ts';
-import { maxListEntries } from './ops/limits.ts';
+import { E2BIG, EINVAL, EOPNOTSUPP } from './ops/errno.ts';
+import { maxListEntries, maxPgOps } from './ops/limits.ts';
 import type { OpResult } from './ops/op-context.ts';
 import { toStoreText } from './ops/store-text.ts';
 import type { PgCore } from './pg-core.ts';
@@ -61,15 +61,18 @@ export interface ListAnswer {
   out: Uint8Array;
 }
 
-/** Carries out a request about the PG itself. */
-export function runPgOps(
+/** Carries out a request about the PG itself; between two of its ops others have their turn, by `pause`. */
+export async function runPgOps(
   core: PgCore,
   gate: Pick<RecoveryGate, 'listInconsistent'>,
   message: MOSDOpValue,
-): { result: number; results: OpResult[] } {
+  pause: () => Promise<void>,
+): Promise<{ result: number; results: OpResult[] }> {
   const results: OpResult[] = [];
+  if (message.ops.length > maxPgOps) return { result: E2BIG, results };
   let result = 0;
   for (const op of message.ops) {
+    if (results.length > 0) await pause();
     const answer =
       op.op === OP.SCRUBLS ? gate.listInconsistent(op.input) : listObjects(core, op, message.locator.nspace);
     result = answer.rval;

@@ -10,6 +10,7 @@ import { openSqliteIndex } from '../blockstore/index-sqlite-shell.ts';
 import { parseMonHosts } from '../client/ceph-conf.ts';
 import { diskFacts } from './disk-facts-system.ts';
 import { noteStoreMade, prepareDisk } from './disk-system.ts';
+import { messageBudget } from './message-budget.ts';
 import { releaseVolumeCopies } from './mount-copies-system.ts';
 import { OsdServer } from './osd-server.ts';
 import { storeBudget } from './store-budget.ts';
@@ -38,6 +39,7 @@ export const start: StartRole = async (context) => {
   const mountDir = `${paths.instanceDir(instance)}/disk`;
   const prepared = await prepareDisk(disk, { mountDir, identityDir, fsid, random, log });
   const { storeBytes, bufferBytes } = storeBudget(config.memory.osd);
+  const messages = messageBudget(config.memory.osd);
   const buffers = new BufferPool(systemDisk.alignedBuffer, bufferBytes);
   const store = await openBlockStore({
     buffers,
@@ -61,6 +63,7 @@ export const start: StartRole = async (context) => {
     portBase: config.ports.ceph,
     store,
     buffers,
+    messages,
     host: config.node.name,
     clock,
     random,

@@ -125,6 +125,10 @@ export function runOps(ctx: OpContext, from = 0): number | Promise<number> {
 function settle(ctx: OpContext, result: OpResult, rval: number): number {
   result.rval = rval;
   for (const piece of result.out) ctx.outBytes += piece.length;
-  if (ctx.outBytes > maxReplyBytes) return EMSGSIZE;
+  if (ctx.outBytes > maxReplyBytes) {
+    for (const each of ctx.results) each.out = [];
+    ctx.outBytes = 0;
+    return EMSGSIZE;
+  }
   return rval < 0 && (result.op.flags & OP_FLAG_FAILOK) === 0 ? rval : 0;
 }

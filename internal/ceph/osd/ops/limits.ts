@@ -31,6 +31,8 @@ export const maxChecksums = 2 ** 20;
 export const maxListEntries = 1024;
 /** `osd_max_write_op_reply_len`. */
 export const maxWriteReplyBytes = 64;
+/** Ops about the PG in one request: clients send one. Each looks at up to thousands of keys. */
+export const maxPgOps = 16;
 /** `osd_client_watch_timeout`, seconds. */
 export const defaultWatchTimeoutSec = 30;
 /** `osd_default_notify_timeout`, seconds. */

@@ -328,7 +328,8 @@ export class SimClient {
       watching: new Set<Watcher>(),
       allowed: () => true,
       sendNotify: () => undefined,
-      sendReply: (reply, tid) => {
+      sendReply: (reply, tid, gone) => {
+        gone();
         cluster.deliver(`osd${id}`, `c${this.num}`, () => this.#pending.get(tid)?.answered(reply));
       },
       behind: () => {

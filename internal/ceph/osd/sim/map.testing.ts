@@ -19,6 +19,8 @@ export interface SimOptions {
   pgNum: number;
   /** Entries that logs keep: few force backfill. */
   logEntries?: number;
+  /** Memory for replies. */
+  replyBytes?: number;
   /**
    * Planted faults, which the checks must find. `early-ack`: the disk says "done" before it is. `skipped-replica`: now and then a replica answers a write
    * that it never got. `stopped-clock`: the clock of an OSD that is cut off stands still. `rash-mon`: the mon takes every OSD that is down for dead.

@@ -146,7 +146,8 @@ export class SimReader {
       watching: new Set<Watcher>(),
       allowed: () => true,
       sendNotify: () => undefined,
-      sendReply: (reply, tid) => {
+      sendReply: (reply, tid, gone) => {
+        gone();
         cluster.deliver(from, `r${this.num}`, () => {
           const answered = this.#pending.get(tid);
           this.#pending.delete(tid);

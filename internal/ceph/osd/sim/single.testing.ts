@@ -31,6 +31,8 @@ export class TestClient {
   #tid = 0;
   readonly #replies = new Map<number, MOSDOpReplyValue>();
   allow = true;
+  /** What it has been sent and does not take from the network, unless it takes all at once. */
+  unread: (() => void)[] | undefined;
   /** The OSD it talks to. */
   target = 0;
   /** The PG that it speaks of. */
@@ -47,7 +49,11 @@ export class TestClient {
       open: true,
       watching: new Set<Watcher>(),
       allowed: () => this.allow,
-      sendReply: (value, tid) => this.#replies.set(tid, value),
+      sendReply: (value, tid, gone) => {
+        this.#replies.set(tid, value);
+        if (this.unread === undefined) gone();
+        else this.unread.push(gone);
+      },
       sendNotify: (value) => this.notifies.push(value),
       behind: () => undefined,
     } as OpClient;
@@ -100,8 +106,8 @@ export class TestClient {
 }
 
 /** One OSD, one PG, active. */
-export async function singleOsd(seed = 1): Promise<SimCluster> {
-  const cluster = new SimCluster({ seed, osds: 1, size: 1, minSize: 1, pgNum: 1 });
+export async function singleOsd(seed = 1, more: { replyBytes?: number } = {}): Promise<SimCluster> {
+  const cluster = new SimCluster({ seed, osds: 1, size: 1, minSize: 1, pgNum: 1, ...more });
   cluster.start(0);
   await cluster.scheduler.run(20_000, () => cluster.allClean());
   return cluster;

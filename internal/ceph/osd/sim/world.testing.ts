@@ -60,6 +60,8 @@ export class SimCluster {
   /** Told of every new map after a while. */
   onMap: ((map: SimMap) => void) | undefined;
   messages = 0;
+  /** Clients that an OSD disconnected. */
+  readonly ended: OpClient[] = [];
   readonly clusterLog: { osd: number; level: number; text: string }[] = [];
   /** Merges carried out. */
   merges = 0;
@@ -376,6 +378,8 @@ export class SimCluster {
       },
       full: () => false,
       take: (length) => new Uint8Array(length).fill(0xdb),
+      replyBytes: this.options.replyBytes ?? 256 << 20,
+      endClient: (client) => void this.ended.push(client),
       // Whoever still looks at it will be found out.
       recycle: (bytes) => void bytes.fill(0xdb),
       ...(this.options.logEntries === undefined
