@@ -75,6 +75,7 @@ export const keyChanges: { readonly [P in KeyPath]: Change } = {
   'storage.osd': ['osd'],
   'storage.replication': ['mon', 'mgr'],
   'storage.failureDomain': ['mon'],
+  'storage.auth': ['mon', 'mgr', 'osd', 'server', 'agent'],
   'externalCeph.monHosts': ['server', 'agent'],
   'externalCeph.fsid': ['server', 'agent'],
   'externalCeph.user': ['server', 'agent'],

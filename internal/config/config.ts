@@ -105,6 +105,8 @@ export interface Config {
     readonly engine: StorageEngine;
     readonly replication: number;
     readonly failureDomain: 'osd' | 'host';
+    /** `none`: whoever reaches the network of the storage may do everything with it. */
+    readonly auth: 'cephx' | 'none';
     readonly osd: readonly OsdConfig[];
   };
   /** The cluster of the engine `external`. On a node that joined, its servers' is meant and this is empty. */
@@ -155,7 +157,13 @@ export interface JoinedCluster {
   readonly cluster: Config['cluster'];
   readonly ports: { readonly dns: number };
   /** Without an engine: `embedded`. */
-  readonly ceph?: { readonly fsid: string; readonly monHosts: readonly string[]; readonly engine?: StorageEngine };
+  readonly ceph?: {
+    readonly fsid: string;
+    readonly monHosts: readonly string[];
+    readonly engine?: StorageEngine;
+    /** Absent: `cephx`. */
+    readonly auth?: 'none';
+  };
 }
 
 export type RoleName = 'server' | 'agent' | 'mon' | 'mgr' | 'osd' | 'mds' | 'rgw';

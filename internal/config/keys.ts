@@ -519,6 +519,13 @@ export const keys: { readonly [P in KeyPath]: KeyRow<KeyValue<P>> } = {
     example: 'host',
     flag: 'failure-domain',
   }),
+  'storage.auth': row(value.word(['cephx', 'none'], 'a way to authenticate'), 'cephx', {
+    about:
+      'How mons, managers, OSDs and their clients prove who they are. `none`: not at all. Then whoever reaches their ports reads, changes and removes everything that is stored, by any name, and nothing is encrypted: only where nobody else is on the network.',
+    example: 'none',
+    flag: 'storage-auth',
+    joined: (joined) => joined.ceph?.auth ?? 'cephx',
+  }),
   'externalCeph.monHosts': row(value.monHosts, [], {
     about: "The cluster's monitors (msgr v2, port 3300 when none is named). One that answers tells of the others.",
     example: ['192.168.1.20:3300', '192.168.1.21:3300'],

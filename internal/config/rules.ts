@@ -136,6 +136,14 @@ const engineRules: readonly Rule[] = [
       },
     }),
   ),
+  {
+    reads: ['storage.engine', 'storage.auth'],
+    check: ({ storage: { engine } }, problem, { facts, departs }) => {
+      if (!departs('storage.auth')) return;
+      if (engine !== 'embedded') problem('storage.auth', `expected nothing: with storage.engine ${engine} it is cephx`);
+      else if (facts.joined) problem('storage.auth', 'expected nothing: a node that joined is told by its servers');
+    },
+  },
 ];
 
 export const rules: readonly Rule[] = [

@@ -75,6 +75,8 @@ export const cephAccessSchema = z.object({
     .max(32),
   /** Absent: `embedded`. */
   engine: z.enum(storageEngines).optional(),
+  /** Absent: `cephx`. */
+  auth: z.literal('none').optional(),
   /** Absent where no OSD of another node can be part of the storage. */
   bootstrapOsdKey: cephKey.optional(),
 });

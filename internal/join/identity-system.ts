@@ -145,11 +145,12 @@ export function knownServers(config: Config, paths: Paths): string[] {
 }
 
 /** Writes where the mons are for storage clients and daemons of this node; true when it was something else before. */
-export function writeCephConf(paths: Paths, access: Pick<CephAccess, 'fsid' | 'monHosts'>): boolean {
+export function writeCephConf(paths: Paths, access: Pick<CephAccess, 'fsid' | 'monHosts' | 'auth'>): boolean {
   const conf = renderCephConf({
     fsid: access.fsid,
     monHosts: access.monHosts,
     keyrings: `${paths.ceph}/keyrings`,
+    auth: access.auth ?? 'cephx',
     adminSocket: paths.adminSocket,
   });
   if (readFileIfThere(paths.cephConf) === conf) return false;

@@ -72,8 +72,8 @@ export async function takeMonBundle(paths: Paths, bundle: MonBundle, nowMs: numb
   makeDirectory(dir);
   writeSelf(dir, bundle.self);
   const { 'client.bootstrap-osd': bootstrapOsdKey, ...keys } = bundle.keys;
-  const { engine, fsid, monHosts } = bundle;
-  writeCephAccess(paths, { fsid, monHosts, engine, bootstrapOsdKey });
+  const { auth, engine, fsid, monHosts } = bundle;
+  writeCephAccess(paths, { fsid, monHosts, engine, auth, bootstrapOsdKey });
   for (const [entity, key] of Object.entries(keys))
     writeFileAtomic(
       paths.keyring(entity),

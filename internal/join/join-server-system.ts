@@ -91,8 +91,8 @@ export function stageServer(paths: Paths, bundle: ServerBundle): void {
   const { ceph } = bundle;
   if (!ceph) return;
   const { 'client.bootstrap-osd': bootstrapOsdKey, ...keys } = ceph.keys;
-  const { fsid, monHosts, external } = ceph;
-  writeCephAccess(paths, { fsid, monHosts, bootstrapOsdKey, engine: engineOf(ceph) }, external);
+  const { fsid, monHosts, auth, external } = ceph;
+  writeCephAccess(paths, { fsid, monHosts, auth, bootstrapOsdKey, engine: engineOf(ceph) }, external);
   for (const [entity, key] of Object.entries(keys))
     writeFileAtomic(
       paths.keyring(entity),

@@ -88,6 +88,8 @@ export interface CephAccess {
   readonly monHosts: readonly string[];
   /** Absent: `embedded`. */
   readonly engine?: StorageEngine | undefined;
+  /** Absent: `cephx`. */
+  readonly auth?: 'none' | undefined;
   /** Base64 key of client.bootstrap-osd: may ask for an OSD id and nothing else. Absent where storage is somebody else's. */
   readonly bootstrapOsdKey?: string | undefined;
 }

@@ -139,10 +139,10 @@ export async function joinCluster(
     const aside = await takeMonBundle(paths, bundle, clock.now());
     step(`${config.node.name} is to be mon.${bundle.self.name}`);
     if (aside !== undefined) step(`the store of an earlier mon is put aside: ${aside}`);
-    const { engine, fsid, monHosts } = bundle;
+    const { engine, monHosts } = bundle;
     if (engine === 'ceph' && monHosts.length === 1)
       step('two ceph-mons need each other: until a third one joins, storage stops when either machine does');
-    return { ceph: { fsid, monHosts, ...(engine === undefined ? {} : { engine }) } };
+    return withStorage({}, bundle);
   };
   if (asServer) {
     if (config.ports.api !== info.ports.api)
@@ -187,10 +187,13 @@ export async function joinCluster(
 }
 
 /** What the node keeps of how storage is reached. */
-function withStorage(joined: JoinedCluster, ceph: Omit<CephAccess, 'bootstrapOsdKey'> | undefined): JoinedCluster {
+function withStorage<Known extends Partial<JoinedCluster>>(
+  joined: Known,
+  ceph: Omit<CephAccess, 'bootstrapOsdKey'> | undefined,
+): Known & Pick<JoinedCluster, 'ceph'> {
   if (!ceph) return joined;
-  const { fsid, monHosts, engine } = ceph;
-  return { ...joined, ceph: { fsid, monHosts, ...(engine === undefined ? {} : { engine }) } };
+  const { fsid, monHosts, engine, auth } = ceph;
+  return { ...joined, ceph: { fsid, monHosts, ...(engine && { engine }), ...(auth && { auth }) } };
 }
 
 function writeRecord(paths: Paths, record: JoinedCluster): void {

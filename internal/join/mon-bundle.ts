@@ -16,6 +16,8 @@ export interface MonBundle {
   readonly engine?: StorageEngine | undefined;
   /** `[v2:10.0.0.1:3300]` each. */
   readonly monHosts: readonly string[];
+  /** Absent: `cephx`. */
+  readonly auth?: 'none' | undefined;
   /** Which mon it is to be: its name, and with the embedded engine who its store is in the mons' group (hexadecimal). */
   readonly self: MonName;
   /** Base64 keys by entity. */
@@ -28,7 +30,7 @@ export const monEntities = ['mon.', 'client.admin', 'client.bootstrap-osd'] as c
 const id = z.string().regex(/^[0-9a-f]{1,14}$/);
 const schema: z.ZodType<MonBundle> = z.object({
   format: z.literal(1),
-  ...cephAccessSchema.pick({ fsid: true, monHosts: true, engine: true }).shape,
+  ...cephAccessSchema.pick({ fsid: true, monHosts: true, engine: true, auth: true }).shape,
   self: z.object({
     name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,252}$/i),
     cluster: id.optional(),

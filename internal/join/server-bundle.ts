@@ -22,6 +22,8 @@ export interface ServerBundle {
         readonly monHosts: readonly string[];
         /** Absent: `embedded`, or with `external` that. */
         readonly engine?: StorageEngine | undefined;
+        /** Absent: `cephx`. */
+        readonly auth?: 'none' | undefined;
         readonly keys: Readonly<Record<string, string>>;
         /** Where the storage is somebody else's: the entity that servers are, and the pool of volumes. */
         readonly external?: { readonly user: string; readonly pool: string } | undefined;
@@ -60,7 +62,7 @@ const schema: z.ZodType<ServerBundle> = z.object({
   member: storeMemberSchema.optional(),
   ceph: z
     .object({
-      ...cephAccessSchema.pick({ fsid: true, monHosts: true, engine: true }).shape,
+      ...cephAccessSchema.pick({ fsid: true, monHosts: true, engine: true, auth: true }).shape,
       keys: z.record(entity, cephKey),
       external: z.object({ user: entity, pool: z.string().min(1).max(128) }).optional(),
     })

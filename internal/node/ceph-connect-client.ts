@@ -3,11 +3,12 @@ import { AppError } from '../base/errors.ts';
 import { readFileIfThere } from '../base/files-system.ts';
 import type { Logger } from '../base/log.ts';
 import { systemClock, systemRandom } from '../base/system.ts';
+import type { AuthMethod } from '../ceph/auth/api.ts';
 import { parseCryptoKey } from '../ceph/auth/crypto.ts';
 import { parseKeyring } from '../ceph/auth/keyring.ts';
 import { createMonClient } from '../ceph/client/mon-client.ts';
 import type { MonClient, MonClientOptions } from '../ceph/client/api.ts';
-import { parseMonHosts } from '../ceph/client/ceph-conf.ts';
+import { confAuth, parseMonHosts } from '../ceph/client/ceph-conf.ts';
 import { connectRados, type Rados } from '../ceph/client/rados-client.ts';
 import { embeddedRecord, serverUsers } from '../ceph/engine/engine-record.ts';
 import { readEngineRecord } from '../ceph/engine/engine-record-system.ts';
@@ -26,18 +27,14 @@ export function keyringKey(paths: Paths, entity: string): MonClientOptions['key'
   return entry.key;
 }
 
-function options(
-  entity: string,
-  key: MonClientOptions['key'],
-  log: Logger,
-  monAddrs: MonClientOptions['monAddrs'],
-): MonClientOptions {
+function options(entity: string, key: MonClientOptions['key'], log: Logger, paths: Paths): MonClientOptions {
   const name = parseEntityName(entity);
   if (!name) throw new AppError('ENTITY', `${entity} is not the name of a Ceph entity such as client.admin`);
   return {
     entity: name,
     key,
-    monAddrs,
+    monAddrs: monAddresses(paths),
+    auth: cephAuth(paths),
     clock: systemClock,
     random: systemRandom,
     log,
@@ -59,6 +56,11 @@ export function monAddresses(paths: Paths): MonClientOptions['monAddrs'] {
   return parseMonHosts(readFileIfThere(paths.cephConf) ?? '', paths.cephConf).monAddrs;
 }
 
+/** How ceph.conf says that clients prove who they are. */
+export function cephAuth(paths: Paths): AuthMethod {
+  return confAuth(readFileIfThere(paths.cephConf) ?? '');
+}
+
 /** True on a node whose server works with storage: it has the key for commands. */
 export function hasCephKeys(paths: Paths): boolean {
   return existsSync(paths.keyring(storageUsers(paths).admin));
@@ -66,7 +68,7 @@ export function hasCephKeys(paths: Paths): boolean {
 
 /** A session with the mons of ceph.conf as an entity whose keyring is here. */
 export async function connectMonAs(paths: Paths, entity: string, log: Logger, timeoutMs: number): Promise<MonClient> {
-  const client = createMonClient(options(entity, keyringKey(paths, entity), log, monAddresses(paths)));
+  const client = createMonClient(options(entity, keyringKey(paths, entity), log, paths));
   try {
     await client.start(timeoutMs);
     return client;
@@ -83,8 +85,5 @@ export function connectRadosAs(
   log: Logger,
   timeoutMs: number,
 ): Promise<Rados> {
-  return connectRados(
-    options(`client.${user.userId}`, parseCryptoKey(user.userKey), log, monAddresses(paths)),
-    timeoutMs,
-  );
+  return connectRados(options(`client.${user.userId}`, parseCryptoKey(user.userKey), log, paths), timeoutMs);
 }

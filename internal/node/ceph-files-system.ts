@@ -60,6 +60,7 @@ function writeMonHosts(config: Config, paths: Paths, fsid: string, known: readon
     fsid,
     monHosts: [own, ...others],
     keyrings: `${paths.ceph}/keyrings`,
+    auth: config.storage.auth,
     adminSocket: paths.adminSocket,
   });
   if (readFileIfThere(paths.cephConf) !== conf) writeFileAtomic(paths.cephConf, conf, 0o644);

@@ -114,6 +114,7 @@ export class CephCluster {
       ...this.#common,
       name: 'a',
       key: this.#keys.get('mgr.a')!,
+      auth: 'cephx',
       firstPort: this.#port + 1,
       poolDefaultSize: 3,
       metricsPort: 9283,

@@ -48,6 +48,7 @@ export async function startClusterOsd(given: ClusterOsd): Promise<{ store: Block
     id,
     uuid,
     key: parseKeyring(readFileSync(keyring, 'utf8')).get(`osd.${id}`)!.key,
+    auth: 'cephx',
     portBase: monPort + 1,
     store,
     buffers,

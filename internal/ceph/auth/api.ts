@@ -22,6 +22,9 @@ export interface RotatingSecret {
   readonly expiresMs: number;
 }
 
+/** How peers of a cluster prove who they are: cephx, or not at all. */
+export type AuthMethod = 'cephx' | 'none';
+
 /**
  * What the mon's auth state gives to the cephx server. All of it synchronous, from memory: the mon answers a handshake only when its state is
  * readable.

@@ -33,8 +33,25 @@ const askAgainMs = 30_000;
 
 const noTicket: TicketBlob = { secretId: 0, blob: emptyBytes };
 
+/** What one client has by which it is let in, for all its connections. */
+export interface ClientTickets {
+  globalId: bigint;
+  /** Secrets of its own service, of a daemon; cephx only. */
+  readonly rotating: readonly RotatingSecret[];
+  /** Forgets what it has: after a mon refused to give us our global id again. */
+  reset(): void;
+  monAuth(modes: readonly number[]): ClientAuth;
+  hasTicket(service: number): boolean;
+  /** Throws AppError when there is no ticket for that service. */
+  serviceAuth(service: number, modes?: readonly number[]): ClientAuth;
+  /** Payloads of MAuth; undefined when nothing is to be asked. */
+  renewalRequest(): Uint8Array | undefined;
+  rotatingRequest(): Uint8Array | undefined;
+  handleReply(payload: Uint8Array): void;
+}
+
 /** The cephx state of one client: its secret, global id and tickets. Shared by all its connections. */
-export class CephxClient {
+export class CephxClient implements ClientTickets {
   readonly name: EntityName;
   readonly #key: CryptoKey;
   readonly #clock: Clock;

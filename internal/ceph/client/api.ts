@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
-import type { CryptoKey } from '../auth/api.ts';
+import type { AuthMethod, CryptoKey } from '../auth/api.ts';
 import type { ClientAuth, Connection, Dispatcher, Messenger } from '../wire/messenger.ts';
 import type { Message, MessageCodec } from '../wire/message.ts';
 import type { EntityAddrVec, EntityName } from '../wire/types.ts';
@@ -11,6 +11,8 @@ export interface MonClientOptions {
   /** `client.admin`, `osd.2`, `mgr.a`. */
   entity: EntityName;
   key: CryptoKey;
+  /** What the cluster asks for, and nothing else is tried; default cephx. */
+  auth?: AuthMethod;
   /** From `mon host`; the MonMap replaces them once it is known. */
   monAddrs: readonly EntityAddrVec[];
   clock: Clock;

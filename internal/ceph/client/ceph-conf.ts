@@ -1,4 +1,5 @@
 import { AppError } from '../../base/errors.ts';
+import type { AuthMethod } from '../auth/api.ts';
 import { type EntityAddrVec, parseAddr } from '../wire/types.ts';
 
 /** The `fsid` of a ceph.conf; undefined when it has none. */
@@ -17,6 +18,16 @@ export function confMonHosts(text: string): string[] {
 export function confMonAddresses(text: string): string[] {
   const parts = confMonHosts(text).flatMap((group) => group.replace(/^\[|\]$/g, '').split(','));
   return [...new Set(parts.flatMap((part) => parseAddr(part.trim())?.ip ?? []))];
+}
+
+/** How clients are to prove who they are by a ceph.conf: cephx unless it says `none`. */
+export function confAuth(text: string): AuthMethod {
+  return /^\s*auth[ _]client[ _]required\s*=\s*none\s*$/m.test(text) ? 'none' : 'cephx';
+}
+
+/** What all of a cluster ask of each other. */
+export function authLines(method: AuthMethod): string[] {
+  return ['cluster', 'service', 'client'].map((who) => `auth ${who} required = ${method}`);
 }
 
 /** `fsid` and `mon host` of a ceph.conf. Errors: CEPH_CONF. */
@@ -45,6 +56,7 @@ export function renderCephConf(options: {
   fsid: string;
   monHosts: readonly string[];
   keyrings: string;
+  auth: AuthMethod;
   adminSocket?: (instance: string) => string;
 }): string {
   const { adminSocket } = options;
@@ -57,9 +69,7 @@ export function renderCephConf(options: {
     '[global]',
     `fsid = ${options.fsid}`,
     `mon host = ${options.monHosts.join(',')}`,
-    'auth cluster required = cephx',
-    'auth service required = cephx',
-    'auth client required = cephx',
+    ...authLines(options.auth),
     'ms bind ipv6 = false',
     `keyring = ${options.keyrings}/$name.keyring`,
     'log file = /dev/null',

@@ -2,7 +2,8 @@ import { DecodeError } from '../../base/bytes.ts';
 import type { Timer } from '../../base/clock.ts';
 import { AppError, errorText } from '../../base/errors.ts';
 import type { RotatingSecret } from '../auth/api.ts';
-import { CephxClient } from '../auth/client-auth.ts';
+import { CephxClient, type ClientTickets } from '../auth/client-auth.ts';
+import { NoneClient } from '../auth/none.ts';
 import { decodeMonMap } from '../maps/monmap.ts';
 import { type Message, type MessageCodec, MessageHandlers } from '../wire/message.ts';
 import { MMonCommand, MMonCommandAck } from '../wire/messages/command.ts';
@@ -71,7 +72,9 @@ export function createMonClient(options: MonClientOptions): MonClient {
 
 class MonClientCore implements MonClient {
   readonly #o: MonClientOptions;
-  readonly #cephx: CephxClient;
+  readonly #tickets: ClientTickets;
+  /** A daemon that has to know the secrets of its service. */
+  readonly #rotates: boolean;
   readonly messenger: Messenger;
   #fsid = '';
   #config: ReadonlyMap<string, string> = new Map();
@@ -103,13 +106,17 @@ class MonClientCore implements MonClient {
   constructor(options: MonClientOptions) {
     this.#o = options;
     this.#monAddrs = options.monAddrs;
-    this.#cephx = new CephxClient({
-      name: options.entity,
-      key: options.key,
-      clock: options.clock,
-      random: options.random,
-      want: options.wantKeys ?? ENTITY_MON | ENTITY_OSD | ENTITY_MGR | ENTITY_MDS,
-    });
+    this.#tickets =
+      options.auth === 'none'
+        ? new NoneClient(options.entity)
+        : new CephxClient({
+            name: options.entity,
+            key: options.key,
+            clock: options.clock,
+            random: options.random,
+            want: options.wantKeys ?? ENTITY_MON | ENTITY_OSD | ENTITY_MGR | ENTITY_MDS,
+          });
+    this.#rotates = options.auth !== 'none' && options.rotatingService !== undefined;
     const num = options.entity.type === ENTITY_OSD ? Number(options.entity.id) : -1;
     this.messenger = createMessenger({
       entity: { type: options.entity.type, num },
@@ -139,7 +146,7 @@ class MonClientCore implements MonClient {
     return this.#fsid;
   }
   get globalId(): bigint {
-    return this.#cephx.globalId;
+    return this.#tickets.globalId;
   }
   get connection(): Connection | undefined {
     return this.#up ? this.#current : undefined;
@@ -177,7 +184,7 @@ class MonClientCore implements MonClient {
   #checkStarted(): void {
     const started = this.#started;
     if (started === undefined || !this.#up || this.#monmapEpoch === 0 || !this.#haveConfig) return;
-    if (this.#o.rotatingService !== undefined && this.#cephx.rotating.length === 0) return;
+    if (this.#rotates && this.#tickets.rotating.length === 0) return;
     this.#started = undefined;
     this.#isStarted = true;
     started.timer.cancel();
@@ -236,11 +243,11 @@ class MonClientCore implements MonClient {
     });
     if (reason.kind === 'refused') {
       // A mon that lost its rotating secrets cannot read the old ticket: begin as a new client.
-      if (this.#cephx.globalId !== 0n && !this.#isStarted) this.#cephx.reset();
+      if (this.#tickets.globalId !== 0n && !this.#isStarted) this.#tickets.reset();
       this.#refusals.push(reason.message);
       if (this.#refusals.length >= this.#monAddrs.length)
         this.#failStart(new AppError('AUTH_REFUSED', this.#refusals.at(-1)!, authHint(entityNameText(this.#o.entity))));
-      if (this.#refusals.length > 2) this.#cephx.reset();
+      if (this.#refusals.length > 2) this.#tickets.reset();
     }
     const delay = was ? 0 : this.#retryMs;
     if (this.#untried.length === 0) this.#retryMs = Math.min(this.#retryMs * 2, retryMaxMs);
@@ -254,9 +261,9 @@ class MonClientCore implements MonClient {
     this.#retryMs = retryMinMs;
     this.#untried = [];
     this.#refusals = [];
-    if (this.#o.entity.type !== ENTITY_OSD) this.messenger.setNum(Number(this.#cephx.globalId));
+    if (this.#o.entity.type !== ENTITY_OSD) this.messenger.setNum(Number(this.#tickets.globalId));
     this.#sendSubscriptions();
-    if (this.#o.rotatingService !== undefined) this.#askRotating();
+    if (this.#rotates) this.#askRotating();
     for (const fn of this.#onSession) fn();
     for (const pending of this.#pending.values()) connection.send(pending.codec, pending.value, { tid: pending.tid });
     const queued = this.#queued;
@@ -292,19 +299,19 @@ class MonClientCore implements MonClient {
       connection.keepalive();
     }
     this.#renew();
-    if (this.#o.rotatingService !== undefined && this.#rotatingDue(now)) this.#askRotating();
+    if (this.#rotates && this.#rotatingDue(now)) this.#askRotating();
   }
 
   #renew(): void {
     if (this.#renewing) return;
-    const payload = this.#cephx.renewalRequest();
+    const payload = this.#tickets.renewalRequest();
     if (payload === undefined) return;
     this.#renewing = true;
     this.#current?.send(MAuth, { protocol: AUTH_CEPHX, payload, monmapEpoch: this.#monmapEpoch });
   }
 
   #rotatingDue(now: number): boolean {
-    const secrets = this.#cephx.rotating;
+    const secrets = this.#tickets.rotating;
     if (secrets.length === 0 || now - this.#rotatingAtMs > rotatingEveryMs) return true;
     const current = secrets[Math.min(1, secrets.length - 1)]!;
     return current.expiresMs < this.#o.clock.now() + rotatingAheadMs && now - this.#rotatingAtMs > keepaliveMs;
@@ -312,8 +319,9 @@ class MonClientCore implements MonClient {
 
   #askRotating(): void {
     this.#rotatingAtMs = this.#o.clock.monotonic();
-    const payload = this.#cephx.rotatingRequest();
-    this.#current?.send(MAuth, { protocol: AUTH_CEPHX, payload, monmapEpoch: this.#monmapEpoch });
+    const payload = this.#tickets.rotatingRequest();
+    if (payload !== undefined)
+      this.#current?.send(MAuth, { protocol: AUTH_CEPHX, payload, monmapEpoch: this.#monmapEpoch });
   }
 
   #onAuthReply(result: number, payload: Uint8Array): void {
@@ -323,7 +331,7 @@ class MonClientCore implements MonClient {
       return;
     }
     try {
-      this.#cephx.handleReply(payload);
+      this.#tickets.handleReply(payload);
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
       this.#o.log.warn('bad answer to a ticket renewal', { error: errorText(error) });
@@ -438,12 +446,12 @@ class MonClientCore implements MonClient {
   }
 
   clientAuth(peerType: number): ClientAuth {
-    if (peerType === ENTITY_MON) return this.#cephx.monAuth(this.#o.monModes ?? [CON_MODE_SECURE, CON_MODE_CRC]);
-    if (!this.#cephx.hasTicket(peerType)) this.#renew();
-    return this.#cephx.serviceAuth(peerType, this.#o.modes);
+    if (peerType === ENTITY_MON) return this.#tickets.monAuth(this.#o.monModes ?? [CON_MODE_SECURE, CON_MODE_CRC]);
+    if (!this.#tickets.hasTicket(peerType)) this.#renew();
+    return this.#tickets.serviceAuth(peerType, this.#o.modes);
   }
   rotating(): readonly RotatingSecret[] {
-    return this.#cephx.rotating;
+    return this.#tickets.rotating;
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Config } from '../../config/config.ts';
 import type { Paths } from '../../config/paths.ts';
+import { authLines } from '../client/ceph-conf.ts';
 
 /** The daemons of a distribution's Ceph that the roles of the engine `ceph` are. */
 export type CephDaemon = 'mon' | 'mgr' | 'osd' | 'mds' | 'rgw';
@@ -88,9 +89,7 @@ export function daemonConf(
     'ms bind ipv6 = false',
     `ms bind port min = ${ports.ceph}`,
     `ms bind port max = ${Math.min(65_535, ports.ceph + daemonPorts)}`,
-    'auth cluster required = cephx',
-    'auth service required = cephx',
-    'auth client required = cephx',
+    ...authLines('cephx'),
     'auth allow insecure global id reclaim = false',
     `osd pool default size = ${storage.replication}`,
     // A file system and an rgw make ten pools, which do not fit three OSDs with 32 each. The mgr aims at 32, and does something from three times off.

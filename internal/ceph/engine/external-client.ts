@@ -122,7 +122,7 @@ export async function ensureExternalFiles(
   const keyring = formatKeyring(new Map([[user, { key: externalKey(external), caps: {} }]]));
   if (readFileIfThere(paths.keyring(user)) !== keyring) writeFileAtomic(paths.keyring(user), keyring, 0o600);
   const monHosts = monitors(external).map((one) => `[${one}]`);
-  const conf = renderCephConf({ fsid, monHosts, keyrings: `${paths.ceph}/keyrings` });
+  const conf = renderCephConf({ fsid, monHosts, auth: 'cephx', keyrings: `${paths.ceph}/keyrings` });
   if (readFileIfThere(paths.cephConf) !== conf) writeFileAtomic(paths.cephConf, conf, 0o644);
 }
 

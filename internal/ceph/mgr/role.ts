@@ -27,6 +27,7 @@ export const start: StartRole = async (context) => {
         name,
         fsid,
         key,
+        auth: config.storage.auth,
         monAddrs,
         ip,
         firstPort: config.ports.ceph,

@@ -3,8 +3,9 @@ import type { Clock, Timer } from '../../base/clock.ts';
 import { AppError, errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
-import type { CryptoKey } from '../auth/api.ts';
+import type { AuthMethod, CryptoKey } from '../auth/api.ts';
 import { MgrCap } from '../auth/mon-cap.ts';
+import { createNoneAuth } from '../auth/none.ts';
 import { createServiceAuth } from '../auth/service-auth.ts';
 import type { MonClient } from '../client/api.ts';
 import { MapFollower } from '../client/map-follower.ts';
@@ -88,6 +89,7 @@ export interface MgrServerOptions {
   name: string;
   fsid: string;
   key: CryptoKey;
+  auth: AuthMethod;
   monAddrs: readonly EntityAddrVec[];
   ip: string;
   /** First of the ports to try. */
@@ -140,6 +142,7 @@ export class MgrServer {
     this.#mon = createMonClient({
       entity: { type: ENTITY_MGR, id: options.name },
       key: options.key,
+      auth: options.auth,
       monAddrs: options.monAddrs,
       rotatingService: ENTITY_MGR,
       clock,
@@ -151,7 +154,10 @@ export class MgrServer {
     this.#maps.onMap = (map) => this.#onOsdMap(map);
     this.#messenger = createMessenger({
       entity: { type: ENTITY_MGR, num: -1 },
-      serverAuth: createServiceAuth({ service: ENTITY_MGR, rotating: () => this.#mon.rotating(), clock, random }),
+      serverAuth:
+        options.auth === 'none'
+          ? createNoneAuth()
+          : createServiceAuth({ service: ENTITY_MGR, rotating: () => this.#mon.rotating(), clock, random }),
       dispatcher: { onMessage: (connection, message) => this.#onMessage(connection, message) },
       clock,
       random,

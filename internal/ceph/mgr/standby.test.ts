@@ -36,6 +36,7 @@ async function startMgr(admin: MonClient, name: string): Promise<Mgr> {
     name,
     fsid,
     key: parseCryptoKey(key),
+    auth: 'cephx',
     monAddrs: [[addrV2('127.0.0.1', harness!.port)]],
     ip: '127.0.0.1',
     firstPort: harness!.port + 10_000,

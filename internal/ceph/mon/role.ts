@@ -15,6 +15,7 @@ import { type AdminSocket, serveAdminSocket } from '../admin-socket/admin-socket
 import type { AuthEntry } from '../auth/api.ts';
 import { parseKeyring } from '../auth/keyring.ts';
 import { createMonAuth } from '../auth/mon-auth.ts';
+import { createNoneAuth } from '../auth/none.ts';
 import { createMessenger } from '../wire/messenger-transport.ts';
 import { addrV2, addrVecText, ENTITY_MON, type EntityAddrVec } from '../wire/types.ts';
 import { handleCommands } from './commands/dispatch.ts';
@@ -129,7 +130,10 @@ export const start: StartRole = async (context) => {
       random,
       log,
       dispatcher: mon.dispatcher,
-      serverAuth: createMonAuth({ keys: mon.keyServer, clock, random, log }),
+      serverAuth:
+        config.storage.auth === 'none'
+          ? createNoneAuth(() => mon.keyServer.nextGlobalId())
+          : createMonAuth({ keys: mon.keyServer, clock, random, log }),
     });
     mon.onRank = (rank) => messenger.setNum(rank);
     await messenger.listen({ ip: config.node.ip, port: config.ports.mon, nonce: 0 });

@@ -5,7 +5,8 @@ import { unfilledBytes, utf8 } from '../../base/bytes.ts';
 import { AppError, errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
-import type { CryptoKey } from '../auth/api.ts';
+import type { AuthMethod, CryptoKey } from '../auth/api.ts';
+import { createNoneAuth } from '../auth/none.ts';
 import { createServiceAuth } from '../auth/service-auth.ts';
 import type { BlockStore } from '../blockstore/blockstore.ts';
 import type { MonClient, MonClientOptions } from '../client/api.ts';
@@ -64,6 +65,7 @@ export interface OsdServerOptions {
   /** Identity of the store. */
   uuid: string;
   key: CryptoKey;
+  auth: AuthMethod;
   monAddrs: readonly EntityAddrVec[];
   ip: string;
   /** First port to try. */
@@ -137,7 +139,10 @@ export class OsdServer {
       clock,
       random,
       log,
-      serverAuth: createServiceAuth({ service: ENTITY_OSD, rotating: () => this.#mon.rotating(), clock, random }),
+      serverAuth:
+        options.auth === 'none'
+          ? createNoneAuth()
+          : createServiceAuth({ service: ENTITY_OSD, rotating: () => this.#mon.rotating(), clock, random }),
       clientAuth: (type: number) => this.#mon.clientAuth(type),
       buffers: options.buffers,
     };
@@ -274,7 +279,7 @@ export class OsdServer {
     });
     await startMon(this.#mon, this.#log, () => this.#stopping);
     // Who dials before we can check tickets would be refused, and would believe it.
-    while (this.#mon.rotating().length === 0) await sleep(o.clock, 20);
+    while (this.#o.auth === 'cephx' && this.#mon.rotating().length === 0) await sleep(o.clock, 20);
     await this.#listen(this.#data);
     await this.#listen(this.#heartbeat);
     this.#mon.subscribe('osdmap', this.#maps.newest + 1);
@@ -286,8 +291,8 @@ export class OsdServer {
   }
 
   #monAccess(): MonClientOptions {
-    const { id, key, monAddrs, clock, random, log } = this.#o;
-    return { entity: { type: ENTITY_OSD, id: String(id) }, key, monAddrs, clock, random, log };
+    const { id, key, auth, monAddrs, clock, random, log } = this.#o;
+    return { entity: { type: ENTITY_OSD, id: String(id) }, key, auth, monAddrs, clock, random, log };
   }
 
   async #listen(messenger: Messenger): Promise<EntityAddr> {

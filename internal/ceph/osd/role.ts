@@ -58,6 +58,7 @@ export const start: StartRole = async (context) => {
     fsid,
     uuid: prepared.uuid,
     key,
+    auth: config.storage.auth,
     monAddrs,
     ip: config.node.ip,
     portBase: config.ports.ceph,

@@ -29,7 +29,7 @@ import { parseToken } from '../../pki/token.ts';
 import type { Paths } from '../../config/paths.ts';
 import type { Cluster } from '../../store/api.ts';
 import type { JoiningMember } from '../../store/joining-member.ts';
-import { keyringKey } from '../ceph-connect-client.ts';
+import { cephAuth, keyringKey } from '../ceph-connect-client.ts';
 import { embeddedRecord } from '../../ceph/engine/engine-record.ts';
 import { readEngineRecord } from '../../ceph/engine/engine-record-system.ts';
 import type { StorageEngine } from '../../config/config.ts';
@@ -61,7 +61,7 @@ export async function startJoining(options: {
     facts: clusterFacts(config),
     servers: () => apiServers(client),
     ownStore: control.cluster !== undefined,
-    ceph: mon && (async () => cephAccess(await mon(), engine)),
+    ceph: mon && (async () => cephAccess(await mon(), engine, paths)),
     takesOsds: mon !== undefined && engine !== 'external',
     admitServer: async (server) => {
       // First what may fail without leaving anything.
@@ -179,12 +179,17 @@ async function monNames(mon: MonClient): Promise<string[]> {
   return (await monMap(mon)).mons.map(({ name }) => name);
 }
 
-async function cephAccess(mon: MonClient, engine: StorageEngine): Promise<CephAccess> {
+async function cephAccess(mon: MonClient, engine: StorageEngine, paths: Paths): Promise<CephAccess> {
   const map = await monMap(mon);
   const monHosts = map.mons.map(({ public_addrs: { addrvec } }) =>
     addrVecText(addrvec.flatMap(({ addr, type }) => parseAddr(`${type}:${addr}`) ?? [])),
   );
-  const access = { fsid: mon.fsid, monHosts, ...(engine === 'embedded' ? {} : { engine }) };
+  const access = {
+    fsid: mon.fsid,
+    monHosts,
+    ...(engine === 'embedded' ? {} : { engine }),
+    ...(cephAuth(paths) === 'none' && { auth: 'none' as const }),
+  };
   if (engine === 'external') return access;
   const entries = (await monCommand(mon, {
     prefix: 'auth get-or-create',
@@ -202,8 +207,8 @@ async function memberOf(cluster: Cluster, server: JoiningMember, clock: Clock): 
 /** The keys by which a server without a mon works with storage. */
 async function serverCeph(mon: () => Promise<MonClient>, paths: Paths): Promise<NonNullable<ServerBundle['ceph']>> {
   const record = readEngineRecord(paths) ?? embeddedRecord;
-  const { fsid, monHosts, bootstrapOsdKey } = await mon()
-    .then((session) => cephAccess(session, record.engine))
+  const { fsid, monHosts, auth, bootstrapOsdKey } = await mon()
+    .then((session) => cephAccess(session, record.engine, paths))
     .catch((error: unknown) => {
       throw failure(503, 'ServiceUnavailable', `the mon does not answer: ${errorText(error)}`, {});
     });
@@ -217,6 +222,7 @@ async function serverCeph(mon: () => Promise<MonClient>, paths: Paths): Promise<
     fsid,
     monHosts,
     ...(record.engine === 'embedded' ? {} : { engine: record.engine }),
+    auth,
     keys: { ...keys, ...(bootstrapOsdKey === undefined ? {} : { 'client.bootstrap-osd': bootstrapOsdKey }) },
   };
 }
@@ -229,12 +235,13 @@ async function monBundle(mon: MonClient, paths: Paths, joining: JoiningMon): Pro
   if (answer.code === -stale) throw failure(410, 'Gone', answer.status, {});
   if (answer.code !== 0) throw failure(503, 'ServiceUnavailable', answer.status, {});
   const { cluster, key, member: id, name } = JSON.parse(utf8Text(answer.output)) as Record<string, string>;
-  const { bootstrapOsdKey, fsid, monHosts } = await cephAccess(mon, 'embedded');
+  const { bootstrapOsdKey, fsid, monHosts, auth } = await cephAccess(mon, 'embedded', paths);
   const admin = cryptoKeyText(keyringKey(paths, 'client.admin'));
   return {
     format: 1,
     fsid,
     monHosts,
+    auth,
     self: { name: name!, cluster: cluster!, member: id! },
     keys: { 'mon.': key!, 'client.admin': admin, 'client.bootstrap-osd': bootstrapOsdKey! },
   };
@@ -250,7 +257,7 @@ async function cephMonBundle(mon: MonClient, paths: Paths, { node }: JoiningMon)
     const answer = await mon.command({ prefix: 'mon rm', name });
     if (answer.code !== 0) throw failure(503, 'ServiceUnavailable', answer.status, {});
   }
-  const { bootstrapOsdKey, fsid, monHosts } = await cephAccess(mon, 'ceph');
+  const { bootstrapOsdKey, fsid, monHosts } = await cephAccess(mon, 'ceph', paths);
   const [own] = (await monCommand(mon, { prefix: 'auth get', entity: 'mon.' })) as { key: string }[];
   const admin = cryptoKeyText(keyringKey(paths, 'client.admin'));
   const keys = { 'mon.': own!.key, 'client.admin': admin, 'client.bootstrap-osd': bootstrapOsdKey! };
