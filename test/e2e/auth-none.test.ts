@@ -30,7 +30,10 @@ describe('a cluster without authentication', () => {
     await ceph('osd', 'pool', 'create', 'p', '8');
     await until('all PGs clean', 2 * minute, async () => {
       const { pgmap, osdmap } = JSON.parse(await ceph('-s', '-f', 'json'));
-      return osdmap.num_up_osds === 3 && pgmap.pgs_by_state.every((s: { state_name: string }) => s.state_name === 'active+clean');
+      return (
+        osdmap.num_up_osds === 3 &&
+        pgmap.pgs_by_state.every((s: { state_name: string }) => s.state_name === 'active+clean')
+      );
     });
     writeFileSync(file, 'hello');
     await rados('put', 'x', file);
@@ -42,7 +45,9 @@ describe('a cluster without authentication', () => {
   test('a client that insists on cephx is not let in by another way', { timeout: 2 * minute }, async () => {
     const strict = join(node.directory, 'cephx.conf');
     writeFileSync(strict, readFileSync(node.cephConf, 'utf8').replaceAll('required = none', 'required = cephx'));
-    const { code } = await run(node.inside('ceph', '-c', strict, '--connect-timeout', '10', '-s'), { timeoutMs: 30_000 });
+    const { code } = await run(node.inside('ceph', '-c', strict, '--connect-timeout', '10', '-s'), {
+      timeoutMs: 30_000,
+    });
     expect(code).not.toBe(0);
   });
 });

@@ -10,7 +10,20 @@ import {
 } from '../wire/frame-format.ts';
 import { FrameReader } from '../wire/frame-reader.ts';
 import { AUTH_CEPHX, AUTH_NONE, CON_MODE_CRC, type ClientAuth } from '../wire/messenger.ts';
-import { Blob, client, clock, dialler, Keys, log, monAuth, opened, osdAuth, Peer, random, server } from '../wire/messenger.testing.ts';
+import {
+  Blob,
+  client,
+  clock,
+  dialler,
+  Keys,
+  log,
+  monAuth,
+  opened,
+  osdAuth,
+  Peer,
+  random,
+  server,
+} from '../wire/messenger.testing.ts';
 import { createMessenger } from '../wire/messenger-transport.ts';
 import { haveRecorded, recordedConnections } from '../wire/recorded.testing.ts';
 import { ENTITY_CLIENT, ENTITY_MON, ENTITY_OSD } from '../wire/types.ts';
@@ -21,45 +34,61 @@ const admin = { type: ENTITY_CLIENT, id: 'admin' };
 function framesOf(stream: Uint8Array): Frame[] {
   const frames: Frame[] = [];
   const limits = { maxFrontBytes: 1 << 26, maxDataBytes: 1 << 26 };
-  new FrameReader(BANNER_BYTES, limits, { banner: checkBanner, admit: () => true, frame: (f) => frames.push(f) }).feed(stream);
+  new FrameReader(BANNER_BYTES, limits, { banner: checkBanner, admit: () => true, frame: (f) => frames.push(f) }).feed(
+    stream,
+  );
   return frames;
 }
 
 function noneDialler(peer: Peer, tickets = new NoneClient(admin)) {
   const clientAuth = (type: number): ClientAuth => (type === ENTITY_MON ? tickets.monAuth() : tickets.serviceAuth());
-  const m = createMessenger({ entity: { type: ENTITY_CLIENT, num: -1 }, clock, random, log, dispatcher: peer, clientAuth });
+  const m = createMessenger({
+    entity: { type: ENTITY_CLIENT, num: -1 },
+    clock,
+    random,
+    log,
+    dispatcher: peer,
+    clientAuth,
+  });
   opened.push(m);
   return m;
 }
 
 describe('authentication none', () => {
-  test.skipIf(!haveRecorded)("`ceph -s` of a cluster without authentication: each side's words are those of 16.2.15", () => {
-    const connections = recordedConnections('03-none-ceph-s');
-    expect(connections.length).toBeGreaterThan(2);
-    const tickets = new NoneClient(admin);
-    for (const { file, c2s, s2c } of connections) {
-      const request = decodeAuthRequest(framesOf(c2s).find((f) => f.tag === TAG_AUTH_REQUEST)!.segments[0]);
-      const done = decodeAuthDone(framesOf(s2c).find((f) => f.tag === TAG_AUTH_DONE)!.segments[0]);
-      const toMon = file.includes('to-mon');
-      if (toMon) tickets.reset();
-      const ours = toMon ? tickets.monAuth() : tickets.serviceAuth();
-      expect([ours.method, [...ours.modes]], file).toEqual([request.method, request.modes]);
-      expect(Buffer.from(ours.begin()).toString('hex'), file).toBe(Buffer.from(request.payload).toString('hex'));
-      const auth = toMon ? createNoneAuth(() => done.globalId) : createNoneAuth();
-      const step = auth.session(AUTH_NONE, ENTITY_CLIENT, CON_MODE_CRC)!.begin(request.payload);
-      expect(step, file).toMatchObject({
-        kind: 'done',
-        payload: done.payload,
-        identity: { name: admin, globalId: done.globalId, allowAll: true },
-      });
-      ours.done(done.payload, done.globalId, done.mode);
-    }
-  });
+  test.skipIf(!haveRecorded)(
+    "`ceph -s` of a cluster without authentication: each side's words are those of 16.2.15",
+    () => {
+      const connections = recordedConnections('03-none-ceph-s');
+      expect(connections.length).toBeGreaterThan(2);
+      const tickets = new NoneClient(admin);
+      for (const { file, c2s, s2c } of connections) {
+        const request = decodeAuthRequest(framesOf(c2s).find((f) => f.tag === TAG_AUTH_REQUEST)!.segments[0]);
+        const done = decodeAuthDone(framesOf(s2c).find((f) => f.tag === TAG_AUTH_DONE)!.segments[0]);
+        const toMon = file.includes('to-mon');
+        if (toMon) tickets.reset();
+        const ours = toMon ? tickets.monAuth() : tickets.serviceAuth();
+        expect([ours.method, [...ours.modes]], file).toEqual([request.method, request.modes]);
+        expect(Buffer.from(ours.begin()).toString('hex'), file).toBe(Buffer.from(request.payload).toString('hex'));
+        const auth = toMon ? createNoneAuth(() => done.globalId) : createNoneAuth();
+        const step = auth.session(AUTH_NONE, ENTITY_CLIENT, CON_MODE_CRC)!.begin(request.payload);
+        expect(step, file).toMatchObject({
+          kind: 'done',
+          payload: done.payload,
+          identity: { name: admin, globalId: done.globalId, allowAll: true },
+        });
+        ours.done(done.payload, done.globalId, done.mode);
+      }
+    },
+  );
 
   test('a client is numbered by the mon, keeps its number, and may do everything at an OSD', async () => {
     const [mon, osd, us] = [new Peer(), new Peer(), new Peer()];
     let next = 4100n;
-    const [, monAddr] = await server(ENTITY_MON, createNoneAuth(() => next++), mon);
+    const [, monAddr] = await server(
+      ENTITY_MON,
+      createNoneAuth(() => next++),
+      mon,
+    );
     const [, osdAddr] = await server(ENTITY_OSD, createNoneAuth(), osd);
     const tickets = new NoneClient(admin);
     const m = noneDialler(us, tickets);
@@ -93,7 +122,11 @@ describe('authentication none', () => {
       expect(served.ready).toEqual([]);
     }
     const [mon, us] = [new Peer(), new Peer()];
-    const [, addr] = await server(ENTITY_MON, createNoneAuth(() => 1n), mon);
+    const [, addr] = await server(
+      ENTITY_MON,
+      createNoneAuth(() => 1n),
+      mon,
+    );
     dialler(client(keys), us, [CON_MODE_CRC]).connect(ENTITY_MON, [addr], 'lossy-client');
     await us.until(() => us.ready.length + us.closed.length > 0);
     expect(us.closed).toMatchObject([{ kind: 'refused' }]);

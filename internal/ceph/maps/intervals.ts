@@ -35,11 +35,6 @@ export function intervalContains(set: IntervalSet, value: bigint): boolean {
   return set.some(([start, length]) => value >= start && value < start + length);
 }
 
-/** How many values the set holds. */
-export function intervalSize(set: IntervalSet): bigint {
-  return set.reduce((sum, [, length]) => sum + length, 0n);
-}
-
 /** `[1~3,7~1]` in hexadecimal, as Ceph prints sets of snapshots. */
 export function intervalText(set: IntervalSet): string {
   return `[${set.map(([start, length]) => `${start.toString(16)}~${length.toString(16)}`).join(',')}]`;

@@ -198,3 +198,8 @@ export class Placement {
     return { acting, actingPrimary: primary ?? acting.find((osd) => osd !== ITEM_NONE) ?? -1 };
   }
 }
+
+/** Whether two lists are of the same OSDs in the same order. */
+export function sameOsds(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((osd, i) => osd === b[i]);
+}

@@ -14,7 +14,7 @@ import { MAP_NORECOVER } from '../maps/constants.ts';
 import { decodeMgrMap, type MgrMap } from '../maps/mgrmap.ts';
 import type { OsdMap } from '../maps/osdmap.ts';
 import { decodeServiceMap, encodeServiceMap } from '../maps/servicemap.ts';
-import { readArguments } from '../mon/commands/signature.ts';
+import { parseCommand, readArguments } from '../mon/commands/signature.ts';
 import { type CommandAnswer, FLAG_TELL } from '../mon/commands/table.ts';
 import { EACCES, EAGAIN, EINVAL, Refusal, refusalOf } from '../mon/errno.ts';
 import type { OutputFormat } from '../mon/format/json.ts';
@@ -532,19 +532,6 @@ export class MgrServer {
     await this.#messenger.close();
     await this.#mon.close();
   }
-}
-
-/** Errors: EINVAL. */
-function parseCommand(words: readonly string[]): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(words.join(''));
-  } catch {
-    throw new Refusal(EINVAL, 'bad or missing json');
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new Refusal(EINVAL, 'command is no object');
-  return value as Record<string, unknown>;
 }
 
 /** Capabilities of a connection, read once. */

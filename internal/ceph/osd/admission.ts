@@ -59,7 +59,7 @@ export function admit(core: PgCore, request: OpRequest, diskFull: boolean): Verd
   if (nameBytes > maxNameBytes || keyBytes > maxNameBytes || nspaceBytes > maxNamespaceBytes) return ENAMETOOLONG;
   if (nameBytes + keyBytes + nspaceBytes > maxObjectKeyBytes - 64) return ENAMETOOLONG;
   if (oid === '') return EINVAL;
-  if (core.map.isBlocklisted(client.requester.addr, core.env.clock.now())) return EBLOCKLISTED;
+  if (core.map.isBlocklisted(client.requester.addr)) return EBLOCKLISTED;
   if (kinds.mayWrite) {
     if (message.snapId !== SNAP_HEAD) return EINVAL;
     let bytes = 0;

@@ -13,7 +13,7 @@ import {
 import { MAP_NOBACKFILL } from './map-view.ts';
 import { isDone } from './object-copy.ts';
 import { decodeObjectInfo, infoXattr } from './object-info.ts';
-import { endObjectKey, isObjectKey, objectId, objectKey, objectOfKey } from './object-key.ts';
+import { afterKey, endObjectKey, isObjectKey, objectId, objectKey, objectOfKey } from './object-key.ts';
 import type { PgCore } from './pg-core.ts';
 import { countRecovered, type Recovery } from './recovery.ts';
 import type { Replication } from './replication.ts';
@@ -73,13 +73,6 @@ function listRange(
     if (page.length < 256) return { items, full: false };
     start = afterKey(page[page.length - 1]!);
   }
-}
-
-/** The smallest key behind `key`. */
-function afterKey(key: Uint8Array): Uint8Array {
-  const out = new Uint8Array(key.length + 1);
-  out.set(key);
-  return out;
 }
 
 /**

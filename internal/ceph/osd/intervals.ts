@@ -1,12 +1,9 @@
+import { sameOsds } from '../maps/placement.ts';
 import { touchedByPgNum } from '../maps/pg-num.ts';
 import type { PastInterval, PgHistory } from '../wire/messages/osd_pg.ts';
 import type { PgId } from '../wire/types.ts';
 import type { MapView, Placement } from './map-view.ts';
 import { noMember, placed } from './shards.ts';
-
-function sameList(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((osd, i) => osd === b[i]);
-}
 
 /** What of the maps decides an interval. */
 export interface IntervalKey extends Placement {
@@ -61,9 +58,9 @@ export function isNewInterval(before: IntervalKey, after: IntervalKey): boolean 
     before.minSize > after.minSize ||
     touchedByPgNum(before.seed, before.pgNum, after.pgNum) ||
     touchedByPgNum(before.seed, before.pgNumPending, after.pgNumPending) ||
-    !sameList(before.acting, after.acting) ||
-    !sameList(before.upFrom, after.upFrom) ||
-    !sameList(before.up, after.up)
+    !sameOsds(before.acting, after.acting) ||
+    !sameOsds(before.upFrom, after.upFrom) ||
+    !sameOsds(before.up, after.up)
   );
 }
 

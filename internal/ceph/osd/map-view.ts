@@ -86,7 +86,7 @@ export interface MapView {
   heartbeatAddrs(osd: number): EntityAddrVec;
   osds(): Iterable<number>;
   hasFlag(flag: number): boolean;
-  isBlocklisted(addr: EntityAddr, nowMs: number): boolean;
+  isBlocklisted(addr: EntityAddr): boolean;
   isSnapRemoved(pool: number, snap: bigint): boolean;
   /** Snapshots of a pool that were removed and whose clones may still be there. */
   removedSnaps(pool: number): IntervalSet;

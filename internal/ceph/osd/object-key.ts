@@ -141,6 +141,13 @@ export function isObjectKey(key: Uint8Array): boolean {
   return key[0] === PREFIX_OBJECT && key.length > 1;
 }
 
+/** The smallest key behind `key`. */
+export function afterKey(key: Uint8Array): Uint8Array {
+  const out = new Uint8Array(key.length + 1);
+  out.set(key);
+  return out;
+}
+
 /** The object of a key that `objectKey` made. Errors: DecodeError. */
 export function objectOfKey(key: Uint8Array, pool: number): HObject {
   if (key.length === 1) return key[0] === PREFIX_OBJECT ? hobjectMin : hobjectMax;

@@ -19,10 +19,6 @@ export function requestKey(id: RequestId): string {
   return `${id.name.type}.${id.name.num}.${id.inc}:${id.tid}`;
 }
 
-function sameVersion(a: EVersion, b: EVersion): boolean {
-  return a.version === b.version && a.epoch === b.epoch;
-}
-
 /**
  * The log of a PG in memory: what is newer than `tail`, by version, by object and by request. Versions grow by one or more with each entry; two
  * copies of a log that hold the same (epoch, version) hold the same entries up to it.
@@ -200,7 +196,7 @@ export class PgLog {
 
   /** Whether this log holds exactly this version: as an entry, its tail, or its head, whose entry may have gone to a PG that split off. */
   holds(version: EVersion): boolean {
-    if (sameVersion(version, this.#tail) || sameVersion(version, this.#head)) return true;
+    if (compareEVersion(version, this.#tail) === 0 || compareEVersion(version, this.#head) === 0) return true;
     let low = this.#start;
     let high = this.#entries.length;
     while (low < high) {
@@ -209,7 +205,7 @@ export class PgLog {
       else high = middle;
     }
     const found = this.#entries[low];
-    return found !== undefined && sameVersion(found.version, version);
+    return found !== undefined && compareEVersion(found.version, version) === 0;
   }
 }
 
@@ -294,7 +290,7 @@ export function mergeDivergent(
       continue;
     }
     if (item !== undefined) {
-      if (sameVersion(item.have, prior)) missing.delete(oid);
+      if (compareEVersion(item.have, prior) === 0) missing.delete(oid);
       else missing.set(oid, prior, item.have);
       continue;
     }

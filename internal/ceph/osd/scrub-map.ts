@@ -5,7 +5,7 @@ import { isDamage } from '../blockstore/errors.ts';
 import { Encoder } from '../wire/encoding.ts';
 import type { ScrubObject } from '../wire/messages/osd_scrub.ts';
 import { type HObject, SNAP_HEAD } from '../wire/types.ts';
-import { endObjectKey, isObjectKey, objectKey, objectOfKey } from './object-key.ts';
+import { afterKey, endObjectKey, isObjectKey, objectKey, objectOfKey } from './object-key.ts';
 
 /** Bytes read at once (`osd_deep_scrub_stride`). */
 const strideBytes = 512 * 1024;
@@ -17,12 +17,6 @@ const maxKeysOfOneObject = 8192;
 const seed = 0xffffffff;
 
 /** The smallest key behind `key`. */
-function afterKey(key: Uint8Array): Uint8Array {
-  const out = new Uint8Array(key.length + 1);
-  out.set(key);
-  return out;
-}
-
 /** Keys of objects behind `begin` up to `end` inclusive. */
 function* keysIn(store: ObjectStore, cid: CollectionId, begin: HObject, end: HObject): Generator<Uint8Array> {
   const last = objectKey(end);

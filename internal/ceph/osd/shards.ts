@@ -120,8 +120,8 @@ class ShardView implements MapView {
   hasFlag(flag: number): boolean {
     return this.#map.hasFlag(flag);
   }
-  isBlocklisted(addr: EntityAddr, nowMs: number): boolean {
-    return this.#map.isBlocklisted(addr, nowMs);
+  isBlocklisted(addr: EntityAddr): boolean {
+    return this.#map.isBlocklisted(addr);
   }
   isSnapRemoved(pool: number, snap: bigint): boolean {
     return this.#map.isSnapRemoved(pool, snap);

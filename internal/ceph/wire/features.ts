@@ -8,9 +8,6 @@ export const FEATURE_MSG_ADDR2 = 1n << 59n;
 /** Everything a Pacific daemon or librados advertises. */
 export const FEATURES_PACIFIC = 0x3f01_cfb9_fffd_ffffn;
 
-/** What Linux 6.1 advertises. */
-export const FEATURES_LINUX_6_1 = 0x2f01_8fb8_7aa4_aafen;
-
 export function hasFeature(features: bigint, mask: bigint): boolean {
   return (features & mask) === mask;
 }

@@ -1,4 +1,4 @@
-import { DecodeError, emptyBytes, getU16, getU32, putU16, putU32, putU64 } from '../../base/bytes.ts';
+import { DecodeError, getU16, getU32, putU16, putU32, putU64 } from '../../base/bytes.ts';
 import { rawCrc32c } from '../../base/crc32c.ts';
 import { Decoder, Encoder } from './encoding.ts';
 import { decodeAddr, decodeAddrVec, type EntityAddr, type EntityAddrVec, encodeAddr, encodeAddrVec } from './types.ts';
@@ -91,13 +91,6 @@ export interface Frame {
   /** Set by the sender when it gave up half way: drop the frame. */
   readonly aborted: boolean;
 }
-
-export const emptySegments: readonly [Uint8Array, Uint8Array, Uint8Array, Uint8Array] = [
-  emptyBytes,
-  emptyBytes,
-  emptyBytes,
-  emptyBytes,
-];
 
 /** `ceph_msg_header2`, segment 0 of a MESSAGE frame. */
 export interface MessageHeader {

@@ -461,13 +461,6 @@ export interface SnapContext {
 
 export const noSnaps: SnapContext = Object.freeze({ seq: 0n, snaps: [] });
 
-export function encodeSnapContext(e: Encoder, c: SnapContext): void {
-  e.u64b(c.seq).list(c.snaps, (x, s) => x.u64b(s));
-}
-export function decodeSnapContext(d: Decoder): SnapContext {
-  return { seq: d.u64b(), snaps: d.list((x) => x.u64b(), 8) };
-}
-
 /** `interval_set<snapid_t>`: [start, length] pairs, ascending, not touching. */
 export type IntervalSet = readonly (readonly [start: bigint, length: bigint])[];
 

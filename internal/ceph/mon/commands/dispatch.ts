@@ -6,7 +6,7 @@ import { EACCES, EAGAIN, EINVAL, ENOTSUP, NotLeadingError, Refusal, refusalOf } 
 import type { OutputFormat } from '../format/json.ts';
 import type { Mon } from '../mon.ts';
 import type { Session } from '../session.ts';
-import { readArguments } from './signature.ts';
+import { parseCommand, readArguments } from './signature.ts';
 import { CommandsToMgr } from './to-mgr.ts';
 import { type Command, type CommandAnswer, type CommandTable, FLAG_MGR, FLAG_TELL } from './table.ts';
 
@@ -74,18 +74,6 @@ export function handleCommands(mon: Mon, table: MonCommands): AdminCommands {
   };
 }
 
-function parse(command: readonly string[]): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(command.join(''));
-  } catch {
-    throw new Refusal(EINVAL, 'bad or missing json');
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new Refusal(EINVAL, 'command is no object');
-  return value as Record<string, unknown>;
-}
-
 async function run(
   mon: Mon,
   table: MonCommands,
@@ -97,7 +85,7 @@ async function run(
 ): Promise<Answer> {
   let answer: CommandAnswer;
   try {
-    answer = await execute(mon, table, toMgr, caller, parse(words), words, input, way);
+    answer = await execute(mon, table, toMgr, caller, parseCommand(words), words, input, way);
   } catch (error) {
     if (error instanceof NotLeadingError) throw error;
     let refusal: Refusal;

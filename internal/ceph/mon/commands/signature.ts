@@ -164,3 +164,16 @@ function scalar(argument: Argument, raw: unknown): string | number | boolean {
       throw bad(argument, raw);
   }
 }
+
+/** A command as tools send it: the pieces of one JSON object. Errors: EINVAL. */
+export function parseCommand(pieces: readonly string[]): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(pieces.join(''));
+  } catch {
+    throw new Refusal(EINVAL, 'bad or missing json');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new Refusal(EINVAL, 'command is no object');
+  return value as Record<string, unknown>;
+}

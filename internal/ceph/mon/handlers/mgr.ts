@@ -1,7 +1,6 @@
 import { RELEASE_PACIFIC } from '../../maps/constants.ts';
 import { emptyMgrMap, type MgrMap } from '../../maps/mgrmap.ts';
 import { decodeServiceMap } from '../../maps/servicemap.ts';
-import { utimeToMs } from '../../wire/encoding.ts';
 import { LOG_DEBUG, LOG_INFO } from '../../wire/messages/log.ts';
 import { MMgrBeacon, type MMgrBeaconValue, MMonMgrReport } from '../../wire/messages/mgr_mon.ts';
 import { ENTITY_MGR, sameAddrs } from '../../wire/types.ts';
@@ -167,9 +166,4 @@ export function failActiveMgr(draft: Draft): void {
     activeFeatures: next.features,
     availableModules: next.modules,
   });
-}
-
-/** For how long there has been no mgr that serves, in milliseconds; 0 when there is one. */
-export function mgrMissingMs(map: MgrMap, nowMs: number): number {
-  return map.available ? 0 : Math.max(0, nowMs - utimeToMs(map.activeChange));
 }

@@ -1,4 +1,5 @@
 import { ITEM_NONE } from '../../crush/map.ts';
+import { sameOsds } from '../../maps/placement.ts';
 import { isErasure } from '../../maps/pool.ts';
 import type { MOSDAlive, MOSDPGTemp } from '../../wire/messages/osd_mon.ts';
 import type { Draft } from '../draft.ts';
@@ -48,15 +49,11 @@ export class OsdRequests {
         const hole = isErasure(pool) ? ITEM_NONE : -1;
         if (osds.some((osd) => osd !== hole && (!map.exists(osd) || !map.isUp(osd)))) continue;
         const old = map.pgTemp.get(pg.pool, pg.seed);
-        if (osds.length === 0 ? old === undefined : old !== undefined && sameList(old, osds)) continue;
+        if (osds.length === 0 ? old === undefined : old !== undefined && sameOsds(old, osds)) continue;
         inc.newPgTemp.set(pg.pool, pg.seed, osds);
         if (map.primaryTemp.get(pg.pool, pg.seed) !== undefined) inc.newPrimaryTemp.set(pg.pool, pg.seed, -1);
       }
       return inc.newUpThru.size > 0 || inc.newPgTemp.size > 0;
     });
   }
-}
-
-function sameList(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((osd, i) => osd === b[i]);
 }

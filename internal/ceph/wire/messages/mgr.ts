@@ -113,11 +113,6 @@ export const MMgrReport = frontCodec<MMgrReportValue>(
   }),
 );
 
-/** Behind `status` in an MMgrReport that reports nothing more: no health metrics, empty config, no OSD metrics, no task status, no metrics. */
-export function blankReportRest(): Uint8Array {
-  return new Encoder().u32(0).u32(0).u32(0).u8(0).u8(0).finish();
-}
-
 export interface MMgrConfigureValue {
   statsPeriodSec: number;
   statsThreshold: number;

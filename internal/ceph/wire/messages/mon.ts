@@ -2,12 +2,10 @@ import type { Decoder, Encoder } from '../encoding.ts';
 import { frontCodec, type MessageCodec } from '../message.ts';
 import { decodeIntervalSet } from '../types.ts';
 
-/** Three fields that many messages to and from the mon begin with (`src/messages/PaxosServiceMessage.h`); clients leave them blank. */
-export interface PaxosHead {
-  /** Version of the service's state that the sender has seen. */
-  version: number;
-}
-
+/**
+ * Three fields that many messages to and from the mon begin with (`src/messages/PaxosServiceMessage.h`): the version of the service's state that the
+ * sender has seen, and two that are not used. Clients leave them blank.
+ */
 export function encodePaxosHead(e: Encoder, version = 0): void {
   e.u64(version).s16(-1).u64(0);
 }
