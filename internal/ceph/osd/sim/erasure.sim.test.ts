@@ -87,7 +87,7 @@ describe('simulated OSDs, erasure-coded pool', () => {
 
   test('a shard that was away for longer than the log reaches gives what others lack', async () => {
     // An even seed: the log is short.
-    const cluster = new SimCluster({ ...erasure(6, 3, 2), pgNum: 1 });
+    const cluster = new SimCluster({ ...erasure(6, 3, 2), minSize: 3, pgNum: 1 });
     const [owner, other] = [1, 2].map((num) => new SimClient(cluster, num, 5)) as [SimClient, SimClient];
     await cluster.begin([owner, other]);
     const { scheduler } = cluster;
