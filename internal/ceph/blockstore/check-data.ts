@@ -72,7 +72,7 @@ export async function damagedBlocks(
     /** Up to here one block at a time: the disk could not read all of it. */
     let carefulTo = 0;
     for (let at = Math.max(offset, known); at < end; ) {
-      const count = Math.min(at < carefulTo ? blockBytes : pieceBytes, end - at);
+      const count = Math.min(at < carefulTo ? blockBytes - (at % blockBytes) : pieceBytes, end - at);
       let next = at + count;
       try {
         const bytes = await store.read(cid, key, at, count, true);

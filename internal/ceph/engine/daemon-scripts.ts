@@ -31,7 +31,9 @@ if [ -e "$data/store" ]; then
     others -m "$among" mon rm "$id"
     others -m "$among" mon getmap -o "$data/joins.new"
     mv "$data/joins.new" "$data/joins"
-    rm -rf "$data/store"
+    rm -rf "$data/forgotten"
+    mv "$data/store" "$data/forgotten"
+    rm -rf "$data/forgotten"
   else
     echo "the monitor is at $host now"
     monmaptool --rm "$id" "$data/monmap"

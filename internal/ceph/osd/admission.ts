@@ -30,8 +30,19 @@ function onlyFrees(request: OpRequest): boolean {
   );
 }
 
+/** What becomes of a write when the cluster, its pool or our disk is full; undefined: it goes on. Asked once it is known not to have been carried out before. */
+export function fullVerdict(core: PgCore, request: OpRequest, diskFull: boolean): number | 'drop' | undefined {
+  const { flags } = request.message;
+  const pool = core.map.pool(core.id.pool);
+  if (pool === undefined) return 'drop';
+  if (!(diskFull || pool.full) || (flags & OSD_FLAG_FULL_FORCE) !== 0 || onlyFrees(request)) return undefined;
+  // Without FULL_TRY the client holds its writes back as soon as its map says full, and sends them again when it no longer does.
+  if ((flags & OSD_FLAG_FULL_TRY) === 0) return 'drop';
+  return pool.fullQuota ? EDQUOT : ENOSPC;
+}
+
 /** Checks in the order of `PrimaryLogPG::do_op`. */
-export function admit(core: PgCore, request: OpRequest, diskFull: boolean): Verdict {
+export function admit(core: PgCore, request: OpRequest): Verdict {
   const { message, kinds, client } = request;
   const { flags, locator, oid } = message;
   if ((flags & OSD_FLAG_PARALLELEXEC) !== 0) return EINVAL;
@@ -65,11 +76,6 @@ export function admit(core: PgCore, request: OpRequest, diskFull: boolean): Verd
     let bytes = 0;
     for (const op of message.ops) bytes += op.input.length;
     if (bytes > maxWriteBytes) return EMSGSIZE;
-    if ((diskFull || pool.full) && (flags & OSD_FLAG_FULL_FORCE) === 0 && !onlyFrees(request)) {
-      // Without FULL_TRY the client holds its writes back as soon as its map says full, and sends them again when it no longer does.
-      if ((flags & OSD_FLAG_FULL_TRY) === 0) return 'drop';
-      return pool.fullQuota ? EDQUOT : ENOSPC;
-    }
   }
   return {
     key: locator.key === oid ? '' : locator.key,

@@ -163,7 +163,11 @@ export class MapKeeper implements MapHistory {
     for (let epoch = oldest; epoch <= newest && epoch > 0; epoch++) {
       const increment = view === undefined ? undefined : await read(KEY_INC, epoch);
       const full = increment === undefined ? await read(KEY_FULL, epoch) : undefined;
-      if (this.#store.stat(metaCollection, mapKey(KEY_FULL, epoch)) !== undefined) this.#fulls.push(epoch);
+      if (this.#store.stat(metaCollection, mapKey(KEY_FULL, epoch)) !== undefined) {
+        this.#fulls.push(epoch);
+        // Once it is the oldest it is needed, and the mons may have it no more.
+        if (full === undefined) await read(KEY_FULL, epoch);
+      }
       if (increment !== undefined && view !== undefined) {
         this.#increments.set(epoch, increment);
         view = new OsdMapView(applyIncremental(view.map, decodeIncremental(increment)), view);

@@ -6,7 +6,7 @@ import { PG_ACTIVE } from '../wire/messages/osd_mgr.ts';
 import { OP } from '../wire/messages/osd_op.ts';
 import type { LogEntry } from '../wire/messages/osd_pg.ts';
 import { type EVersion, eversionZero, type HObject, SNAP_DIR, SNAP_HEAD } from '../wire/types.ts';
-import { admit, type Verdict } from './admission.ts';
+import { admit, fullVerdict, type Verdict } from './admission.ts';
 import type { FullState, InternalWrite, RecoveryGate } from './engine-host.ts';
 import { sameWatch, withoutWatcher } from './watch-expiry.ts';
 import type { ObjectInfo, SnapSet, WatchInfo } from './object-info.ts';
@@ -153,7 +153,8 @@ export class OpEngine {
 
   #admit(request: OpRequest): void {
     request.admittedAt = this.#core.map.epoch;
-    this.#judge(request, admit(this.#core, request, this.#full.full()));
+    request.giveBack();
+    this.#judge(request, admit(this.#core, request));
   }
 
   #judge(request: OpRequest, verdict: Verdict): void {
@@ -185,7 +186,7 @@ export class OpEngine {
       request.stage = 'waiting for degraded object';
       return;
     }
-    if (kinds.mayWrite && this.#duplicate(request)) return;
+    if (kinds.mayWrite && (this.#duplicate(request) || this.#refusedAsFull(request))) return;
     const lists = message.ops.some((op) => op.op === OP.LIST_SNAPS);
     if (message.snapId === SNAP_DIR && !(lists && message.ops.length === 1)) {
       this.#fail(request, errno.EINVAL);
@@ -350,18 +351,27 @@ export class OpEngine {
     return isThere(request, obc) ? 'here' : 'gone';
   }
 
-  /** A newer map than it was let in by may have fenced its client off, or may say that the cluster is full: then it is answered or left as one that comes now. */
+  /** A newer map than it was let in by may have fenced its client off: then it is answered or left as one that comes now. */
   #stillAdmitted(request: OpRequest): boolean {
-    const verdict = admit(this.#core, request, this.#full.full());
+    const verdict = admit(this.#core, request);
     request.admittedAt = this.#core.map.epoch;
-    if (typeof verdict === 'object') return true;
+    // One that would have to wait now has its turn on the object: what came behind it must not pass it.
+    if (typeof verdict === 'object' || verdict === 'wait') return true;
     this.#judge(request, verdict);
     return false;
   }
 
+  /** A write for which there is no room, by the map or by our disk. What was carried out before is known by then. */
+  #refusedAsFull(request: OpRequest): boolean {
+    const verdict = fullVerdict(this.#core, request, this.#full.full());
+    if (verdict !== undefined) this.#judge(request, verdict);
+    return verdict !== undefined;
+  }
+
   #run(request: OpRequest, obc: ObjectContext, mode: LockMode): void {
     const { message, kinds } = request;
-    if (request.admittedAt !== this.#core.map.epoch && !this.#stillAdmitted(request)) {
+    const newerMap = request.admittedAt !== this.#core.map.epoch;
+    if (newerMap && !this.#stillAdmitted(request)) {
       obc.unlock(mode);
       return;
     }
@@ -373,7 +383,7 @@ export class OpEngine {
       else if ((message.flags & OSD_FLAG_ORDERSNAP) !== 0 && snapContext.seq < obc.snapset.seq)
         refused = errno.EOLDSNAPC;
       // The first try may have finished while this one waited for the lock.
-      const done = this.#duplicate(request);
+      const done = this.#duplicate(request) || (newerMap && this.#refusedAsFull(request));
       if (!done && refused < 0) this.#fail(request, refused, obc.info.userVersion);
       if (done || refused < 0) {
         obc.unlock(mode);
@@ -392,7 +402,7 @@ export class OpEngine {
   /** Runs a read once there is memory for what it gives back. It waits with its lock held: what comes behind it on the object stays behind it. */
   #admitReply(request: OpRequest, ctx: OpContext, mode: LockMode): void {
     const generation = this.#generation;
-    request.held?.give();
+    request.giveBack();
     request.stage = 'waiting for memory for the reply';
     this.#core.env.replies.take(request.client, replyBytesAtMost(ctx.message.ops, ctx.info.size), (held) => {
       if (generation !== this.#generation) {
@@ -446,7 +456,7 @@ export class OpEngine {
     }
     const mayWrite = request.kinds.mayWrite;
     const changes = mayWrite && rval >= 0 && (ctx.modified || ctx.ops.length > 0);
-    const refused = changes ? refusedChanges(this.#host.store, ctx.ops) : 0;
+    const refused = changes ? refusedChanges(this.#core.env.store, ctx.ops, this.#erasure?.code.layout.k) : 0;
     let result = refused < 0 ? refused : rval;
     if (!changes || refused < 0) {
       if (mayWrite) {

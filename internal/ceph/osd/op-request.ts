@@ -76,6 +76,13 @@ export class OpRequest {
   restart(): void {
     this.stage = 'waiting for peering';
     this.restarted = true;
+    this.giveBack();
+  }
+
+  /** It gives nothing back for now, and needs no memory for that. */
+  giveBack(): void {
+    this.held?.give();
+    this.held = undefined;
   }
 
   /** As `ceph tell osd.0 dump_ops_in_flight` shows it. */
@@ -94,7 +101,7 @@ export class OpRequest {
   drop(): void {
     if (this.replied) return;
     this.replied = true;
-    this.held?.give();
+    this.giveBack();
     this.#finished();
   }
 }

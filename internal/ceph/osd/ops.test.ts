@@ -28,6 +28,7 @@ import {
   SNAP_HEAD,
 } from '../wire/types.ts';
 import { ChecksumError } from '../blockstore/errors.ts';
+import { MSG_OSD_PG_LEASE_ACK } from '../wire/messages/osd_lease.ts';
 import { metaKey, objectKey } from './object-key.ts';
 import { severalPgs, singleOsd, TestClient, threeOsds } from './sim/single.testing.ts';
 import { simHash, simPool } from './sim/map.testing.ts';
@@ -487,6 +488,27 @@ describe('copy-from', () => {
 });
 
 describe('order', () => {
+  test('a write that a new map finds waiting keeps its place when the lease has run out meanwhile', async () => {
+    const { cluster: three, clients } = await threeOsds();
+    const [one] = clients as [TestClient];
+    await one.exec('x', [writeFull('first')]);
+    const { core, engine } = three.osds[one.target]!.osd!.pgs.get('1.0')!;
+    const obc = engine.contexts.get(oidOf('x'));
+    obc.lock('exclusive', () => undefined);
+    three.dropMessage = (_from, _to, type) => type === MSG_OSD_PG_LEASE_ACK;
+    const writes = [one.exec('x', [writeFull('A')])];
+    three.fence(999);
+    await three.scheduler.run(three.scheduler.timeMs + 1000);
+    writes.push(one.exec('x', [writeFull('B')]));
+    const given = writes.map((each) => each.catch(() => undefined));
+    await three.scheduler.run(three.scheduler.timeMs + 60_000, () => !core.lease.readable);
+    obc.unlock('exclusive');
+    three.dropMessage = undefined;
+    await three.scheduler.run(three.scheduler.timeMs + 20_000);
+    await Promise.all(given);
+    expect(utf8Text((await one.exec('x', [read()])).outs[0]!)).toBe('B');
+  });
+
   test('a read that is ordered with writes does not pass those that wait until a copy has caught up', async () => {
     const { cluster: three, clients } = await threeOsds();
     const [one] = clients as [TestClient];

@@ -47,7 +47,7 @@ export interface PgEnv {
   reportSoon(): void;
   /** Places for recovery work, bounded over the whole OSD; `start` is called when one is free. Gives a way to withdraw or give back. */
   reserve(start: () => void): () => void;
-  /** A place for one scrub, our own or that of a PG led by another OSD, with a way to give it back; undefined: all are sent. */
+  /** A place for one scrub, our own or that of a PG led by another OSD, with a way to give it back; undefined: all are taken. */
   scrubSlot(): (() => void) | undefined;
   scrubOptions(): ScrubOptions;
   /** How long read leases last where the pool does not say. */

@@ -15,14 +15,17 @@ const writeFull = (fill: number, bytes: number): OsdOp =>
 
 describe('memory for replies', () => {
   test('reads go in order as far as there is room; one alone always goes; what a read gave back in truth counts', () => {
+    const clients = new Map<string, object>();
     const budget = new ReplyBudget<object>(
       10,
       () => 0,
       () => undefined,
     );
-    const client = {};
     const held = new Map<string, HeldReply>();
-    const take = (name: string, bytes: number): void => budget.take(client, bytes, (h) => void held.set(name, h));
+    const take = (name: string, bytes: number): void => {
+      clients.set(name, {});
+      budget.take(clients.get(name)!, bytes, (h) => void held.set(name, h));
+    };
     take('alone', 100);
     expect([...held.keys()]).toEqual(['alone']);
     take('large', 9);
@@ -37,6 +40,29 @@ describe('memory for replies', () => {
     expect([budget.bytes, budget.waiting]).toEqual([5, 0]);
     for (const each of held.values()) each.give();
     expect(budget.bytes).toBe(0);
+  });
+
+  test('one client gets half of it, and the reads of others pass its next one; what gives nothing back never waits', () => {
+    const budget = new ReplyBudget<object>(
+      10,
+      () => 0,
+      () => undefined,
+    );
+    const [slow, other] = [{}, {}];
+    const held: [string, HeldReply][] = [];
+    const take = (name: string, client: object, bytes: number): void =>
+      budget.take(client, bytes, (h) => void held.push([name, h]));
+    const names = (): string[] => held.map(([name]) => name);
+    take('first', slow, 3);
+    take('second', slow, 3);
+    take('third', slow, 1);
+    take('other', other, 4);
+    expect(names()).toEqual(['first', 'other']);
+    take('large', other, 6);
+    take('stat', slow, 0);
+    expect(names()).toEqual(['first', 'other', 'stat']);
+    held[0]![1].give();
+    expect(names()).toEqual(['first', 'other', 'stat', 'second', 'third']);
   });
 
   test('who takes none of its replies is ended, but only when others wait', () => {
@@ -77,16 +103,24 @@ describe('memory for replies', () => {
 
   test('a reader does not take its replies: the reads of others wait, in their turn before a write, until it does', async () => {
     const cluster = await singleOsd(1, { replyBytes: 8 * mib });
-    const [slow, other] = [new TestClient(cluster, 4000), new TestClient(cluster, 4001)];
+    const [slow, deaf, other] = [4000, 4002, 4001].map((num) => new TestClient(cluster, num)) as [
+      TestClient,
+      TestClient,
+      TestClient,
+    ];
     await other.exec('x', [writeFull(1, 4 * mib)]);
-    slow.unread = [];
-    for (let i = 0; i < 2; i++) expect((await slow.exec('x', [read()])).result).toBe(0);
+    await other.exec('y', [writeFull(1, 1)]);
+    for (const client of [slow, deaf]) {
+      client.unread = [];
+      expect((await client.exec('x', [read()])).result).toBe(0);
+    }
     let answered = 0;
     const late = other.exec('x', [read()]).finally(() => answered++);
     const write = other.exec('x', [writeFull(2, 4 * mib)]).finally(() => answered++);
     await cluster.scheduler.run(cluster.scheduler.timeMs + 1000);
     expect(answered).toBe(0);
-    slow.unread.shift()!();
+    expect((await other.exec('y', [OsdOp.make(OP.STAT)])).result).toBe(0);
+    slow.unread!.shift()!();
     const [was, { result }] = await Promise.all([late, write]);
     expect([was.outs[0]!.length, was.outs[0]![0], result]).toEqual([4 * mib, 1, 0]);
   });

@@ -7,22 +7,32 @@ const stuckMs = 60_000;
 const unknownBytes = 64 * 1024;
 
 interface Holder {
+  /** Reads that hold something, or may come to. */
+  open: number;
   bytes: number;
   /** When the last of its replies went, or the first of these was begun. */
   sinceMs: number;
 }
 
+interface Waiting<Client> {
+  client: Client;
+  bytes: number;
+  run: (held: HeldReply) => void;
+}
+
 /**
- * Memory for what reads give back, from before they run until their replies have gone to the kernel, over all clients of an OSD. A read that does not fit waits in the
- * order of arrival, in its turn on its object, so that what comes behind it does not pass it; one that is alone always fits.
+ * Memory for what reads give back, from before they run until their replies have gone to the kernel, over all clients of an OSD. A read that does not fit waits in its turn
+ * on its object, so that what comes behind it does not pass it. Reads of a client wait in the order of arrival; one client gets half of the memory at most, so that one that is
+ * slow does not stop the others. What gives back nothing to speak of never waits, nor does the only read of all; the first of a client waits for no share.
  */
 export class ReplyBudget<Client extends object> {
   readonly #limitBytes: number;
   readonly #monotonicMs: () => number;
   readonly #end: (client: Client) => void;
   readonly #holders = new Map<Client, Holder>();
-  #waiting: { client: Client; bytes: number; run: (held: HeldReply) => void }[] = [];
+  readonly #waiting: Waiting<Client>[] = [];
   #bytes = 0;
+  #choosing = false;
 
   /** `end` disconnects a client, which gives back what it holds. */
   constructor(limitBytes: number, monotonicMs: () => number, end: (client: Client) => void) {
@@ -41,19 +51,20 @@ export class ReplyBudget<Client extends object> {
 
   /** Calls `run` when there is room for so much: at once, or later. */
   take(client: Client, bytes: number, run: (held: HeldReply) => void): void {
-    if (this.#waiting.length === 0 && this.#fits(bytes)) run(this.#hold(client, bytes));
-    else this.#waiting.push({ client, bytes, run });
-  }
-
-  #fits(bytes: number): boolean {
-    return this.#bytes === 0 || this.#bytes + bytes <= this.#limitBytes;
+    if (bytes === 0) {
+      run(this.#hold(client, 0));
+      return;
+    }
+    this.#waiting.push({ client, bytes, run });
+    this.#next();
   }
 
   #hold(client: Client, bytes: number): HeldReply {
     let held = bytes;
     let open = true;
-    const holder = this.#holders.get(client) ?? { bytes: 0, sinceMs: this.#monotonicMs() };
+    const holder = this.#holders.get(client) ?? { open: 0, bytes: 0, sinceMs: this.#monotonicMs() };
     this.#holders.set(client, holder);
+    holder.open++;
     const change = (by: number): void => {
       holder.bytes += by;
       this.#bytes += by;
@@ -71,17 +82,37 @@ export class ReplyBudget<Client extends object> {
         open = false;
         change(-held);
         holder.sinceMs = this.#monotonicMs();
-        if (holder.bytes === 0) this.#holders.delete(client);
+        if (--holder.open === 0) this.#holders.delete(client);
         this.#next();
       },
     };
   }
 
+  /** Lets in whoever fits. */
   #next(): void {
-    while (this.#waiting.length > 0 && this.#fits(this.#waiting[0]!.bytes)) {
-      const { client, bytes, run } = this.#waiting.shift()!;
-      run(this.#hold(client, bytes));
+    if (this.#choosing) return;
+    this.#choosing = true;
+    for (let chosen = this.#choose(); chosen !== undefined; chosen = this.#choose())
+      chosen.run(this.#hold(chosen.client, chosen.bytes));
+    this.#choosing = false;
+  }
+
+  /** The next that fits, taken out of the queue. One for which there is no room yet is waited for; one whose client has its share is passed by the reads of others. */
+  #choose(): Waiting<Client> | undefined {
+    const passed = new Set<Client>();
+    for (const [index, one] of this.#waiting.entries()) {
+      const { client, bytes } = one;
+      if (passed.has(client)) continue;
+      if (this.#bytes > 0 && this.#bytes + bytes > this.#limitBytes) return undefined;
+      const has = this.#holders.get(client)?.bytes ?? 0;
+      if (has > 0 && has + bytes > this.#limitBytes / 2) {
+        passed.add(client);
+        continue;
+      }
+      this.#waiting.splice(index, 1);
+      return one;
     }
+    return undefined;
   }
 
   /** Now and then: ends who holds what others wait for and takes nothing of it. */

@@ -37,7 +37,7 @@ export function memberText(member: Member): string {
   return shard === undefined ? String(member) : `${osdOf(member)}(${shard})`;
 }
 
-/** How many places of an acting set are sent. */
+/** How many places of an acting set are taken. */
 export function placed(members: readonly Member[]): number {
   let count = 0;
   for (const member of members) if (member !== noMember) count++;

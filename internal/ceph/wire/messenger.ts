@@ -201,8 +201,8 @@ export interface MessengerLimits {
   sendHighWaterBytes: number;
   /**
    * What one lossless peer has not acknowledged that makes us read no more from those who dialled us with a lossy policy (clients), until it is half of that:
-   * what they have us send on would pile up as well. What they have sent before that (`totalReceiveBytes`) may still be sent on; a lossless peer is given up only when
-   * more than both, and `sendHighWaterBytes` of our own, piles up.
+   * what they have us send on would pile up as well. What they have sent before that (`totalReceiveBytes`, or the largest message if that is more) may still be sent
+   * on; a lossless peer is given up only when more than both, and `sendHighWaterBytes` of our own, piles up.
    */
   sendHoldBytes: number;
   /** A lossy peer that lets so much pile up is disconnected. */

@@ -154,8 +154,11 @@ export class Session implements Connection {
   }
 
   get #mostBacklogBytes(): number {
-    const { sendMaxBytes, sendHoldBytes, sendHighWaterBytes, totalReceiveBytes } = this.owner.limits;
-    return this.lossless ? sendHoldBytes + totalReceiveBytes + sendHighWaterBytes : sendMaxBytes;
+    const { sendMaxBytes, sendHoldBytes, sendHighWaterBytes, totalReceiveBytes, maxFrontBytes, maxDataBytes } =
+      this.owner.limits;
+    if (!this.lossless) return sendMaxBytes;
+    // One message alone is never too much.
+    return sendHoldBytes + Math.max(totalReceiveBytes, maxFrontBytes + maxDataBytes) + sendHighWaterBytes;
   }
 
   /** What is kept for the peer. A lossless session keeps a message until it is acknowledged, whether the kernel has taken it or not. */

@@ -4,9 +4,9 @@ import { maxMetadataBytes, maxObjectBytes, maxStoreNameBytes, maxWriteBytes } fr
 
 /**
  * Whether what the ops of one request come to is more than a store takes in one transaction, than one message carries to the replicas, or than there is room for: 0, or the errno that
- * refuses it. A few bytes of input can ask for much: WRITESAME, a truncation that a write brings along, thousands of writes of a byte.
+ * refuses it. In an erasure-coded pool the data is divided by so many `shards`. A few bytes of input can ask for much: WRITESAME, a truncation that a write brings along, thousands of writes of a byte.
  */
-export function refusedChanges(store: ObjectStore, ops: readonly TransactionOp[]): number {
+export function refusedChanges(store: ObjectStore, ops: readonly TransactionOp[], shards = 1): number {
   let metadata = 0;
   let data = 0;
   let room = 0;
@@ -53,7 +53,7 @@ export function refusedChanges(store: ObjectStore, ops: readonly TransactionOp[]
     }
   if (longest > maxStoreNameBytes) return ENAMETOOLONG;
   if (metadata > maxMetadataBytes || data > maxWriteBytes) return EMSGSIZE;
-  return data > 0 && !store.hasRoom(room) ? ENOSPC : 0;
+  return data > 0 && !store.hasRoom(Math.ceil(room / shards)) ? ENOSPC : 0;
 }
 
 /** Longer writes go to the data file at once. */
