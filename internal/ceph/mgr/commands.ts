@@ -13,6 +13,30 @@ function scrubCommands(of: string, parameter: string, what: string): MgrCommand[
   ];
 }
 
+/** What is to be recovered before, or no more, as upstream has it for PGs and pools. */
+function forceCommands(): MgrCommand[] {
+  const wishes = [
+    ['force-recovery', 'recover', 'first'],
+    ['force-backfill', 'backfill', 'first'],
+    ['cancel-force-recovery', 'recover', 'in their turn again'],
+    ['cancel-force-backfill', 'backfill', 'in their turn again'],
+  ] as const;
+  return wishes.flatMap(([word, verb, when]) => [
+    {
+      signature: `pg ${word} name=pgid,type=CephPgid,n=N`,
+      help: `${verb} these PGs ${when}`,
+      module: 'pg',
+      perm: 'rw',
+    },
+    {
+      signature: `osd pool ${word} name=who,type=CephPoolname,n=N`,
+      help: `${verb} the PGs of these pools ${when}`,
+      module: 'osd',
+      perm: 'rw',
+    },
+  ]);
+}
+
 /** The commands that the mgr executes, with upstream's signatures. `handlers.ts` has what each does. */
 export const mgrCommands: readonly MgrCommand[] = [
   { signature: 'pg stat', help: 'count placement groups by state', module: 'pg', perm: 'r' },
@@ -70,6 +94,7 @@ export const mgrCommands: readonly MgrCommand[] = [
   ...scrubCommands('pg', 'name=pgid,type=CephPgid', 'one placement group'),
   ...scrubCommands('osd', 'name=who,type=CephString', 'the placement groups that an OSD leads, or all OSDs'),
   ...scrubCommands('osd pool', 'name=who,type=CephPoolname,n=N', 'the placement groups of pools'),
+  ...forceCommands(),
   { signature: 'osd perf', help: 'show how fast OSDs commit', module: 'osd', perm: 'r' },
   {
     signature:

@@ -12,6 +12,7 @@ import {
   PG_INCOMPLETE,
   PG_INCONSISTENT,
   PG_PEERING,
+  PG_RECOVERY_TOOFULL,
   PG_RECOVERY_UNFOUND,
   PG_STALE,
   PG_UNDERSIZED,
@@ -24,7 +25,6 @@ import type { ClusterStats } from './cluster-stats.ts';
 import { addObjectSums, zeroObjectSums } from '../wire/messages/osd_mgr.ts';
 import { poolDigests } from './sums.ts';
 
-const PG_RECOVERY_TOOFULL = 2 ** 28;
 const PG_SNAPTRIM_ERROR = 2 ** 29;
 
 /** Options of upstream that change what is reported; the mon sends them. Defaults are upstream's. */

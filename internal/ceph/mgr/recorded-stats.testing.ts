@@ -127,6 +127,8 @@ function osdOf({ statfs, num_pgs, hb_peers, snap_trim_queue_len, perf_stat }: Du
     snapTrimQueueLen: snap_trim_queue_len,
     shardsRepaired: 0,
     counters: zeroOsdCounters(),
+    pings: [],
+    slowOps: { count: 0, oldestSec: 0 },
   };
 }
 

@@ -40,6 +40,7 @@ import {
 import { MMgrBeacon, MMonMgrReport } from '../wire/messages/mgr_mon.ts';
 import { MOSDMap } from '../wire/messages/mon.ts';
 import { type MPGStats, MPGStats as MPGStatsCodec } from '../wire/messages/osd_mgr.ts';
+import { MOSDForceRecovery } from '../wire/messages/osd_recovery.ts';
 import { MOSDScrub2 } from '../wire/messages/osd_scrub.ts';
 import type { Connection, Messenger } from '../wire/messenger.ts';
 import { createMessenger } from '../wire/messenger-transport.ts';
@@ -411,6 +412,14 @@ export class MgrServer {
     return true;
   }
 
+  #forceRecovery(osd: number, pgs: readonly PgId[], what: 'recovery' | 'backfill', wanted: boolean): boolean {
+    const connection = this.#osds.get(osd);
+    if (connection === undefined || !connection.open) return false;
+    const shards = pgs.map((pg) => ({ ...pg, shard: NO_SHARD }));
+    connection.send(MOSDForceRecovery, { fsid: this.#o.fsid, pgs: shards, what, wanted });
+    return true;
+  }
+
   #onClose(connection: Connection, service: string, daemon: string): void {
     const known = this.#services.map.services.get(service)?.daemons.get(daemon);
     if (known?.gid === connection.identity?.globalId) this.#services.close(service, daemon, this.#o.clock.now());
@@ -490,6 +499,7 @@ export class MgrServer {
       version,
       nowMs: () => clock.now(),
       scrub: (osd, pgs, how) => this.#scrub(osd, pgs, how),
+      forceRecovery: (osd, pgs, what, wanted) => this.#forceRecovery(osd, pgs, what, wanted),
       mon: (command, more) => this.#mon.command(command, more),
     };
   }

@@ -65,6 +65,8 @@ export function osdStat(fields: Partial<OsdStat> = {}): OsdStat {
     snapTrimQueueLen: 0,
     shardsRepaired: 0,
     counters: zeroOsdCounters(),
+    pings: [],
+    slowOps: { count: 0, oldestSec: 0 },
     ...fields,
   };
 }

@@ -119,6 +119,14 @@ const table: readonly (readonly [string, OptionType, string, Option['level'], st
   ['osd_crush_update_on_start', 'bool', 'true', 'advanced', 'OSDs place themselves in CRUSH when they start.'],
   ['osd_heartbeat_grace', 'int', '20', 'advanced', 'Seconds without an answer after which a peer is reported.'],
   ['osd_heartbeat_interval', 'int', '6', 'dev', 'Seconds between pings of peers.'],
+  ['osd_heartbeat_min_peers', 'int', '10', 'advanced', 'Peers that an OSD pings at least, where there are so many.'],
+  [
+    'osd_fast_fail_on_connection_refused',
+    'bool',
+    'true',
+    'advanced',
+    'An OSD whose connections are refused is reported at once.',
+  ],
   ['osd_max_backfills', 'uint', '1', 'advanced', 'Backfills and recoveries of one OSD at a time.'],
   [
     'osd_recovery_max_active',
@@ -127,7 +135,58 @@ const table: readonly (readonly [string, OptionType, string, Option['level'], st
     'advanced',
     'Objects that one OSD recovers at a time; 0: by the kind of disk.',
   ],
-  ['osd_recovery_sleep', 'float', '0.000000', 'advanced', 'Seconds between recovery operations.'],
+  ['osd_recovery_max_active_hdd', 'uint', '3', 'advanced', 'The same for rotating disks.'],
+  ['osd_recovery_max_active_ssd', 'uint', '10', 'advanced', 'The same for solid-state disks.'],
+  [
+    'osd_recovery_sleep',
+    'float',
+    '0.000000',
+    'advanced',
+    'Seconds between two objects of a recovery; 0: by the kind of disk.',
+  ],
+  ['osd_recovery_sleep_hdd', 'float', '0.100000', 'advanced', 'The same for rotating disks.'],
+  ['osd_recovery_sleep_ssd', 'float', '0.000000', 'advanced', 'The same for solid-state disks.'],
+  [
+    'osd_recovery_retry_interval',
+    'float',
+    '30.000000',
+    'advanced',
+    'Seconds between tries of a recovery for which there is no room.',
+  ],
+  [
+    'osd_backfill_retry_interval',
+    'float',
+    '30.000000',
+    'advanced',
+    'Seconds between tries of a backfill for which there is no room.',
+  ],
+  ['osd_op_complaint_time', 'float', '30.000000', 'advanced', 'Seconds after which a request counts as slow.'],
+  ['osd_op_history_size', 'uint', '20', 'advanced', 'Requests that `dump_historic_ops` shows.'],
+  ['osd_op_history_duration', 'uint', '600', 'advanced', 'Seconds that they are kept.'],
+  ['osd_op_history_slow_op_size', 'uint', '20', 'advanced', 'Requests that `dump_historic_slow_ops` shows.'],
+  [
+    'osd_op_history_slow_op_threshold',
+    'float',
+    '10.000000',
+    'advanced',
+    'Seconds from which on a request is one of those.',
+  ],
+  ['osd_min_pg_log_entries', 'uint', '100', 'dev', 'Entries that the log of a PG keeps at least.'],
+  ['osd_max_pg_log_entries', 'uint', '5000', 'dev', 'Entries that the log of a PG keeps at most.'],
+  [
+    'osd_target_pg_log_entries_per_osd',
+    'uint',
+    '60000',
+    'dev',
+    'Entries that the logs of all PGs of an OSD keep together.',
+  ],
+  [
+    'osd_failsafe_full_ratio',
+    'float',
+    '0.970000',
+    'advanced',
+    'Share of its disk from which an OSD refuses writes, whatever the mon says.',
+  ],
   ['osd_recovery_op_priority', 'uint', '3', 'advanced', 'Weight of recovery against clients.'],
   ['osd_client_op_priority', 'uint', '63', 'advanced', 'Weight of clients against recovery.'],
   ['osd_scrub_begin_hour', 'int', '0', 'advanced', 'Hour from which scrubs may start.'],
@@ -233,6 +292,20 @@ const table: readonly (readonly [string, OptionType, string, Option['level'], st
   ['osd_beacon_report_interval', 'int', '300', 'advanced', 'Seconds between beacons.'],
   ['osd_mclock_max_capacity_iops_hdd', 'float', '315.000000', 'basic', 'What a rotating disk can do.'],
   ['osd_mclock_max_capacity_iops_ssd', 'float', '21500.000000', 'basic', 'What a solid-state disk can do.'],
+  [
+    'mon_warn_on_slow_ping_time',
+    'float',
+    '0.000000',
+    'advanced',
+    'Milliseconds from which on heartbeats are slow; 0: by mon_warn_on_slow_ping_ratio.',
+  ],
+  [
+    'mon_warn_on_slow_ping_ratio',
+    'float',
+    '0.050000',
+    'advanced',
+    'Share of osd_heartbeat_grace from which on heartbeats are slow.',
+  ],
   ['mon_pg_stuck_threshold', 'int', '60', 'advanced', 'Seconds after which a PG counts as stuck.'],
   ['mon_health_max_detail', 'uint', '50', 'advanced', 'Lines of detail of a health check.'],
   [
@@ -392,6 +465,24 @@ function parseValue(option: Option, text: string): string {
     case 'uuid':
       return text;
   }
+}
+
+/** `--mon_x=1`, `--mon-x 1`: pairs of names and values. Errors: EINVAL. */
+export function injectedOptions(words: readonly string[]): [name: string, value: string][] {
+  const out: [string, string][] = [];
+  const rest = words.flatMap((word) => word.split(/\s+/)).filter((word) => word !== '');
+  while (rest.length > 0) {
+    const word = rest.shift()!;
+    const [, name, given] = /^--([\w-]+)(?:=(.*))?$/s.exec(word) ?? [];
+    const value = given ?? rest.shift();
+    if (name === undefined || value === undefined || !options.has(optionName(name)))
+      throw new Refusal(
+        EINVAL,
+        ` failed to parse arguments: ${[word, ...(given === undefined && value !== undefined ? [value] : []), ...rest].join(',')}\n`,
+      );
+    out.push([optionName(name), value]);
+  }
+  return out;
 }
 
 /** The value of an option for an entity: as set, else its default. Errors: ENOENT for an option that is not known. */

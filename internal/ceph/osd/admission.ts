@@ -75,7 +75,8 @@ export function admit(core: PgCore, request: OpRequest): Verdict {
     if (message.snapId !== SNAP_HEAD) return EINVAL;
     let bytes = 0;
     for (const op of message.ops) bytes += op.input.length;
-    if (bytes > maxWriteBytes) return EMSGSIZE;
+    const { maxWriteSize } = core.env.options();
+    if (bytes > Math.min(maxWriteBytes, maxWriteSize * 2 ** 20 || maxWriteBytes)) return EMSGSIZE;
   }
   return {
     key: locator.key === oid ? '' : locator.key,

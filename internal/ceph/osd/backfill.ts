@@ -1,4 +1,5 @@
-import { PG_BACKFILL_WAIT, PG_BACKFILLING } from '../wire/messages/osd_mgr.ts';
+import type { Timer } from '../../base/clock.ts';
+import { PG_BACKFILL_TOOFULL, PG_BACKFILL_WAIT, PG_BACKFILLING, PG_DEGRADED } from '../wire/messages/osd_mgr.ts';
 import { MOSDPGBackfill, MOSDPGScan, type PushCursor, pushStart } from '../wire/messages/osd_osd.ts';
 import type { LogEntry } from '../wire/messages/osd_pg.ts';
 import {
@@ -10,17 +11,19 @@ import {
   hobjectMax,
   SNAP_HEAD,
 } from '../wire/types.ts';
-import { MAP_NOBACKFILL } from './map-view.ts';
+import { FULLNESS_BACKFILLFULL, MAP_NOBACKFILL, MAP_NOREBALANCE } from './map-view.ts';
 import { isDone } from './object-copy.ts';
 import { decodeObjectInfo, infoXattr } from './object-info.ts';
 import { afterKey, endObjectKey, isObjectKey, objectId, objectKey, objectOfKey } from './object-key.ts';
 import type { PgCore } from './pg-core.ts';
-import { countRecovered, type Recovery } from './recovery.ts';
+import { countRecovered } from './recovered-objects.ts';
+import { backfillPriority } from './recovery-priority.ts';
+import type { Recovery } from './recovery.ts';
 import type { Replication } from './replication.ts';
+import type { Reservation } from './reserver.ts';
 
 /** Objects compared in one step, and copied at once. */
 const batchObjects = 64;
-const maxPushing = 4;
 /** A target that holds more than this in one stretch answers for a part of it. */
 const maxScanItems = 4096;
 
@@ -84,8 +87,18 @@ export class Backfill {
   readonly #recovery: Recovery;
   readonly #hooks: BackfillHooks;
   readonly #targets = new Map<number, Target>();
-  #release: (() => void) | undefined;
-  #generation = 0;
+  #reservation: Reservation | undefined;
+  #running = false;
+  /** The place is to be given back at the end of the stretches under way. */
+  #stopping = false;
+  /** A flag of the map holds it back. */
+  #held = false;
+  #retry: Timer | undefined;
+  /** Pushes that `RecoveryPace` counts. */
+  #paced = 0;
+  readonly #again = (): void => {
+    for (const target of this.#targets.values()) if (target.phase === 'pushing') this.#pump(target);
+  };
 
   constructor(core: PgCore, replication: Replication, recovery: Recovery, hooks: BackfillHooks) {
     this.#core = core;
@@ -99,28 +112,109 @@ export class Backfill {
   }
 
   reset(): void {
-    this.#generation++;
     this.#targets.clear();
-    this.#release?.();
-    this.#release = undefined;
+    this.#retry?.cancel();
+    this.#retry = undefined;
+    this.#held = false;
+    this.#stopping = false;
+    this.#giveBack();
+  }
+
+  #giveBack(): void {
+    const { pace } = this.#core.env;
+    pace.forget(this.#again);
+    pace.done(this.#paced);
+    this.#paced = 0;
+    this.#running = false;
+    this.#reservation?.release();
+    this.#reservation = undefined;
+  }
+
+  /** Targets that are not complete. */
+  #waiting(): number[] {
+    const { backfillTargets, peers } = this.#core;
+    return [...backfillTargets].filter((osd) => !peers.get(osd)!.info.lastBackfill.max);
   }
 
   start(): void {
+    if (this.#reservation !== undefined) return;
     const core = this.#core;
-    const waiting = [...core.backfillTargets].filter((osd) => !core.peers.get(osd)!.info.lastBackfill.max);
+    const waiting = this.#waiting();
     if (waiting.length === 0) {
       this.#hooks.backfilled();
       return;
     }
-    core.setState(PG_BACKFILL_WAIT);
-    if (core.map.hasFlag(MAP_NOBACKFILL)) return;
-    const generation = this.#generation;
-    this.#release = core.env.reserve(() => {
-      if (generation !== this.#generation) return;
+    this.#held = this.#forbidden();
+    if (this.#held) {
+      core.setState(PG_BACKFILL_WAIT);
+      return;
+    }
+    if (this.#tooFull()) {
       core.clearState(PG_BACKFILL_WAIT);
-      core.setState(PG_BACKFILLING);
-      for (const osd of waiting) this.#nextStretch(osd);
+      core.setState(PG_BACKFILL_TOOFULL);
+      this.#retry?.cancel();
+      this.#retry = core.env.clock.after(core.env.options().backfillRetryInterval * 1000, () => this.#tryAgain());
+      return;
+    }
+    core.clearState(PG_BACKFILL_TOOFULL);
+    core.setState(PG_BACKFILL_WAIT);
+    this.#reservation = core.env.reserve({
+      item: core.text,
+      priority: backfillPriority(core.urgency()),
+      granted: () => {
+        core.clearState(PG_BACKFILL_WAIT);
+        core.setState(PG_BACKFILLING);
+        this.#running = true;
+        for (const osd of this.#waiting()) this.#nextStretch(osd);
+      },
+      preempted: () => {
+        this.#stopping = true;
+      },
     });
+  }
+
+  /** `nobackfill`, or `norebalance` where nothing is lost by waiting. */
+  #forbidden(): boolean {
+    const { map } = this.#core;
+    return map.hasFlag(MAP_NOBACKFILL) || (map.hasFlag(MAP_NOREBALANCE) && !this.#core.hasState(PG_DEGRADED));
+  }
+
+  /** The disk of a target has no room for it. */
+  #tooFull(): boolean {
+    return this.#waiting().some((osd) => this.#core.map.fullness(osd) >= FULLNESS_BACKFILLFULL);
+  }
+
+  #tryAgain(): void {
+    this.#retry?.cancel();
+    this.#retry = undefined;
+    this.start();
+  }
+
+  /** Urgency may have changed. */
+  reprioritise(): void {
+    this.#reservation?.reprioritise(backfillPriority(this.#core.urgency()));
+  }
+
+  /** A newer map: flags and full disks may hold it back, or do so no more. */
+  mapChanged(): void {
+    if (this.#held && !this.#forbidden()) this.start();
+    else if (this.#retry !== undefined && !this.#tooFull()) this.#tryAgain();
+    else if (this.#reservation !== undefined && (this.#forbidden() || this.#tooFull())) {
+      if (this.#running) this.#stopping = true;
+      else {
+        this.#giveBack();
+        this.start();
+      }
+    }
+  }
+
+  /** All stretches under way have ended: others may have the place. */
+  #stopped(): void {
+    if (this.#targets.size > 0) return;
+    this.#stopping = false;
+    this.#giveBack();
+    this.#core.clearState(PG_BACKFILLING);
+    this.start();
   }
 
   #takesWhole(osd: number, head: HObject, key: Uint8Array, entries: readonly LogEntry[]): boolean {
@@ -225,7 +319,9 @@ export class Backfill {
   }
 
   #pump(target: Target): void {
-    while (target.pushing.size < maxPushing && target.queue.length > 0) {
+    const { pace } = this.#core.env;
+    while (target.queue.length > 0 && pace.take(this.#again)) {
+      this.#paced++;
       const oid = target.queue.shift()!;
       const id = objectId(oid);
       target.pushing.set(id, oid);
@@ -234,6 +330,7 @@ export class Backfill {
         // Deleted meanwhile.
         target.remove.set(id, oid);
         target.pushing.delete(id);
+        this.#unpace();
         this.#recovery.wake(id);
         continue;
       }
@@ -241,6 +338,12 @@ export class Backfill {
     }
     if (target.pushing.size > 0 || target.queue.length > 0) return;
     this.#report(target);
+  }
+
+  #unpace(): void {
+    if (this.#paced === 0) return;
+    this.#paced--;
+    this.#core.env.pace.done(1);
   }
 
   #report(target: Target): void {
@@ -266,6 +369,7 @@ export class Backfill {
       return true;
     }
     target.pushing.delete(id);
+    this.#unpace();
     if (target.dirty.has(id) || result !== 0) target.queue.push(oid);
     else {
       countRecovered(this.#core, oid);
@@ -283,17 +387,17 @@ export class Backfill {
       const peer = core.peers.get(from)!;
       peer.info.lastBackfill = m.lastBackfill;
       this.#targets.delete(from);
-      if (!m.lastBackfill.max) {
+      if (!m.lastBackfill.max && !this.#stopping) {
         this.#nextStretch(from);
         return;
       }
       core.env.reportSoon();
-      if (this.#targets.size === 0) {
+      if (this.#waiting().length === 0) {
         core.clearState(PG_BACKFILLING);
-        this.#release?.();
-        this.#release = undefined;
+        this.#stopping = false;
+        this.#giveBack();
         this.#hooks.backfilled();
-      }
+      } else if (this.#stopping) this.#stopped();
       return;
     }
     const { meta, info } = core;

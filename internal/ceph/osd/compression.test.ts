@@ -141,6 +141,8 @@ test('a report says what a pool takes with compression, and how much of it is co
     ],
     compressed: () => new Map([[1, sums]]),
     pgCount: () => 3,
+    pings: () => [],
+    slowOps: () => ({ count: 0, oldestSec: 0 }),
     statfs: () => ({
       totalBytes: 10,
       availableBytes: 5,

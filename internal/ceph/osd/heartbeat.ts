@@ -1,18 +1,18 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
+import type { Random } from '../../base/random.ts';
 import type { FailureKind } from '../wire/messages/osd_mon.ts';
 import { utimeFromMs } from '../wire/encoding.ts';
+import type { PeerPingTimes } from '../wire/messages/osd_mgr.ts';
 import type { MOSDPing } from '../wire/messages/osd_ping.ts';
 import { type EntityAddrVec, sameAddrs } from '../wire/types.ts';
 import type { ClockDeltas } from './clock-deltas.ts';
 import type { MapView } from './map-view.ts';
+import type { OsdOptions } from './osd-options.ts';
+import { PingStatistics } from './ping-times.ts';
 
-/** `osd_heartbeat_interval` is 6 s upstream; a failed process is found by its connection, this is for those that hang. */
-const intervalMs = 2000;
-/** `osd_heartbeat_grace`. */
-export const graceMs = 20_000;
-/** A loop that stood still for this long does not believe the silence it measured meanwhile. */
-const stallMs = 6000;
+/** A loop that is later than this does not believe the silence it measured meanwhile. */
+const stallMs = 4000;
 const refusedAgainMs = 1000;
 
 export interface HeartbeatHost {
@@ -20,6 +20,8 @@ export interface HeartbeatHost {
   readonly fsid: string;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly random: Random;
+  options(): OsdOptions;
   map(): MapView | undefined;
   /** Of our present life; 0 while no map shows it. */
   upFrom(): number;
@@ -32,40 +34,61 @@ export interface HeartbeatHost {
   reportFailure(osd: number, kind: FailureKind, failedForMs: number): void;
 }
 
-interface Peer {
-  addrs: EntityAddrVec;
+/** The way to a peer over one network: `back` is that between OSDs, `front` that of clients. */
+interface Link {
+  readonly network: Network;
+  readonly addrs: EntityAddrVec;
   /** `clock.monotonic` of the first ping that was not answered yet; 0: none. */
   unansweredMs: number;
-  lastReplyMs: number;
+  readonly times: PingStatistics;
+}
+
+type Network = 'back' | 'front';
+
+interface Peer {
+  /** The front one only where it is another address. */
+  links: Link[];
   reported: boolean;
   /** When nobody listening there was last reported. */
   refusedMs: number;
-  roundTripMs: number;
 }
 
 /** Pings the OSDs that share PGs with this one, and tells the mon of those that do not answer. */
 export class Heartbeats {
   readonly #host: HeartbeatHost;
   readonly #peers = new Map<number, Peer>();
-  #lastTickMs = 0;
+  /** When the next tick should come. */
+  #dueMs = Number.POSITIVE_INFINITY;
 
   constructor(host: HeartbeatHost) {
     this.#host = host;
   }
 
-  static readonly intervalMs = intervalMs;
-
   get peers(): number[] {
     return [...this.#peers.keys()].sort((a, b) => a - b);
   }
 
-  /** Every `intervalMs`. */
+  /** How long pings to each peer took, as far as it is known. */
+  pings(): PeerPingTimes[] {
+    return this.peers.map((osd) => {
+      const { links } = this.#peers.get(osd)!;
+      return { osd, back: links[0]!.times.times, front: links[1]?.times.times };
+    });
+  }
+
+  /** At random moments, so that OSDs do not all ping at once: milliseconds until the next `tick`. */
+  nextTickMs(): number {
+    const { random, options, clock } = this.#host;
+    const delayMs = 500 + (Math.floor(random.float() * 10) / 10) * options().heartbeatInterval * 1000;
+    this.#dueMs = clock.monotonic() + delayMs;
+    return delayMs;
+  }
+
   tick(): void {
     const host = this.#host;
     const map = host.map();
     const nowMs = host.clock.monotonic();
-    const stalled = this.#lastTickMs > 0 && nowMs - this.#lastTickMs > stallMs;
-    this.#lastTickMs = nowMs;
+    const stalled = nowMs - this.#dueMs > stallMs;
     if (map === undefined || !map.isUp(host.whoami)) {
       // What was not answered while we were down says nothing.
       for (const osd of this.#peers.keys()) host.forget(osd);
@@ -73,23 +96,24 @@ export class Heartbeats {
       return;
     }
     this.#choose(map);
+    const graceMs = host.options().heartbeatGrace * 1000;
     for (const [osd, peer] of this.#peers) {
-      if (stalled && peer.unansweredMs > 0) peer.unansweredMs = nowMs;
-      host.sendPing(osd, peer.addrs, {
-        ...this.#body('ping', osd, nowMs),
-        pingStamp: utimeFromMs(host.clock.now()),
-        monoPingStampMs: nowMs,
-      });
-      if (peer.unansweredMs === 0) {
-        peer.unansweredMs = nowMs;
-        continue;
+      let silentMs = 0;
+      for (const link of peer.links) {
+        if (stalled && link.unansweredMs > 0) link.unansweredMs = nowMs;
+        host.sendPing(osd, link.addrs, {
+          ...this.#body('ping', osd, nowMs),
+          pingStamp: utimeFromMs(host.clock.now()),
+          monoPingStampMs: nowMs,
+        });
+        if (link.unansweredMs === 0) link.unansweredMs = nowMs;
+        const since = nowMs - link.unansweredMs;
+        if (since > graceMs) host.log.warn('no heartbeat', { osd, network: link.network, silentMs: Math.round(since) });
+        silentMs = Math.max(silentMs, since);
       }
-      const silentMs = nowMs - peer.unansweredMs;
-      if (silentMs > graceMs) {
-        host.log.warn('no heartbeat', { osd, silentMs: Math.round(silentMs) });
-        peer.reported = true;
-        host.reportFailure(osd, 'failed', silentMs);
-      }
+      if (silentMs <= graceMs) continue;
+      peer.reported = true;
+      host.reportFailure(osd, 'failed', silentMs);
     }
   }
 
@@ -115,23 +139,27 @@ export class Heartbeats {
     if (next !== undefined) wanted.add(next);
     if (previous !== undefined) wanted.add(previous);
     wanted.delete(host.whoami);
+    const least = host.options().heartbeatMinPeers;
+    for (const osd of [...up.filter((osd) => osd > host.whoami), ...up]) {
+      if (wanted.size >= least) break;
+      wanted.add(osd);
+    }
     for (const [osd, peer] of this.#peers)
-      if (!wanted.has(osd) || !map.isUp(osd) || !sameAddrs(peer.addrs, map.heartbeatAddrs(osd))) {
+      if (!wanted.has(osd) || !map.isUp(osd) || !sameWays(peer.links, waysTo(map, osd))) {
         this.#peers.delete(osd);
         host.forget(osd);
       }
     for (const osd of wanted) {
       if (this.#peers.has(osd) || !map.isUp(osd)) continue;
-      const addrs = map.heartbeatAddrs(osd);
-      if (addrs.length > 0)
-        this.#peers.set(osd, {
-          addrs,
-          unansweredMs: 0,
-          lastReplyMs: 0,
-          reported: false,
-          refusedMs: Number.NEGATIVE_INFINITY,
-          roundTripMs: 0,
-        });
+      const ways = waysTo(map, osd);
+      if (ways.length === 0) continue;
+      const link = ({ network, addrs }: Way): Link => ({
+        network,
+        addrs,
+        unansweredMs: 0,
+        times: new PingStatistics(),
+      });
+      this.#peers.set(osd, { links: ways.map(link), reported: false, refusedMs: Number.NEGATIVE_INFINITY });
     }
   }
 
@@ -148,13 +176,16 @@ export class Heartbeats {
   /** The OSD `from`, on a connection to `addrs`, has answered. */
   onReply(from: number, addrs: EntityAddrVec, ping: MOSDPing): void {
     const peer = this.#peers.get(from);
-    if (peer === undefined || !sameAddrs(peer.addrs, addrs)) return;
-    const nowMs = this.#host.clock.monotonic();
+    const link = peer?.links.find((each) => sameAddrs(each.addrs, addrs));
+    if (peer === undefined || link === undefined) return;
+    const { clock } = this.#host;
+    const nowMs = clock.monotonic();
     this.#host.clockDeltas().heard(from, ping, nowMs);
-    peer.unansweredMs = 0;
-    peer.lastReplyMs = nowMs;
-    peer.roundTripMs = nowMs - ping.monoPingStampMs;
-    if (!peer.reported) return;
+    link.unansweredMs = 0;
+    link.times.add(nowMs - ping.monoPingStampMs, clock.now());
+    const graceMs = this.#host.options().heartbeatGrace * 1000;
+    const silent = peer.links.some((each) => each.unansweredMs > 0 && nowMs - each.unansweredMs > graceMs);
+    if (!peer.reported || silent) return;
     peer.reported = false;
     this.#host.reportFailure(from, 'alive', 0);
   }
@@ -164,9 +195,28 @@ export class Heartbeats {
     const peer = this.#peers.get(osd);
     const nowMs = this.#host.clock.monotonic();
     if (peer === undefined || nowMs < peer.refusedMs + refusedAgainMs) return;
+    if (!this.#host.options().fastFailOnConnectionRefused) return;
     this.#host.log.info('connection refused: the OSD is gone', { osd });
     peer.refusedMs = nowMs;
     peer.reported = true;
     this.#host.reportFailure(osd, 'immediate', 0);
   }
+}
+
+interface Way {
+  network: Network;
+  addrs: EntityAddrVec;
+}
+
+function waysTo(map: MapView, osd: number): Way[] {
+  const back = map.heartbeatAddrs(osd);
+  const front = map.heartbeatFrontAddrs(osd);
+  if (back.length === 0) return [];
+  const ways: Way[] = [{ network: 'back', addrs: back }];
+  if (front.length > 0 && !sameAddrs(back, front)) ways.push({ network: 'front', addrs: front });
+  return ways;
+}
+
+function sameWays(a: readonly Way[], b: readonly Way[]): boolean {
+  return a.length === b.length && a.every(({ addrs }, i) => sameAddrs(addrs, b[i]!.addrs));
 }

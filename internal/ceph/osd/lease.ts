@@ -2,17 +2,9 @@ import type { Timer } from '../../base/clock.ts';
 import { MOSDPGLease, MOSDPGLeaseAck, type PgLease } from '../wire/messages/osd_lease.ts';
 import { PG_LAGGY, PG_WAIT } from '../wire/messages/osd_mgr.ts';
 import type { PgHistory } from '../wire/messages/osd_pg.ts';
+import { configuredLeaseMs } from './osd-options.ts';
 import type { PgCore } from './pg-core.ts';
 import { noMember } from './shards.ts';
-
-/** How long leases last: by default a share of the time after which a silent OSD is taken for dead, so that they have mostly ended when that is noticed. */
-export function configuredLeaseMs(config: ReadonlyMap<string, string>): number {
-  const positive = (name: string, otherwise: number): number => {
-    const value = Number(config.get(name) ?? otherwise);
-    return Number.isFinite(value) && value > 0 ? value : otherwise;
-  };
-  return positive('osd_pool_default_read_lease_ratio', 0.8) * positive('osd_heartbeat_grace', 20) * 1000;
-}
 
 /**
  * Read leases of one PG on one OSD (`doc/dev/osd_internals/stale_read.rst`): an OSD answers clients only until a moment of which all acting OSDs know, and those who come
@@ -57,7 +49,7 @@ export class ReadLease {
   get #intervalMs(): number {
     const { env, map, id } = this.#core;
     const seconds = map.pool(id.pool)?.readLeaseSec ?? 0;
-    return seconds > 0 ? seconds * 1000 : env.leaseMs();
+    return seconds > 0 ? seconds * 1000 : configuredLeaseMs(env.options());
   }
 
   /** Whether this copy may answer a client now. */
@@ -78,7 +70,7 @@ export class ReadLease {
   /** The PG comes from the disk of a life that may have promised a lease of which nothing is known any more. */
   unknownLease(): void {
     const { env } = this.#core;
-    this.priorUb = this.#nowMs + Math.max(this.#intervalMs, env.leaseMs());
+    this.priorUb = this.#nowMs + Math.max(this.#intervalMs, configuredLeaseMs(env.options()));
   }
 
   /** Another PG's objects become this one's, by a split or merge: so does what OSDs may still tell of them. */

@@ -1,5 +1,6 @@
 import type { ErasureCode } from '../erasure/code.ts';
 import type { StripeLayout } from '../erasure/layout.ts';
+import type { UTime } from '../wire/encoding.ts';
 import type { EntityAddr, EntityAddrVec, IntervalSet, PgId, SnapContext } from '../wire/types.ts';
 import type { PoolCompression } from './compression.ts';
 import type { MergeVersions } from './pg-split.ts';
@@ -52,6 +53,8 @@ export interface PoolView {
   readonly compression: PoolCompression;
   /** How long its read leases last, in seconds (`read_lease_interval`); 0: as those of all pools. */
   readonly readLeaseSec: number;
+  /** How much sooner than other pools it recovers, -10..10 (`recovery_priority`). */
+  readonly recoveryPriority: number;
   /** Snapshots that the pool itself takes; undefined when clients manage snapshots or there are none. */
   readonly poolSnaps: SnapContext | undefined;
   readonly hasSelfManagedSnaps: boolean;
@@ -83,17 +86,30 @@ export interface MapView {
   storeUuid(osd: number): string | undefined;
   clientAddrs(osd: number): EntityAddrVec;
   clusterAddrs(osd: number): EntityAddrVec;
+  /** On the network between OSDs, and on that of clients. */
   heartbeatAddrs(osd: number): EntityAddrVec;
+  heartbeatFrontAddrs(osd: number): EntityAddrVec;
   osds(): Iterable<number>;
   hasFlag(flag: number): boolean;
   isBlocklisted(addr: EntityAddr): boolean;
+  blocklist(): { addr: EntityAddr; until: UTime }[];
   isSnapRemoved(pool: number, snap: bigint): boolean;
   /** Snapshots of a pool that were removed and whose clones may still be there. */
   removedSnaps(pool: number): IntervalSet;
+  /** How full the mon knows the disk of an OSD to be: one of `FULLNESS_*`. */
+  fullness(osd: number): number;
   readonly fullRatio: number;
+  readonly backfillfullRatio: number;
+  readonly nearfullRatio: number;
   /** `require_osd_release` and `require_min_compat_client`. */
   readonly releases: { osd: number; minCompatClient: number };
 }
+
+/** How full a disk is, in steps. */
+export const FULLNESS_NONE = 0;
+export const FULLNESS_NEARFULL = 1;
+export const FULLNESS_BACKFILLFULL = 2;
+export const FULLNESS_FULL = 3;
 
 /** Map flags (`CEPH_OSDMAP_*`). */
 export const MAP_NEARFULL = 1;

@@ -1,4 +1,4 @@
-import { MAP_FULL } from '../maps/constants.ts';
+import { MAP_FULL, OSD_BACKFILLFULL, OSD_FULL, OSD_NEARFULL } from '../maps/constants.ts';
 import { intervalContains } from '../maps/intervals.ts';
 import { type OsdMap, zeroUuid } from '../maps/osdmap.ts';
 import { Placement } from '../maps/placement.ts';
@@ -15,10 +15,20 @@ import {
   POOL_SELFMANAGED_SNAPS,
   poolOptionNames,
 } from '../maps/pool.ts';
+import type { UTime } from '../wire/encoding.ts';
 import type { EntityAddr, EntityAddrVec, IntervalSet, PgId, SnapContext } from '../wire/types.ts';
 import type { ErasureCode } from '../erasure/code.ts';
 import { codeOf, type Profile } from '../erasure/profile.ts';
-import type { MapView, Placement as PgPlacement, PoolCode, PoolView } from './map-view.ts';
+import {
+  FULLNESS_BACKFILLFULL,
+  FULLNESS_FULL,
+  FULLNESS_NEARFULL,
+  FULLNESS_NONE,
+  type MapView,
+  type Placement as PgPlacement,
+  type PoolCode,
+  type PoolView,
+} from './map-view.ts';
 
 const optionIds: ReadonlyMap<string, number> = new Map([...poolOptionNames].map(([id, name]) => [name, id]));
 
@@ -97,6 +107,7 @@ function poolView(id: number, pool: PgPool, map: OsdMap): PoolView {
       maxBlobBytes: poolNumber(pool, 'compression_max_blob_size'),
     },
     readLeaseSec: poolSeconds(pool, 'read_lease_interval'),
+    recoveryPriority: poolNumber(pool, 'recovery_priority') ?? 0,
     poolSnaps,
     hasSelfManagedSnaps: (pool.flags & POOL_SELFMANAGED_SNAPS) !== 0,
     applications: pool.applications,
@@ -203,6 +214,9 @@ export class OsdMapView implements MapView {
   heartbeatAddrs(osd: number): EntityAddrVec {
     return this.map.hbBackAddrs[osd] ?? [];
   }
+  heartbeatFrontAddrs(osd: number): EntityAddrVec {
+    return this.map.hbFrontAddrs[osd] ?? [];
+  }
   osds(): Iterable<number> {
     return this.map.osds();
   }
@@ -212,12 +226,27 @@ export class OsdMapView implements MapView {
   isBlocklisted(addr: EntityAddr): boolean {
     return this.map.isBlocklisted(addr);
   }
+  blocklist(): { addr: EntityAddr; until: UTime }[] {
+    return [...this.map.blocklist];
+  }
   isSnapRemoved(pool: number, snap: bigint): boolean {
     const queue = this.map.removedSnapsQueue.get(pool);
     return queue !== undefined && intervalContains(queue, snap);
   }
   removedSnaps(pool: number): IntervalSet {
     return this.map.removedSnapsQueue.get(pool) ?? [];
+  }
+  fullness(osd: number): number {
+    const state = this.map.osdState[osd] ?? 0;
+    if ((state & OSD_FULL) !== 0) return FULLNESS_FULL;
+    if ((state & OSD_BACKFILLFULL) !== 0) return FULLNESS_BACKFILLFULL;
+    return (state & OSD_NEARFULL) !== 0 ? FULLNESS_NEARFULL : FULLNESS_NONE;
+  }
+  get backfillfullRatio(): number {
+    return this.map.backfillfullRatio;
+  }
+  get nearfullRatio(): number {
+    return this.map.nearfullRatio;
   }
   get fullRatio(): number {
     return this.map.fullRatio;

@@ -23,6 +23,7 @@ import { MOSDOp } from '../wire/messages/osd_client.ts';
 import { MPGStats } from '../wire/messages/osd_mgr.ts';
 import { MOSDBeacon, MOSDBoot, MOSDFailure, MOSDMarkMeDead, MOSDMarkMeDown } from '../wire/messages/osd_mon.ts';
 import { MOSDPing } from '../wire/messages/osd_ping.ts';
+import { MOSDForceRecovery } from '../wire/messages/osd_recovery.ts';
 import { MOSDScrub2 } from '../wire/messages/osd_scrub.ts';
 import {
   type CloseReason,
@@ -43,19 +44,18 @@ import {
 } from '../wire/types.ts';
 import { bootMetadata } from './boot-metadata-system.ts';
 import { ClientSession } from './client-session.ts';
-import { type CommandOutcome, type CommandTarget, runCommand } from './commands.ts';
-import { compressionConfig, CompressionKeeper } from './compression.ts';
+import type { CommandTarget } from './command-target.ts';
+import { type CommandOutcome, runCommand } from './commands.ts';
+import { CompressionKeeper } from './compression.ts';
 import { Heartbeats } from './heartbeat.ts';
-import { configuredLeaseMs } from './lease.ts';
 import { heartbeatLimits, type MessageBudget } from './message-budget.ts';
 import { MapKeeper } from './map-keeper.ts';
 import { fetchMaps, startMon } from './mon-session.ts';
 import type { MapView } from './map-view.ts';
 import { peerCodecs } from './deliver.ts';
 import { Osd } from './osd.ts';
-import { perfCounters } from './perf-counters.ts';
-import { scrubAnswers } from './scrub-commands.ts';
-import { defaultScrubOptions, localTimeOf, type ScrubOptions, scrubOptions } from './scrub-schedule.ts';
+import { OsdSettings } from './osd-settings.ts';
+import { localTimeOf } from './scrub-schedule.ts';
 import { StatsReporter } from './stats-reporter.ts';
 import { whyNotTaken } from './store-made.ts';
 
@@ -89,12 +89,9 @@ export interface OsdServerOptions {
 const portsTried = 700;
 const bootRetryMs = 5000;
 const tickMs = 3000;
-const beaconMs = 60_000;
 const markDownWaitMs = 3000;
 /** Between two tries to reach a neighbour that does not answer a dial. */
 const beatRedialMs = 200;
-/** The store counts as full at this share even before the mon has said so. */
-const failsafeFullRatio = 0.97;
 
 /** An OSD on the network: sessions with mon, manager, clients and other OSDs around one `Osd`. */
 export class OsdServer {
@@ -108,7 +105,8 @@ export class OsdServer {
   #maps!: MapKeeper;
   #osd!: Osd;
   readonly #peers = new Map<number, { addrs: EntityAddrVec; connection: Connection }>();
-  readonly #beatConnections = new Map<number, Connection>();
+  /** By OSD and address. */
+  readonly #beatConnections = new Map<string, { osd: number; addrs: EntityAddrVec; connection: Connection }>();
   readonly #beatsReady = new WeakSet<Connection>();
   #mgr: Connection | undefined;
   #mgrAddrs: EntityAddrVec = [];
@@ -120,8 +118,9 @@ export class OsdServer {
   #downWaiter: (() => void) | undefined;
   #failed: unknown;
   #logSeq = 0;
-  #scrubConfig: ReadonlyMap<string, string> = new Map();
-  #scrub: ScrubOptions = defaultScrubOptions;
+  readonly #settings: OsdSettings;
+  /** As they were when they were last looked at. */
+  #settingsSeen: ReadonlyMap<string, string> | undefined;
   readonly #compression: CompressionKeeper;
 
   private constructor(options: OsdServerOptions) {
@@ -134,6 +133,7 @@ export class OsdServer {
       rotatingService: ENTITY_OSD,
       dispatcher: { onMessage: (c, m) => this.#onMgrMessage(c, m), onClose: (c) => this.#monSideClosed(c) },
     });
+    this.#settings = new OsdSettings(() => this.#mon.config);
     const common = {
       entity: { type: ENTITY_OSD, num: options.id },
       clock,
@@ -166,7 +166,8 @@ export class OsdServer {
         onReady: (c) => void this.#beatsReady.add(c),
         onClose: (c) => this.#onBeatClose(c),
         onNobodyListens: (c) => {
-          for (const [osd, connection] of this.#beatConnections) if (connection === c) this.#beats.refused(osd);
+          for (const { osd, connection } of this.#beatConnections.values())
+            if (connection === c) this.#beats.refused(osd);
         },
       },
     });
@@ -174,15 +175,20 @@ export class OsdServer {
       whoami: options.id,
       fsid: options.fsid,
       clock,
+      random,
       log,
+      options: () => this.#settings.options,
       map: () => this.#osd.map,
       upFrom: () => (this.up ? this.#upFrom() : 0),
       clockDeltas: () => this.#osd.clockDeltas,
       peers: () => this.#osd.peers(),
       sendPing: (osd, addrs, body) => this.#beatConnection(osd, addrs).send(MOSDPing, body, { priority: PRIO_HIGHEST }),
       forget: (osd) => {
-        this.#beatConnections.get(osd)?.close();
-        this.#beatConnections.delete(osd);
+        for (const [key, beat] of this.#beatConnections) {
+          if (beat.osd !== osd) continue;
+          this.#beatConnections.delete(key);
+          beat.connection.close();
+        }
       },
       reportFailure: (target, kind, failedForMs) => {
         const map = this.#osd.map;
@@ -213,6 +219,8 @@ export class OsdServer {
       shardsRepaired: () => this.#osd.shardsRepaired,
       counters: () => this.#osd.counters.values,
       heartbeatPeers: () => this.#beats.peers,
+      pings: () => this.#beats.pings(),
+      slowOps: () => this.#osd.slowOps(),
       send: (stats) => {
         if (this.#mgr === undefined || !this.#mgr.open || !this.up) return false;
         this.#mgr.send(MPGStats, stats);
@@ -255,8 +263,8 @@ export class OsdServer {
       fatal: (error) => this.#fatal(error),
       full: () => this.#full(),
       clusterLog: (level, text) => this.#clusterLog(level, text),
-      scrubOptions: () => this.#scrubOptions(),
-      leaseMs: () => configuredLeaseMs(this.#mon.config),
+      options: () => this.#settings.options,
+      rotating: false,
       load: () => ({ oneMinute: loadavg()[0]!, fifteenMinutes: loadavg()[2]!, processors: cpus().length }),
       localTime: () => localTimeOf(o.clock.now()),
       take: (length) => (length < pooledFromBytes ? unfilledBytes(length) : o.buffers.take(length)),
@@ -267,7 +275,7 @@ export class OsdServer {
       shareMaps: (client, epoch) => this.#shareMaps(client as ClientSession, epoch),
     });
     this.#osd.load();
-    this.#compression.update(this.#osd.map, this.#mon.config);
+    this.#followSettings();
 
     this.#mon.on(MOSDMap, (value) => this.#onMaps(value));
     this.#mon.on(MMgrMap, ({ map }) => this.#onMgrMap(map));
@@ -276,6 +284,7 @@ export class OsdServer {
       this.#osd.askMonAgain();
       this.#markDownAgain();
       this.#maybeBoot();
+      this.#beacon();
     });
     await startMon(this.#mon, this.#log, () => this.#stopping);
     // Who dials before we can check tickets would be refused, and would believe it.
@@ -284,9 +293,18 @@ export class OsdServer {
     await this.#listen(this.#heartbeat);
     this.#mon.subscribe('osdmap', this.#maps.newest + 1);
     this.#mon.subscribe('mgrmap', 0);
-    this.#every(tickMs, () => this.#tick());
-    this.#every(Heartbeats.intervalMs, () => this.#beats.tick());
-    this.#every(beaconMs, () => this.#beacon());
+    this.#every(
+      () => tickMs,
+      () => this.#tick(),
+    );
+    this.#every(
+      () => this.#beats.nextTickMs(),
+      () => this.#beats.tick(),
+    );
+    this.#every(
+      () => Math.max(1, this.#settings.options.beaconReportInterval) * 1000,
+      () => this.#beacon(),
+    );
     this.#stats.start();
   }
 
@@ -305,9 +323,9 @@ export class OsdServer {
     }
   }
 
-  #every(ms: number, fn: () => void): void {
+  #every(delayMs: () => number, fn: () => void): void {
     const again = (): void => {
-      const timer = this.#o.clock.after(ms, () => {
+      const timer = this.#o.clock.after(delayMs(), () => {
         this.#timers.delete(timer);
         if (this.#stopping) return;
         fn();
@@ -328,7 +346,7 @@ export class OsdServer {
 
   #full(): boolean {
     const { totalBytes, availableBytes } = this.#o.store.statfs();
-    return totalBytes > 0 && availableBytes < totalBytes * (1 - failsafeFullRatio);
+    return totalBytes > 0 && availableBytes < totalBytes * (1 - this.#settings.options.failsafeFullRatio);
   }
 
   // --- maps and boot -----------------------------------------------------------------------------------------------------------
@@ -365,7 +383,7 @@ export class OsdServer {
     const wasUp = this.up;
     this.#osd.advanceTo(newest);
     if (wasUp && !this.up) this.#markMeDead();
-    this.#compression.update(this.#osd.map, this.#mon.config);
+    this.#followSettings();
     this.#closeStale();
     // Where an interval began in what was skipped nobody here can tell: only a new one makes all PGs agree again.
     if (taken.skipped && this.up) this.#markMeDown();
@@ -446,8 +464,7 @@ export class OsdServer {
         return new Promise((resolve) => this.#osd.onClientOp(session, value, message.tid, resolve));
       }
       case MCommand.type:
-        this.#command(connection, message);
-        break;
+        return this.#command(connection, message);
       default:
         break;
     }
@@ -513,10 +530,11 @@ export class OsdServer {
   }
 
   #beatConnection(osd: number, addrs: EntityAddrVec): Connection {
-    const known = this.#beatConnections.get(osd);
+    const key = `${osd} ${addrVecText(addrs)}`;
+    const known = this.#beatConnections.get(key)?.connection;
     if (known?.open) return known;
     const made = this.#heartbeat.connect(ENTITY_OSD, addrs, 'lossy-client');
-    this.#beatConnections.set(osd, made);
+    this.#beatConnections.set(key, { osd, addrs, connection: made });
     return made;
   }
 
@@ -529,19 +547,21 @@ export class OsdServer {
       connection.send(MOSDPing, this.#beats.answer(Number(name.id), ping), { priority: PRIO_HIGHEST });
     if (ping.op !== 'reply') return;
     // On the connection that we made to it.
-    for (const [osd, made] of this.#beatConnections)
-      if (made === connection) this.#beats.onReply(osd, connection.peerAddrs, ping);
+    for (const { osd, addrs, connection: made } of this.#beatConnections.values())
+      if (made === connection) this.#beats.onReply(osd, addrs, ping);
   }
 
   #onBeatClose(connection: Connection): void {
-    for (const [osd, known] of this.#beatConnections) {
+    for (const [key, { osd, addrs, connection: known }] of this.#beatConnections) {
       if (known !== connection) continue;
-      this.#beatConnections.delete(osd);
+      this.#beatConnections.delete(key);
       // Its process may have ended, and then it stopped listening before its connections closed: dialling again tells at once.
       const timer = this.#o.clock.after(this.#beatsReady.has(connection) ? 0 : beatRedialMs, () => {
         this.#timers.delete(timer);
-        if (this.#stopping || this.#beatConnections.has(osd) || !this.#osd.map?.isUp(osd)) return;
-        this.#beatConnection(osd, this.#osd.map.heartbeatAddrs(osd));
+        const map = this.#osd.map;
+        if (this.#stopping || this.#beatConnections.has(key) || !map?.isUp(osd)) return;
+        const ways = [map.heartbeatAddrs(osd), map.heartbeatFrontAddrs(osd)];
+        if (ways.some((way) => sameAddrs(way, addrs))) this.#beatConnection(osd, addrs);
       });
       this.#timers.add(timer);
     }
@@ -557,18 +577,23 @@ export class OsdServer {
   }
 
   #onMgrMessage(connection: Connection, message: Message): void {
-    if (connection !== this.#mgr || message.type !== MOSDScrub2.type) return;
-    const { fsid, pgs, deep, repair } = message.decode(MOSDScrub2);
-    if (fsid === this.#o.fsid) this.#osd.scrubs.request(pgs, { deep, repair });
+    if (connection !== this.#mgr) return;
+    if (message.type === MOSDScrub2.type) {
+      const { fsid, pgs, deep, repair } = message.decode(MOSDScrub2);
+      if (fsid === this.#o.fsid) this.#osd.scrubs.request(pgs, { deep, repair });
+    } else if (message.type === MOSDForceRecovery.type) {
+      const { fsid, pgs, what, wanted } = message.decode(MOSDForceRecovery);
+      if (fsid === this.#o.fsid) this.#osd.forceRecovery(pgs, what, wanted);
+    }
   }
 
-  #scrubOptions(): ScrubOptions {
-    const { config } = this.#mon;
-    if (config !== this.#scrubConfig) {
-      this.#scrubConfig = config;
-      this.#scrub = scrubOptions(config);
-    }
-    return this.#scrub;
+  /** Tells those of new settings who do not ask for them each time. */
+  #followSettings(): void {
+    const { values } = this.#settings;
+    this.#compression.update(this.#osd.map, values);
+    if (values === this.#settingsSeen) return;
+    this.#settingsSeen = values;
+    this.#osd.optionsChanged();
   }
 
   #clusterLog(level: number, message: string): void {
@@ -610,7 +635,7 @@ export class OsdServer {
 
   #tick(): void {
     this.#osd.tick();
-    this.#compression.update(this.#osd.map, this.#mon.config);
+    this.#followSettings();
     this.#o.buffers.trim();
     this.#maps.trim(this.#osd.oldestMapNeeded());
     this.#markDownAgain();
@@ -632,10 +657,10 @@ export class OsdServer {
 
   // --- commands ----------------------------------------------------------------------------------------------------------------
 
-  #command(connection: Connection, message: Message): void {
+  async #command(connection: Connection, message: Message): Promise<void> {
     const { command } = message.decode(MCommand);
     const session = this.#session(connection);
-    const answer = runCommand(this.#target(), command.join(' '), session.privileged);
+    const answer = await runCommand(this.#target(), command.join(' '), session.privileged);
     connection.send(
       MCommandReply,
       { code: answer.code, status: answer.status, output: utf8(answer.output) },
@@ -644,47 +669,29 @@ export class OsdServer {
   }
 
   /** A command over the admin socket: whoever may open that may do everything. */
-  adminCommand(command: string): CommandOutcome {
+  adminCommand(command: string): Promise<CommandOutcome> {
     return runCommand(this.#target(), command, true);
   }
 
   #target(): CommandTarget {
-    const osd = this.#osd;
+    const { id, fsid, uuid, version, clock, store } = this.#o;
     return {
-      version: () => this.#o.version,
-      status: () => ({
-        cluster_fsid: this.#o.fsid,
-        osd_fsid: this.#o.uuid,
-        whoami: this.#o.id,
-        state: this.up ? 'active' : 'booting',
-        oldest_map: this.#maps.oldest,
-        newest_map: this.#maps.newest,
-        num_pgs: osd.pgs.size,
-      }),
-      opsInFlight: () => {
-        const nowMs = this.#o.clock.monotonic();
-        const ops: Record<string, unknown>[] = [];
-        for (const pg of osd.pgs.values())
-          for (const request of pg.engine.open)
-            ops.push({
-              description: request.describe(),
-              age: (nowMs - request.receivedMs) / 1000,
-              type_data: { flag_point: request.stage },
-            });
-        return { ops };
-      },
-      opHistory: () => ({ history: osd.opHistory, monotonicMs: this.#o.clock.monotonic(), nowMs: this.#o.clock.now() }),
-      perf: () => perfCounters(osd, this.#o.store, { ...process.memoryUsage() }),
-      pgQuery: (pgid) => osd.query(pgid),
-      ...scrubAnswers(osd, () => this.#scrubOptions()),
-      flushStats: () => this.#stats.report(true),
+      whoami: id,
+      fsid,
+      uuid,
+      version,
+      clock,
+      osd: this.#osd,
+      store,
+      settings: this.#settings,
+      settingsChanged: () => this.#followSettings(),
+      memory: () => ({ ...process.memoryUsage() }),
+      up: () => this.up,
       mapEpochs: () => ({ oldest: this.#maps.oldest, newest: this.#maps.newest }),
-      config: () => ({
-        osd_data: 'blockstore',
-        osd_heartbeat_interval: String(Heartbeats.intervalMs / 1000),
-        public_addr: addrVecText(this.#data.addrs),
-        ...compressionConfig(this.#mon.config),
-      }),
+      pings: () => this.#beats.pings(),
+      flushStats: () => this.#stats.report(true),
+      sendBeacon: () => this.#beacon(),
+      clusterLog: (level, line) => this.#clusterLog(level, line),
     };
   }
 

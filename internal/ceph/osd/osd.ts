@@ -8,11 +8,12 @@ import { childSeeds } from '../maps/pg-num.ts';
 import { FEATURES_PACIFIC } from '../wire/features.ts';
 import type { MessageCodec } from '../wire/message.ts';
 import { type MOSDOpValue, requestIdOf } from '../wire/messages/osd_client.ts';
-import type { PgStat } from '../wire/messages/osd_mgr.ts';
+import type { PgStat, SlowOps } from '../wire/messages/osd_mgr.ts';
 import { MOSDCopyGetReply } from '../wire/messages/osd_copy.ts';
 import { MOSDPGLog, MOSDPGNotify, MOSDPGQuery, type PgMessage } from '../wire/messages/osd_osd.ts';
 import type { PastInterval, PgHistory } from '../wire/messages/osd_pg.ts';
-import { type EntityAddrVec, parsePg, type PgId, pgText, sameAddrs } from '../wire/types.ts';
+import type { UTime } from '../wire/encoding.ts';
+import { type EntityAddr, type EntityAddrVec, parsePg, type PgId, pgText, sameAddrs } from '../wire/types.ts';
 import { ClockDeltas } from './clock-deltas.ts';
 import { CopyReads } from './copy-reads.ts';
 import { deliver, peerCodecs } from './deliver.ts';
@@ -27,16 +28,19 @@ import { type OpClient, OpRequest } from './op-request.ts';
 import { classify, plainRead } from './ops/classify.ts';
 import { objectClasses } from './ops/class-context.ts';
 import { absentInfo } from './peering.ts';
+import { type OsdOptions, pgLogLimits, recoveryPace } from './osd-options.ts';
 import { Pg, type PgOptions } from './pg.ts';
 import { historySince, intervalLasts, type MapHistory } from './pg-birth.ts';
 import type { PgEnv } from './pg-env.ts';
 import { requestKey } from './pg-log.ts';
 import { PgMeta } from './pg-meta.ts';
 import { PgRemover } from './pg-remover.ts';
+import { RecoveryPace } from './recovery-pace.ts';
 import { mergePgs, splitPg } from './pg-split.ts';
 import type { ReplicaReadCounts } from './replica-read.ts';
 import type { LogLimits } from './replication.ts';
-import type { LocalTime, ScrubOptions, SystemLoad } from './scrub-schedule.ts';
+import { Reserver } from './reserver.ts';
+import type { LocalTime, SystemLoad } from './scrub-schedule.ts';
 import { ScrubScheduler } from './scrub-scheduler.ts';
 import { envFor, findPg, leadingPg, noMember, osdOf, senderOf, viewFor } from './shards.ts';
 
@@ -61,9 +65,10 @@ export interface OsdHost {
   full(): boolean;
   /** A line for the cluster log; levels are those of `messages/log.ts`. */
   clusterLog(level: number, text: string): void;
-  scrubOptions(): ScrubOptions;
-  /** How long read leases last where the pool does not say. */
-  leaseMs(): number;
+  /** What holds now. */
+  options(): OsdOptions;
+  /** The disk has moving parts. */
+  readonly rotating: boolean;
   load(): SystemLoad;
   localTime(): LocalTime;
   /** Memory of any content for a payload. */
@@ -82,10 +87,6 @@ export interface OsdHost {
   shareMaps(client: OpClient, epoch: number): void;
 }
 
-/** PGs that recover or backfill at once on one OSD. */
-const recoverySlots = 3;
-/** Log entries kept in memory over all PGs of an OSD. */
-const logBudgetEntries = 60_000;
 /** A client that speaks of maps further ahead than this is not of this cluster's time. */
 const maxEpochsAhead = 10_000;
 
@@ -100,15 +101,16 @@ export class Osd {
   readonly scrubs: ScrubScheduler;
   readonly #monRequests: MonRequests;
   readonly #merges: MergeReports;
+  /** Who may recover or backfill. */
+  readonly reserver: Reserver;
+  readonly #pace: RecoveryPace;
   #map: MapView | undefined;
   #waitingForMap: { epoch: number; run: () => void; client?: OpClient }[] = [];
   #sequence = 0;
-  #slotsUsed = 0;
   /** Data for other OSDs that waits for room on the connection. */
   readonly #bulk = new Map<number, (() => Promise<void>)[]>();
   /** Set once a map has shown us up: before that an older incarnation's duties are not ours. */
   #everUp = false;
-  readonly #slotQueue: { start: () => void; state: 'waiting' | 'running' | 'done' }[] = [];
   #stopped = false;
   #leaving = false;
   readonly replicaReads: ReplicaReadCounts = { asked: 0, served: 0, missing: 0, conflict: 0 };
@@ -117,7 +119,7 @@ export class Osd {
   /** Requests of clients not answered yet, over all PGs and those that wait for a map. */
   opsInFlight = 0;
   /** Requests that took long. */
-  readonly opHistory = new OpHistory();
+  readonly opHistory: OpHistory;
   readonly counters = new OpCounters();
   /** Of transactions to the disk; a moving average. */
   commitLatencyMs = 0;
@@ -131,7 +133,16 @@ export class Osd {
       () => host.clock.monotonic(),
       (client) => host.endClient(client),
     );
+    this.opHistory = new OpHistory(() => host.options());
     this.#remover = new PgRemover(host.store, host.clock, (ops, done) => this.#commit(ops, done));
+    this.reserver = new Reserver(
+      () => Math.max(1, host.options().maxBackfills),
+      // Not from inside the PG that asks.
+      (run) => void host.clock.after(0, () => this.#stopped || run()),
+    );
+    this.#pace = new RecoveryPace(host.clock, () =>
+      recoveryPace(host.options(), { rotating: host.rotating, busy: this.opsInFlight > 0 }),
+    );
     this.#copyReads = new CopyReads({
       whoami: host.whoami,
       clock: host.clock,
@@ -161,10 +172,10 @@ export class Osd {
       wantUpThru: (epoch) => this.#monRequests.wantUpThru(epoch),
       wantPgTemp: (pg, osds) => this.#monRequests.wantPgTemp(pg, osds),
       reportSoon: () => host.reportSoon(),
-      reserve: (start) => this.#reserve(start),
+      reserve: (request) => this.reserver.request(request),
+      pace: this.#pace,
       scrubSlot: () => this.scrubs.slot(),
-      scrubOptions: () => host.scrubOptions(),
-      leaseMs: () => host.leaseMs(),
+      options: () => host.options(),
       leaving: () => this.#leaving,
       clockDelta: (osd) => this.clockDeltas.get(osd, this.#map?.upFrom(osd) ?? 0),
       replicaReads: this.replicaReads,
@@ -184,10 +195,10 @@ export class Osd {
       clock: host.clock,
       random: host.random,
       pgs: this.pgs,
-      options: () => host.scrubOptions(),
+      options: () => host.options(),
       load: () => host.load(),
       localTime: () => host.localTime(),
-      recovering: () => this.#slotsUsed > 0,
+      recovering: () => this.reserver.granted > 0,
     });
   }
 
@@ -230,6 +241,7 @@ export class Osd {
     this.#stopped = true;
     this.#monRequests.stop();
     this.#copyReads.stop();
+    this.#pace.stop();
     this.scrubs.stop();
     for (const pg of this.pgs.values()) pg.shutdown();
     this.#waitingForMap = [];
@@ -240,8 +252,7 @@ export class Osd {
       full: this.#host,
       logLimits: () => {
         if (this.#host.logLimits !== undefined) return this.#host.logLimits;
-        const share = Math.floor(logBudgetEntries / Math.max(1, this.pgs.size));
-        return { clean: Math.min(500, Math.max(100, share)), degraded: Math.min(5000, Math.max(250, share)) };
+        return pgLogLimits(this.#host.options(), this.pgs.size);
       },
       removeMe: () => this.#removePg(cid),
       scrubEnded: () => this.scrubs.ended(),
@@ -412,28 +423,15 @@ export class Osd {
     if (!this.#stopped) this.#monRequests.askAgain();
   }
 
-  #reserve(start: () => void): () => void {
-    const slot: { start: () => void; state: 'waiting' | 'running' | 'done' } = { start, state: 'waiting' };
-    this.#slotQueue.push(slot);
-    this.#fillSlots();
-    return () => {
-      if (slot.state === 'running') this.#slotsUsed--;
-      slot.state = 'done';
-      this.#fillSlots();
-    };
+  /** An operator wants PGs that this OSD leads recovered before others, or no more; others are left out. */
+  forceRecovery(pgs: Iterable<PgId>, what: 'recovery' | 'backfill', wanted: boolean): void {
+    for (const id of pgs) findPg(this.pgs, id)?.force(what, wanted);
   }
 
-  #fillSlots(): void {
-    while (this.#slotsUsed < recoverySlots && this.#slotQueue.length > 0) {
-      const slot = this.#slotQueue.shift()!;
-      if (slot.state !== 'waiting') continue;
-      slot.state = 'running';
-      this.#slotsUsed++;
-      // Not from inside the PG that asks.
-      this.#host.clock.after(0, () => {
-        if (slot.state === 'running' && !this.#stopped) slot.start();
-      });
-    }
+  /** Settings have changed. */
+  optionsChanged(): void {
+    this.reserver.fill();
+    this.#pace.changed();
   }
 
   /** To another shard that lies here. */
@@ -598,6 +596,32 @@ export class Osd {
     if (gone.length > 0) this.#waitingForMap = this.#waitingForMap.filter((w) => w.client !== client);
     for (const { run } of gone) run();
     for (const pg of this.pgs.values()) pg.clientClosed(client);
+  }
+
+  /** Requests of clients that have waited for longer than `osd_op_complaint_time`. */
+  slowOps(): SlowOps {
+    const limitMs = this.#host.options().opComplaintTime * 1000;
+    let count = 0;
+    let oldestMs = 0;
+    if (limitMs > 0)
+      for (const { ageMs } of this.openRequests()) {
+        if (ageMs < limitMs) continue;
+        count++;
+        oldestMs = Math.max(oldestMs, ageMs);
+      }
+    return { count, oldestSec: Math.floor(oldestMs / 1000) };
+  }
+
+  /** Requests that are not answered yet, by PG. */
+  *openRequests(): Generator<{ request: OpRequest; ageMs: number }> {
+    const nowMs = this.#host.clock.monotonic();
+    for (const pg of this.pgs.values())
+      for (const request of pg.engine.open) yield { request, ageMs: nowMs - request.receivedMs };
+  }
+
+  /** Clients that the newest map shuts out. */
+  blocklist(): { addr: EntityAddr; until: UTime }[] {
+    return this.#map?.blocklist() ?? [];
   }
 
   /** What `ceph pg <id> query` shows. */

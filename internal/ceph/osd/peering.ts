@@ -6,6 +6,8 @@ import {
   PG_CLEAN,
   PG_CREATING,
   PG_DOWN,
+  PG_FORCED_BACKFILL,
+  PG_FORCED_RECOVERY,
   PG_INCOMPLETE,
   PG_PEERED,
   PG_PEERING,
@@ -149,7 +151,8 @@ export class Peering {
     for (const [osd, peer] of known) core.peers.set(osd, peer);
     core.members = [];
     core.backfillTargets.clear();
-    core.state = core.hasState(PG_CREATING) ? PG_CREATING : 0;
+    const kept = core.isPrimary ? [PG_CREATING, PG_FORCED_RECOVERY, PG_FORCED_BACKFILL] : [PG_CREATING];
+    core.state = kept.filter((bit) => core.hasState(bit)).reduce((bits, bit) => bits + bit, 0);
     this.#hooks.reset();
     core.flush();
     if (core.key.up.length !== core.key.acting.length || core.key.up.some((osd, i) => osd !== core.key.acting[i]))

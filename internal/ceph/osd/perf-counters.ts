@@ -2,7 +2,11 @@ import type { BlockStore } from '../blockstore/blockstore.ts';
 import type { Osd } from './osd.ts';
 
 /** What `ceph tell osd.N perf dump` shows, by logger. `memory`: of the process. */
-export function perfCounters(osd: Osd, store: BlockStore, memory: object): Record<string, unknown> {
+export function perfCounters(
+  osd: Osd,
+  store: Pick<BlockStore, 'statfs' | 'status'>,
+  memory: object,
+): Record<string, unknown> {
   const statfs = store.statfs();
   const status = store.status();
   const { values } = osd.counters;
@@ -51,4 +55,23 @@ export function perfCounters(osd: Osd, store: BlockStore, memory: object): Recor
     store: status,
     process: memory,
   };
+}
+
+/** `PERFCOUNTER_U64`. */
+const gauge = 2;
+
+/** What `perf schema` shows of the counters: names and kinds, in upstream's shape. */
+export function perfSchema(counters: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const out: Record<string, unknown> = {};
+  for (const [logger, values] of Object.entries(counters)) {
+    const shown: Record<string, unknown> = {};
+    for (const [name, value] of Object.entries(values as object)) {
+      if (typeof value !== 'number') continue;
+      const units = /bytes|stored|allocated/.test(name) ? 'bytes' : 'none';
+      const kind = { metric_type: 'gauge', value_type: 'integer', description: '', nick: '', priority: 0, units };
+      shown[name] = { type: gauge, ...kind };
+    }
+    out[logger] = shown;
+  }
+  return out;
 }

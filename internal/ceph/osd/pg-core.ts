@@ -15,6 +15,8 @@ import type { MapView, PoolCode } from './map-view.ts';
 import type { MissingSet } from './missing.ts';
 import type { PgEnv } from './pg-env.ts';
 import type { PgMeta } from './pg-meta.ts';
+import type { RecoveryUrgency } from './recovery-priority.ts';
+import { placed } from './shards.ts';
 import { UnstableWrites } from './unstable.ts';
 
 /** What the primary knows of another copy. */
@@ -125,6 +127,25 @@ export class PgCore {
     const infos = new Map<number, PgInfo>([[this.env.whoami, this.info]]);
     for (const [osd, peer] of this.peers) infos.set(osd, peer.info);
     return infos;
+  }
+
+  /** What says how urgent it is to recover this PG. */
+  urgency(): RecoveryUrgency {
+    const { acting, size } = this.key;
+    const pool = this.map.pool(this.id.pool);
+    const whole = acting.filter((member) => {
+      if (member === this.env.whoami) return this.meta.missing.size === 0;
+      const peer = this.peers.get(member);
+      return peer?.missing?.size === 0 && peer.info.lastBackfill.max;
+    });
+    return {
+      state: this.state,
+      size,
+      minSize: pool?.minSize ?? 1,
+      acting: placed(acting),
+      complete: whole.length,
+      pool: pool?.recoveryPriority ?? 0,
+    };
   }
 
   /** For another member. */

@@ -9,8 +9,10 @@ import type { PushCursor } from '../wire/messages/osd_osd.ts';
 import type { HObject, PgId } from '../wire/types.ts';
 import type { ClockDelta } from './clock-deltas.ts';
 import type { CopyPiece } from './copy-reads.ts';
+import type { OsdOptions } from './osd-options.ts';
+import type { RecoveryPace } from './recovery-pace.ts';
 import type { ReplicaReadCounts } from './replica-read.ts';
-import type { ScrubOptions } from './scrub-schedule.ts';
+import type { Reservation, ReservationRequest } from './reserver.ts';
 
 /** What a PG asks of the OSD around it. A PG has no other way out, so that a simulation can run whole clusters of them in one process. */
 export interface PgEnv {
@@ -45,13 +47,14 @@ export interface PgEnv {
   wantPgTemp(pg: PgId, osds: readonly number[]): void;
   /** The PG's state or statistics changed enough to be told at once. */
   reportSoon(): void;
-  /** Places for recovery work, bounded over the whole OSD; `start` is called when one is free. Gives a way to withdraw or give back. */
-  reserve(start: () => void): () => void;
+  /** Asks for one of the places among the PGs of this OSD that recover or backfill at a time. */
+  reserve(request: ReservationRequest): Reservation;
+  /** Objects that this OSD recovers at a time. */
+  readonly pace: RecoveryPace;
   /** A place for one scrub, our own or that of a PG led by another OSD, with a way to give it back; undefined: all are taken. */
   scrubSlot(): (() => void) | undefined;
-  scrubOptions(): ScrubOptions;
-  /** How long read leases last where the pool does not say. */
-  leaseMs(): number;
+  /** What holds now. */
+  options(): OsdOptions;
   /** The OSD is about to stop, and must not answer clients any more. */
   leaving(): boolean;
   /** How far another OSD's monotonic clock is from ours. */

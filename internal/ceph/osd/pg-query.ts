@@ -1,8 +1,10 @@
+import { EINVAL, Refusal } from '../mon/errno.ts';
 import { utimeText } from '../mon/format/units.ts';
 import { pgStateText } from '../wire/messages/osd_mgr.ts';
 import type { PgInfo } from '../wire/messages/osd_pg.ts';
-import { eversionText } from '../wire/types.ts';
+import { compareHObject, eversionText, SNAP_HEAD } from '../wire/types.ts';
 import { objectId } from './object-key.ts';
+import type { Pg } from './pg.ts';
 import type { PgCore } from './pg-core.ts';
 import { memberText, noMember, osdOf } from './shards.ts';
 
@@ -93,4 +95,54 @@ export function pgQuery(
       },
     ],
   };
+}
+
+/** Most objects that one answer lists. */
+const unfoundListed = 1000;
+
+/** What `ceph pg <id> list_unfound` shows: objects that no OSD has, behind the one named in `offset` (JSON of an earlier answer's last object). */
+export function listUnfound(pg: Pg, offset: string | undefined): Record<string, unknown> {
+  const { core, recovery } = pg;
+  const after = offset === undefined ? undefined : offsetName(offset);
+  const all = recovery.unfoundObjects().sort((a, b) => compareHObject(a.oid, b.oid));
+  const from = after === undefined ? 0 : all.findIndex(({ oid }) => oid.name === after) + 1;
+  const shown = all.slice(from, from + unfoundListed);
+  return {
+    ...(offset === undefined ? {} : { offset }),
+    num_missing: core.meta.missing.size,
+    num_unfound: recovery.unfound,
+    objects: shown.map(({ oid, need, have }) => ({
+      oid: {
+        oid: oid.name,
+        key: oid.key,
+        snapid: oid.snap === SNAP_HEAD ? -2 : Number(oid.snap),
+        hash: oid.hash,
+        max: 0,
+        pool: oid.pool,
+        namespace: oid.nspace,
+      },
+      need: eversionText(need),
+      have: eversionText(have),
+      flags: 'none',
+      clean_regions: 'clean_offsets: [], clean_omap: 0, new_object: 0',
+      locations: [],
+    })),
+    state: 'NotRecovering',
+    available_might_have_unfound: true,
+    might_have_unfound: [...core.peers.keys()]
+      .filter((member) => core.peers.get(member)!.missing === undefined)
+      .map((member) => ({ osd: memberText(member), status: core.map.isUp(member) ? 'querying' : 'osd is down' })),
+    more: from + shown.length < all.length,
+  };
+}
+
+/** Errors: EINVAL. */
+function offsetName(text: string): string {
+  try {
+    const { oid } = JSON.parse(text) as { oid?: unknown };
+    if (typeof oid === 'string') return oid;
+  } catch {
+    // Said below.
+  }
+  throw new Refusal(EINVAL, `offset must be the JSON of an object with its name in 'oid', not '${text}'`);
 }

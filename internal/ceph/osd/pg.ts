@@ -3,6 +3,10 @@ import {
   PG_ACTIVE,
   PG_BACKFILL_WAIT,
   PG_BACKFILLING,
+  PG_FORCED_BACKFILL,
+  PG_FORCED_RECOVERY,
+  PG_RECOVERING,
+  PG_RECOVERY_WAIT,
   PG_CLEAN,
   PG_PREMERGE,
   PG_DEGRADED,
@@ -164,6 +168,10 @@ export class Pg {
   }
   settle(): void {
     this.peering.settle();
+    if (this.peering.phase === 'active') {
+      this.recovery.mapChanged();
+      this.backfill.mapChanged();
+    }
     this.snapTrim.kick();
   }
 
@@ -189,6 +197,8 @@ export class Pg {
     const { core } = this;
     core.clearState(PG_BACKFILLING);
     core.clearState(PG_BACKFILL_WAIT);
+    core.clearState(PG_FORCED_RECOVERY);
+    core.clearState(PG_FORCED_BACKFILL);
     core.clearState(PG_DEGRADED);
     if (this.peering.wantUp()) return;
     if (placed(core.key.acting) === core.key.size) this.peering.markClean();
@@ -205,6 +215,20 @@ export class Pg {
     if (this.recovery.unfound === 0) return;
     if (this.core.peers.get(osd)?.missing === undefined) this.peering.queryStray(osd);
     else this.recovery.retryUnfound();
+  }
+
+  /** An operator wants it recovered before others, or no more (`PeeringState::set_force_recovery`, `set_force_backfill`). */
+  force(what: 'recovery' | 'backfill', wanted: boolean): void {
+    const { core } = this;
+    if (!core.isPrimary) return;
+    const bit = what === 'recovery' ? PG_FORCED_RECOVERY : PG_FORCED_BACKFILL;
+    if (!wanted) core.clearState(bit);
+    else {
+      const due = what === 'recovery' ? [PG_RECOVERY_WAIT, PG_RECOVERING] : [PG_BACKFILL_WAIT, PG_BACKFILLING];
+      if ([PG_DEGRADED, ...due].some((state) => core.hasState(state))) core.setState(bit);
+    }
+    this.recovery.reprioritise();
+    this.backfill.reprioritise();
   }
 
   handleOp(request: OpRequest): void {

@@ -3,7 +3,9 @@ import { errorText } from '../../base/errors.ts';
 import {
   PG_CLEAN,
   PG_DEGRADED,
+  PG_FORCED_RECOVERY,
   PG_RECOVERING,
+  PG_RECOVERY_TOOFULL,
   PG_RECOVERY_UNFOUND,
   PG_RECOVERY_WAIT,
 } from '../wire/messages/osd_mgr.ts';
@@ -18,19 +20,21 @@ import {
 import type { LogEntry } from '../wire/messages/osd_pg.ts';
 import { compareEVersion, compareHObject, type EVersion, eversionZero, type HObject } from '../wire/types.ts';
 import { ErasurePg } from './ec/erasure-pg.ts';
-import { MAP_NORECOVER } from './map-view.ts';
+import { FULLNESS_FULL, MAP_NORECOVER } from './map-view.ts';
 import { isDone, notFound, pieceOps, readPiece } from './object-copy.ts';
-import { decodeObjectInfo, infoXattr, type ObjectInfo } from './object-info.ts';
-import { objectId, objectKey } from './object-key.ts';
+import { objectId } from './object-key.ts';
 import { EAGAIN, ENOENT } from './ops/errno.ts';
 import type { PgCore } from './pg-core.ts';
 import { completeUpTo } from './pg-meta.ts';
+import { countRecovered, infoOf, loggedVersion } from './recovered-objects.ts';
+import { recoveryPriority } from './recovery-priority.ts';
+import type { Reservation } from './reserver.ts';
 import type { Mend } from './scrub-compare.ts';
 
-/** Objects under way at once in one PG, beyond those that a client waits for. */
-const maxActive = 4;
 /** How long a missing object waits before its other possible holders are asked again. */
 const unfoundRetryMs = 5000;
+/** Objects that are looked for again at once. */
+const maxUnfoundTries = 16;
 
 /** One object on its way: first to the primary (pull), then to the members that lack it (push). */
 interface ObjectRecovery {
@@ -66,8 +70,15 @@ export class Recovery {
   readonly #tried = new Map<string, Set<number>>();
   /** Objects of writes that wait until a member has them again. */
   readonly #lacked = new Set<string>();
+  /** Of those under way, the ones that nobody waits for: `RecoveryPace` counts them. */
+  readonly #paced = new Set<string>();
+  readonly #again = (): void => this.#kick();
   #running = false;
-  #release: (() => void) | undefined;
+  #reservation: Reservation | undefined;
+  /** The place is to be given back when nothing is under way any more. */
+  #stopping = false;
+  /** A flag of the map holds recovery back. */
+  #held = false;
   #retry: Timer | undefined;
   #generation = 0;
   /** Writes that backfill holds back: given by Backfill. */
@@ -86,6 +97,13 @@ export class Recovery {
 
   get unfound(): number {
     return this.#unfound.size;
+  }
+
+  /** Objects that no OSD has, as far as it is known. */
+  unfoundObjects(): { oid: HObject; need: EVersion; have: EVersion }[] {
+    const { meta, members, peers } = this.#core;
+    const all = [...meta.missing.items, ...members.flatMap((osd) => [...peers.get(osd)!.missing!.items])];
+    return [...new Map(all.filter(([id]) => this.#unfound.has(id))).values()];
   }
 
   // --- gate --------------------------------------------------------------------------------------------------------------------
@@ -168,7 +186,7 @@ export class Recovery {
     core.flush();
     core.clearState(PG_CLEAN);
     if (this.#running) this.#kick();
-    else if (this.#release === undefined) this.start();
+    else this.#resume();
   }
 
   /** A member has lost what a write built on, and said so: it gets the objects of the write as they are now. */
@@ -202,7 +220,7 @@ export class Recovery {
     }
     one();
     if (this.#running) this.#kick();
-    else if (this.#release === undefined) this.start();
+    else this.#resume();
   }
 
   #wait(id: string, ready: () => void): void {
@@ -229,31 +247,123 @@ export class Recovery {
     this.#unfound.clear();
     this.#tried.clear();
     this.#lacked.clear();
+    this.#core.env.pace.forget(this.#again);
+    this.#core.env.pace.done(this.#paced.size);
+    this.#paced.clear();
     this.#running = false;
+    this.#stopping = false;
+    this.#held = false;
     this.#retry?.cancel();
     this.#retry = undefined;
-    this.#release?.();
-    this.#release = undefined;
+    this.#reservation?.release();
+    this.#reservation = undefined;
   }
 
   /** The primary serves: begins when something is missing, or reports that nothing is. */
   start(): void {
     if (!this.#anyMissing()) {
-      this.#hooks.recovered();
+      this.#recovered();
       return;
     }
     const core = this.#core;
     core.setState(PG_DEGRADED);
-    if (core.map.hasFlag(MAP_NORECOVER)) return;
+    this.#held = core.map.hasFlag(MAP_NORECOVER);
+    if (this.#held || this.#reservation !== undefined) return;
+    if (this.#tooFull()) {
+      core.setState(PG_RECOVERY_TOOFULL);
+      this.#retryAfter(core.env.options().recoveryRetryInterval * 1000, () => this.start());
+      return;
+    }
+    core.clearState(PG_RECOVERY_TOOFULL);
     core.setState(PG_RECOVERY_WAIT);
-    const generation = this.#generation;
-    this.#release = core.env.reserve(() => {
-      if (generation !== this.#generation) return;
-      core.clearState(PG_RECOVERY_WAIT);
-      core.setState(PG_RECOVERING);
-      this.#running = true;
-      this.#kick();
+    this.#reservation = core.env.reserve({
+      item: core.text,
+      priority: recoveryPriority(core.urgency()),
+      granted: () => {
+        core.clearState(PG_RECOVERY_WAIT);
+        core.setState(PG_RECOVERING);
+        this.#running = true;
+        this.#kick();
+      },
+      preempted: () => this.#stop(),
     });
+  }
+
+  /** What is under way ends; then others may have the place. */
+  #stop(): void {
+    if (!this.#running) return;
+    this.#running = false;
+    this.#stopping = true;
+    this.#stopped();
+  }
+
+  #stopped(): void {
+    if (!this.#stopping || this.#active.size > 0) return;
+    this.#stopping = false;
+    this.#giveBack();
+    this.start();
+  }
+
+  #giveBack(): void {
+    this.#running = false;
+    this.#core.clearState(PG_RECOVERING);
+    this.#core.env.pace.forget(this.#again);
+    this.#reservation?.release();
+    this.#reservation = undefined;
+  }
+
+  #recovered(): void {
+    const core = this.#core;
+    this.#giveBack();
+    core.clearState(PG_RECOVERY_WAIT);
+    core.clearState(PG_RECOVERY_UNFOUND);
+    core.clearState(PG_RECOVERY_TOOFULL);
+    core.clearState(PG_FORCED_RECOVERY);
+    this.#hooks.recovered();
+  }
+
+  /** Something is missing that was not, or can be had that could not. */
+  #resume(): void {
+    if (this.#running || this.#stopping || this.#reservation !== undefined) return;
+    if (this.#core.hasState(PG_CLEAN) && !this.#anyMissing()) return;
+    if (this.#anyMissing() && !this.#anyToRecover()) this.#awaitUnfound();
+    else this.start();
+  }
+
+  /** A disk of the PG is full: what is pushed there could not be kept (`OSDService::check_osdmap_full`). */
+  #tooFull(): boolean {
+    const core = this.#core;
+    const all = [core.env.whoami, ...core.members];
+    return all.some((member) => core.map.fullness(member) >= FULLNESS_FULL);
+  }
+
+  #retryAfter(ms: number, run: () => void): void {
+    this.#retry?.cancel();
+    this.#retry = this.#core.env.clock.after(ms, () => {
+      this.#retry = undefined;
+      run();
+    });
+  }
+
+  /** Urgency may have changed. */
+  reprioritise(): void {
+    this.#reservation?.reprioritise(recoveryPriority(this.#core.urgency()));
+  }
+
+  /** A newer map: flags and full disks may hold recovery back, or do so no more. */
+  mapChanged(): void {
+    const core = this.#core;
+    if (this.#held && !core.map.hasFlag(MAP_NORECOVER)) this.start();
+    else if (core.hasState(PG_RECOVERY_TOOFULL) && !this.#tooFull()) {
+      this.#retry?.cancel();
+      this.#retry = undefined;
+      this.start();
+    } else if (this.#running && core.map.hasFlag(MAP_NORECOVER)) this.#stop();
+    else if (this.#reservation !== undefined && !this.#running && !this.#stopping && core.map.hasFlag(MAP_NORECOVER)) {
+      core.clearState(PG_RECOVERY_WAIT);
+      this.#giveBack();
+      this.#held = true;
+    }
   }
 
   #anyMissing(): boolean {
@@ -262,49 +372,66 @@ export class Recovery {
     return core.members.some((osd) => core.peers.get(osd)!.missing!.size > 0);
   }
 
+  /** What is missing somewhere, each object once a copy that lacks it. */
+  *#missing(): Generator<{ oid: HObject; need: EVersion }> {
+    const core = this.#core;
+    yield* core.meta.missing.items.values();
+    for (const osd of core.members) yield* core.peers.get(osd)!.missing!.items.values();
+  }
+
+  #anyToRecover(): boolean {
+    for (const { oid } of this.#missing()) if (!this.#unfound.has(objectId(oid))) return true;
+    return false;
+  }
+
   #kick(): void {
+    this.#stopped();
     if (!this.#running) return;
     const core = this.#core;
-    if (this.#active.size < maxActive) {
-      for (const item of core.meta.missing.items.values()) {
-        if (this.#active.size >= maxActive) break;
-        this.#recover(item.oid, item.need);
-      }
-      for (const osd of core.members)
-        for (const item of core.peers.get(osd)!.missing!.items.values()) {
-          if (this.#active.size >= maxActive) break;
-          this.#recover(item.oid, item.need);
-        }
+    for (const { oid, need } of this.#missing()) {
+      const id = objectId(oid);
+      if (this.#active.has(id) || this.#unfound.has(id)) continue;
+      if (!core.env.pace.take(this.#again)) break;
+      this.#paced.add(id);
+      this.#recover(oid, need);
+      if (!this.#active.has(id)) this.#unpace(id);
     }
     if (this.#active.size > 0) return;
-    if (!this.#anyMissing()) {
-      this.#running = false;
-      core.clearState(PG_RECOVERING);
-      core.clearState(PG_RECOVERY_UNFOUND);
-      this.#release?.();
-      this.#release = undefined;
-      this.#hooks.recovered();
-    } else if (this.#unfound.size > 0) {
-      core.setState(PG_RECOVERY_UNFOUND);
-      this.#hooks.searchStrays();
-      this.#retry ??= core.env.clock.after(unfoundRetryMs, () => {
-        this.#retry = undefined;
-        this.retryUnfound();
-      });
+    if (!this.#anyMissing()) this.#recovered();
+    else if (!this.#anyToRecover()) {
+      this.#giveBack();
+      this.#awaitUnfound();
     }
   }
 
-  /** A copy that may have what was not found has shown up. */
+  /** Others have the place meanwhile. */
+  #awaitUnfound(): void {
+    this.#core.setState(PG_RECOVERY_UNFOUND);
+    this.#hooks.searchStrays();
+    if (this.#retry === undefined) this.#retryAfter(unfoundRetryMs, () => this.retryUnfound());
+  }
+
+  #unpace(id: string): void {
+    if (this.#paced.delete(id)) this.#core.env.pace.done(1);
+  }
+
+  /** A copy that may have what was not found has shown up, or time has passed. */
   retryUnfound(): void {
     if (this.#unfound.size === 0) return;
     this.#unfound.clear();
     this.#tried.clear();
-    const core = this.#core;
+    let tries = maxUnfoundTries;
+    // Those that clients wait for first.
     for (const id of this.#waiters.keys()) {
-      const item = core.meta.missing.items.get(id);
+      const item = this.#core.meta.missing.items.get(id);
       if (item !== undefined) this.#recover(item.oid, item.need);
     }
-    this.#kick();
+    for (const { oid, need } of this.#missing()) {
+      if (tries-- === 0) break;
+      this.#recover(oid, need);
+    }
+    if (this.#running) this.#kick();
+    else if (this.#active.size === 0) this.#resume();
   }
 
   // --- primary -----------------------------------------------------------------------------------------------------------------
@@ -416,6 +543,7 @@ export class Recovery {
         if (!pulled && generation === this.#generation && this.erasure === undefined) {
           // It cannot be given to others before it is whole here.
           this.#active.delete(objectId(oid));
+          this.#unpace(objectId(oid));
           if (this.repair(oid, infoOf(core, oid)?.version)) return;
         }
         item = notFound(oid, from);
@@ -443,6 +571,7 @@ export class Recovery {
       if (op.from < 0 || op.from === this.#core.env.whoami || this.#core.peers.has(op.from)) continue;
       this.#active.delete(id);
       this.#recover(op.oid, op.need);
+      if (!this.#active.has(id)) this.#unpace(id);
     }
     this.#kick();
   }
@@ -450,10 +579,12 @@ export class Recovery {
   #finish(op: ObjectRecovery): void {
     const id = objectId(op.oid);
     this.#active.delete(id);
+    this.#unpace(id);
     countRecovered(this.#core, op.oid);
     this.#core.env.reportSoon();
     this.wake(id);
-    this.#kick();
+    if (this.#running || this.#stopping) this.#kick();
+    else if (this.#active.size === 0) this.#resume();
   }
 
   // --- messages ----------------------------------------------------------------------------------------------------------------
@@ -484,7 +615,9 @@ export class Recovery {
       this.#tried.set(id, tried.add(from));
       this.#active.delete(id);
       this.#recover(item.oid, op.need);
-      this.#kick();
+      if (!this.#active.has(id)) this.#unpace(id);
+      if (this.#running || this.#stopping) this.#kick();
+      else if (this.#active.size === 0) this.#resume();
       return;
     }
     const ops = pieceOps(core.meta.cid, item);
@@ -560,25 +693,4 @@ export class Recovery {
     if (op.pushing.size === 0) this.#finish(op);
     return true;
   }
-}
-
-/** The version of an object as the log has it. */
-function loggedVersion(core: PgCore, oid: HObject): EVersion | undefined {
-  const entry = core.meta.log.latest(oid);
-  return entry === undefined || entry.op === 'delete' ? undefined : entry.version;
-}
-
-function infoOf(core: PgCore, oid: HObject): ObjectInfo | undefined {
-  if (core.env.store.stat(core.meta.cid, objectKey(oid))?.damaged) return undefined;
-  const bytes = core.env.store.xattr(core.meta.cid, objectKey(oid), infoXattr);
-  return bytes === undefined ? undefined : decodeObjectInfo(bytes);
-}
-
-/** An object is where it belongs again: for the rates that `ceph -s` shows. */
-export function countRecovered(core: PgCore, oid: HObject): void {
-  const { sums } = core.info;
-  const bytes = core.env.store.stat(core.meta.cid, objectKey(oid))?.size ?? 0;
-  sums.objectsRecovered++;
-  sums.bytesRecovered += bytes;
-  core.env.countRecovered(bytes);
 }

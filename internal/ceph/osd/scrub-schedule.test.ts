@@ -2,15 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { utimeFromMs } from '../wire/encoding.ts';
 import { emptyPgHistory } from '../wire/messages/osd_pg.ts';
 import { MAP_NODEEP_SCRUB, MAP_NOSCRUB, type MapView, type PoolView } from './map-view.ts';
-import {
-  defaultScrubOptions,
-  loadPermits,
-  scrubDue,
-  scrubKind,
-  scrubOptionName,
-  scrubOptions,
-  timePermits,
-} from './scrub-schedule.ts';
+import { defaultOsdOptions, osdOptionName, osdOptions } from './osd-options.ts';
+import { defaultScrubOptions, loadPermits, scrubDue, scrubKind, timePermits } from './scrub-schedule.ts';
 
 const hourMs = 3_600_000;
 const dayMs = 24 * hourMs;
@@ -38,13 +31,13 @@ function history(days: number, deepDays = days) {
 
 describe('when PGs are scrubbed', () => {
   test('options have the names of upstream; what cannot be read is the default', () => {
-    expect(scrubOptionName('scrubMinInterval')).toBe('osd_scrub_min_interval');
+    expect(osdOptionName('scrubMinInterval')).toBe('osd_scrub_min_interval');
     const given = new Map([
       ['osd_max_scrubs', '3'],
       ['osd_scrub_sleep', 'soon'],
       ['osd_scrub_auto_repair', 'true'],
     ]);
-    expect(scrubOptions(given)).toEqual({ ...defaultScrubOptions, maxScrubs: 3, scrubAutoRepair: true });
+    expect(osdOptions(given)).toEqual({ ...defaultOsdOptions, maxScrubs: 3, scrubAutoRepair: true });
   });
 
   test('hours and days: from begin until before end, also over midnight; equal ones are always', () => {

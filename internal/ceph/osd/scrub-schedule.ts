@@ -54,23 +54,6 @@ export const defaultScrubOptions: ScrubOptions = {
   deepScrubUpdateDigestMinAge: 7200,
 };
 
-/** `scrubMinInterval` is `osd_scrub_min_interval`. */
-export function scrubOptionName(field: string): string {
-  return `osd_${field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`;
-}
-
-/** From the configuration that the mon gives us; what is not set or cannot be read is the default. */
-export function scrubOptions(config: ReadonlyMap<string, string>): ScrubOptions {
-  const out: Record<string, number | boolean> = { ...defaultScrubOptions };
-  for (const [field, value] of Object.entries(defaultScrubOptions)) {
-    const text = config.get(scrubOptionName(field));
-    if (text === undefined) continue;
-    if (typeof value === 'boolean') out[field] = text === 'true';
-    else if (text.trim() !== '' && Number.isFinite(Number(text))) out[field] = Number(text);
-  }
-  return out as unknown as ScrubOptions;
-}
-
 /** The hour (0..23) and the day (0: Sunday) where the OSD runs. */
 export interface LocalTime {
   hour: number;

@@ -245,7 +245,7 @@ export class Scrubber {
     this.#sums = new ScrubSums();
     this.#preemptions = 0;
     this.#missingWaits = 0;
-    this.#chunkObjects = core.env.scrubOptions().scrubChunkMax;
+    this.#chunkObjects = core.env.options().scrubChunkMax;
     this.#later(0);
   }
 
@@ -353,7 +353,7 @@ export class Scrubber {
     const chunk = this.#chunk;
     if (chunk === undefined || !this.#inChunk(chunk, oid)) return true;
     chunk.waiters.push(ready);
-    const options = this.#core.env.scrubOptions();
+    const options = this.#core.env.options();
     if (chunk.phase === 'reading' && this.#preemptions < options.scrubMaxPreemptions) {
       // Clients go first: the chunk starts over, smaller, once their writes are in.
       this.#preemptions++;
@@ -395,7 +395,7 @@ export class Scrubber {
     const { digests } = this.#compare(chunk, (oid) => this.#disturbed.has(objectId(oid)) || missing(oid));
     this.#position = chunk.end;
     this.#preemptions = 0;
-    const options = core.env.scrubOptions();
+    const options = core.env.options();
     this.#chunkObjects = options.scrubChunkMax;
     this.#endChunk(chunk);
     const { repair } = this.#task!;
@@ -427,7 +427,7 @@ export class Scrubber {
       );
       if (this.#found.snapsets.length < maxRemembered) this.#found.snapsets.push(found);
     }
-    const options = core.env.scrubOptions();
+    const options = core.env.options();
     for (const object of findings.kept) {
       const bytes = object.xattrs.get(infoXattr);
       if (bytes !== undefined) this.#sums.addObject(object, decodeObjectInfo(bytes), options);
@@ -471,7 +471,7 @@ export class Scrubber {
       history.lastDeepScrubStamp = now;
     }
     if (errors === 0 && (task.deep || sums.deepScrubErrors === 0)) history.lastCleanScrubStamp = now;
-    const options = core.env.scrubOptions();
+    const options = core.env.options();
     // While the chunks are open again objects change: they are found anew.
     const repairNext =
       !task.repair &&
@@ -554,7 +554,7 @@ export class Scrubber {
   /** Makes the next scrub due now: the last one counts as `seconds` ago (0: as long ago as no scrub may be). Gives the time that counts. */
   makeDue(deep: boolean, seconds: number): UTime {
     const core = this.#core;
-    const options = core.env.scrubOptions();
+    const options = core.env.options();
     const pool = core.map.pool(core.id.pool);
     const own = deep ? pool?.deepScrubSec : pool?.scrubMaxSec;
     const usual = deep ? options.deepScrubInterval : options.scrubMaxInterval;

@@ -1,5 +1,6 @@
 import { ITEM_NONE } from '../crush/map.ts';
 import type { MessageCodec } from '../wire/message.ts';
+import type { UTime } from '../wire/encoding.ts';
 import type { PgMessage } from '../wire/messages/osd_osd.ts';
 import { type EntityAddr, type EntityAddrVec, type IntervalSet, type PgId, pgText } from '../wire/types.ts';
 import type { MapView, Placement, PoolView } from './map-view.ts';
@@ -114,6 +115,9 @@ class ShardView implements MapView {
   heartbeatAddrs(member: Member): EntityAddrVec {
     return this.#map.heartbeatAddrs(osdOf(member));
   }
+  heartbeatFrontAddrs(member: Member): EntityAddrVec {
+    return this.#map.heartbeatFrontAddrs(osdOf(member));
+  }
   osds(): Iterable<number> {
     return this.#map.osds();
   }
@@ -123,11 +127,23 @@ class ShardView implements MapView {
   isBlocklisted(addr: EntityAddr): boolean {
     return this.#map.isBlocklisted(addr);
   }
+  blocklist(): { addr: EntityAddr; until: UTime }[] {
+    return this.#map.blocklist();
+  }
   isSnapRemoved(pool: number, snap: bigint): boolean {
     return this.#map.isSnapRemoved(pool, snap);
   }
   removedSnaps(pool: number): IntervalSet {
     return this.#map.removedSnaps(pool);
+  }
+  fullness(member: Member): number {
+    return this.#map.fullness(osdOf(member));
+  }
+  get backfillfullRatio(): number {
+    return this.#map.backfillfullRatio;
+  }
+  get nearfullRatio(): number {
+    return this.#map.nearfullRatio;
   }
   get fullRatio(): number {
     return this.#map.fullRatio;

@@ -6,8 +6,10 @@ import {
   noCompressed,
   type OsdCounters,
   type OsdStat,
+  type PeerPingTimes,
   type PgStat,
   type PoolUsage,
+  type SlowOps,
 } from '../wire/messages/osd_mgr.ts';
 import { pgText } from '../wire/types.ts';
 
@@ -34,6 +36,8 @@ export interface StatsHost {
   shardsRepaired(): number;
   counters(): Readonly<OsdCounters>;
   heartbeatPeers(): number[];
+  pings(): PeerPingTimes[];
+  slowOps(): SlowOps;
   /** False: there is no manager now. */
   send(stats: MPGStats): boolean;
 }
@@ -126,6 +130,8 @@ export class StatsReporter {
       snapTrimQueueLen: 0,
       shardsRepaired: this.#host.shardsRepaired(),
       counters: this.#host.counters(),
+      pings: this.#host.pings(),
+      slowOps: this.#host.slowOps(),
     };
   }
 

@@ -88,6 +88,11 @@ export class WatchHub {
     return obc.watchers;
   }
 
+  /** All watches of objects that are in use here. */
+  all(): Iterable<Watcher> {
+    return this.#watchers;
+  }
+
   #add(obc: ObjectContext, info: WatchInfo): Watcher {
     const watcher = new Watcher(obc, info);
     obc.watchers!.set(watcherId(info.name, info.cookie), watcher);

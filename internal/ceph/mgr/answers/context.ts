@@ -36,6 +36,8 @@ export interface MgrView {
   nowMs(): number;
   /** Tells the OSD to scrub PGs that it leads. False: it is not connected. */
   scrub(osd: number, pgs: readonly PgId[], how: { deep: boolean; repair: boolean }): boolean;
+  /** Tells the OSD which of the PGs that it leads are to be recovered before others, or no more. False: it is not connected. */
+  forceRecovery(osd: number, pgs: readonly PgId[], what: 'recovery' | 'backfill', wanted: boolean): boolean;
   /** A command to the mon in our name. */
   readonly mon: MonCommand;
 }

@@ -70,6 +70,7 @@ function newMgr(): MgrView {
     ready: true,
     version: '',
     nowMs: () => nowMs,
+    forceRecovery: () => false,
     scrub: () => false,
     mon: kept.mon,
   };

@@ -95,6 +95,10 @@ export function recordedView(phase: RecordedPhase, asked = '', told: unknown[] =
     ready: true,
     version: cephVersion,
     nowMs: () => nowMs,
+    forceRecovery: (osd, pgs, what, wanted) => {
+      told.push([osd, pgs.map(pgText), what, wanted]);
+      return true;
+    },
     scrub: (osd, pgs, how) => {
       told.push([osd, pgs.map(pgText), how]);
       return true;

@@ -4,6 +4,7 @@ import type { MgrHandler, MgrView } from './context.ts';
 import { moduleAnswers } from './modules.ts';
 import { osdAnswers } from './osd.ts';
 import { pgAnswers } from './pg.ts';
+import { recoveryAnswers } from './recovery.ts';
 import { scrubAnswers } from './scrub.ts';
 
 export type MgrCommands = CommandTable<MgrView>;
@@ -11,6 +12,7 @@ export type MgrCommands = CommandTable<MgrView>;
 const handlers: Readonly<Record<string, MgrHandler>> = {
   ...pgAnswers,
   ...scrubAnswers,
+  ...recoveryAnswers,
   ...osdAnswers,
   ...moduleAnswers,
 };

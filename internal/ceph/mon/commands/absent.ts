@@ -8,18 +8,7 @@ import { type CommandEntry, FLAG_HIDDEN, FLAG_TELL } from './table.ts';
  * named one by one (the `ceph` tool takes the longest match).
  */
 const absent: Readonly<Record<string, readonly string[]>> = {
-  'peering again on demand': ['pg repeer'],
   'comparing the stores of monitors on demand': ['mon scrub'],
-  'changing the order of recovery': [
-    'pg force-recovery',
-    'pg force-backfill',
-    'pg cancel-force-recovery',
-    'pg cancel-force-backfill',
-    'osd pool force-recovery',
-    'osd pool force-backfill',
-    'osd pool cancel-force-recovery',
-    'osd pool cancel-force-backfill',
-  ],
   'making a lost placement group anew, without its data': ['osd force-create-pg'],
   'the map of all placement groups as bytes (`ceph pg dump` has it as text and JSON)': ['pg getmap'],
   'cache tiers': ['osd tier'],

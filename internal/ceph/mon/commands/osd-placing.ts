@@ -1,5 +1,8 @@
-import { pgText } from '../../wire/types.ts';
-import { EINVAL, ENOENT, Refusal } from '../errno.ts';
+import { ITEM_NONE } from '../../crush/map.ts';
+import type { OsdMap } from '../../maps/osdmap.ts';
+import { isErasure } from '../../maps/pool.ts';
+import { type PgId, pgText } from '../../wire/types.ts';
+import { EAGAIN, EINVAL, ENOENT, Refusal } from '../errno.ts';
 import type { CommandContext } from './dispatch.ts';
 import { existingPg, parseOsd } from './lookup.ts';
 import type { CommandEntry } from './table.ts';
@@ -51,6 +54,22 @@ function clearing(
   };
 }
 
+/**
+ * An acting set for a moment, so that the placement group peers again and then asks for the one it should have: the primary alone; where it is alone, another OSD
+ * beside it; of shards, whose places must stay, all but one. Errors: EAGAIN.
+ */
+function otherActing(map: OsdMap, pg: PgId, acting: readonly number[], primary: number): number[] {
+  if (primary < 0) throw new Refusal(EAGAIN, 'pg currently has no primary');
+  if (isErasure(map.pools.get(pg.pool)!)) {
+    const gone = acting.findLast((osd) => osd !== ITEM_NONE && osd !== primary);
+    if (gone !== undefined) return acting.map((osd) => (osd === gone ? ITEM_NONE : osd));
+  } else if (acting.length > 1) return [primary];
+  const other = map.osds().find((osd) => osd !== primary && map.isUp(osd));
+  if (other === undefined || isErasure(map.pools.get(pg.pool)!))
+    throw new Refusal(EAGAIN, 'not enough up OSDs in the cluster to force repeer');
+  return [primary, other];
+}
+
 export const osdPlacingCommands: readonly CommandEntry<CommandContext>[] = [
   {
     signature: 'osd pg-temp name=pgid,type=CephPgid name=id,type=CephOsdName,n=N,req=false',
@@ -69,6 +88,22 @@ export const osdPlacingCommands: readonly CommandEntry<CommandContext>[] = [
         return pgText(pg);
       });
       return { status: `set ${id} pg_temp mapping to [${osds.join(',')}]` };
+    },
+  },
+  {
+    signature: 'pg repeer name=pgid,type=CephPgid',
+    help: 'let a placement group peer again',
+    module: 'osd',
+    perm: 'rw',
+    handler: async ({ mon }, args) => {
+      await mon.update((draft) => {
+        const pg = existingPg(draft.state.osdmap, args.text('pgid'), `'${args.text('pgid')}'`);
+        const { acting, actingPrimary } = mon.placement.mapPg(pg.pool, pg.seed);
+        draft.osdmap((inc, map) => {
+          inc.newPgTemp.set(pg.pool, pg.seed, otherActing(map, pg, acting, actingPrimary));
+        });
+      });
+      return {};
     },
   },
   {

@@ -1,6 +1,6 @@
-import { EINVAL, ENOENT, Refusal } from '../errno.ts';
+import { ENOENT, Refusal } from '../errno.ts';
 import type { Mon } from '../mon.ts';
-import { optionName, options, parseOption } from '../options.ts';
+import { injectedOptions, optionName, options, parseOption } from '../options.ts';
 import type { CommandContext } from './dispatch.ts';
 import { type CommandEntry, FLAG_TELL, structured } from './table.ts';
 
@@ -55,24 +55,6 @@ const tell = (
   handler: CommandEntry<CommandContext>['handler'],
 ): CommandEntry<CommandContext> => ({ signature, help, module: 'mon', perm, flags: FLAG_TELL, handler });
 
-/** `--mon_x=1`, `--mon-x 1`: pairs of names and values. Errors: EINVAL. */
-function injected(words: readonly string[]): [name: string, value: string][] {
-  const out: [string, string][] = [];
-  const rest = words.flatMap((word) => word.split(/\s+/)).filter((word) => word !== '');
-  while (rest.length > 0) {
-    const word = rest.shift()!;
-    const [, name, given] = /^--([\w-]+)(?:=(.*))?$/s.exec(word) ?? [];
-    const value = given ?? rest.shift();
-    if (name === undefined || value === undefined || !options.has(optionName(name)))
-      throw new Refusal(
-        EINVAL,
-        ` failed to parse arguments: ${[word, ...(given === undefined && value !== undefined ? [value] : []), ...rest].join(',')}\n`,
-      );
-    out.push([optionName(name), value]);
-  }
-  return out;
-}
-
 export const tellCommands: readonly CommandEntry<CommandContext>[] = [
   tell('config show', 'show all settings of this mon', 'r', ({ mon }, _args, format) =>
     structured(new Map([['name', `mon.${mon.name}`], ['cluster', 'ceph'], ...allSettings(mon)]), format),
@@ -105,7 +87,7 @@ export const tellCommands: readonly CommandEntry<CommandContext>[] = [
     'change settings of this process, as options of a command line',
     'rw',
     ({ mon }, args, format) => {
-      const lines = injected(args.list('injected_args')).map(([name, value]) => override(mon, name, value));
+      const lines = injectedOptions(args.list('injected_args')).map(([name, value]) => override(mon, name, value));
       return { ...structured({}, format), status: lines.filter((line) => line !== '').join('\n') };
     },
   ),

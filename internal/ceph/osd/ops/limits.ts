@@ -1,6 +1,6 @@
 /** Bounds on operations; upstream's option and default beside each. */
 
-/** `osd_max_write_size`. */
+/** The most that `osd_max_write_size` may allow, and its default. */
 export const maxWriteBytes = 90 * 2 ** 20;
 /** `osd_max_object_size`. */
 export const maxObjectBytes = 128 * 2 ** 20;

@@ -149,6 +149,12 @@ export class ObjectContexts {
     }
   }
 
+  /** Forgets all that nobody uses or watches. */
+  dropIdle(): void {
+    for (const [id, context] of this.#byId)
+      if (context.idle && (context.watchers?.size ?? 0) === 0) this.#byId.delete(id);
+  }
+
   /** The object was changed behind its context (recovery). */
   forget(oid: HObject): void {
     const id = objectId(oid);

@@ -7,6 +7,7 @@ import { addrV2, type EntityAddr, type EntityAddrVec, eversionZero, type PgId, p
 import type { Logger } from '../../../base/log.ts';
 import type { MapView, Placement, PoolCode, PoolView } from '../map-view.ts';
 import type { MergeVersions } from '../pg-split.ts';
+import type { OsdOptions } from '../osd-options.ts';
 import type { ScrubOptions } from '../scrub-schedule.ts';
 
 export interface SimOptions {
@@ -33,6 +34,7 @@ export interface SimOptions {
   log?: Logger;
   /** Where they are not the defaults. */
   scrub?: Partial<ScrubOptions>;
+  osd?: Partial<OsdOptions>;
 }
 
 export interface OsdState {
@@ -43,6 +45,8 @@ export interface OsdState {
   downAt: number;
   /** Down, and nobody there answers any more. */
   dead: boolean;
+  /** One of `FULLNESS_*`; none where it is not said. */
+  fullness?: number;
   /** Of an erasure-coded pool: others take its places. */
   out: boolean;
 }
@@ -85,6 +89,8 @@ export class SimMap implements MapView {
   readonly pgTemp: ReadonlyMap<string, readonly number[]>;
   readonly poolExists: boolean;
   readonly pgs: SimPgs;
+  /** `MAP_*`. */
+  readonly flags: number;
 
   constructor(
     epoch: number,
@@ -93,7 +99,9 @@ export class SimMap implements MapView {
     pgTemp: ReadonlyMap<string, readonly number[]>,
     poolExists: boolean,
     pgs?: SimPgs,
+    flags = 0,
   ) {
+    this.flags = flags;
     this.epoch = epoch;
     this.#options = options;
     this.states = states;
@@ -136,6 +144,7 @@ export class SimMap implements MapView {
         minBlobBytes: undefined,
         maxBlobBytes: undefined,
       },
+      recoveryPriority: 0,
       poolSnaps: undefined,
       hasSelfManagedSnaps: false,
       applications: new Map(),
@@ -217,14 +226,20 @@ export class SimMap implements MapView {
   heartbeatAddrs(osd: number): EntityAddrVec {
     return this.clusterAddrs(osd);
   }
+  heartbeatFrontAddrs(osd: number): EntityAddrVec {
+    return this.clusterAddrs(osd);
+  }
   osds(): Iterable<number> {
     return this.states.keys();
   }
-  hasFlag(): boolean {
-    return false;
+  hasFlag(flag: number): boolean {
+    return (this.flags & flag) !== 0;
   }
   isBlocklisted({ nonce }: EntityAddr): boolean {
     return this.pgs.fenced?.includes(nonce) === true;
+  }
+  blocklist(): [] {
+    return [];
   }
   isSnapRemoved(): boolean {
     return false;
@@ -232,6 +247,11 @@ export class SimMap implements MapView {
   removedSnaps(): [] {
     return [];
   }
+  fullness(osd: number): number {
+    return this.states[osd]?.fullness ?? 0;
+  }
   fullRatio = 0.95;
+  backfillfullRatio = 0.9;
+  nearfullRatio = 0.85;
   releases = { osd: 16, minCompatClient: 12 };
 }

@@ -17,7 +17,7 @@ import { findPg } from '../shards.ts';
 import { Osd, type OsdHost } from '../osd.ts';
 import type { MapHistory } from '../pg-birth.ts';
 import type { OpClient } from '../op-request.ts';
-import { defaultScrubOptions } from '../scrub-schedule.ts';
+import { defaultOsdOptions } from '../osd-options.ts';
 
 /** One simulated OSD process and its disk. */
 export class SimOsd {
@@ -123,12 +123,27 @@ export class SimCluster {
     });
   }
 
-  #change(edit: (states: OsdState[], temp: Map<string, readonly number[]>, pgs: SimPgs) => void): void {
+  #change(
+    edit: (states: OsdState[], temp: Map<string, readonly number[]>, pgs: SimPgs) => void,
+    flags = this.map.flags,
+  ): void {
     const states = this.map.states.map((state) => ({ ...state }));
     const temp = new Map(this.map.pgTemp);
     const pgs = { ...this.map.pgs };
     edit(states, temp, pgs);
-    this.#publish(new SimMap(this.map.epoch + 1, this.options, states, temp, true, pgs));
+    this.#publish(new SimMap(this.map.epoch + 1, this.options, states, temp, true, pgs, flags));
+  }
+
+  /** Flags of the map, `MAP_*`. */
+  setFlags(flags: number): void {
+    this.#change(() => undefined, flags);
+  }
+
+  /** The mon learns how full a disk is: one of `FULLNESS_*`. */
+  setFullness(id: number, fullness: number): void {
+    this.#change((states) => {
+      states[id] = { ...states[id]!, fullness };
+    });
   }
 
   /** The pool gets more PGs; where the new ones lie is another matter. */
@@ -369,8 +384,14 @@ export class SimCluster {
       sendMon: (codec, body) => alive() && this.#onMon(sim, codec as MessageCodec<unknown>, body),
       reportSoon: () => undefined,
       clusterLog: (level, text) => void this.clusterLog.push({ osd: id, level, text }),
-      scrubOptions: () => ({ ...defaultScrubOptions, ...this.options.scrub }),
-      leaseMs: () => this.options.leaseMs ?? 2000,
+      options: () => ({
+        ...defaultOsdOptions,
+        heartbeatGrace: (this.options.leaseMs ?? 2000) / 1000,
+        poolDefaultReadLeaseRatio: 1,
+        ...this.options.scrub,
+        ...this.options.osd,
+      }),
+      rotating: false,
       load: () => ({ oneMinute: 0, fifteenMinutes: 0, processors: 1 }),
       localTime: () => ({ hour: 12, weekDay: 3 }),
       fatal: (error) => {
@@ -397,6 +418,8 @@ export class SimCluster {
       fsid: host.fsid,
       clock: host.clock,
       log: host.log,
+      random: host.random,
+      options: () => defaultOsdOptions,
       map: () => sim.osd?.map,
       upFrom: () => (sim.osd?.map !== undefined && host.isMe(sim.osd.map) ? sim.osd.map.upFrom(id) : 0),
       clockDeltas: () => sim.osd!.clockDeltas,

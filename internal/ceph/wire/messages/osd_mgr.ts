@@ -78,6 +78,9 @@ export const PG_UNDERSIZED = 2 ** 23;
 export const PG_ACTIVATING = 2 ** 24;
 export const PG_PEERED = 2 ** 25;
 export const PG_SNAPTRIM = 2 ** 26;
+export const PG_RECOVERY_TOOFULL = 2 ** 28;
+export const PG_FORCED_RECOVERY = 2 ** 30;
+export const PG_FORCED_BACKFILL = 2 ** 31;
 export const PG_FAILED_REPAIR = 2 ** 32;
 export const PG_LAGGY = 2 ** 33;
 export const PG_WAIT = 2 ** 34;
@@ -373,6 +376,54 @@ export function zeroOsdCounters(): OsdCounters {
   return Object.fromEntries(osdCounterFields.map((name) => [name, 0])) as OsdCounters;
 }
 
+/** How long pings took, in microseconds: over the last 1, 5 and 15 minutes (`osd_stat_t::Interfaces`). 0: not known yet. */
+export interface PingTimes {
+  /** Seconds since 1970; 0: never. */
+  updatedSec: number;
+  average: readonly [number, number, number];
+  least: readonly [number, number, number];
+  most: readonly [number, number, number];
+  last: number;
+}
+
+/** Pings to one peer, over the network between OSDs and, where it is another one, that of clients. */
+export interface PeerPingTimes {
+  osd: number;
+  back: PingTimes;
+  front: PingTimes | undefined;
+}
+
+/** Requests that have not been answered for long. */
+export interface SlowOps {
+  count: number;
+  /** Age of the oldest, in seconds. */
+  oldestSec: number;
+}
+
+function encodePingTimes(e: Encoder, t: PingTimes): void {
+  e.u32(t.updatedSec);
+  for (const three of [t.average, t.least, t.most]) for (const micros of three) e.u32(micros);
+  e.u32(t.last);
+}
+
+function decodePingTimes(d: Decoder): PingTimes {
+  const three = (): [number, number, number] => [d.u32(), d.u32(), d.u32()];
+  return { updatedSec: d.u32(), average: three(), least: three(), most: three(), last: d.u32() };
+}
+
+function encodePeerPings(e: Encoder, p: PeerPingTimes): void {
+  e.s32(p.osd);
+  encodePingTimes(e, p.back);
+  e.bool(p.front !== undefined);
+  if (p.front !== undefined) encodePingTimes(e, p.front);
+}
+
+function decodePeerPings(d: Decoder): PeerPingTimes {
+  const osd = d.s32();
+  const back = decodePingTimes(d);
+  return { osd, back, front: d.bool() ? decodePingTimes(d) : undefined };
+}
+
 /** `osd_stat_t`. Sizes in bytes. */
 export interface OsdStat {
   totalBytes: number;
@@ -395,6 +446,8 @@ export interface OsdStat {
   /** Copies on this disk that were wrong or lost and were replaced, since the OSD started. */
   shardsRepaired: number;
   counters: Readonly<OsdCounters>;
+  pings: readonly PeerPingTimes[];
+  slowOps: SlowOps;
 }
 
 export const emptyOsdStat: Readonly<OsdStat> = Object.freeze({
@@ -413,6 +466,8 @@ export const emptyOsdStat: Readonly<OsdStat> = Object.freeze({
   snapTrimQueueLen: 0,
   shardsRepaired: 0,
   counters: zeroOsdCounters(),
+  pings: [],
+  slowOps: { count: 0, oldestSec: 0 },
 });
 
 /** What one OSD's copies of a pool take on its disk. */
@@ -438,7 +493,7 @@ export interface MPGStats {
 }
 
 export function encodeMPGStats(e: Encoder, m: MPGStats): void {
-  e.struct(3, 1, () => {
+  e.struct(4, 1, () => {
     e.uuid(m.fsid).s32(m.osdId).u32(m.epoch).u32(m.upFrom).u64(m.seq);
     const o = m.osd;
     e.struct(2, 1, () => {
@@ -457,6 +512,8 @@ export function encodeMPGStats(e: Encoder, m: MPGStats): void {
     encodeCompressed(e, o.compressed);
     encodeCompressedOf(e, m.pools);
     e.list(osdCounterFields, (x, name) => x.f64(o.counters[name]));
+    e.list(o.pings, encodePeerPings);
+    e.u32(o.slowOps.count).u32(o.slowOps.oldestSec);
   });
 }
 
@@ -467,6 +524,9 @@ export function decodeMPGStats(d: Decoder): MPGStats {
     m.osd.compressed = decodeCompressed(d);
     decodeCompressedInto(d, m.pools);
     if (format >= 3) m.osd.counters = decodeCounters(d);
+    if (format < 4) return m;
+    m.osd.pings = d.list(decodePeerPings, 49);
+    m.osd.slowOps = { count: d.u32(), oldestSec: d.u32() };
     return m;
   });
 }
@@ -506,6 +566,8 @@ function decodeStats(d: Decoder): MPGStats {
       snapTrimQueueLen: d.u32(),
       shardsRepaired: version >= 2 ? d.u32() : 0,
       counters: zeroOsdCounters(),
+      pings: [],
+      slowOps: { count: 0, oldestSec: 0 },
     })),
     pools: d.map(
       (x) => x.s64(),

@@ -81,6 +81,8 @@ describe('OSD to mon and mgr messages', () => {
         snapTrimQueueLen: 0,
         shardsRepaired: 7,
         counters: { ...zeroOsdCounters(), op: 9, opRwSeconds: 0.25, recoveryBytes: 2 ** 40 },
+        pings: [],
+        slowOps: { count: 0, oldestSec: 0 },
       },
       pools: new Map([
         [4, { dataBytes: 1, allocatedBytes: 2, omapBytes: 3, compressed: { stored: 6, allocated: 7, original: 8 } }],
