@@ -23,6 +23,7 @@ import { pgText } from '../wire/types.ts';
 import { type AutoscaleOptions, autoscaleChecks, autoscaleOptions } from './autoscale.ts';
 import type { ClusterStats } from './cluster-stats.ts';
 import { addObjectSums, zeroObjectSums } from '../wire/messages/osd_mgr.ts';
+import { type SlowLimits, slowLimits, slowOps, slowPings } from './slow-checks.ts';
 import { poolDigests } from './sums.ts';
 
 const PG_SNAPTRIM_ERROR = 2 ** 29;
@@ -55,6 +56,7 @@ export interface HealthOptions {
   /** `mon_osd_warn_num_repaired`: repairs of an OSD beyond which its disk is suspected. */
   warnRepaired: number;
   autoscale: AutoscaleOptions;
+  slow: SlowLimits;
 }
 
 export const defaultHealthOptions: HealthOptions = {
@@ -74,6 +76,7 @@ export const defaultHealthOptions: HealthOptions = {
   warnOnMisplaced: false,
   warnRepaired: 10,
   autoscale: autoscaleOptions(new Map()),
+  slow: slowLimits((_name, otherwise) => otherwise),
 };
 
 /** From the configuration that the mon gives us. */
@@ -99,6 +102,7 @@ export function healthOptions(config: ReadonlyMap<string, string>, poolDefaultSi
     warnOnMisplaced: config.get('mon_warn_on_misplaced') === 'true',
     warnRepaired: number('mon_osd_warn_num_repaired', d.warnRepaired),
     autoscale: autoscaleOptions(config),
+    slow: slowLimits(number),
   };
 }
 
@@ -223,6 +227,7 @@ export function healthChecks(stats: ClusterStats, nowMs: number, options: Health
       unfoundDetail(stats, options.maxDetail),
     );
   out.push(...scrubChecks(stats, nowMs, options), ...fullChecks(stats));
+  out.push(...slowPings(stats, nowMs, options.slow), ...slowOps(stats));
   out.push(...autoscaleChecks(stats, options.autoscale));
   return out;
 }

@@ -14,17 +14,20 @@ import {
   MAP_NOUP,
   MAP_PAUSERD,
   MAP_PAUSEWR,
-  flagList,
-  flagText,
-  mapFlagNames,
+  OSD_BACKFILLFULL,
+  OSD_FULL,
+  OSD_NEARFULL,
   OSD_NODOWN,
   OSD_NOIN,
   OSD_NOOUT,
   OSD_NOUP,
+  flagList,
+  flagText,
+  mapFlagNames,
   osdStateNames,
 } from '../maps/constants.ts';
 import type { OsdMap } from '../maps/osdmap.ts';
-import { POOL_FULL, POOL_FULL_QUOTA } from '../maps/pool.ts';
+import { POOL_BACKFILLFULL, POOL_FULL, POOL_FULL_QUOTA, POOL_NEARFULL } from '../maps/pool.ts';
 import { utimeToMs } from '../wire/encoding.ts';
 import { addrVecText } from '../wire/types.ts';
 import type { MMonMgrReportValue } from '../wire/messages/mgr_mon.ts';
@@ -149,7 +152,7 @@ function osdChecks(map: OsdMap, options: MonOptions): HealthCheck[] {
     const names = flagText(flags, mapFlagNames);
     out.push(warn('OSDMAP_FLAGS', `${names} flag(s) set`, flagList(flags, mapFlagNames).length));
   }
-  out.push(...flaggedOsds(map));
+  out.push(...flaggedOsds(map), ...fullOsds(map));
   if (options.number('mon_osd_down_out_interval') === 0 && options.flag('mon_warn_on_osd_down_out_interval_zero'))
     out.push(
       warn('OSD_NO_DOWN_OUT_INTERVAL', 'mon_osd_down_out_interval is 0', 1, [
@@ -167,6 +170,29 @@ function osdChecks(map: OsdMap, options: MonOptions): HealthCheck[] {
       ],
     });
   return out;
+}
+
+/** OSDs whose disks are as full as the map says (`OSDMap::check_health`); the mgr tells of those that it does not know of yet. */
+function fullOsds(map: OsdMap): HealthCheck[] {
+  const levels = [
+    { code: 'OSD_FULL', severity: 'HEALTH_ERR', bit: OSD_FULL, word: 'full', is: 'full' },
+    {
+      code: 'OSD_BACKFILLFULL',
+      severity: 'HEALTH_WARN',
+      bit: OSD_BACKFILLFULL,
+      word: 'backfillfull',
+      is: 'backfill full',
+    },
+    { code: 'OSD_NEARFULL', severity: 'HEALTH_WARN', bit: OSD_NEARFULL, word: 'nearfull', is: 'near full' },
+  ] as const;
+  const levelOf = (osd: number): string | undefined =>
+    levels.find(({ bit }) => ((map.osdState[osd] ?? 0) & bit) !== 0)?.code;
+  return levels.flatMap(({ code, severity, word, is }): HealthCheck[] => {
+    const osds = map.osds().filter((osd) => map.isUp(osd) && map.isIn(osd) && levelOf(osd) === code);
+    if (osds.length === 0) return [];
+    const detail = osds.map((osd) => `osd.${osd} is ${is}`);
+    return [{ code, severity, summary: `${osds.length} ${word} osd(s)`, count: osds.length, detail }];
+  });
 }
 
 /** `OSD_HOST_DOWN` and the like: buckets whose OSDs are all down (`OSDMap::check_health`). */
@@ -237,6 +263,8 @@ function poolChecks({ state, digest, options }: HealthInput): HealthCheck[] {
   const { osdmap } = state;
   const out: HealthCheck[] = [];
   const full: string[] = [];
+  const backfillfull: string[] = [];
+  const nearfull: string[] = [];
   const noApp: string[] = [];
   const notPower: string[] = [];
   const single: string[] = [];
@@ -244,6 +272,8 @@ function poolChecks({ state, digest, options }: HealthInput): HealthCheck[] {
     const name = osdmap.poolNames.get(id) ?? String(id);
     if ((pool.flags & POOL_FULL_QUOTA) !== 0) full.push(`pool '${name}' is full (running out of quota)`);
     else if ((pool.flags & POOL_FULL) !== 0) full.push(`pool '${name}' is full (no space)`);
+    else if ((pool.flags & POOL_BACKFILLFULL) !== 0) backfillfull.push(`pool '${name}' is backfillfull`);
+    else if ((pool.flags & POOL_NEARFULL) !== 0) nearfull.push(`pool '${name}' is nearfull`);
     // Only pools that are in use: a new one has not been given its application yet.
     const objects = digest?.pools.get(id)?.sums.objects ?? 0;
     if (pool.applications.size === 0 && objects > 0) noApp.push(`application not enabled on pool '${name}'`);
@@ -252,6 +282,11 @@ function poolChecks({ state, digest, options }: HealthInput): HealthCheck[] {
     if (pool.size === 1) single.push(`pool '${name}' has no replicas configured`);
   }
   if (full.length > 0) out.push(warn('POOL_FULL', `${full.length} pool(s) full`, full.length, full));
+  for (const [code, word, list] of [
+    ['POOL_BACKFILLFULL', 'backfillfull', backfillfull],
+    ['POOL_NEARFULL', 'nearfull', nearfull],
+  ] as const)
+    if (list.length > 0) out.push(warn(code, `${list.length} pool(s) ${word}`, list.length, list));
   if (noApp.length > 0 && options.flag('mon_warn_on_pool_no_app'))
     out.push(
       warn('POOL_APP_NOT_ENABLED', `${noApp.length} pool(s) do not have an application enabled`, noApp.length, [

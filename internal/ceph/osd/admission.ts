@@ -1,7 +1,7 @@
 import { OSD_FLAG_FULL_FORCE, OSD_FLAG_FULL_TRY, OSD_FLAG_PARALLELEXEC } from '../wire/messages/osd_client.ts';
 import { PG_ACTIVE } from '../wire/messages/osd_mgr.ts';
 import { OP, WATCH_OP_PING } from '../wire/messages/osd_op.ts';
-import { type HObject, SNAP_HEAD } from '../wire/types.ts';
+import { ENTITY_MDS, type HObject, SNAP_HEAD } from '../wire/types.ts';
 import { maxObjectKeyBytes } from './object-key.ts';
 import type { OpRequest } from './op-request.ts';
 import { anyCopy, replicaServes } from './replica-read.ts';
@@ -35,7 +35,9 @@ export function fullVerdict(core: PgCore, request: OpRequest, diskFull: boolean)
   const { flags } = request.message;
   const pool = core.map.pool(core.id.pool);
   if (pool === undefined) return 'drop';
-  if (!(diskFull || pool.full) || (flags & OSD_FLAG_FULL_FORCE) !== 0 || onlyFrees(request)) return undefined;
+  // The MDS decides for itself what it writes while a pool is full.
+  const forced = (flags & OSD_FLAG_FULL_FORCE) !== 0 || request.client.name.type === ENTITY_MDS;
+  if (!(diskFull || (pool.full && !forced)) || onlyFrees(request)) return undefined;
   // Without FULL_TRY the client holds its writes back as soon as its map says full, and sends them again when it no longer does.
   if ((flags & OSD_FLAG_FULL_TRY) === 0) return 'drop';
   return pool.fullQuota ? EDQUOT : ENOSPC;

@@ -1,7 +1,8 @@
 import type { Clock, Timer } from '../../base/clock.ts';
 import type { MessageCodec } from '../wire/message.ts';
-import { MOSDAlive, MOSDPGReadyToMerge, MOSDPGTemp } from '../wire/messages/osd_mon.ts';
+import { MOSDAlive, MOSDFull, MOSDPGReadyToMerge, MOSDPGTemp } from '../wire/messages/osd_mon.ts';
 import { type PgId, pgText } from '../wire/types.ts';
+import { fullnessBits } from './fullness.ts';
 import type { MapView } from './map-view.ts';
 
 const pgTempDelayMs = 50;
@@ -41,6 +42,13 @@ export class MonRequests {
       this.#timer = undefined;
       this.#sendPgTemp();
     });
+  }
+
+  /** How full the disk is: told as long as the map says something else. */
+  fullness(fullness: number): void {
+    const map = this.#host.map();
+    if (map === undefined || !map.isUp(this.#host.whoami) || map.fullness(this.#host.whoami) === fullness) return;
+    this.#host.sendMon(MOSDFull, { epoch: map.epoch, state: fullnessBits[fullness]! });
   }
 
   /** Tells what is known of a merge; the mon drops what it has heard already. */

@@ -18,6 +18,7 @@ import { ClockDeltas } from './clock-deltas.ts';
 import { CopyReads } from './copy-reads.ts';
 import { deliver, peerCodecs } from './deliver.ts';
 import type { MapView } from './map-view.ts';
+import { fullnessOf } from './fullness.ts';
 import { MergeReports } from './merge-reports.ts';
 import { ReplyBudget } from './reply-budget.ts';
 import { MonRequests } from './mon-requests.ts';
@@ -668,7 +669,9 @@ export class Osd {
     this.scrubs.tick();
     this.#replies.tick();
     this.askMonAgain();
-    if (this.#map !== undefined) this.#merges.check(this.#map);
+    if (this.#map === undefined) return;
+    this.#merges.check(this.#map);
+    this.#monRequests.fullness(fullnessOf(this.#host.store.statfs(), this.#map));
   }
 
   /** Oldest map that a PG may still ask for when it is loaded again. */

@@ -4,6 +4,7 @@ import {
   MOSDBeacon,
   MOSDBoot,
   MOSDFailure,
+  MOSDFull,
   MOSDMarkMeDead,
   MOSDMarkMeDown,
   MOSDPGReadyToMerge,
@@ -12,6 +13,7 @@ import {
 import { addrVecText, ENTITY_OSD } from '../../wire/types.ts';
 import type { Mon } from '../mon.ts';
 import { bootOsd, markDead, markDown } from '../osd/daemons.ts';
+import { setOsdFullness } from '../osd/fullness.ts';
 import { changePool, mergedPool } from '../osd/pools.ts';
 import { failureLimits } from '../tick.ts';
 import type { Session } from '../session.ts';
@@ -86,6 +88,14 @@ export function handleOsds(mon: Mon): void {
       if (found === undefined) return;
       return mon.change('marking an OSD down', (draft) => {
         if (markDown(draft, found.osd, report.targetAddrs, found.dead)) draft.log(mon.line(LOG_INFO, found.reason));
+      });
+    })
+    .on(MOSDFull, (session, { state }) => {
+      const osd = Number(session.name.id);
+      if (!isOsd(mon, session, osd, mon.state.fsid) || !mon.state.osdmap.isUp(osd)) return;
+      heard(osd);
+      return mon.change('how full an OSD is', (draft) => {
+        draft.osdmap((inc, map) => setOsdFullness(inc, map, osd, state));
       });
     })
     .on(MOSDMarkMeDown, (session, request) => {

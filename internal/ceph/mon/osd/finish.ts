@@ -1,14 +1,16 @@
 import { applyIncremental } from '../../maps/apply.ts';
-import { OSD_OUT, OSD_UP } from '../../maps/constants.ts';
+import { OSD_BACKFILLFULL, OSD_FULL, OSD_NEARFULL, OSD_OUT, OSD_UP } from '../../maps/constants.ts';
 import type { OsdMapIncremental } from '../../maps/incremental.ts';
 import type { OsdMap } from '../../maps/osdmap.ts';
 import { Placement } from '../../maps/placement.ts';
 import type { UTime } from '../../wire/encoding.ts';
+import { poolFullness, withFullness } from './fullness.ts';
 
-/** What every increment gets before it is written: time stamps, and the removal of temporary mappings that mean nothing any more. */
+/** What every increment gets before it is written: time stamps, what full disks mean for pools, and the removal of temporary mappings that mean nothing any more. */
 export function finishIncremental(inc: OsdMapIncremental, map: OsdMap, now: UTime): void {
   if (changesUp(inc)) inc.newLastUpChange = now;
   if (changesIn(inc, map)) inc.newLastInChange = now;
+  markFullPools(inc, map);
   dropPgs(inc, map);
   dropTemps(inc, map);
 }
@@ -17,6 +19,20 @@ function changesUp(inc: OsdMapIncremental): boolean {
   if (inc.newUpClient.size > 0) return true;
   for (const bits of inc.newState.values()) if (bits === 0 || (bits & OSD_UP) !== 0) return true;
   return false;
+}
+
+/** Pools of which a disk is full, and which are no more. */
+function markFullPools(inc: OsdMapIncremental, map: OsdMap): void {
+  const bits = OSD_FULL | OSD_BACKFILLFULL | OSD_NEARFULL;
+  const wasFull = map.osds().some((osd) => (map.osdState[osd]! & bits) !== 0);
+  const changes = [...inc.newState.values()].some((state) => (state & bits) !== 0);
+  if (!wasFull && !changes) return;
+  const next = applyIncremental(map, inc);
+  for (const [id, flag] of poolFullness(next)) {
+    const pool = next.pools.get(id)!;
+    const flags = withFullness(pool, flag);
+    if (flags !== pool.flags) inc.newPools.set(id, { ...pool, flags, lastChange: inc.epoch });
+  }
 }
 
 function changesIn(inc: OsdMapIncremental, map: OsdMap): boolean {

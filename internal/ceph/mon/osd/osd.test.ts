@@ -1,9 +1,17 @@
 import { describe, expect, test } from 'vitest';
-import { OSD_AUTOOUT, OSD_IN, OSD_NEW } from '../../maps/constants.ts';
+import {
+  OSD_AUTOOUT,
+  OSD_BACKFILLFULL,
+  OSD_FULL,
+  OSD_IN,
+  OSD_NEARFULL,
+  OSD_NEW,
+  OSD_UP,
+} from '../../maps/constants.ts';
 import { decodeIncremental } from '../../maps/incremental-codec.ts';
 import { applyIncremental } from '../../maps/apply.ts';
 import { encodeOsdMap } from '../../maps/osdmap-codec.ts';
-import { newPool, POOL_FULL, POOL_FULL_QUOTA } from '../../maps/pool.ts';
+import { newPool, POOL_BACKFILLFULL, POOL_FULL, POOL_FULL_QUOTA, POOL_NEARFULL } from '../../maps/pool.ts';
 import { OsdMapView } from '../../osd/osd-map-view.ts';
 import type { MOSDBoot } from '../../wire/messages/osd_mon.ts';
 import { addrV2 } from '../../wire/types.ts';
@@ -12,6 +20,7 @@ import { mkfs } from '../mkfs.ts';
 import { bootOsd, markAutoOut, markDead, markDown } from './daemons.ts';
 import { DownTimes } from './down-out.ts';
 import { FailureReports } from './failures.ts';
+import { setOsdFullness } from './fullness.ts';
 import { quotaFlags } from './pools.ts';
 import { fsid, osdBoot } from '../role.testing.ts';
 
@@ -186,5 +195,36 @@ describe('osd map', () => {
     expect(full & POOL_FULL).not.toBe(0);
     expect(full & POOL_FULL_QUOTA).not.toBe(0);
     expect(quotaFlags({ ...pool, flags: full }, { bytes: 0, objects: 9 })).toBe(pool.flags);
+  });
+
+  test('a full disk fills the pools that have data there, until it has room again', () => {
+    const draft = withOsds(3);
+    draft.osdmap((inc) => {
+      inc.newPoolMax = 2;
+      inc.newPools.set(1, newPool({ size: 2, pgNum: 1, crushRule: 0, flags: 0 }));
+      inc.newPoolNames.set(1, 'a');
+      inc.newPools.set(2, newPool({ size: 2, pgNum: 1, crushRule: 0, flags: POOL_FULL | POOL_FULL_QUOTA }));
+      inc.newPoolNames.set(2, 'b');
+    });
+    const told = (osd: number, state: number): number[] => {
+      draft.osdmap((inc, map) => setOsdFullness(inc, map, osd, state));
+      return [1, 2].map((id) => draft.state.osdmap.pools.get(id)!.flags);
+    };
+    const quota = POOL_FULL | POOL_FULL_QUOTA;
+    expect(told(0, OSD_NEARFULL)).toEqual([POOL_NEARFULL, POOL_NEARFULL | quota]);
+    expect(told(1, OSD_BACKFILLFULL)).toEqual([POOL_BACKFILLFULL, POOL_BACKFILLFULL | quota]);
+    expect(told(1, OSD_FULL)).toEqual([POOL_FULL, quota]);
+    // What an OSD says of other things than its disk is not believed.
+    expect(told(1, OSD_FULL | OSD_UP)).toEqual([POOL_FULL, quota]);
+    expect(draft.state.osdmap.isUp(1)).toBe(true);
+    const { epoch } = draft.state.osdmap;
+    expect(told(1, OSD_FULL)).toEqual([POOL_FULL, quota]);
+    expect(draft.state.osdmap.epoch).toBe(epoch);
+    // A quota that is not reached leaves what its disks made full.
+    const pool = draft.state.osdmap.pools.get(1)!;
+    expect(quotaFlags(pool, { bytes: 0, objects: 0 })).toBe(pool.flags);
+    markDown(draft, 1);
+    expect(told(0, OSD_NEARFULL)).toEqual([POOL_NEARFULL, POOL_NEARFULL | quota]);
+    expect(told(0, 0)).toEqual([0, quota]);
   });
 });

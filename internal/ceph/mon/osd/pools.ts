@@ -206,8 +206,9 @@ export function quotaFlags(pool: PgPool, stored: { bytes: number; objects: numbe
   const over =
     (pool.quotaMaxBytes > 0 && stored.bytes >= pool.quotaMaxBytes) ||
     (pool.quotaMaxObjects > 0 && stored.objects >= pool.quotaMaxObjects);
-  const flags = pool.flags & ~(POOL_FULL | POOL_FULL_QUOTA);
-  return over ? flags | POOL_FULL | POOL_FULL_QUOTA : flags;
+  if (over) return pool.flags | POOL_FULL | POOL_FULL_QUOTA;
+  // What is full because of its disks stays so.
+  return (pool.flags & POOL_FULL_QUOTA) === 0 ? pool.flags : pool.flags & ~(POOL_FULL | POOL_FULL_QUOTA);
 }
 
 /** `osd crush rule create-replicated`. */

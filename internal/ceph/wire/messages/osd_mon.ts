@@ -25,6 +25,7 @@ export const MSG_OSD_PGTEMP = 78;
 export const MSG_OSD_BEACON = 79;
 export const MSG_OSD_PG_READY_TO_MERGE = 122;
 export const MSG_OSD_MARK_ME_DEAD = 123;
+export const MSG_OSD_FULL = 208;
 
 /** An OSD that has its map and its disk asks to be marked up. Answered by a map in which it is up with these addresses. */
 export interface MOSDBoot {
@@ -247,7 +248,27 @@ export const MOSDMarkMeDead = frontCodec<MOSDMarkMeDead>(
   },
 );
 
-/** Sent about every 60 s (upstream's default is 300): an OSD that has no peers to report it is otherwise never found dead. */
+/** An OSD tells how full its disk is, until a map says so: one of the bits of OSD states for full, backfillfull and nearfull, or 0. */
+export interface MOSDFull {
+  /** The sender's map. */
+  epoch: number;
+  state: number;
+}
+
+/** In upstream's encoding (`src/messages/MOSDFull.h`). */
+export const MOSDFull = frontCodec<MOSDFull>(
+  { type: MSG_OSD_FULL, name: 'MOSDFull', version: 1, compat: 1 },
+  (e, m) => {
+    encodePaxosHead(e, m.epoch);
+    e.u32(m.epoch).u32(m.state);
+  },
+  (d) => {
+    decodePaxosHead(d);
+    return { epoch: d.u32(), state: d.u32() };
+  },
+);
+
+/** Sent every `osd_beacon_report_interval`: an OSD that has no peers to report it is otherwise never found dead. */
 export interface MOSDBeacon {
   fsid: string;
   osdId: number;
