@@ -30,7 +30,7 @@ export class RecoveryPace {
       if (nowMs < this.#restUntilMs) this.#wakeAfter(this.#restUntilMs - nowMs);
       return false;
     }
-    this.#refused.delete(again);
+    // `again` stays with those that were refused: it may speak for more than this object.
     this.#active++;
     if (sleepMs > 0) this.#restUntilMs = nowMs + sleepMs;
     return true;
