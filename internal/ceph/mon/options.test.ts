@@ -12,6 +12,9 @@ const otherwise: Readonly<Record<string, string>> = {
   mon_cluster_log_level: 'later releases have it; 16.2.15 has one for files and one for syslog',
   osd_pool_default_pg_autoscale_mode: 'off, because pools here begin with the pg_num that they should have',
   auth_allow_insecure_global_id_reclaim: 'false: no client of this age is let in',
+  osd_min_pg_log_entries: '100: logs are in memory, on machines with little of it',
+  osd_max_pg_log_entries: '5000, for the same reason',
+  osd_target_pg_log_entries_per_osd: '60000, for the same reason',
   log_to_stderr: 'true: the supervisor keeps what a role says',
 };
 

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { OSD_FLAG_FULL_FORCE, OSD_FLAG_FULL_TRY } from '../wire/messages/osd_client.ts';
 import { OP, OsdOp } from '../wire/messages/osd_op.ts';
 import { ENTITY_MDS } from '../wire/types.ts';
-import { admit } from './admission.ts';
+import { fullVerdict } from './admission.ts';
 import { fullnessOf } from './fullness.ts';
 import {
   FULLNESS_BACKFILLFULL,
@@ -57,8 +57,7 @@ test('a full pool refuses what takes space, lets go what frees it, and what is f
         ops,
       },
     } as unknown as OpRequest;
-    const found = admit(shown, request, how.diskFull === true);
-    return typeof found === 'object' ? 'runs' : found;
+    return fullVerdict(shown, request, how.diskFull === true) ?? 'runs';
   };
   const full = { pool: { full: true } };
   expect(verdict([write], 0)).toBe('runs');
