@@ -1,4 +1,4 @@
-import { AppError, assert } from '../../base/errors.ts';
+import { AppError, assert, errorCode } from '../../base/errors.ts';
 import type { ObjectStore, TransactionOp } from '../blockstore/api.ts';
 import { isDamage } from '../blockstore/errors.ts';
 import { OSD_FLAG_ORDERSNAP, OSD_FLAG_RETURNVEC, OSD_FLAG_RWORDERED } from '../wire/messages/osd_client.ts';
@@ -454,6 +454,10 @@ export class OpEngine {
       obc.unlock(mode);
       return;
     }
+    if (ctx.tooFewShards && this.#waitsForShards(request, obc)) {
+      obc.unlock(mode);
+      return;
+    }
     const mayWrite = request.kinds.mayWrite;
     const changes = mayWrite && rval >= 0 && (ctx.modified || ctx.ops.length > 0);
     const refused = changes ? refusedChanges(this.#core.env.store, ctx.ops, this.#erasure?.code.layout.k) : 0;
@@ -502,11 +506,24 @@ export class OpEngine {
           obc.unlock(mode);
           return;
         }
+        if (errorCode(error) === 'TOO_FEW_SHARDS' && this.#waitsForShards(request, obc)) {
+          obc.unlock(mode);
+          return;
+        }
         this.#core.env.log.error('a write could not be prepared', { pg: this.#core.text, oid: obc.oid.name, error });
         this.#fail(request, errno.EIO);
         obc.unlock(mode);
       },
     );
+  }
+
+  /** Shards went away while a request read them: it starts over, and waits if the object cannot be read now. Once for each map: false when that did not help. */
+  #waitsForShards(request: OpRequest, { oid }: ObjectContext): boolean {
+    const { epoch } = this.#core.map;
+    if (request.shardsGoneAt === epoch) return false;
+    request.shardsGoneAt = epoch;
+    this.#locate(request, headOf(oid));
+    return true;
   }
 
   #write(

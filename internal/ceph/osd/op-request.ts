@@ -38,6 +38,8 @@ export class OpRequest {
   replied = false;
   /** Epoch of the map by which it was let in. */
   admittedAt = 0;
+  /** Epoch of the map under which shards that it read went away. */
+  shardsGoneAt = 0;
   /** Its part of the memory for replies. */
   held: HeldReply | undefined;
   readonly #finished: (reply?: MOSDOpReplyValue) => void;

@@ -147,7 +147,7 @@ export class ShardReads {
     return this.sources(oid, version).size >= this.#code.code.k;
   }
 
-  /** Errors: UNREADABLE (fewer than k shards have it, or a new interval began). */
+  /** Errors: UNREADABLE (fewer than k shards could be read, or a new interval began), TOO_FEW_SHARDS (fewer than k are there at the moment). */
   read(read: ShardRead): Promise<ShardsRead> {
     return new Promise((resolve, reject) => {
       const tid = this.#nextTid++;
@@ -199,7 +199,9 @@ export class ShardReads {
       if (take.length < k) {
         this.#readings.delete(tid);
         const { name } = read.oid;
-        reading.reject(new AppError('UNREADABLE', `pg ${this.#core.text}: ${take.length} of ${k} shards of ${name}`));
+        // Those that are away may come back; those that failed do not get better by waiting.
+        const code = failed.size > 0 ? 'UNREADABLE' : 'TOO_FEW_SHARDS';
+        reading.reject(new AppError(code, `pg ${this.#core.text}: ${take.length} of ${k} shards of ${name}`));
         if (failed.size > 0) this.#hooks.damaged(read.oid, read.version, [...failed]);
         return;
       }

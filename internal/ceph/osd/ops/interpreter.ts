@@ -84,6 +84,10 @@ const handlers: ReadonlyMap<number, OpHandler> = new Map<number, OpHandler>([
 function failure(ctx: OpContext, error: unknown): number {
   if (error instanceof DecodeError) return EINVAL;
   if (errorCode(error) === 'UNREADABLE') return EIO;
+  if (errorCode(error) === 'TOO_FEW_SHARDS') {
+    ctx.tooFewShards = true;
+    return EIO;
+  }
   if (!isDamage(error)) throw error;
   ctx.damaged = true;
   return EIO;

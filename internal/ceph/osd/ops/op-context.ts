@@ -129,6 +129,8 @@ export class OpContext {
   modified = false;
   /** The disk returned other bytes than were written. */
   damaged = false;
+  /** Shards of the object that were to be read have gone away meanwhile. */
+  tooFewShards = false;
   /** A client changed the object: its user version grows. */
   userModified = false;
   readonly delta = new SumsDelta();
