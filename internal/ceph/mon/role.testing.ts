@@ -1,5 +1,6 @@
 import * as fs from 'node:fs';
 import * as os from 'node:os';
+import { utf8Text } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
 import { silentLogger } from '../../base/log.ts';
 import { systemClock, systemRandom } from '../../base/system.ts';
@@ -12,7 +13,7 @@ import { formatKeyring } from '../auth/keyring.ts';
 import type { MonClient } from '../client/api.ts';
 import { createMonClient } from '../client/mon-client.ts';
 import { FEATURES_PACIFIC } from '../wire/features.ts';
-import type { MOSDBoot } from '../wire/messages/osd_mon.ts';
+import { MOSDBoot } from '../wire/messages/osd_mon.ts';
 import { addrV2, parseEntityName } from '../wire/types.ts';
 import { ensurePeerCertificate } from './peer-certificate-system.ts';
 import { start } from './role.ts';
@@ -155,4 +156,22 @@ export class Harness {
     await this.handle?.stop();
     this.handle = undefined;
   }
+}
+
+/** Starts a mon as the one was from which commands were recorded: three OSDs on a host, pools may be deleted and of size 1. Gives the administrator. */
+export async function startRecordedCluster(harness: Harness): Promise<MonClient> {
+  await harness.start();
+  const admin = await harness.client('client.admin');
+  for (const osdId of [0, 1, 2]) {
+    const osd = await harness.client(`osd.${osdId}`);
+    osd.send(MOSDBoot, osdBoot(osdId, { port: 31_000 + osdId * 10, host: 'vm', weightTiB: 0.006 }));
+  }
+  for (let n = 0; n < 200; n++) {
+    const stat = utf8Text((await admin.command({ prefix: 'osd stat' })).output);
+    if (stat.includes('3 up')) break;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  for (const name of ['mon_allow_pool_delete', 'mon_allow_pool_size_one'])
+    await admin.command({ prefix: 'config set', who: 'global', name, value: 'true' });
+  return admin;
 }

@@ -1,8 +1,7 @@
-import { gunzipSync } from 'node:zlib';
-import { existsSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import type { Transaction } from '../blockstore/api.ts';
 import type { BlockStoreStatus } from '../blockstore/blockstore.ts';
+import { haveRecorded, recordedJson } from '../crush/recorded.testing.ts';
 import type { Command, CommandTarget } from './command-target.ts';
 import { commandPrefixes, runCommand } from './commands.ts';
 import { OsdSettings } from './osd-settings.ts';
@@ -79,10 +78,8 @@ async function tell(of: CommandTarget, prefix: string, given: Record<string, unk
   return output === '' ? status : JSON.parse(output);
 }
 
-const recorded = '/work/shared/data/ceph-16.2.15/descriptions/tell-osd.0.json.gz';
-
-test.skipIf(!existsSync(recorded))('every command of an OSD of 16.2.15 is there, or refused by its name', async () => {
-  const described = JSON.parse(gunzipSync(readFileSync(recorded)).toString()) as Record<string, Pick<Command, 'sig'>>;
+test.skipIf(!haveRecorded)('every command of an OSD of 16.2.15 is there, or refused by its name', async () => {
+  const described = recordedJson<Record<string, Pick<Command, 'sig'>>>('descriptions/tell-osd.0.json.gz');
   const names = Object.values(described).map(({ sig }) => sig.filter((part) => typeof part === 'string').join(' '));
   const here = new Set(commandPrefixes());
   expect([...new Set(names)].filter((name) => !here.has(name))).toEqual([]);

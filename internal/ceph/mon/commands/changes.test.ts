@@ -3,9 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { utf8Text } from '../../../base/bytes.ts';
 import type { MonClient } from '../../client/api.ts';
 import { haveRecorded } from '../../crush/recorded.testing.ts';
-import { MOSDBoot } from '../../wire/messages/osd_mon.ts';
 import { type Run, runsOf } from '../recorded.testing.ts';
-import { Harness, osdBoot } from '../role.testing.ts';
+import { Harness, startRecordedCluster } from '../role.testing.ts';
 import { parseLine } from '../tool.testing.ts';
 import { monCommands } from './all.ts';
 
@@ -58,19 +57,7 @@ describe.skipIf(!haveRecorded)('changes are answered as by 16.2.15', () => {
   const differed = new Set<string>();
 
   beforeAll(async () => {
-    await harness.start();
-    admin = await harness.client('client.admin');
-    for (const osdId of [0, 1, 2]) {
-      const osd = await harness.client(`osd.${osdId}`);
-      osd.send(MOSDBoot, osdBoot(osdId, { port: 31_000 + osdId * 10, host: 'vm', weightTiB: 0.006 }));
-    }
-    for (let n = 0; n < 200; n++) {
-      const stat = utf8Text((await admin.command({ prefix: 'osd stat' })).output);
-      if (stat.includes('3 up')) break;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-    for (const name of ['mon_allow_pool_delete', 'mon_allow_pool_size_one'])
-      await admin.command({ prefix: 'config set', who: 'global', name, value: 'true' });
+    admin = await startRecordedCluster(harness);
     await admin.command({ prefix: 'config set', who: 'global', name: 'osd_pool_default_min_size', value: '1' });
     await admin.command({ prefix: 'osd pool create', pool: 'device_health_metrics', pg_num: 1 });
   });
